@@ -1,0 +1,20 @@
+"""Benchmarks of knowledge distillation: suites in YAML, tables as in the papers.
+
+From Python: `bench.run("quickstart")` and `bench.records("results")`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.session import records, run
+
+__all__ = ["records", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Bring in torch only when one of the functions is asked for."""
+    if name in __all__:
+        from bench import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module 'bench' has no attribute '{name}'")

@@ -1,0 +1,75 @@
+"""What a plan costs, and which of its runs cannot be done, found before the first batch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+import distillers
+from bench import data, models, seeding
+from bench.data import Facts
+from bench.errors import BenchError
+from bench.models import Cost
+from bench.plan import Plan, Run
+from distillers import Incompatible, Setting, Shapes
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one run: why it is impossible, or what it takes."""
+
+    obstacle: str | None
+    network: Cost | None = None
+    memory: int = 0  # bytes of the buffers of its objective: memory banks and the like
+
+    def work(self, run: Run, images: int) -> float:
+        """Multiply-adds of the whole training: a backward pass counts as two forward ones."""
+        epochs = run.specification["recipe"].get("epochs", 0)
+        return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
+
+
+def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
+    """For each run of the plan, by id, what it takes or what stands in its way."""
+    facts = data.facts(plan.suite.data, root)
+    found: dict[str, Forecast] = {}
+    for run in plan.runs.values():
+        teacher = plan.runs[run.teacher] if run.teacher else None
+        found[run.id] = _forecast(run, teacher, facts)
+    return found
+
+
+def _forecast(run: Run, teacher: Run | None, facts: Facts) -> Forecast:
+    of = run.specification
+    try:
+        student, cost = _network(of["network"], facts.classes, facts.size)
+        other = student
+        if teacher is not None:
+            other, _ = _network(teacher.specification["network"], facts.classes, facts.size)
+        terms = [
+            _term(name, json.dumps(term["options"], sort_keys=True), student, other, facts)
+            for name, term in of.get("method", {}).items()
+        ]
+    except (BenchError, Incompatible) as error:
+        return Forecast(str(error))
+    return Forecast(None, cost, sum(terms))
+
+
+@cache
+def _network(name: str, classes: int, size: int) -> tuple[Shapes, Cost]:
+    with seeding.initialised_by("forecast"):
+        net = models.build(name, classes)
+    return models.shapes(net, size), models.cost(net, size)
+
+
+@cache
+def _term(name: str, options: str, student: Shapes, teacher: Shapes, facts: Facts) -> int:
+    """Bytes of the buffers of a distiller; raises what its construction raises."""
+    labels = torch.arange(facts.train) % facts.classes
+    setting = Setting(student, teacher, labels, torch.Generator())
+    chosen: Mapping[str, object] = json.loads(options)
+    with seeding.initialised_by("forecast"):
+        made = distillers.load(name)(setting, **chosen)
+    return sum(buffer.numel() * buffer.element_size() for buffer in made.buffers())

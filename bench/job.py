@@ -1,0 +1,73 @@
+"""What a worker is told: one cohort, where it runs, and where its files are. Plain JSON."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["done", "diverged", "failed", "skipped"]
+Event = Mapping[str, Any]
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a job."""
+
+    id: str
+    name: str  # what people call it
+    specification: Mapping[str, Any]
+    checkpoint: Mapping[str, Any] | None = None  # path and manifest, where there is one to adopt
+
+    def record(self, status: Status, reason: str | None, **details: Any) -> dict[str, Any]:
+        """The task's record, with what is known of its end; the rest is empty but there."""
+        of = self.specification
+        network = {"name": of["network"], **details.pop("network", {})}
+        return {
+            "id": self.id,
+            "kind": "student" if "teacher" in of else "teacher",
+            "status": status,
+            "reason": reason,
+            "name": self.name,
+            "specification": of,
+            "seed": of["seed"],
+            "network": network,
+            "teacher": None,
+            "weights": None,
+            "metrics": {},
+            "curves": [],
+            "environment": {},
+            "started": None,
+            "finished": None,
+            "seconds": 0.0,
+            **details,
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cohort to be trained in lockstep on one device.
+
+    A worker answers with events: `epoch` (run, entry), `record` (record), and nothing else.
+    """
+
+    id: str
+    tasks: tuple[Task, ...]
+    teacher: Mapping[str, Any] | None  # id, network, sha256 and top1 of the teacher's record
+    device: str
+    threads: int
+    results: str
+    data_root: str | None
+    plugins: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The job as one line."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        """The job of a line that `to_json` made."""
+        held = json.loads(text)
+        tasks = tuple(Task(**task) for task in held.pop("tasks"))
+        plugins = tuple(held.pop("plugins"))
+        return Job(tasks=tasks, plugins=plugins, **held)

@@ -1,0 +1,77 @@
+"""Networks by name: `build("resnet8x4", 100)(images)` are its `Features`.
+
+The 22 CIFAR networks of the field live here, one family a file; `timm:<name>` and
+`torchvision:<name>` are any network of those libraries; plugins `register` their own.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from bench.errors import BenchError, unknown
+from bench.models import (
+    bottleneck,
+    mobilenet,
+    resnet,
+    shufflenet,
+    shufflenet_v2,
+    vgg,
+    wide_resnet,
+)
+from bench.models.measure import Cost, cost, shapes
+from bench.models.outside import LIBRARIES, Outside
+
+__all__ = ["Cost", "build", "cost", "names", "register", "shapes"]
+
+Builder = Callable[[int], nn.Module]
+
+_own: dict[str, Builder] = {
+    **resnet.NETWORKS,
+    **wide_resnet.NETWORKS,
+    **vgg.NETWORKS,
+    **bottleneck.NETWORKS,
+    **mobilenet.NETWORKS,
+    **shufflenet.NETWORKS,
+    **shufflenet_v2.NETWORKS,
+}
+_added: dict[str, Builder] = {}
+
+
+def names() -> list[str]:
+    """The networks of this package and of plugins, sorted; not those of timm and torchvision."""
+    return sorted({*_own, *_added})
+
+
+def build(name: str, classes: int, size: int | None = None) -> nn.Module:
+    """Return a new network: images (B, 3, S, S) to `Features`.
+
+    Its first weights come from torch's global generator, which the caller seeds.
+
+    Args:
+        name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
+        classes: number of classes K.
+        size: side S of its images; needed by vision transformers only, whose size is fixed.
+
+    Raises:
+        BenchError: there is no network of that name, or it cannot be built for that size.
+
+    """
+    if name in _added:
+        return Outside(_added[name](classes))
+    if name in _own:
+        return _own[name](classes)
+    library, colon, inner = name.partition(":")
+    if colon and library in LIBRARIES:
+        return LIBRARIES[library](inner, classes, size)
+    raise BenchError(f"{unknown('network', name, names())}, timm:<name>, torchvision:<name>")
+
+
+def register(name: str, builder: Builder) -> None:
+    """Make a user's network known: `builder(classes)` returns a module on images (B, 3, S, S).
+
+    The module may return `Features`, or logits (B, K): then its stages are found. Its parameters
+    get the prefix `network.`. Raises BenchError if the name is taken.
+    """
+    if name in _own or _added.get(name, builder) is not builder:
+        raise BenchError(f"a network '{name}' exists already")
+    _added[name] = builder

@@ -1,0 +1,69 @@
+"""VGG with batch normalisation for 32 x 32 images: five plain stages, one linear classifier."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.models import initial
+from distillers import Features
+
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+class VGG(nn.Module):
+    """Five stages of 3 x 3 convolutions; 2 x 2 max pooling behind each of the first three.
+
+    Simonyan, Zisserman. Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR
+    2015. arXiv:1409.1556. Unlike the paper: batch normalisation, one linear layer on the averaged
+    map, and the fourth stage is halved only for images of 64 x 64 and more.
+
+    Args:
+        classes: number of classes K.
+        depths: convolutions in each stage.
+
+    """
+
+    def __init__(self, classes: int, depths: tuple[int, int, int, int, int]) -> None:
+        super().__init__()
+        self.block0 = stage(3, WIDTHS[0], depths[0])
+        self.block1 = stage(WIDTHS[0], WIDTHS[1], depths[1])
+        self.block2 = stage(WIDTHS[1], WIDTHS[2], depths[2])
+        self.block3 = stage(WIDTHS[2], WIDTHS[3], depths[3])
+        self.block4 = stage(WIDTHS[3], WIDTHS[4], depths[4])
+        self.classifier = nn.Linear(WIDTHS[4], classes)
+        initial.convolutions(self)
+        initial.classifier(self.classifier)
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of images (B, 3, S, S): four maps after a ReLU, of side S/2, S/4, S/8, S/8.
+
+        The last is S/16 for S of 64 and more. The first stage counts as the stem.
+        """
+        stem = F.relu(self.block0(images), inplace=True)
+        first = F.relu(self.block1(F.max_pool2d(stem, 2)), inplace=True)
+        second = F.relu(self.block2(F.max_pool2d(first, 2)), inplace=True)
+        third = F.relu(self.block3(F.max_pool2d(second, 2)), inplace=True)
+        halved = F.max_pool2d(third, 2) if images.shape[-1] >= 64 else third
+        fourth = F.relu(self.block4(halved), inplace=True)
+        pooled = F.adaptive_avg_pool2d(fourth, 1).flatten(1)
+        return Features((first, second, third, fourth), pooled, self.classifier(pooled))
+
+
+def stage(inward: int, outward: int, depth: int) -> nn.Sequential:
+    """`depth` times convolution, BN, ReLU, without the last ReLU."""
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Conv2d(inward if i == 0 else outward, outward, 3, padding=1)]
+        layers += [nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1])
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "vgg8": partial(VGG, depths=(1, 1, 1, 1, 1)),
+    "vgg11": partial(VGG, depths=(1, 1, 2, 2, 2)),
+    "vgg13": partial(VGG, depths=(2, 2, 2, 2, 2)),
+    "vgg16": partial(VGG, depths=(2, 2, 3, 3, 3)),
+    "vgg19": partial(VGG, depths=(2, 2, 4, 4, 4)),
+}

@@ -1,0 +1,46 @@
+"""A method: a weighted sum of distillers, as a suite writes it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+import distillers
+from bench import seeding
+from distillers import Batch, Features, Setting
+
+
+class Objective(nn.Module):
+    """L = Σ_k w_k L_k over the terms of one method, e.g. `{ce: 1, crd: 0.8, kd: 1}`.
+
+    `terms` maps each distiller's name to its `weight` and `options`. Every term draws its random
+    numbers and first weights from a stream of its own, named by the seed and the term alone:
+    adding a term leaves the others' draws as they were.
+    """
+
+    def __init__(self, terms: Mapping[str, Mapping[str, Any]], setting: Setting, seed: int) -> None:
+        super().__init__()
+        self.weights = {name: float(term["weight"]) for name, term in terms.items()}
+        self.terms = nn.ModuleDict()
+        device = setting.train_labels.device
+        for name, term in terms.items():
+            own = replace(setting, rng=seeding.generator(device, "draws", seed, name))
+            with seeding.initialised_by("term", seed, name):
+                self.terms[name] = distillers.load(name)(own, **term["options"])
+
+    def forward(
+        self, student: Features, teacher: Features, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each term before its weight: scalars."""
+        losses = {name: term(student, teacher, batch) for name, term in self.terms.items()}
+        weighted = [self.weights[name] * loss for name, loss in losses.items()]
+        return sum(weighted[1:], weighted[0]), losses
+
+    def undecayed(self) -> set[nn.Parameter]:
+        """The parameters that their distiller exempts from weight decay."""
+        return {
+            term.get_parameter(name)
+            for term in self.terms.values()
+            for name in getattr(term, "undecayed", ())
+        }

@@ -1,0 +1,215 @@
+"""From a suite to runs, and from runs to cohorts. Pure: nothing is read, trained or written."""
+
+import fnmatch
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import data, plugins
+from bench.errors import Mistakes, unknown
+from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
+
+REVISION = 1  # of the meaning of a specification: raise it when the same one gives other numbers
+SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, or one checkpoint to adopt. The id is a hash of the specification.
+
+    The specification holds all that can change the result and nothing else: data set and subset,
+    network, teacher, method with every option, recipe, seed, and the source of plugins used.
+    """
+
+    id: str
+    specification: Mapping[str, Any]
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def kind(self) -> Literal["teacher", "student"]:
+        """Whether it learns from a teacher."""
+        return "student" if "teacher" in self.specification else "teacher"
+
+    @property
+    def teacher(self) -> str | None:
+        """The id of the run whose network it learns from."""
+        return self.specification.get("teacher")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One seed of one cell of the suite's table, and the run that fills it."""
+
+    pair: Pair
+    method: Method
+    seed: int
+    run: str
+    teacher: str  # the id of the teacher's run
+
+    @property
+    def name(self) -> str:
+        """How people call it: `resnet32x4/resnet8x4 crd+kd seed 0`."""
+        return f"{self.pair.name} {self.method.name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a suite, each once, teachers first, and the cells that they fill."""
+
+    suite: Suite
+    runs: Mapping[str, Run]
+    cells: tuple[Cell, ...]
+
+    def names(self) -> dict[str, str]:
+        """For each run what people call it, by the first cell that it fills."""
+        named = {cell.run: cell.name for cell in reversed(self.cells)}
+        for run in self.runs.values():
+            if run.kind == "teacher":
+                named[run.id] = f"{run.specification['network']} seed {run.specification['seed']}"
+        return named
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that can train in lockstep: same data, teacher, seed, and course of an epoch."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def teacher(self) -> str | None:
+        """The id of the teacher's run that all of them share."""
+        return self.runs[0].teacher
+
+    @property
+    def id(self) -> str:
+        """A name for the cohort: a hash of its runs' ids."""
+        return identity([run.id for run in self.runs])
+
+
+def identity(content: Any) -> str:
+    """Sixteen hex digits of the SHA-256 of the content's canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plan(suite: Suite, root: Path | None = None) -> Plan:
+    """Every run that a suite asks for; `root` is where its data sets lie."""
+    subject = {**asdict(suite.data), "fingerprint": data.facts(suite.data, root).fingerprint}
+    runs: dict[str, Run] = {}
+    cells = []
+    for pair in suite.pairs:
+        for seed in suite.seeds:
+            of = seed if suite.teacher_seed == "same" else suite.teacher_seed
+            teacher = _teacher(pair.teacher, subject, of)
+            runs[teacher.id] = teacher
+            for method in suite.methods:
+                run = _student(pair, method, seed, subject, teacher.id)
+                runs[run.id] = run
+                cells.append(Cell(pair, method, seed, run.id, teacher.id))
+    ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
+    return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
+
+
+def select(whole: Plan, filters: str = "", limit: int | None = None) -> Plan:
+    """The part of a plan whose cells fit `pair=…,method=crd,seed=0`, and at most `limit` of them.
+
+    Values are shell patterns, several for one key stand apart by `|`; keys are pair, teacher,
+    student, method and seed.
+    """
+    wanted = _filters(filters)
+    cells = tuple(cell for cell in whole.cells if _fits(cell, wanted))[:limit]
+    needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
+    return replace(
+        whole, cells=cells, runs={id: run for id, run in whole.runs.items() if id in needed}
+    )
+
+
+def cohorts(runs: Iterable[Run]) -> list[Cohort]:
+    """The runs grouped for lockstep; teachers each alone, so that they can train side by side."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[_course(run)].append(run)
+    return [Cohort(tuple(group)) for group in groups.values()]
+
+
+def _course(run: Run) -> str:
+    """What runs of one cohort have in common."""
+    if run.kind == "teacher":
+        return run.id
+    of = run.specification
+    shared = [of["recipe"][name] for name in SHARED]
+    return identity([of["data"], of["teacher"], of["seed"], shared])
+
+
+def _teacher(teacher: Teacher, subject: Mapping[str, Any], seed: int) -> Run:
+    of: dict[str, Any] = {"revision": REVISION, "data": subject, **_network(teacher.network)}
+    if teacher.checkpoint is not None:
+        of |= {"checkpoint": teacher.checkpoint.sha256, "seed": 0}
+        of["recipe"] = {"precision": teacher.recipe.precision}
+        return Run(identity(of), of, teacher.checkpoint)
+    plain = {"ce": {"weight": 1.0, "options": {}}}
+    of |= {"method": plain, "recipe": teacher.recipe.model_dump(mode="json"), "seed": seed}
+    return Run(identity(of), of)
+
+
+def _student(
+    pair: Pair, method: Method, seed: int, subject: Mapping[str, Any], teacher: str
+) -> Run:
+    terms = {
+        name: {"weight": term.weight, "options": dict(term.options), **_source("distiller", name)}
+        for name, term in method.terms.items()
+    }
+    of = {
+        "revision": REVISION,
+        "data": subject,
+        **_network(pair.student),
+        "teacher": teacher,
+        "method": terms,
+        "recipe": pair.recipe.model_dump(mode="json"),
+        "seed": seed,
+    }
+    return Run(identity(of), of)
+
+
+def _network(name: str) -> dict[str, Any]:
+    return {"network": name, **_source("network", name)}
+
+
+def _source(kind: Literal["distiller", "network"], name: str) -> dict[str, str]:
+    """A plugin's code is part of what can change a result."""
+    source = plugins.source_of(kind, name)
+    return {"source": source} if source else {}
+
+
+KEYS = ("pair", "teacher", "student", "method", "seed")
+
+
+def _filters(text: str) -> dict[str, list[str]]:
+    wanted: dict[str, list[str]] = {}
+    mistakes = []
+    for part in filter(None, text.split(",")):
+        key, _, value = part.strip().partition("=")
+        if key not in KEYS or not value:
+            mistakes.append(f"--filter {part}: {unknown('key', key, KEYS)}; write key=value")
+        wanted[key] = value.split("|")
+    if mistakes:
+        raise Mistakes(mistakes)
+    return wanted
+
+
+def _fits(cell: Cell, wanted: Mapping[str, Sequence[str]]) -> bool:
+    is_ = {
+        "pair": cell.pair.name,
+        "teacher": cell.pair.teacher.network,
+        "student": cell.pair.student,
+        "method": cell.method.name,
+        "seed": str(cell.seed),
+    }
+    return all(
+        any(fnmatch.fnmatchcase(is_[key], pattern) for pattern in patterns)
+        for key, patterns in wanted.items()
+    )

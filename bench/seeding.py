@@ -1,0 +1,26 @@
+"""Randomness by name: the same names give the same numbers, whatever else runs beside."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def derive(*names: object) -> int:
+    """A 56-bit seed for a path of names: 0, "resnet8", "crd" give one, 1, "resnet8", "crd" another."""
+    digest = hashlib.sha256(repr(names).encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def generator(device: torch.device | str, *names: object) -> torch.Generator:
+    """A random stream of its own for a path of names, on the device."""
+    return torch.Generator(device).manual_seed(derive(*names))
+
+
+@contextmanager
+def initialised_by(*names: object) -> Iterator[None]:
+    """Layers made inside draw their first weights from this seed; the global one is untouched."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(*names))
+        yield

@@ -1,0 +1,149 @@
+"""The verbs as functions: what the command line does, callable from Python."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench import data, feasibility, report, suite
+from bench.cells import Entry, Role
+from bench.executor import Executor, Inline, Processes
+from bench.plan import Plan, plan, select
+from bench.results import Results
+from bench.runner import Observer, Overwrite, Runner, pending
+from bench.table import About, Table, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where runs go: GPUs by number, or the CPU where none are named and none are found."""
+
+    gpus: tuple[int, ...] | None = None  # None: all that are there
+    per_gpu: int = 1  # cohorts at a time on each GPU
+    workers: int | None = None  # cohorts at a time on a CPU; None: one a core
+    threads: int = 1  # of each worker on a CPU: part of what rounding depends on
+    inline: bool = False  # in this process instead of one for each cohort
+
+    def devices(self) -> list[str]:
+        """The device of each slot."""
+        gpus = range(torch.cuda.device_count()) if self.gpus is None else self.gpus
+        if gpus:
+            return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
+
+    def executor(self, results: Results) -> Executor:
+        """The executor that works on these devices."""
+        devices = self.devices()
+        return Inline(devices[0]) if self.inline else Processes(devices, results.folder / "logs")
+
+
+def make_plan(
+    name: str | Path,
+    changes: Sequence[str] = (),
+    filters: str = "",
+    limit: int | None = None,
+    data_root: Path | None = None,
+) -> Plan:
+    """The plan of a suite, a file or the name of a shipped one, or the part that filters leave.
+
+    `changes` are `recipe.epochs=2` and the like, laid over the suite. Raises `Mistakes`.
+    """
+    asked = suite.read(suite.find(name), changes)
+    return select(plan(asked, root_of(data_root)), filters, limit)
+
+
+def root_of(data_root: Path | None) -> Path | None:
+    """Where data sets lie: as given, or as BENCH_DATA says, or unsaid."""
+    named = os.environ.get("BENCH_DATA")
+    return data_root or (Path(named) if named else None)
+
+
+def carry_out(
+    whole: Plan,
+    results: Results,
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    *,
+    data_root: Path | None = None,
+    overwrite: Overwrite = "failed",
+    observers: Sequence[Observer] = (),
+) -> None:
+    """Do what is missing of a plan. Afterwards every run of it has a record.
+
+    The data set is looked for, or downloaded, before anything starts: `MissingData` if in vain.
+    """
+    root = root_of(data_root)
+    if pending(whole, results, overwrite):
+        data.load(whole.suite.data, root, torch.device("cpu"))
+    runner = Runner(
+        whole,
+        feasibility.forecast(whole, root),
+        results,
+        machine.executor(results),
+        observers,
+        data_root=root,
+        threads=machine.threads,
+        images=data.facts(whole.suite.data, root).train,
+    )
+    runner.run(overwrite)
+
+
+def run(
+    name: str | Path,
+    *,
+    results: str | Path = "results",
+    changes: Sequence[str] = (),
+    filters: str = "",
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    data_root: Path | None = None,
+) -> "pd.DataFrame":
+    """Bring a suite to its end and return the records of its runs, one row each; for notebooks.
+
+    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
+    """
+    whole, folder = make_plan(name, changes, filters, None, data_root), Results(Path(results))
+    carry_out(whole, folder, machine, data_root=data_root)
+    found = records(results)
+    return found[found["id"].isin(list(whole.runs))].reset_index(drop=True)
+
+
+def records(results: str | Path = "results") -> "pd.DataFrame":
+    """All records of a results folder as a frame: one row a run, nested fields as `a.b` columns.
+
+    The curves, one list of epochs a run, stay as they are in the column `curves`.
+    """
+    import pandas as pd
+
+    return pd.json_normalize(list(Results(Path(results)).records()))
+
+
+def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, list[Path]]:
+    """A suite's table for a metric, and the files that now hold it."""
+    asked = whole.suite
+    about = About(
+        asked.title,
+        asked.caption,
+        asdict(asked.data),
+        {pair.name: pair.recipe.model_dump() for pair in asked.pairs},
+    )
+    made = table(entries(whole, results), about, metric)
+    stem = asked.name if metric == "top1" else f"{asked.name}-{metric}"
+    return made, report.write([made], results.folder, stem)
+
+
+def entries(whole: Plan, results: Results) -> Iterator[Entry]:
+    """What a table needs to know of each cell: first its teacher, then the cell itself."""
+    for cell in whole.cells:
+        pair, method = cell.pair, cell.method
+        of = pair.name, pair.teacher.network, pair.student
+        taught = results.record(cell.teacher)
+        yield Entry(*of, "teacher", cell.seed, taught, label="Teacher", role="teacher")
+        record = results.record(cell.run)
+        role: Role = "student" if set(method.terms) == {"ce"} else "method"
+        yield Entry(*of, method.name, cell.seed, record, method.label, method.note, role)

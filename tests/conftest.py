@@ -1,0 +1,19 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.fixture(scope="session")
+def cifar100_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root that holds the real CIFAR-100, unpacked once a session (about 5 s, 186 MB)."""
+    script, sheets = PACK / "unpack_cifar100.py", PACK / "cifar100"
+    if not (script.is_file() and sheets.is_dir()):
+        pytest.skip(f"no CIFAR-100 to unpack in {PACK}")
+    root = tmp_path_factory.mktemp("cifar100")
+    command = [sys.executable, str(script), str(sheets), str(root)]
+    subprocess.run(command, check=True, capture_output=True)
+    return root

@@ -1,0 +1,374 @@
+"""Networks of timm and torchvision, and a user's own, give the same features as ours do."""
+
+import copy
+import gc
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench import models
+from bench.errors import BenchError
+from bench.models.outside import Outside
+from distillers import Features
+
+CASES = [  # name, image size, (channels, side) of the stages, pooled width
+    ("timm:resnet18", 32, [(64, 8), (128, 4), (256, 2), (512, 1)], 512),
+    ("timm:mobilenetv3_small_050", 64, [(8, 16), (16, 8), (24, 4), (288, 2)], 1024),
+    ("timm:efficientnet_b0", 64, [(16, 32), (24, 16), (40, 8), (112, 4), (320, 2)], 1280),
+    ("timm:regnetx_002", 32, [(24, 8), (56, 4), (152, 2), (368, 1)], 368),
+    ("timm:convnext_atto", 32, [(40, 8), (80, 4), (160, 2), (320, 1)], 320),
+    ("timm:vit_tiny_patch16_224", 64, [(192, 4)] * 4, 192),
+    ("timm:swin_tiny_patch4_window7_224", 32, [(96, 8), (192, 4), (384, 2), (768, 1)], 768),
+    ("torchvision:resnet18", 32, [(64, 8), (128, 4), (256, 2), (512, 1)], 512),
+    ("torchvision:mobilenet_v3_small", 64, [(16, 16), (24, 8), (48, 4), (576, 2)], 1024),
+    ("torchvision:efficientnet_b0", 64, [(16, 32), (24, 16), (40, 8), (112, 4), (1280, 2)], 1280),
+    ("torchvision:regnet_x_400mf", 64, [(32, 16), (64, 8), (160, 4), (400, 2)], 400),
+    ("torchvision:convnext_tiny", 64, [(96, 16), (192, 8), (384, 4), (768, 2)], 768),
+    ("torchvision:densenet121", 32, [(256, 8), (512, 4), (1024, 2), (1024, 1)], 1024),
+    ("torchvision:swin_t", 64, [(96, 16), (192, 8), (384, 4), (768, 2)], 768),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "stages", "pooled"), CASES)
+def test_features_of_known_architectures(
+    name: str, size: int, stages: list[tuple[int, int]], pooled: int
+) -> None:
+    net = models.build(name, 7, size).eval()
+    shapes = models.shapes(net, size)
+    assert shapes.stages == tuple((width, side, side) for width, side in stages)
+    assert (shapes.pooled, shapes.logits) == (pooled, 7)
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        features = net(x)
+        assert isinstance(net, Outside)
+        assert torch.equal(features.logits, net.network(x))
+    assert tuple(tuple(stage.shape[1:]) for stage in features.stages) == shapes.stages
+    head = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
+    torch.testing.assert_close(head(features.pooled), features.logits)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
+def test_stages_are_those_that_timm_itself_extracts(name: str) -> None:
+    import timm
+
+    net = models.build(f"timm:{name}", 7).eval()
+    assert isinstance(net, Outside)
+    theirs = timm.create_model(name, pretrained=False, features_only=True).eval()
+    state = net.network.state_dict()
+    renamed = {
+        key: state.get(key, state.get(key.replace("_", ".", 1))) for key in theirs.state_dict()
+    }
+    theirs.load_state_dict(renamed)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        ours = net(x).stages
+        expected = theirs(x)[-len(ours) :]
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+
+
+def test_patch_tokens_become_maps_as_timm_lays_them_out() -> None:
+    net = models.build("timm:vit_tiny_patch16_224", 7, 64).eval()
+    assert isinstance(net, Outside)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        ours = net(x).stages
+        theirs = net.network.forward_intermediates(x, [2, 5, 8, 11], intermediates_only=True)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_torchvision_transformer_has_stages_too() -> None:
+    with torch.device("meta"):
+        net = models.build("torchvision:vit_b_16", 7, 64)
+    assert models.shapes(net, 64).stages == ((768, 4, 4),) * 4
+    assert models.cost(net, 64).multiply_adds > 17 * 12 * 12 * 768**2  # 17 tokens, 12 blocks
+    with pytest.raises(BenchError, match="VisionTransformer cannot take images of 3 x 32 x 32"):
+        models.shapes(net, 32)
+
+
+def test_costs_of_outside_networks_are_as_published() -> None:
+    with torch.device("meta"):
+        nets = [models.build(f"{library}:resnet18", 1000) for library in ("timm", "torchvision")]
+    for net in nets:
+        assert models.cost(net, 224) == models.Cost(11_689_512, 1_814_073_344)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:vit_tiny_patch16_224"])
+def test_training_reaches_everything_through_stages_and_logits(name: str) -> None:
+    net = models.build(name, 7, 64).train()
+    features = net(torch.randn(3, 3, 64, 64))
+    everything = (*features.stages, features.pooled, features.logits)
+    sum(t.square().mean() for t in everything).backward()
+    assert [key for key, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_nothing_of_a_batch_is_kept() -> None:
+    net = models.build("timm:resnet18", 7)
+    gc.disable()
+    try:
+        for _ in range(2):
+            features = net(torch.randn(2, 3, 32, 32))
+            alive = [weakref.ref(tensor) for tensor in (*features.stages, features.logits)]
+            del features
+            assert [ref() for ref in alive] == [None] * 5
+    finally:
+        gc.enable()
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_hooks_go_even_when_the_network_fails() -> None:
+    net = models.build("timm:resnet18", 7)
+    net(torch.randn(2, 3, 32, 32))
+    with pytest.raises(RuntimeError, match="channels"):
+        net(torch.randn(2, 4, 32, 32))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_copies_are_independent() -> None:
+    net = models.build("timm:resnet18", 7).eval()
+    x = torch.randn(2, 3, 32, 32)
+    before = net(x)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert torch.equal(net(x).stages[0], before.stages[0])
+    assert not torch.equal(twin(x).stages[0], before.stages[0])
+
+
+def test_checkpoints_with_or_without_the_prefix() -> None:
+    import timm
+
+    theirs = timm.create_model("resnet18", pretrained=False, num_classes=7)
+    net = models.build("timm:resnet18", 7)
+    assert {key.removeprefix("network.") for key in net.state_dict()} == set(theirs.state_dict())
+    net.load_state_dict(theirs.state_dict())
+    assert torch.equal(net.state_dict()["network.fc.weight"], theirs.fc.weight)
+    again = models.build("timm:resnet18", 7)
+    again.load_state_dict(net.state_dict())
+    assert torch.equal(again.state_dict()["network.fc.weight"], theirs.fc.weight)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        net.load_state_dict({"network.fc.weight": theirs.fc.weight.detach()})
+
+
+class Plain(nn.Module):
+    """A user's network: functional pooling, one shared ReLU, squeeze and excitation."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        self.stem = nn.Conv2d(3, 5, 3, padding=1)
+        self.one = nn.Conv2d(5, 7, 3, padding=1)
+        self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(7, 7, 1), nn.Sigmoid())
+        self.mix = nn.Conv2d(7, 7, 1)
+        self.two = nn.Conv2d(7, 11, 3, 2, 1)
+        self.three = nn.Conv2d(11, 13, 3, padding=1)
+        self.head = nn.Linear(13, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        x = F.max_pool2d(x, 2)
+        x = self.relu(self.one(x))
+        x = self.relu(self.mix(x * self.squeeze(x)))
+        x = self.relu(self.two(x))
+        x = F.avg_pool2d(x, 2)
+        x = self.relu(self.three(x))
+        return self.head(x.mean((2, 3)))
+
+
+class Blocks(nn.Module):
+    """A stride inside a block whose first layer keeps the resolution; a trunk around all."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = Trunk()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(11, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.body(x)).flatten(1))
+
+
+class Trunk(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.a, self.b, self.c = Strided(4, 5, 1), Strided(5, 7, 2), Strided(7, 11, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(self.stem(x))))
+
+
+class Strided(nn.Module):
+    def __init__(self, inward: int, outward: int, stride: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(inward, 3 * inward, 1)
+        self.reduce = nn.Conv2d(3 * inward, outward, 3, stride, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.reduce(F.relu(self.expand(x))))
+
+
+class Tokens(nn.Module):
+    """A transformer with a class token, written with PyTorch's own layers."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 4, 4)
+        self.token = nn.Parameter(torch.zeros(1, 1, 12))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(12, 2, 24, batch_first=True) for _ in range(6)
+        )
+        self.head = nn.Linear(12, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.token.expand(len(x), -1, -1), x), 1)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x[:, 0])
+
+
+class Known(nn.Module):
+    """It returns `Features` by itself."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, classes)
+
+    def forward(self, x: Tensor) -> Features:
+        pooled = x.mean((2, 3))
+        return Features((x,), pooled, self.head(pooled))
+
+
+class Perceptron(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 9), nn.ReLU(), nn.Linear(9, classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+OWN = [
+    (Plain, 16, ((7, 8, 8), (11, 4, 4), (13, 2, 2)), 13),
+    (Blocks, 32, ((5, 32, 32), (7, 16, 16), (11, 8, 8)), 11),
+    (Tokens, 16, ((12, 4, 4),) * 4, 12),
+    (Known, 8, ((3, 8, 8),), 3),
+    (Perceptron, 8, (), 9),
+]
+
+
+@pytest.fixture
+def registry() -> object:
+    before = dict(models._added)
+    yield
+    models._added.clear()
+    models._added.update(before)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("own", "size", "stages", "pooled"), OWN)
+def test_a_users_own_network(
+    own: Callable[[int], nn.Module], size: int, stages: tuple[tuple[int, ...], ...], pooled: int
+) -> None:
+    models.register("mine", own)
+    assert "mine" in models.names()
+    net = models.build("mine", 6)
+    shapes = models.shapes(net, size)
+    assert (shapes.stages, shapes.pooled, shapes.logits) == (stages, pooled, 6)
+    for mode in (True, False):
+        features = net.train(mode)(torch.randn(2, 3, size, size))
+        assert tuple(tuple(stage.shape[1:]) for stage in features.stages) == stages
+        assert features.pooled.shape == (2, pooled)
+    assert models.cost(net, size).parameters == sum(p.numel() for p in own(6).parameters())
+
+
+def test_a_shared_layer_is_read_at_the_right_call() -> None:
+    net = Outside(Plain(6)).eval()
+    features = net(torch.randn(2, 3, 16, 16))
+    assert all(bool((stage >= 0).all()) for stage in features.stages)
+    torch.testing.assert_close(features.stages[-1].mean((2, 3)), features.pooled)
+    torch.testing.assert_close(
+        F.relu(net.network.three(F.avg_pool2d(features.stages[1], 2))), features.stages[2]
+    )
+
+
+def test_each_image_size_is_looked_at_anew() -> None:
+    net = Outside(Blocks(6))
+    for size in (32, 16, 32):
+        stages = net(torch.randn(2, 3, size, size)).stages
+        assert [stage.shape[-1] for stage in stages] == [size, size // 2, size // 4]
+
+
+def test_measuring_an_own_network_counts_each_layer_once() -> None:
+    expected = 192 * 9 + 9 * 6
+    net = Outside(Perceptron(6))
+    assert models.cost(net, 8).multiply_adds == expected
+    net(torch.randn(2, 3, 8, 8))
+    assert models.cost(net, 8).multiply_adds == expected
+
+
+class Wrong(nn.Module):
+    def __init__(self, output: object) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, x: Tensor) -> object:
+        return self.output if self.output is not None else x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"logits": 1}, "Wrong returns neither logits \\(B, K\\) nor distillers.Features"),
+        (None, "Wrong has no linear or convolutional layer that makes its 3 logits"),
+    ],
+)
+def test_networks_that_cannot_be_read(output: object, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        models.shapes(Outside(Wrong(output)), 8)
+
+
+def test_a_network_that_cannot_be_copied() -> None:
+    with pytest.raises(BenchError, match="Wrong cannot be copied: "):
+        models.shapes(Outside(Wrong(torch.ones(1, requires_grad=True) * 2)), 8)
+
+
+def test_stages_under_autocast_and_without_gradients() -> None:
+    net = models.build("timm:resnet18", 7).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        features = net(x)
+    assert features.logits.dtype == torch.bfloat16
+    assert [stage.shape[-1] for stage in net.train()(x).stages] == [8, 4, 2, 1]
+
+
+@pytest.mark.usefixtures("registry")
+def test_names_are_taken_once() -> None:
+    models.register("mine", Plain)
+    models.register("mine", Plain)
+    for name, builder in (("mine", Blocks), ("resnet8", Plain)):
+        with pytest.raises(BenchError, match=f"a network '{name}' exists already"):
+            models.register(name, builder)
+
+
+def test_unknown_names_of_the_libraries() -> None:
+    with pytest.raises(BenchError, match=r"no timm network 'resnet_18'. Did you mean 'resnet18'\?"):
+        models.build("timm:resnet_18", 10)
+    with pytest.raises(BenchError, match=r"no torchvision network 'resnet17'. Did you mean 'resne"):
+        models.build("torchvision:resnet17", 10)
+
+
+def test_sizes_that_the_libraries_refuse() -> None:
+    with pytest.raises(
+        BenchError, match="'torchvision:vit_b_16' cannot be built for images of 3 x"
+    ):
+        models.build("torchvision:vit_b_16", 10, 40)
+    with pytest.raises(BenchError, match="AlexNet cannot take images of 3 x 32 x 32"):
+        models.shapes(models.build("torchvision:alexnet", 10), 32)

@@ -1,0 +1,77 @@
+"""Records without a training; and a suite with every kind of cell."""
+
+from typing import Any
+
+from bench.table import About, Entry, Role
+
+PAIRS = {
+    "wrn_40_2/wrn_16_2": ("wrn_40_2", "wrn_16_2"),
+    "resnet32x4/shufflenet_v2": ("resnet32x4", "shufflenet_v2"),
+}
+SEEDS = (0, 1, 2)
+
+
+def record(identity: str, seed: int, top1: float, **last: float) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "id": identity,
+        "status": "done",
+        "reason": None,
+        "seed": seed,
+        "metrics": {"last": {"top1": top1, **last}, "oracle": {"top1": top1 + 0.5, "epoch": 7}},
+        "environment": {"torch": "2.15.0", "device": "CPU x, 2 cores", "precision": "float32"},
+    }
+
+
+def unfinished(identity: str, seed: int, status: str, reason: str | None) -> dict[str, Any]:
+    return {"id": identity, "seed": seed, "status": status, "reason": reason, "metrics": None}
+
+
+def cells(
+    method: str,
+    *columns: list[Any],
+    role: Role = "method",
+    note: str | None = None,
+    label: str = "",
+    metric: str = "top1",
+) -> list[Entry]:
+    """Entries of one method: for each pair a value, a record or None, seed by seed."""
+    entries = []
+    for (pair, (teacher, student)), values in zip(PAIRS.items(), columns, strict=False):
+        for seed, value in zip(SEEDS, values, strict=False):
+            found = value
+            if isinstance(value, float):
+                found = record(f"{pair}{method}{seed}", seed, value)
+                found["metrics"]["last"][metric] = value
+            entries.append(Entry(pair, teacher, student, method, seed, found, label, note, role))
+    return entries
+
+
+def probe_about() -> About:
+    small = {"epochs": 30, "batch_size": 64, "lr": 0.05}
+    return About(
+        title="Probe",
+        caption="A short recipe on a tenth of CIFAR-100: no number of a paper.",
+        data={"name": "cifar100", "per_class": 50, "test_per_class": None, "validation": 0},
+        recipes={
+            "wrn_40_2/wrn_16_2": small,
+            "resnet32x4/shufflenet_v2": {**small, "lr": 0.01},
+        },
+    )
+
+
+def probe_entries() -> list[Entry]:
+    teacher = [record("t1", 0, 75.61)] * 3, [record("t2", 0, 79.42)] * 3
+    skipped = unfinished("s", 0, "skipped", "AT needs as many stages in both, 3 and 4 found")
+    diverged = unfinished("d", 2, "diverged", "diverged at epoch 12")
+    failed = unfinished("f", 0, "failed", "Traceback:\n  File x\nOutOfMemoryError: 8 GiB")
+    return [
+        *cells("teacher", *teacher, role="teacher"),
+        *cells("ce", [73.0, 73.5, 73.3], [71.8, 71.6, 72.0], role="student"),
+        *cells("kd", [74.9, 75.0, 74.8], [74.4, 74.6, 74.5], label="KD"),
+        *cells("at", [74.1, 74.2, 74.0], [skipped] * 3, label="AT"),
+        *cells("crd", [75.0, 75.5, 75.1], [75.6, 75.7, 75.8], label="CRD"),
+        *cells("wcord", [75.2, 75.1, 75.3], [76.0, 76.4, diverged], label="WCoRD",
+               note="reconstruction"),
+        *cells("dcd", [failed] * 3, [None] * 3, label="DCD"),
+    ]  # fmt: skip

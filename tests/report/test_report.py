@@ -1,0 +1,180 @@
+import csv
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from report_factory import cells, probe_about, probe_entries
+
+from bench import report
+from bench.table import About, Entry, table
+
+GOLDEN = Path(__file__).parent / "golden"
+NASTY = 'a|b <i>&amp; *x* _y_ `z` $w$ \\cmd{v} #1 100% ^~ [u](v) "q" --f\n\x1b[31m λ 中'
+
+
+def probe():
+    return table(probe_entries(), probe_about())
+
+
+def nasty():
+    about = About(NASTY, NASTY)
+    entries = [
+        Entry("p", NASTY, "[s]", "kd", 0, {"status": "failed", "reason": NASTY}, NASTY, NASTY),
+        *(Entry("q", "*t*", "s", m, 0, None, f"[{m}]") for m in ("kd", "at")),
+    ]
+    return table(entries, about)
+
+
+def wide(columns):
+    return table([Entry(f"p{n}", "t", f"s{n}", "kd", 0, None) for n in range(columns)], About("W"))
+
+
+@pytest.mark.parametrize("suffix", ["md", "tex", "csv", "txt"])
+def test_golden(tmp_path, suffix):
+    """Read by eye once; a difference must be meant: then write the new output over the file."""
+    report.write([probe()], tmp_path, "probe")
+    (tmp_path / "probe.txt").write_text(report.text(probe()), "utf-8")
+    name = f"probe.{suffix}"
+    assert (tmp_path / name).read_text("utf-8") == (GOLDEN / name).read_text("utf-8")
+
+
+def test_the_same_records_give_the_same_bytes_and_only_the_three_files(tmp_path):
+    first = report.write([probe(), nasty()], tmp_path / "a", "x")
+    second = report.write([probe(), nasty()], tmp_path / "b", "x")
+    assert [path.name for path in first] == ["x.md", "x.tex", "x.csv"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["x.csv", "x.md", "x.tex"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_markdown_rows_have_equal_cells_whatever_the_names():
+    lines = [one for one in report.markdown(nasty()).splitlines() if one.startswith("| ")]
+    bare = [re.sub(r"\\.", "", one) for one in lines]
+    assert {one.count("|") for one in bare} == {4}
+    assert {len(one) for one in lines} == {len(lines[0])}
+
+
+def test_markdown_lets_no_markup_through():
+    found = report.markdown(nasty())
+    ours = re.sub(r"</?(sup|u)>|<br>", "", found)
+    assert "<" not in ours
+    assert "\x1b" not in found
+    assert r"\*x\* \_y\_ \`z\` \$w\$ \\cmd\{v\}" in found
+    assert r"\[u\](v)" in found
+    assert "&amp;amp;" in found
+
+
+def test_latex_escapes_every_special_character():
+    found = report.latex(nasty())
+    assert r"\textbackslash{}cmd\{v\}" in found
+    assert r"\#1 100\% \textasciicircum{}\textasciitilde{}" in found
+    assert r"-{}-f" in found
+    assert r"$\lambda$ {[}U+4E2D{]}" in found
+    assert found.isascii()
+
+
+@pytest.mark.parametrize("make", [probe, nasty, lambda: wide(13)])
+def test_latex_is_balanced_and_every_row_has_every_column(make):
+    made = make()
+    found = report.latex(made, "some label")
+    bare = re.sub(r"\\[\\{}&%]", "", found)
+    depth = 0
+    for char in bare:
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        assert depth >= 0
+    assert depth == 0
+    begun, ended = re.findall(r"\\begin{(\w+)}", found), re.findall(r"\\end{(\w+)}", found)
+    assert sorted(begun) == sorted(ended)
+    body = found[found.index(r"\toprule") : found.index(r"\bottomrule")].splitlines()
+    rows = [one for one in body if not re.fullmatch(r"\\\w+", one)]
+    assert len(rows) == 2 + len(made.rows)
+    for one in rows:
+        assert one.endswith(r" \\")
+        assert re.sub(r"\\&", "", one).count("&") == len(made.columns)
+        assert not one.startswith(("[", "*"))
+
+
+def test_latex_fits_a_wide_table_to_the_page():
+    assert r"\resizebox{\linewidth}" in report.latex(wide(7))
+    assert r"\resizebox" not in report.latex(wide(3))
+
+
+def has_booktabs():
+    if not shutil.which("pdflatex") or not shutil.which("kpsewhich"):
+        return False
+    return not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode
+
+
+@pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
+def test_latex_compiles(tmp_path):
+    body = "".join(map(report.latex, (probe(), nasty(), wide(13))))
+    packages = r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}"
+    document = rf"{packages}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "t.tex").write_text(document, "utf-8")
+    subprocess.run(
+        ["pdflatex", "-draftmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_csv_has_a_line_for_each_pair_and_method_of_each_table():
+    made = [probe(), table(probe_entries(), probe_about(), "oracle")]
+    lines = list(csv.DictReader(io.StringIO(report.comma_separated(made))))
+    assert len(lines) == 2 * 7 * 2
+    found = {(one["metric"], one["method"], one["pair"]): one for one in lines}
+    crd = found["top1", "crd", "wrn_40_2/wrn_16_2"]
+    assert [float(one) for one in crd["values"].split(";")] == [75.0, 75.5, 75.1]
+    assert float(crd["mean"]) == pytest.approx(75.2)
+    assert float(crd["std"]) == pytest.approx(0.2645751311)
+    assert (crd["n"], crd["seeds"], crd["status"], crd["rank"]) == ("3", "0;1;2", "done", "best")
+    hole = found["top1", "dcd", "resnet32x4/shufflenet_v2"]
+    assert (hole["n"], hole["mean"], hole["status"]) == ("0", "", "missing")
+    assert float(found["oracle", "kd", "wrn_40_2/wrn_16_2"]["mean"]) == pytest.approx(75.4)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1"])
+def test_csv_holds_no_formula(name):
+    made = table([Entry(name, name, name, name, 0, None, name, name)], About(name))
+    header, line = csv.reader(io.StringIO(report.comma_separated([made])))
+    texts = dict(zip(header, line, strict=True))
+    for field in ("table", "pair", "teacher", "student", "method", "label", "note"):
+        assert texts[field] == "'" + name.strip()
+
+
+def test_text_columns_stand_below_each_other_and_a_narrow_screen_gets_blocks():
+    made = table([*cells("kd", [70.0, 71.0], [72.0, 73.0])], About("T"))
+    lines = report.text(made).splitlines()
+    name, values = (next(one for one in lines if one.startswith(row)) for row in ("Student", "kd"))
+    assert name.index("ShuffleNetV2") == 7 + 2 + len(" 70.50 ± 0.71 ") + 2 + 1
+    assert values.index("72.50") == name.index("ShuffleNetV2")
+    narrow = report.text(made, width=30)
+    assert sum(one.startswith("kd") for one in narrow.splitlines()) == 2
+    assert max(map(len, narrow.splitlines())) <= 30
+
+
+def test_a_terminal_gets_bold_and_underline_at_the_same_places():
+    plain, colourful = report.text(probe()), report.text(probe(), terminal=True)
+    assert "\x1b" not in plain
+    assert colourful.count("\x1b[1m") == 3 + 1  # three best cells and the legend
+    bare = re.sub(r"\x1b\[\dm", "", colourful).splitlines()
+    starts = {one.index("±") for one in bare if re.match(r"(KD|AT|CRD|WCoRD)", one)}
+    assert len(starts) == 1
+
+
+def test_an_unranked_table_explains_no_emphasis():
+    made = table(cells("kd", [70.0]), About("T"))
+    assert "Emphasis" not in report.markdown(made)
+    assert "Emphasis" in report.markdown(probe())
+
+
+def test_kl_has_four_digits_and_nll_three():
+    def shown(metric):
+        entries = cells("kd", [0.123456, 0.123456], metric=metric)
+        return report.text(replace(table(entries, About("T"), metric), caption=""))
+
+    assert "0.1235 ± 0.0000" in shown("kl")
+    assert "0.123 ± 0.000" in shown("nll")

@@ -1,0 +1,141 @@
+import random
+
+import pytest
+from report_factory import cells, probe_about, probe_entries, record
+
+from bench.errors import BenchError
+from bench.table import About, Entry, Note, table
+
+ABOUT = About("T")
+
+
+def row(found, name):
+    return next(one for one in found.rows if one.name == name)
+
+
+def test_rows_are_teacher_student_methods_and_columns_the_pairs():
+    found = table(reversed(probe_entries()), probe_about())
+    assert [one.label for one in found.rows[:2]] == ["Teacher", "Student"]
+    assert [one.label for one in found.rows[2:]] == ["DCD", "WCoRD", "CRD", "AT", "KD"]
+    assert [(one.teacher, one.student) for one in table(probe_entries(), ABOUT).columns] == [
+        ("WRN-40-2", "WRN-16-2"),
+        ("resnet32x4", "ShuffleNetV2"),
+    ]
+
+
+def test_teacher_and_student_are_never_ranked():
+    found = table(
+        [
+            *cells("t", [90.0, 90.0], role="teacher"),
+            *cells("ce", [80.0, 80.0], role="student"),
+            *cells("kd", [70.0, 70.0]),
+            *cells("at", [71.0, 71.0]),
+        ],
+        ABOUT,
+    )
+    assert [one.cells[0].rank for one in found.rows] == [None, None, "second", "best"]
+
+
+def test_marks_are_shared_by_equal_texts_and_explained_once():
+    found = table(probe_entries(), probe_about())
+    assert found.notes == (
+        Note("†", "reconstruction"),
+        Note("a", "skipped: AT needs as many stages in both, 3 and 4 found"),
+        Note("b", "seed 2 diverged at epoch 12"),
+        Note("c", "failed: OutOfMemoryError: 8 GiB"),
+        Note("d", "missing: not run yet"),
+    )
+    assert row(found, "wcord").mark == "†"
+    again = table([*cells("a", [None], [None]), *cells("b", [None], [None])], ABOUT)
+    assert {one.mark for line in again.rows for one in line.cells} == {"a"}
+
+
+def test_more_notes_than_letters_and_daggers():
+    reasons = [{"status": "failed", "reason": f"no {n}"} for n in range(28)]
+    entries = [e for n, r in enumerate(reasons) for e in cells(f"m{n}", [r], note=f"note {n}")]
+    marks = [one.mark for one in table(entries, ABOUT).notes]
+    assert marks[:5] == ["†", "‡", "§", "¶", "††"]
+    assert marks[28:30] == ["a", "b"]
+    assert marks[-3:] == ["z", "aa", "ab"]
+    assert len(set(marks)) == 56
+
+
+def test_the_caption_tells_data_recipe_seeds_and_versions():
+    assert table(probe_entries(), probe_about()).caption == (
+        "A short recipe on a tenth of CIFAR-100: no number of a paper. "
+        "Top-1 test accuracy of the last epoch (%; higher is better). "
+        "CIFAR-100, only 50 training images a class. "
+        "30 epochs, batch 64, lr 0.05 (0.01 for ShuffleNetV2). "
+        "Mean ± unbiased standard deviation over n = 3 seeds (0, 1, 2); "
+        "another n stands in brackets. Teachers: n = 1. Cells that lack seeds are not ranked. "
+        "Made with torch 2.15.0; CPU x, 2 cores; float32."
+    )
+
+
+def test_one_seed_is_said_to_be_one():
+    caption = table(cells("kd", [70.0]), ABOUT).caption
+    assert "Single runs (n = 1, seed 0): no measure of noise." in caption
+    assert "brackets" not in caption
+
+
+def test_every_device_and_version_is_named():
+    other = record("x", 1, 70.0)
+    other["environment"] = {"torch": "2.14.0", "device": "NVIDIA H200", "precision": "bf16"}
+    caption = table(cells("kd", [70.0, other]), ABOUT).caption
+    assert caption.endswith(
+        "Made with torch 2.14.0 and 2.15.0; CPU x, 2 cores and NVIDIA H200; bf16 and float32."
+    )
+
+
+def test_nothing_done_is_a_table_of_holes():
+    found = table(cells("kd", [None, None], [None, None]), ABOUT)
+    assert "No run has finished yet." in found.caption
+    assert "Made with" not in found.caption
+    assert not found.ranked
+
+
+@pytest.mark.parametrize("name", ["agreement", "kl"])
+def test_a_teacher_does_not_agree_with_itself_in_a_row(name):
+    entries = [
+        *cells("t", [75.0], role="teacher"),
+        *cells("kd", [1.0], metric=name),
+        *cells("at", [2.0], metric=name),
+    ]
+    assert [one.name for one in table(entries, ABOUT, name).rows] == ["kd", "at"]
+
+
+def test_lower_is_better_says_so_and_ranks_so():
+    entries = [*cells("kd", [1.1], metric="nll"), *cells("at", [1.2], metric="nll")]
+    found = table(entries, ABOUT, "nll")
+    assert "(nats; lower is better)" in found.caption
+    assert [one.cells[0].rank for one in found.rows] == ["best", "second"]
+
+
+def test_best_on_test_appears_only_under_the_name_oracle():
+    assert "Oracle: the best" in table(cells("kd", [70.0]), ABOUT, "oracle").caption
+
+
+def test_pairs_that_look_alike_show_their_names():
+    entries = [Entry(pair, "a", "b", "kd", 0, None) for pair in ("a/b", "a/b long")]
+    assert [one.student for one in table(entries, ABOUT).columns] == ["b (a/b)", "b (a/b long)"]
+
+
+def test_two_plain_students_keep_their_own_labels():
+    entries = [*cells("ce", [70.0], role="student"), *cells("ce long", [71.0], role="student")]
+    assert [one.label for one in table(entries, ABOUT).rows] == ["ce", "ce long"]
+
+
+def test_no_entry_and_no_such_metric_are_errors_for_the_user():
+    with pytest.raises(BenchError, match="no run to report"):
+        table([], ABOUT)
+    with pytest.raises(BenchError, match=r"no metric 'top'\. Did you mean 'top[15]'\?"):
+        table(cells("kd", [70.0]), ABOUT, "top")
+
+
+def test_the_order_of_the_seeds_does_not_matter():
+    shuffled = probe_entries()
+    random.Random(0).shuffle(shuffled)
+    order = {one.name: one for one in table(shuffled, probe_about()).rows}
+    for one in table(probe_entries(), probe_about()).rows:
+        expected = {cell.measured for cell in one.cells}
+        assert {cell.measured for cell in order[one.name].cells} == expected

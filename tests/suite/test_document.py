@@ -1,0 +1,148 @@
+"""Plain data with lines, and every file that is refused with a sentence."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bench import document
+from bench.errors import Mistakes
+from bench.nodes import Place
+
+
+def refused(text: str) -> str:
+    with pytest.raises(Mistakes) as error:
+        document.parse(text, "s.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5e-4", 5e-4),
+        ("1e-3", 1e-3),
+        ("1E3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-3", -3),
+        ("+3", 3),
+        ("-0", 0),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("'5'", "5"),
+        ("[0, 1e-1]", [0, 0.1]),
+        ("{a: 1}", {"a": 1}),
+    ],
+)
+def test_numbers_and_words(text: str, value: object) -> None:
+    found = document.value(text, "--set x")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no", "off", "on", "yes", "y", "True", "NULL", "1:30", "0o17", "017", "0x1f", "1_000", ".inf"]
+    + [".nan", "nan", "inf", "-.inf", "1e999", "2020-01-01", "9" * 5000, "1e", "0b1", "=", "1,5"],
+)
+def test_traps_stay_text(text: str) -> None:
+    assert document.value(text, "--set x") == text
+
+
+def test_lines_and_columns_of_keys_values_and_items() -> None:
+    text = "a: 1\nb:\n  - {c: x}\n  -\n    d:\n      e\n"
+    found = document.parse(text, "s.yaml")
+    assert found.data == {"a": 1, "b": [{"c": "x"}, {"d": "e"}]}
+    assert found.keys["b", 0, "c"] == Place(3, 6)
+    assert found.values["b", 0, "c"] == Place(3, 9)
+    assert found.values["b", 1, "d"] == Place(6, 7)
+    assert [found.line_of(w) for w in [("a",), ("b", 0, "c"), ("b", 1), ("b", 1, "d")]] == [1, 3, 5, 5]
+
+
+def test_line_of_something_absent_is_that_of_what_would_hold_it() -> None:
+    found = document.parse("a: 1\nb: {c: 2}\n", "s.yaml")
+    assert found.line_of(("b", "x", 3)) == 2
+    assert found.line_of(("z",)) == 1
+
+
+def test_keys_are_text_and_stand_once() -> None:
+    found = document.parse('no: 1\n1: 2\n"1": 3\nx: {y: 1,\n  y: 2}\nno: 4\n', "s.yaml")
+    assert found.data == {"no": 1, "1": 2, "x": {"y": 1}}
+    assert [found.told(m) for m in found.sorted(found.mistakes)] == [
+        "s.yaml:3  1: stands twice, first in line 2",
+        "s.yaml:5  x.y: stands twice, first in line 4",
+        "s.yaml:6  no: stands twice, first in line 1",
+    ]
+
+
+def test_whatever_is_not_written_out_is_refused_at_once() -> None:
+    assert refused("a: &x 1\nb: *x\nc: !!python/object:os.system 3\n").splitlines() == [
+        "s.yaml:1  anchor &x: not allowed, write values out",
+        "s.yaml:2  alias *x: not allowed, write the value out",
+        "s.yaml:3  tag tag:yaml.org,2002:python/object:os.system: not allowed, write a plain value",
+    ]
+
+
+def test_merge_keys_and_keys_that_are_no_text() -> None:
+    found = document.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
+    assert found.data == {}
+    assert [found.told(m) for m in found.mistakes] == [
+        "s.yaml:1  <<: merging is not allowed, write keys out",
+        "s.yaml:2  a key that is not plain text",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "s.yaml:1  empty. Allowed: a mapping of keys to values"),
+        ("# only this\n", "s.yaml:1  empty. Allowed: a mapping of keys to values"),
+        ("\n- a\n", "s.yaml:2  found a list. Allowed: a mapping of keys to values"),
+        ("hello", "s.yaml:1  found the text 'hello'. Allowed: a mapping of keys to values"),
+        ("a: 1\n\tb: 2", "s.yaml:2  not YAML: a tab where only spaces may stand (column 1)"),
+        ("a: b: c", "s.yaml:1  not YAML: mapping values are not allowed here (column 5)"),
+        ("a: [1\n", "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>' (column 1)"),
+        (
+            "a: 1\n---\nb: 2\n",
+            "s.yaml:2  not YAML: a second document begins, where a file holds one (column 1)",
+        ),
+        ("a: 1\nb: \x00", r"s.yaml:2  not text: holds the character '\x00'"),
+        ("a: " + "[" * 1000, "s.yaml:1  nested more than 20 levels deep"),
+        ("a: " + "{a: " * 1000, "s.yaml:1  nested more than 20 levels deep"),
+    ],
+)
+def test_unreadable(text: str, message: str) -> None:
+    assert refused(text) == message
+
+
+def test_a_bomb_of_aliases_does_not_go_off() -> None:
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    assert "s.yaml:2  alias *a0: not allowed" in refused("\n".join(lines))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    large, latin, marked = tmp_path / "large", tmp_path / "latin", tmp_path / "marked"
+    with large.open("wb") as file:
+        file.truncate(100 * 1024**2)
+    latin.write_bytes(b"a: 1\nb: caf\xe9\n")
+    for path, message in [
+        (large, "larger than 256 KiB, the most that is read"),
+        (tmp_path, "not a file"),
+        (tmp_path / "none", "cannot be read: No such file or directory"),
+    ]:
+        with pytest.raises(Mistakes) as error:
+            document.load(path)
+        assert str(error.value) == f"{path}: {message}"
+    with pytest.raises(Mistakes, match=r"latin:2  not text in UTF-8$"):
+        document.load(latin)
+    marked.write_bytes("\ufefftitle: é\r\n".encode())
+    assert document.load(marked).data == {"title": "é"}
+
+
+def test_a_number_is_never_infinite() -> None:
+    assert math.isfinite(document.value("1e308", "--set x"))
+    assert document.value("1" * 41, "--set x") == "1" * 41

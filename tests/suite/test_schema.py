@@ -1,0 +1,203 @@
+"""Types and ranges of a suite's keys, and the sentence for each that is wrong."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from bench.schema import Recipe, SuiteFile
+from bench.shape import shaped
+
+GOOD: dict[str, Any] = {
+    "suite_version": 1,
+    "title": "t",
+    "dataset": "cifar100",
+    "pairs": [{"teacher": "resnet56", "student": "resnet20"}],
+    "methods": ["kd"],
+}
+WHOLE = "Allowed: a whole number, at least 1"
+
+
+def wrong(**change: Any) -> list[str]:
+    file, mistakes = shaped({**GOOD, **change})
+    assert (file is None) == bool(mistakes)
+    return [str(mistake) for mistake in mistakes]
+
+
+def test_defaults_are_the_recipe_of_the_paper() -> None:
+    file, _ = shaped(GOOD)
+    assert file is not None
+    assert file.seeds == (0, 1, 2)
+    assert file.teachers.seed == 0
+    assert file.recipe.model_dump() == {
+        "epochs": 240,
+        "batch_size": 64,
+        "lr": 0.05,
+        "milestones": (150, 180, 210),
+        "decay": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "nesterov": False,
+        "crop": 4,
+        "flip": True,
+        "resized_crop": False,
+        "precision": "float32",
+        "evaluate_every": 1,
+    }
+
+
+def test_every_field_says_what_is_allowed() -> None:
+    def fields(model: type[BaseModel]) -> list[str | None]:
+        return [field.description for field in model.model_fields.values()]
+
+    assert all(fields(SuiteFile) + fields(Recipe))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"epochs": "240"}, f"epochs: found the text '240'. {WHOLE}"),
+        ({"epochs": True}, f"epochs: found true. {WHOLE}"),
+        ({"epochs": 2.0}, f"epochs: found the number 2.0. {WHOLE}"),
+        ({"epochs": 0}, f"epochs: found the number 0. {WHOLE}"),
+        ({"epochs": None}, f"epochs: found nothing. {WHOLE}"),
+        ({"lr": "fast"}, "lr: found the text 'fast'. Allowed: a number above 0"),
+        ({"lr": True}, "lr: found true. Allowed: a number above 0"),
+        ({"lr": 0}, "lr: found the number 0. Allowed: a number above 0"),
+        ({"lr": [1]}, "lr: found a list. Allowed: a number above 0"),
+        ({"lr": float("inf")}, "lr: found a number without a finite value. Allowed: a number above 0"),
+        ({"momentum": 1}, "momentum: found the number 1. Allowed: a number from 0 to below 1"),
+        ({"nesterov": 1}, "nesterov: found the number 1. Allowed: true or false"),
+        ({"nesterov": "no"}, "nesterov: found the text 'no'. Allowed: true or false"),
+        (
+            {"precision": "bf15"},
+            "precision: found the text 'bf15'. Did you mean 'bf16'? Allowed: bf16, float32",
+        ),
+        (
+            {"milestones": [180, 150]},
+            "milestones: found numbers that do not rise. "
+            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+        ),
+        (
+            {"milestones": [150, "x"]},
+            "milestones.1: found the text 'x'. "
+            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+        ),
+        (
+            {"epoch": 3},
+            "epoch: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, batch_size, lr, "
+            "milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
+            "precision, evaluate_every",
+        ),
+    ],
+)
+def test_recipes(recipe: dict[str, Any], message: str) -> None:
+    assert wrong(recipe=recipe) == [f"recipe.{message}"]
+    assert wrong(teachers={"recipe": recipe}) == [f"teachers.recipe.{message}"]
+
+
+def test_whole_numbers_and_empty_lists_are_fine() -> None:
+    file, _ = shaped({**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}})
+    assert file is not None
+    assert (file.recipe.lr, file.recipe.milestones) == (1.0, ())
+
+
+SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "found"),
+    [("0-4", (0, 1, 2, 3, 4)), ("7", (7,)), ("0, 3-4", (0, 3, 4)), ([5, 2], (5, 2))],
+)
+def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
+    file, _ = shaped({**GOOD, "seeds": seeds})
+    assert file is not None
+    assert file.seeds == found
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        (3, f"seeds: found the number 3. {SEEDS}"),
+        ([], f"seeds: found nothing in it. {SEEDS}"),
+        ("4-0", f"seeds: found the text '4-0'. {SEEDS}"),
+        ("0-99999999", f"seeds: found the text '0-99999999'. {SEEDS}"),
+        ([0, 1, 0], f"seeds: found 0 more than once. {SEEDS}"),
+        ([True], f"seeds.0: found true. {SEEDS}"),
+        ([-1], f"seeds.0: found the number -1. {SEEDS}"),
+    ],
+)
+def test_wrong_seeds(seeds: Any, message: str) -> None:
+    assert wrong(seeds=seeds) == [message]
+
+
+NAME = "Allowed: a name of letters, digits and _ . + -, at most 60 long"
+WEIGHT = "Allowed: a number, 0 or more"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"suite_version": True}, "suite_version: found true. Allowed: 1"),
+        ({"suite_version": 2}, "suite_version: found the number 2. Allowed: 1"),
+        ({"title": 3}, "title: found the number 3. Allowed: one line of text, at most 200 long"),
+        ({"title": "a\nb"}, "title: found several lines. Allowed: one line of text, at most 200 long"),
+        (
+            {"title": "a" * 201},
+            "title: found a text of 201 characters. Allowed: one line of text, at most 200 long",
+        ),
+        ({"dataset": {"size": 32}}, None),
+        ({"dataset": {"name": "cifar100", "validation": -1}}, None),
+        ({"pairs": []}, "pairs: found nothing in it. Allowed: a list of {teacher: …, student: …}"),
+        ({"pairs": [{"teacher": "a"}]}, "pairs.0.student: missing. Allowed: the name of a network"),
+        (
+            {"pairs": [{**GOOD["pairs"][0], "lr": 0.01}]},
+            "pairs.0.lr: no key 'lr'. Allowed: teacher, student, recipe",
+        ),
+        ({"methods": ["a b"]}, f"methods.0: found the text 'a b'. {NAME}"),
+        ({"methods": {"a,b": None}}, f"methods.a,b: found the text 'a,b'. {NAME}"),
+        ({"methods": {"a": {"ce": "x"}}}, f"methods.a.ce: found the text 'x'. {WEIGHT}"),
+        ({"methods": {"a": {"ce": -1}}}, f"methods.a.ce: found the number -1. {WEIGHT}"),
+        ({"methods": {"a": {"ce": True}}}, None),
+        ({"methods": {"a": {"kd": {"temperature": 2}}}}, f"methods.a.kd.weight: missing. {WEIGHT}"),
+        (
+            {"methods": {"a": "paper"}},
+            "methods.a: found the text 'paper'. Did you mean 'papers'? Allowed: papers, "
+            "or a mapping of distillers to a weight or to {weight, options}",
+        ),
+        ({"methods": {"a": {}}}, None),
+        ({"methods": 3}, None),
+        (
+            {"teachers": {"seed": "sam"}},
+            "teachers.seed: found the text 'sam'. "
+            "Allowed: a whole number, 0 or more, or same (as the student's)",
+        ),
+        (
+            {"teachers": {"checkpoints": {"x": {"path": "p", "sha256": "12"}}}},
+            "teachers.checkpoints.x.sha256: found the text '12'. Allowed: 64 hex digits in lower case",
+        ),
+        ({"options": {"crd": 3}}, None),
+        ({"plugins": "x.py"}, "plugins: found the text 'x.py'. Allowed: a list of paths of .py files"),
+    ],
+)
+def test_wrong_files(change: dict[str, Any], message: str | None) -> None:
+    found = wrong(**change)
+    assert len(found) == 1
+    assert found[0].startswith(f"{next(iter(change))}")
+    assert "Allowed: " in found[0]
+    assert message is None or found == [message]
+
+
+def test_a_missing_key_and_all_others_at_once() -> None:
+    file, mistakes = shaped({"titel": 1, "recipe": {"lr": 0, "epochs": 0}})
+    assert file is None
+    assert [m.where for m in mistakes] == [
+        ("suite_version",),
+        ("title",),
+        ("dataset",),
+        ("recipe", "epochs"),
+        ("recipe", "lr"),
+        ("pairs",),
+        ("methods",),
+        ("titel",),
+    ]
