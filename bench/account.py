@@ -48,7 +48,7 @@ class Account:
 
 
 def account(record: Record, plan: "Plan") -> Account:
-    """The account of a record of the plan; values that are None are left out, but for parameters."""
+    """The account of a record of the plan; tags and numbers that are None are left out."""
     tags = {key: _short(value) for key, value in _tags(record, plan).items() if value is not None}
     given = _flat(_specification(record, plan), ".")
     params = {_key(key): _short(value) for key, value in given}

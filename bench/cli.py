@@ -5,6 +5,7 @@ Modules that bring torch, mlflow or pandas are imported inside the verbs: `bench
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,13 +115,18 @@ def run(
             return _show_plan(plan, results, data_root, as_json)
         machine = session.Machine(_gpus(gpus), per_gpu, workers, threads, inline)
         kind = "json" if as_json else view.value
-        failed = session.run_plan(
-            plan, results, machine, data_root=data_root, overwrite=overwrite.value,
-            tracker=tracker.value, view=kind,
+        log = None
+        if tracker is Tracker.mlflow:
+            log = _module("tracking").MLflow(plan, _results(results))
+        lost = session.carry_out(
+            plan, _results(results), machine, data_root=data_root,
+            overwrite=overwrite.value, view=kind, tracker=log,
         )  # fmt: skip
         if kind != "json":
             _print_tables(plan, results)
-    raise typer.Exit(RUNS_FAILED if failed else 0)
+        for warning in log.warnings if log else ():
+            print(f"warning: {warning}", file=sys.stderr)
+    raise typer.Exit(RUNS_FAILED if lost else 0)
 
 
 @app.command(epilog="Example: `bench plan suites/cifar100_same_arch.yaml --filter method=crd`")
@@ -273,8 +279,9 @@ def _show_plan(plan: "Plan", results: Path, data_root: Path | None, as_json: boo
 
 
 def _print_tables(plan: "Plan", results: Path, metric: str = "top1") -> None:
-    text, written = _session().tables(plan, _results(results), metric)
-    print(text)
+    made, written = _session().tables(plan, _results(results), metric)
+    width, terminal = shutil.get_terminal_size((100, 24)).columns, sys.stdout.isatty()
+    print(_module("report").text(made, width=width, terminal=terminal))
     print("written: " + ", ".join(str(path) for path in written))
 
 
@@ -284,7 +291,7 @@ def _say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
 
 def _changes(set_: list[str] | None, seeds: str | None) -> list[str]:
     """All changes to a suite as `key=value`; --seeds is short for one of them."""
-    return [*(set_ or []), *([f"seeds={seeds}"] if seeds else [])]
+    return [*(set_ or []), *([f'seeds="{seeds}"'] if seeds else [])]
 
 
 def _gpus(text: str | None) -> tuple[int, ...] | None:

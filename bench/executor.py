@@ -97,11 +97,12 @@ class Processes:
                 worker.kill()
 
     def _listen(self, slot: int, worker: subprocess.Popen[str], log: Path) -> None:
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            with contextlib.suppress(json.JSONDecodeError):  # a line that a kill cut short
-                self._events.put((slot, json.loads(line)))
-        code = worker.wait()
+        with worker:  # afterwards its pipes are closed
+            assert worker.stdout is not None
+            for line in worker.stdout:
+                with contextlib.suppress(json.JSONDecodeError):  # a line that a kill cut short
+                    self._events.put((slot, json.loads(line)))
+        code = worker.returncode
         self._events.put((slot, {"event": "exit", "reason": _reason(code, log)}))
 
 

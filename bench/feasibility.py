@@ -60,7 +60,7 @@ def _forecast(run: Run, teacher: Run | None, facts: Facts) -> Forecast:
 @cache
 def _network(name: str, classes: int, size: int) -> tuple[Shapes, Cost]:
     with seeding.initialised_by("forecast"):
-        net = models.build(name, classes)
+        net = models.build(name, classes, size)
     return models.shapes(net, size), models.cost(net, size)
 
 

@@ -35,7 +35,7 @@ class Learner:
         seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
         with seeding.initialised_by("weights", role, seed, network):
-            net = models.build(network, data.facts.classes)
+            net = models.build(network, data.facts.classes, data.facts.size)
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

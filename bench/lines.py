@@ -103,4 +103,5 @@ def outcome(course: Course, seconds: float) -> str:
     if course.status != "done":
         return f"{course.status:9} {course.name}: {course.reason}"
     top1 = f"top-1 {course.top1:.2f} %, " if course.top1 is not None else ""
-    return f"done      {course.name}: {top1}{duration(seconds)}"
+    took = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+    return f"done      {course.name}: {top1}{took}"

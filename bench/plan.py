@@ -98,7 +98,9 @@ def identity(content: Any) -> str:
 
 def plan(suite: Suite, root: Path | None = None) -> Plan:
     """Every run that a suite asks for; `root` is where its data sets lie."""
-    subject = {**asdict(suite.data), "fingerprint": data.facts(suite.data, root).fingerprint}
+    fingerprint = data.facts(suite.data, root).fingerprint
+    subject = {**asdict(suite.data), "fingerprint": fingerprint}
+    subject |= _source("dataset", suite.data.name)
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
@@ -179,7 +181,7 @@ def _network(name: str) -> dict[str, Any]:
     return {"network": name, **_source("network", name)}
 
 
-def _source(kind: Literal["distiller", "network"], name: str) -> dict[str, str]:
+def _source(kind: plugins.Kind, name: str) -> dict[str, str]:
     """A plugin's code is part of what can change a result."""
     source = plugins.source_of(kind, name)
     return {"source": source} if source else {}

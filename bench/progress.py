@@ -78,6 +78,7 @@ class Progress:
             work = _work(self.forecasts.get(run.id))
             self.courses[run.id] = Course(run, names[run.id], pair, method, work, epochs)
         self.begun = self.clock()
+        self._training: float | None = None  # since when, by the clock; starting up is no training
         self._end: float | None = None  # when all is expected to be done, by the clock
 
     def start(self, cohort: "Cohort", device: str) -> Underway:
@@ -140,8 +141,11 @@ class Progress:
         seconds = sum(course.seconds for course in self.courses.values())
         work = sum(course.here * course.work for course in self.courses.values())
         if seconds and work:
+            now = self.clock()
+            if self._training is None:
+                self._training = max(self.begun, now - seconds)
             left = sum(course.left(seconds / work) for course in self.courses.values())
-            self._end = self.clock() + left * self.elapsed / seconds
+            self._end = now + left * (now - self._training) / seconds
 
     def said(self) -> str:
         """`31 of 48 runs, 1 failed, about 2 min 10 s left`."""

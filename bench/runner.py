@@ -48,13 +48,12 @@ class Runner:
     _busy: dict[int, Cohort] = field(default_factory=dict)
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
 
-    def run(self, overwrite: Overwrite = "failed") -> None:
-        """Do what is missing, and redo what `overwrite` says; then every run has a record."""
-        todo = self._possible(pending(self.plan, self.results, overwrite))
-        if overwrite == "always":
+    def run(self, todo: Sequence[Run], afresh: bool = False) -> None:
+        """Do these runs; afterwards each has a record. `afresh` forgets what was kept of them."""
+        if afresh:
             for run in todo:
                 self.results.forget(run.id)
-        self._waiting = self._queue(todo)
+        self._waiting = self._queue(self._possible(todo))
         try:
             while self._waiting or self._busy:
                 self._start_ready()

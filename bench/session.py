@@ -1,20 +1,24 @@
 """The verbs as functions: what the command line does, callable from Python."""
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from bench import data, feasibility, report, suite
+from bench import data, feasibility, live, report, suite
 from bench.cells import Entry, Role
 from bench.executor import Executor, Inline, Processes
+from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
-from bench.results import Results
+from bench.progress import Progress
+from bench.results import Record, Results
 from bench.runner import Observer, Overwrite, Runner, pending
 from bench.table import About, Table, table
+from bench.tracking import MLflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,26 +76,36 @@ def carry_out(
     *,
     data_root: Path | None = None,
     overwrite: Overwrite = "failed",
-    observers: Sequence[Observer] = (),
-) -> None:
-    """Do what is missing of a plan. Afterwards every run of it has a record.
+    view: str | None = None,
+    tracker: MLflow | None = None,
+) -> list[Record]:
+    """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
     The data set is looked for, or downloaded, before anything starts: `MissingData` if in vain.
+    `view` is auto, live, plain, json, or None for silence.
     """
     root = root_of(data_root)
-    if pending(whole, results, overwrite):
+    todo = pending(whole, results, overwrite)
+    if todo:
         data.load(whole.suite.data, root, torch.device("cpu"))
-    runner = Runner(
-        whole,
-        feasibility.forecast(whole, root),
-        results,
-        machine.executor(results),
-        observers,
-        data_root=root,
-        threads=machine.threads,
-        images=data.facts(whole.suite.data, root).train,
-    )
-    runner.run(overwrite)
+    forecasts = feasibility.forecast(whole, root)
+    observers: list[Observer] = [tracker] if tracker else []
+    if view:
+        observers.append(live.view(view, Progress(whole, todo, forecasts), sys.stdout))
+    images = data.facts(whole.suite.data, root).train
+    executor = machine.executor(results)
+    runner = Runner(whole, forecasts, results, executor, observers, root, machine.threads, images)
+    runner.run(todo, afresh=overwrite == "always")
+    if tracker:
+        tracker.log_missing()
+    return troubled(whole, results, forecasts)
+
+
+def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Forecast]) -> list[Record]:
+    """The records of runs that have no result although nothing stood in their way."""
+    possible = [run for run in whole.runs if forecasts[run].obstacle is None]
+    found = [record for run in possible if (record := results.record(run)) is not None]
+    return [record for record in found if record["status"] != "done"]
 
 
 def run(

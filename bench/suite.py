@@ -103,16 +103,16 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
 
 def _recipes_wrong(file: SuiteFile) -> list[Mistake]:
     """Recipes whose parts do not go together, which shows only when they are put together."""
-    recipes: dict[Where, Recipe] = {("recipe",): file.recipe}
-    recipes["teachers", "recipe"] = _merged(file.recipe, file.teachers.recipe)
-    for i, pair in enumerate(file.pairs):
-        recipes["pairs", i, "recipe"] = _merged(file.recipe, pair.recipe)
+    changes: dict[Where, Recipe] = {("recipe",): file.recipe}
+    changes["teachers", "recipe"] = file.teachers.recipe
+    changes |= {("pairs", i, "recipe"): pair.recipe for i, pair in enumerate(file.pairs)}
     sentence = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
-    return [
-        Mistake((*where, "nesterov"), sentence)
-        for where, recipe in recipes.items()
-        if recipe.nesterov and not recipe.momentum
-    ]
+    wrong = []
+    for where, own in changes.items():
+        recipe, touched = _merged(file.recipe, own), {"nesterov", "momentum"} & own.model_fields_set
+        if recipe.nesterov and not recipe.momentum and touched:
+            wrong.append(Mistake((*where, min(touched)), sentence))
+    return wrong
 
 
 def _merged(recipe: Recipe, changes: Recipe) -> Recipe:

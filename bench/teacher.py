@@ -5,15 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bench import models
-from bench.data import Data, Split
+from bench.data import Data, Facts, Split
 from bench.errors import MissingData, TeacherRefused
 from bench.inference import Recipe, autocast, float32, predict
 from distillers import Features
 
+UNREADABLE = (
+    pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError,
+)  # fmt: skip
 WRAPPINGS = ("model", "state_dict", "net")  # where training scripts put the state_dict
 
 
@@ -38,14 +43,14 @@ class Teacher:
         return predict(self.net, data, split, self.recipe)[0]
 
 
-def load(network: str, classes: int, path: Path) -> nn.Module:
+def load(network: str, facts: Facts, path: Path) -> nn.Module:
     """The named network with the weights of a file; `TeacherRefused` where they do not fit."""
-    net = models.build(network, classes)
+    net = models.build(network, facts.classes, facts.size)
     state = read_state(path)
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     if differences := _differences(wanted, found):
-        raise TeacherRefused(f"{path}: not a {network} of {classes} classes: {differences}")
+        raise TeacherRefused(f"{path}: not a {network} of {facts.classes} classes: {differences}")
     net.load_state_dict(state)
     return net
 
@@ -60,11 +65,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise MissingData(f"{path}: no such checkpoint")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+            return safetensors.torch.load_file(path)
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TeacherRefused(
             f"{path}: not a checkpoint of plain tensors ({reason}); "

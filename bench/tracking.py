@@ -4,15 +4,16 @@ What the store holds is a function of the records: it can be thrown away and fil
 """
 
 import importlib.util
-import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bench.account import ID, Account, account
 from bench.errors import BenchError
@@ -20,8 +21,6 @@ from bench.results import Record, Results
 
 if TYPE_CHECKING:
     from bench.plan import Cohort, Plan
-
-T = TypeVar("T")
 
 FINGERPRINT = "bench.record"  # the tag that a run gets when all of its record is logged
 MOST_NUMBERS, MOST_PARAMS = 1000, 100  # of one call
@@ -58,9 +57,8 @@ class MLflow:
         """What could not be logged, as one sentence; empty if all was."""
         if not self._failures:
             return []
-        more = f" (and {len(self._failures) - 1} more)" if len(self._failures) > 1 else ""
         sentence = (
-            f"MLflow at {self.uri} failed: {self._failures[0]}{more}; "
+            f"MLflow at {self.uri} failed: {self._failures[0]}; "
             "the records are complete, and the next run of the suite logs what is missing"
         )
         return [re.sub(r"//[^/@\s]*@", "//", sentence)]  # no passwords
@@ -80,8 +78,8 @@ class MLflow:
                 self._experiment = _Experiment(self.uri, self._plan.suite.name, self._results)
             self._experiment.put(account(record, self._plan))
         except Exception as error:
-            said = next(iter(str(error).strip().splitlines()), "")
-            self._failures.append(f"{type(error).__name__}: {said}")
+            said = f"{type(error).__name__}: {error}"
+            self._failures.append(said.splitlines()[0])
             self._given_up = self._experiment is None or len(self._failures) >= MOST_FAILURES
 
     def closed(self) -> None:
@@ -98,7 +96,7 @@ class _Experiment:
     """A suite's experiment in an MLflow store; both are made if they are not there."""
 
     def __init__(self, uri: str, name: str, results: Results) -> None:
-        self._client = _client(uri)
+        self._client = client(uri)
         found = self._client.get_experiment_by_name(name)
         if found is None:
             place = _artifacts(results).as_uri() if uri == _local(results) else None
@@ -128,8 +126,7 @@ class _Experiment:
         client, (begin, end) = self._client, account.times
         run: str = client.create_run(self._id, begin, dict(account.tags), account.name).info.run_id
         held[run] = None
-        params = [Param(key, value) for key, value in account.params.items()]
-        for part in _parts(params, MOST_PARAMS):
+        for part in _parts([Param(*pair) for pair in account.params.items()], MOST_PARAMS):
             client.log_batch(run, params=part)
         numbers = [Metric(key, value, end, epoch) for key, value, epoch in account.numbers]
         for batch in _parts(numbers, MOST_NUMBERS):
@@ -166,20 +163,23 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
         )
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str(_artifacts(results))]
-    command += ["--host", host, "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    try:
-        return subprocess.run(command, env=environment).returncode
-    except KeyboardInterrupt:
-        return 0
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    with suppress(KeyboardInterrupt):
+        return subprocess.run(command).returncode
+    return 0
 
 
-def _client(uri: str) -> Any:
-    """A client of the store, which is made if it is not there, without a word about it."""
+def client(uri: str) -> Any:
+    """MLflow's client of a store, which is made if it is not there, without a word about it."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("BEGIN IMMEDIATE")  # mlflow tries for minutes before it gives up
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # what mlflow's code does is its own
         from mlflow import MlflowClient
@@ -195,5 +195,5 @@ def _artifacts(results: Results) -> Path:
     return results.folder.resolve() / "mlartifacts"
 
 
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -48,6 +48,7 @@ def prepare(job: Job) -> None:
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    plugins.load_installed()
     for path in job.plugins:
         plugins.load(Path(path))
 
@@ -63,8 +64,8 @@ class Desk:
 
     def data(self) -> Data:
         """The data set of all the job's tasks, on the device."""
-        held = dict(self.job.tasks[0].specification["data"])
-        del held["fingerprint"]
+        of = self.job.tasks[0].specification["data"]
+        held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
         root = Path(self.job.data_root) if self.job.data_root else None
         return data.load(Selection(**held), root, self.device)
 
@@ -74,7 +75,7 @@ class Desk:
         path = Path(manifest["path"])
         verify(path, of["checkpoint"])
         subject = self.data()
-        net = teachers.load(of["network"], subject.facts.classes, path).to(self.device)
+        net = teachers.load(of["network"], subject.facts, path).to(self.device)
         found = metrics.measure(*predict(net, subject, "test", of["recipe"]))
         teachers.check_accuracy(path, found["top1"], manifest)
         cost = models.cost(net, subject.facts.size)
@@ -100,7 +101,7 @@ class Desk:
             return None
         path = self.results.weights(of["id"])
         verify(path, of["sha256"])
-        net = teachers.load(of["network"], subject.facts.classes, path)
+        net = teachers.load(of["network"], subject.facts, path)
         return Teacher(net, subject, self.job.tasks[0].specification["recipe"])
 
     def learner(self, task: Task, subject: Data, teacher: Teacher | None) -> Learner | None:

@@ -1,6 +1,7 @@
 """Teachers: whatever is not the teacher that was promised is refused, in words."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import safetensors.torch
 import toy
 import torch
 
-from bench import models, teacher
+from bench import data, models, teacher
+from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
 from bench.results import Results, sha256
+
+DIGITS = data.facts(Selection("digits"), None)
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def test_checkpoints_of_the_field_load(
 ) -> None:
     path, state = tmp_path / "ckpt.pth", net.state_dict()
     torch.save({"epoch": 240, wrapped: state} if wrapped else state, path)
-    loaded = teacher.load("resnet8", 10, path)
+    loaded = teacher.load("resnet8", DIGITS, path)
     assert all(
         torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), state.values(), strict=True)
     )
@@ -34,20 +38,20 @@ def test_checkpoints_of_the_field_load(
 def test_names_of_data_parallel_are_understood(net: torch.nn.Module, tmp_path: Path) -> None:
     state = {f"module.{name}": value for name, value in net.state_dict().items()}
     torch.save({"model": state}, tmp_path / "ckpt.pth")
-    teacher.load("resnet8", 10, tmp_path / "ckpt.pth")
+    teacher.load("resnet8", DIGITS, tmp_path / "ckpt.pth")
 
 
 def test_safetensors_load(net: torch.nn.Module, tmp_path: Path) -> None:
     safetensors.torch.save_file(net.state_dict(), tmp_path / "ckpt.safetensors")
-    teacher.load("resnet8", 10, tmp_path / "ckpt.safetensors")
+    teacher.load("resnet8", DIGITS, tmp_path / "ckpt.safetensors")
 
 
 def test_another_network_is_refused_by_name_and_shape(net: torch.nn.Module, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "ckpt.pth")
     with pytest.raises(TeacherRefused, match=r"not a resnet8 of 100 classes: shape of fc\.weight"):
-        teacher.load("resnet8", 100, tmp_path / "ckpt.pth")
+        teacher.load("resnet8", replace(DIGITS, classes=100), tmp_path / "ckpt.pth")
     with pytest.raises(TeacherRefused, match=r"missing layer1\.1\.conv1\.weight.* and \d+ more"):
-        teacher.load("resnet20", 10, tmp_path / "ckpt.pth")
+        teacher.load("resnet20", DIGITS, tmp_path / "ckpt.pth")
 
 
 class Payload:
@@ -66,7 +70,7 @@ def test_code_in_a_checkpoint_does_not_run(save: str, tmp_path: Path) -> None:
     if save == "torch":
         torch.save({"model": Payload()}, path)
     else:
-        path.write_bytes(pickle.dumps({"model": Payload()}))
+        path.write_bytes(pickle.dumps({"model": Payload()}, protocol=2))
     with pytest.raises(TeacherRefused, match="not a checkpoint of plain tensors"):
         teacher.read_state(path)
     assert not Payload.mark.exists()
@@ -95,7 +99,7 @@ def adopted(folder: Path, net: torch.nn.Module, manifest: str) -> Results:
 def trained(folder: Path) -> tuple[torch.nn.Module, float]:
     results = toy.run(toy.plan(folder, methods="[student]"), folder)
     (record,) = [r for r in results.records() if r["kind"] == "teacher"]
-    net = teacher.load("resnet8", 10, results.weights(record["id"]))
+    net = teacher.load("resnet8", DIGITS, results.weights(record["id"]))
     return net, record["metrics"]["last"]["top1"]
 
 

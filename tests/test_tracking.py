@@ -1,14 +1,15 @@
 """MLflow, a real one on sqlite: the store says what the records say, and can fail without harm."""
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 import toy
+
 from bench import tracking
 from bench.errors import BenchError
 from bench.job import Task
@@ -38,7 +39,7 @@ def record(plan: Plan, id: str, status: Any = "done", **details: Any) -> dict[st
     if plan.runs[id].teacher:
         known["teacher"] = {"id": plan.runs[id].teacher, "network": "resnet8", "sha256": "f00"}
     run = Task(id, plan.names()[id], plan.runs[id].specification)
-    return run.record(status, reason, **{**known, **details})
+    return {**run.record(status, reason, **known), **details}
 
 
 def cell(plan: Plan, method: str) -> str:
@@ -50,9 +51,7 @@ class Store:
     """What an MLflow store holds, read back with MLflow's own client."""
 
     def __init__(self, results: Results) -> None:
-        from mlflow import MlflowClient
-
-        self.client = MlflowClient(tracking.tracking_uri(results))
+        self.client = tracking.client(tracking.tracking_uri(results))
 
     def runs(self, experiment: str = "toy") -> dict[str, Any]:
         """The runs of the experiment by their names, each of which must be there once."""
@@ -79,16 +78,25 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def blank(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
-    """A store without a run: MLflow takes seconds to make one."""
-    results = Results(tmp_path_factory.mktemp("blank"))
-    MLflow(plan, results, tracking._local(results))._experiment
-    return results.folder
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without an experiment: MLflow takes seconds to make one."""
+    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    tracking.client(f"sqlite:///{path}")
+    return path
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
+def results(tmp_path: Path, blank: Path) -> Results:
+    """A results folder with an empty store."""
+    (tmp_path / "results").mkdir()
+    shutil.copy(blank, tmp_path / "results" / "mlflow.db")
     return Results(tmp_path / "results")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Results:
+    """A results folder that is not there yet."""
+    return Results(tmp_path / "fresh")
 
 
 def logged(plan: Plan, results: Results, *records: Mapping[str, Any]) -> MLflow:
@@ -170,7 +178,7 @@ def test_more_numbers_than_a_call_takes(plan: Plan, results: Results) -> None:
 
 
 def test_names_and_long_values_are_made_to_fit(plan: Plan, results: Results) -> None:
-    one = record(plan, cell(plan, "kd"), status="failed", reason="x" * 9000)
+    one = record(plan, cell(plan, "kd"), "failed", reason="x" * 9000)
     one["specification"] = {**one["specification"], "über+name": "y" * 9000}
     one["metrics"] = {"last": {"top1@half": 1.0}}
     assert logged(plan, results, one).warnings == []
@@ -235,27 +243,25 @@ def test_what_is_missing_is_logged_later(plan: Plan, results: Results) -> None:
     assert runs["resnet8 seed 0"].data.tags["kind"] == "teacher"
 
 
-def test_nothing_is_made_before_the_first_record(plan: Plan, results: Results) -> None:
-    tracker = MLflow(plan, results)
+def test_nothing_is_made_before_the_first_record(plan: Plan, fresh: Results) -> None:
+    tracker = MLflow(plan, fresh)
     tracker.log_missing()
     tracker.closed()
-    assert not results.folder.exists()
+    assert not fresh.folder.exists()
 
 
-def test_mlflow_is_silent(
-    plan: Plan, results: Results, capfd: pytest.CaptureFixture[str]
-) -> None:
-    logged(plan, results, record(plan, cell(plan, "kd")))
+def test_mlflow_is_silent(plan: Plan, fresh: Results, capfd: pytest.CaptureFixture[str]) -> None:
+    logged(plan, fresh, record(plan, cell(plan, "kd")))
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_store_that_cannot_be_written_costs_a_warning(plan: Plan, results: Results) -> None:
-    (results.folder / "mlflow.db").mkdir(parents=True)
-    tracker = logged(plan, results, *(record(plan, id) for id in plan.runs))
+def test_a_store_that_cannot_be_written_costs_a_warning(plan: Plan, fresh: Results) -> None:
+    (fresh.folder / "mlflow.db").mkdir(parents=True)
+    tracker = logged(plan, fresh, *(record(plan, id) for id in plan.runs))
     (said,) = tracker.warnings
     assert "mlflow.db" in said
     assert "the records are complete" in said
-    assert len(list(results.records())) == len(plan.runs)
+    assert len(list(fresh.records())) == len(plan.runs)
 
 
 def test_one_record_that_cannot_be_logged_does_not_cost_the_others(
@@ -269,13 +275,14 @@ def test_one_record_that_cannot_be_logged_does_not_cost_the_others(
 
 
 def test_a_store_elsewhere(
-    plan: Plan, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, fresh: Results, blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    shutil.copy(blank, tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    assert logged(plan, results, record(plan, cell(plan, "kd"))).warnings == []
-    assert len(Store(results).runs()) == 1
-    assert not (results.folder / "mlflow.db").exists()
+    assert logged(plan, fresh, record(plan, cell(plan, "kd"))).warnings == []
+    assert len(Store(fresh).runs()) == 1
+    assert not (fresh.folder / "mlflow.db").exists()
 
 
 def test_a_server_that_is_not_there_costs_a_warning_without_its_password(
@@ -297,9 +304,9 @@ def test_without_mlflow_a_sentence_says_what_to_do(
         MLflow(plan, results)
 
 
-def test_the_pages_need_a_store(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_need_a_store(fresh: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match="no MLflow store there; `bench run SUITE --results"):
-        tracking.ui(results)
+        tracking.ui(fresh)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org")
     with pytest.raises(BenchError, match="https://example.org"):
-        tracking.ui(results)
+        tracking.ui(fresh)

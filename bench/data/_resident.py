@@ -41,7 +41,7 @@ class Resident:
         """All training images once, in an order and with variations from (seed, epoch)."""
         images, labels = self.splits["train"]
         count, flat = len(labels), images.flatten(1)
-        ordering = generator(self.device, seed, "order")
+        ordering = generator(self.device, seed, "order", epoch)
         order = torch.randperm(count, generator=ordering, device=self.device)
         varied = variation(augment, count, generator(self.device, seed, "augment", epoch))
         for start in range(0, count, batch_size):

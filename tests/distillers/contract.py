@@ -1,71 +1,33 @@
 """What every distiller promises, as checks that know no distiller by name.
 
 A check takes `make`, which builds the distiller with a seed for its weights and randomness.
-All sizes are small and prime where they can be, and all differ, so that a swapped axis fails.
 """
 
 import inspect
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from distillers import Batch, Distiller, Features, Setting, Shapes
+from distillers import Batch, Distiller, Features
 from distillers._base import Tap
+from tests.distillers.geometry import (
+    BATCH,
+    STUDENT,
+    TEACHER,
+    features,
+    of_tap,
+    student,
+    teacher,
+    tensors,
+)
 
 Make = Callable[[int], Distiller]
-
-B, K, D_S, D_T, N = 5, 7, 11, 13, 53
-SMALL = {"negatives": 17, "width": 19}
-STUDENT = Shapes(((3, 12, 8), (23, 6, 4), (D_S, 3, 2)), D_S, K)
-TEACHER = Shapes(((2, 6, 4), (29, 6, 4), (D_T, 3, 2)), D_T, K)
-TRAIN_LABELS = torch.arange(N) * 3 % K
-INDEX = torch.tensor([2, 51, 17, 30, 8])
-BATCH = Batch(TRAIN_LABELS[INDEX], INDEX)
-
-
-def options(distiller: type[Distiller]) -> dict[str, int]:
-    """Those of its options that the small geometry forces."""
-    known = inspect.signature(distiller).parameters
-    return {name: value for name, value in SMALL.items() if name in known}
-
-
-def built(distiller: type[Distiller], seed: int, **more: Any) -> Distiller:
-    torch.manual_seed(seed)
-    setting = Setting(STUDENT, TEACHER, TRAIN_LABELS, torch.Generator().manual_seed(seed))
-    return distiller(setting, **{**options(distiller), **more}).train()
-
-
-def features(shapes: Shapes, seed: int, batch: int = B, *, grad: bool = False) -> Features:
-    rng = torch.Generator().manual_seed(seed)
-
-    def drawn(*size: int) -> Tensor:
-        return torch.randn(batch, *size, generator=rng).requires_grad_(grad)
-
-    stages = tuple(drawn(*shape) for shape in shapes.stages)
-    return Features(stages, drawn(shapes.pooled), drawn(shapes.logits))
-
-
-def student(seed: int = 0) -> Features:
-    return features(STUDENT, seed, grad=True)
-
-
-def teacher(seed: int = 1) -> Features:
-    return features(TEACHER, seed)
-
-
-def tensors(seen: Features) -> list[Tensor]:
-    return [*seen.stages, seen.pooled, seen.logits]
-
-
-def of_tap(seen: Features, tap: str) -> tuple[Tensor, ...]:
-    value = getattr(seen, tap)
-    return value if isinstance(value, tuple) else (value,)
 
 
 def state(distiller: Distiller) -> dict[str, Tensor]:
@@ -224,23 +186,8 @@ def signature_is_a_schema(make: Make) -> None:
         assert option.annotation is not option.empty, option.name
 
 
-CHECKS: dict[str, Callable[[Make], None]] = {
-    check.__name__: check
-    for check in (
-        loss_is_a_finite_scalar,
-        gradient_reaches_all_that_is_read,
-        gradient_reaches_every_parameter,
-        only_declared_fields_are_read,
-        networks_tensors_are_not_written_to,
-        global_generators_are_left_alone,
-        evaluation_is_pure,
-        state_dict_is_all_there_is_to_resume,
-        buffers_stay_in_place,
-        device_is_never_waited_for,
-        leaves_are_inputs_or_parameters,
-        a_single_sample_is_enough,
-        paper_and_formula_are_told,
-        declarations_are_true,
-        signature_is_a_schema,
-    )
+CHECKS: dict[str, Callable[[Make], None]] = {  # every function above that takes `make`
+    name: function
+    for name, function in list(globals().items())
+    if inspect.isfunction(function) and [*inspect.signature(function).parameters] == ["make"]
 }

@@ -7,7 +7,8 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 import distillers
-from tests.distillers.contract import CHECKS, built
+from tests.distillers.contract import CHECKS
+from tests.distillers.geometry import built
 
 
 @pytest.mark.parametrize("check", CHECKS)

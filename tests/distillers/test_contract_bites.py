@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from distillers import Distiller
-from tests.distillers.contract import CHECKS, built
+from tests.distillers.contract import CHECKS
+from tests.distillers.geometry import built
 
 
 class Right(Distiller):
@@ -34,67 +35,53 @@ class Right(Distiller):
     def remember(self, loss) -> None:
         self.seen.copy_(loss)
 
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or Right.__doc__
+
 
 class Vector(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + student.pooled.sum(1)
 
 
 class NotFinite(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + torch.inf
 
 
 class Detached(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         return self.weight.sum() * student.pooled.detach().mean()
 
 
 class Idle(Right):
-    __doc__ = Right.__doc__
-
     def __init__(self, setting) -> None:
         super().__init__(setting)
         self.idle = nn.Linear(2, 2)
 
 
 class Undeclared(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + student.logits.mean()
 
 
 class Unread(Right):
-    __doc__ = Right.__doc__
     reads = ("pooled", "logits")
 
 
 class Overwrites(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         teacher.pooled.sub_(1)
         return super().forward(student, teacher, batch)
 
 
 class GlobalDraw(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         torch.rand(())
         return super().forward(student, teacher, batch)
 
 
 class LearnsInEvaluation(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         loss = super().forward(student, teacher, batch)
         self.remember(loss.detach())
@@ -102,15 +89,12 @@ class LearnsInEvaluation(Right):
 
 
 class DrawsInEvaluation(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         torch.rand((), generator=self.rng)
         return super().forward(student, teacher, batch)
 
 
 class Forgets(Right):
-    __doc__ = Right.__doc__
     steps = 0
 
     def forward(self, student, teacher, batch):
@@ -119,46 +103,35 @@ class Forgets(Right):
 
 
 class Rebinds(Right):
-    __doc__ = Right.__doc__
-
     def remember(self, loss) -> None:
         self.seen = loss
 
 
 class Waits(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         loss = super().forward(student, teacher, batch)
         return loss if loss > 0 else -loss
 
 
 class Chooses(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         positive = student.pooled[student.pooled > 0]
         return super().forward(student, teacher, batch) + positive.sum()
 
 
 class Strays(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         stray = torch.ones((), requires_grad=True)
         return super().forward(student, teacher, batch) * stray
 
 
 class NeedsTwo(Right):
-    __doc__ = Right.__doc__
-
     def forward(self, student, teacher, batch):
         spread = student.pooled.detach().var(0, correction=0).sum()
         return super().forward(student, teacher, batch) + student.pooled.mean() / spread
 
 
 class NoPaper(Right):
-    __doc__ = Right.__doc__
     paper = "-"
 
 
@@ -167,20 +140,15 @@ class NoFormula(Right):
 
 
 class Undecays(Right):
-    __doc__ = Right.__doc__
     undecayed = ("nothing",)
 
 
 class Untyped(Right):
-    __doc__ = Right.__doc__
-
     def __init__(self, setting, *, option=1) -> None:
         super().__init__(setting)
 
 
 class Positional(Right):
-    __doc__ = Right.__doc__
-
     def __init__(self, setting, option: int = 1) -> None:
         super().__init__(setting)
 

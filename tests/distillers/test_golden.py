@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 import distillers
-from distillers import Batch, Features, Setting, Shapes
+from distillers import Batch, Features, Setting
+from tests.distillers.geometry import shapes
 
 FOLDER = Path(__file__).parents[1] / "golden" / "losses"
 NAMES = ("kd", "fitnet", "at", "sp", "cc", "rkd", "pkt", "crd", "dcd")
@@ -34,11 +35,6 @@ def features(inputs: dict[str, Tensor], who: str) -> Features:
     }
     stages = sum(name.startswith("stages/") for name in own)
     return Features(tuple(own[f"stages/{i}"] for i in range(stages)), own["pooled"], own["logits"])
-
-
-def shapes(seen: Features) -> Shapes:
-    stages = tuple(tuple(x.shape[1:]) for x in seen.stages)
-    return Shapes(stages, seen.pooled.shape[1], seen.logits.shape[1])
 
 
 class Case:

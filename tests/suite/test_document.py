@@ -59,7 +59,12 @@ def test_lines_and_columns_of_keys_values_and_items() -> None:
     assert found.keys["b", 0, "c"] == Place(3, 6)
     assert found.values["b", 0, "c"] == Place(3, 9)
     assert found.values["b", 1, "d"] == Place(6, 7)
-    assert [found.line_of(w) for w in [("a",), ("b", 0, "c"), ("b", 1), ("b", 1, "d")]] == [1, 3, 5, 5]
+    assert [found.line_of(w) for w in [("a",), ("b", 0, "c"), ("b", 1), ("b", 1, "d")]] == [
+        1,
+        3,
+        5,
+        5,
+    ]
 
 
 def test_line_of_something_absent_is_that_of_what_would_hold_it() -> None:

@@ -65,7 +65,10 @@ def test_every_field_says_what_is_allowed() -> None:
         ({"lr": True}, "lr: found true. Allowed: a number above 0"),
         ({"lr": 0}, "lr: found the number 0. Allowed: a number above 0"),
         ({"lr": [1]}, "lr: found a list. Allowed: a number above 0"),
-        ({"lr": float("inf")}, "lr: found a number without a finite value. Allowed: a number above 0"),
+        (
+            {"lr": float("inf")},
+            "lr: found a number without a finite value. Allowed: a number above 0",
+        ),
         ({"momentum": 1}, "momentum: found the number 1. Allowed: a number from 0 to below 1"),
         ({"nesterov": 1}, "nesterov: found the number 1. Allowed: true or false"),
         ({"nesterov": "no"}, "nesterov: found the text 'no'. Allowed: true or false"),
@@ -141,7 +144,10 @@ WEIGHT = "Allowed: a number, 0 or more"
         ({"suite_version": True}, "suite_version: found true. Allowed: 1"),
         ({"suite_version": 2}, "suite_version: found the number 2. Allowed: 1"),
         ({"title": 3}, "title: found the number 3. Allowed: one line of text, at most 200 long"),
-        ({"title": "a\nb"}, "title: found several lines. Allowed: one line of text, at most 200 long"),
+        (
+            {"title": "a\nb"},
+            "title: found several lines. Allowed: one line of text, at most 200 long",
+        ),
         (
             {"title": "a" * 201},
             "title: found a text of 201 characters. Allowed: one line of text, at most 200 long",
@@ -174,10 +180,14 @@ WEIGHT = "Allowed: a number, 0 or more"
         ),
         (
             {"teachers": {"checkpoints": {"x": {"path": "p", "sha256": "12"}}}},
-            "teachers.checkpoints.x.sha256: found the text '12'. Allowed: 64 hex digits in lower case",
+            "teachers.checkpoints.x.sha256: found the text '12'. "
+            "Allowed: 64 hex digits in lower case",
         ),
         ({"options": {"crd": 3}}, None),
-        ({"plugins": "x.py"}, "plugins: found the text 'x.py'. Allowed: a list of paths of .py files"),
+        (
+            {"plugins": "x.py"},
+            "plugins: found the text 'x.py'. Allowed: a list of paths of .py files",
+        ),
     ],
 )
 def test_wrong_files(change: dict[str, Any], message: str | None) -> None:

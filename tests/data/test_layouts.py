@@ -1,0 +1,137 @@
+"""Reading small archives that have the official layouts."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bench import data
+from bench.data import Selection
+from bench.data.cifar import CIFAR10
+from bench.data.fashion_mnist import FashionMnist
+from bench.data.stl10 import Stl10
+from bench.data.tiny_imagenet import FACTS, TinyImageNet
+from bench.errors import BenchError, MissingData
+
+from .toys import CPU, noise, write
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_cifar_layout(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    top, images = tmp_path / "cifar-10-batches-py", noise(3, 3, 32, 32)
+    top.mkdir()
+    listed = []
+    for name, place in (("data_batch_1", 0), ("data_batch_2", 1), ("test_batch", 2)):
+        flat = images[place : place + 1].flatten(1).numpy()
+        (top / name).write_bytes(pickle.dumps({"data": flat, "labels": [place + 4]}))
+        listed.append([name, md5(top / name)])
+    (top / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a"]}))
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5(top / "batches.meta")}
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", listed[:2])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", listed[2:])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    whole = CIFAR10.read(tmp_path)
+    assert torch.equal(whole.train, images[:2])
+    assert torch.equal(whole.test, images[2:])
+    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([4, 5], [6])
+    with pytest.raises(BenchError, match=r"cifar10: what was read .* \(2, 3, 32, 32\), not "):
+        data.load(Selection("cifar10"), tmp_path, CPU)
+
+
+def test_fashion_mnist_layout_from_compressed_files(tmp_path, monkeypatch):
+    from torchvision.datasets import FashionMNIST
+
+    raw, images = tmp_path / "FashionMNIST" / "raw", noise(5, 28, 28)
+    raw.mkdir(parents=True)
+    packed = []
+    for split, place in (("train", slice(3)), ("t10k", slice(3, 5))):
+        count = len(images[place])
+        pixels = struct.pack(">4i", 2051, count, 28, 28) + images[place].numpy().tobytes()
+        labels = struct.pack(">2i", 2049, count) + bytes(range(7, 7 + count))
+        for name, content in (("images-idx3", pixels), ("labels-idx1", labels)):
+            path = raw / f"{split}-{name}-ubyte.gz"
+            path.write_bytes(gzip.compress(content))
+            packed.append((path.name, md5(path)))
+    monkeypatch.setattr(FashionMNIST, "resources", packed)
+    whole = FashionMnist().read(tmp_path)
+    assert torch.equal(whole.train, images[:3, None])
+    assert torch.equal(whole.test, images[3:, None])
+    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([7, 8, 9], [7, 8])
+
+
+def test_stl10_layout_without_its_unlabelled_file(tmp_path, monkeypatch):
+    from torchvision.datasets import STL10
+
+    top, images = tmp_path / "stl10_binary", noise(3, 3, 96, 96)
+    top.mkdir()
+    sideways = images.transpose(2, 3).numpy()  # the file stores columns
+    contents = {
+        "train_X.bin": sideways[:2].tobytes(),
+        "train_y.bin": bytes([10, 1]),
+        "test_X.bin": sideways[2:].tobytes(),
+        "test_y.bin": bytes([5]),
+    }
+    for name, content in contents.items():
+        (top / name).write_bytes(content)
+    listed = [[name, md5(top / name)] for name in contents]
+    monkeypatch.setattr(STL10, "train_list", [*listed[:2], ["unlabeled_X.bin", "none"]])
+    monkeypatch.setattr(STL10, "test_list", listed[2:])
+    whole = Stl10().read(tmp_path)
+    assert torch.equal(whole.train, images[:2])
+    assert torch.equal(whole.test, images[2:])
+    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([9, 0], [4])
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two classes, listed in the wrong order; three training images, one of them grey; two more."""
+    top = tmp_path / "tiny-imagenet-200"
+    flat = {"n02": 200, "n01": 100}
+    for wnid, level in flat.items():
+        write(top / f"train/{wnid}/images/{wnid}_0.JPEG", np.full((64, 64, 3), level, np.uint8))
+    write(top / "train/n01/images/n01_1.JPEG", np.full((64, 64), 30, np.uint8))
+    write(top / "val/images/val_0.JPEG", np.full((64, 64, 3), 220, np.uint8))
+    write(top / "val/images/val_1.JPEG", np.full((64, 64, 3), 120, np.uint8))
+    (top / "wnids.txt").write_text("n02\nn01\n")
+    boxes = "val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\n"
+    (top / "val/val_annotations.txt").write_text(boxes)
+    return TinyImageNet(replace(FACTS, classes=2, train=3, test=2, fewest=(1, 1)))
+
+
+def check_tiny(whole):
+    assert whole.train.shape == (3, 3, 64, 64)
+    levels = whole.train.float().mean((1, 2, 3)).round()
+    assert levels.tolist() == [100, 30, 200]
+    assert whole.train_labels.tolist() == [0, 0, 1]
+    assert whole.test.float().mean((1, 2, 3)).round().tolist() == [220, 120]
+    assert whole.test_labels.tolist() == [1, 0]
+
+
+def test_tiny_imagenet_unpacked(tiny, tmp_path):
+    check_tiny(tiny.read(tmp_path))
+    (tmp_path / "tiny-imagenet-200" / "wnids.txt").unlink()
+    with pytest.raises(MissingData, match=r"a part of it is not there .*wnids\.txt"):
+        tiny.read(tmp_path)
+
+
+def test_tiny_imagenet_packed_is_read_only_if_it_is_the_official_one(tiny, tmp_path):
+    root = tmp_path / "other"
+    root.mkdir()
+    archive = root / "tiny-imagenet-200.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((tmp_path / "tiny-imagenet-200").rglob("*")):
+            packed.write(path, path.relative_to(tmp_path))
+    with pytest.raises(MissingData, match="no intact tiny-imagenet-200.zip"):
+        tiny.read(root)
+    check_tiny(TinyImageNet(replace(tiny.facts, fingerprint=f"md5:{md5(archive)}")).read(root))

@@ -1,0 +1,237 @@
+"""A user's own file, or an installed package, in a suite."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import distillers
+from bench import data, models, plugins
+from bench.errors import BenchError, Mistakes
+
+from .conftest import Read, Write
+
+PLUGIN = '''\
+"""All three kinds."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from bench.data import Arrays, Facts
+from distillers import Distiller, Setting
+
+
+class Gap(Distiller):
+    """L = mean |z_s - z_t|"""
+
+    paper = "none"
+    reads = ("logits",)
+    note = "an example"
+
+    def __init__(
+        self, setting: Setting, *, power: float = 1.0, kind: Literal["l1", "l2"] = "l1"
+    ) -> None:
+        super().__init__(setting)
+        self.power = power
+
+    def forward(self, student, teacher, batch):
+        return (student.logits - teacher.logits).abs().mean() ** self.power
+
+
+class Dots:
+    """Ten random images of two classes."""
+
+    facts = Facts("dots", 2, 8, 10, 10, (0.5,) * 3, (0.5,) * 3, "none")
+
+    def read(self, root):
+        images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
+        labels = torch.arange(10) % 2
+        return Arrays(images, labels, images, labels)
+
+
+NETWORKS = {"flat": lambda classes: nn.Sequential(nn.Flatten(), nn.Linear(192, classes))}
+DATASETS = {"dots": Dots()}
+'''
+
+SUITE = """\
+suite_version: 1
+title: A test
+dataset: dots
+pairs: [{teacher: flat, student: flat}]
+methods:
+  gap: {ce: 1, gap: {weight: 2, power: 3}}
+plugins: [mine.py]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def refused(path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(BenchError) as error:
+        plugins.load(path)
+    return str(error.value)
+
+
+def test_a_suite_with_a_distiller_a_network_and_a_data_set(mine: Path, reading: Read) -> None:
+    suite = reading(text=SUITE)
+    assert suite.plugins == (mine.resolve(),)
+    assert suite.data.name == "dots"
+    (method,) = suite.methods
+    assert method.terms["gap"].options == {"power": 3.0, "kind": "l1"}
+    assert method.note == "an example"
+    assert distillers.load("gap").__name__ == "Gap"
+    assert data.facts(suite.data, None).classes == 2
+    assert isinstance(models.build("flat", 2), torch.nn.Module)
+
+
+def test_the_source_of_each_name_is_known(mine: Path) -> None:
+    plugins.load(mine)
+    digest = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert plugins.source_of("distiller", "gap") == digest
+    assert plugins.source_of("network", "flat") == digest
+    assert plugins.source_of("dataset", "dots") == digest
+    assert plugins.source_of("distiller", "kd") is None
+    assert plugins.source_of("network", "gap") is None
+
+
+def test_twice_is_harmless_but_not_with_another_text(mine: Path) -> None:
+    plugins.load(mine)
+    first = distillers.load("gap")
+    plugins.load(mine.parent / "." / mine.name)
+    assert distillers.load("gap") is first
+    message = refused(mine, PLUGIN + "\n")
+    assert message == "mine.py has changed since it was loaded: start Python anew"
+
+
+def test_options_of_a_plugin_are_checked(mine: Path, reading: Read) -> None:
+    with pytest.raises(Mistakes) as error:
+        reading(text=SUITE.replace("power: 3", "power: x, kind: l11, pwer: 1"))
+    assert [line.split("  ", 1)[1] for line in error.value.lines] == [
+        "methods.gap.gap.power: found the text 'x'. Allowed: a number",
+        "methods.gap.gap.kind: found the text 'l11'. Did you mean 'l1'? Allowed: l1, l2",
+        "methods.gap.gap.pwer: no option 'pwer'. Did you mean 'power'? Gap takes power, kind",
+    ]
+
+
+HEAD = "from distillers import Distiller\n"
+CLASS = HEAD + "class Own(Distiller):\n    paper = ''\n    reads = ('logits',)\n"
+FORWARD = "    def forward(self, s, t, b): return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "x = 1\n\nimport nothing_such\n",
+            "mine.py:3: ModuleNotFoundError: No module named 'nothing_such'",
+        ),
+        ("x = 1\ny = (\n", "mine.py:2: SyntaxError: '(' was never closed"),
+        ("def f():\n    1 / 0\n\nf()\n", "mine.py:2: ZeroDivisionError: division by zero"),
+        (
+            "import json\njson.loads('x')\n",
+            "mine.py:2: JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+        ),
+        ("raise SystemExit(0)\n", "mine.py:1: SystemExit: 0"),
+        (
+            "x = 1\n",
+            "mine.py defines nothing to benchmark. "
+            "Allowed: subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}",
+        ),
+        ("NETWORKS = [1]\n", "mine.py: NETWORKS is not a dict with names as keys"),
+        ("NETWORKS = {'resnet8': 1}\n", "mine.py: a network 'resnet8' exists already"),
+        (
+            CLASS.replace("('logits',)", "('logits')") + FORWARD,
+            "mine.py:2: Own.reads is not a tuple. Allowed in it: 'stages', 'pooled', 'logits'",
+        ),
+        (
+            CLASS.replace("logits", "logit") + FORWARD,
+            "mine.py:2: Own.reads is not a tuple. Allowed in it: 'stages', 'pooled', 'logits'",
+        ),
+        (
+            CLASS.replace("paper", "papers") + FORWARD,
+            "mine.py:2: Own.paper is missing. Allowed: a text that says where it is from",
+        ),
+        (CLASS.replace("Own", "KD") + FORWARD, "mine.py: a distiller 'kd' exists already"),
+        (
+            CLASS + FORWARD + "    def __init__(self): pass\n",
+            "mine.py:2: Own.__init__ takes no setting. Allowed: (self, setting, *, options)",
+        ),
+        (
+            CLASS + FORWARD + "    def __init__(self, setting, *, weight: float = 1.0): pass\n",
+            "mine.py:2: Own has an option 'weight', which is a term's weight in a suite",
+        ),
+        (
+            CLASS + FORWARD + "    def __init__(self, setting, *, x: 'Nope' = 1): pass\n",
+            "mine.py:2: Own.__init__ has types that are not defined: name 'Nope' is not defined",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file(mine: Path, text: str, message: str) -> None:
+    assert refused(mine, text) == message
+
+
+def test_a_broken_file_can_be_mended(mine: Path) -> None:
+    refused(mine, "1 / 0")
+    mine.write_text(CLASS + FORWARD)
+    plugins.load(mine)
+    assert "own" in distillers.names()
+
+
+def test_mistakes_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
+    (mine.parent / "broken.py").write_text("1 / 0")
+    text = SUITE.replace("[mine.py]", "\n  - mine.py\n  - mime.py\n  - broken.py")
+    with pytest.raises(Mistakes) as error:
+        reading(text=text)
+    path = mine.parent / "s.yaml"
+    assert error.value.lines == (
+        f"{path}:9  plugins.1: no file '{mine.parent / 'mime.py'}'. Did you mean 'mine.py'?",
+        f"{path}:10  plugins.2: broken.py:1: ZeroDivisionError: division by zero",
+    )
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package with an entry point, as pip would leave it."""
+    site = tmp_path / "site"
+    package, facts = site / "gap_package", site / "gap_package-1.0.dist-info"
+    package.mkdir(parents=True)
+    facts.mkdir()
+    (package / "__init__.py").write_text(
+        "from gap_package.gap import Gap\nfrom distillers import Distiller\n"
+    )
+    (package / "gap.py").write_text(PLUGIN)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: gap_package\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[distillbench.plugins]\ngap = gap_package\n")
+    monkeypatch.syspath_prepend(site)
+    yield site
+    for name in ("gap_package", "gap_package.gap"):
+        sys.modules.pop(name, None)
+    plugins.load_installed.cache_clear()
+
+
+def test_entry_points(installed: Path, reading: Read) -> None:
+    suite = reading(text=SUITE.replace("dots", "cifar100").replace("flat", "vgg8")[:-19])
+    assert suite.methods[0].terms["gap"].weight == 2.0
+    digest = hashlib.sha256((installed / "gap_package/gap.py").read_bytes()).hexdigest()
+    assert plugins.source_of("distiller", "gap") == digest
+
+
+def test_a_broken_entry_point_is_a_sentence(installed: Path, reading: Read) -> None:
+    (installed / "gap_package/gap.py").write_text("1 / 0")
+    with pytest.raises(Mistakes) as error:
+        reading()
+    assert str(error.value).endswith(
+        "s.yaml:1  entry point 'gap' (gap_package) cannot be loaded: "
+        "ZeroDivisionError: division by zero"
+    )

@@ -1,0 +1,356 @@
+"""From a file to a resolved suite, or to all of its mistakes."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from bench.errors import Mistakes
+from bench.suite import find, read, shipped, warnings
+
+from .conftest import BASE, Read, Write
+
+WRONG = """\
+suite_version: 1
+titel: x
+title: no
+dataset: {name: cifar10O, per_class: 0}
+recipe: {epochs: "240", lr: 5e-4, nesterov: no, lr: 3}
+teachers: {checkpoints: {resnet65: x.pth}}
+seeds: 3
+pairs:
+  - {teacher: resnet32x5, student: resnet8x4}
+  - {teacher: resnet56}
+  - {teacher: resnet56, student: tim:resnet18}
+  - {teacher: resnet56, student: resnet20}
+  - {student: resnet20, teacher: resnet56}
+methods:
+  crd-1k: {ce: 1, crd: {weight: 0.8, negative: 1024}}
+  kd: papers
+  kdx:
+  x: {ce: true, kq: 1}
+  y: {ce: {weight: 1, temperature: 3}, crd: {weight: 1, negatives: 1e3}}
+  z: {ce: 0}
+options: {crd: {negatives: 1_000}, kdd: {x: 1}}
+plugins: [nope.py]
+"""
+
+NETWORKS = (
+    "Allowed: mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, resnet44, "
+    "resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, vgg16, "
+    "vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
+)
+METHODS = (
+    "Allowed: at, cc, crd, crd+kd, dcd, dcd+kd, fitnet, kd, pkt, rkd, sp, student, wcord, wcord+kd"
+)
+DISTILLERS = "Allowed: at, cc, ce, crd, dcd, fitnet, kd, pkt, rkd, sp, wcord"
+WHOLE = "Allowed: a whole number"
+
+
+def mistakes(path: Path, *changes: str) -> list[str]:
+    with pytest.raises(Mistakes) as error:
+        read(path, changes)
+    return [line.removeprefix(f"{path}:") for line in error.value.lines]
+
+
+def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: Path) -> None:
+    assert mistakes(write(WRONG)) == [
+        "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
+        "dataset, recipe, teachers, seeds, pairs, methods, options, plugins",
+        "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
+        "cifar100, digits, fashion_mnist, folder:/path/to/images, stl10, tiny_imagenet",
+        "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
+        f"5  recipe.epochs: found the text '240'. {WHOLE}, at least 1",
+        "5  recipe.lr: stands twice, first in line 5",
+        "5  recipe.nesterov: found the text 'no'. Allowed: true or false",
+        "6  teachers.checkpoints.resnet65: no teacher 'resnet65'. Did you mean 'resnet56'? "
+        "Allowed: resnet32x5, resnet56",
+        "7  seeds: found the number 3. "
+        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2",
+        f"9  pairs.0.teacher: no network 'resnet32x5'. Did you mean 'resnet32x4'? {NETWORKS}",
+        "10  pairs.1.student: missing. Allowed: the name of a network",
+        "11  pairs.2.student: no library of networks 'tim'. Did you mean 'timm'? "
+        "Allowed: timm, torchvision",
+        "13  pairs.4: resnet56/resnet20 stands twice, first in line 12",
+        "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
+        "CRD takes width, negatives, temperature, momentum",
+        f"17  methods.kdx: no canonical method 'kdx'. Did you mean 'kd'? {METHODS}",
+        "18  methods.x.ce: found true. Allowed: a number, 0 or more",
+        f"18  methods.x.kq: no distiller 'kq'. {DISTILLERS}",
+        "19  methods.y.ce.temperature: no option 'temperature'. CE takes no options",
+        f"19  methods.y.crd.negatives: found the number 1000.0. {WHOLE}",
+        "20  methods.z: all weights are 0. Allowed: at least one weight above 0",
+        f"21  options.crd.negatives: found the text '1_000'. {WHOLE}",
+        f"21  options.kdd: no distiller 'kdd'. Did you mean 'kd'? {DISTILLERS}",
+        f"22  plugins.0: no file '{tmp_path / 'nope.py'}'.",
+    ]
+
+
+def test_methods_that_stand_twice(write: Write) -> None:
+    found = mistakes(write(BASE.replace("[student, kd]", "\n  - kd\n  - crd\n  - kd")))
+    assert found == ["9  methods.2: 'kd' stands twice, first in line 7"]
+
+
+def test_impossible_selections_and_recipes(write: Write) -> None:
+    text = BASE.replace("cifar100", "{name: cifar100, per_class: 501}")
+    added = "recipe: {momentum: 0}\nteachers: {recipe: {nesterov: true}}\n"
+    found = mistakes(write(text, added))
+    assert len(found) == 2
+    assert found[0].startswith(
+        "3  dataset: cifar100: per_class 501 is not possible; allowed: 1 to "
+    )
+    sentence = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
+    assert found[1] == f"8  teachers.recipe.nesterov: {sentence}"
+
+
+def test_a_suite_resolved(reading: Read) -> None:
+    suite = reading("recipe: {lr: 0.1, epochs: 20}\nteachers: {recipe: {epochs: 40}, seed: same}\n")
+    (pair,) = suite.pairs
+    assert (suite.name, suite.title, suite.seeds, suite.teacher_seed) == (
+        "s",
+        "A test",
+        (0, 1, 2),
+        "same",
+    )
+    assert pair.name == "resnet56/resnet20"
+    assert (pair.recipe.lr, pair.recipe.epochs) == (0.1, 20)
+    assert (pair.teacher.recipe.lr, pair.teacher.recipe.epochs) == (0.1, 40)
+    assert pair.teacher.checkpoint is None
+    assert [method.name for method in suite.methods] == ["student", "kd"]
+    kd = suite.methods[1]
+    assert {name: term.weight for name, term in kd.terms.items()} == {"ce": 0.1, "kd": 0.9}
+    assert kd.terms["kd"].options == {"temperature": 4.0}
+    assert (kd.label, kd.note) == ("KD", None)
+
+
+def test_a_pairs_recipe_is_its_students_alone(reading: Read) -> None:
+    pair = "{teacher: resnet56, student: resnet20, recipe: {lr: 1e-2}}"
+    text = BASE.replace("{teacher: resnet56, student: resnet20}", pair)
+    suite = reading("recipe: {lr: 0.1}\n", text=text)
+    assert suite.pairs[0].recipe.lr == 0.01
+    assert suite.pairs[0].teacher.recipe.lr == 0.1
+
+
+OWN = """\
+suite_version: 1
+title: Own methods
+dataset: cifar100
+pairs: [{teacher: resnet56, student: resnet20}]
+methods:
+  wcord: papers
+  crd:
+  crd-4: {ce: 1, crd: {weight: 0.5, negatives: 4}}
+  kd: {ce: 0.5, kd: 1}
+options:
+  crd: {negatives: 64, temperature: 1}
+  wcord: {local_weight: 0}
+"""
+
+
+def test_who_wins_options_and_weights(reading: Read) -> None:
+    suite = reading(text=OWN)
+    method = {m.name: m for m in suite.methods}
+    crd, own = method["crd"].terms["crd"], method["crd-4"].terms["crd"]
+    assert (crd.weight, crd.options["negatives"], crd.options["temperature"]) == (0.8, 64, 1.0)
+    assert (own.weight, own.options["negatives"], own.options["temperature"]) == (0.5, 4, 1.0)
+    assert type(own.options["temperature"]) is float
+    wcord = method["wcord"]
+    assert wcord.terms["wcord"].options["local_weight"] == 0.0
+    assert (wcord.note, method["crd"].note) == ("reconstruction", None)
+    assert method["kd"].terms["ce"].weight == 0.5
+
+
+def test_origins(reading: Read) -> None:
+    text = OWN + "recipe: {lr: 0.1, epochs: 9}\nteachers: {recipe: {lr: 1}}\n"
+    found = reading("", "recipe.epochs=2", "options.crd.temperature=2", "seeds=0-4", text=text)
+    origins = found.origins
+    expected = {
+        "title": "suite:2",
+        "caption": "default",
+        "dataset.name": "suite:3",
+        "dataset.validation": "default",
+        "recipe.lr": "suite:13",
+        "recipe.epochs": "command line",
+        "recipe.momentum": "papers",
+        "teachers.seed": "papers",
+        "teachers.recipe.lr": "suite:14",
+        "seeds": "command line",
+        "pairs.0.student": "suite:4",
+        "methods.wcord": "suite:6",
+        "methods.wcord.wcord.weight": "papers",
+        "methods.wcord.wcord.global_weight": "papers",
+        "methods.wcord.wcord.local_weight": "suite:12",
+        "methods.wcord.wcord.rounds": "default",
+        "methods.crd.crd.negatives": "suite:11",
+        "methods.crd.crd.temperature": "command line",
+        "methods.crd.crd.width": "default",
+        "methods.crd-4.crd.weight": "suite:8",
+        "methods.crd-4.crd.negatives": "suite:8",
+        "methods.crd-4.ce.weight": "suite:8",
+        "methods.kd.kd.temperature": "default",
+    }
+    assert {key: origins.get(key) for key in expected} == expected
+    assert "pairs.0.recipe.lr" not in origins
+    assert "teachers.recipe.epochs" not in origins
+
+
+def test_changes(reading: Read) -> None:
+    suite = reading(
+        "",
+        "recipe.epochs=2",
+        "recipe.lr=1e-3",
+        "recipe.lr=5e-4",
+        "dataset.per_class=50",
+        "teachers.seed=same",
+        "pairs.0.recipe.lr=0.1",
+        "methods={kd: papers, mine: {ce: 1, kd: 0.5}}",
+        "methods.mine.kd.temperature=2",
+        'seeds="0,4"',
+        "title=a=b",
+    )
+    assert (suite.recipe.epochs, suite.recipe.lr) == (2, 5e-4)
+    assert (suite.data.name, suite.data.per_class) == ("cifar100", 50)
+    assert suite.teacher_seed == "same"
+    assert suite.pairs[0].recipe.lr == 0.1
+    assert suite.methods[1].terms["kd"].weight == 0.5
+    assert suite.methods[1].terms["kd"].options == {"temperature": 2.0}
+    assert suite.seeds == (0, 4)
+    assert suite.title == "a=b"
+
+
+def test_a_key_with_dots_can_be_changed(write: Write) -> None:
+    text = BASE.replace("[student, kd]", "{kd-2.5: {ce: 1, kd: 1}}")
+    suite = read(write(text), ["methods.kd-2.5.kd.temperature=2.5"])
+    assert suite.methods[0].terms["kd"].options == {"temperature": 2.5}
+
+
+def test_wrong_changes_are_told_with_the_file_s_mistakes(write: Write) -> None:
+    path = write(BASE.replace("A test", "3"))
+    found = mistakes(
+        path,
+        "recipe.epoch=2",
+        "recipe.lr=fast",
+        "recipe.decay=[",
+        "pairs.7.student=vgg8",
+        "pairs.0.student=vgg9",
+        "methods.kd=1",
+        "title.x=1",
+        "foo",
+        "seeds=2",
+        "teachers={seed: x}",
+    )
+    assert found == [
+        "2  title: found the number 3. Allowed: one line of text, at most 200 long",
+        "--set recipe.lr=fast: found the text 'fast'. Allowed: a number above 0",
+        "--set recipe.epoch=2: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, "
+        "batch_size, lr, milestones, decay, momentum, weight_decay, nesterov, crop, flip, "
+        "resized_crop, precision, evaluate_every",
+        "--set teachers={seed: x}: teachers.seed: found the text 'x'. "
+        "Allowed: a whole number, 0 or more, or same (as the student's)",
+        "--set seeds=2: found the number 2. "
+        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2",
+        f"--set pairs.0.student=vgg9: no network 'vgg9'. Did you mean 'vgg8'? {NETWORKS}".replace(
+            "Did you mean 'vgg8'? ", "Did you mean 'vgg19'? "
+        ),
+        "--set recipe.decay=[: not YAML: expected the node content, but found '<stream end>' "
+        "(column 2)",
+        "--set pairs.7.student=vgg8: no item '7' in this list. Allowed: 0 to 0",
+        "--set methods.kd=1: no item 'kd' in this list. Allowed: 0 to 1",
+        "--set title.x=1: found the number 3 at title, which holds no keys",
+        "--set foo: no change. Allowed: key=value, e.g. recipe.epochs=2",
+    ]
+
+
+def test_an_outside_network(reading: Read, write: Write) -> None:
+    good = BASE.replace("resnet56", "torchvision:resnet18")
+    assert reading(text=good).pairs[0].name == "torchvision:resnet18/resnet20"
+    (found,) = mistakes(write(good.replace("resnet18", "resnet19")))
+    assert found.startswith(
+        "5  pairs.0.teacher: no network 'resnet19' in torchvision. Did you mean 'resnet18'?"
+    )
+
+
+def test_checkpoints(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "t.pth").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    added = "teachers: {checkpoints: {resnet56: {path: t.pth, top1: 72.34}}}\n"
+    for text in (added, added.replace("{path: t.pth, top1: 72.34}", "t.pth")):
+        checkpoint = read(write(added=text)).pairs[0].teacher.checkpoint
+        assert checkpoint is not None
+        assert (checkpoint.path, checkpoint.sha256) == (tmp_path / "t.pth", digest)
+        assert checkpoint.top1 == (72.34 if "top1" in text else None)
+    other = "0" * 64
+    absent = added.replace("t.pth", f"u.pth, sha256: {other}")
+    assert read(write(added=absent)).pairs[0].teacher.checkpoint.sha256 == other
+    assert mistakes(write(added=added.replace("t.pth", f"t.pth, sha256: {other}"))) == [
+        f"7  teachers.checkpoints.resnet56: the SHA-256 of '{tmp_path / 't.pth'}' is {digest}, "
+        "not what the suite says"
+    ]
+    assert mistakes(write(added=added.replace("t.pth", "u.pth"))) == [
+        f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
+        "Allowed: a checkpoint's path, or one with sha256"
+    ]
+
+
+def test_warnings(reading: Read) -> None:
+    added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {crd: {negatives: 1}}\n"
+    text = BASE.replace("student: resnet20", "student: mobilenet_v2")
+    suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd]"))
+    assert warnings(suite) == [
+        "seeds: 1 seed, too few to tell methods apart; the papers take 3 or 5",
+        "options.crd: no method of this suite contains crd",
+        "pairs.0: mobilenet_v2 learns with lr 0.05, in the papers with 0.01 (recipe: {lr: 0.01})",
+        "recipe.milestones: the last epoch comes before 210; lr does not fall there",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd hold for batches of 64, since their "
+        "losses compare the samples of a batch",
+    ]
+    assert warnings(reading()) == []
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_shipped_suites_are_valid(path: Path) -> None:
+    read(path)
+
+
+def test_the_papers_tables() -> None:
+    same, cross = read(find("cifar100_same_arch")), read(find("suites/cifar100_cross_arch.yaml"))
+    assert [pair.name for pair in same.pairs] == [
+        "wrn_40_2/wrn_16_2",
+        "wrn_40_2/wrn_40_1",
+        "resnet56/resnet20",
+        "resnet110/resnet20",
+        "resnet110/resnet32",
+        "resnet32x4/resnet8x4",
+        "vgg13/vgg8",
+    ]
+    assert [(pair.name, pair.recipe.lr) for pair in cross.pairs] == [
+        ("vgg13/mobilenet_v2", 0.01),
+        ("resnet50/mobilenet_v2", 0.01),
+        ("resnet50/vgg8", 0.05),
+        ("resnet32x4/shufflenet_v1", 0.01),
+        ("resnet32x4/shufflenet_v2", 0.01),
+        ("wrn_40_2/shufflenet_v1", 0.01),
+    ]
+    assert (len(same.seeds), len(cross.seeds)) == (5, 3)
+    assert [len(s.methods) for s in (same, cross)] == [14, 14]
+    assert warnings(same) == warnings(cross) == []
+    assert {pair.teacher.recipe.lr for pair in cross.pairs} == {0.05}
+
+
+def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    path = write()
+    assert find(path) == path
+    monkeypatch.chdir(tmp_path)
+    assert find("s.yaml") == Path("s.yaml")
+    table = next(p for p in shipped() if p.stem == "cifar100_same_arch")
+    for name in ("cifar100_same_arch", "cifar100_same_arch.yaml", "suites/cifar100_same_arch.yaml"):
+        assert find(name) == table
+    with pytest.raises(Mistakes) as error:
+        find("cifar100_same_arhc")
+    known = ", ".join(p.stem for p in shipped())
+    assert str(error.value) == (
+        "cifar100_same_arhc: no such suite. Did you mean 'cifar100_same_arch'? "
+        f"Allowed: a suite file, {known}"
+    )
+    with pytest.raises(Mistakes, match=r"^elsewhere/cifar100_same_arch.yaml: no such suite"):
+        find("elsewhere/cifar100_same_arch.yaml")
