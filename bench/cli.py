@@ -18,7 +18,6 @@ import typer
 from bench.errors import BenchError, Mistakes
 
 if TYPE_CHECKING:
-    from bench import session
     from bench.plan import Plan
 
 WRONG_USE, RUNS_FAILED = 2, 3
@@ -117,7 +116,7 @@ def run(
         kind = "json" if as_json else view.value
         log = None
         if tracker is Tracker.mlflow:
-            log = _module("tracking").MLflow(plan, _results(results))
+            log = _module("watching.tracking").MLflow(plan, _results(results))
         lost = session.carry_out(
             plan, _results(results), machine, data_root=data_root,
             overwrite=overwrite.value, view=kind, tracker=log,
@@ -209,7 +208,8 @@ def validate(
     set_: Set = None,
 ) -> None:
     """Check suites; print every mistake with its file and line, and warnings."""
-    known, mistakes = _module("suite"), []
+    known = _module("suite")
+    mistakes: list[str] = []
     for name in suites:
         try:
             found = known.read(known.find(name), set_ or ())
@@ -247,7 +247,7 @@ def ui(
 ) -> None:
     """Open MLflow's pages on the runs of a results folder."""
     with _told():
-        _module("tracking").ui(_results(results), host, port)
+        _module("watching.tracking").ui(_results(results), host, port)
 
 
 @app.command(epilog="Example: `bench clean --results results --yes`")
@@ -305,7 +305,7 @@ def _results(folder: Path) -> Any:
     return _module("results").Results(folder)
 
 
-def _session() -> "session":  # type: ignore[valid-type]
+def _session() -> Any:
     return _module("session")
 
 

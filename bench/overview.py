@@ -31,7 +31,7 @@ def plan(whole: Plan, results: Results, root: Path | None) -> dict[str, Any]:
         "suite": whole.suite.name,
         "runs": runs,
         "cohorts": len(cohorts(todo)),
-        "networks": _networks(whole, forecasts),
+        "networks": _costs(whole, forecasts),
         "memory": _memory(whole, forecasts),
     }
 
@@ -112,8 +112,8 @@ def listing(what: str) -> list[dict[str, Any]]:
         "suites": _suites,
         "methods": _methods,
         "distillers": _distillers,
-        "networks": lambda: [{"network": name} for name in models.names()],
-        "datasets": lambda: [{"dataset": name} for name in data.names()],
+        "networks": _networks,
+        "datasets": _datasets,
     }
     if what not in kinds:
         raise Mistakes([f"bench list {what}: {unknown('list', what, kinds)}"])
@@ -144,6 +144,14 @@ def _distillers() -> list[dict[str, Any]]:
     ]
 
 
+def _networks() -> list[dict[str, Any]]:
+    return [{"network": name} for name in models.names()]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    return [{"dataset": name} for name in data.names()]
+
+
 def _terms(terms: Mapping[str, Any]) -> str:
     weights = {
         name: term["weight"] if isinstance(term, Mapping) else term for name, term in terms.items()
@@ -161,7 +169,7 @@ def _state(run: Run, forecast: Forecast | None, results: Results) -> dict[str, A
     return {"state": record["status"], "reason": record["reason"]}
 
 
-def _networks(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
+def _costs(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
     """Parameters, and multiply-adds of one image, of every network of the plan."""
     found = {}
     for run in whole.runs.values():
@@ -176,7 +184,7 @@ def _networks(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, 
 
 
 def _memory(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
-    """Bytes that a method keeps beside the networks: banks and other buffers, the most of all pairs."""
+    """Bytes of banks and other buffers that a method keeps: the most of all pairs."""
     most: dict[str, int] = {}
     for cell in whole.cells:
         held = forecasts[cell.run].memory

@@ -8,7 +8,7 @@ import torch
 
 
 def derive(*names: object) -> int:
-    """A 56-bit seed for a path of names: 0, "resnet8", "crd" give one, 1, "resnet8", "crd" another."""
+    """A 56-bit seed for a path of names: another path, another seed."""
     digest = hashlib.sha256(repr(names).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 

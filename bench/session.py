@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench import data, feasibility, live, report, suite
-from bench.cells import Entry, Role
-from bench.executor import Executor, Inline, Processes
+from bench import data, feasibility, report, suite
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
-from bench.progress import Progress
+from bench.report.cells import Entry, Role
+from bench.report.table import About, Table, table
 from bench.results import Record, Results
-from bench.runner import Observer, Overwrite, Runner, pending
-from bench.table import About, Table, table
-from bench.tracking import MLflow
+from bench.running.executor import Executor, Inline, Processes
+from bench.running.runner import Observer, Overwrite, Runner, pending
+from bench.watching import live
+from bench.watching.progress import Progress
+from bench.watching.tracking import MLflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +135,7 @@ def records(results: str | Path = "results") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    return pd.json_normalize(list(Results(Path(results)).records()))
+    return pd.json_normalize([dict(record) for record in Results(Path(results)).records()])
 
 
 def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, list[Path]]:

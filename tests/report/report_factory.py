@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.table import About, Entry, Role
+from bench.report.table import About, Entry, Role
 
 PAIRS = {
     "wrn_40_2/wrn_16_2": ("wrn_40_2", "wrn_16_2"),

@@ -2,8 +2,8 @@ import numpy
 import pytest
 from report_factory import record, unfinished
 
-from bench.cells import Cell, Entry, Hole, Measured, cell, ranked
-from bench.wording import metric
+from bench.report.cells import Cell, Entry, Hole, Measured, cell, ranked
+from bench.report.wording import metric
 
 
 def entry(seed, found, role="method"):

@@ -10,7 +10,7 @@ import pytest
 from report_factory import cells, probe_about, probe_entries
 
 from bench import report
-from bench.table import About, Entry, table
+from bench.report.table import About, Entry, table
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = 'a|b <i>&amp; *x* _y_ `z` $w$ \\cmd{v} #1 100% ^~ [u](v) "q" --f\n\x1b[31m λ 中'

@@ -4,7 +4,7 @@ import pytest
 from report_factory import cells, probe_about, probe_entries, record
 
 from bench.errors import BenchError
-from bench.table import About, Entry, Note, table
+from bench.report.table import About, Entry, Note, table
 
 ABOUT = About("T")
 

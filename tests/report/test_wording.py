@@ -1,6 +1,6 @@
 import pytest
 
-from bench import wording
+from bench.report import wording
 
 
 @pytest.mark.parametrize(

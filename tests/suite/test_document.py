@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import document
 from bench.errors import Mistakes
-from bench.nodes import Place
+from bench.suite import document
+from bench.suite.nodes import Place
 
 
 def refused(text: str) -> str:

@@ -1,0 +1,159 @@
+"""What the records of one cell of a table amount to: values over seeds, or why there are none."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from bench.report.wording import Metric, joined
+
+Role = Literal["teacher", "student", "method"]
+Rank = Literal["best", "second"]
+
+_GRAVITY = ("missing", "skipped", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run that a table asks for, and its record if there is one.
+
+    A teacher's entries may repeat for each seed of its students: the same record counts once.
+    """
+
+    pair: str
+    teacher: str  # the network's name, or how it is to be shown
+    student: str
+    method: str
+    seed: int
+    record: Mapping[str, Any] | None
+    label: str = ""  # of the method; its name when empty
+    note: str | None = None  # a deviation, e.g. "reconstruction": a dagger at the row
+    role: Role = "method"  # "student" is the plain student
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The values of one cell, a seed each, in the order of the seeds."""
+
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """How many runs."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """The unbiased standard deviation (n - 1); None for a single run."""
+        return stdev(self.values) if self.n > 1 else None
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Why values are absent."""
+
+    status: str  # missing, skipped, diverged or failed
+    reason: str  # a whole phrase: "skipped: AT needs …", "diverged at epoch 12"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Values, or the reason why there are none; both when only some seeds have a value."""
+
+    measured: Measured | None
+    hole: Hole | None = None
+    rank: Rank | None = None
+    mark: str = ""  # of the note that tells the hole's reason
+
+    @property
+    def rival(self) -> Measured | None:
+        """What may be ranked: the survivors of a cell that lacks seeds would be no fair rival."""
+        return None if self.hole else self.measured
+
+    @property
+    def status(self) -> str:
+        """`done`, `partial`, or that of the hole."""
+        if self.hole is None:
+            return "done"
+        return self.hole.status if self.measured is None else "partial"
+
+
+def cell(entries: Sequence[Entry], metric: str) -> Cell:
+    """The cell made of all entries of one pair and method, in any order."""
+    if not entries:
+        return Cell(None, Hole("missing", "missing: not part of this suite"))
+    runs: dict[Hashable, tuple[int, float]] = {}
+    holes: dict[int, Hole] = {}
+    for entry in sorted(entries, key=lambda entry: entry.seed):
+        found = _value(entry.record, metric)
+        if isinstance(found, Hole):
+            holes[entry.seed] = found
+        else:
+            record = entry.record or {}
+            runs.setdefault(
+                record.get("id", entry.seed), (int(record.get("seed", entry.seed)), found)
+            )
+    if not runs:
+        return Cell(None, _merged(holes, partial=False))
+    seeds, values = zip(*runs.values(), strict=True)
+    return Cell(Measured(values, seeds), _merged(holes, partial=True) if holes else None)
+
+
+def ranked(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
+    """The cells of one column, the best and the second of them with their rank.
+
+    Values that are printed alike share a rank; a single rival has none.
+    """
+    shown = [metric.shown(one.rival.mean) if one.rival else None for one in cells]
+    rivals = [value for value in shown if value is not None]
+    distinct = sorted(set(rivals), key=float, reverse=metric.higher)
+    names: tuple[Rank, ...] = ("best", "second") if len(rivals) > 1 else ()
+    ranks = dict(zip(distinct, names, strict=False))
+    return [
+        replace(one, rank=ranks.get(value)) if value is not None else one
+        for one, value in zip(cells, shown, strict=True)
+    ]
+
+
+def _value(record: Mapping[str, Any] | None, metric: str) -> float | Hole:
+    """A record's value of a metric, or why it has none."""
+    if record is None:
+        return Hole("missing", "missing: not run yet")
+    if (status := str(record.get("status"))) != "done":
+        return Hole(status, _reason(status, str(record.get("reason") or "")))
+    source, key = ("oracle", "top1") if metric == "oracle" else ("last", metric)
+    value = ((record.get("metrics") or {}).get(source) or {}).get(key)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return Hole("missing", f"missing: the record has no {metric}")
+    return float(value)
+
+
+def _reason(status: str, text: str) -> str:
+    """A record's reason on one line that begins with its status; of a traceback, the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines)
+    if said.startswith(status):
+        return said
+    return f"{status}: {said}" if said else status
+
+
+def _merged(holes: Mapping[int, Hole], *, partial: bool) -> Hole:
+    """The holes of several seeds as one: the gravest status, and each reason with its seeds."""
+    seeds: dict[Hole, list[str]] = {}
+    for seed, hole in holes.items():
+        seeds.setdefault(hole, []).append(str(seed))
+    if len(seeds) == 1 and not partial:
+        return next(iter(seeds))
+    gravest = max(seeds, key=lambda hole: (*_GRAVITY, hole.status).index(hole.status))
+    told = (
+        f"{'seed' if len(found) == 1 else 'seeds'} {joined(found)} {hole.reason}"
+        for hole, found in seeds.items()
+    )
+    return Hole(gravest.status, "; ".join(told))

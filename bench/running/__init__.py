@@ -1,0 +1,1 @@
+"""Jobs and those who do them: the runner plans, executors start, workers train."""

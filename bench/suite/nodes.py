@@ -1,0 +1,164 @@
+"""YAML's nodes as plain data, noting where each key and value stands.
+
+Stricter than YAML, so that a text says what it seems to say: `5e-4` is a number, only `true` and
+`false` are booleans (`no` is text), keys are text and stand once, and there are no anchors,
+aliases, merge keys or tags, hence nothing that could grow beyond the text's size.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml.reader import Reader
+
+from bench.suite.mistakes import Mistake, Where
+
+MOST_LEVELS = 20
+LONGEST_NUMBER = 40  # characters; whatever is longer is text
+
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line and a column of a text, both counted from 1."""
+
+    line: int
+    column: int
+
+
+class Refused(Exception):  # noqa: N818 (caught by document.py, never seen by users)
+    """A text that is not read, with the line and the sentence of each reason."""
+
+    def __init__(self, *reasons: tuple[int, str]) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+
+def root(text: str) -> yaml.Node | None:
+    """The node of the whole text, None if it is empty. Raises `Refused`."""
+    odd = Reader.NON_PRINTABLE.search(text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise Refused((line, f"not text: holds the character {odd.group()!r}"))
+    loader = _Loader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise Refused((mark.line + 1 if mark else 1, _complaint(error))) from error
+    finally:
+        loader.dispose()
+    if loader.refused:
+        raise Refused(*loader.refused)
+    return node
+
+
+def place(node: yaml.Node) -> Place:
+    """Where a node begins."""
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+class Walk:
+    """A walk through nodes, and what was seen on it."""
+
+    def __init__(self) -> None:
+        self.keys: dict[Where, Place] = {}
+        self.values: dict[Where, Place] = {}
+        self.mistakes: list[Mistake] = []
+
+    def plain(self, node: yaml.Node, where: Where) -> Any:
+        """The data of a node: a dict with text for keys, a list, text, a number, and so on."""
+        self.values[where] = place(node)
+        if isinstance(node, yaml.MappingNode):
+            return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
+        return scalar(node)
+
+    def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
+        """Each key once, with its value; the others become mistakes."""
+        for key, content in node.value:
+            line = place(key).line
+            if not isinstance(key, yaml.ScalarNode):
+                self.mistakes.append(Mistake(where, "a key that is not plain text", line))
+                continue
+            at = (*where, key.value)
+            if key.value == "<<" and key.style is None:
+                self.mistakes.append(Mistake(at, "merging is not allowed, write keys out", line))
+            elif at in self.keys:
+                sentence = f"stands twice, first in line {self.keys[at].line}"
+                self.mistakes.append(Mistake(at, sentence, line))
+            else:
+                self.keys[at] = place(key)
+                yield key.value, content
+
+
+def scalar(node: Any) -> str | int | float | bool | None:
+    """A scalar node as text, number, boolean or nothing."""
+    text: str = node.value
+    if node.style is not None:  # quoted, or a block of text
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > LONGEST_NUMBER or _LEADING_ZERO.match(text):
+        return text
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _complaint(error: yaml.MarkedYAMLError) -> str:
+    problem = str(error.problem)
+    if isinstance(error, _TooDeep):
+        return problem
+    if r"'\t'" in problem:
+        problem = "a tab where only spaces may stand"
+    if "single document" in str(error.context):
+        problem = "a second document begins, where a file holds one"
+    column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
+    return f"not YAML: {problem}{column}"
+
+
+class _TooDeep(yaml.MarkedYAMLError):
+    """Nesting beyond `MOST_LEVELS`."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's composer of nodes, which here refuses whatever is not written out."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.refused: list[tuple[int, str]] = []
+        self.level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node; levels are counted, anchors, aliases and tags noted and left out."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if self.level > MOST_LEVELS:
+            text = f"nested more than {MOST_LEVELS} levels deep"
+            raise _TooDeep(problem=text, problem_mark=event.start_mark)
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            self.refused.append((line, f"alias *{event.anchor}: not allowed, write the value out"))
+            self.get_event()  # type: ignore[no-untyped-call]
+            mark: Any = event.start_mark
+            return yaml.ScalarNode("", "", mark, mark)
+        if event.anchor is not None:
+            self.refused.append((line, f"anchor &{event.anchor}: not allowed, write values out"))
+            event.anchor = None
+        if event.tag is not None:
+            self.refused.append((line, f"tag {event.tag}: not allowed, write a plain value"))
+            event.tag = None
+        self.level += 1
+        node = super().compose_node(parent, index)
+        self.level -= 1
+        return node

@@ -1,0 +1,1 @@
+"""A cohort of networks in training: objectives, learners, lockstep, measurement."""

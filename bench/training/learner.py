@@ -1,0 +1,151 @@
+"""One run under way: a network, its objective, its optimiser, and what was measured so far."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import models, seeding
+from bench.data import Data
+from bench.environment import peak_memory
+from bench.job import Status, Task
+from bench.training.clock import Clock
+from bench.training.inference import autocast, detached, float32
+from bench.training.objective import Objective
+from distillers import Batch, Features, Setting, Shapes
+
+
+class Learner:
+    """A network in training, student or teacher, from the specification of its task.
+
+    `epoch` counts the epochs behind it and `curves` holds one entry for each. A learner whose
+    `failure` is set has retired: it is stepped no more.
+    """
+
+    def __init__(self, task: Task, data: Data, teacher: Shapes | None) -> None:
+        self.task = task
+        specification = task.specification
+        self.recipe = specification["recipe"]
+        self.device = data.train_labels.device
+        seed, network = specification["seed"], specification["network"]
+        role = "student" if "teacher" in specification else "teacher"
+        with seeding.initialised_by("weights", role, seed, network):
+            net = models.build(network, data.facts.classes, data.facts.size)
+        shapes = models.shapes(net, data.facts.size)
+        self.cost = models.cost(net, data.facts.size)
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        draws = seeding.generator(self.device, "unused")
+        setting = Setting(shapes, teacher or shapes, data.train_labels, draws)
+        self.objective = Objective(specification["method"], setting, seed).to(self.device)
+        self.optimizer = _optimizer(self.net, self.objective, self.recipe)
+        self.clock = Clock(self.device)
+        self.epoch = 0
+        self.curves: list[dict[str, Any]] = []
+        self.failure: tuple[Status, str] | None = None  # and its reason
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is through all epochs of its recipe, or has retired."""
+        return self.failure is not None or self.epoch >= self.recipe["epochs"]
+
+    def begin_epoch(self) -> None:
+        """Set the epoch's learning rate and start its sums at zero."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.epoch + 1)
+        self.net.train()
+        self.objective.train()
+        self._sums = torch.zeros(1 + len(self.objective.terms), device=self.device)
+        self._images = 0
+
+    def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
+        """One step of stochastic gradient descent on a batch, from the forward pass to its end."""
+        with self.clock:
+            with autocast(self.device, self.recipe):
+                raw = self.net(images)
+            seen = float32(raw)
+            total, terms = self.objective(seen, teacher or detached(seen), batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            self.optimizer.step()
+            self._sums += torch.stack([total, *terms.values()]).detach() * len(images)
+            self._images += len(images)
+
+    def end_epoch(self, shared_seconds: float) -> None:
+        """Add the epoch's entry to the curves; retire if its loss was not finite."""
+        self.epoch += 1
+        loss, *terms = (self._sums / self._images).tolist()
+        seconds = self.clock.seconds()
+        if not math.isfinite(loss):
+            self.failure = ("diverged", f"diverged at epoch {self.epoch}")
+        self.curves.append(
+            {
+                "epoch": self.epoch,
+                "lr": learning_rate(self.recipe, self.epoch),
+                "loss": finite(loss),
+                "terms": dict(zip(self.objective.terms, map(finite, terms), strict=True)),
+                "seconds": seconds,
+                "shared_seconds": shared_seconds,
+                "images_per_second": self._images / seconds,
+                "peak_memory": peak_memory(self.device),
+            }
+        )
+
+    @contextmanager
+    def retiring(self) -> Iterator[None]:
+        """Inside, an error costs this learner alone: it retires, with the error as its reason."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = ("failed", f"{type(error).__name__}: {error}")
+
+    def save(self, path: Path) -> None:
+        """Keep all that is needed to go on from here; replaces what was kept before."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        state = {
+            "epoch": self.epoch,
+            "curves": self.curves,
+            "net": self.net.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, part)
+        os.replace(part, path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` kept, with the numbers of a run that was never stopped."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.curves = state["epoch"], state["curves"]
+
+
+def learning_rate(recipe: Mapping[str, Any], epoch: int) -> float:
+    """Lr · decay^n in the 1-based epoch, n the number of milestones that lie before it."""
+    passed = sum(epoch > milestone for milestone in recipe["milestones"])
+    return float(recipe["lr"] * recipe["decay"] ** passed)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None, which JSON can hold, where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def _optimizer(
+    net: nn.Module, objective: Objective, recipe: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    exempt = objective.undecayed()
+    decayed = [p for p in [*net.parameters(), *objective.parameters()] if p not in exempt]
+    groups = [{"params": decayed, "weight_decay": recipe["weight_decay"]}]
+    if exempt:
+        kept = [p for p in objective.parameters() if p in exempt]
+        groups.append({"params": kept, "weight_decay": 0.0})
+    return torch.optim.SGD(
+        groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=recipe["nesterov"]
+    )

@@ -1,0 +1,100 @@
+"""A cohort in lockstep: one pass of the teacher a batch, each learner steps to its end.
+
+The law: together or alone, the same numbers. It holds because learners share nothing but tensors
+that nobody writes to, and because every random number is drawn by name.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+from bench.data import Augment, Data, Split
+from bench.training import metrics
+from bench.training.clock import Clock
+from bench.training.inference import Recipe, predict
+from bench.training.learner import Learner, finite
+from bench.training.teacher import Teacher
+from distillers import Batch
+
+
+def train(
+    learners: Sequence[Learner],
+    teacher: Teacher | None,
+    data: Data,
+    seed: int,
+    after: Callable[[Learner], None],
+) -> None:
+    """Train all learners to their recipe's last epoch; `after` each epoch of each, it is called.
+
+    Learners may stand at different epochs: each joins when the others have come to where it is.
+    They share the recipe's epochs, batch size, augmentation and precision.
+    """
+    recipe = learners[0].recipe
+    held_out = learners[0].task.specification["data"]["validation"] > 0
+    examiner = Examiner(data, teacher, ("test", "validation") if held_out else ("test",))
+    shared = Clock(data.train_labels.device)
+    for epoch in range(min(one.epoch for one in learners), recipe["epochs"]):
+        live = [one for one in learners if one.epoch == epoch and not one.ended]
+        if live:
+            _epoch(live, teacher, batches(data, seed, epoch, recipe), shared)
+        seconds = shared.seconds()
+        for one in live:
+            if one.failure is None:
+                with one.retiring():
+                    one.end_epoch(shared_seconds=seconds)
+            if one.failure is None and examiner.due(one):
+                with one.retiring():
+                    one.curves[-1].update(examiner.examine(one))
+            after(one)
+
+
+def _epoch(
+    live: Sequence[Learner],
+    teacher: Teacher | None,
+    stream: Iterator[tuple[Tensor, Batch]],
+    shared: Clock,
+) -> None:
+    """One epoch of every live learner: a batch at a time, the teacher first, then each in turn."""
+    for one in live:
+        one.begin_epoch()
+    while True:
+        with shared:
+            images, batch = next(stream, (None, None))
+            if images is None or batch is None:
+                return
+            seen = teacher(images) if teacher else None
+        for one in live:
+            if one.failure is None:
+                with one.retiring():
+                    one.step(images, seen, batch)
+
+
+def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:
+    """An epoch's batches; a last one of a single sample, which has no variance, is left out."""
+    augment = Augment(recipe["crop"], recipe["flip"], recipe["resized_crop"])
+    for images, batch in data.epoch(seed, epoch, recipe["batch_size"], augment):
+        if len(images) > 1:
+            yield images, batch
+
+
+class Examiner:
+    """Measures learners on the splits of a data set; the teacher is asked once for all."""
+
+    def __init__(self, data: Data, teacher: Teacher | None, splits: Sequence[Split]) -> None:
+        self.data = data
+        self.splits = splits
+        self.teacher = {s: teacher.logits(data, s) for s in self.splits} if teacher else {}
+
+    def due(self, learner: Learner) -> bool:
+        """Whether the recipe asks for an evaluation after this epoch; after the last it does."""
+        every, last = learner.recipe["evaluate_every"], learner.recipe["epochs"]
+        return bool(learner.epoch % every == 0 or learner.epoch == last)
+
+    def examine(self, learner: Learner) -> dict[str, dict[str, float | None]]:
+        """For each split the metrics of the learner as it stands."""
+        found: dict[str, dict[str, float | None]] = {}
+        for split in self.splits:
+            logits, labels = predict(learner.net, self.data, split, learner.recipe)
+            values = metrics.measure(logits, labels, self.teacher.get(split))
+            found[split] = {name: finite(value) for name, value in values.items()}
+        return found

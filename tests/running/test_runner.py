@@ -1,0 +1,211 @@
+"""The runner: what is done, redone, split, skipped; and what a crash costs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.job import Event, Job
+from bench.plan import Cohort, Run, cohorts
+from bench.results import Results
+from bench.running.executor import Inline, Processes
+from bench.running.runner import divided, pending
+from tests import toy
+
+
+def statuses(results: Results) -> dict[str, str]:
+    return {record["name"]: record["status"] for record in results.records()}
+
+
+def test_pending_is_everything_in_an_empty_folder_teachers_first(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path)
+    todo = pending(whole, Results(tmp_path / "none"), "failed")
+    assert [run.kind for run in todo] == ["teacher", "student", "student"]
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "redone"),
+    [
+        ("never", set()),
+        ("failed", {"failed", "skipped"}),
+        ("always", {"done", "diverged", "failed", "skipped"}),
+    ],
+)
+def test_what_is_redone(tmp_path: Path, overwrite: str, redone: set[str]) -> None:
+    whole = toy.plan(tmp_path, methods="[student, kd, at, sp]", seeds="[0]")
+    results = toy.run(whole, tmp_path)
+    students = [run for run in whole.runs.values() if run.kind == "student"]
+    given = dict(zip(("done", "diverged", "failed", "skipped"), students, strict=True))
+    for status, run in given.items():
+        results.write({**(results.record(run.id) or {}), "status": status})
+    todo = {run.id for run in pending(whole, results, overwrite)}  # type: ignore[arg-type]
+    assert {status for status, run in given.items() if run.id in todo} == redone
+
+
+def test_a_teacher_without_weights_is_redone_only_for_a_student(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path)
+    results = toy.run(whole, tmp_path)
+    teacher = next(run for run in whole.runs.values() if run.kind == "teacher")
+    results.weights(teacher.id).unlink()
+    assert pending(whole, results, "failed") == []
+    student = next(run for run in whole.runs.values() if run.kind == "student")
+    results.forget(student.id)
+    assert [run.id for run in pending(whole, results, "failed")] == [teacher.id, student.id]
+
+
+def test_an_impossible_method_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
+    results = toy.run(whole, tmp_path)
+    assert statuses(results)["resnet8/resnet8 crd seed 0"] == "skipped"
+    (record,) = [r for r in results.records() if r["status"] == "skipped"]
+    assert "79" in record["reason"]
+    assert "72" in record["reason"]
+
+
+class Broken(Inline):
+    """An executor whose jobs of students end without a word."""
+
+    def start(self, slot: int, job: Job) -> None:
+        if job.teacher is None:
+            super().start(slot, job)
+        else:
+            self._events.append({"event": "exit", "reason": "its worker ended by signal 11"})
+
+
+def test_a_crash_is_a_record_and_the_next_time_it_is_done(tmp_path: Path) -> None:
+    from bench import feasibility
+    from bench.running.runner import Runner
+
+    whole, results = toy.plan(tmp_path), Results(tmp_path / "results")
+    runner = Runner(whole, feasibility.forecast(whole), results, Broken())
+    runner.run(pending(whole, results, "failed"))
+    assert sorted(statuses(results).values()) == ["done", "failed", "failed"]
+    assert any("signal 11" in (r["reason"] or "") for r in results.records())
+    toy.run(whole, tmp_path)
+    assert set(statuses(results).values()) == {"done"}
+
+
+def test_students_of_a_failed_teacher_are_skipped_with_its_reason(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path, teachers="{recipe: {epochs: 1, lr: 1.0e+38}}")
+    results = toy.run(whole, tmp_path)
+    found = statuses(results)
+    assert found["resnet8 seed 0"] == "diverged"
+    assert found["resnet8/resnet8 kd seed 0"] == "skipped"
+    (kd,) = [r for r in results.records() if "kd" in r["name"]]
+    assert "diverged at epoch 1" in kd["reason"]
+
+
+def test_workers_give_the_numbers_of_this_process(tmp_path: Path) -> None:
+    from bench import session
+
+    whole = toy.plan(tmp_path, seeds="[0, 1]")
+    inline = toy.run(whole, tmp_path / "a")
+    apart = Results(tmp_path / "b")
+    session.carry_out(whole, apart, session.Machine(gpus=(), workers=2))
+    for run in whole.runs:
+        assert toy.numbers(inline.record(run)) == toy.numbers(apart.record(run))
+
+
+def test_a_killed_worker_costs_its_cohort_and_says_so(tmp_path: Path) -> None:
+    executor = Processes(["cpu"], tmp_path / "logs")
+    whole = toy.plan(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
+    from bench.running.runner import _task
+
+    run = next(iter(whole.runs.values()))
+    job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), None)
+    executor.start(0, job)
+    assert executor.next()[1]["event"] == "epoch"
+    executor._running[0].send_signal(signal.SIGKILL)
+    events: list[Event] = []
+    while not events or events[-1]["event"] != "exit":
+        events.append(executor.next()[1])
+    assert "signal 9" in events[-1]["reason"]
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """The parent is killed; its worker must not train on."""
+    suite = toy.write(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", str(suite), "--tracker", "none", "--json",
+         "--results", str(tmp_path / "r")],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert parent.stdout is not None
+    for line in parent.stdout:
+        if '"epoch"' in line:
+            break
+    workers = children(parent.pid)
+    assert workers
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 10
+    while any(alive(pid) for pid in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in workers)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def cohort(size: int, seed: int) -> Cohort:
+    return Cohort(tuple(Run(f"{seed}-{i}", {"teacher": "t", "seed": seed}) for i in range(size)))
+
+
+def work(of: Cohort) -> float:
+    return 2.0 + len(of.runs)
+
+
+def test_cohorts_stay_whole_where_they_fill_the_slots() -> None:
+    groups = [cohort(14, seed) for seed in range(4)]
+    assert divided(groups, 2, work) == groups
+
+
+def test_cohorts_are_split_where_slots_would_idle() -> None:
+    parts = divided([cohort(14, seed) for seed in range(3)], 2, work)
+    assert len(parts) == 6
+    assert sorted(r.id for p in parts for r in p.runs) == sorted(
+        f"{seed}-{i}" for seed in range(3) for i in range(14)
+    )
+
+
+def test_one_run_is_not_split() -> None:
+    assert divided([cohort(1, 0)], 8, work) == [cohort(1, 0)]
+
+
+def test_cohorts_share_teacher_seed_and_course(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path, seeds="[0, 1]", methods="[student, kd, at]")
+    groups: Sequence[Cohort] = cohorts(whole.runs.values())
+    assert sorted(len(group.runs) for group in groups) == [1, 3, 3]
+    for group in groups:
+        assert len({(r.teacher, r.specification["seed"]) for r in group.runs}) == 1
+
+
+def test_environment_is_that_of_the_worker(tmp_path: Path) -> None:
+    results = toy.run(toy.plan(tmp_path, methods="[kd]"), tmp_path)
+    for record in results.records():
+        assert record["environment"]["threads"] == 1
+        assert record["environment"]["device"].startswith("CPU")
+        assert record["seconds"] > 0
+    assert os.environ.get("MLFLOW_TRACKING_URI") is None
