@@ -24,6 +24,7 @@ class Forecast:
     obstacle: str | None
     network: Cost | None = None
     memory: int = 0  # bytes of the buffers of its objective: memory banks and the like
+    doubt: str | None = None  # what a plugin's code raised: the run will hardly succeed
 
     def work(self, run: Run, images: int) -> float:
         """Multiply-adds of the whole training: a backward pass counts as two forward ones."""
@@ -54,6 +55,8 @@ def _forecast(run: Run, teacher: Run | None, facts: Facts) -> Forecast:
         ]
     except (BenchError, Incompatible) as error:
         return Forecast(str(error))
+    except Exception as error:  # a plugin may raise anything; the run will tell, as `failed`
+        return Forecast(None, doubt=f"{type(error).__name__}: {error}")
     return Forecast(None, cost, sum(terms))
 
 

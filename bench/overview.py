@@ -1,81 +1,55 @@
-"""What there is and how it stands: content as plain data, and as text."""
+"""What there is and how it stands, as plain data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
+import torch
 
 import distillers
 from bench import data, feasibility, models, suite
+from bench.data import Selection
+from bench.environment import device_name
 from bench.errors import Mistakes, unknown
 from bench.feasibility import Forecast
 from bench.plan import Plan, Run, cohorts
 from bench.results import Results
+from bench.running.runner import pending
 
 Content = Mapping[str, Any]
 
 
-def plan(whole: Plan, results: Results, root: Path | None) -> dict[str, Any]:
-    """Every run with its state, the networks' and memories' sizes, the number of cohorts."""
+def plan(
+    whole: Plan, results: Results, root: Path | None, devices: Sequence[str] = ("cpu",)
+) -> dict[str, Any]:
+    """Every run with its state, counts by pair and method, and what it takes on these devices."""
     forecasts = feasibility.forecast(whole, root)
-    names = whole.names()
-    runs = [
-        {"id": run.id, "name": names[run.id], "kind": run.kind}
-        | _state(run, forecasts[run.id], results)
-        for run in whole.runs.values()
-    ]
-    todo = [whole.runs[run["id"]] for run in runs if run["state"] in ("to do", "failed")]
+    runs = _runs(whole, results, forecasts)
+    todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].obstacle is None]
     return {
         "suite": whole.suite.name,
         "runs": runs,
+        "pairs": _pairs(whole, runs),
         "cohorts": len(cohorts(todo)),
+        "devices": [
+            {"device": device, "name": device_name(torch.device(device)), "at_a_time": slots}
+            for device, slots in Counter(devices).items()
+        ],
         "networks": _costs(whole, forecasts),
         "memory": _memory(whole, forecasts),
     }
 
 
-def plan_text(content: Content) -> str:
-    """The plan for people."""
-    counts = Counter((run["kind"], run["state"]) for run in content["runs"])
-    parts = [f"suite {content['suite']}: {len(content['runs'])} runs"]
-    parts += [f"  {n} {kind}s {state}" for (kind, state), n in sorted(counts.items())]
-    parts += [f"  to do in {content['cohorts']} cohorts, each with one teacher pass for all", ""]
-    parts += [_table(content["networks"], parameters=",", multiply_adds=","), ""]
-    if content["memory"]:
-        parts += [_table(content["memory"], bytes=","), ""]
-    parts += [
-        f"{run['state']}: {run['name']}: {run['reason']}"
-        for run in content["runs"]
-        if run["reason"]
-    ]
-    return "\n".join(parts).rstrip()
-
-
 def status(whole: Plan, results: Results) -> dict[str, Any]:
-    """How many runs are in each state, and all that have no result."""
-    names = whole.names()
-    runs = [
-        {"id": run.id, "name": names[run.id]} | _state(run, None, results)
-        for run in whole.runs.values()
-    ]
+    """How many runs are in each state, by pair and method too, and all that have no result."""
+    runs = _runs(whole, results, {})
     return {
         "suite": whole.suite.name,
         "counts": dict(Counter(run["state"] for run in runs)),
+        "pairs": _pairs(whole, runs),
         "without_result": [run for run in runs if run["state"] != "done"],
     }
-
-
-def status_text(content: Content) -> str:
-    """The status for people."""
-    counts = ", ".join(f"{n} {state}" for state, n in content["counts"].items())
-    lines = [f"suite {content['suite']}: {counts}"]
-    lines += [
-        f"  {run['state']}: {run['name']}" + (f": {run['reason']}" if run["reason"] else "")
-        for run in content["without_result"]
-    ]
-    return "\n".join(lines)
 
 
 def teachers(whole: Plan, results: Results) -> list[dict[str, Any]]:
@@ -100,12 +74,6 @@ def teachers(whole: Plan, results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def teachers_text(rows: Sequence[Content]) -> str:
-    """The teachers for people."""
-    short = [{**row, "sha256": (row["sha256"] or "")[:12]} for row in rows]
-    return _table(short, top1=".2f", manifest=".2f")
-
-
 def listing(what: str) -> list[dict[str, Any]]:
     """What there is of `suites`, `methods`, `distillers`, `networks` or `datasets`."""
     kinds = {
@@ -120,11 +88,6 @@ def listing(what: str) -> list[dict[str, Any]]:
     return kinds[what]()
 
 
-def listing_text(rows: Sequence[Content]) -> str:
-    """A listing for people."""
-    return _table(rows)
-
-
 def _suites() -> list[dict[str, Any]]:
     return [{"suite": path.stem, "file": str(path)} for path in suite.shipped()]
 
@@ -134,6 +97,13 @@ def _methods() -> list[dict[str, Any]]:
         {"method": name, "terms": _terms(method["terms"]), "source": method["source"]}
         for name, method in suite.canonical().items()
     ]
+
+
+def _terms(terms: Mapping[str, Any]) -> str:
+    weights = {
+        name: term["weight"] if isinstance(term, Mapping) else term for name, term in terms.items()
+    }
+    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items())
 
 
 def _distillers() -> list[dict[str, Any]]:
@@ -149,24 +119,55 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    return [{"dataset": name} for name in data.names()]
+    found = [(name, data.facts(Selection(name))) for name in data.names()]
+    return [
+        {"dataset": name, "classes": of.classes, "size": of.size, "train": of.train}
+        | {"test": of.test}
+        for name, of in found
+    ]
 
 
-def _terms(terms: Mapping[str, Any]) -> str:
-    weights = {
-        name: term["weight"] if isinstance(term, Mapping) else term for name, term in terms.items()
-    }
-    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items())
+def _runs(
+    whole: Plan, results: Results, forecasts: Mapping[str, Forecast]
+) -> list[dict[str, str | None]]:
+    names = whole.names()
+    return [
+        {"id": run.id, "name": names[run.id], "kind": run.kind}
+        | _state(run, forecasts.get(run.id), results)
+        for run in whole.runs.values()
+    ]
 
 
-def _state(run: Run, forecast: Forecast | None, results: Results) -> dict[str, Any]:
+def _state(run: Run, forecast: Forecast | None, results: Results) -> dict[str, str | None]:
     """What became of a run: its record's status, or what stands in its way, or `to do`."""
-    if forecast is not None and forecast.obstacle is not None:
-        return {"state": "skipped", "reason": forecast.obstacle}
     record = results.record(run.id)
-    if record is None:
-        return {"state": "to do", "reason": None}
-    return {"state": record["status"], "reason": record["reason"]}
+    if record is not None and record["status"] != "skipped":
+        return {"state": record["status"], "reason": record["reason"]}
+    if forecast is not None:
+        state = "to do" if forecast.obstacle is None else "skipped"
+        return {"state": state, "reason": forecast.obstacle or forecast.doubt}
+    if record is not None:
+        return {"state": "skipped", "reason": record["reason"]}
+    return {"state": "to do", "reason": None}
+
+
+def _pairs(whole: Plan, runs: Sequence[Content]) -> list[dict[str, Any]]:
+    """For each pair how many of its teachers, and of each method's runs, are in each state."""
+    states = {run["id"]: run["state"] for run in runs}
+    taught: dict[str, set[str]] = {}
+    counts: dict[str, dict[str, Counter[str]]] = {}
+    for cell in whole.cells:
+        taught.setdefault(cell.pair.name, set()).add(cell.teacher)
+        methods = counts.setdefault(cell.pair.name, {})
+        methods.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
+    return [
+        {
+            "pair": pair,
+            "teachers": dict(Counter(states[teacher] for teacher in taught[pair])),
+            "methods": {name: dict(count) for name, count in methods.items()},
+        }
+        for pair, methods in counts.items()
+    ]
 
 
 def _costs(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
@@ -190,16 +191,3 @@ def _memory(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, An
         held = forecasts[cell.run].memory
         most[cell.method.name] = max(held, most.get(cell.method.name, 0))
     return [{"method": name, "bytes": held} for name, held in most.items() if held]
-
-
-def _table(rows: Sequence[Content], **formats: str) -> str:
-    """Rows of equal keys as an aligned table; `formats` by key, for numbers."""
-    shown = [
-        [
-            format(value, formats[key]) if key in formats and value is not None else value
-            for key, value in row.items()
-        ]
-        for row in rows
-    ]
-    header = [key.replace("_", " ") for key in rows[0]] if rows else []
-    return tabulate(shown, headers=header, disable_numparse=True)

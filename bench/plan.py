@@ -1,16 +1,14 @@
 """From a suite to runs, and from runs to cohorts. Pure: nothing is read, trained or written."""
 
-import fnmatch
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import data, plugins
-from bench.errors import Mistakes, unknown
+from bench import data, filters, plugins
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
 REVISION = 1  # of the meaning of a specification: raise it when the same one gives other numbers
@@ -54,6 +52,17 @@ class Cell:
     def name(self) -> str:
         """How people call it: `resnet32x4/resnet8x4 crd+kd seed 0`."""
         return f"{self.pair.name} {self.method.name} seed {self.seed}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a filter can ask for."""
+        return {
+            "pair": self.pair.name,
+            "teacher": self.pair.teacher.network,
+            "student": self.pair.student,
+            "method": self.method.name,
+            "seed": str(self.seed),
+        }
 
 
 @dataclass(frozen=True)
@@ -116,14 +125,14 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
 
 
-def select(whole: Plan, filters: str = "", limit: int | None = None) -> Plan:
+def select(whole: Plan, text: str = "", limit: int | None = None) -> Plan:
     """The part of a plan whose cells fit `pair=…,method=crd,seed=0`, and at most `limit` of them.
 
     Values are shell patterns, several for one key stand apart by `|`; keys are pair, teacher,
-    student, method and seed.
+    student, method and seed. Raises `Mistakes` where nothing fits.
     """
-    wanted = _filters(filters)
-    cells = tuple(cell for cell in whole.cells if _fits(cell, wanted))[:limit]
+    fits = filters.fitting([cell.facts for cell in whole.cells], text)
+    cells = tuple(cell for cell, kept in zip(whole.cells, fits, strict=True) if kept)[:limit]
     needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
     return replace(
         whole, cells=cells, runs={id: run for id, run in whole.runs.items() if id in needed}
@@ -185,33 +194,3 @@ def _source(kind: plugins.Kind, name: str) -> dict[str, str]:
     """A plugin's code is part of what can change a result."""
     source = plugins.source_of(kind, name)
     return {"source": source} if source else {}
-
-
-KEYS = ("pair", "teacher", "student", "method", "seed")
-
-
-def _filters(text: str) -> dict[str, list[str]]:
-    wanted: dict[str, list[str]] = {}
-    mistakes = []
-    for part in filter(None, text.split(",")):
-        key, _, value = part.strip().partition("=")
-        if key not in KEYS or not value:
-            mistakes.append(f"--filter {part}: {unknown('key', key, KEYS)}; write key=value")
-        wanted[key] = value.split("|")
-    if mistakes:
-        raise Mistakes(mistakes)
-    return wanted
-
-
-def _fits(cell: Cell, wanted: Mapping[str, Sequence[str]]) -> bool:
-    is_ = {
-        "pair": cell.pair.name,
-        "teacher": cell.pair.teacher.network,
-        "student": cell.pair.student,
-        "method": cell.method.name,
-        "seed": str(cell.seed),
-    }
-    return all(
-        any(fnmatch.fnmatchcase(is_[key], pattern) for pattern in patterns)
-        for key, patterns in wanted.items()
-    )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import TeacherRefused
+from bench.errors import BenchError, TeacherRefused
 
 FORMAT = 1
 Record = Mapping[str, Any]
@@ -26,11 +26,19 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def prepare(self) -> None:
+        """Make the folder; BenchError, before any work is done, if it cannot be written to."""
+        try:
+            write_whole(self.folder / "runs" / ".writable", b"")
+        except OSError as error:
+            raise BenchError(f"{self.folder}: cannot be written to: {error.strerror}") from error
+        (self.folder / "runs" / ".writable").unlink()
+
     def record(self, run: str) -> Record | None:
         """The record of a run id, or None where there is none that can be read."""
         try:
             found = json.loads((self.folder / "runs" / f"{run}.json").read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench import data, feasibility, report, suite
+from bench import data, feasibility, plugins, report, suite
+from bench.data import Selection
+from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
 from bench.report.cells import Entry, Role
@@ -36,8 +38,12 @@ class Machine:
     inline: bool = False  # in this process instead of one for each cohort
 
     def devices(self) -> list[str]:
-        """The device of each slot."""
-        gpus = range(torch.cuda.device_count()) if self.gpus is None else self.gpus
+        """The device of each slot; BenchError for a GPU that is not there."""
+        found = range(torch.cuda.device_count())
+        gpus = found if self.gpus is None else self.gpus
+        if absent := [gpu for gpu in gpus if gpu not in found]:
+            allowed = ", ".join(map(str, found)) or "none, for the CPU: this machine has no GPU"
+            raise BenchError(f"--gpus: no GPU {absent[0]}. Allowed: {allowed}")
         if gpus:
             return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -82,19 +88,21 @@ def carry_out(
 ) -> list[Record]:
     """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
-    The data set is looked for, or downloaded, before anything starts: `MissingData` if in vain.
+    Before anything starts, if there is something to train, the results folder is tried for
+    writing, and the data set looked for, or downloaded: `MissingData` if in vain.
     `view` is auto, live, plain, json, or None for silence.
     """
-    root = root_of(data_root)
+    root, executor = root_of(data_root), machine.executor(results)
     todo = pending(whole, results, overwrite)
-    if todo:
-        data.load(whole.suite.data, root, torch.device("cpu"))
-    forecasts = feasibility.forecast(whole, root)
+    forecasts = feasibility.forecast(whole, root) if todo or overwrite == "never" else {}
+    todo = [run for run in todo if not _known(results.record(run.id), forecasts[run.id])]
+    if any(forecasts[run.id].obstacle is None for run in todo):
+        results.prepare()
+        _look_for(whole.suite.data, root)
     observers: list[Observer] = [tracker] if tracker else []
     if view:
         observers.append(live.view(view, Progress(whole, todo, forecasts), sys.stdout))
     images = data.facts(whole.suite.data, root).train
-    executor = machine.executor(results)
     runner = Runner(whole, forecasts, results, executor, observers, root, machine.threads, images)
     runner.run(todo, afresh=overwrite == "always")
     if tracker:
@@ -102,9 +110,28 @@ def carry_out(
     return troubled(whole, results, forecasts)
 
 
+def _look_for(selection: Selection, root: Path | None) -> None:
+    """Read the data set once, so that what is wrong with it is told before anything starts."""
+    try:
+        data.load(selection, root, torch.device("cpu"))
+    except Exception as error:
+        if isinstance(error, BenchError) or not plugins.source_of("dataset", selection.name):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise BenchError(f"data set '{selection.name}' of a plugin: {said}") from error
+
+
+def _known(record: Record | None, forecast: Forecast) -> bool:
+    """Whether a run is impossible, and its record says so already."""
+    skipped = record is not None and record["status"] == "skipped"
+    return skipped and record["reason"] == forecast.obstacle
+
+
 def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Forecast]) -> list[Record]:
     """The records of runs that have no result although nothing stood in their way."""
-    possible = [run for run in whole.runs if forecasts[run].obstacle is None]
+    possible = (
+        run for run in whole.runs if run not in forecasts or forecasts[run].obstacle is None
+    )
     found = [record for run in possible if (record := results.record(run)) is not None]
     return [record for record in found if record["status"] != "done"]
 
@@ -138,8 +165,8 @@ def records(results: str | Path = "results") -> "pd.DataFrame":
     return pd.json_normalize([dict(record) for record in Results(Path(results)).records()])
 
 
-def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, list[Path]]:
-    """A suite's table for a metric, and the files that now hold it."""
+def table_of(whole: Plan, results: Results, metric: str = "top1") -> Table:
+    """A suite's table for a metric."""
     asked = whole.suite
     about = About(
         asked.title,
@@ -147,8 +174,13 @@ def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, 
         asdict(asked.data),
         {pair.name: pair.recipe.model_dump() for pair in asked.pairs},
     )
-    made = table(entries(whole, results), about, metric)
-    stem = asked.name if metric == "top1" else f"{asked.name}-{metric}"
+    return table(entries(whole, results), about, metric)
+
+
+def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, list[Path]]:
+    """A suite's table for a metric, and the files that now hold it."""
+    made = table_of(whole, results, metric)
+    stem = whole.suite.name if metric == "top1" else f"{whole.suite.name}-{metric}"
     return made, report.write([made], results.folder, stem)
 
 

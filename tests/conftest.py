@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 PACK = Path(__file__).parents[1] / "../shared/data"
 
@@ -17,3 +18,11 @@ def cifar100_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(script), str(sheets), str(root)]
     subprocess.run(command, check=True, capture_output=True)
     return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped, saying why, where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from bench.report.wording import Metric, joined
+from bench.report.wording import joined
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
+Versus = Literal["better", "worse"]
 
 _GRAVITY = ("missing", "skipped", "diverged", "failed")
 
@@ -56,6 +57,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Quoted:
+    """What a paper prints for a cell: a mean, perhaps a spread, and no values behind them."""
+
+    mean: float
+    std: float | None
+    source: str  # "CRD, Table 1"
+    doubt: str = ""  # why the number should not be trusted
+    mark: str = ""  # of the note that tells the doubt
+    n: ClassVar[int] = 0
+    values: ClassVar[tuple[float, ...]] = ()
+    seeds: ClassVar[tuple[int, ...]] = ()
+
+
+@dataclass(frozen=True)
 class Hole:
     """Why values are absent."""
 
@@ -67,21 +82,31 @@ class Hole:
 class Cell:
     """Values, or the reason why there are none; both when only some seeds have a value."""
 
-    measured: Measured | None
+    measured: Measured | Quoted | None
     hole: Hole | None = None
     rank: Rank | None = None
     mark: str = ""  # of the note that tells the hole's reason
+    versus: Versus | None = None  # how the mean is, beside that of the table's reference method
+    published: Quoted | None = None  # what a paper has in this place
+    runs: tuple[str, ...] = field(default=(), compare=False)  # ids of the records it is made of
 
     @property
-    def rival(self) -> Measured | None:
+    def gap(self) -> float | None:
+        """The mean minus the published one."""
+        if self.measured is None or self.published is None:
+            return None
+        return self.measured.mean - self.published.mean
+
+    @property
+    def rival(self) -> Measured | Quoted | None:
         """What may be ranked: the survivors of a cell that lacks seeds would be no fair rival."""
         return None if self.hole else self.measured
 
     @property
     def status(self) -> str:
-        """`done`, `partial`, or that of the hole."""
+        """`done`, `partial`, that of the hole, or `empty`: no value, and no reason known."""
         if self.hole is None:
-            return "done"
+            return "done" if self.measured else "empty"
         return self.hole.status if self.measured is None else "partial"
 
 
@@ -91,7 +116,8 @@ def cell(entries: Sequence[Entry], metric: str) -> Cell:
         return Cell(None, Hole("missing", "missing: not part of this suite"))
     runs: dict[Hashable, tuple[int, float]] = {}
     holes: dict[int, Hole] = {}
-    for entry in sorted(entries, key=lambda entry: entry.seed):
+    entries = sorted(entries, key=lambda entry: entry.seed)
+    for entry in entries:
         found = _value(entry.record, metric)
         if isinstance(found, Hole):
             holes[entry.seed] = found
@@ -100,26 +126,13 @@ def cell(entries: Sequence[Entry], metric: str) -> Cell:
             runs.setdefault(
                 record.get("id", entry.seed), (int(record.get("seed", entry.seed)), found)
             )
+    ids = (str(entry.record["id"]) for entry in entries if entry.record and "id" in entry.record)
+    made_of = tuple(dict.fromkeys(ids))
     if not runs:
-        return Cell(None, _merged(holes, partial=False))
+        return Cell(None, _merged(holes, partial=False), runs=made_of)
     seeds, values = zip(*runs.values(), strict=True)
-    return Cell(Measured(values, seeds), _merged(holes, partial=True) if holes else None)
-
-
-def ranked(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The cells of one column, the best and the second of them with their rank.
-
-    Values that are printed alike share a rank; a single rival has none.
-    """
-    shown = [metric.shown(one.rival.mean) if one.rival else None for one in cells]
-    rivals = [value for value in shown if value is not None]
-    distinct = sorted(set(rivals), key=float, reverse=metric.higher)
-    names: tuple[Rank, ...] = ("best", "second") if len(rivals) > 1 else ()
-    ranks = dict(zip(distinct, names, strict=False))
-    return [
-        replace(one, rank=ranks.get(value)) if value is not None else one
-        for one, value in zip(cells, shown, strict=True)
-    ]
+    hole = _merged(holes, partial=True) if holes else None
+    return Cell(Measured(values, seeds), hole, runs=made_of)
 
 
 def _value(record: Mapping[str, Any] | None, metric: str) -> float | Hole:

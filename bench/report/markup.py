@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.report.table import Cell, Row, Table
+from bench.report.table import Cell, Column, Quoted, Row, Table
 
 _LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -14,6 +14,7 @@ _LATEX = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
     **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\S{}", "¶": r"\P{}"},
     **{"±": r"\textpm{}", "×": r"$\times$", "→": r"$\to$", "·": r"$\cdot$", "−": "$-$"},
+    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$"},
     **{"≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "∞": r"$\infty$", "‖": r"$\|$"},
     **{"–": r"\textendash{}", "—": r"\textemdash{}", "…": r"\dots{}", '"': "''"},
     **{"‘": "`", "’": "'", "“": "``", "”": "''"},
@@ -30,17 +31,20 @@ class Style:
     plain: str
     mark: str
     spread: str
+    beside: str
+
+    def student(self, column: Column) -> str:
+        """A pair's student, with the dagger of the pair."""
+        return self.escape(column.student) + self._marks(column.mark)
 
     def label(self, row: Row) -> str:
         """A row's name, with its dagger."""
-        return self.escape(row.label) + (
-            self.mark.format(self.escape(row.mark)) if row.mark else ""
-        )
+        return self.escape(row.label) + self._marks(row.mark)
 
-    def value(self, cell: Cell, table: Table, row: Row) -> str:
+    def value(self, cell: Cell, table: Table) -> str:
         """Mean and spread; or the status of a hole."""
         if cell.measured is None:
-            return self.plain.format(self.escape(cell.status))
+            return self.plain.format(self.escape(cell.status if cell.hole else ""))
         shown = table.metric.shown(cell.measured.mean)
         if cell.measured.std is not None:
             shown += self.spread + table.metric.shown(cell.measured.std)
@@ -48,16 +52,39 @@ class Style:
         return template.format(shown)
 
     def remark(self, cell: Cell, row: Row) -> str:
-        """What stands behind a value: an n that is not the caption's, the letter of a note."""
+        """What stands behind a value: arrow, an n that is not the caption's, marks."""
+        arrow = {"better": " ↑", "worse": " ↓", None: ""}[cell.versus]
         n = cell.measured.n if cell.measured else row.n
         count = f" ({n})" if n != row.n else ""
-        return count + (self.mark.format(self.escape(cell.mark)) if cell.mark else "")
+        doubt = cell.measured.mark if isinstance(cell.measured, Quoted) else ""
+        return self._glyphs(arrow) + count + self._marks(cell.mark, doubt)
 
-    def body(self, table: Table) -> list[list[str]]:
-        """The rows of the table, the label first."""
+    def quote(self, cell: Cell, table: Table) -> str:
+        """The published value in square brackets, and the gap to it."""
+        if cell.published is None:
+            return ""
+        shown = table.metric.shown(cell.published.mean)
+        if cell.gap is not None:
+            shown += f"; {signed(cell.gap, table.metric.digits)}"
+        return self.beside.format(self._glyphs(shown)) + self._marks(cell.published.mark)
+
+    def _glyphs(self, text: str) -> str:
+        """Arrows and signs in the format; blanks stay where they are."""
+        return "".join(self.escape(char) if char in "↑↓−" else char for char in text)
+
+    def _marks(self, *marks: str) -> str:
+        return "".join(self.mark.format(self.escape(mark)) for mark in marks if mark)
+
+    def body(self, table: Table, *, quotes: bool = True) -> list[list[str]]:
+        """The rows of the table, the label first; published values too, unless told otherwise."""
         return [
             [self.label(row)]
-            + [self.value(cell, table, row) + self.remark(cell, row) for cell in row.cells]
+            + [
+                self.value(cell, table)
+                + self.remark(cell, row)
+                + (self.quote(cell, table) if quotes else "")
+                for cell in row.cells
+            ]
             for row in table.rows
         ]
 
@@ -67,6 +94,12 @@ class Style:
             return self.escape(table.caption)
         best, second = self.best.format("best"), self.second.format("second best")
         return f"{self.escape(table.caption)} Emphasis: {best} and {second} method of a column."
+
+
+def signed(value: float, digits: int) -> str:
+    """`+0.28`, `−0.28` or `0.00`, with a true minus."""
+    shown = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if not float(shown) else shown.replace("-", "−")
 
 
 def line(text: str) -> str:
@@ -94,12 +127,18 @@ def _glyph(char: str) -> str:
     return f"{{[}}U+{ord(char):04X}{{]}}"
 
 
-MARKDOWN = Style(_markdown, "**{}**", "<u>{}</u>", "{}", "<sup>{}</sup>", " ± ")
+MARKDOWN = Style(_markdown, "**{}**", "<u>{}</u>", "{}", "<sup>{}</sup>", " ± ", r"<br>\[{}\]")
 LATEX = Style(
-    _latex, r"\textbf{{{}}}", r"\underline{{{}}}", "{}", r"\textsuperscript{{{}}}", r"\,\textpm\,"
+    _latex,
+    r"\textbf{{{}}}",
+    r"\underline{{{}}}",
+    "{}",
+    r"\textsuperscript{{{}}}",
+    r"\,\textpm\,",
+    r"{{\scriptsize[{}]}}",
 )
-TEXT = Style(line, "*{}*", "_{}_", " {} ", "[{}]", " ± ")
-TERMINAL = Style(line, "\x1b[1m{}\x1b[0m", "\x1b[4m{}\x1b[0m", "{}", "[{}]", " ± ")
+TEXT = Style(line, "*{}*", "_{}_", " {} ", "[{}]", " ± ", " [{}]")
+TERMINAL = Style(line, "\x1b[1m{}\x1b[0m", "\x1b[4m{}\x1b[0m", "{}", "[{}]", " ± ", " [{}]")
 
 
 def spreadsheet(text: str) -> str:

@@ -21,12 +21,17 @@ class Metric:
     higher: bool = True  # is more better?
     teacher: bool = True  # does it mean something for a teacher by itself?
 
+    @property
+    def short(self) -> str:
+        """The phrase without the epoch, for an axis."""
+        return re.sub(r"(, | of the )last epoch$", "", self.phrase)
+
     def shown(self, value: float) -> str:
         """The value with as many digits as the tables print."""
         return f"{value:.{self.digits}f}"
 
 
-_METRICS = {
+METRICS = {
     metric.name: metric
     for metric in (
         Metric("top1", "top-1 test accuracy of the last epoch"),
@@ -69,9 +74,9 @@ _DATA = {
 
 def metric(name: str) -> Metric:
     """The metric of this name; raises BenchError, with the nearest one, for an unknown name."""
-    if name not in _METRICS:
-        raise BenchError(unknown("metric", name, _METRICS))
-    return _METRICS[name]
+    if name not in METRICS:
+        raise BenchError(unknown("metric", name, METRICS))
+    return METRICS[name]
 
 
 def network(name: str) -> str:
@@ -79,6 +84,11 @@ def network(name: str) -> str:
     if wide := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
         return f"WRN-{wide[1]}-{wide[2]}"
     return _NETWORKS.get(name, name)
+
+
+def family(name: str) -> str:
+    """A network's name up to its first number or underscore: what its relatives share."""
+    return re.split(r"[\d_]", name, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,8 @@ class About:
     data: Mapping[str, Any] = field(default_factory=dict)  # the fields of bench.data.Selection
     recipes: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
-    )  # pair: epochs, batch_size, lr
+    )  # pair: the fields of bench.suite.Recipe
+    reference: str = "kd"  # the method that arrows compare with
 
 
 def data_set(selection: Mapping[str, Any]) -> str:

@@ -83,12 +83,14 @@ class Json:
 
 def summary(progress: Progress) -> Iterator[str]:
     """How many runs ended how, in a line; then a line for each reason there was."""
-    counts = progress.counts
+    name, counts = progress.plan.suite.name, progress.counts
     parts = [f"{counts[status]} {status}" for status in ("done", *LOST) if counts[status]]
     if open_ := len(progress.courses) - counts.total():
         parts.append(f"{open_} not finished")
-    said = ", ".join(parts) or "nothing to do"
-    yield f"{progress.plan.suite.name}: {said}, after {duration(progress.elapsed)}"
+    if not parts:
+        yield f"{name}: nothing to do, all {len(progress.plan.runs)} runs have their record"
+        return
+    yield f"{name}: {', '.join(parts)}, after {duration(progress.elapsed)}"
     reasons: dict[tuple[str, str], list[Course]] = {}
     for course in progress.courses.values():
         if course.status in LOST:

@@ -2,7 +2,8 @@ import numpy
 import pytest
 from report_factory import record, unfinished
 
-from bench.report.cells import Cell, Entry, Hole, Measured, cell, ranked
+from bench.report.cells import Cell, Entry, Hole, Measured, cell
+from bench.report.ranking import compared, placed, ranked
 from bench.report.wording import metric
 
 
@@ -116,3 +117,17 @@ def test_holes_and_survivors_are_not_ranked():
     hole = Hole("diverged", "diverged at epoch 1")
     column = [Cell(None, hole), Cell(Measured((99.0,), (0,)), hole), measured(70.0), measured(71.0)]
     assert [one.rank for one in ranked(column, metric("top1"))] == [None, None, "second", "best"]
+
+
+def test_compared_with_a_reference_by_what_is_printed():
+    column = [measured(70.0), measured(70.004), measured(70.01), measured(69.9)]
+    found = compared(column, column[0], metric("top1"))
+    assert [one.versus for one in found] == [None, None, "better", "worse"]
+    lower = compared(column, column[0], metric("nll"))
+    assert [one.versus for one in lower] == [None, "worse", "worse", "better"]
+
+
+def test_ranks_of_ties_are_their_mean():
+    values = {"a": 3.0, "b": 1.0, "c": 3.0, "d": 2.0}
+    assert placed(values, higher=True) == {"a": 1.5, "c": 1.5, "d": 3.0, "b": 4.0}
+    assert placed(values, higher=False) == {"b": 1.0, "d": 2.0, "a": 3.5, "c": 3.5}

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import pytest
 from report_factory import cells, probe_about, probe_entries
 
 from bench import report
-from bench.report.table import About, Entry, table
+from bench.errors import BenchError
+from bench.report import published
+from bench.report.table import About, Entry, Quoted, table
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = 'a|b <i>&amp; *x* _y_ `z` $w$ \\cmd{v} #1 100% ^~ [u](v) "q" --f\n\x1b[31m λ 中'
@@ -33,11 +36,10 @@ def wide(columns):
     return table([Entry(f"p{n}", "t", f"s{n}", "kd", 0, None) for n in range(columns)], About("W"))
 
 
-@pytest.mark.parametrize("suffix", ["md", "tex", "csv", "txt"])
+@pytest.mark.parametrize("suffix", ["md", "tex", "csv", "json", "txt"])
 def test_golden(tmp_path, suffix):
     """Read by eye once; a difference must be meant: then write the new output over the file."""
-    report.write([probe()], tmp_path, "probe")
-    (tmp_path / "probe.txt").write_text(report.text(probe()), "utf-8")
+    report.write([probe()], tmp_path, "probe", list(report.FORMATS))
     name = f"probe.{suffix}"
     assert (tmp_path / name).read_text("utf-8") == (GOLDEN / name).read_text("utf-8")
 
@@ -103,6 +105,14 @@ def test_latex_fits_a_wide_table_to_the_page():
     assert r"\resizebox" not in report.latex(wide(3))
 
 
+def test_latex_has_published_values_in_a_line_below():
+    quotes = {("wrn_40_2/wrn_16_2", "kd"): Quoted(74.92, 0.28, "CRD, Table 1")}
+    lines = report.latex(table(probe_entries(), probe_about(), "top1", quotes)).splitlines()
+    place = next(at for at, one in enumerate(lines) if one.startswith("KD & "))
+    assert lines[place + 1] == r" & {\scriptsize[74.92; $-$0.02]} &  \\[2pt]"
+    assert lines[place + 2].startswith("AT & ")
+
+
 def has_booktabs():
     if not shutil.which("pdflatex") or not shutil.which("kpsewhich"):
         return False
@@ -111,10 +121,8 @@ def has_booktabs():
 
 @pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
 def test_latex_compiles(tmp_path):
-    body = "".join(map(report.latex, (probe(), nasty(), wide(13))))
-    packages = r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}"
-    document = rf"{packages}\begin{{document}}{body}\end{{document}}"
-    (tmp_path / "t.tex").write_text(document, "utf-8")
+    made = [probe(), nasty(), wide(13), *published.tables()]
+    report.write(made, tmp_path, "t", ["tex"], standalone=True)
     subprocess.run(
         ["pdflatex", "-draftmode", "-halt-on-error", "t.tex"],
         cwd=tmp_path, check=True, capture_output=True, timeout=60,
@@ -165,12 +173,6 @@ def test_a_terminal_gets_bold_and_underline_at_the_same_places():
     assert len(starts) == 1
 
 
-def test_an_unranked_table_explains_no_emphasis():
-    made = table(cells("kd", [70.0]), About("T"))
-    assert "Emphasis" not in report.markdown(made)
-    assert "Emphasis" in report.markdown(probe())
-
-
 def test_kl_has_four_digits_and_nll_three():
     def shown(metric):
         entries = cells("kd", [0.123456, 0.123456], metric=metric)
@@ -178,3 +180,22 @@ def test_kl_has_four_digits_and_nll_three():
 
     assert "0.1235 ± 0.0000" in shown("kl")
     assert "0.123 ± 0.000" in shown("nll")
+
+
+def test_only_known_formats_are_written(tmp_path):
+    with pytest.raises(BenchError, match=r"no format 'htm'"):
+        report.write([probe()], tmp_path, "x", ["md", "htm"])
+    with pytest.raises(BenchError, match=r"no format 'html'"):
+        report.write([probe()], tmp_path, "x", ["html"])
+    assert list(tmp_path.iterdir()) == []
+    [path] = report.write([probe()], tmp_path, "x", ["html"], page=lambda: "<p>ö")
+    assert (path.name, path.read_text("utf-8")) == ("x.html", "<p>ö")
+
+
+def test_json_holds_every_cell_with_the_runs_behind_it():
+    [made] = json.loads(report.as_json([probe()]))
+    row = next(one for one in made["rows"] if one["method"] == "crd")
+    assert row["cells"][0]["values"] == [75.0, 75.5, 75.1]
+    assert (row["cells"][0]["rank"], row["cells"][0]["versus"]) == ("best", "better")
+    assert row["cells"][0]["runs"] == [f"wrn_40_2/wrn_16_2crd{seed}" for seed in range(3)]
+    assert [one["mark"] for one in made["notes"]] == ["†", "‡", "a", "b", "c", "d"]

@@ -1,0 +1,151 @@
+"""What can stand on the command line: arguments and flags that several verbs share."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_SEEDS = 1000
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+
+
+class Overwrite(StrEnum):
+    """What `run` does with records that are there."""
+
+    never = "never"
+    failed = "failed"
+    always = "always"
+
+
+class View(StrEnum):
+    """How a run is shown."""
+
+    auto = "auto"
+    live = "live"
+    plain = "plain"
+    json = "json"
+
+
+class Tracker(StrEnum):
+    """Where runs are logged beside their records."""
+
+    mlflow = "mlflow"
+    none = "none"
+
+
+def seeds_of(text: str | None) -> list[int] | None:
+    """The seeds of `0-4` or `0,2,5-7`, as they come."""
+    if text is None:
+        return None
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = _RANGE.fullmatch(part.strip())
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if not 0 <= last - first < MOST_SEEDS:
+            allowed = f"whole numbers and ranges, at most {MOST_SEEDS}: 0-4 or 0,2 or 0-2,7"
+            raise typer.BadParameter(f"found '{part}' in '{text}'. Allowed: {allowed}.")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def gpus_of(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of `0,1`; none of them for `none`, None where nothing is said."""
+    if text is None or text == "none":
+        return None if text is None else ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        allowed = "numbers with commas between, such as 0,1, or none"
+        raise typer.BadParameter(f"found '{text}'. Allowed: {allowed}.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _checked(text: str | None) -> str | None:
+    seeds_of(text)
+    return text
+
+
+def _numbered(text: str | None) -> str | None:
+    gpus_of(text)
+    return text
+
+
+SuiteName = Annotated[
+    str, typer.Argument(metavar="SUITE", help="A suite's file, or the name of a shipped suite.")
+]
+SuiteNames = Annotated[
+    list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")
+]
+ListName = Annotated[
+    str,
+    typer.Argument(metavar="WHAT", help="suites, methods, distillers, networks or datasets."),
+]
+ResultsDir = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables."),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", metavar="DIR", envvar="BENCH_DATA", help="Folder of data sets."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(metavar="SEEDS", callback=_checked, help="Not the suite's seeds but 0-4, or 0,2."),
+]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="KEY=VALUE,...",
+        help="A part of it: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
+        "method, seed.",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
+Redo = Annotated[
+    Overwrite,
+    typer.Option(
+        "--overwrite",
+        help="Redo no run that has a record, those that failed or were skipped, or all.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, do nothing.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GPUS",
+        callback=_numbered,
+        help="GPUs to use, such as 0,1, or none. Without: all, else the CPU.",
+    ),
+]
+PerGpu = Annotated[int, typer.Option(metavar="N", min=1, help="Cohorts at a time on each GPU.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Cohorts at a time on a CPU. Without: one a core."),
+]
+Threads = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Threads of each worker on a CPU; rounding varies.")
+]
+Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, for debugging.")]
+TrackerName = Annotated[
+    Tracker, typer.Option("--tracker", help="Where to log beside the records, or nowhere.")
+]
+ViewName = Annotated[
+    View, typer.Option("--view", help="How progress is shown: auto is live on a terminal.")
+]
+Metric = Annotated[
+    str,
+    typer.Option(
+        metavar="METRIC",
+        help="top1, top5, nll, ece, agreement, kl, or oracle: the best top-1 on the test set.",
+    ),
+]

@@ -1,0 +1,85 @@
+"""What all verbs have in common: how they tell results, tables, and mistakes."""
+
+import errno
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bench.cli.options import seeds_of
+from bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.results import Results
+
+WRONG_USE, RUNS_FAILED, STOPPED = 2, 3, 130
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What a user did wrong is told in its own words, on standard error, with exit code 2."""
+    try:
+        yield
+    except BenchError as error:
+        complain(str(error))
+        raise typer.Exit(WRONG_USE) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever reads us has seen enough
+            raise
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        raise typer.Exit(WRONG_USE) from None
+    except KeyboardInterrupt:
+        complain("stopped; the same command goes on from here")
+        raise typer.Exit(STOPPED) from None
+
+
+def complain(text: str) -> None:
+    """Tell on standard error."""
+    print(text, file=sys.stderr)
+
+
+def say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
+    """Print what was found: as JSON, or as text for people."""
+    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else text(content))
+
+
+def made_plan(
+    suite: str,
+    set_: Sequence[str] | None,
+    seeds: str | None = None,
+    filter_: str = "",
+    limit: int | None = None,
+    data_root: Path | None = None,
+) -> "Plan":
+    """The plan of a suite, changed and filtered as the command line says."""
+    from bench import session
+
+    return session.make_plan(suite, changes(set_, seeds), filter_, limit, data_root)
+
+
+def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
+    """All changes to a suite as `key=value`; --seeds is short for one of them."""
+    return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
+
+
+def show_tables(plan: "Plan", results: "Results", metric: str, as_json: bool) -> None:
+    """Print a suite's table, then write it; for scripts only the files are told."""
+    from bench import report, session
+
+    if not as_json:
+        made = session.table_of(plan, results, metric)
+        width, terminal = shutil.get_terminal_size((100, 24)).columns, sys.stdout.isatty()
+        print(report.text(made, width=width, terminal=terminal))
+    _, written = session.tables(plan, results, metric)
+    files = [str(path) for path in written]
+    print(
+        json.dumps({"event": "tables", "files": files})
+        if as_json
+        else f"written: {', '.join(files)}"
+    )

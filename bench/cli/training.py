@@ -1,0 +1,146 @@
+"""The verbs that are about a suite's runs: run, plan, status, report, teachers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench.cli import options as given
+from bench.cli import texts
+from bench.cli.telling import RUNS_FAILED, complain, made_plan, say, show_tables, told
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.session import Machine
+
+RESULTS = Path("results")
+
+
+def run(
+    suite: given.SuiteName,
+    results: given.ResultsDir = RESULTS,
+    data_root: given.DataRoot = None,
+    set_: given.Set = None,
+    seeds: given.Seeds = None,
+    filter_: given.Filter = "",
+    limit: given.Limit = None,
+    overwrite: given.Redo = given.Overwrite.failed,
+    dry_run: given.DryRun = False,
+    gpus: given.Gpus = None,
+    per_gpu: given.PerGpu = 1,
+    workers: given.Workers = None,
+    threads: given.Threads = 1,
+    inline: given.Inline = False,
+    tracker: given.TrackerName = given.Tracker.mlflow,
+    view: given.ViewName = given.View.auto,
+    as_json: given.AsJson = False,
+) -> None:
+    """Do what is missing of a suite, then print and write its table.
+
+    The same command again goes on where the last one stopped.
+    """
+    with told():
+        from bench import session
+        from bench.results import Results
+        from bench.watching.tracking import MLflow
+
+        plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
+        machine = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        if dry_run:
+            return _show_plan(plan, results, data_root, machine, as_json)
+        records, as_json = Results(results), as_json or view is given.View.json
+        log = MLflow(plan, records) if tracker is given.Tracker.mlflow else None
+        lost = session.carry_out(
+            plan, records, machine, data_root=data_root, overwrite=overwrite.value,
+            view="json" if as_json else view.value, tracker=log,
+        )  # fmt: skip
+        show_tables(plan, records, "top1", as_json)
+        for warning in log.warnings if log else ():
+            complain(f"warning: {warning}")
+        if lost:
+            raise typer.Exit(RUNS_FAILED)
+
+
+def plan(
+    suite: given.SuiteName,
+    results: given.ResultsDir = RESULTS,
+    data_root: given.DataRoot = None,
+    set_: given.Set = None,
+    seeds: given.Seeds = None,
+    filter_: given.Filter = "",
+    limit: given.Limit = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Show what would run, what is done or skipped, and what it takes."""
+    with told():
+        from bench import session
+
+        made = made_plan(suite, set_, seeds, filter_, limit, data_root)
+        _show_plan(made, results, data_root, session.Machine(), as_json)
+
+
+def status(
+    suite: given.SuiteName,
+    results: given.ResultsDir = RESULTS,
+    data_root: given.DataRoot = None,
+    set_: given.Set = None,
+    seeds: given.Seeds = None,
+    filter_: given.Filter = "",
+    as_json: given.AsJson = False,
+) -> None:
+    """Count a suite's runs by state; say why some have no result."""
+    with told():
+        from bench import overview
+        from bench.results import Results
+
+        made = made_plan(suite, set_, seeds, filter_, None, data_root)
+        say(overview.status(made, Results(results)), texts.status, as_json)
+
+
+def report(
+    suite: given.SuiteName,
+    results: given.ResultsDir = RESULTS,
+    data_root: given.DataRoot = None,
+    set_: given.Set = None,
+    seeds: given.Seeds = None,
+    filter_: given.Filter = "",
+    metric: given.Metric = "top1",
+) -> None:
+    """Print and write a suite's table, from its records."""
+    with told():
+        from bench.results import Results
+
+        made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
+        if not any(records.record(run) for run in made.runs):
+            raise BenchError(
+                f"{results}: no record of any of the {len(made.runs)} runs asked for; "
+                f"`bench run {suite} --results {results}` makes them"
+            )
+        show_tables(made, records, metric, as_json=False)
+
+
+def teachers(
+    suite: given.SuiteName,
+    results: given.ResultsDir = RESULTS,
+    data_root: given.DataRoot = None,
+    set_: given.Set = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Show a suite's teachers: origin, accuracy, weights."""
+    with told():
+        from bench import overview
+        from bench.results import Results
+
+        made = made_plan(suite, set_, data_root=data_root)
+        say(overview.teachers(made, Results(results)), texts.teachers, as_json)
+
+
+def _show_plan(
+    plan: "Plan", results: Path, data_root: Path | None, machine: "Machine", as_json: bool
+) -> None:
+    from bench import overview, session
+    from bench.results import Results
+
+    root = session.root_of(data_root)
+    say(overview.plan(plan, Results(results), root, machine.devices()), texts.plan, as_json)

@@ -1,0 +1,97 @@
+"""Records of a suite that nobody trained: means, spreads and seeds as a test wants them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.report.cells import Entry
+
+PAIR = ("resnet8x4", "resnet8")
+METHODS = ("student", "kd", "fitnet", "at", "sp", "cc", "rkd", "pkt", "crd", "crd+kd", "wcord",
+           "wcord+kd", "dcd", "dcd+kd")  # fmt: skip
+RECIPE = {"epochs": 20, "batch_size": 64, "lr": 0.05, "milestones": [12, 15, 18], "decay": 0.1}
+DATA = {"name": "digits", "per_class": 32, "test_per_class": None, "validation": 0, "size": None}
+ENVIRONMENT = {
+    "commit": "61fcf1e1d6e2f6ae", "torch": "2.15.0", "device": "CPU x", "threads": 1, "cuda": None,
+}  # fmt: skip
+TERMS = {
+    "ce": {"weight": 0.1, "options": {}},
+    "kd": {"weight": 0.9, "options": {"temperature": 4.0}},
+}
+
+
+def record(
+    pair=PAIR, method="kd", seed=0, top1=97.0, *, of: Mapping[str, Any] | None = None, **more
+):
+    """A done record; `of` changes its specification, `more` adds metrics or replaces fields."""
+    teacher, student = pair
+    metrics = {"top1": top1, "nll": 1.3 - top1 / 100}
+    metrics |= {key: more.pop(key) for key in ("nll", "ece", "kl") if key in more}
+    terms = {"ce": {"weight": 1.0, "options": {}}} if method == "student" else TERMS
+    return {
+        "format": 1,
+        "id": f"{teacher}/{student} {method} {seed}",
+        "kind": "student",
+        "status": "done",
+        "reason": None,
+        "name": f"{teacher}/{student} {method} seed {seed}",
+        "specification": {
+            "revision": 1, "data": DATA, "network": student, "teacher": f"{teacher} {0}",
+            "method": terms, "recipe": RECIPE, "seed": seed, **(of or {}),
+        },
+        "seed": seed,
+        "teacher": {"id": f"{teacher} 0", "network": teacher, "sha256": "7e" * 32, "top1": 98.0},
+        "metrics": {"last": metrics, "oracle": {"top1": top1 + 0.4, "epoch": 9}},
+        "environment": ENVIRONMENT,
+        "finished": f"2026-11-21T04:3{seed % 10}:00+00:00",
+        **more,
+    }  # fmt: skip
+
+
+def teacher(name="resnet8x4", **more):
+    """The record of a teacher, seed 0."""
+    found = record((name, name), "student", 0, 98.0, **more)
+    found |= {"id": f"{name} 0", "name": f"{name} seed 0", "kind": "teacher", "teacher": None}
+    found["specification"] = {
+        key: value for key, value in found["specification"].items() if key != "teacher"
+    }
+    return found
+
+
+def unfinished(status, reason, pair=PAIR, method="kd", seed=0):
+    """A record without a result."""
+    return {**record(pair, method, seed), "status": status, "reason": reason, "metrics": {}}
+
+
+def entry(found, pair=PAIR, method="kd", seed=0, label=""):
+    role = "student" if method == "student" else "method"
+    return Entry("/".join(pair), *pair, method, seed, found, label or method.upper(), None, role)
+
+
+def entries(values: Mapping[str, Iterable[float]], pair=PAIR, first=0, **more) -> Iterator[Entry]:
+    """The entries of a pair: for each method its accuracies, one a seed from `first` on."""
+    for method, found in values.items():
+        for seed, value in enumerate(found, first):
+            own = record(pair, method, seed, float(value), **more)
+            taught = Entry("/".join(pair), *pair, "teacher", seed, teacher(pair[0]), role="teacher")
+            yield taught
+            yield entry(own, pair, method, seed)
+
+
+def scatter(rng, mean, std, seeds) -> Any:
+    """Runs of one cell."""
+    return mean + std * rng.normal(size=seeds)
+
+
+def suite(rng, std=0.3, seeds=3, *, means: Mapping[str, float] | None = None, first=0):
+    """The entries of 14 methods on one pair."""
+    found = {
+        method: scatter(rng, 95 + i / 5 + (means or {}).get(method, 0.0), std, seeds)
+        for i, method in enumerate(METHODS)
+    }
+    return list(entries(found, first=first))
+
+
+def generator(seed):
+    return np.random.default_rng(seed)

@@ -1,0 +1,139 @@
+"""The published tables are what the transcribed files say, cell by cell."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from report_factory import cells
+
+from bench.errors import BenchError
+from bench.report import markdown, published, to_data
+from bench.report.table import About, Entry, table
+
+FOLDER = Path(__file__).parents[2] / "results" / "published"
+NETWORKS = {
+    "WRN-40-2": "wrn_40_2", "WRN-40-1": "wrn_40_1", "WRN-16-2": "wrn_16_2", "ResNet50": "resnet50",
+    "MobileNetV2": "mobilenet_v2", "ShuffleNetV1": "shufflenet_v1", "ShuffleNetV2": "shufflenet_v2",
+}  # fmt: skip
+CIFAR = {"name": "cifar100", "per_class": None, "test_per_class": None, "validation": 0}
+
+
+def raw(name):
+    """The lines of a file, read without the code under test."""
+    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def expected():
+    """(table, pair, method) -> value and std as strings, of all that the two tables show."""
+    found = {}
+    for name in ("crd", "wcord", "dcd"):
+        for one in raw(name):
+            table_ = one["table"]
+            later = table_.startswith("main ") or table_ == "README 2025-02-11 (named DCD)"
+            if table_ not in ("Table 1", "Table 2") and not later:
+                continue
+            if one["paper"].startswith("RRD"):
+                continue
+            networks = [NETWORKS.get(one[key], one[key]) for key in ("teacher", "student")]
+            pair = "/".join(networks)
+            method = one["method"].split(" (")[0].lower()
+            if one["value"]:
+                found[pair, method] = (float(one["value"]), one["std"] and float(one["std"]))
+    return found
+
+
+def test_the_thirteen_pairs_equal_the_files_cell_by_cell():
+    made = published.tables()
+    assert [len(one.columns) for one in made] == [7, 6]
+    shown = {}
+    for one in made:
+        for row in one.rows:
+            for column, cell in zip(one.columns, row.cells, strict=True):
+                if cell.measured:
+                    shown[column.pair, row.name] = (cell.measured.mean, cell.measured.std or "")
+    assert shown == expected()
+    assert len(shown) == 7 * 19 - 1 + 6 * 18  # FSP has no number for WRN-40-1
+
+
+def test_what_is_printed_is_what_the_files_say():
+    for one in published.tables():
+        printed = [line for line in markdown(one).splitlines() if line.startswith("| ")][2:]
+        for row, line in zip(one.rows, printed, strict=True):
+            _, *found = (
+                re.sub(r"\*\*|</?u>| [↑↓]", "", part).strip() for part in line.split("|")[1:-1]
+            )
+            for column, cell in zip(one.columns, found, strict=True):
+                value, std = expected().get((column.pair, row.name), ("", ""))
+                spread = f" ± {std:.2f}" if std else ""
+                assert cell == (f"{value:.2f}{spread}" if value else "")
+
+
+def test_an_empty_cell_stays_empty():
+    fsp = next(row for row in published.tables()[0].rows if row.name == "fsp")
+    assert [cell.status for cell in fsp.cells].count("empty") == 1
+    assert fsp.cells[1].measured is None
+    assert fsp.cells[1].rank is None
+
+
+def test_the_rows_that_were_not_found_are_not_rows():
+    for one in published.tables():
+        names = [row.name for row in one.rows]
+        assert names[-3:] == ["wcord+kd", "dcd", "dcd+kd"]
+        assert not {"wcord", "lckt", "gckt", "rrd"} & set(names)
+
+
+def test_a_suite_gets_its_own_pairs():
+    made = published.tables(["vgg13/vgg8", "resnet50/vgg8", "a/b"])
+    assert [[column.pair for column in one.columns] for one in made] == [
+        ["vgg13/vgg8"],
+        ["resnet50/vgg8"],
+    ]
+    with pytest.raises(BenchError, match="no published number"):
+        published.tables(["a/b"])
+
+
+def test_quotes_prefer_the_main_tables_and_map_every_name():
+    quotes = published.quotes(CIFAR)
+    found = {key: (one.mean, one.std) for key, one in quotes.items()}
+    for key, (value, std) in expected().items():
+        assert found[key] == (value, std or None)
+    assert quotes["wrn_40_2/wrn_16_2", "wcord+kd"].mean == 76.11
+    assert ("wrn_40_2/wrn_16_2", "wcord") not in quotes
+    assert quotes["wrn_40_2/wrn_16_2", "kd"].source == "CRD, Table 1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "cifar10"}, {"per_class": 50}, {"test_per_class": 9}, {"validation": 9}],
+)
+def test_another_data_set_or_a_subset_has_no_published_value(change):
+    assert published.quotes({**CIFAR, **change}) == {}
+
+
+def test_teacher_and_student_are_matched_by_their_role():
+    entries = [*cells("t", [75.6], role="teacher"), *cells("plain", [73.0], role="student")]
+    found = table(entries, About("T", data=CIFAR), "top1", published.quotes(CIFAR))
+    assert [row.cells[0].published.mean for row in found.rows] == [75.61, 73.26]
+
+
+def test_a_doubtful_number_has_a_footnote():
+    entries = [*cells("ab+kd", [73.0]), *cells("at+kd", [72.0])]
+    found = table(entries, About("T", data=CIFAR), "top1", published.quotes(CIFAR))
+    said = markdown(found)
+    assert "**73.00**<br>\\[70.27; +2.73\\]<sup>a</sup>" in said
+    assert "<sup>a</sup> doubtful: 70.27 is below AB alone" in said
+    doubtful = [line for line in published.lines() if line.doubt]
+    assert {line.value for line in doubtful} == {70.27, 73.34}
+    assert {line.table for line in doubtful} == {"Table 7", "Table 9 (deep mutual learning)"}
+
+
+def test_a_hole_still_shows_what_is_published():
+    found = table(
+        [Entry("vgg13/vgg8", "vgg13", "vgg8", "kd", 0, None)], About("T", data=CIFAR), "top1",
+        published.quotes(CIFAR),
+    )  # fmt: skip
+    assert "missing<sup>a</sup><br>\\[72.98\\]" in markdown(found)
+    [cell] = to_data.content(found)["rows"][0]["cells"]
+    assert (cell["published"], cell["gap"], cell["mean"]) == (72.98, None, None)

@@ -1,0 +1,137 @@
+"""A results folder: whole records or none, whatever happens while they are written."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BenchError, TeacherRefused
+from bench.results import FORMAT, Results, leftovers, sha256, verify, write_whole
+
+
+def record(run: str = "a", **details: Any) -> dict[str, Any]:
+    return {"id": run, "kind": "student", "status": "done", **details}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "results")
+
+
+def test_a_record_is_read_as_it_was_written(results: Results) -> None:
+    results.write(record(metrics={"top1": 1 / 3}, reason="ein Grund → …"))
+    assert results.record("a") == {
+        "format": FORMAT, **record(metrics={"top1": 1 / 3}, reason="ein Grund → …")
+    }  # fmt: skip
+    assert results.record("b") is None
+    assert [path.name for path in (results.folder / "runs").iterdir()] == ["a.json"]
+
+
+def test_numbers_that_are_none_are_refused(results: Results) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        results.write(record(loss=float("nan")))
+    assert results.record("a") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"format": 1, "id": "a", ', "[]", "null", '{"id": "a"}', '{"format": 99}', "\x80"]
+)
+def test_a_torn_or_foreign_record_counts_as_missing(text: str, results: Results) -> None:
+    results.write(record("b"))
+    (results.folder / "runs" / "a.json").write_text(text, "latin-1")
+    assert results.record("a") is None
+    assert [found["id"] for found in results.records()] == ["b"]
+
+
+def test_no_folder_is_no_record(results: Results, tmp_path: Path) -> None:
+    assert list(results.records()) == []
+    assert results.record("a") is None
+    assert leftovers(results) == []
+    assert not results.folder.exists(), "reading creates nothing"
+    (tmp_path / "file").touch()
+    assert Results(tmp_path / "file").record("a") is None
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_crash_leaves_the_old_record(
+    step: str, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.write(record(reason="old"))
+
+    def crash(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, step, crash)
+        with pytest.raises(OSError, match="No space"):
+            results.write(record(reason="new"))
+    (found,) = results.records()
+    assert found["reason"] == "old"
+    (part,) = leftovers(results)
+    assert part.name.endswith(".part")
+    results.write(record(reason="new"))
+    assert [found["reason"] for found in results.records()] == ["new"]
+
+
+def test_a_reader_meets_whole_files_only(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    contents = [bytes([65 + n]) * 200_000 for n in range(2)]
+    write_whole(path, contents[0])
+    ended = threading.Event()
+
+    def write() -> None:
+        for n in range(60):
+            write_whole(path, contents[n % 2])
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not ended.is_set():
+        seen.add(path.read_bytes())
+    writer.join()
+    assert seen <= set(contents)
+
+
+def test_what_is_kept_of_a_run_is_forgotten_as_a_whole(results: Results) -> None:
+    for run in ("a", "b"):
+        results.write(record(run))
+        write_whole(results.weights(run), b"w")
+        write_whole(results.state(run), b"s")
+    results.forget("a")
+    results.forget("never there")
+    assert {path.stem for path in results.folder.rglob("*") if path.is_file()} == {"b"}
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match=r"file/x: cannot be written to: Not a directory"):
+        Results(tmp_path / "file" / "x").prepare()
+    Results(tmp_path / "new" / "folder").prepare()
+    assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
+
+
+def test_weights_are_verified_by_their_sum(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"abc")
+    verify(path, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    path.write_bytes(b"abd")
+    with pytest.raises(TeacherRefused, match=rf"{path}: its sha256 is {sha256(path)}; ba7816"):
+        verify(path, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+
+
+def test_leftovers_are_what_no_command_needs(results: Results) -> None:
+    results.write(record("student"))
+    results.write(record("teacher", kind="teacher"))
+    for run in ("student", "teacher", "under_way"):
+        write_whole(results.weights(run), b"w")
+        write_whole(results.state(run), b"s")
+    write_whole(results.folder / "logs" / "job.log", b"l")
+    write_whole(results.folder / "toy.md", b"t")
+    (results.folder / "runs" / ".x.json.7.part").touch()
+    plain = {str(path.relative_to(results.folder)) for path in leftovers(results)}
+    assert plain == {"runs/.x.json.7.part", "logs/job.log", "state/student.pt", "state/teacher.pt"}
+    more = set(leftovers(results, weights=True)) - set(leftovers(results))
+    assert more == {results.weights("student")}
