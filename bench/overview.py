@@ -132,8 +132,12 @@ def _runs(
 ) -> list[dict[str, str | None]]:
     names = whole.names()
     return [
-        {"id": run.id, "name": names[run.id], "kind": run.kind}
-        | _state(run, forecasts.get(run.id), results)
+        {
+            "id": run.id,
+            "name": names[run.id],
+            "kind": run.kind,
+            **_state(run, forecasts.get(run.id), results),
+        }
         for run in whole.runs.values()
     ]
 

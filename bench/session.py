@@ -2,20 +2,18 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from bench import data, feasibility, plugins, report, suite
+from bench import data, feasibility, plugins, suite
 from bench.data import Selection
 from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
-from bench.report.cells import Entry, Role
-from bench.report.table import About, Table, table
 from bench.results import Record, Results
 from bench.running.executor import Executor, Inline, Processes
 from bench.running.runner import Observer, Overwrite, Runner, pending
@@ -123,8 +121,9 @@ def _look_for(selection: Selection, root: Path | None) -> None:
 
 def _known(record: Record | None, forecast: Forecast) -> bool:
     """Whether a run is impossible, and its record says so already."""
-    skipped = record is not None and record["status"] == "skipped"
-    return skipped and record["reason"] == forecast.obstacle
+    if record is None or record["status"] != "skipped":
+        return False
+    return bool(record["reason"] == forecast.obstacle)
 
 
 def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Forecast]) -> list[Record]:
@@ -163,34 +162,3 @@ def records(results: str | Path = "results") -> "pd.DataFrame":
     import pandas as pd
 
     return pd.json_normalize([dict(record) for record in Results(Path(results)).records()])
-
-
-def table_of(whole: Plan, results: Results, metric: str = "top1") -> Table:
-    """A suite's table for a metric."""
-    asked = whole.suite
-    about = About(
-        asked.title,
-        asked.caption,
-        asdict(asked.data),
-        {pair.name: pair.recipe.model_dump() for pair in asked.pairs},
-    )
-    return table(entries(whole, results), about, metric)
-
-
-def tables(whole: Plan, results: Results, metric: str = "top1") -> tuple[Table, list[Path]]:
-    """A suite's table for a metric, and the files that now hold it."""
-    made = table_of(whole, results, metric)
-    stem = whole.suite.name if metric == "top1" else f"{whole.suite.name}-{metric}"
-    return made, report.write([made], results.folder, stem)
-
-
-def entries(whole: Plan, results: Results) -> Iterator[Entry]:
-    """What a table needs to know of each cell: first its teacher, then the cell itself."""
-    for cell in whole.cells:
-        pair, method = cell.pair, cell.method
-        of = pair.name, pair.teacher.network, pair.student
-        taught = results.record(cell.teacher)
-        yield Entry(*of, "teacher", cell.seed, taught, label="Teacher", role="teacher")
-        record = results.record(cell.run)
-        role: Role = "student" if set(method.terms) == {"ce"} else "method"
-        yield Entry(*of, method.name, cell.seed, record, method.label, method.note, role)

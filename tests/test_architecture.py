@@ -30,9 +30,11 @@ def modules() -> dict[str, Path]:
 
 
 def layer(name: str, rows: dict[str, int]) -> str | None:
-    """The row that holds a module: its own, or that of the package it is in."""
+    """The row that holds a module: its own, or that of the package it is in; `bench` is its own."""
     while name and name not in rows:
         name = name.rpartition(".")[0]
+        if name == "bench":
+            return None
     return name or None
 
 

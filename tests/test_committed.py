@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
+from bench import session, tables
 from bench.results import Results
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -26,7 +26,7 @@ def test_every_run_of_the_suite_is_done(name: str) -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_tables_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(RESULTS / name / "runs")
-    _, files = session.tables(session.make_plan(name), Results(tmp_path))
+    files = tables.write(session.make_plan(name), Results(tmp_path))
     assert files
     for file in files:
         committed = RESULTS / name / file.name

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests import toy
 
 from bench import session
 from bench.plan import Plan, select
 from bench.results import Results
 from bench.session import Machine
+from tests import toy
 
 pytestmark = pytest.mark.gpu
 

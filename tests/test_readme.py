@@ -18,7 +18,7 @@ import typer
 
 import bench
 import distillers
-from bench import models, overview, results, session, suite
+from bench import models, overview, results, session, suite, tables
 from bench.cli import app
 from bench.errors import BenchError
 from bench.job import Task
@@ -97,7 +97,7 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     named = re.search(r"--metric (.*)", told[1])
     assert named
     with pytest.raises(BenchError) as caught:
-        session.tables(session.make_plan("quickstart"), Results(tmp_path), "none")
+        tables.of(session.make_plan("quickstart"), Results(tmp_path), "none")
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", named[1])) - {"or"} == set(allowed.split(", "))
 
@@ -242,7 +242,7 @@ def test_the_quickstarts_table_is_that_of_its_records(tmp_path: Path) -> None:
         assert shown == PLACEHOLDER, "no records of it are in results"
         return
     shutil.copytree(held[0] / "runs", tmp_path / "runs")
-    _, written = session.tables(whole, Results(tmp_path))
+    written = tables.write(whole, Results(tmp_path))
     lines = (tmp_path / "quickstart.md").read_text().splitlines()
     assert tmp_path / "quickstart.md" in written
     assert set(shown.splitlines()) <= set(lines)

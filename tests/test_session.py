@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import bench
-from bench import report, session
+from bench import report, session, tables
 from bench.errors import BenchError, MissingData, Mistakes
 from bench.job import Task
 from bench.plan import Plan
@@ -90,10 +90,11 @@ def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
         assert session.carry_out(whole, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
-    made, files = session.tables(whole, results)
+    (made,) = tables.of(whole, results)
     assert "50.00" in report.text(made)
+    files = tables.write(whole, results)
     assert [path.name for path in files] == ["toy.md", "toy.tex", "toy.csv"]
-    _, files = session.tables(whole, results, "nll")
+    files = tables.write(whole, results, "nll")
     assert [path.name for path in files] == ["toy-nll.md", "toy-nll.tex", "toy-nll.csv"]
 
 

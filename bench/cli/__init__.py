@@ -3,6 +3,8 @@
 What brings torch, mlflow or pandas is imported inside the verbs: `bench --help` is instant.
 """
 
+from collections.abc import Callable
+
 import typer
 
 from bench.cli import looking, training
@@ -18,7 +20,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 100},
 )
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     training.run: "bench run suites/quickstart.yaml",
     training.plan: "bench plan suites/cifar100_same_arch.yaml --filter method=crd",
     training.status: "bench status quickstart --results results",

@@ -149,3 +149,15 @@ Metric = Annotated[
         help="top1, top5, nll, ece, agreement, kl, or oracle: the best top-1 on the test set.",
     ),
 ]
+Formats = Annotated[
+    str, typer.Option("--format", metavar="FORMATS", help="Of md, tex, csv, json, txt, html.")
+]
+Standalone = Annotated[
+    bool, typer.Option("--standalone", help="LaTeX as a document that compiles as it is.")
+]
+Published = Annotated[
+    bool, typer.Option("--published", help="The papers' value and the gap beside each cell.")
+]
+PublishedOnly = Annotated[
+    bool, typer.Option("--published-only", help="The papers' tables of the suite's pairs alone.")
+]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bench.cli.options import seeds_of
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.plan import Plan
+    from bench.report.table import Table
     from bench.results import Results
 
 WRONG_USE, RUNS_FAILED, STOPPED = 2, 3, 130
@@ -68,18 +69,34 @@ def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
     return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
 
 
-def show_tables(plan: "Plan", results: "Results", metric: str, as_json: bool) -> None:
-    """Print a suite's table, then write it; for scripts only the files are told."""
-    from bench import report, session
+def print_tables(made: "Sequence[Table]") -> None:
+    """Print tables as wide as the terminal allows."""
+    from bench import report
+
+    width, terminal = shutil.get_terminal_size((100, 24)).columns, sys.stdout.isatty()
+    print("\n".join(report.text(one, width=width, terminal=terminal) for one in made))
+
+
+def show_tables(plan: "Plan", results: "Results", metric: str, as_json: bool, **how: Any) -> None:
+    """Print a suite's tables, then write them as `how` says; for scripts the files are told."""
+    from bench import tables
 
     if not as_json:
-        made = session.table_of(plan, results, metric)
-        width, terminal = shutil.get_terminal_size((100, 24)).columns, sys.stdout.isatty()
-        print(report.text(made, width=width, terminal=terminal))
-    _, written = session.tables(plan, results, metric)
-    files = [str(path) for path in written]
+        print_tables(tables.of(plan, results, metric, beside=how.get("beside", False)))
+    files = [str(path) for path in tables.write(plan, results, metric, **how)]
     print(
         json.dumps({"event": "tables", "files": files})
         if as_json
         else f"written: {', '.join(files)}"
     )
+
+
+def show_published(plan: "Plan", results: "Results", **how: Any) -> None:
+    """Print and write what the papers say of a suite's pairs."""
+    from bench import report
+    from bench.report import published
+
+    found = published.tables([pair.name for pair in plan.suite.pairs])
+    print_tables(found)
+    written = report.write(found, results.folder, f"{plan.suite.name}-published", **how)
+    print(f"written: {', '.join(map(str, written))}")

@@ -7,7 +7,15 @@ import typer
 
 from bench.cli import options as given
 from bench.cli import texts
-from bench.cli.telling import RUNS_FAILED, complain, made_plan, say, show_tables, told
+from bench.cli.telling import (
+    RUNS_FAILED,
+    complain,
+    made_plan,
+    say,
+    show_published,
+    show_tables,
+    told,
+)
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -48,7 +56,8 @@ def run(
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
         machine = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
         if dry_run:
-            return _show_plan(plan, results, data_root, machine, as_json)
+            _show_plan(plan, results, data_root, machine, as_json)
+            return
         records, as_json = Results(results), as_json or view is given.View.json
         log = MLflow(plan, records) if tracker is given.Tracker.mlflow else None
         lost = session.carry_out(
@@ -106,18 +115,26 @@ def report(
     seeds: given.Seeds = None,
     filter_: given.Filter = "",
     metric: given.Metric = "top1",
+    formats: given.Formats = "md,tex,csv",
+    standalone: given.Standalone = False,
+    published: given.Published = False,
+    published_only: given.PublishedOnly = False,
 ) -> None:
     """Print and write a suite's table, from its records."""
     with told():
         from bench.results import Results
 
         made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
+        how = {"formats": formats.split(","), "standalone": standalone}
+        if published_only:
+            show_published(made, records, **how)
+            return
         if not any(records.record(run) for run in made.runs):
             raise BenchError(
                 f"{results}: no record of any of the {len(made.runs)} runs asked for; "
                 f"`bench run {suite} --results {results}` makes them"
             )
-        show_tables(made, records, metric, as_json=False)
+        show_tables(made, records, metric, as_json=False, beside=published, **how)
 
 
 def teachers(

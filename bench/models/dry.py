@@ -30,7 +30,7 @@ def hollow(net: nn.Module) -> nn.Module:
         raise BenchError(f"{type(net).__name__} cannot be copied: {error}") from error
     for layer in copied.modules():
         if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-            layer.forward = partial(_unchanged, layer.num_features)
+            layer.forward = partial(_unchanged, layer.num_features)  # type: ignore[arg-type]
     return copied
 
 

@@ -9,7 +9,7 @@ from bench.data import Selection
 from bench.errors import BenchError, Mistakes
 from bench.suite import document, methods, names
 from bench.suite.caveats import warnings
-from bench.suite.methods import Resolution, canonical
+from bench.suite.methods import Resolution, canonical, papers
 from bench.suite.mistakes import Mistake, Where, dotted
 from bench.suite.render import render
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
@@ -28,6 +28,7 @@ __all__ = [
     "Term",
     "canonical",
     "find",
+    "papers",
     "read",
     "render",
     "shipped",

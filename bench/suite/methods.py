@@ -40,6 +40,19 @@ def canonical() -> dict[str, dict[str, Any]]:
     return document.parse(text, "distillers/methods.yaml").data
 
 
+def papers(name: str) -> dict[str, Term]:
+    """The terms of a canonical method, its weights and all options the papers'; else none."""
+    entry = canonical().get(name)
+    if entry is None:
+        return {}
+    found = {}
+    for term, given in _terms.validate_python(entry["terms"]).items():
+        distiller = distillers.load(term)
+        values, _ = options.checked(distiller, given.model_extra or {}, ())
+        found[term] = Term(given.weight, options.defaults(distiller) | values)
+    return found
+
+
 def resolve(source: Source) -> Resolution:
     """All methods that a suite's data names; what is ill-shaped is left to the schema."""
     found = Resolution()
