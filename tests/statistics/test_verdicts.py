@@ -100,6 +100,14 @@ def test_inconclusive_says_how_many_seeds_would_settle_it():
     assert (hopeless.verdict, hopeless.seeds) == ("inconclusive", None)
 
 
+def test_a_larger_family_needs_more_seeds():
+    wide = {seed: value + (0.4 if seed % 2 else 0.0) for seed, value in BASE.items()}
+    alone, *_ = judge([(BASE, wide)])
+    crowd = judge([(BASE, wide)] * 30)
+    assert alone.verdict == crowd[0].verdict == "inconclusive"
+    assert crowd[0].seeds > alone.seeds + 10
+
+
 def test_a_clear_same_within_the_tolerance():
     assert judge([(BASE, shifted(0.01))], tolerance=0.5)[0].verdict == "same"
 
