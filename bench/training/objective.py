@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 import distillers
 from bench import seeding
 from distillers import Batch, Features, Setting
+from distillers._base import Tap
 
 
 class Objective(nn.Module):
     """L = Σ_k w_k L_k over the terms of one method, e.g. `{ce: 1, crd: 0.8, kd: 1}`.
+
+    Summed in an order of their own, from early to late features and then by name: rounding must
+    not depend on how a suite writes them.
 
     `terms` maps each distiller's name to its `weight` and `options`. Every term draws its random
     numbers and first weights from a stream of its own, named by the seed and the term alone:
@@ -24,7 +28,8 @@ class Objective(nn.Module):
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.terms = nn.ModuleDict()
         device = setting.train_labels.device
-        for name, term in terms.items():
+        for name in sorted(terms, key=lambda name: (_earliest(name), name)):
+            term = terms[name]
             own = replace(setting, rng=seeding.generator(device, "draws", seed, name))
             with seeding.initialised_by("term", seed, name):
                 self.terms[name] = distillers.load(name)(own, **term["options"])
@@ -44,3 +49,8 @@ class Objective(nn.Module):
             for term in self.terms.values()
             for name in getattr(term, "undecayed", ())
         }
+
+
+def _earliest(name: str) -> int:
+    """How early in a network the first of the features lies that a distiller reads."""
+    return min((get_args(Tap).index(tap) for tap in distillers.load(name).reads), default=0)

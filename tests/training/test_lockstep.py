@@ -52,6 +52,14 @@ def test_order_of_methods_does_not_matter(
     assert found == {name: together[1][name] for name in ("dcd", "crd", "kd")}
 
 
+def test_order_of_terms_does_not_matter(tmp_path: Path) -> None:
+    crd = "crd: {weight: 0.8, negatives: 16, width: 8}"
+    one = toy.plan(tmp_path, methods=f"{{m: {{ce: 1, {crd}, kd: 1}}}}")
+    other = toy.plan(tmp_path, methods=f"{{m: {{kd: 1, {crd}, ce: 1}}}}")
+    assert set(one.runs) == set(other.runs)
+    assert outcome(one, tmp_path / "one") == outcome(other, tmp_path / "other")
+
+
 class Stopped(Exception):
     """A power cut."""
 
