@@ -36,8 +36,9 @@ def bench(*arguments: object, **environment: str) -> Result:
 def process(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     """The same in a process of its own, in that folder."""
     command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     return subprocess.Popen(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}, text=True,
+        command, cwd=folder, env=env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
