@@ -9,7 +9,7 @@ from distillers._maps import to_smaller
 
 
 class AT(Distiller):
-    """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p), brought to length 1 (eq. 2).
+    """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p), brought to length 1.
 
     f is a stage's map with channels c, p the `power`; the mean is over samples and places. The
     larger of two maps is average-pooled to the smaller before.

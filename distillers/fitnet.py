@@ -7,7 +7,7 @@ from distillers._base import Batch, Distiller, Features, Incompatible, Setting
 
 
 class FitNet(Distiller):
-    """L = mean (r(f_s) - f_t)² (eq. 3, up to a factor), over samples, channels and places.
+    """L = mean (r(f_s) - f_t)², up to a factor the paper's, over samples, channels and places.
 
     f_s, f_t are the maps of one stage, r a trained convolution with batch norm and ReLU that
     brings f_s to the shape of f_t. `stage` counts from 0; 1 is the hint layer of RepDistiller.

@@ -9,8 +9,8 @@ from distillers._base import Batch, Distiller, Features, Setting
 class KD(Distiller):
     """L = T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i).
 
-    z_s, z_t are the logits, T the temperature. T² keeps the gradient's size when T changes
-    (section 2). The default T = 4 is that of the CRD paper's CIFAR-100 tables.
+    z_s, z_t are the logits, T the temperature. T² keeps the gradient's size when T changes.
+    The default T = 4 is that of the CRD paper's CIFAR-100 tables.
     Unlike the paper, the divergence stands for the cross-entropy with the soft targets: they
     differ by the teacher's entropy, which has no gradient.
     """

@@ -9,7 +9,7 @@ SAME = 1e-12  # samples closer than the root of this are one point: no distance,
 
 
 class RKD(Distiller):
-    """L = w_d · mean_ij h(d_s, d_t)_ij + w_a · mean_ijk h(∠_s, ∠_t)_ijk (sections 3.2.1, 3.2.2).
+    """L = w_d · mean_ij h(d_s, d_t)_ij + w_a · mean_ijk h(∠_s, ∠_t)_ijk.
 
     d_ij are the distances between pooled features over their mean, ∠_ijk the cosine at sample i
     of the angle between j and k, h the Huber loss with threshold 1. w_d = `distance`,

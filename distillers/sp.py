@@ -7,7 +7,7 @@ from distillers._base import Batch, Distiller, Features
 
 
 class SP(Distiller):
-    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch with rows of length 1 (eq. 2-4).
+    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch with rows of length 1.
 
     The Gram matrix is that of the last stage's flattened maps. The loss depends on the batch's
     size B: the weight 3000 of the papers' tables belongs to B = 64.

@@ -39,7 +39,7 @@ def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
     """Expected calibration error over 15 equal bins of confidence, in percent.
 
     ECE = Σ_b n_b/n |accuracy_b - confidence_b|. Guo et al., On Calibration of Modern Neural
-    Networks, ICML 2017, eq. 3; log_p (n, K) are log-probabilities, labels (n,).
+    Networks, ICML 2017; log_p (n, K) are log-probabilities, labels (n,).
     """
     confidence, predicted = log_p.exp().max(1)
     bins = (confidence * ECE_BINS).long().clamp(max=ECE_BINS - 1)
