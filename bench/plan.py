@@ -72,6 +72,12 @@ class Plan:
     suite: Suite
     runs: Mapping[str, Run]
     cells: tuple[Cell, ...]
+    part: tuple[str, ...] = ()  # what `select` was told, where the plan is not the whole suite
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """In what it is not the suite as its file has it: changes of values, then the selection."""
+        return *self.suite.changes, *self.part
 
     def names(self) -> dict[str, str]:
         """For each run what people call it, by the first cell that it fills."""
@@ -133,9 +139,15 @@ def select(whole: Plan, text: str = "", limit: int | None = None) -> Plan:
     """
     fits = filters.fitting([cell.facts for cell in whole.cells], text)
     cells = tuple(cell for cell, kept in zip(whole.cells, fits, strict=True) if kept)[:limit]
+    if cells == whole.cells:
+        return whole
     needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
+    told = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
     return replace(
-        whole, cells=cells, runs={id: run for id, run in whole.runs.items() if id in needed}
+        whole,
+        cells=cells,
+        runs={id: run for id, run in whole.runs.items() if id in needed},
+        part=(*whole.part, *told),
     )
 
 

@@ -12,50 +12,16 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
-from bench.cli import EXAMPLES, app
+from bench.cli import EXAMPLES
 from bench.results import Results
 from tests import toy
+from tests.command import bench, process, wrong
 from tests.running.test_runner import alive, children
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "torchvision", "timm", "mlflow", "pandas", "pydantic", "rich", "yaml", "tabulate"]
 IN_PLACE = ("--inline", "--tracker", "none")
-
-
-def bench(*arguments: object, **environment: str) -> Result:
-    """A command in this process; whatever it raises but an exit is raised here."""
-    runner = CliRunner(env={"COLUMNS": "100", **environment})
-    found = runner.invoke(app, [str(a) for a in arguments], prog_name="bench")
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return found
-
-
-def process(folder: Path, *arguments: object) -> subprocess.Popen[str]:
-    """The same in a process of its own, in that folder."""
-    command = [sys.executable, "-m", "bench", *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-    return subprocess.Popen(
-        command, cwd=folder, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BENCH_DATA", raising=False)
-    return tmp_path
-
-
-def wrong(found: Result) -> str:
-    """What is said of a wrong use: on standard error alone, with exit code 2."""
-    assert found.exit_code == 2
-    assert found.stdout == ""
-    assert "Traceback" not in found.stderr
-    return found.stderr.strip()
 
 
 def test_help_imports_nothing_that_takes_long() -> None:

@@ -35,6 +35,13 @@ class Tracker(StrEnum):
     none = "none"
 
 
+class Against(StrEnum):
+    """What `check` holds records to."""
+
+    baseline = "baseline"
+    published = "published"
+
+
 def seeds_of(text: str | None) -> list[int] | None:
     """The seeds of `0-4` or `0,2,5-7`, as they come."""
     if text is None:
@@ -161,3 +168,36 @@ Published = Annotated[
 PublishedOnly = Annotated[
     bool, typer.Option("--published-only", help="The papers' tables of the suite's pairs alone.")
 ]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Where to; without it, RESULTS/SUITE-baseline.json."
+    ),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="FILE", help="What `bench baseline` wrote."),
+]
+AgainstName = Annotated[
+    Against, typer.Option("--against", help="Hold records to --baseline, or to the papers' tables.")
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        metavar="T",
+        help="How much may be lost, in the metric's unit; for percentages 0.5 points if unsaid.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit 4 where a cell is inconclusive or its setting new.")
+]
+JUnit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for a CI system.")
+]
+MarkdownFile = Annotated[
+    Path | None,
+    typer.Option("--markdown", metavar="FILE", help="Write a summary for a pull request."),
+]
+Before = Annotated[Path, typer.Argument(metavar="A", help="A results folder: before.")]
+Now = Annotated[Path, typer.Argument(metavar="B", help="A results folder: now.")]

@@ -1,6 +1,6 @@
 """Verdicts for people, as plain text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tabulate import tabulate
 
@@ -70,20 +70,17 @@ def measured(summary: Summary | None, metric: Metric) -> str:
 
 
 def reasons(found: Verdicts) -> Iterator[str]:
-    """`regression: a/b kd: worse by …` for each cell that is not simply well, gravest first."""
+    """`regression: a/b kd: worse by …` for what is not simply well, gravest first."""
     for outcome in found.counts:
         if outcome not in QUIET:
-            for cell in found.named(outcome):
-                yield f"{outcome}: {cell.name}: {cell.reason}"
+            said = ((cell.reason, cell.name) for cell in found.named(outcome))
+            yield from (f"{outcome}: {names}: {reason}" for reason, names in _grouped(said))
 
 
 def remarks(found: Verdicts) -> Iterator[str]:
     """Other settings, other versions, and how the numbers are to be read."""
-    said: dict[str, list[str]] = {}
-    for cell in found.cells:
-        for note in cell.notes:
-            said.setdefault(note, []).append(cell.name)
-    yield from (f"note: {_some(names)}: {note}" for note, names in said.items())
+    said = ((note, cell.name) for cell in found.cells for note in cell.notes)
+    yield from (f"note: {names}: {note}" for note, names in _grouped(said))
     yield from (f"note: {note}" for note in found.notes)
     tested = sum(cell.p is not None for cell in found.cells)
     if tested:
@@ -92,6 +89,10 @@ def remarks(found: Verdicts) -> Iterator[str]:
         yield f"bounds: each holds with 95 %; p: {sides}, corrected for {count} (Holm)"
 
 
-def _some(names: Sequence[str]) -> str:
-    """The names, or how many where they are many."""
-    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} cells"
+def _grouped(said: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each thing that is said, once, with the names it is said of, or how many they are."""
+    groups: dict[str, list[str]] = {}
+    for words, name in said:
+        groups.setdefault(words, []).append(name)
+    for words, names in groups.items():
+        yield words, ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} cells"

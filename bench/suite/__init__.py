@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import plugins
@@ -52,7 +53,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Suite:
         mistakes += [*unfit, *_recipes_wrong(file)]
     if file is None or mistakes or source.refused:
         raise Mistakes(source.told(mistakes))
-    return _Builder(path, source, file, found, checkpoints).suite(files)
+    made = _Builder(path, source, file, found, checkpoints).suite(files)
+    return replace(made, changes=tuple(overrides))
 
 
 def _plugins(source: Source, folder: Path) -> tuple[tuple[Path, ...], list[Mistake]]:

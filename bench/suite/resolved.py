@@ -77,3 +77,4 @@ class Suite:
     plugins: tuple[Path, ...]  # absolute
     origins: Mapping[str, str]
     unused: tuple[str, ...] = ()  # distillers of `options` that no method contains
+    changes: tuple[str, ...] = ()  # `recipe.epochs=2`, as laid over the file

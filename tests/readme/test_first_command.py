@@ -25,6 +25,8 @@ METHODS = [
     "DCD", "DCD+KD",
 ]  # fmt: skip
 RUNS = 1 + 3 * len(METHODS)
+BASELINE = "results/quickstart/quickstart-baseline.json"
+TOLERANCE = 2  # points: another kind of processor rounds otherwise, and training carries that far
 
 
 def first_command() -> str:
@@ -62,10 +64,12 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PATH": os.pathsep.join([str(outside), *path])}
 
 
-def bench(folder: Path, *arguments: str) -> str:
-    """What the installed command prints."""
-    command, env = [".venv/bin/bench", *arguments], clean_environment()
-    ran = subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True, text=True)
+def bench(folder: Path, *arguments: object) -> str:
+    """What the installed command prints; it must end with exit code 0."""
+    command = [".venv/bin/bench", *map(str, arguments)]
+    env = clean_environment()
+    ran = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
 
@@ -105,9 +109,13 @@ def test_the_first_command_in_an_empty_folder(
     finished = [datetime.fromisoformat(record["finished"]) for record in records]
     assert min(started) >= begun.replace(microsecond=0), "records came with the copy: nothing ran"
 
+    gate = ("check", "quickstart", "--baseline", BASELINE, "--tolerance", TOLERANCE)
+    verdict = bench(folder, *gate)
+    assert verdict.startswith("quickstart: ")
+
     training = (max(finished) - min(started)).total_seconds()
     said = re.findall(r"^quickstart: .*, after .*$", ran.stdout, re.M)
     with capsys.disabled():
         print(f"\nthe whole command: {seconds:.0f} s")
         print(f"from the first run's start to the last one's end: {training:.0f} s (aim: 240)")
-        print(*said, sep="\n")
+        print(*said, verdict, sep="\n")

@@ -73,7 +73,7 @@ teachers: {recipe: {epochs: 9}}
 
 def bare(suite: Suite) -> Suite:
     """A suite without what depends on the file it stands in."""
-    return replace(suite, path=Path(), name="", origins={}, unused=())
+    return replace(suite, changes=(), path=Path(), name="", origins={}, unused=())
 
 
 def squeezed(text: str) -> list[str]:

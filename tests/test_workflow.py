@@ -1,0 +1,52 @@
+"""The workflow file that is shipped for GitHub: its commands are ours, its files are there."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from bench import gate, suite
+from bench.cli import app
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "bench-check.yml").read_text("utf-8"))
+(JOB,) = WORKFLOW["jobs"].values()
+STEPS = [step for step in JOB["steps"] if "run" in step]
+
+
+def arguments(step: dict[str, Any]) -> list[str]:
+    """The words of a step's command, variables replaced by their values."""
+    values = {**WORKFLOW["env"], "GITHUB_STEP_SUMMARY": "summary.md"}
+    return shlex.split(re.sub(r"\$(\w+)", lambda found: str(values[found[1]]), step["run"]))
+
+
+VERBS = [words[1:] for words in map(arguments, STEPS) if words[0] == "bench"]
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+def test_every_command_parses(words: list[str]) -> None:
+    group: Any = typer.main.get_command(app)
+    with group.make_context("bench", list(words)) as context:
+        _, verb, rest = group.resolve_command(context, list(words))
+        verb.make_context(verb.name, rest, parent=context)
+
+
+def test_it_runs_then_checks_then_reports_whatever_was_found() -> None:
+    assert [words[0] for words in VERBS] == ["run", "check", "report"]
+    (report,) = (step for step in STEPS if step["run"].startswith("bench report"))
+    assert report["if"] == "always()"
+
+
+def test_its_baseline_is_that_of_its_suite() -> None:
+    env = WORKFLOW["env"]
+    assert suite.find(env["SUITE"]).is_file()
+    assert gate.read(ROOT / env["BASELINE"]).suite == env["SUITE"]
+
+
+def test_no_record_comes_from_an_earlier_job() -> None:
+    """Ids of runs do not hash our code: a kept record would hide what a change of code did."""
+    assert not any("cache@" in step.get("uses", "") for step in JOB["steps"])
