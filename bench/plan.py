@@ -79,6 +79,11 @@ class Plan:
         """In what it is not the suite as its file has it: changes of values, then the selection."""
         return *self.suite.changes, *self.part
 
+    @property
+    def stem(self) -> str:
+        """What its files are called: they must not stand in the place of the whole suite's."""
+        return f"{self.suite.name}-part" if self.departures else self.suite.name
+
     def names(self) -> dict[str, str]:
         """For each run what people call it, by the first cell that it fills."""
         named = {cell.run: cell.name for cell in reversed(self.cells)}

@@ -1,26 +1,40 @@
-"""A suite's tables: what its plan asks for, its records, and what is published beside them."""
+"""A suite's tables and statistics: its plan, its records, what is published beside them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import report
+from bench.errors import BenchError, unknown
 from bench.plan import Plan
-from bench.report import deviations, published
+from bench.report import deviations, published, wording
 from bench.report.cells import Entry, Role
 from bench.report.page import page
-from bench.report.table import About, Table, tables
+from bench.report.statistics import Statistics
+from bench.report.statistics import statistics as of_table
+from bench.report.table import About, Quotes, Table, tables
 from bench.results import Results
 from bench.suite import Method, papers
 
 
-def of(whole: Plan, results: Results, metric: str = "top1", *, beside: bool = False) -> list[Table]:
+def of(
+    whole: Plan,
+    results: Results,
+    metric: str = "top1",
+    *,
+    beside: bool = False,
+    versus: str | None = None,
+    tolerance: float | None = None,
+) -> list[Table]:
     """The tables of a suite for a metric, one for each style of architecture that it mixes.
 
-    `beside` puts the published value and the gap beside each cell that has one.
+    `beside` puts the published value and the gap beside each cell that has one. `versus` names the
+    method that others are compared with, KD where nothing is said; `tolerance` is a difference that
+    counts as none, 0.5 for percentages where nothing is said.
+    Raises BenchError for an unknown metric or method.
     """
-    quotes = published.quotes(asdict(whole.suite.data)) if beside else None
-    return tables(entries(whole, results), about(whole), metric, quotes)
+    quotes = _quotes(whole, beside)
+    return tables(entries(whole, results), about(whole, versus, tolerance), metric, quotes)
 
 
 def write(
@@ -31,26 +45,103 @@ def write(
     formats: Sequence[str] = report.USUAL,
     standalone: bool = False,
     beside: bool = False,
+    versus: str | None = None,
+    tolerance: float | None = None,
 ) -> list[Path]:
     """Write a suite's tables into its results folder: the paths of the files, one a format.
 
-    `standalone` makes the LaTeX a document of its own. Raises BenchError for an unknown format.
+    `standalone` makes the LaTeX a document of its own; the rest is as in `of`. Raises BenchError
+    for an unknown format, metric or method, before anything is written.
     """
-    made = of(whole, results, metric, beside=beside)
-    quotes = published.quotes(asdict(whole.suite.data)) if beside else None
+    report.known_formats(formats)
+    asked, told = list(entries(whole, results)), about(whole, versus, tolerance)
+    quotes = _quotes(whole, beside)
+    made = tables(asked, told, metric, quotes)
+    stem = _stem(whole, metric)
+    return report.write(
+        made,
+        results.folder,
+        stem,
+        formats,
+        standalone=standalone,
+        page=lambda: page(asked, told, quotes),
+    )
 
-    def html() -> str:
-        return page(entries(whole, results), about(whole), quotes)
 
-    stem = whole.suite.name if metric == "top1" else f"{whole.suite.name}-{metric}"
-    return report.write(made, results.folder, stem, formats, standalone=standalone, page=html)
+def statistics(
+    whole: Plan,
+    results: Results,
+    metric: str = "top1",
+    *,
+    versus: str | None = None,
+    tolerance: float | None = None,
+) -> list[Statistics]:
+    """The statistics of each of a suite's tables; `versus` and `tolerance` as in `of`."""
+    made = of(whole, results, metric, versus=versus, tolerance=tolerance)
+    return list(map(of_table, made))
 
 
-def about(whole: Plan) -> About:
-    """What a suite's captions say."""
+def write_statistics(
+    whole: Plan,
+    results: Results,
+    metric: str = "top1",
+    *,
+    versus: str | None = None,
+    tolerance: float | None = None,
+    formats: Sequence[str] = report.USUAL,
+    standalone: bool = False,
+) -> list[Path]:
+    """Write a suite's statistics as <suite>-statistics.<format>: the paths of the files.
+
+    For `html` there is none: the page that `write` makes holds them. Raises BenchError as `write`.
+    """
+    report.known_formats(formats)
+    found = statistics(whole, results, metric, versus=versus, tolerance=tolerance)
+    stem = _stem(whole, "statistics", metric)
+    return report.write_statistics(found, results.folder, stem, formats, standalone=standalone)
+
+
+def published_only(whole: Plan) -> list[Table]:
+    """What the papers say of a suite's pairs; nothing of it was run here."""
+    return published.tables(list(dict.fromkeys(cell.pair.name for cell in whole.cells)))
+
+
+def write_published(
+    whole: Plan,
+    results: Results,
+    *,
+    formats: Sequence[str] = report.USUAL,
+    standalone: bool = False,
+) -> list[Path]:
+    """Write `published_only` as <suite>-published.<format>: the paths of the files."""
+    stem = _stem(whole, "published")
+    return report.write(published_only(whole), results.folder, stem, formats, standalone=standalone)
+
+
+def about(whole: Plan, versus: str | None = None, tolerance: float | None = None) -> About:
+    """What a suite's captions say; `versus` and `tolerance` as in `of`."""
     asked = whole.suite
+    said = ", ".join(whole.departures)
+    departs = f"not as in the suite's file: {said}" if said else ""
     recipes = {pair.name: pair.recipe.model_dump() for pair in asked.pairs}
-    return About(asked.title, asked.caption, asdict(asked.data), recipes)
+    caption = wording.sentences((asked.caption, departs))
+    told = About(asked.title, caption, asdict(asked.data), recipes, tolerance=tolerance)
+    if versus is None:
+        return told
+    methods = {cell.method.name for cell in whole.cells}
+    if versus not in methods:
+        raise BenchError(unknown("method", versus, methods))
+    return replace(told, reference=versus)
+
+
+def _quotes(whole: Plan, beside: bool) -> Quotes | None:
+    """What is published of a suite's data set, if that is asked for."""
+    return published.quotes(asdict(whole.suite.data)) if beside else None
+
+
+def _stem(whole: Plan, *parts: str) -> str:
+    """The name of a suite's files: `quickstart`, `quickstart-nll`, `quickstart-statistics`."""
+    return "-".join([whole.stem, *(part for part in parts if part != "top1")])
 
 
 def entries(whole: Plan, results: Results) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from bench.cli import guarding, looking, training
+from bench.cli import drawing, guarding, looking, training
 
 app = typer.Typer(
     name="bench",
@@ -25,6 +25,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     training.plan: "bench plan suites/cifar100_same_arch.yaml --filter method=crd",
     training.status: "bench status quickstart --results results",
     training.report: "bench report quickstart --metric nll",
+    drawing.figures: "bench figures quickstart --which curves,cost",
     guarding.baseline: "bench baseline quickstart --results results --output baseline.json",
     guarding.check: "bench check quickstart --baseline baseline.json --tolerance 0.5",
     guarding.compare: "bench compare results.before results --tolerance 0.5",

@@ -27,7 +27,7 @@ def baseline(
     seeds: given.Seeds = None,
     output: given.Output = None,
 ) -> None:
-    """Record a suite's means, spreads and environment, to check later records against."""
+    """Record a suite's means and spreads, for `check`."""
     with told():
         from bench import gate, tables
         from bench.results import Results
@@ -37,7 +37,7 @@ def baseline(
         if found.trouble:
             complain("\n".join(["no baseline: cells without a result", *found.trouble]))
             raise typer.Exit(RUNS_FAILED)
-        path = output or results / f"{made.suite.name}-baseline.json"
+        path = output or results / f"{made.stem}-baseline.json"
         gate.write(found, path)
         print(f"written: {path}: {_size(found)}")
 
@@ -58,7 +58,7 @@ def check(
     junit: given.JUnit = None,
     markdown: given.MarkdownFile = None,
 ) -> None:
-    """Hold a suite's records against a baseline, or against the papers' numbers."""
+    """Hold records against a baseline, or the papers."""
     with told():
         from bench import gate, tables
         from bench.results import Results
@@ -83,7 +83,7 @@ def compare(
     junit: given.JUnit = None,
     markdown: given.MarkdownFile = None,
 ) -> None:
-    """Set two results folders side by side: better, same, worse, inconclusive."""
+    """Set two results folders side by side."""
     with told():
         from bench import gate
 

@@ -168,6 +168,22 @@ Published = Annotated[
 PublishedOnly = Annotated[
     bool, typer.Option("--published-only", help="The papers' tables of the suite's pairs alone.")
 ]
+Statistics = Annotated[
+    bool,
+    typer.Option("--statistics", help="Instead of the table: intervals, verdicts, average ranks."),
+]
+Versus = Annotated[
+    str | None,
+    typer.Option("--versus", metavar="METHOD", help="What methods are compared with; else kd."),
+]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--which",
+        metavar="KINDS",
+        help="Of curves, cost, ablation, ranks, correlation. Without: all that can be drawn.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(

@@ -16,8 +16,8 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.plan import Plan
+    from bench.report.statistics import Statistics
     from bench.report.table import Table
-    from bench.results import Results
 
 WRONG_USE, RUNS_FAILED, STOPPED = 2, 3, 130
 
@@ -69,34 +69,29 @@ def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
     return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
 
 
-def print_tables(made: "Sequence[Table]") -> None:
-    """Print tables as wide as the terminal allows."""
+def show_tables(made: "Sequence[Table]", files: "Sequence[Path]") -> None:
+    """Print tables as wide as the terminal allows, and where they were written."""
     from bench import report
 
-    width, terminal = shutil.get_terminal_size((100, 24)).columns, sys.stdout.isatty()
-    print("\n".join(report.text(one, width=width, terminal=terminal) for one in made))
+    print("\n".join(report.text(one, **_screen()) for one in made))
+    show_files(files)
 
 
-def show_tables(plan: "Plan", results: "Results", metric: str, as_json: bool, **how: Any) -> None:
-    """Print a suite's tables, then write them as `how` says; for scripts the files are told."""
-    from bench import tables
-
-    if not as_json:
-        print_tables(tables.of(plan, results, metric, beside=how.get("beside", False)))
-    files = [str(path) for path in tables.write(plan, results, metric, **how)]
-    print(
-        json.dumps({"event": "tables", "files": files})
-        if as_json
-        else f"written: {', '.join(files)}"
-    )
-
-
-def show_published(plan: "Plan", results: "Results", **how: Any) -> None:
-    """Print and write what the papers say of a suite's pairs."""
+def show_statistics(found: "Sequence[Statistics]", files: "Sequence[Path]") -> None:
+    """Print statistics, and where they were written."""
     from bench import report
-    from bench.report import published
 
-    found = published.tables([pair.name for pair in plan.suite.pairs])
-    print_tables(found)
-    written = report.write(found, results.folder, f"{plan.suite.name}-published", **how)
-    print(f"written: {', '.join(map(str, written))}")
+    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found))
+    show_files(files)
+
+
+def show_files(files: "Sequence[Path]") -> None:
+    """Tell which files were written."""
+    print(f"written: {', '.join(map(str, files))}")
+
+
+def _screen() -> dict[str, Any]:
+    """How wide standard output is, and whether it is a terminal."""
+    return {
+        "width": shutil.get_terminal_size((100, 24)).columns, "terminal": sys.stdout.isatty(),
+    }  # fmt: skip

@@ -1,7 +1,8 @@
 """The verbs that are about a suite's runs: run, plan, status, report, teachers."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from bench.cli.telling import (
     complain,
     made_plan,
     say,
-    show_published,
+    show_statistics,
     show_tables,
     told,
 )
@@ -49,7 +50,7 @@ def run(
     The same command again goes on where the last one stopped.
     """
     with told():
-        from bench import session
+        from bench import session, tables
         from bench.results import Results
         from bench.watching.tracking import MLflow
 
@@ -64,7 +65,11 @@ def run(
             plan, records, machine, data_root=data_root, overwrite=overwrite.value,
             view="json" if as_json else view.value, tracker=log,
         )  # fmt: skip
-        show_tables(plan, records, "top1", as_json)
+        if as_json:
+            files = [str(path) for path in tables.write(plan, records)]
+            print(json.dumps({"event": "tables", "files": files}))
+        else:
+            show_tables(tables.of(plan, records), tables.write(plan, records))
         for warning in log.warnings if log else ():
             complain(f"warning: {warning}")
         if lost:
@@ -119,22 +124,35 @@ def report(
     standalone: given.Standalone = False,
     published: given.Published = False,
     published_only: given.PublishedOnly = False,
+    statistics: given.Statistics = False,
+    versus: given.Versus = None,
+    tolerance: given.Tolerance = None,
 ) -> None:
     """Print and write a suite's table, from its records."""
     with told():
+        from bench import report, tables
         from bench.results import Results
 
+        kinds = report.known_formats(formats.split(","), page=not published_only)
         made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
-        how = {"formats": formats.split(","), "standalone": standalone}
+        how: dict[str, Any] = {"formats": kinds, "standalone": standalone}
         if published_only:
-            show_published(made, records, **how)
+            found = tables.published_only(made)
+            show_tables(found, tables.write_published(made, records, **how))
             return
         if not any(records.record(run) for run in made.runs):
             raise BenchError(
                 f"{results}: no record of any of the {len(made.runs)} runs asked for; "
                 f"`bench run {suite} --results {results}` makes them"
             )
-        show_tables(made, records, metric, as_json=False, beside=published, **how)
+        beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
+        if statistics:
+            files = tables.write_statistics(made, records, metric, **beside, **how)
+            show_statistics(tables.statistics(made, records, metric, **beside), files)
+            return
+        beside["beside"] = published
+        files = tables.write(made, records, metric, **beside, **how)
+        show_tables(tables.of(made, records, metric, **beside), files)
 
 
 def teachers(

@@ -15,7 +15,6 @@ from bench.report.wording import Metric
 from bench.statistics import ALPHA, compared, guard, seeds, welch
 
 Rule = Literal["guard", "compare"]
-POINTS = 0.5  # the tolerance where none is given, of metrics in percent
 
 
 @dataclass(frozen=True)
@@ -160,11 +159,8 @@ def question(
     tolerance: in the unit of the metric; None: 0.5 for a metric in percent.
     """
     measure = wording.metric(metric)
-    if tolerance is None and measure.unit != "%":
+    if tolerance is None and measure.tolerance is None:
         raise BenchError(
             f"{metric}: no tolerance; it is in {measure.unit}, say how much of it may be lost"
         )
-    allowed = POINTS if tolerance is None else tolerance
-    if not 0 <= allowed < float("inf"):
-        raise BenchError(f"tolerance {allowed}: allowed is a number of {measure.unit}, 0 or more")
-    return Question(measure, allowed, rule, exact)
+    return Question(measure, measure.allowed(tolerance), rule, exact)

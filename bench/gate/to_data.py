@@ -5,7 +5,6 @@ from typing import Any
 
 from bench.gate.cells import Summary
 from bench.gate.verdicts import Verdict, Verdicts
-from bench.gate.wording import unit
 
 FORMAT = 1
 
@@ -18,7 +17,7 @@ def data(found: Verdicts, strict: bool = False) -> dict[str, Any]:
         "suite": found.suite or None,
         "against": found.against,
         "metric": found.metric.name,
-        "unit": unit(found.metric),
+        "unit": found.metric.step,
         "higher_is_better": found.metric.higher,
         "tolerance": found.tolerance,
         "outcome": found.outcome,

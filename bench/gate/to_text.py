@@ -6,9 +6,8 @@ from tabulate import tabulate
 
 from bench.gate.cells import Summary
 from bench.gate.verdicts import Verdict, Verdicts
-from bench.gate.wording import chance, unit
 from bench.report.markup import line, signed
-from bench.report.wording import Metric, joined
+from bench.report.wording import Metric, chance, joined
 
 QUIET = ("pass", "same", "better", "skipped")  # outcomes that need no explanation
 MOST_NAMED = 3
@@ -39,7 +38,7 @@ def heading(found: Verdicts) -> list[str]:
     return [
         f"{suite}{found.outcome}" + (f" ({counts})" if counts else ""),
         f"{metric.phrase} ({metric.unit}; {direction} is better), "
-        f"tolerance {found.tolerance:g} {unit(metric)}, against {found.against}",
+        f"tolerance {found.tolerance:g} {metric.step}, against {found.against}",
     ]
 
 
@@ -56,7 +55,7 @@ def numbers(cell: Verdict, metric: Metric) -> list[str]:
     bounds = ""
     if cell.low is not None and cell.high is not None:
         bounds = f"{signed(cell.low, digits)} … {signed(cell.high, digits)}"
-    p = "" if cell.p is None else chance(cell.p).removeprefix("p ")
+    p = "" if cell.p is None else chance(cell.p)
     return [measured(cell.before, metric), measured(cell.now, metric), change, bounds, p]
 
 

@@ -3,18 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.report.wording import Metric
+from bench.report.wording import Metric, chance
 from bench.statistics import MOST
-
-
-def chance(p: float) -> str:
-    """`p 0.013`, or `p < 0.0001`."""
-    return "p < 0.0001" if p < 1e-4 else f"p {p:.2g}"
-
-
-def unit(metric: Metric) -> str:
-    """The unit of a difference: of percentages, points."""
-    return "points" if metric.unit == "%" else metric.unit
 
 
 @dataclass(frozen=True)
@@ -32,9 +22,9 @@ class Words:
         """The reason of a verdict that is one."""
         beyond = f"by {self._amount(self.gain)}, more than {self._allowed}, {self._RULED}"
         return {
-            "regression": f"worse {beyond} ({chance(self.p)})",
-            "worse": f"worse {beyond} ({chance(self.p)})",
-            "better": f"better {beyond} ({chance(self.p)})",
+            "regression": f"worse {beyond} (p {chance(self.p)})",
+            "worse": f"worse {beyond} (p {chance(self.p)})",
+            "better": f"better {beyond} (p {chance(self.p)})",
             "pass": f"a loss of more than {self._allowed} is ruled out",
             "same": f"a difference of more than {self._allowed} is ruled out",
         }[outcome]
@@ -45,7 +35,7 @@ class Words:
         beyond = abs(self.gain) > self.tolerance if two_sided else -self.gain > self.tolerance
         if beyond:
             way = "better" if self.gain > 0 else "worse"
-            said = f"{way} by {self._amount(self.gain)}, which may be noise ({chance(self.p)})"
+            said = f"{way} by {self._amount(self.gain)}, which may be noise (p {chance(self.p)})"
             given = f"if the {kind} is as large as it looks"
         elif real:
             said = f"a real {kind}, perhaps of more than {self._allowed}"
@@ -65,4 +55,4 @@ class Words:
         return f"{self.tolerance:g}"
 
     def _amount(self, size: float) -> str:
-        return f"{self.metric.shown(abs(size))} {unit(self.metric)}"
+        return f"{self.metric.shown(abs(size))} {self.metric.step}"

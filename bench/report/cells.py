@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any, ClassVar, Literal
 
 from bench.report.wording import joined
+from bench.statistics import ALPHA, Judgement
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
@@ -87,6 +88,7 @@ class Cell:
     rank: Rank | None = None
     mark: str = ""  # of the note that tells the hole's reason
     versus: Versus | None = None  # how the mean is, beside that of the table's reference method
+    judgement: Judgement | None = None  # beside that method, noise considered; None: not tested
     published: Quoted | None = None  # what a paper has in this place
     runs: tuple[str, ...] = field(default=(), compare=False)  # ids of the records it is made of
 
@@ -96,6 +98,12 @@ class Cell:
         if self.measured is None or self.published is None:
             return None
         return self.measured.mean - self.published.mean
+
+    @property
+    def significant(self) -> bool | None:
+        """Whether noise is ruled out as the cause of the difference; None: not tested."""
+        found = self.judgement
+        return None if found is None or found.p is None else found.p < ALPHA
 
     @property
     def rival(self) -> Measured | Quoted | None:

@@ -1,27 +1,11 @@
 """In what the runs of a table are not what the papers ran: the text behind a dagger."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from bench.report.wording import joined
-
-# CRD, section 4, as github.com/HobbitLong/RepDistiller runs it; for CIFAR-100 alone.
-_RECIPE: Mapping[str, Any] = {
-    "epochs": 240,
-    "batch_size": 64,
-    "lr": 0.05,
-    "milestones": (150, 180, 210),
-    "decay": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "nesterov": False,
-    "crop": 4,
-    "flip": True,
-    "resized_crop": False,
-    "precision": "float32",
-}
-_LIGHT = {"lr": 0.01}  # for students that a grid search showed to need it
-_STUDENTS = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
+from bench import recipe as recipes
+from bench.report.wording import counted, joined
 
 
 def of_pair(data: Mapping[str, Any], recipe: Mapping[str, Any], student: str) -> str:
@@ -64,23 +48,22 @@ def of_terms(terms: Mapping[str, Any], papers: Mapping[str, Any]) -> str:
 
 def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
     cuts = [
-        f"{data[key]} {what} images a class"
-        for key, what in (("per_class", "training"), ("test_per_class", "test"))
+        f"{counted(data[key], what)} a class"
+        for key, what in (("per_class", "training image"), ("test_per_class", "test image"))
         if data.get(key)
     ]
     if cuts:
         yield f"subset: only {joined(cuts)}"
     if data.get("validation"):
-        yield f"{data['validation']} training images held out"
+        yield f"{counted(data['validation'], 'training image')} held out"
     if data.get("size"):
         yield f"images resized to {data['size']} x {data['size']}"
 
 
 def _of_recipe(recipe: Mapping[str, Any], student: str) -> list[str]:
-    usual = {**_RECIPE, **(_LIGHT if student in _STUDENTS else {})}
     return [
         f"{key.replace('_', ' ')} {_shown(recipe[key])} (papers: {_shown(expected)})"
-        for key, expected in usual.items()
+        for key, expected in asdict(recipes.papers(student)).items()
         if key in recipe and _plain(recipe[key]) != expected
     ]
 

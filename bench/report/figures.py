@@ -1,46 +1,54 @@
-"""Figures from records: how they look, how they are kept, and learning curves.
+"""What all figures have in common: how they look, what they say, how they are kept.
 
 Same records, same bytes: no dates, no versions, fonts that come with matplotlib. Needs matplotlib.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
 from bench.report import wording
 from bench.report.cells import Entry
+from bench.report.markup import line
 from bench.results import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (
-    "#0b5fa5", "#c1440e", "#1a7f5a", "#8a3a8f", "#946c00", "#3f7f93", "#b3365f", "#59633a",
-)  # fmt: skip
+# Okabe and Ito's colours, which the colour-blind tell apart, without their yellow; lines differ in
+# dashes and marks too: on paper without colours no two of 36 look alike.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 SOFT = "#6a665e"
+SPREAD = " ± standard deviation"
 _STYLE: Any = {
     "text.parse_math": False,  # names of methods are text, whatever is in them
-    "font.family": "STIXGeneral",
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second has what the first lacks
     "mathtext.fontset": "stix",
     "font.size": 10.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
     "axes.linewidth": 0.6,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelcolor": "black",
     "ytick.labelcolor": "black",
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.6,
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
+Look = Mapping[str, Any]  # how matplotlib draws a line: color, linestyle, marker
 
 
 @contextmanager
@@ -71,33 +79,23 @@ def save(figure: "Figure", folder: Path, stem: str) -> list[Path]:
     return paths
 
 
-def learning_curves(entries: Iterable[Entry], pair: str, value: str = "top1") -> "Figure":
-    """A metric on the test set by epoch, a line for each method of a pair: means over the seeds.
-
-    value: a metric, or `loss` for that of the training. Raises BenchError where there is no curve.
-    """
-    of = [one for one in entries if one.pair == pair and one.role != "teacher"]
+def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
+    """The entries of each student and method of a pair, by its label, in the suite's order."""
     groups: dict[str, list[Entry]] = {}
-    for one in of:
-        groups.setdefault(one.label or one.method, []).append(one)
-    lines = {label: _course(some, value) for label, some in groups.items()}
-    lines = {label: course for label, course in lines.items() if course}
-    if not lines:
-        raise BenchError(f"{pair}: no record has a curve of {value}")
-    with style():
-        figure, axes = empty(6.2, 3.6)
-        looks = [
-            (COLOURS[place % len(COLOURS)], ("-", "--")[place // len(COLOURS) % 2])
-            for place in range(len(lines))
-        ]
-        for course, (colour, dash) in zip(lines.values(), looks, strict=True):
-            mark = "o" if len(course) < 10 else ""
-            axes.plot(*zip(*course, strict=True), dash, color=colour, lw=1.1, marker=mark, ms=2.5)
-        name_lines(axes, [course[-1][1] for course in lines.values()], list(lines), looks)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(axis(value))
-        axes.set_title(pair_of(of[0]), loc="left", fontsize=10)
-    return figure
+    for one in entries:
+        if one.pair == pair and one.role != "teacher":
+            groups.setdefault(one.method, []).append(one)
+    labels = distinct({name: some[0].label or name for name, some in groups.items()})
+    return {labels[name]: some for name, some in groups.items()}
+
+
+def distinct(labels: Mapping[str, str]) -> dict[str, str]:
+    """By a method's name its label on one line; those that share one have their name behind it."""
+    shared = Counter(labels.values())
+    return {
+        name: line(f"{label} ({name})" if shared[label] > 1 else label)
+        for name, label in labels.items()
+    }
 
 
 def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
@@ -108,52 +106,43 @@ def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
     return figure, figure.add_subplot()
 
 
-def name_lines(
-    axes: "Axes",
-    heights: Sequence[float],
-    texts: Sequence[str],
-    looks: Sequence[tuple[str, str]],
-) -> None:
-    """Names at the right end of lines, each with a piece of its line, moved apart where needed.
+def looks(count: int) -> list[Look]:
+    """How so many lines are drawn, so that no two of them look alike without colours either."""
+    kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
+    return [{key: of[n % len(of)] for key, of in kinds.items()} for n in range(count)]
 
-    looks: colour and dash of each line.
-    """
+
+def name_lines(
+    axes: "Axes", heights: Sequence[float], texts: Sequence[str], drawn: Sequence[Look]
+) -> None:
+    """Names at the right end of lines, each with a piece of its line, moved apart where needed."""
     if not heights:
         return
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    spaced = _apart(heights, (high - low) * 0.05, high)
-    for text, height, (colour, dash) in zip(texts, spaced, looks, strict=True):
-        side = axes.get_yaxis_transform()
-        axes.plot((1.01, 1.05), (height, height), dash, color=colour, lw=1.1, transform=side,
+    inches = axes.get_window_extent().height / axes.figure.dpi
+    side = axes.get_yaxis_transform()
+    spaced = _apart(heights, (high - low) * 0.15 / inches, low, high)
+    for text, height, look in zip(texts, spaced, drawn, strict=True):
+        axes.plot((1.02, 1.05, 1.08), (height,) * 3, **look, markevery=[1], transform=side,
                   clip_on=False, scalex=False, scaley=False)  # fmt: skip
-        axes.text(1.06, height, text, color=colour, fontsize=8.5, va="center", transform=side)
+        axes.text(1.09, height, text, fontsize=8.5, va="center", transform=side)
 
 
-def _apart(wanted: Sequence[float], gap: float, high: float) -> list[float]:
-    """Heights near the wanted ones, none closer than the gap, none above the highest."""
-    order = sorted(range(len(wanted)), key=lambda place: wanted[place])
-    found = list(wanted)
-    for below, place in zip(order, order[1:], strict=False):
-        found[place] = max(found[place], found[below] + gap)
-    found[order[-1]] = min(found[order[-1]], high)
-    for place, above in zip(order[-2::-1], order[:0:-1], strict=True):
-        found[place] = min(found[place], found[above] - gap)
-    return found
+def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights closest to the wanted ones, in their order, no two closer than the gap.
 
+    Within low and high, or from high downwards where there is no room for all.
+    """
+    import numpy as np
+    from scipy.optimize import isotonic_regression
 
-def _course(entries: Sequence[Entry], value: str) -> list[tuple[int, float]]:
-    """Epochs and means over those runs that finished, where each of them has a value."""
-    held = []
-    for one in entries:
-        if one.record and one.record.get("status") == "done":
-            curves = one.record.get("curves") or ()
-            found = {e["epoch"]: e.get(value, (e.get("test") or {}).get(value)) for e in curves}
-            held.append({epoch: at for epoch, at in found.items() if at is not None})
-    if not held:
-        return []
-    epochs = sorted(set.intersection(*(set(one) for one in held)))
-    return [(epoch, fmean(one[epoch] for one in held)) for epoch in epochs]
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(wanted))
+    found = isotonic_regression(np.asarray(wanted, dtype=float)[order] - steps).x
+    spaced = np.empty(len(wanted))
+    spaced[order] = np.minimum(np.maximum(found, low), high - steps[-1]) + steps
+    return [float(height) for height in spaced]
 
 
 def axis(value: str) -> str:
@@ -164,6 +153,15 @@ def axis(value: str) -> str:
     return f"{metric.short} ({metric.unit})"
 
 
-def pair_of(entry: Entry) -> str:
-    """Teacher and student under the papers' names."""
-    return f"{wording.network(entry.teacher)} → {wording.network(entry.student)}"
+def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str = "") -> str:
+    """`WRN-40-2 → WRN-16-2, means of 3 seeds`; counts: of how many runs each mean is.
+
+    more: what else is said where there are several.
+    """
+    of = next(one for one in entries if one.pair == pair)
+    found = sorted(set(counts))
+    few, many = found[0], found[-1]
+    said = f"means of {many if few == many else f'{few} to {many}'} seeds{more}"
+    if many == 1:
+        said = "single runs"
+    return f"{wording.network(of.teacher)} → {wording.network(of.student)}, {said}"

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.report.layout import Marked, Note
 from bench.report.table import Cell, Column, Quoted, Row, Table
 
 _LATEX = {
@@ -41,6 +42,14 @@ class Style:
         """A row's name, with its dagger."""
         return self.escape(row.label) + self._marks(row.mark)
 
+    def marked(self, found: Marked) -> str:
+        """A text with the mark behind it, if it has one."""
+        return self.escape(found.text) + self._marks(found.mark)
+
+    def note(self, note: Note) -> str:
+        """What a mark means, the mark before it; or a note without one."""
+        return " ".join(filter(None, (self._marks(note.mark), self.escape(note.text))))
+
     def value(self, cell: Cell, table: Table) -> str:
         """Mean and spread; or the status of a hole."""
         if cell.measured is None:
@@ -52,8 +61,9 @@ class Style:
         return template.format(shown)
 
     def remark(self, cell: Cell, row: Row) -> str:
-        """What stands behind a value: arrow, an n that is not the caption's, marks."""
+        """What stands behind a value: arrow, asterisk, an n that is not the caption's, marks."""
         arrow = {"better": " ↑", "worse": " ↓", None: ""}[cell.versus]
+        arrow += "*" if arrow and cell.significant else ""
         n = cell.measured.n if cell.measured else row.n
         count = f" ({n})" if n != row.n else ""
         doubt = cell.measured.mark if isinstance(cell.measured, Quoted) else ""
@@ -70,7 +80,7 @@ class Style:
 
     def _glyphs(self, text: str) -> str:
         """Arrows and signs in the format; blanks stay where they are."""
-        return "".join(self.escape(char) if char in "↑↓−" else char for char in text)
+        return "".join(self.escape(char) if char in "↑↓−*" else char for char in text)
 
     def _marks(self, *marks: str) -> str:
         return "".join(self.mark.format(self.escape(mark)) for mark in marks if mark)

@@ -12,15 +12,17 @@ from bench.report import table as tables_of
 from bench.report.cells import Entry
 from bench.report.embedded import MOST_POINTS, Embedded, as_json
 from bench.report.markup import line
+from bench.report.sheet import sheet
+from bench.report.statistics import statistics
 from bench.report.table import About, Quotes, Table
-from bench.report.to_html import html
+from bench.report.to_html import html, html_sheet
 from bench.report.wording import METRICS
 
 _SCRIPTS = ("elements.js", "tables.js", "scales.js", "curves.js", "cost.js", "details.js")
 
 
 def page(entries: Iterable[Entry], about: About, quotes: Quotes | None = None) -> str:
-    """The page of a suite: tables of every metric, curves, costs, and the records behind them.
+    """The page of a suite: tables and statistics of every metric, curves, costs, and the records.
 
     All text is escaped, records stand in it as data, and its policy lets nothing be loaded or run
     but its own style and script. It is written next to the folder `runs`, to which it links.
@@ -36,7 +38,9 @@ def page(entries: Iterable[Entry], about: About, quotes: Quotes | None = None) -
         style=style,
         script=script,
         data=as_json(embedded.content()),
-        tables="\n".join(html(one, embedded.places) for one in made),
+        tables="\n".join(
+            f"{html(one, embedded.places)}\n{html_sheet(sheet(statistics(one)))}" for one in made
+        ),
         metrics="".join(
             f'<option value="{one.name}">{escape(_capital(one.phrase))}</option>'
             for one in dict.fromkeys(one.metric for one in made)

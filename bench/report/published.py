@@ -17,11 +17,12 @@ from bench.report.caption import arrows
 from bench.report.cells import Cell, Quoted, Role
 from bench.report.layout import Column, Row, Table
 from bench.report.marks import marked
-from bench.report.table import judged
+from bench.report.table import by_mean
 
 _HERE = Path(__file__).parents[1]
 _FILES = ("crd", "wcord", "dcd", "reproductions")
 _DATA = {"cifar100": "CIFAR-100"}
+_REFERENCE = "kd"
 _CURRENT = "README 2025-02-11 (named DCD)"
 _STYLES = {
     "Table 1": ("same architecture style", "means over 5 runs, standard deviations of Table 10"),
@@ -131,17 +132,17 @@ def _table(number: str, pairs: Sequence[str]) -> Table:
     ]
     methods = dict.fromkeys(method for method, _ in found)
     rows = [_row(method, [found.get((method, pair)) for pair in pairs]) for method in methods]
-    rows = judged([row for row in rows if any(c.measured for c in row.cells)], metric, "kd")
+    rows = by_mean([row for row in rows if any(c.measured for c in row.cells)], metric, _REFERENCE)
     said = wording.sentences(
         (
             f"as published, not run here: CRD (arXiv:1910.10699), {number}; {spread}",
             "top-1 test accuracy (%; higher is better) on CIFAR-100",
             "LCKT, GCKT and WCoRD without KD were not found in a source that could be read",
             "an empty cell is empty in its paper",
-            arrows(rows, "kd"),
+            arrows(rows, _REFERENCE),
         )
     )
-    return Table(f"Published: {style}", said, metric, *marked(columns, rows))
+    return Table(f"Published: {style}", said, metric, *marked(columns, rows), _REFERENCE)
 
 
 def _row(method: str, found: Sequence[Line | None]) -> Row:

@@ -1,12 +1,13 @@
-"""Cells beside each other: the best and the second of a column, and each beside a reference."""
+"""Cells beside each other: best and second of a column; each beside a reference, and its noise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from bench.report.cells import Cell, Rank, Versus
-from bench.report.layout import Table
+from bench.report.cells import Cell, Measured, Rank, Versus
+from bench.report.layout import Row, Table, named
 from bench.report.wording import Metric
+from bench.statistics import judge
 
 
 def ranked(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
@@ -41,6 +42,45 @@ def _versus(one: Cell, level: float, metric: Metric) -> Versus | None:
     if shown == level:
         return None
     return "better" if (shown > level) is metric.higher else "worse"
+
+
+def judged(rows: Sequence[Row], metric: Metric, reference: str, tolerance: float) -> list[Row]:
+    """The rows, each cell of students and methods with its judgement beside the reference's.
+
+    All of them are one family. Never tested are cells that lack seeds, have fewer than two, or are
+    quoted, on either side.
+    """
+    base = named(rows, reference)
+    if base is None:
+        return list(rows)
+    levels = [_values(one) for one in base.cells]
+    pairs = {
+        (place, column): (level, own)
+        for place, row in enumerate(rows)
+        if row.role != "teacher" and row is not base
+        for column, (level, own) in enumerate(zip(levels, map(_values, row.cells), strict=True))
+        if level and own
+    }
+    judgements = judge(list(pairs.values()), tolerance, higher=metric.higher)
+    found = dict(zip(pairs, judgements, strict=True))
+    return [
+        replace(
+            row,
+            cells=tuple(
+                replace(one, judgement=found.get((place, column)))
+                for column, one in enumerate(row.cells)
+            ),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def _values(one: Cell) -> dict[int, float]:
+    """The values by seed of a cell that can be tested; of another, none."""
+    found = one.rival
+    if not isinstance(found, Measured) or found.n < 2:
+        return {}
+    return dict(zip(found.seeds, found.values, strict=True))
 
 
 def placed(values: Mapping[str, float], *, higher: bool) -> dict[str, float]:

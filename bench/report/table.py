@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bench.errors import BenchError
 from bench.report import deviations, wording
-from bench.report.caption import caption, ns
+from bench.report.caption import About, caption, ns
 from bench.report.cells import (
     Cell,
     Entry,
@@ -18,10 +18,10 @@ from bench.report.cells import (
     Versus,
     cell,
 )  # fmt: skip
-from bench.report.layout import Column, Note, Row, Table
+from bench.report.layout import Column, Note, Row, Table, named
 from bench.report.marks import marked
-from bench.report.ranking import compared, ranked
-from bench.report.wording import About, Metric
+from bench.report.ranking import compared, judged, ranked
+from bench.report.wording import Metric
 
 __all__ = [
     "About", "Cell", "Column", "Entry", "Hole", "Measured", "Metric", "Note", "Quoted", "Rank",
@@ -42,18 +42,21 @@ def table(
 
     quotes: published top-1 accuracies to stand beside the cells, as
     `bench.report.published.quotes` finds them; None: not asked for.
-    Raises BenchError for an unknown metric and when there is no entry.
+    Raises BenchError for an unknown metric, a tolerance that is none, and when there is no entry.
     """
     measure = wording.metric(metric)
     asked = [entry for entry in entries if entry.role != "teacher" or measure.teacher]
     if not asked:
         raise BenchError(f"{about.title}: no run to report; the suite or its filter is empty")
     columns = _columns(asked, about)
-    rows = judged(_rows(asked, columns, metric), measure, about.reference)
+    tolerance = measure.allowed(about.tolerance)
+    rows = by_mean(_rows(asked, columns, metric), measure, about.reference)
+    rows = judged(rows, measure, about.reference, tolerance)
     fitting = quotes if quotes and metric == "top1" else {}
     rows = _beside(_counted(rows), columns, fitting)
     said = caption(about, measure, columns, rows, asked, quoted=quotes is not None)
-    return Table(about.title, said, measure, *marked(columns, rows))
+    parts = marked(columns, rows)
+    return Table(about.title, said, measure, *parts, about.reference, tolerance)
 
 
 def tables(
@@ -80,9 +83,10 @@ def tables(
     ]
 
 
-def judged(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
+def by_mean(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
     """The rows with best, second, and arrows beside the reference, of each column of methods."""
-    levels = next((row.cells for row in rows if row.name == reference), ())
+    base = named(rows, reference)
+    levels = base.cells if base else ()
 
     def verdicts(columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
         made = [ranked(column, metric) for column in columns]

@@ -11,8 +11,8 @@ from bench.report.table import Cell, Row, Table
 
 _FIELDS = (
     "table", "metric", "pair", "teacher", "student", "role", "method", "label", "note",
-    "status", "n", "mean", "std", "seeds", "values", "rank", "versus", "published", "gap",
-    "source", "reason",
+    "status", "n", "mean", "std", "seeds", "values", "rank", "versus", "p", "significant",
+    "published", "gap", "source", "reason",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ def content(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "caption": table.caption,
+        "reference": table.reference if table.baseline else None,
         "metric": {"name": metric.name, "unit": metric.unit, "higher_is_better": metric.higher},
         "pairs": [
             {"pair": one.pair, "teacher": one.teacher, "student": one.student, "note": one.note}
@@ -68,6 +69,8 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "values": list(found.values) if found else [],
         "rank": cell.rank,
         "versus": cell.versus,
+        "p": _chance(cell),
+        "significant": cell.significant,
         "published": quoted.mean if quoted else None,
         "gap": cell.gap,
         "source": _source(cell) or None,
@@ -89,11 +92,24 @@ def _csv_lines(table: Table, row: Row) -> Iterator[list[str]]:
             ";".join(map(repr, found.values)) if found else "",
             cell.rank or "",
             cell.versus or "",
+            _number(_chance(cell)),
+            {True: "yes", False: "no", None: ""}[cell.significant],
             _number(cell.published.mean if cell.published else None),
             _number(cell.gap),
             spreadsheet(_source(cell)),
             spreadsheet(cell.hole.reason if cell.hole else ""),
         ]
+
+
+def stable(value: float) -> float:
+    """The value with 10 significant digits: further ones depend on the version of scipy."""
+    return float(f"{value:.10g}")
+
+
+def _chance(cell: Cell) -> float | None:
+    """The p of no difference to the reference, where that was tested."""
+    p = cell.judgement.p if cell.judgement else None
+    return None if p is None else stable(p)
 
 
 def _number(value: float | None) -> str:

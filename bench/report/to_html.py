@@ -1,12 +1,14 @@
 """Tables as HTML: real tables with headers, every number a button that leads to its records."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from html import escape as _escape
 from typing import Any
 
 from bench.report.cells import Cell, Quoted
+from bench.report.layout import Grid, Sheet
 from bench.report.markup import Style, line, signed
-from bench.report.table import Column, Row, Table
+from bench.report.table import Column, Note, Row, Table
 
 
 def escape(text: Any) -> str:
@@ -23,7 +25,7 @@ HTML = Style(
     " ± ",
     ' <span class="quote">[{}]</span>',
 )
-_ARROWS = {"↑": '<span class="better">↑</span>', "↓": '<span class="worse">↓</span>'}
+_ARROWS = {"↑": "better", "↓": "worse"}
 Places = Mapping[tuple[str, str, str], int]  # pair, role, method -> the number of the cell
 
 
@@ -32,10 +34,6 @@ def html(table: Table, places: Places) -> str:
     columns = "".join(map(_column, table.columns))
     fixed = "".join(_row(row, table, places) for row in table.rows if row.role != "method")
     methods = "".join(_row(row, table, places) for row in table.rows if row.role == "method")
-    notes = "".join(
-        f"<li>{HTML.mark.format(escape(note.mark))} {escape(note.text)}</li>"
-        for note in table.notes
-    )
     name = escape(table.title)
     return (
         f'<figure class="result" data-metric="{table.metric.name}">'
@@ -46,9 +44,44 @@ def html(table: Table, places: Places) -> str:
         f"<span>Teacher</span><br><span>Student</span></button></th>{columns}</tr></thead>"
         f'<tbody>{fixed}</tbody><tbody class="methods">{methods}</tbody></table></div>'
         f"<figcaption><p><strong>{name}.</strong> {HTML.legend(table)}</p>"
-        + (f'<ul class="notes">{notes}</ul>' if notes else "")
-        + "</figcaption></figure>"
+        f"{_notes(table.notes)}</figcaption></figure>"
     )
+
+
+def html_sheet(sheet: Sheet) -> str:
+    """The sheet as details that a reader opens: a table for each grid."""
+    grids = "".join(_grid(one, f"{sheet.title}, {one.title.text}") for one in sheet.grids)
+    return (
+        f'<details class="statistics" data-metric="{sheet.metric.name}">'
+        f"<summary>{escape(sheet.title)}</summary>"
+        f"<p>{escape(sheet.caption)}</p>{grids}{_notes(sheet.notes)}</details>"
+    )
+
+
+def _grid(grid: Grid, name: str) -> str:
+    text = f"<p>{escape(grid.text)}</p>" if grid.text else ""
+    pair = f' data-pair="{escape(grid.pair)}"' if grid.pair else ""
+    title = f"<h3>{HTML.marked(grid.title)}</h3>"
+    if not grid.rows:
+        return f"<section{pair}>{title}{text}</section>"
+    header = "".join(f'<th scope="col">{escape(one)}</th>' for one in grid.header)
+    rows = "".join(
+        f'<tr data-method="{escape(row.method)}"><th scope="row">{HTML.marked(row.cells[0])}</th>'
+        + "".join(f"<td>{HTML.marked(cell)}</td>" for cell in row.cells[1:])
+        + "</tr>"
+        for row in grid.rows
+    )
+    return (
+        f"<section{pair}>{title}{text}"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}">'
+        f'<table><caption class="hidden">{escape(name)}</caption>'
+        f"<thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _notes(notes: Sequence[Note]) -> str:
+    items = "".join(f"<li>{HTML.note(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def _column(column: Column) -> str:
@@ -73,8 +106,8 @@ def _row(row: Row, table: Table, places: Places) -> str:
 
 def _cell(cell: Cell, row: Row, column: Column, table: Table, places: Places) -> str:
     value, remark = HTML.value(cell, table), HTML.remark(cell, row)
-    for arrow, coloured in _ARROWS.items():
-        remark = remark.replace(arrow, coloured)
+    for arrow, kind in _ARROWS.items():
+        remark = re.sub(rf"{arrow}\*?", rf'<span class="{kind}">\g<0></span>', remark)
     remark += HTML.quote(cell, table)
     place = places.get((column.pair, row.role, row.name))
     if place is not None and cell.runs:
@@ -99,7 +132,9 @@ def told(cell: Cell, table: Table) -> str:
     if not isinstance(found, Quoted):
         parts.append(f"n = {found.n}")
     parts += [f"{cell.rank} of its column"] if cell.rank else []
-    parts += [f"{cell.versus} than the reference"] if cell.versus else []
+    if cell.versus:
+        parts.append(f"{cell.versus} than the reference")
+        parts += ["noise ruled out"] if cell.significant else []
     if cell.published and cell.gap is not None:
         gap = signed(cell.gap, metric.digits)
         parts.append(f"published {metric.shown(cell.published.mean)}, gap {gap}")

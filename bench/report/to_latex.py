@@ -1,12 +1,13 @@
 """Tables as LaTeX floats with booktabs, alone or in a document that compiles as it is."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from bench.report.layout import Sheet
 from bench.report.markup import LATEX
-from bench.report.table import Table
+from bench.report.table import Note, Table
 
-_WIDE = 5  # columns that still fit a page's width
+_WIDE = 5  # columns beside the first that still fit a page's width
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
@@ -18,26 +19,33 @@ _PREAMBLE = r"""\documentclass{article}
 
 def latex(table: Table, label: str | None = None) -> str:
     """The table as a LaTeX float; needs booktabs, and graphicx to fit a wide table to the page."""
-    escape, wide = LATEX.escape, len(table.columns) > _WIDE
-    title = escape(table.title.rstrip("."))
+    title = LATEX.escape(table.title.rstrip("."))
+    caption = rf"\textbf{{{title}.}} {LATEX.legend(table)}"
+    return _float(caption, list(_latex_lines(table)), len(table.columns), table.notes, label)
+
+
+def _float(
+    caption: str, body: Sequence[str], columns: int, notes: Sequence[Note], label: str | None
+) -> str:
+    """A float: its caption, the lines between the outer rules, columns beside the first, notes."""
+    wide = columns > _WIDE
     lines = [
         r"% \usepackage{booktabs}" + (r" \usepackage{graphicx}" if wide else ""),
         r"\begin{table}[tp]",
         r"\centering",
-        rf"\caption{{\textbf{{{title}.}} {LATEX.legend(table)}}}",
+        rf"\caption{{{caption}}}",
         *([rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}}}"] if label else []),
         r"\par\smallskip",
         *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
-        rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}",
+        rf"\begin{{tabular}}{{l{'c' * columns}}}",
         r"\toprule",
-        *_latex_lines(table),
+        *body,
         r"\bottomrule",
         r"\end{tabular}" + ("}" if wide else ""),
     ]
-    if table.notes:
-        notes = [f"{LATEX.mark.format(escape(one.mark))} {escape(one.text)}" for one in table.notes]
+    if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
-        lines += [" \\\\\n".join(notes), r"\end{minipage}"]
+        lines += [" \\\\\n".join(map(LATEX.note, notes)), r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -59,6 +67,24 @@ def _latex_lines(table: Table) -> Iterator[str]:
             if any(cell.published for cell in row.cells):  # below, as it would be too wide beside
                 quotes = (LATEX.quote(cell, table) for cell in row.cells)
                 yield " & ".join(["", *quotes]) + r" \\[2pt]"
+
+
+def latex_sheet(sheet: Sheet, label: str) -> str:
+    """A sheet in LaTeX: a paragraph, a float for each grid, and the notes as a list."""
+    escape = LATEX.escape
+    parts = [rf"\paragraph{{{escape(sheet.title)}.}} {escape(sheet.caption)}" + "\n"]
+    for number, grid in enumerate(sheet.grids, 1):
+        title, text = f"{LATEX.marked(grid.title)}.", escape(grid.text)
+        if not grid.rows:
+            parts.append(rf"\paragraph{{{title}}} {text}" + "\n")
+            continue
+        rows = [map(escape, grid.header), *(map(LATEX.marked, row.cells) for row in grid.rows)]
+        head, *body = (" & ".join(cells) + r" \\" for cells in rows)
+        caption = rf"\textbf{{{title}}} {text}".rstrip()
+        lines = [head, r"\midrule", *body]
+        parts.append(_float(caption, lines, len(grid.header) - 1, (), f"{label}-{number}"))
+    notes = [rf"\item {LATEX.note(note)}" for note in sheet.notes]
+    return "\n".join([*parts, r"\begin{itemize}", *notes, r"\end{itemize}"]) + "\n"
 
 
 def document(tables: Iterable[str]) -> str:

@@ -2,9 +2,10 @@
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
+from bench.report.layout import Sheet
 from bench.report.markup import TERMINAL, TEXT
 from bench.report.table import Table
 
@@ -26,13 +27,38 @@ def text(table: Table, *, width: int | None = None, terminal: bool = False) -> s
     groups = [row.role == "method" for row in table.rows]
     rules = {2, 2 + groups.index(True)} if any(groups) else {2}
     parts = [style.escape(table.title), textwrap.fill(style.legend(table), width or 100)]
+    parts += _ruled(labels, columns, rules, width)
+    return "\n\n".join(filter(None, [*parts, "\n".join(map(style.note, table.notes))])) + "\n"
+
+
+def text_sheet(sheet: Sheet, *, width: int | None = None, terminal: bool = False) -> str:
+    """A sheet for reading as it is, or on a terminal; cut to its width like a table."""
+    style = TERMINAL if terminal else TEXT
+
+    def filled(text: str) -> str:
+        return textwrap.fill(style.escape(text), width or 100)
+
+    parts = [style.escape(sheet.title), filled(sheet.caption)]
+    for grid in sheet.grids:
+        parts += [style.marked(grid.title), filled(grid.text)]
+        if grid.rows:
+            rows = [map(style.escape, grid.header)]
+            rows += [map(style.marked, row.cells) for row in grid.rows]
+            labels, *columns = (_padded(cells) for cells in zip(*rows, strict=True))
+            parts += _ruled(labels, columns, {1}, width)
+    notes = [textwrap.fill(style.note(note), width or 100) for note in sheet.notes]
+    return "\n\n".join(filter(None, [*parts, "\n".join(notes)])) + "\n"
+
+
+def _ruled(
+    labels: Sequence[str], columns: list[list[str]], rules: Collection[int], width: int | None
+) -> Iterator[str]:
+    """Columns beside the labels, in as many blocks as a width asks for; a rule above some lines."""
     for block in _blocks(columns, len(labels[0]), width):
         lines = ["  ".join(cells).rstrip() for cells in zip(labels, *block, strict=True)]
         rule = "─" * max(map(_visible, lines))
         ruled = ([rule, one] if place in rules else [one] for place, one in enumerate(lines))
-        parts.append("\n".join(chain.from_iterable(ruled)))
-    notes = [f"{style.mark.format(note.mark)} {style.escape(note.text)}" for note in table.notes]
-    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])]) + "\n"
+        yield "\n".join(chain.from_iterable(ruled))
 
 
 def _text_column(names: Sequence[str], cells: Sequence[str]) -> list[str]:

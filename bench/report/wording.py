@@ -1,13 +1,15 @@
-"""How a table speaks: metrics, networks and data sets under the papers' names, and its caption."""
+"""How a table speaks: metrics, networks, data sets and recipes under the papers' names."""
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from bench.errors import BenchError, unknown
+
+POINTS = 0.5  # percentage points within which two cells are the same, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,26 @@ class Metric:
     def short(self) -> str:
         """The phrase without the epoch, for an axis."""
         return re.sub(r"(, | of the )last epoch$", "", self.phrase)
+
+    @property
+    def step(self) -> str:
+        """The unit of a difference: of percentages, points."""
+        return "points" if self.unit == "%" else self.unit
+
+    @property
+    def tolerance(self) -> float | None:
+        """The difference that counts as none where nothing is said; None: there is no such one."""
+        return POINTS if self.unit == "%" else None
+
+    def allowed(self, tolerance: float | None) -> float:
+        """A tolerance, checked; where nothing is said that of the metric, or 0: none at all.
+
+        Raises BenchError for a number that is no tolerance.
+        """
+        found = (self.tolerance or 0.0) if tolerance is None else tolerance
+        if not 0 <= found < float("inf"):
+            raise BenchError(f"tolerance {found}: allowed is a number of {self.unit}, 0 or more")
+        return found
 
     def shown(self, value: float) -> str:
         """The value with as many digits as the tables print."""
@@ -91,31 +113,23 @@ def family(name: str) -> str:
     return re.split(r"[\d_]", name, maxsplit=1)[0]
 
 
-@dataclass(frozen=True)
-class About:
-    """What a caption tells of a suite beyond its records, in plain values."""
-
-    title: str
-    caption: str = ""  # the suite's own words
-    data: Mapping[str, Any] = field(default_factory=dict)  # the fields of bench.data.Selection
-    recipes: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict
-    )  # pair: the fields of bench.suite.Recipe
-    reference: str = "kd"  # the method that arrows compare with
-
-
 def data_set(selection: Mapping[str, Any]) -> str:
     """`CIFAR-100, 50 training images a class, …`: a data set and every cut that was made in it."""
     name = str(selection.get("name", ""))
     if name.startswith("folder:"):
         name = f"images of {PurePath(name.removeprefix('folder:')).name}"
     cuts = (
-        ("per_class", "only {} training images a class"),
-        ("test_per_class", "only {} test images a class"),
-        ("validation", "{} training images held out for validation"),
-        ("size", "images resized to {0} x {0}"),
+        ("per_class", "only {} a class", "training image"),
+        ("test_per_class", "only {} a class", "test image"),
+        ("validation", "{} held out for validation", "training image"),
     )
-    said = [phrase.format(selection[key]) for key, phrase in cuts if selection.get(key)]
+    said = [
+        phrase.format(counted(selection[key], noun))
+        for key, phrase, noun in cuts
+        if selection.get(key)
+    ]
+    if size := selection.get("size"):
+        said.append(f"images resized to {size} x {size}")
     return ", ".join([_DATA.get(name, name), *said])
 
 
@@ -125,13 +139,20 @@ def recipe(recipes: Mapping[str, Mapping[str, Any]], students: Mapping[str, str]
     recipes: pair -> its student's recipe; students: pair -> the student's label.
     """
     shown = {pair: recipes[pair] for pair in students if pair in recipes}
-    phrases = (("epochs", "{} epochs"), ("batch_size", "batch {}"), ("lr", "lr {}"))
-    parts = (_usual(key, phrase, shown, students) for key, phrase in phrases)
+    phrases: dict[str, Callable[[str], str]] = {
+        "epochs": lambda value: counted(value, "epoch"),
+        "batch_size": "batch {}".format,
+        "lr": "lr {}".format,
+    }
+    parts = (_usual(key, phrase, shown, students) for key, phrase in phrases.items())
     return ", ".join(part for part in parts if part)
 
 
 def _usual(
-    key: str, phrase: str, recipes: Mapping[str, Mapping[str, Any]], students: Mapping[str, str]
+    key: str,
+    phrase: Callable[[str], str],
+    recipes: Mapping[str, Mapping[str, Any]],
+    students: Mapping[str, str],
 ) -> str:
     """The most common value of one key, then those of the students that differ from it."""
     values = {pair: f"{found[key]:g}" for pair, found in recipes.items() if key in found}
@@ -142,34 +163,19 @@ def _usual(
     for pair, value in values.items():
         others.setdefault(value, []).append(students[pair])
     others.pop(usual)
-    said = phrase.format(usual)
+    said = phrase(usual)
     apart = [f"{value} for {joined(dict.fromkeys(found))}" for value, found in others.items()]
     return f"{said} ({'; '.join(apart)})" if apart else said
 
 
-def seeds(usual: int, found: Sequence[int], *, uniform: bool) -> str:
-    """What the numbers of a table are: one run, or a mean and a spread over so many seeds.
-
-    usual: the n of most cells, 0 when there is none; found: all seeds, in order.
-    """
-    if not usual:
-        return "No run has finished yet"
-    named = ", ".join(map(str, found))
-    said = f"mean ± unbiased standard deviation over n = {usual} seeds ({named})"
-    if usual == 1:
-        said = f"single runs (n = 1, seed {named}): no measure of noise"
-    return said if uniform else f"{said}; another n stands in brackets"
+def counted(number: int | str, noun: str) -> str:
+    """`1 epoch`, `240 epochs`."""
+    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"
 
 
-def environment(records: Iterable[Mapping[str, Any]]) -> str:
-    """`torch 2.15.0; NVIDIA H200; float32`: what the records were made with, each value once."""
-    found = [record.get("environment", {}) for record in records]
-    parts = []
-    for key, prefix in (("torch", "torch "), ("device", ""), ("precision", "")):
-        values = sorted({str(one[key]) for one in found if one.get(key)})
-        if values:
-            parts.append(prefix + joined(values))
-    return "; ".join(parts)
+def chance(p: float) -> str:
+    """`0.013`, or `< 0.0001`: a p as tables print it."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def joined(words: Iterable[str]) -> str:

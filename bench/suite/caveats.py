@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
+from bench.recipe import LIGHT, LIGHT_RATE, PAPERS
 from bench.suite.resolved import Pair, Suite
 
-LIGHT = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
-LIGHT_RATE = 0.01  # CRD, section 4: found by grid search for these students
 RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the samples of a batch
-USUAL_BATCH = 64  # for which the papers found the weights of those
+USUAL_BATCH = PAPERS.batch_size  # for which the papers found the weights of those
 FEWEST_SEEDS = 3
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints, Tag
 
+from bench.recipe import PAPERS
 from bench.suite.fields import (
     AtLeast0,
     Count,
@@ -39,22 +40,22 @@ class Part(BaseModel):
 class Recipe(Part):
     """How a network is trained: SGD with steps of the learning rate.
 
-    Defaults: CRD (arXiv:1910.10699), CIFAR-100, as in RepDistiller's train_student.py. There,
-    MobileNetV2, ShuffleNetV1 and ShuffleNetV2 learn with `lr: 0.01`; a suite says so on its pairs.
+    Defaults: the papers' for CIFAR-100, `bench.recipe`. There, MobileNetV2, ShuffleNetV1 and
+    ShuffleNetV2 learn with `lr: 0.01`; a suite says so on its pairs.
     """
 
-    epochs: Count = 240
-    batch_size: Count = 64
-    lr: Positive = 0.05
-    milestones: Epochs = (150, 180, 210)  # lr x decay once an epoch (from 1) is greater than one
-    decay: Factor = 0.1
-    momentum: Momentum = 0.9
-    weight_decay: AtLeast0 = 5e-4
-    nesterov: Truth = False
-    crop: Natural = 4  # pixels of padding before a random crop; 0: none
-    flip: Truth = True
-    resized_crop: Truth = False
-    precision: Annotated[Literal["float32", "bf16"], allowed("bf16, float32")] = "float32"
+    epochs: Count = PAPERS.epochs
+    batch_size: Count = PAPERS.batch_size
+    lr: Positive = PAPERS.lr
+    milestones: Epochs = PAPERS.milestones  # lr x decay once an epoch (from 1) is greater than one
+    decay: Factor = PAPERS.decay
+    momentum: Momentum = PAPERS.momentum
+    weight_decay: AtLeast0 = PAPERS.weight_decay
+    nesterov: Truth = PAPERS.nesterov
+    crop: Natural = PAPERS.crop  # pixels of padding before a random crop; 0: none
+    flip: Truth = PAPERS.flip
+    resized_crop: Truth = PAPERS.resized_crop
+    precision: Annotated[Literal["float32", "bf16"], allowed("bf16, float32")] = PAPERS.precision
     evaluate_every: Count = 1  # epochs
 
 

@@ -1,9 +1,14 @@
 """What stands beside a number: arrows, published values, records; and tables beside each other."""
 
+import csv
+import io
+import json
+
 import pytest
 from report_factory import PAIRS, cells, probe_about, probe_entries
 
 from bench import report
+from bench.report import published
 from bench.report.markup import signed
 from bench.report.table import About, Note, Quoted, table, tables
 
@@ -93,3 +98,66 @@ def test_an_unranked_table_explains_no_emphasis():
     made = table(cells("kd", [70.0]), About("T"))
     assert "Emphasis" not in report.markdown(made)
     assert "Emphasis" in report.markdown(table(probe_entries(), probe_about()))
+
+
+def stars(found):
+    return {one.name: [cell.significant for cell in one.cells] for one in found.rows}
+
+
+def test_an_asterisk_stands_where_noise_is_ruled_out():
+    made = table(probe_entries(), probe_about())
+    assert stars(made) == {
+        "teacher": [None, None],
+        "ce": [True, True],
+        "kd": [None, None],
+        "at": [True, None],  # the second is skipped
+        "crd": [False, True],
+        "wcord": [False, None],  # the second lacks a seed
+        "dcd": [None, None],
+    }
+    rows = [one for one in report.markdown(made).splitlines() if "|" in one]
+    lines = {one.split("|")[1].strip(): one for one in rows}
+    assert r" 74.10 ± 0.10 ↓\* " in lines["AT"]
+    assert r" **75.20 ± 0.26** ↑ " in lines["CRD"]
+    assert r" **75.70 ± 0.10** ↑\* " in lines["CRD"]
+    assert "↑" not in lines["Student"]
+    assert r"\textbf{75.70\,\textpm\,0.10} $\uparrow${*} \\" in report.latex(made)
+    assert "*75.70 ± 0.10* ↑*" in report.text(made)
+
+
+def test_the_caption_says_what_was_tested_and_how():
+    many = table(probe_entries(), probe_about()).caption
+    assert "* where noise is ruled out" in many
+    assert "Holm for 6 cells tested, the plain student's among them" in many
+    none = table([*cells("kd", [70.0, 71.0]), *cells("at", [70.5, 71.4])], ABOUT).caption
+    assert "by mean; nowhere is noise ruled out as the cause (p < 0.05, two-sided t-tests" in none
+    assert "Holm for 1 cell tested)" in none
+
+
+def test_single_runs_have_arrows_without_a_verdict():
+    made = table([*cells("kd", [70.0]), *cells("at", [90.0])], ABOUT)
+    assert stars(made)["at"] == [None]
+    assert made.caption.endswith("↑ better and ↓ worse than kd, by mean; no verdict about noise.")
+
+
+def test_published_numbers_are_never_tested():
+    for made in published.tables():
+        assert {one for found in stars(made).values() for one in found} == {None}
+        assert "by mean; no verdict about noise." in made.caption
+        assert "↑*" not in report.text(made)
+
+
+def test_csv_and_json_tell_p_and_whether_it_is_below_5_percent():
+    made = table(probe_entries(), probe_about())
+    found = {
+        (one["method"], one["pair"]): one
+        for one in csv.DictReader(io.StringIO(report.comma_separated([made])))
+    }
+    first, second = PAIRS
+    assert [found["crd", pair]["significant"] for pair in PAIRS] == ["no", "yes"]
+    assert 0 < float(found["crd", second]["p"]) < 0.05 < float(found["crd", first]["p"])
+    assert (found["at", second]["p"], found["at", second]["significant"]) == ("", "")
+    [content] = json.loads(report.as_json([made]))
+    crd = next(one for one in content["rows"] if one["method"] == "crd")
+    assert [one["significant"] for one in crd["cells"]] == [False, True]
+    assert content["reference"] == "kd"

@@ -103,6 +103,64 @@ def test_a_number_opens_its_records_and_escape_returns_to_it(shown):
     assert browser.switch_to.active_element == number
 
 
+def test_a_number_tells_its_interval_difference_and_verdict(shown):
+    browser = shown()
+    one(browser, ".result:not([hidden]) tr[data-method=at] .number").click()
+    told = one(browser, "#panel dl").text
+    assert "Mean ± std\n74.10 ± 0.10" in told
+    assert "95 % interval\n[73.85, 74.35]" in told
+    assert "Difference to KD\n−0.80 [−0.90, −0.70]" in told
+    assert "Verdict\nworse" in told
+    keys(browser, "\ue00c")
+    find(browser, ".result:not([hidden]) tr[data-method=wcord] .number")[1].click()
+    told = one(browser, "#panel dl").text
+    assert "Mean ± std\n76.20 ± 0.28\n" in told  # without the mark of a note
+    assert "not tested: lacks seeds" in told
+    keys(browser, "\ue00c")
+    choose(browser, "metric", "nll")
+    one(browser, ".result:not([hidden]) tr[data-method=at] .number").click()
+    assert one(browser, "#panel h3").text == "Test NLL of the last epoch"
+    keys(browser, "\ue00c")
+    one(browser, ".result:not([hidden]) tr[data-role=teacher] .number").click()
+    assert one(browser, "#panel h3").text == "Result"
+    keys(browser, "\ue00c")
+
+
+def test_statistics_go_with_metric_methods_and_pairs(shown):
+    browser = shown()
+    [statistics] = find(browser, ".statistics:not([hidden])")
+    assert statistics.get_attribute("data-metric") == "top1"
+    statistics.find_element("css selector", "summary").click()
+
+    def methods():
+        found = find(browser, ".statistics:not([hidden]) section:not([hidden])[data-pair] tbody tr")
+        return [row.get_attribute("data-method") for row in found if row.is_displayed()]
+
+    whole = ["ce", "kd", "at", "crd", "wcord", "dcd"]
+    assert methods() == whole * 2
+    find(browser, ".filter summary")[0].click()
+    one(browser, "#methods input[value=crd]").click()
+    keys(browser, "\ue00c")
+    find(browser, ".filter summary")[1].click()
+    one(browser, "#pairs input[value='wrn_40_2/wrn_16_2']").click()
+    keys(browser, "\ue00c")
+    assert methods() == [name for name in whole if name != "crd"]
+    choose(browser, "metric", "nll")
+    [shown_now] = find(browser, ".statistics:not([hidden])")
+    assert shown_now.get_attribute("data-metric") == "nll"
+
+
+def test_statistics_are_printed_and_close_again(shown):
+    browser = shown()
+    browser.execute_script(
+        "addEventListener('beforeprint', () => {"
+        " window.printed = document.querySelectorAll('.statistics[open]').length })"
+    )
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert browser.execute_script("return window.printed") == len(find(browser, ".statistics"))
+    assert find(browser, ".statistics[open]") == []
+
+
 def test_keys_alone_reach_numbers_heads_points_and_runs(shown):
     browser = shown()
     for selector in (".number", "#cost-chart .dot", ".run"):

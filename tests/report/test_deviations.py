@@ -1,6 +1,7 @@
 import pytest
 
 from bench.report.deviations import of_pair, of_terms, whole
+from bench.suite import Recipe
 
 PAPERS = {
     "epochs": 240, "batch_size": 64, "lr": 0.05, "milestones": (150, 180, 210), "decay": 0.1,
@@ -15,6 +16,14 @@ def test_the_papers_recipe_is_no_deviation_in_either_form_of_its_milestones():
     assert of_pair(CIFAR, {**PAPERS, "milestones": [150, 180, 210]}, "resnet8x4") == ""
     assert of_pair(CIFAR, {**PAPERS, "lr": 0.01}, "shufflenet_v1") == ""
     assert of_pair(CIFAR, {}, "resnet8x4") == ""
+
+
+def test_a_suite_starts_from_the_recipe_that_deviations_are_measured_by():
+    own = Recipe().model_dump()
+    assert {key: own[key] for key in PAPERS if key != "evaluate_every"} == {
+        key: value for key, value in PAPERS.items() if key != "evaluate_every"
+    }
+    assert of_pair(CIFAR, own, "resnet8x4") == ""
 
 
 def test_light_students_with_the_others_rate_deviate():
@@ -42,6 +51,8 @@ def test_subsets_and_resized_images_are_told_of_any_data_set():
         "subset: only 32 training images a class and 5 test images a class; "
         "7 training images held out; images resized to 16 x 16"
     )
+    one = {"name": "digits", "per_class": 1}
+    assert of_pair(one, {}, "resnet8") == "subset: only 1 training image a class"
     assert whole(CIFAR)
     assert not whole(cut)
 

@@ -1,5 +1,7 @@
 """Figures: the numbers in them, and the same bytes for the same records."""
 
+import itertools
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -7,71 +9,191 @@ import torch
 from page_factory import entries
 from report_factory import record
 
-from bench import data, models
+from bench import data, models, statistics
 from bench.data import Selection
 from bench.errors import BenchError, MissingData
-from bench.report import ablation, diagrams, figures
+from bench.report import ablation, cost, curves, diagrams, figures
 from bench.report.cells import Entry
 from bench.report.correlation import differences
 from bench.report.diagrams import class_correlation, groups, mean_difference
-from bench.report.ranking import average_ranks
-from bench.report.table import About, table
 from bench.results import Results, sha256
 
 PAIR = "wrn_40_2/wrn_16_2"
 
 
+def runs(name, terms, means, pair=PAIR, **more):
+    """Entries of a method, a seed for each mean; terms: by distiller its options, or a weight."""
+    method = {
+        distiller: {"weight": of, "options": {}} if of == 1 else {"weight": 0.8, "options": of}
+        for distiller, of in terms.items()
+    }
+    return [
+        Entry(
+            pair,
+            *pair.split("/"),
+            name,
+            seed,
+            {**record(f"{pair}{name}{seed}", seed, mean), "specification": {"method": method}},
+            role="student" if set(terms) == {"ce"} else "method",
+            **more,
+        )
+        for seed, mean in enumerate(means)
+    ]
+
+
 def varied(values):
-    """Records of crd with other numbers of negatives, a few seeds each, KD and the student."""
-    made = []
-    for name, terms, means in (
-        ("student", {"ce": {}}, [73.0, 73.4]),
-        ("kd", {"ce": {}, "kd": {"options": {}}}, [74.0, 74.2]),
+    """CRD with other numbers of negatives, a few seeds each, KD and the student."""
+    return [
+        *runs("student", {"ce": 1}, [73.0, 73.4]),
+        *runs("kd", {"ce": 1, "kd": {"temperature": 4.0}}, [74.0, 74.2], label="KD"),
         *(
-            (f"crd-{n}", {"ce": {}, "crd": {"options": {"negatives": n}}}, means)
+            entry
             for n, means in values.items()
+            for entry in runs(f"crd-{n}", {"ce": 1, "crd": {"negatives": n}}, means)
         ),
-    ):
-        role = "student" if name == "student" else "method"
-        for seed, mean in enumerate(means):
-            found = {**record(f"{name}{seed}", seed, mean), "specification": {"method": terms}}
-            made.append(Entry(PAIR, "wrn_40_2", "wrn_16_2", name, seed, found, role=role))
-    return made
+    ]
+
+
+def texts(figure):
+    """All that is written in a figure."""
+    return {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+def heights(axes, *xs):
+    """The heights of each line over these places."""
+    lines = [line for line in axes.lines if list(line.get_xdata()) == list(xs)]
+    return [list(line.get_ydata()) for line in lines]
 
 
 def test_an_ablation_shows_means_against_the_recorded_option():
-    figure = ablation.ablation(varied({16: [74.0, 74.4], 1024: [75.0, 75.2]}), "crd", "negatives")
+    asked = varied({1024: [75.0, 75.2], 16: [74.0, 74.4]})
+    assert ablation.varied(asked, PAIR) == [("crd", "negatives")]
+    figure = ablation.ablation(asked, PAIR, ("crd", "negatives"), labels={"crd": "CRD"})
     [axes] = figure.axes
-    curve = next(line for line in axes.lines if line.get_label() == "CRD")
-    assert list(curve.get_xdata()) == [16, 1024]
-    assert list(curve.get_ydata()) == pytest.approx([74.2, 75.1])
-    levels = {line.get_ydata()[0] for line in axes.lines if line is not curve}
-    assert {73.2, 74.1} <= {round(level, 6) for level in levels}
-    assert {"student", "kd"} <= {text.get_text() for text in axes.texts}
+    assert heights(axes, 16, 1024) == [pytest.approx([74.2, 75.1])]
+    assert heights(axes, 0, 1) == [pytest.approx([73.2] * 2), pytest.approx([74.1] * 2)]
+    assert texts(figure) == {"student", "KD", "CRD"}
     assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "negatives of CRD (log scale)"
+    assert axes.get_title("left") == "WRN-40-2 → WRN-16-2, means of 2 seeds ± standard deviation"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["16", "1024"]
 
 
-def test_an_ablation_needs_two_values():
+def test_an_ablation_needs_two_values_that_were_measured():
+    asked = varied({16: [74.0], 64: [75.0]})
+    for one in asked:
+        if one.method == "crd-64":
+            one.record["status"] = "diverged"
+    assert ablation.varied(asked, PAIR) == []
     with pytest.raises(BenchError, match="no two values of crd's negatives"):
-        ablation.ablation(varied({16: [74.0]}), "crd", "negatives")
+        ablation.ablation(asked, PAIR, ("crd", "negatives"))
+
+
+def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
+    grid = [
+        entry
+        for place, (n, t) in enumerate(itertools.product((16, 64), (0.07, 0.1)))
+        for entry in runs(f"m{place}", {"ce": 1, "crd": {"negatives": n, "t": t}}, [70.0 + place])
+    ]
+    other = "resnet110/resnet20"
+    asked = [*grid, *runs("m9", {"ce": 1, "crd": {"negatives": 64, "t": 0.07}}, [9.0], other)]
+    assert ablation.varied(asked, PAIR) == [("crd", "negatives"), ("crd", "t")]
+    assert ablation.varied(asked, other) == []
+    figure = ablation.ablation(asked, PAIR, ("crd", "negatives"))
+    [axes] = figure.axes
+    assert heights(axes, 16, 64) == [[70.0, 72.0], [71.0, 73.0]]
+    assert texts(figure) == {"crd, t 0.07", "crd, t 0.1"}
+    assert axes.get_xscale() == "linear"
+    assert axes.get_title("left") == "WRN-40-2 → WRN-16-2, single runs"
+
+
+def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
+    asked = [*runs("a", {"ce": 1, "at": 1}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
+    asked[0].record["specification"]["method"]["at"]["weight"] = 0
+    assert ablation.varied(asked, PAIR) == [("at", "weight")]
+    [axes] = ablation.ablation(asked, PAIR, ("at", "weight")).axes
+    assert heights(axes, 0, 0.8) == [[70.0, 71.0]]
+    assert axes.get_xscale() == "linear"
 
 
 def test_learning_curves_are_means_over_the_seeds():
-    figure = figures.learning_curves(entries(), PAIR, "loss")
+    figure = curves.learning_curves(entries(), PAIR, "loss")
     [axes] = figure.axes
     assert list(axes.lines[0].get_xdata()) == list(range(1, 13))
     assert axes.lines[0].get_ydata()[1] == pytest.approx(2.0)
-    assert {text.get_text() for text in axes.texts} == {"ce", "KD", "AT", "CRD", "WCoRD"}
+    assert texts(figure) == {"ce", "KD", "AT", "CRD", "WCoRD"}
+    assert axes.get_title("left") == "WRN-40-2 → WRN-16-2, means of 3 seeds"
     with pytest.raises(BenchError, match="no record has a curve of kl"):
-        figures.learning_curves(entries(), PAIR, "kl")
+        curves.learning_curves(entries(), PAIR, "kl")
+
+
+def test_epochs_are_whole_numbers_and_lost_seeds_are_told():
+    asked = [one for one in entries() if (one.method, one.seed) != ("kd", 2)]
+    for one in asked:
+        one.record["curves"] = [e for e in one.record["curves"] if e["epoch"] in (5, 6)]
+    [axes] = curves.learning_curves(asked, PAIR).axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5, 6]
+    assert axes.get_title("left").endswith("means of 2 to 3 seeds")
+
+
+def test_methods_that_share_a_label_stay_apart():
+    asked = [
+        *runs("kd", {"ce": 1, "kd": 1}, [74.0], label="KD"),
+        *runs("mine", {"ce": 1, "kd": {}}, [75.0], label="KD"),
+        *runs("x\ny", {"ce": 1}, [73.0]),
+    ]
+    found = figures.methods(asked, PAIR)
+    assert {label: some[0].method for label, some in found.items()} == {
+        "KD (kd)": "kd",
+        "KD (mine)": "mine",
+        "x y": "x\ny",
+    }
+
+
+def test_cost_is_seconds_as_if_alone():
+    figure = cost.cost(entries(), PAIR)
+    [axes] = figure.axes
+    assert {"ce", "KD", "AT", "CRD", "WCoRD"} <= texts(figure)
+    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    at = {(round(m.get_xdata()[0], 3), round(m.get_ydata()[0], 3)) for m in marks}
+    assert (16.2, 74.9) in at  # KD: 12 epochs of 1.0, 1.1, 1.2 s and 0.25 s shared, on average
+    assert axes.get_xlabel() == "seconds of one training, as if alone on CPU x, 2 cores"
+    assert axes.get_title("left").endswith("means of 3 seeds ± standard deviation")
+    without = [one for one in entries() if one.record.pop("curves")]
+    with pytest.raises(BenchError, match="no record tells both top1 and the seconds"):
+        cost.cost(without, PAIR)
+
+
+def test_names_of_points_cover_neither_each_other_nor_points_and_stay_inside():
+    asked = []
+    for place in range(14):
+        found = runs(f"method-{place}", {"ce": 1, "kd": 1}, [74 + place % 5 / 10, 74.2])
+        for one in found:
+            epoch = {"epoch": 1, "images_per_second": 1.0, "seconds": 10 + place // 5 / 10}
+            one.record["curves"] = [epoch]
+        asked += found
+    [axes] = cost.cost(asked, PAIR).axes
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert len(boxes) == 14
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    points = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
+    assert len(points) == 14
+    assert not [point for point in points for box in boxes if box.contains(*point)]
+    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
+    ranks = statistics.ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):
+        asked = varied({16: [74.0], 64: [75.0]})
         for name, made in (
-            ("curves", figures.learning_curves(entries(), PAIR)),
-            ("ablation", ablation.ablation(varied({16: [74.0], 64: [75.0]}), "crd", "negatives")),
-            ("ranks", diagrams.rank_diagram({"A": 1.0, "B": 2.5, "C": 2.5}, 4, 1.2)),
+            ("curves", curves.learning_curves(entries(), PAIR)),
+            ("cost", cost.cost(entries(), PAIR)),
+            ("ablation", ablation.ablation(asked, PAIR, ("crd", "negatives"))),
+            ("ranks", diagrams.rank_diagram("ABC", ranks, "top-1")),
             ("correlations", diagrams.correlations({"KD $x$": [np.eye(3)[::-1] * 0.1]}, "_")),
         ):
             paths = figures.save(made, tmp_path / folder, name)
@@ -81,9 +203,26 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         assert b"matplotlib" not in first.read_bytes()
 
 
-def test_labels_are_moved_apart_and_stay_below_the_top():
-    assert figures._apart([1.0, 1.0, 5.0], 1.0, 10.0) == [1.0, 2.0, 5.0]
-    assert figures._apart([9.9, 10.0], 1.0, 10.0) == [9.0, 10.0]
+def test_lines_differ_without_colours_too():
+    found = figures.looks(36)
+    assert len({(str(look["linestyle"]), look["marker"]) for look in found}) == 36
+    assert len({look["color"] for look in found[:7]}) == 7
+
+
+def test_names_of_lines_are_moved_apart_as_little_as_can_be():
+    for wanted, spaced in (
+        ([1.0, 1.0, 5.0], [0.5, 1.5, 5.0]),  # both as far from where they belong
+        ([5.0, 1.0, 2.0], [5.0, 1.0, 2.0]),
+        ([0.0, 0.2, 0.1], [0.0, 2.0, 1.0]),  # not below the bottom, in their order
+        ([4.0, 9.9, 9.8], [4.0, 10.0, 9.0]),  # not above the top
+    ):
+        figure, axes = figures.empty(4.0, 4.0)
+        gap = 0.15 * figure.dpi / axes.get_window_extent().height  # what a name takes of the height
+        axes.set_ylim(10 - 1 / gap, 10)
+        if min(wanted) == 0:
+            axes.set_ylim(0, 1 / gap)
+        figures.name_lines(axes, wanted, "abc", figures.looks(3))
+        assert [text.get_position()[1] for text in axes.texts] == pytest.approx(spaced)
 
 
 def test_class_correlations_are_pearsons():
@@ -95,25 +234,41 @@ def test_class_correlations_are_pearsons():
     assert found[0, 1] == pytest.approx((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
     assert class_correlation(logits * 3 + 7) == pytest.approx(found)
     with pytest.raises(BenchError, match="the same for all images"):
-        class_correlation(np.ones((4, 2)))
+        class_correlation(np.column_stack([np.arange(7.0), np.full(7, 0.1)]))
 
 
 def test_the_mean_difference_leaves_the_diagonal_out():
-    assert mean_difference(np.array([[9.0, -1.0], [3.0, 9.0]])) == 2.0
+    matrix = np.array([[9.0, -1.0], [3.0, 9.0]])
+    assert mean_difference(matrix) == 2.0
+    assert diagrams.amount([matrix]) == "mean |Δ| = 2.000"
+    assert diagrams.amount([matrix, matrix * 2]) == "mean |Δ| = 3.000 ± 1.414"
+
+
+def test_correlations_draw_the_first_seed_and_tell_the_mean():
+    matrix = np.array([[0.0, -1.0], [0.5, 0.0]])
+    figure = diagrams.correlations({name: [matrix, matrix * 3] for name in "abcdefghi"}, "Pair")
+    squares = [axes for axes in figure.axes if axes.images]
+    assert len(squares) == 9
+    assert len({axes.get_subplotspec().colspan.start for axes in squares}) == 3
+    assert squares[0].images[0].get_array().tolist() == matrix.tolist()
+    assert squares[0].images[0].get_clim() == (-1.0, 1.0)
+    assert squares[0].get_title() == "a\nmean |Δ| = 1.500 ± 1.061"
 
 
 def test_methods_within_the_critical_distance_are_joined_once():
     ranks = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 6.0}
-    assert groups(ranks, 1.0) == [["a", "b"], ["b", "c"]]
-    assert groups(ranks, 2.0) == [["a", "b", "c"]]
-    assert groups(ranks, 0.5) == []
-    with pytest.raises(BenchError, match="fewer than two methods"):
-        diagrams.rank_diagram({"a": 1.0}, 3)
+    assert groups(ranks, 1.5) == [["a", "b"], ["b", "c"]]
+    assert groups(ranks, 2.5) == [["a", "b", "c"]]
+    assert groups(ranks, 1.0) == []  # differ by as much: told apart
 
 
-def test_average_ranks_leave_out_methods_with_holes():
-    made = table(entries(), About("T"))
-    assert average_ranks(made) == {"KD": 2.0, "CRD": 1.0}
+def test_the_rank_diagram_tells_its_tests():
+    found = statistics.ranks([[70, 71, 72, 73]] * 5)
+    figure = diagrams.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
+    said = " ".join(texts(figure))
+    assert f"critical distance {found.critical:.2f}\n(Nemenyi, 5%)" in said
+    assert "average rank by top-1 test accuracy, 5 pairs; Friedman: p = 0.0018" in said
+    assert {"d  1.00", "c  2.00", "3.00  b", "4.00  a"} <= texts(figure)
 
 
 @pytest.fixture
@@ -146,7 +301,7 @@ def taught(results, *runs):
 
 
 def test_a_twin_differs_nowhere_and_another_network_does(results):
-    found = differences(taught(results, "twin", "other"), results, "p")
+    found = differences(taught(results, "twin", "other"), results, "p", device="cpu")
     assert mean_difference(found["twin"][0]) == 0.0
     assert mean_difference(found["other"][0]) > 0.01
     assert found["other"][0].shape == (10, 10)
@@ -161,6 +316,15 @@ def test_students_without_weights_are_left_out_and_changed_weights_refused(resul
     results.weights("t").unlink()
     with pytest.raises(MissingData, match="teacher's weights"):
         differences(taught(results, "twin"), results, "p")
+
+
+def test_a_network_without_an_opinion_is_named(results):
+    path = results.weights("other")
+    dead = {key: value * 0 for key, value in safetensors.torch.load_file(path).items()}
+    safetensors.torch.save_file(dead, path)
+    results.write({**results.record("other"), "weights": sha256(path)})
+    with pytest.raises(BenchError, match="other.safetensors: class correlations: a logit is"):
+        differences(taught(results, "other"), results, "p")
 
 
 def test_the_ablation_suites_vary_one_option_over_the_papers_range():

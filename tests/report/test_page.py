@@ -87,6 +87,24 @@ def test_every_number_is_a_button_to_its_records():
     assert "WRN-40-2 to WRN-16-2: 75.20 ± 0.26, n = 3, best of its column" in crd["aria-label"]
 
 
+def test_each_table_is_followed_by_its_statistics():
+    text = page(entries(), About("T"))
+    elements = read(text).elements
+    kinds = [f["class"] for tag, f in elements if f.get("class") in ("result", "statistics")]
+    assert kinds == ["result", "statistics"] * (len(kinds) // 2)
+    metrics = [f["data-metric"] for tag, f in elements if "data-metric" in f]
+    assert metrics[::2] == metrics[1::2]
+    assert "T: statistics" in text
+    assert "inconclusive (about" in text
+    assert ">−0.80 [−0.90, −0.70]<" in text
+
+
+def test_the_tolerance_and_the_reference_hold_on_the_page_too():
+    text = page(entries(), About("T", reference="crd", tolerance=3.0))
+    assert "Difference to CRD" in text
+    assert "a difference of more than 3 points" in text
+
+
 def test_headers_have_a_scope_and_controls_a_name():
     reader = read(page(entries(), About("T")))
     assert {f.get("scope") for tag, f in reader.elements if tag == "th"} == {"col", "row"}

@@ -119,14 +119,18 @@ def has_booktabs():
     return not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode
 
 
+def run_latex(folder):
+    subprocess.run(
+        ["pdflatex", "-draftmode", "-halt-on-error", "t.tex"],
+        cwd=folder, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
 def test_latex_compiles(tmp_path):
     made = [probe(), nasty(), wide(13), *published.tables()]
     report.write(made, tmp_path, "t", ["tex"], standalone=True)
-    subprocess.run(
-        ["pdflatex", "-draftmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    run_latex(tmp_path)
 
 
 def test_csv_has_a_line_for_each_pair_and_method_of_each_table():
@@ -190,6 +194,14 @@ def test_only_known_formats_are_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
     [path] = report.write([probe()], tmp_path, "x", ["html"], page=lambda: "<p>ö")
     assert (path.name, path.read_text("utf-8")) == ("x.html", "<p>ö")
+
+
+def test_formats_are_known_before_anything_is_written():
+    assert report.known_formats(["md", "html", "md"]) == ("md", "html")
+    with pytest.raises(BenchError, match=r"no format 'mdd'\. Did you mean 'md'\?"):
+        report.known_formats(["csv", "mdd"])
+    with pytest.raises(BenchError, match=r"no format 'html'"):
+        report.known_formats(["html"], page=False)
 
 
 def test_json_holds_every_cell_with_the_runs_behind_it():

@@ -29,6 +29,8 @@ def test_networks_have_the_papers_names(name, label):
          "mine, only 5 training images a class, only 7 test images a class, "
          "9 training images held out for validation, images resized to 32 x 32"),
         ({"name": "folder:/home/somebody/private/birds"}, "images of birds"),
+        ({"name": "cifar10", "per_class": 1, "validation": 1},
+         "CIFAR-10, only 1 training image a class, 1 training image held out for validation"),
         ({}, ""),
     ],
 )  # fmt: skip
@@ -48,6 +50,17 @@ def test_recipes_tell_what_most_share_and_who_differs():
         "240 epochs (30 for B), batch 64, lr 0.01 (0.1 for A)"
     )
     assert wording.recipe({}, students) == ""
+
+
+def test_one_epoch_is_one():
+    assert wording.recipe({"p": {"epochs": 1, "lr": 1}}, {"p": "A"}) == "1 epoch, lr 1"
+    two = {"p": {"epochs": 2}, "q": {"epochs": 2}, "r": {"epochs": 1}}
+    assert wording.recipe(two, {"p": "A", "q": "B", "r": "C"}) == "2 epochs (1 for C)"
+
+
+@pytest.mark.parametrize(("p", "said"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
+def test_a_chance_has_two_digits_and_an_end(p, said):
+    assert wording.chance(p) == said
 
 
 def test_sentences_begin_large_and_end_once():

@@ -24,11 +24,29 @@ function facts(pairsOf) {
 
 function openCell(place) {
   const cell = data.cells[place];
-  openPanel(cell.role === "teacher" ? `Teacher ${cell.teacher}` : `${cell.label}, ${nameOf(cell)}`, cell.runs);
+  openPanel(
+    cell.role === "teacher" ? `Teacher ${cell.teacher}` : `${cell.label}, ${nameOf(cell)}`,
+    cell.runs, statisticsOf(cell),
+  );
 }
 
-/* The panel with the records of a cell, the first of them shown. */
-function openPanel(title, runs) {
+/* What the statistics of the metric that is shown say of a cell; nothing of a teacher's. */
+function statisticsOf(cell) {
+  const rows = [...document.querySelectorAll(".statistics:not([hidden]) [data-pair] tr[data-method]")];
+  const row = cell.role !== "teacher" && rows.find((one) =>
+    one.dataset.method === cell.method && one.closest("[data-pair]").dataset.pair === cell.pair);
+  if (!row) return [];
+  const unmarked = (one) =>
+    [...one.childNodes].filter((part) => part.nodeName !== "SUP").map((part) => part.textContent).join("");
+  const heads = row.closest("table").tHead.rows[0].cells;
+  return [
+    element("h3", {}, byId("metric").selectedOptions[0].textContent),
+    facts([...row.cells].map((one, at) => [heads[at].textContent, unmarked(one)]).slice(1)),
+  ];
+}
+
+/* The panel with what is said of a cell, and with its records, the first of them shown. */
+function openPanel(title, runs, said = []) {
   const panel = byId("panel");
   const body = element("div", {});
   const seeds = runs.length > 1 ? element("div", { class: "seeds", role: "group", "aria-label": "Runs, by seed" }) : null;
@@ -46,7 +64,7 @@ function openPanel(title, runs) {
   byId("panel-content").replaceChildren(
     element("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => panel.close() }, "×"),
     element("h2", { id: "panel-title", tabindex: -1, autofocus: true }, title),
-    ...(seeds ? [seeds] : []), body,
+    ...said, ...(seeds ? [seeds] : []), body,
   );
   panel.showModal();
   panel.scrollTop = 0;
@@ -112,6 +130,7 @@ document.documentElement.classList.add("ready");
 startCurves();
 startCost();
 startTables();
+startStatistics();
 startDetails();
 showMetric();
 new ResizeObserver(redraw).observe(byId("results"));

@@ -1,4 +1,4 @@
-const figures = [...document.querySelectorAll(".result")];
+const figures = [...document.querySelectorAll(".result, .statistics")];
 
 function showMetric() {
   const wanted = byId("metric").value;
@@ -40,7 +40,7 @@ function filter(id, items, hidden, apply) {
 }
 
 function applyMethods() {
-  for (const row of document.querySelectorAll(".result tbody tr")) {
+  for (const row of document.querySelectorAll(":is(.result, .statistics) tbody tr")) {
     row.hidden = row.dataset.role !== "teacher" && hiddenMethods.has(row.dataset.method);
   }
   redraw();
@@ -49,7 +49,7 @@ function applyMethods() {
 const hiddenPairs = new Set();
 
 function applyPairs() {
-  for (const cell of document.querySelectorAll(".result [data-pair]")) {
+  for (const cell of document.querySelectorAll(":is(.result, .statistics) [data-pair]")) {
     cell.hidden = hiddenPairs.has(cell.dataset.pair);
   }
 }
@@ -74,6 +74,18 @@ function sortBy(head, table) {
   body.append(...rows);
   const name = head.textContent.trim();
   byId("told").textContent = order === "none" ? "the suite's order" : `sorted by ${name}, ${order}`;
+}
+
+/* Statistics are printed, open or not, and stay afterwards as they were. */
+function startStatistics() {
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll(".statistics:not([open])")];
+    for (const one of closed) one.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const one of closed) one.open = false;
+  });
 }
 
 function startTables() {

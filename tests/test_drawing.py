@@ -1,0 +1,192 @@
+"""From records to files of figures: which there are, which there are not, and why."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import drawing, session
+from bench.drawing import Drawn, Undrawn, file_name
+from bench.plan import Plan
+from bench.results import Results
+from tests import toy
+from tests.command import ROOT, bench, wrong
+
+LINES = {
+    "seeds": "[0, 1]",
+    "pairs": "[{teacher: resnet8, student: resnet8}, {teacher: resnet8, student: wrn_16_1}]",
+    "methods": "{student: papers, kd: papers, crd-4: {ce: 1, crd: {weight: 0.8, negatives: 4}}, "
+    "crd-16: {ce: 1, crd: {weight: 0.8, negatives: 16}}}",
+    "options": "{crd: {width: 8}}",
+}
+PAIRS = ("resnet8-resnet8", "resnet8-wrn_16_1")
+ONE = "pair=*/resnet8"
+TOO_FEW = "no average ranks: at least 2 pairs and 3 methods without holes are needed, and there are"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a suite of two pairs, and its results."""
+    folder = tmp_path_factory.mktemp("figures")
+    toy.run(toy.plan(folder, **LINES), folder)
+    return folder
+
+
+@pytest.fixture
+def ran(made: Path, here: Path) -> Path:
+    """A copy of it to work in."""
+    shutil.copytree(made, here, dirs_exist_ok=True)
+    return here
+
+
+def toy_plan(folder: Path, filters: str = "") -> Plan:
+    return session.make_plan(folder / "toy.yaml", filters=filters)
+
+
+def pictures(folder: Path) -> list[str]:
+    """The figures in a results folder, those that are there in both formats."""
+    found = [path.stem for path in (folder / "results").glob("*.p*")]
+    assert all(found.count(stem) == 2 for stem in found)
+    return sorted(set(found))
+
+
+def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
+    found = bench("figures", "toy.yaml")
+    assert (found.exit_code, found.stderr) == (0, "")
+    each = ("ablation-{}-crd-negatives", "correlation-{}", "cost-{}", "curves-{}")
+    names = [f"toy-{kind.format(pair)}" for kind in each for pair in PAIRS]
+    assert pictures(ran) == sorted([*names, "toy-ranks"])
+    told = re.findall(r"^written: (results/.*)\.png, \1\.pdf$", found.stdout, re.M)
+    assert sorted(told) == [f"results/{name}" for name in pictures(ran)]
+    for stem in pictures(ran):
+        assert (ran / "results" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert (ran / "results" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+    amounts = re.findall(r"^  (\S+): mean \|Δ\| = 0\.\d{3} ± 0\.\d{3}$", found.stdout, re.M)
+    assert amounts == ["Student", "KD", "crd-4", "crd-16"] * 2
+
+
+def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> None:
+    code = (
+        "from pathlib import Path; from bench import drawing, session; "
+        "from bench.results import Results; "
+        "print(*drawing.draw(session.make_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
+    )
+    files, said = [], []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        said.append(ended.stdout)
+        made = sorted((ran / "results").glob("toy-*"))
+        files.append({path.name: path.read_bytes() for path in made})
+        for path in made:
+            path.unlink()
+    assert len(files[0]) == 18
+    assert files[0] == files[1]
+    assert said[0] == said[1]
+
+
+def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
+    shutil.rmtree(ran / "results" / "weights")
+    found = bench("figures", "toy.yaml", "--filter", "method=student|kd")
+    assert found.exit_code == 0
+    assert pictures(ran) == [f"toy-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS]
+    assert found.stderr.splitlines() == [
+        "ablation: resnet8/resnet8 and 1 more: "
+        "no two methods with a result differ in a single number",
+        f"ranks: {TOO_FEW} 2 pairs and 1 method",
+        "correlation: resnet8/resnet8 and 1 more: no student's weights in results/weights; "
+        "`bench run` keeps them, and with `--overwrite always` makes them anew",
+    ]
+
+
+def test_a_kind_that_was_asked_for_and_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
+    said = wrong(bench("figures", "toy.yaml", "--which", "ranks", "--filter", ONE))
+    assert said == f"ranks: {TOO_FEW} 1 pair and 3 methods"
+    both = bench("figures", "toy.yaml", "--which", "cost, ranks", "--filter", ONE)
+    assert (both.exit_code, both.stderr.strip()) == (2, said)
+    assert pictures(ran) == ["toy-cost-resnet8-resnet8"]
+
+
+def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
+    plan, results = toy_plan(ran), Results(ran / "results")
+    for cell in plan.cells:
+        if cell.pair.student == "wrn_16_1":
+            results.weights(cell.run).unlink()
+    found = bench("figures", "toy.yaml", "--which", "correlation")
+    assert found.exit_code == 0
+    assert pictures(ran) == ["toy-correlation-resnet8-resnet8"]
+    assert found.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights")
+
+
+def test_unknown_kinds_and_metrics_are_told_before_anything_is_drawn(ran: Path) -> None:
+    said = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
+    assert said == (
+        "no kind of figure 'curve'. Did you mean 'curves'? "
+        "Allowed: ablation, correlation, cost, curves, ranks"
+    )
+    assert "no metric 'top'" in wrong(bench("figures", "toy.yaml", "--metric", "top"))
+    assert pictures(ran) == []
+
+
+def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
+    toy.write(here)
+    said = wrong(bench("figures", "toy.yaml"))
+    assert said == "results: no record of any of the 3 runs asked for; `bench run` makes them"
+    assert not (here / "results").exists()
+
+
+def test_another_metric_has_files_of_its_own(ran: Path) -> None:
+    results = Results(ran / "results")
+    kinds = ("curves", "cost", "ranks", "correlation")
+    found = list(drawing.draw(toy_plan(ran, ONE), results, "kl", kinds))
+    drawn = [one.files[0].name for one in found if isinstance(one, Drawn)]
+    assert drawn == [
+        "toy-kl-curves-resnet8-resnet8.png",
+        "toy-kl-cost-resnet8-resnet8.png",
+        "toy-correlation-resnet8-resnet8.png",  # knows no metric
+    ]
+    oracle = list(drawing.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
+    reason = "no record has a curve of oracle"
+    assert oracle == [Undrawn("curves", "resnet8/resnet8", reason)]
+
+
+def test_ranks_are_those_of_the_metric_low_or_high(
+    ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, results, shown = toy_plan(ran), Results(ran / "results"), []
+    for cell in plan.cells:
+        last = {"top1": {"kd": 50.0, "crd-4": 60.0}.get(cell.method.name, 40.0)}
+        record = dict(results.record(cell.run) or {})
+        results.write(record | {"metrics": {"last": last | {"nll": 100 - last["top1"]}}})
+    real = drawing.diagrams.rank_diagram
+
+    def watched(labels: list[str], found: Any, metric: str) -> Any:
+        shown.append((dict(zip(labels, found.average, strict=True)), found.pairs, metric))
+        return real(labels, found, metric)
+
+    monkeypatch.setattr(drawing.diagrams, "rank_diagram", watched)
+    for metric in ("top1", "nll"):
+        [drawn] = drawing.draw(plan, results, metric, ["ranks"])
+        assert isinstance(drawn, Drawn)
+    ranks = {"KD": 2.0, "crd-4": 1.0, "crd-16": 3.0}
+    assert shown == [(ranks, 2, "top-1 test accuracy"), (ranks, 2, "test NLL")]
+
+
+def test_a_pair_of_any_name_has_a_file_name_of_its_own() -> None:
+    assert file_name("wrn_40_2/wrn_16_2") == "wrn_40_2-wrn_16_2"
+    assert re.fullmatch(
+        r"timm-resnet18\.a1_in1k-vgg8-[0-9a-f]{8}", file_name("timm:resnet18.a1_in1k/vgg8")
+    )
+    odd = ["a/b-c", "a-b/c", "a:b/c", "A/b", "a/B", 'é "/*?', "é '/*?", "x" * 300 + "/y", "a/b c",
+           "x" * 300 + "/z", "con/..", "a\\b/c", "a/b/c", "a/b"]  # fmt: skip
+    names = [file_name(pair) for pair in odd]
+    assert len({name.lower() for name in names}) == len(odd)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) for name in names)
