@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import session, tables
+from bench import gate, report, session, tables
+from bench.plan import Plan
 from bench.results import Results
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -23,14 +24,43 @@ def test_every_run_of_the_suite_is_done(name: str) -> None:
     assert set(statuses) == {record["id"] for record in results.records()}
 
 
+def written(whole: Plan, results: Results) -> list[Path]:
+    """Everything that `bench report` makes of records, and `bench baseline`."""
+    found = gate.baseline(tables.entries(whole, results), whole.suite.name)
+    baseline = results.folder / f"{whole.stem}-baseline.json"
+    gate.write(found, baseline)
+    return [
+        *tables.write(whole, results, formats=(*report.FORMATS, report.PAGE)),
+        *tables.write_statistics(whole, results, formats=tuple(report.STATISTICS)),
+        baseline,
+    ]
+
+
 @pytest.mark.parametrize("name", FOLDERS)
-def test_tables_are_those_of_the_records(name: str, tmp_path: Path) -> None:
+def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(RESULTS / name / "runs")
-    files = tables.write(session.make_plan(name), Results(tmp_path))
-    assert files
-    for file in files:
+    for file in written(session.make_plan(name), Results(tmp_path)):
         committed = RESULTS / name / file.name
         assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_figures_are_there(name: str) -> None:
+    for kind in ("curves", "cost"):
+        for end in ("png", "pdf"):
+            assert list((RESULTS / name).glob(f"{name}-{kind}-*.{end}"))
+
+
+def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> None:
+    pairs = 0
+    for name in ("cifar100_same_arch", "cifar100_cross_arch"):
+        whole = session.make_plan(name)
+        pairs += len(whole.suite.pairs)
+        files = tables.write_published(whole, Results(tmp_path), formats=tuple(report.FORMATS))
+        for file in files:
+            committed = RESULTS / "papers" / file.name
+            assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
+    assert pairs == 13
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -97,7 +97,9 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
     shutil.rmtree(ran / "results" / "weights")
     found = bench("figures", "toy.yaml", "--filter", "method=student|kd")
     assert found.exit_code == 0
-    assert pictures(ran) == [f"toy-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS]
+    assert pictures(ran) == [
+        f"toy-part-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS
+    ]
     assert found.stderr.splitlines() == [
         "ablation: resnet8/resnet8 and 1 more: "
         "no two methods with a result differ in a single number",
@@ -112,7 +114,7 @@ def test_a_kind_that_was_asked_for_and_cannot_be_drawn_is_wrong_use(ran: Path) -
     assert said == f"ranks: {TOO_FEW} 1 pair and 3 methods"
     both = bench("figures", "toy.yaml", "--which", "cost, ranks", "--filter", ONE)
     assert (both.exit_code, both.stderr.strip()) == (2, said)
-    assert pictures(ran) == ["toy-cost-resnet8-resnet8"]
+    assert pictures(ran) == ["toy-part-cost-resnet8-resnet8"]
 
 
 def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
@@ -149,9 +151,9 @@ def test_another_metric_has_files_of_its_own(ran: Path) -> None:
     found = list(drawing.draw(toy_plan(ran, ONE), results, "kl", kinds))
     drawn = [one.files[0].name for one in found if isinstance(one, Drawn)]
     assert drawn == [
-        "toy-kl-curves-resnet8-resnet8.png",
-        "toy-kl-cost-resnet8-resnet8.png",
-        "toy-correlation-resnet8-resnet8.png",  # knows no metric
+        "toy-part-kl-curves-resnet8-resnet8.png",
+        "toy-part-kl-cost-resnet8-resnet8.png",
+        "toy-part-correlation-resnet8-resnet8.png",  # knows no metric
     ]
     oracle = list(drawing.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
     reason = "no record has a curve of oracle"

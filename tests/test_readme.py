@@ -192,7 +192,7 @@ def test_the_four_steps_end_with_a_row_of_ones_own(taken: tuple[Path, str]) -> N
         if re.search(r" [*_]?\d+\.\d\d", line)
     ]
     assert {"KD", "mine", "mine+kd"} <= set(named)
-    assert "| mine" in (folder / "results" / "my_suite.md").read_text()
+    assert "| mine" in (folder / "results" / "my_suite-part.md").read_text()
     found = {record["name"]: record for record in Results(folder / "results").records()}
     assert len(found) == 5
     assert {record["status"] for record in found.values()} == {"done"}

@@ -1,11 +1,10 @@
 """Cells beside each other: best and second of a column; each beside a reference, and its noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from bench.report.cells import Cell, Measured, Rank, Versus
-from bench.report.layout import Row, Table, named
+from bench.report.layout import Row, named
 from bench.report.wording import Metric
 from bench.statistics import judge
 
@@ -81,26 +80,3 @@ def _values(one: Cell) -> dict[int, float]:
     if not isinstance(found, Measured) or found.n < 2:
         return {}
     return dict(zip(found.seeds, found.values, strict=True))
-
-
-def placed(values: Mapping[str, float], *, higher: bool) -> dict[str, float]:
-    """The rank of each name, 1 for the best; equal values share the mean of their ranks."""
-    order = sorted(values.values(), reverse=higher)
-    spans: dict[float, list[int]] = {}
-    for place, value in enumerate(order, 1):
-        spans.setdefault(value, []).append(place)
-    return {name: fmean(spans[value]) for name, value in values.items()}
-
-
-def average_ranks(table: Table) -> dict[str, float]:
-    """By label the mean rank over the pairs, 1 the best, of methods without any hole."""
-    rivals = {
-        row.label: [cell.rival.mean for cell in row.cells if cell.rival]
-        for row in table.rows
-        if row.role == "method" and all(cell.rival for cell in row.cells)
-    }
-    columns = [
-        placed({label: means[place] for label, means in rivals.items()}, higher=table.metric.higher)
-        for place in range(len(table.columns))
-    ]
-    return {label: fmean(column[label] for column in columns) for label in rivals}

@@ -3,7 +3,7 @@ import pytest
 from report_factory import record, unfinished
 
 from bench.report.cells import Cell, Entry, Hole, Measured, cell
-from bench.report.ranking import compared, placed, ranked
+from bench.report.ranking import compared, ranked
 from bench.report.wording import metric
 
 
@@ -125,9 +125,3 @@ def test_compared_with_a_reference_by_what_is_printed():
     assert [one.versus for one in found] == [None, None, "better", "worse"]
     lower = compared(column, column[0], metric("nll"))
     assert [one.versus for one in lower] == [None, "worse", "worse", "better"]
-
-
-def test_ranks_of_ties_are_their_mean():
-    values = {"a": 3.0, "b": 1.0, "c": 3.0, "d": 2.0}
-    assert placed(values, higher=True) == {"a": 1.5, "c": 1.5, "d": 3.0, "b": 4.0}
-    assert placed(values, higher=False) == {"b": 1.0, "d": 2.0, "a": 3.5, "c": 3.5}
