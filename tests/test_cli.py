@@ -176,6 +176,36 @@ def test_a_report_of_nothing_is_no_table(here: Path) -> None:
     assert not (here / "nowhere").exists()
 
 
+def test_statistics_in_place_of_the_table_and_another_reference(here: Path) -> None:
+    toy.write(here, seeds="[0, 1]")
+    bench("run", "toy.yaml", *IN_PLACE)
+    found = bench("report", "toy.yaml", "--statistics", "--tolerance", 3)
+    assert found.exit_code == 0
+    assert re.search(r"^Student +2 .*\[.*\] +\S+ +(worse|same|inconclusive)", found.stdout, re.M)
+    assert "a difference of more than 3 points is ruled out" in " ".join(found.stdout.split())
+    assert found.stdout.endswith("toy-statistics.md, results/toy-statistics.tex, "
+                                 "results/toy-statistics.csv\n")  # fmt: skip
+    other = bench("report", "toy.yaml", "--statistics", "--versus", "student").stdout
+    assert "Difference to Student" in other
+    said = wrong(bench("report", "toy.yaml", "--versus", "kdd"))
+    assert said == "no method 'kdd'. Did you mean 'kd'? Allowed: kd, student"
+
+
+def test_a_part_of_a_suite_does_not_replace_the_whole(here: Path) -> None:
+    toy.write(here)
+    bench("run", "toy.yaml", *IN_PLACE)
+    whole = (here / "results" / "toy.md").read_text()
+    found = bench("run", "toy.yaml", "--filter", "method=kd", *IN_PLACE)
+    assert "Not as in the suite's file: method=kd." in " ".join(found.stdout.split())
+    assert (here / "results" / "toy-part.md").exists()
+    assert (
+        bench("report", "toy.yaml", "--seeds", 0)
+        .stdout.splitlines()[-1]
+        .startswith("written: results/toy-part.md")
+    )
+    assert (here / "results" / "toy.md").read_text() == whole
+
+
 MISTAKES = [
     ("run nothing", "nothing: no such suite. Allowed: a suite file, "),
     ("run quikstart", "quikstart: no such suite. Did you mean 'quickstart'?"),
@@ -191,6 +221,7 @@ MISTAKES = [
     ),
     ("run toy.yaml --seeds 0,0", "--set seeds=[0, 0]: found 0 more than once"),
     ("report toy.yaml --metric agrement", "no metric 'agrement'. Did you mean 'agreement'?"),
+    ("report toy.yaml --format md,htm", "no format 'htm'. Did you mean 'html'? Allowed:"),
     ("list method", "bench list method: no list 'method'. Did you mean 'methods'? Allowed:"),
     ("ui --results nowhere", "nowhere/mlflow.db: no MLflow store there; `bench run SUITE"),
     ("run toy.yaml --results toy.yaml/x --inline", "toy.yaml/x: cannot be written to"),
