@@ -48,7 +48,10 @@ class Task:
 class Job:
     """A cohort to be trained in lockstep on one device.
 
-    A worker answers with events: `epoch` (run, entry), `record` (record), and nothing else.
+    A worker answers with events: `epoch` (run, entry), `record` (record), `notice` (text) for
+    people, `alive` now and then while it works; and, as its last word, `memory` (reason) where
+    there was too little of it for the cohort, or `unwritable` (reason) where the results take no
+    more.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Job:
     device: str
     threads: int
     results: str
+    dataset: str  # its name, which for a folder of images says where it lies
     data_root: str | None
     plugins: tuple[str, ...] = ()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import data, filters, plugins
+from bench.data import Selection
+from bench.data.folder import PREFIX
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
 REVISION = 1  # of the meaning of a specification: raise it when the same one gives other numbers
@@ -118,9 +120,7 @@ def identity(content: Any) -> str:
 
 def plan(suite: Suite, root: Path | None = None) -> Plan:
     """Every run that a suite asks for; `root` is where its data sets lie."""
-    fingerprint = data.facts(suite.data, root).fingerprint
-    subject = {**asdict(suite.data), "fingerprint": fingerprint}
-    subject |= _source("dataset", suite.data.name)
+    subject = _subject(suite.data, data.facts(suite.data, root).fingerprint)
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
@@ -171,6 +171,14 @@ def _course(run: Run) -> str:
     of = run.specification
     shared = [of["recipe"][name] for name in SHARED]
     return identity([of["data"], of["teacher"], of["seed"], shared])
+
+
+def _subject(selection: Selection, fingerprint: str) -> dict[str, Any]:
+    """What identifies the data; of a folder of images what is in it, not where it lies."""
+    held = {**asdict(selection), "fingerprint": fingerprint}
+    if selection.name.startswith(PREFIX):
+        return {**held, "name": "folder"}
+    return {**held, **_source("dataset", selection.name)}
 
 
 def _teacher(teacher: Teacher, subject: Mapping[str, Any], seed: int) -> Run:

@@ -1,16 +1,19 @@
-"""A user's own distillers, networks and data sets: a file named in a suite, or an entry point.
+"""The one door for code: a user's own distillers, networks, data sets.
 
-In the file, or in the module that an entry point of the group `distillbench.plugins` names, stand
-subclasses of `Distiller`, and the tables `NETWORKS = {name: builder(classes)}` and
-`DATASETS = {name: source}`. Whatever is found there is known by its name from then on.
+In a file that a suite names, or in the module that an entry point of the group
+`distillbench.plugins` names, stand subclasses of `Distiller`, and the tables
+`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`. Whatever is found there is
+known by its name from then on.
 """
 
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -24,6 +27,7 @@ from bench.errors import BenchError, nearest
 from distillers import Distiller, Features
 
 GROUP = "distillbench.plugins"
+CLOSED = "BENCH_NO_PLUGINS"  # in the environment, so that workers find it there too
 
 Kind = Literal["distiller", "network", "dataset"]
 
@@ -31,8 +35,26 @@ _sources: dict[tuple[str, str], str] = {}  # (kind, name): SHA-256 of the file t
 _loaded: dict[Path, str] = {}  # file: SHA-256 when it was loaded
 
 
+def closed() -> bool:
+    """Whether no plugin may be loaded, named or installed."""
+    return bool(os.environ.get(CLOSED))
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """Inside, and in processes that are started inside, no plugin is loaded; `--no-plugins`."""
+    before = os.environ.get(CLOSED, "")
+    os.environ[CLOSED] = "1"
+    try:
+        yield
+    finally:
+        os.environ[CLOSED] = before
+
+
 def load(path: Path) -> None:
     """Make known what a file defines; twice is harmless. BenchError says what is wrong with it."""
+    if closed():
+        raise BenchError(f"{path.name} is not loaded: --no-plugins, or {CLOSED}, keeps code out")
     path = path.resolve()
     if not path.is_file():
         others = [other.name for other in path.parent.glob("*.py")]
@@ -48,9 +70,14 @@ def load(path: Path) -> None:
     _loaded[path] = digest
 
 
-@cache
 def load_installed() -> None:
-    """Make known what installed packages offer as entry points, once a process."""
+    """Make known what installed packages offer as entry points, unless plugins are kept out."""
+    if not closed():
+        _load_entries()
+
+
+@cache
+def _load_entries() -> None:
     for entry in entry_points(group=GROUP):
         _load_entry(entry)
 

@@ -5,19 +5,43 @@ weights/<id>.safetensors   the network at the end of the run
 state/<id>.pt              a run under way, as of its last epoch
 <suite>.md, .tex, .csv     tables, made from the records
 mlflow.db, mlartifacts/    MLflow's view of the same records
+.lock                      who works here, while somebody does
+*.corrupt                  what was no longer as it had been written, set aside
+
+Records and states end in the SHA-256 of what stands before it; a record names that of its weights.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, TeacherRefused
+from bench.files import Held, locked, sha256, write_whole
+
+__all__ = ["Corrupt", "Held", "Record", "Results", "Unwritable", "document", "leftovers", "sha256",
+           "verify", "write_whole"]  # fmt: skip
 
 FORMAT = 1
+SEAL = ',\n "sha256": "'  # begins the last line of a record; the oldest have none
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of a state
 Record = Mapping[str, Any]
+
+
+class Corrupt(BenchError):
+    """A file is not as it was written."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: damaged: {why}; `bench run` sets it aside and does the run again"
+        )
+        self.path, self.why = path, why
+
+
+class Unwritable(BenchError):
+    """A file could not be written: no room, no right, a broken disk."""
 
 
 class Results:
@@ -26,21 +50,65 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def prepare(self) -> None:
-        """Make the folder; BenchError, before any work is done, if it cannot be written to."""
-        try:
-            write_whole(self.folder / "runs" / ".writable", b"")
-        except OSError as error:
-            raise BenchError(f"{self.folder}: cannot be written to: {error.strerror}") from error
-        (self.folder / "runs" / ".writable").unlink()
+    @contextmanager
+    def lock(self) -> Iterator[int]:
+        """Hold the folder, in which one command at a time may work; yields the lock's descriptor.
+
+        Raises `Held`, which says by whom, and `Unwritable`. What a command that was killed left
+        half written is removed.
+        """
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(locked(self.folder / ".lock"))
+                write_whole(self.folder / "runs" / ".writable", bytes(4096))
+                (self.folder / "runs" / ".writable").unlink()
+            except Held as error:
+                raise Held(
+                    error.holder,
+                    f"{self.folder}: {error.holder} is at work there; wait until it has ended, or "
+                    "take another folder. The verbs that only read can be used meanwhile",
+                ) from None
+            except OSError as error:
+                said = error.strerror or error
+                raise Unwritable(f"{self.folder}: cannot be written to: {said}") from error
+            self._tidy()
+            stack.callback(self._tidy)
+            yield held
+
+    def _tidy(self) -> None:
+        with suppress(OSError):
+            for part in self.folder.glob("*/.*.part"):
+                part.unlink(missing_ok=True)
+
+    def file(self, run: str) -> Path:
+        """Where the record of a run is."""
+        return self.folder / "runs" / f"{run}.json"
 
     def record(self, run: str) -> Record | None:
-        """The record of a run id, or None where there is none that can be read."""
+        """The record of a run id, or None where there is none.
+
+        Raises `Corrupt` where there is something else, and BenchError for a format of the future.
+        """
+        path = self.file(run)
         try:
-            found = json.loads((self.folder / "runs" / f"{run}.json").read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            text = path.read_text("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+        except UnicodeDecodeError as error:
+            raise Corrupt(path, str(error)) from error
+        content, sealed, rest = text.rpartition(SEAL)
+        if sealed and rest != _seal(content):
+            raise Corrupt(path, "its content is not that of its sha256")
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise Corrupt(path, f"no JSON: {error}") from error
+        if not isinstance(found, dict) or found.get("id") != run or "format" not in found:
+            raise Corrupt(path, f"no record of {run}")
+        if found["format"] != FORMAT:
+            raise BenchError(f"{path}: format {found['format']}; this version reads {FORMAT}")
+        found.pop("sha256", None)
+        return found
 
     def records(self) -> Iterator[Record]:
         """Every record of the folder, in the order of the ids."""
@@ -50,38 +118,63 @@ class Results:
 
     def write(self, record: Record) -> None:
         """Keep a record: afterwards the old one or the new one is there, never a part of it."""
-        text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False) + "\n"
-        write_whole(self.folder / "runs" / f"{record['id']}.json", text.encode())
+        self._write(self.file(record["id"]), document(record).encode())
 
     def weights(self, run: str) -> Path:
         """Where the weights of a run's network are, once it is done."""
         return self.folder / "weights" / f"{run}.safetensors"
 
+    def keep_weights(self, run: str, content: bytes) -> str:
+        """Keep the weights of a run's network; returns their SHA-256."""
+        self._write(self.weights(run), content)
+        return hashlib.sha256(content).hexdigest()
+
     def state(self, run: str) -> Path:
         """Where a run under way keeps what it needs to go on."""
         return self.folder / "state" / f"{run}.pt"
 
+    def keep_state(self, run: str, content: bytes | memoryview) -> None:
+        """Keep what a run needs to go on, in the place of what was kept before.
+
+        Not forced to the disk: what a power failure tears is found by its sum.
+        """
+        self._write(self.state(run), content, hashlib.sha256(content).digest(), force=False)
+
+    def read_state(self, run: str) -> bytes | None:
+        """What `keep_state` kept of a run, if it did; raises `Corrupt`."""
+        path = self.state(run)
+        if not path.exists():
+            return None
+        held = path.read_bytes()
+        content, digest = held[:-DIGEST], held[-DIGEST:]
+        if hashlib.sha256(content).digest() != digest:
+            raise Corrupt(path, "its content is not that of its sha256")
+        return content
+
     def forget(self, run: str) -> None:
         """Remove everything that is kept of a run."""
-        for path in (self.folder / "runs" / f"{run}.json", self.weights(run), self.state(run)):
+        for path in (self.file(run), self.weights(run), self.state(run)):
             path.unlink(missing_ok=True)
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    def _write(self, path: Path, *content: bytes | memoryview, force: bool = True) -> None:
+        try:
+            write_whole(path, *content, force=force)
+        except OSError as error:
+            raise Unwritable(
+                f"{path}: cannot be written: {error.strerror or error}; what is finished is kept, "
+                "and once it can be written the same command goes on"
+            ) from error
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def document(record: Record) -> str:
+    """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
+    text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False)
+    content = text.removesuffix("\n}")
+    return f"{content}{SEAL}{_seal(content)}"
+
+
+def _seal(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest() + '"\n}\n'
 
 
 def verify(path: Path, expected: str) -> None:
@@ -93,7 +186,7 @@ def verify(path: Path, expected: str) -> None:
 def leftovers(results: Results, weights: bool = False) -> list[Path]:
     """Files that no command needs: states of ended runs, logs, torn files, students' weights."""
     folder, records = results.folder, {found["id"]: found for found in results.records()}
-    found = [*folder.rglob(".*.part"), *folder.glob("logs/*.log")]
+    found = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     found += [path for path in folder.glob("state/*.pt") if path.stem in records]
     if weights:
         students = {run for run, record in records.items() if record["kind"] == "student"}

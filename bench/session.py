@@ -1,10 +1,14 @@
 """The verbs as functions: what the command line does, callable from Python."""
 
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +19,8 @@ from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
 from bench.results import Record, Results
-from bench.running.executor import Executor, Inline, Processes
+from bench.running.executor import PATIENCE, Executor, Inline, Processes
+from bench.running.mending import mended
 from bench.running.runner import Observer, Overwrite, Runner, pending
 from bench.watching import live
 from bench.watching.progress import Progress
@@ -23,6 +28,8 @@ from bench.watching.tracking import MLflow
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Machine:
     workers: int | None = None  # cohorts at a time on a CPU; None: one a core
     threads: int = 1  # of each worker on a CPU: part of what rounding depends on
     inline: bool = False  # in this process instead of one for each cohort
+    patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
 
     def devices(self) -> list[str]:
         """The device of each slot; BenchError for a GPU that is not there."""
@@ -47,10 +55,12 @@ class Machine:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
 
-    def executor(self, results: Results) -> Executor:
-        """The executor that works on these devices."""
+    def executor(self, results: Results, lock: int) -> Executor:
+        """The executor that works on these devices, for whoever holds the results' lock."""
         devices = self.devices()
-        return Inline(devices[0]) if self.inline else Processes(devices, results.folder / "logs")
+        if self.inline:
+            return Inline(devices[0])
+        return Processes(devices, results.folder / "logs", [lock], self.patience)
 
 
 def make_plan(
@@ -86,26 +96,60 @@ def carry_out(
 ) -> list[Record]:
     """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
-    Before anything starts, if there is something to train, the results folder is tried for
-    writing, and the data set looked for, or downloaded: `MissingData` if in vain.
+    Before anything starts, the results folder is locked and what is damaged in it set aside; if
+    there is something to train, the data set is looked for, or downloaded: `MissingData` if in
+    vain. `Held` where another command has the folder. An interrupt, SIGTERM as well, ends all
+    workers at once; every run goes on from its last whole epoch another time.
     `view` is auto, live, plain, json, or None for silence.
     """
-    root, executor = root_of(data_root), machine.executor(results)
-    todo = pending(whole, results, overwrite)
-    forecasts = feasibility.forecast(whole, root) if todo or overwrite == "never" else {}
-    todo = [run for run in todo if not _known(results.record(run.id), forecasts[run.id])]
-    if any(forecasts[run.id].obstacle is None for run in todo):
-        results.prepare()
-        _look_for(whole.suite.data, root)
-    observers: list[Observer] = [tracker] if tracker else []
-    if view:
-        observers.append(live.view(view, Progress(whole, todo, forecasts), sys.stdout))
-    images = data.facts(whole.suite.data, root).train
-    runner = Runner(whole, forecasts, results, executor, observers, root, machine.threads, images)
-    runner.run(todo, afresh=overwrite == "always")
-    if tracker:
+    root = root_of(data_root)
+    with _terminable(), results.lock() as lock:
+        executor = machine.executor(results, lock)
+        damage = mended(whole, results)
+        todo = pending(whole, results, overwrite)
+        forecasts = feasibility.forecast(whole, root) if todo or overwrite == "never" else {}
+        todo = [run for run in todo if not _known(results.record(run.id), forecasts[run.id])]
+        if any(forecasts[run.id].obstacle is None for run in todo):
+            _look_for(whole.suite.data, root)
+        observers: list[Observer] = [tracker] if tracker else []
+        if view:
+            observers.append(live.view(view, Progress(whole, todo, forecasts), sys.stdout))
+        for observer in observers:
+            for text in damage:
+                observer.notice(text)
+        images = data.facts(whole.suite.data, root).train
+        runner = Runner(
+            whole, forecasts, results, executor, observers, root, machine.threads, images
+        )
+        runner.run(todo, afresh=overwrite == "always")
+        if tracker:
+            tracker.log_missing(LOGGING)
+        return troubled(whole, results, forecasts)
+
+
+def sync(whole: Plan, results: Results) -> MLflow:
+    """Log every record of a plan that MLflow lacks; its `warnings` say what could not be logged."""
+    tracker = MLflow(whole, results)
+    with _terminable(), results.lock():
         tracker.log_missing()
-    return troubled(whole, results, forecasts)
+    return tracker
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Inside, SIGTERM is a KeyboardInterrupt that bears its number."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _look_for(selection: Selection, root: Path | None) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, TeacherRefused
-from bench.results import FORMAT, Results, leftovers, sha256, verify, write_whole
+from bench.files import set_aside, sha256, write_whole
+from bench.results import FORMAT, Corrupt, Results, Unwritable, leftovers, verify
 
 
 def record(run: str = "a", **details: Any) -> dict[str, Any]:
@@ -36,13 +37,80 @@ def test_numbers_that_are_none_are_refused(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"format": 1, "id": "a", ', "[]", "null", '{"id": "a"}', '{"format": 99}', "\x80"]
-)
-def test_a_torn_or_foreign_record_counts_as_missing(text: str, results: Results) -> None:
+    "text",
+    ["", '{"format": 1, "id": "a", ', "[]", "null", '{"id": "a"}', '{"format": 1}', "\x80",
+     '{"format": 1, "id": "b"}'],
+)  # fmt: skip
+def test_what_is_no_record_is_told(text: str, results: Results) -> None:
     results.write(record("b"))
-    (results.folder / "runs" / "a.json").write_text(text, "latin-1")
+    results.file("a").write_text(text, "latin-1")
+    with pytest.raises(Corrupt, match=r"runs/a.json: damaged: .*`bench run` sets it aside"):
+        results.record("a")
+    with pytest.raises(Corrupt):
+        list(results.records())
+    aside = set_aside(results.file("a"))
+    assert aside.name == "a.json.corrupt"
     assert results.record("a") is None
     assert [found["id"] for found in results.records()] == ["b"]
+    assert leftovers(results) == [aside]
+
+
+def test_every_flipped_bit_of_a_record_is_found_or_changes_nothing(results: Results) -> None:
+    results.write(record(metrics={"top1": 71.25}, reason="a–b"))
+    path = results.file("a")
+    before, content = results.record("a"), path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            try:
+                found = results.record("a")
+            except Corrupt:
+                continue
+            assert found is not None
+            assert {key: found.get(key) for key in before or ()} == before
+
+
+def test_a_record_that_was_changed_by_hand_is_damaged(results: Results) -> None:
+    results.write(record(metrics={"top1": 71.25}))
+    path = results.file("a")
+    path.write_text(path.read_text().replace("71.25", "81.25"))
+    with pytest.raises(Corrupt, match="its content is not that of its sha256"):
+        results.record("a")
+
+
+def test_a_record_without_a_sum_is_read_as_before(results: Results) -> None:
+    results.write(record("b"))
+    results.file("a").write_text('{"format": 1, "id": "a", "status": "done"}')
+    assert results.record("a") == {"format": 1, "id": "a", "status": "done"}
+
+
+def test_a_record_of_the_future_is_no_damage(results: Results) -> None:
+    results.write(record("b"))
+    results.file("a").write_text('{"format": 99, "id": "a"}')
+    with pytest.raises(BenchError, match="format 99; this version reads 1") as raised:
+        results.record("a")
+    assert not isinstance(raised.value, Corrupt)
+
+
+def test_every_flipped_bit_of_a_state_is_found(results: Results) -> None:
+    content = bytes(range(40))
+    assert results.read_state("a") is None
+    results.keep_state("a", content)
+    assert results.read_state("a") == content
+    path = results.state("a")
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(Corrupt, match="a.pt: damaged"):
+            results.read_state("a")
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Corrupt):
+            results.read_state("a")
 
 
 def test_no_folder_is_no_record(results: Results, tmp_path: Path) -> None:
@@ -65,12 +133,11 @@ def test_a_crash_leaves_the_old_record(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, step, crash)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(Unwritable, match=r"a.json: cannot be written: No space left"):
             results.write(record(reason="new"))
     (found,) = results.records()
     assert found["reason"] == "old"
-    (part,) = leftovers(results)
-    assert part.name.endswith(".part")
+    assert [path.name for path in results.folder.rglob("*.*")] == ["a.json"], "no part of it"
     results.write(record(reason="new"))
     assert [found["reason"] for found in results.records()] == ["new"]
 
@@ -107,10 +174,23 @@ def test_what_is_kept_of_a_run_is_forgotten_as_a_whole(results: Results) -> None
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BenchError, match=r"file/x: cannot be written to: Not a directory"):
-        Results(tmp_path / "file" / "x").prepare()
-    Results(tmp_path / "new" / "folder").prepare()
+    with (
+        pytest.raises(Unwritable, match=r"file/x: cannot be written to: Not a directory"),
+        Results(tmp_path / "file" / "x").lock(),
+    ):
+        pass
+    with Results(tmp_path / "new" / "folder").lock():
+        pass
     assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
+
+
+def test_a_lock_ends_the_remains_of_a_killed_command(results: Results) -> None:
+    torn = [results.folder / folder / ".x.7.part" for folder in ("runs", "weights", "state")]
+    for path in torn:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with results.lock():
+        assert not any(path.exists() for path in torn)
 
 
 def test_weights_are_verified_by_their_sum(tmp_path: Path) -> None:

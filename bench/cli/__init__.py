@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from bench.cli import drawing, guarding, looking, training
+from bench.cli import drawing, guarding, looking, mending, training
 
 app = typer.Typer(
     name="bench",
@@ -29,6 +29,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     guarding.baseline: "bench baseline quickstart --results results --output baseline.json",
     guarding.check: "bench check quickstart --baseline baseline.json --tolerance 0.5",
     guarding.compare: "bench compare results.before results --tolerance 0.5",
+    mending.sync: "bench sync quickstart --results results",
     looking.list_: "bench list methods",
     looking.show: "bench show suites/quickstart.yaml --set recipe.epochs=2",
     looking.validate: "bench validate suites/*.yaml",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.characters import printable
 from bench.cli import options as given
 from bench.cli.telling import complain, made_plan, told
 from bench.errors import BenchError
@@ -22,6 +23,7 @@ def figures(
     filter_: given.Filter = "",
     metric: given.Metric = "top1",
     which: given.Which = None,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Draw a suite's figures, as PNG and PDF, from its records."""
     with told():
@@ -38,7 +40,7 @@ def figures(
                 continue
             drawn.add(found.kind)
             written = f"written: {', '.join(map(str, found.files))}"
-            print(written, *found.told, sep="\n  ", flush=True)
+            print(printable("\n  ".join([written, *found.told])), flush=True)
         if not drawn or not drawn.issuperset(kinds):
             raise BenchError(_reasons(undrawn))
         if undrawn:

@@ -1,6 +1,5 @@
 """The verbs of the gate: baseline, check, compare."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bench import characters
 from bench.cli import options as given
 from bench.cli.telling import RUNS_FAILED, complain, made_plan, told
 from bench.errors import BenchError
@@ -26,6 +26,7 @@ def baseline(
     set_: given.Set = None,
     seeds: given.Seeds = None,
     output: given.Output = None,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Record a suite's means and spreads, for `check`."""
     with told():
@@ -57,6 +58,7 @@ def check(
     as_json: given.AsJson = False,
     junit: given.JUnit = None,
     markdown: given.MarkdownFile = None,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Hold records against a baseline, or the papers."""
     with told():
@@ -143,6 +145,6 @@ def _tell(
         write_whole(junit, gate.junit(found, strict).encode())
     if markdown:
         write_whole(markdown, gate.markdown(found).encode())
-    text = json.dumps(gate.data(found, strict), indent=1, ensure_ascii=False) + "\n"
-    print(text if as_json else gate.text(found), end="")
+    text = characters.as_json(gate.data(found, strict)) + "\n"
+    print(text if as_json else characters.printable(gate.text(found)), end="")
     raise typer.Exit(found.exit_code(strict))

@@ -22,7 +22,12 @@ def list_(what: given.ListName = "suites", as_json: given.AsJson = False) -> Non
         say(overview.listing(what), partial(texts.listing, what), as_json)
 
 
-def show(suite: given.SuiteName, set_: given.Set = None, seeds: given.Seeds = None) -> None:
+def show(
+    suite: given.SuiteName,
+    set_: given.Set = None,
+    seeds: given.Seeds = None,
+    no_plugins: given.NoPlugins = False,
+) -> None:
     """Print a suite with every value, and where each comes from."""
     with told():
         from bench import suite as suites
@@ -30,7 +35,11 @@ def show(suite: given.SuiteName, set_: given.Set = None, seeds: given.Seeds = No
         print(suites.render(suites.read(suites.find(suite), changes(set_, seeds))), end="")
 
 
-def validate(suites: given.SuiteNames, set_: given.Set = None) -> None:
+def validate(
+    suites: given.SuiteNames,
+    set_: given.Set = None,
+    no_plugins: given.NoPlugins = False,
+) -> None:
     """Check suites: every mistake with its line, and warnings."""
     mistakes: list[str] = []
     with told():

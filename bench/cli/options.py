@@ -78,6 +78,14 @@ def _numbered(text: str | None) -> str | None:
     return text
 
 
+def _kept_out(context: typer.Context, given: bool) -> bool:
+    if given:
+        from bench import plugins
+
+        context.with_resource(plugins.closing())
+    return given
+
+
 SuiteName = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite's file, or the name of a shipped suite.")
 ]
@@ -116,6 +124,10 @@ Filter = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
+]
+NoPlugins = Annotated[
+    bool,
+    typer.Option("--no-plugins", callback=_kept_out, help="Refuse a user's own code: see README."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
 Redo = Annotated[

@@ -1,8 +1,8 @@
 """What all verbs have in common: how they tell results, tables, and mistakes."""
 
 import errno
-import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bench import characters
 from bench.cli.options import seeds_of
 from bench.errors import BenchError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bench.report.statistics import Statistics
     from bench.report.table import Table
 
-WRONG_USE, RUNS_FAILED, STOPPED = 2, 3, 130
+WRONG_USE, RUNS_FAILED = 2, 3
 
 
 @contextmanager
@@ -35,19 +36,20 @@ def told() -> Iterator[None]:
             raise
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(WRONG_USE) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         complain("stopped; the same command goes on from here")
-        raise typer.Exit(STOPPED) from None
+        number = stop.args[0] if stop.args else signal.SIGINT
+        raise typer.Exit(128 + number) from None
 
 
 def complain(text: str) -> None:
     """Tell on standard error."""
-    print(text, file=sys.stderr)
+    print(characters.printable(text), file=sys.stderr)
 
 
 def say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
     """Print what was found: as JSON, or as text for people."""
-    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else text(content))
+    print(characters.as_json(content) if as_json else characters.printable(text(content)))
 
 
 def made_plan(
@@ -87,7 +89,7 @@ def show_statistics(found: "Sequence[Statistics]", files: "Sequence[Path]") -> N
 
 def show_files(files: "Sequence[Path]") -> None:
     """Tell which files were written."""
-    print(f"written: {', '.join(map(str, files))}")
+    print(characters.printable(f"written: {', '.join(map(str, files))}"))
 
 
 def _screen() -> dict[str, Any]:

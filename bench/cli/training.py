@@ -44,6 +44,7 @@ def run(
     tracker: given.TrackerName = given.Tracker.mlflow,
     view: given.ViewName = given.View.auto,
     as_json: given.AsJson = False,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Do what is missing of a suite, then print and write its table.
 
@@ -85,6 +86,7 @@ def plan(
     filter_: given.Filter = "",
     limit: given.Limit = None,
     as_json: given.AsJson = False,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Show what would run, what is done or skipped, and what it takes."""
     with told():
@@ -102,6 +104,7 @@ def status(
     seeds: given.Seeds = None,
     filter_: given.Filter = "",
     as_json: given.AsJson = False,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Count a suite's runs by state; say why some have no result."""
     with told():
@@ -127,6 +130,7 @@ def report(
     statistics: given.Statistics = False,
     versus: given.Versus = None,
     tolerance: given.Tolerance = None,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Print and write a suite's table, from its records."""
     with told():
@@ -161,6 +165,7 @@ def teachers(
     data_root: given.DataRoot = None,
     set_: given.Set = None,
     as_json: given.AsJson = False,
+    no_plugins: given.NoPlugins = False,
 ) -> None:
     """Show a suite's teachers: origin, accuracy, weights."""
     with told():

@@ -69,7 +69,7 @@ def alone(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     lock = root / ".downloading"
     try:
-        with lock.open("w") as file:
+        with lock.open("a") as file:  # "w" would empty what a link of that name leads to
             if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -88,7 +88,7 @@ class Files(Dataset[tuple[Tensor, int]]):
         return len(self.paths)
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        picture = opened(Path(os.fsdecode(bytes(self.paths[place]))))
+        picture = opened(Path(os.fsdecode(bytes(self.paths[place]))), self.view.size)
         return pixels(self.view(picture, place)), place
 
 

@@ -21,6 +21,10 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 class View(Protocol):
     """Turns a picture into one of the network's size; `index` is its place in the split."""
 
+    @property
+    def size(self) -> int:
+        """The side of what is returned, in pixels."""
+
     def __call__(self, picture: Picture, index: int) -> Picture:
         """The size x size picture."""
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from bench.data._pictures import stack
 from bench.errors import BenchError, MissingData
 
 PREFIX = "folder:"
+DEEPEST = 64  # folders within each other, below a class's
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -37,10 +40,13 @@ class Folder:
 
     Classes are numbered in the alphabetical order of the folders under train/. The test images
     are those of test/ if that holds folders, else of val/. Normalised with ImageNet's constants.
+    Links are followed while they stay `within` the data root; for a folder that is not below that,
+    within the folder itself.
     """
 
     path: Path
     size: int
+    within: Path
 
     @classmethod
     def of(cls, selection: Selection, root: Path) -> Self:
@@ -53,12 +59,16 @@ class Folder:
                 f"{selection.name}: size {selection.size} is not possible; a folder of images "
                 "needs the number of pixels to resize to, 1 or more, e.g. `size: 224`"
             )
-        return cls((root / Path(path).expanduser()).resolve(), selection.size)
+        with _told(path):
+            top, root = (root / Path(path).expanduser()).resolve(), root.resolve()
+        return cls(top, selection.size, root if top.is_relative_to(root) else top)
 
     @cached_property
     def facts(self) -> Facts:
         """Counts and a hash of all relative paths and file sizes; reads no image."""
-        train, test = self.train, self.test
+        with _told(str(self.path)):
+            train, test = self.train, self.test
+            fingerprint = self._fingerprint(train.paths + test.paths)
         counts = [torch.bincount(s.labels) for s in (train, test)]
         return Facts(
             name=f"{PREFIX}{self.path}",
@@ -68,7 +78,7 @@ class Folder:
             test=len(test.paths),
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
-            fingerprint=self._fingerprint(train.paths + test.paths),
+            fingerprint=fingerprint,
             fewest=(int(counts[0].min()), int(counts[1].min())),
         )
 
@@ -85,7 +95,7 @@ class Folder:
     @cached_property
     def train(self) -> Listing:
         """The files under train/."""
-        return listing(self.path / "train", self._classes)
+        return listing(self.path / "train", self._classes, self.within)
 
     @cached_property
     def test(self) -> Listing:
@@ -101,7 +111,7 @@ class Folder:
             raise BenchError(
                 f"{top}: the class folders must be those of train/; they differ in {odd}"
             )
-        return listing(top, classes)
+        return listing(top, classes, self.within)
 
     @cached_property
     def _classes(self) -> list[str]:
@@ -121,9 +131,22 @@ class Folder:
         return f"sha256:{digest.hexdigest()}"
 
 
-def listing(top: Path, classes: list[str]) -> Listing:
-    """All image files below each class's folder, however deep; BenchError if a class has none."""
-    found = [sorted(_images(top / name)) for name in classes]
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Inside, what the system says of a folder becomes a sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: no user behind a ~, a circle of links
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BenchError(f"{PREFIX}{path} cannot be listed: {reason}") from error
+
+
+def listing(top: Path, classes: list[str], within: Path) -> Listing:
+    """All image files below each class's folder, at most `DEEPEST` folders down.
+
+    BenchError if a class has none, and for a link that leads out of `within`.
+    """
+    found = [sorted(_images(top / name, within)) for name in classes]
     empty = [name for name, paths in zip(classes, found, strict=True) if not paths]
     if empty:
         raise BenchError(
@@ -133,9 +156,37 @@ def listing(top: Path, classes: list[str]) -> Listing:
     return Listing([path for paths in found for path in paths], labels)
 
 
-def _images(top: Path) -> Iterator[str]:
-    for where, _, files in os.walk(top, followlinks=True):
-        yield from (os.path.join(where, f) for f in files if f.lower().endswith(ENDINGS))
+def _images(top: Path, within: Path) -> Iterator[str]:
+    """Regular files with the ending of an image; every folder once, however many links lead to it.
+
+    What is neither a file nor a folder, such as a device or a pipe, is passed over.
+    """
+    seen: set[Path] = set()
+    for where, folders, files in os.walk(top, followlinks=True):
+        real = _inside(where, within)
+        if real in seen:
+            folders.clear()
+            continue
+        if len(Path(where).parts) > len(top.parts) + DEEPEST:
+            raise BenchError(f"{top}: more than {DEEPEST} folders within each other")
+        seen.add(real)
+        for name in files:
+            path = os.path.join(where, name)
+            if name.lower().endswith(ENDINGS) and _regular(path, within):
+                yield path
+
+
+def _regular(path: str, within: Path) -> bool:
+    kind = os.lstat(path).st_mode
+    return stat.S_ISREG(kind) or (stat.S_ISLNK(kind) and _inside(path, within).is_file())
+
+
+def _inside(path: str, within: Path) -> Path:
+    """Where a path really leads; BenchError if that is out of bounds."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(within):
+        raise BenchError(f"{path} leads to {real}. Allowed: what lies below {within}")
+    return real
 
 
 def _folders(top: Path) -> list[str]:

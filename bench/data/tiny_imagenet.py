@@ -12,9 +12,10 @@ import torch
 from bench.data._base import Arrays, Facts
 from bench.data._official import missing
 from bench.data._pictures import stack
-from bench.errors import MissingData
+from bench.errors import BenchError, MissingData
 
 FOLDER = "tiny-imagenet-200"
+LARGEST = 16 * 1024**2  # bytes of an unpacked file; the official ones have less
 WHY_NOT = "it is not downloaded for you (see http://cs231n.stanford.edu/tiny-imagenet-200.zip)"
 
 FACTS = Facts(
@@ -52,7 +53,7 @@ class TinyImageNet:
         with self._files(root) as files:
             try:
                 return self._arrays(files)
-            except (FileNotFoundError, KeyError) as error:
+            except (FileNotFoundError, KeyError, ValueError) as error:
                 raise self._missing(root, f"a part of it is not there ({error})") from error
 
     def _arrays(self, files: Files) -> Arrays:
@@ -87,7 +88,21 @@ class TinyImageNet:
 def _unpacked(top: Path) -> Files:
     found = top.glob("train/*/images/*.JPEG")
     names = [path.relative_to(top).as_posix() for path in found]
-    return Files(names, lambda name: (top / name).read_bytes())
+    return Files(names, lambda name: _content(top, name))
+
+
+def _content(top: Path, name: str) -> bytes:
+    """What a file in the folder holds; BenchError for one that lies elsewhere, or is too large."""
+    path = (top / name).resolve()
+    if not path.is_relative_to(top.resolve()):
+        raise BenchError(f"{top}: '{name}' leads out of this folder")
+    if not path.is_file():
+        raise FileNotFoundError(name)
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise BenchError(f"{path} has more than {LARGEST:,} bytes")
+    return content
 
 
 def _packed(archive: zipfile.ZipFile) -> Files:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from bench.characters import printable
 from bench.report import wording
 from bench.report.cells import Entry
 from bench.report.wording import METRICS
@@ -110,9 +111,9 @@ def _places(entries: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def as_json(content: Any) -> str:
-    """JSON that can stand within a script element of a UTF-8 page: no `<`, no lone surrogate."""
+    """JSON that can stand within a script element of a page: no `<`, all of it printable."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    text = text.encode("utf-8", "replace").decode()
+    text = printable(text)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

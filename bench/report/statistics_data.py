@@ -2,10 +2,10 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.characters import as_json
 from bench.report.markup import spreadsheet
 from bench.report.sheet import sheet
 from bench.report.statistics import Line, Overall, Statistics
@@ -42,7 +42,7 @@ def statistics_json(found: Sequence[Statistics]) -> str:
         notes = [{"mark": note.mark, "text": note.text} for note in words.notes]
         lines = list(_lines(one))
         made.append({**_of_table(one), "caption": words.caption, "lines": lines, "notes": notes})
-    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+    return as_json(made) + "\n"
 
 
 def _of_table(found: Statistics) -> dict[str, Any]:

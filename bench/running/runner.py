@@ -1,6 +1,7 @@
 """Which cohort runs where and when; what is done is not done again, what fails fails alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -9,11 +10,12 @@ from bench.environment import now
 from bench.feasibility import Forecast
 from bench.job import Event, Job, Status, Task
 from bench.plan import Cohort, Plan, Run, cohorts
-from bench.results import Record, Results
+from bench.results import Record, Results, Unwritable
 from bench.running.executor import Executor
+from bench.running.schedule import divided, halves
 
 Overwrite = Literal["never", "failed", "always"]
-MOST_PARTS = 4  # a cohort is split into at most so many, to keep all slots busy
+ATTEMPTS = 2  # at a run whose worker crashes or hangs
 
 
 class Observer(Protocol):
@@ -27,6 +29,9 @@ class Observer(Protocol):
 
     def record(self, record: Record) -> None:
         """A run has ended; its record is on disk."""
+
+    def notice(self, text: str) -> None:
+        """Something went wrong and was dealt with, in a sentence."""
 
     def closed(self) -> None:
         """Nothing more will come."""
@@ -47,6 +52,8 @@ class Runner:
     _waiting: list[Cohort] = field(default_factory=list)
     _busy: dict[int, Cohort] = field(default_factory=dict)
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
+    _short: dict[int, str] = field(default_factory=dict)  # of memory: what the slot's worker said
+    _crashes: Counter[str] = field(default_factory=Counter)  # of the workers of a run
 
     def run(self, todo: Sequence[Run], afresh: bool = False) -> None:
         """Do these runs; afterwards each has a record. `afresh` forgets what was kept of them."""
@@ -126,29 +133,63 @@ class Runner:
             device=device,
             threads=self.threads,
             results=str(self.results.folder),
+            dataset=self.plan.suite.data.name,
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
         )
 
     def _handle(self, slot: int, event: Event) -> None:
         """Act on what a worker told."""
-        if event["event"] == "epoch":
-            for observer in self.observers:
-                observer.epoch(event["run"], event["entry"])
-        elif event["event"] == "record":
-            self._keep(event["record"])
-        else:
-            reason = event["reason"] or "its worker ended without a word"
-            for run in self._busy.pop(slot).runs:
-                if run.id in self._open:
-                    self._end(run.id, "failed", reason)
+        match event:
+            case {"event": "epoch"}:
+                for observer in self.observers:
+                    observer.epoch(event["run"], event["entry"])
+            case {"event": "record"} if event["record"]["id"] in self._open:
+                self._keep(event["record"])
+            case {"event": "notice"}:
+                self._notice(event["text"])
+            case {"event": "memory"}:
+                self._short[slot] = event["reason"]
+            case {"event": "unwritable"}:
+                raise Unwritable(event["reason"])
+            case {"event": "exit"}:
+                self._exit(slot, event["reason"] or "its worker ended without a word")
+
+    def _exit(self, slot: int, reason: str) -> None:
+        """See to the runs that a worker left without a record: once more, in parts, or no more.
+
+        All go on from their last whole epoch.
+        """
+        runs = tuple(run for run in self._busy.pop(slot).runs if run.id in self._open)
+        short = self._short.pop(slot, None)
+        if not runs:
+            return
+        if short and len(runs) > 1:
+            self._again(halves(runs), f"{short}; they go on in two parts")
+            return
+        self._crashes.update(run.id for run in runs)
+        if short or self._crashes[runs[0].id] >= ATTEMPTS:
+            for run in runs:
+                self._end(run.id, "failed", short or f"{reason}; it was tried {ATTEMPTS} times")
+            return
+        self._again([Cohort(runs)], f"{reason}; once more from the last epoch")
+
+    def _again(self, groups: Sequence[Cohort], text: str) -> None:
+        first, *others = (self._open[run.id].name for group in groups for run in group.runs)
+        self._notice(f"{first}{f' and {len(others)} more' if others else ''}: {text}")
+        self._waiting[:0] = groups
+
+    def _notice(self, text: str) -> None:
+        for observer in self.observers:
+            observer.notice(text)
 
     def _end(self, run: str, status: Status, reason: str) -> None:
         self._keep(self._open[run].record(status, reason, finished=now()))
 
     def _keep(self, record: Record) -> None:
         self.results.write(record)
-        self.results.state(record["id"]).unlink(missing_ok=True)
+        if record["status"] in ("done", "diverged"):  # else it is what the next time goes on from
+            self.results.state(record["id"]).unlink(missing_ok=True)
         del self._open[record["id"]]
         for observer in self.observers:
             observer.record(record)
@@ -175,27 +216,6 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
         if run.id in needed and run not in missing and not results.weights(run.id).exists()
     ]
     return [*gone, *missing]
-
-
-def divided(groups: Sequence[Cohort], slots: int, work: Callable[[Cohort], float]) -> list[Cohort]:
-    """The cohorts, split where that ends earlier on so many slots; results stay the same."""
-    choices = []
-    for parts in range(1, MOST_PARTS + 1):
-        choices.append([part for group in groups for part in _split(group, parts)])
-    return min(choices, key=lambda choice: _makespan([work(c) for c in choice], slots))
-
-
-def _split(cohort: Cohort, parts: int) -> list[Cohort]:
-    found = [cohort.runs[start::parts] for start in range(parts)]
-    return [Cohort(runs) for runs in found if runs]
-
-
-def _makespan(durations: Sequence[float], slots: int) -> float:
-    """When the last slot ends if the longest are always started first."""
-    ends = [0.0] * slots
-    for duration in sorted(durations, reverse=True):
-        ends[ends.index(min(ends))] += duration
-    return max(ends)
 
 
 def _task(run: Run, name: str) -> Task:

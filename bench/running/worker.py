@@ -7,31 +7,24 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import torch
-from torch import nn
 
-from bench import data, models, plugins
-from bench.data import Data, Selection
-from bench.environment import environment, now
+from bench import plugins
 from bench.errors import BenchError
-from bench.job import Emit, Event, Job, Status, Task
-from bench.results import Results, sha256, verify, write_whole
-from bench.training import lockstep, metrics
-from bench.training import teacher as teachers
-from bench.training.inference import predict
-from bench.training.learner import Learner
-from bench.training.teacher import Teacher
-from distillers import Incompatible
+from bench.job import Emit, Event, Job
+from bench.results import Unwritable
+from bench.running.desk import Desk
+from bench.training.memory import exhausted, shortage
 
 
 def work(job: Job, emit: Emit) -> None:
-    """Do a job: every task ends in one `record` event, whatever happens to the others."""
+    """Do a job: every task ends in one `record` event, whatever happens to the others.
+
+    Unless memory is not enough for all, or the results cannot be written: then that is the last
+    event, and what has no record goes on from its state another time.
+    """
     prepare(job)
     desk = Desk(job, emit)
     try:
@@ -39,9 +32,15 @@ def work(job: Job, emit: Emit) -> None:
             desk.adopt(job.tasks[0])
         else:
             desk.train(job.tasks)
+    except Unwritable as error:
+        emit({"event": "unwritable", "reason": str(error)})
     except BenchError as error:
         for task in job.tasks:
             desk.report(task, "failed", str(error))
+    except Exception as error:
+        if not exhausted(error):
+            raise
+        emit({"event": "memory", "reason": shortage(error, desk.device)})
 
 
 def prepare(job: Job) -> None:
@@ -52,122 +51,6 @@ def prepare(job: Job) -> None:
     plugins.load_installed()
     for path in job.plugins:
         plugins.load(Path(path))
-
-
-class Desk:
-    """Where one job is worked on: its data, its teacher, its files, and what is told the parent."""
-
-    def __init__(self, job: Job, emit: Emit) -> None:
-        self.job, self.emit = job, emit
-        self.results = Results(Path(job.results))
-        self.device = torch.device(job.device)
-        self.started = now()
-
-    def data(self) -> Data:
-        """The data set of all the job's tasks, on the device."""
-        of = self.job.tasks[0].specification["data"]
-        held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
-        root = Path(self.job.data_root) if self.job.data_root else None
-        return data.load(Selection(**held), root, self.device)
-
-    def adopt(self, task: Task) -> None:
-        """Make a teacher of a checkpoint: checked by sum and by accuracy, then kept as weights."""
-        of, manifest = task.specification, task.checkpoint or {}
-        path = Path(manifest["path"])
-        verify(path, of["checkpoint"])
-        subject = self.data()
-        net = teachers.load(of["network"], subject.facts, path).to(self.device)
-        found = metrics.measure(*predict(net, subject, "test", of["recipe"]))
-        teachers.check_accuracy(path, found["top1"], manifest)
-        cost = models.cost(net, subject.facts.size)
-        self.keep(task, net)
-        self.report(task, "done", None, network=asdict(cost), metrics={"last": found})
-
-    def train(self, tasks: Sequence[Task]) -> None:
-        """Train the tasks in lockstep, each from where its state says it stands."""
-        subject = self.data()
-        teacher = self.teacher(subject)
-        made = [self.learner(task, subject, teacher) for task in tasks]
-        learners = [learner for learner in made if learner is not None]
-        for learner in learners:
-            if learner.ended:
-                self.finish(learner)
-        if learners:
-            seed = tasks[0].specification["seed"]
-            lockstep.train(learners, teacher, subject, seed, self.after_epoch)
-
-    def teacher(self, subject: Data) -> Teacher | None:
-        """The job's teacher, if its tasks have one, from the weights whose sum was recorded."""
-        of = self.job.teacher
-        if of is None:
-            return None
-        path = self.results.weights(of["id"])
-        verify(path, of["sha256"])
-        net = teachers.load(of["network"], subject.facts, path)
-        return Teacher(net, subject, self.job.tasks[0].specification["recipe"])
-
-    def learner(self, task: Task, subject: Data, teacher: Teacher | None) -> Learner | None:
-        """The task's learner, gone on from its state if it has one; None if it cannot be made."""
-        try:
-            learner = Learner(task, subject, teacher.shapes if teacher else None)
-            if (state := self.results.state(task.id)).exists():
-                learner.restore(state)
-        except Incompatible as error:
-            self.report(task, "skipped", str(error))
-        except Exception as error:
-            self.report(task, "failed", f"{type(error).__name__}: {error}")
-        else:
-            return learner
-        return None
-
-    def after_epoch(self, learner: Learner) -> None:
-        """Tell the parent how the learner does; keep its state, or its weights if it is through."""
-        if learner.failure is None:
-            self.emit({"event": "epoch", "run": learner.task.id, "entry": learner.curves[-1]})
-        if learner.ended:
-            self.finish(learner)
-        else:
-            learner.save(self.results.state(learner.task.id))
-
-    def finish(self, learner: Learner) -> None:
-        """Keep the weights of a learner that is through, and report it."""
-        curves = learner.curves
-        details: dict[str, Any] = {"curves": curves, "network": asdict(learner.cost)}
-        details["seconds"] = sum(entry["seconds"] for entry in curves)
-        if learner.failure is not None:
-            self.report(learner.task, *learner.failure, **details)
-            return
-        self.keep(learner.task, learner.net)
-        measured = [entry for entry in curves if "test" in entry]
-        best = max(measured, key=lambda entry: entry["test"]["top1"])
-        details["metrics"] = {
-            "last": measured[-1]["test"],
-            "oracle": {**best["test"], "epoch": best["epoch"]},
-        }
-        if "validation" in measured[-1]:
-            details["metrics"]["validation"] = measured[-1]["validation"]
-        self.report(learner.task, "done", None, **details)
-
-    def keep(self, task: Task, net: nn.Module) -> None:
-        """Write a network's weights, whole or not at all."""
-        state = {name: value.contiguous() for name, value in net.state_dict().items()}
-        content = safetensors.torch.save(state, {"network": task.specification["network"]})
-        write_whole(self.results.weights(task.id), content)
-
-    def report(self, task: Task, status: Status, reason: str | None, **details: Any) -> None:
-        """Hand the task's record to the parent."""
-        if status == "done":
-            details["weights"] = sha256(self.results.weights(task.id))
-        record = task.record(
-            status,
-            reason,
-            teacher=self.job.teacher,
-            environment=environment(self.device, task.specification["recipe"]["precision"]),
-            started=self.started,
-            finished=now(),
-            **details,
-        )
-        self.emit({"event": "record", "record": record})
 
 
 def main() -> None:

@@ -1,20 +1,18 @@
 """A suite file, read and resolved; everything wrong with it is told at once."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import plugins
 from bench.data import Selection
-from bench.errors import BenchError, Mistakes
-from bench.suite import document, methods, names
+from bench.errors import Mistakes
+from bench.suite import document, files, methods, names
 from bench.suite.caveats import warnings
 from bench.suite.methods import Resolution, canonical, papers
 from bench.suite.mistakes import Mistake, Where, dotted
 from bench.suite.render import render
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import CheckpointEntry, Part, Recipe, SuiteFile
+from bench.suite.schema import Part, Recipe, SuiteFile
 from bench.suite.shape import shaped
 from bench.suite.shipped import find, shipped
 from bench.suite.source import Source, changed
@@ -37,72 +35,27 @@ __all__ = [
 ]
 
 
+MOST_RUNS = 50_000  # students of one suite
+
+
 def read(path: Path, overrides: Sequence[str] = ()) -> Suite:
     """The suite of a file, changed by `recipe.epochs=2` and the like, in their order.
 
     Raises `Mistakes`: every mistake in the file, by line, then those in the changes.
     """
     source = changed(document.load(path), overrides)
-    files, mistakes = _plugins(source, path.parent)
+    plugins, mistakes = files.loaded(source, path.parent)
     file, misshapen = shaped(source.data)
     found = methods.resolve(source)
     mistakes += [*source.document.mistakes, *misshapen, *names.wrong(source), *found.mistakes]
     checkpoints: dict[str, Checkpoint] = {}
     if file is not None:
-        checkpoints, unfit = _checkpoints(file, path.parent)
-        mistakes += [*unfit, *_recipes_wrong(file)]
+        checkpoints, unfit = files.checkpoints(file, path.parent)
+        mistakes += [*unfit, *_recipes_wrong(file), *_too_many(file)]
     if file is None or mistakes or source.refused:
         raise Mistakes(source.told(mistakes))
-    made = _Builder(path, source, file, found, checkpoints).suite(files)
+    made = _Builder(path, source, file, found, checkpoints).suite(plugins)
     return replace(made, changes=tuple(overrides))
-
-
-def _plugins(source: Source, folder: Path) -> tuple[tuple[Path, ...], list[Mistake]]:
-    """The files of the suite's plugins, loaded."""
-    files, mistakes = [], []
-    try:
-        plugins.load_installed()
-    except BenchError as error:
-        mistakes.append(Mistake((), str(error)))
-    asked = source.data.get("plugins")
-    for i, name in enumerate(asked if isinstance(asked, list) else ()):
-        if isinstance(name, str) and name:
-            files.append(_beside(folder, name))
-            try:
-                plugins.load(files[-1])
-            except BenchError as error:
-                mistakes.append(Mistake(("plugins", i), str(error)))
-    return tuple(files), mistakes
-
-
-def _beside(folder: Path, name: str) -> Path:
-    """A path that a suite in that folder names."""
-    return (folder / Path(name).expanduser()).resolve()
-
-
-def _checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], list[Mistake]]:
-    """The teachers' files by network, each known by the SHA-256 of what it holds."""
-    found, mistakes = {}, []
-    for network, entry in file.teachers.checkpoints.items():
-        where: Where = ("teachers", "checkpoints", network)
-        try:
-            found[network] = _checkpoint(entry, _beside(folder, entry.path))
-        except BenchError as error:
-            mistakes.append(Mistake(where, str(error)))
-    return found, mistakes
-
-
-def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
-    """The checkpoint of an entry; a file that is not there yet must be named by its SHA-256."""
-    digest = entry.sha256
-    if path.is_file():
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if entry.sha256 not in (None, digest):
-            raise BenchError(f"the SHA-256 of '{path}' is {digest}, not what the suite says")
-    if digest is None:
-        raise BenchError(f"no file '{path}'. Allowed: a checkpoint's path, or one with sha256")
-    return Checkpoint(path, digest, entry.top1, entry.tolerance)
 
 
 def _recipes_wrong(file: SuiteFile) -> list[Mistake]:
@@ -117,6 +70,13 @@ def _recipes_wrong(file: SuiteFile) -> list[Mistake]:
         if recipe.nesterov and not recipe.momentum and touched:
             wrong.append(Mistake((*where, min(touched)), sentence))
     return wrong
+
+
+def _too_many(file: SuiteFile) -> list[Mistake]:
+    runs = len(file.pairs) * len(file.methods) * len(file.seeds)
+    if runs <= MOST_RUNS:
+        return []
+    return [Mistake(("methods",), f"found {runs:,} runs of students. Allowed: {MOST_RUNS:,}")]
 
 
 def _merged(recipe: Recipe, changes: Recipe) -> Recipe:
@@ -139,7 +99,7 @@ class _Builder:
         self.checkpoints = checkpoints
         self.origins: dict[str, str] = {}
 
-    def suite(self, files: tuple[Path, ...]) -> Suite:
+    def suite(self, plugins: tuple[Path, ...]) -> Suite:
         """The whole suite."""
         file = self.file
         self.note((), file, "default")
@@ -161,7 +121,7 @@ class _Builder:
             seeds=file.seeds,
             pairs=pairs,
             methods=tuple(self.found.methods),
-            plugins=files,
+            plugins=plugins,
             origins={**self.origins, **self.found.origins},
             unused=self.found.unused,
         )

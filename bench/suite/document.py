@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
+from bench.characters import hidden
 from bench.errors import Mistakes
 from bench.suite.mistakes import Mistake, Where, found
 from bench.suite.nodes import Place, Refused, Walk, place, root
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 256 * 1024  # of a suite's file
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Document:
 def load(path: Path) -> Document:
     """A file's document; raises `Mistakes` for all that keeps it from being read."""
     name = str(path)
+    if odd := hidden(path.name):
+        raise Mistakes([f"{path.name!a}: the file's name {odd}"])
     try:
         if path.exists() and not path.is_file():
             raise Mistakes([f"{name}: not a file"])

@@ -79,7 +79,7 @@ def allowed(sentence: str) -> Any:
 
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AfterValidator(_finite)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
 
 Count = Annotated[Whole, Ge(1), Le(1_000_000), allowed("a whole number, at least 1")]
@@ -90,7 +90,7 @@ Momentum = Annotated[Number, Ge(0), Lt(1), allowed("a number from 0 to below 1")
 Factor = Annotated[Number, Gt(0), Le(1), allowed("a number above 0 and at most 1")]
 Percent = Annotated[Number, Ge(0), Le(100), allowed("a number of percent, 0 to 100")]
 Truth = Annotated[bool, Strict(), allowed("true or false")]
-Title = Annotated[Text, AfterValidator(_one_line), allowed("one line of text, at most 200 long")]
+Title = Annotated[Text, allowed("one line of text, at most 200 long")]
 Network = Annotated[Text, allowed("the name of a network")]
 Epochs = Annotated[
     tuple[Annotated[Whole, Ge(1)], ...],

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import distillers
+from bench.characters import short
 from bench.errors import unknown
 from bench.suite import document, options
 from bench.suite.mistakes import Mistake, Where
@@ -61,11 +62,12 @@ def resolve(source: Source) -> Resolution:
     for name, where, entry in _entries(source.data.get("methods")):
         if name in named:
             line = source.document.line_of(named[name])
-            found.mistakes.append(Mistake(where, f"'{name}' stands twice, first in line {line}"))
+            sentence = f"'{short(name)}' stands twice, first in line {line}"
+            found.mistakes.append(Mistake(where, sentence))
             continue
         named[name] = where
         if entry is None and name not in canonical():
-            sentence = unknown("canonical method", name, canonical())
+            sentence = unknown("canonical method", short(name), canonical())
             found.mistakes.append(Mistake(where, sentence))
             continue
         maker = _Maker(source, found, shared, name, where)
@@ -112,10 +114,11 @@ def _shared(source: Source, found: Resolution) -> dict[str, dict[str, Any]]:
 
 
 def _distiller(name: str, where: Where, found: Resolution) -> type[Distiller] | None:
-    if name in distillers.names():
+    try:
         return distillers.load(name)
-    found.mistakes.append(Mistake(where, unknown("distiller", name, distillers.names())))
-    return None
+    except KeyError:
+        found.mistakes.append(Mistake(where, unknown("distiller", name, distillers.names())))
+        return None
 
 
 @dataclass

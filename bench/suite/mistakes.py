@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.characters import short
+
 Where = tuple[str | int, ...]  # a place in plain data, e.g. ("pairs", 0, "teacher")
 
 
@@ -26,12 +28,6 @@ def dotted(where: Where) -> str:
 def found(data: object) -> str:
     """`found` and what some plain data is: `the text 'x'`, `the number 3`, `a list`."""
     return f"found {_kind(data)}"
-
-
-def short(text: str, most: int = 60) -> str:
-    """A text cut and joined to one line, so that it fits into a message."""
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _kind(data: object) -> str:

@@ -1,23 +1,33 @@
 """Networks and data sets that a suite names: whether there are such."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench import data, models
+from bench.characters import foreign, short
 from bench.errors import BenchError, MissingData, nearest, unknown
 from bench.suite.fields import instead
-from bench.suite.mistakes import Mistake, Where, short
+from bench.suite.mistakes import Mistake, Where
 from bench.suite.schema import DataSet
 from bench.suite.source import Source, value_at
 
 FOLDER = "folder:"
+MOST_TOLD = 100  # wrong names; it takes time to find what each of them is nearest to
 _dataset: TypeAdapter[DataSet] = TypeAdapter(Annotated[DataSet, instead("name")])
 
 
-def wrong(source: Source) -> Iterator[Mistake]:
+def wrong(source: Source) -> list[Mistake]:
     """A mistake for each name that nothing has; what is ill-shaped is left to the schema."""
+    found = list(islice(_wrong(source), MOST_TOLD))
+    more = [Mistake((), f"{MOST_TOLD} names are wrong; the others were not looked at")]
+    return found + more if len(found) == MOST_TOLD else found
+
+
+def _wrong(source: Source) -> Iterator[Mistake]:
     yield from _dataset_mistakes(source.data.get("dataset"))
     teachers: set[str] = set()
     pairs: dict[tuple[str, str], Where] = {}
@@ -28,11 +38,13 @@ def wrong(source: Source) -> Iterator[Mistake]:
         teachers |= {sides[side] for side in sides if side == "teacher"}
         if len(sides) == 2 and (first := pairs.setdefault(_both(sides), where)) != where:
             line = source.document.line_of(first)
-            yield Mistake(where, f"{'/'.join(_both(sides))} stands twice, first in line {line}")
+            both = short("/".join(_both(sides)))
+            yield Mistake(where, f"{both} stands twice, first in line {line}")
     checkpoints = value_at(source.data, ("teachers", "checkpoints"))
     for name in checkpoints if isinstance(checkpoints, dict) and teachers else ():
         if name not in teachers:
-            yield Mistake(("teachers", "checkpoints", name), unknown("teacher", name, teachers))
+            known = map(short, teachers)
+            yield Mistake(("teachers", "checkpoints", name), unknown("teacher", name, known))
 
 
 def _pairs(given: Any) -> Iterator[tuple[Where, dict[str, str]]]:
@@ -52,7 +64,7 @@ def _dataset_mistakes(given: Any) -> Iterator[Mistake]:
     if isinstance(name, str) and name not in data.names() and not name.startswith(FOLDER):
         known = [*data.names(), f"{FOLDER}/path/to/images"]
         where = ("dataset", "name") if inside else ("dataset",)
-        yield Mistake(where, unknown("data set", short(name), known))
+        yield Mistake(where, foreign(name) or unknown("data set", short(name), known))
         return
     try:
         asked = _dataset.validate_python(given)
@@ -67,6 +79,8 @@ def _network_mistake(name: str) -> str | None:
     """What is wrong with a network's name, if anything is."""
     if name in models.names():
         return None
+    if odd := foreign(name):
+        return odd
     library, colon, inner = name.partition(":")
     if not colon:
         return f"{unknown('network', short(name), models.names())}, timm:<name>, torchvision:<name>"
@@ -79,6 +93,7 @@ def _network_mistake(name: str) -> str | None:
     return f"no network '{short(inner)}' in {library}.{nearest(inner, known)} Allowed: {some}"
 
 
+@cache
 def _outside(library: str) -> Sequence[str]:
     """The names of a library's networks; it is imported only when a suite asks."""
     if library == "timm":

@@ -1,8 +1,9 @@
 """YAML's nodes as plain data, noting where each key and value stands.
 
 Stricter than YAML, so that a text says what it seems to say: `5e-4` is a number, only `true` and
-`false` are booleans (`no` is text), keys are text and stand once, and there are no anchors,
-aliases, merge keys or tags, hence nothing that could grow beyond the text's size.
+`false` are booleans (`no` is text), keys are ASCII text and stand once, every character can be
+seen, and there are no anchors, aliases, merge keys or tags, hence nothing that could grow beyond
+the text's size.
 """
 
 import math
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from yaml.reader import Reader
 
+from bench.characters import foreign, hidden, short, visible
 from bench.suite.mistakes import Mistake, Where
 
-MOST_LEVELS = 20
+MOST_LEVELS = 20  # of nesting
+MOST_VALUES = 5_000  # keys included
+LONGEST_KEY = 200  # characters
 LONGEST_NUMBER = 40  # characters; whatever is longer is text
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -43,16 +46,19 @@ class Refused(Exception):  # noqa: N818 (caught by document.py, never seen by us
 
 def root(text: str) -> yaml.Node | None:
     """The node of the whole text, None if it is empty. Raises `Refused`."""
-    odd = Reader.NON_PRINTABLE.search(text)
-    if odd:
-        line = text.count("\n", 0, odd.start()) + 1
-        raise Refused((line, f"not text: holds the character {odd.group()!r}"))
+    text = text.replace("\r\n", "\n")
+    if not_seen := [
+        (i, odd) for i, line in enumerate(text.split("\n"), 1) if (odd := hidden(line))
+    ]:
+        raise Refused(*not_seen)
     loader = _Loader(text)
     try:
         node: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Refused((mark.line + 1 if mark else 1, _complaint(error))) from error
+    except (ValueError, OverflowError) as error:  # PyYAML on "\UFFFFFFFF", and on %YAML 1.99…9
+        raise Refused((loader.line + 1, "not YAML: a number beyond all bounds")) from error
     finally:
         loader.dispose()
     if loader.refused:
@@ -80,14 +86,18 @@ class Walk:
             return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
-        return scalar(node)
+        value = scalar(node)
+        if isinstance(value, str) and (odd := hidden(value)):  # by an escape
+            self.mistakes.append(Mistake(where, odd, self.values[where].line))
+            return visible(value)
+        return value
 
     def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
         """Each key once, with its value; the others become mistakes."""
         for key, content in node.value:
             line = place(key).line
-            if not isinstance(key, yaml.ScalarNode):
-                self.mistakes.append(Mistake(where, "a key that is not plain text", line))
+            if sentence := _unfit(key):
+                self.mistakes.append(Mistake(where, sentence, line))
                 continue
             at = (*where, key.value)
             if key.value == "<<" and key.style is None:
@@ -98,6 +108,18 @@ class Walk:
             else:
                 self.keys[at] = place(key)
                 yield key.value, content
+
+
+def _unfit(key: yaml.Node) -> str | None:
+    """Why a node cannot be a key; None where it can."""
+    if not isinstance(key, yaml.ScalarNode):
+        return "a key that is not plain text"
+    if len(key.value) > LONGEST_KEY:
+        return f"a key of {len(key.value)} characters. Allowed: at most {LONGEST_KEY}"
+    odd = hidden(key.value)
+    if key.value.isascii() and not odd and not key.value.isprintable():
+        odd = "holds a tab or the end of a line"
+    return f"the key '{short(visible(key.value))}' {odd}" if odd else foreign(key.value)
 
 
 def scalar(node: Any) -> str | int | float | bool | None:
@@ -118,18 +140,18 @@ def scalar(node: Any) -> str | int | float | bool | None:
 
 def _complaint(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem)
-    if isinstance(error, _TooDeep):
+    if isinstance(error, _TooMuch):
         return problem
     if r"'\t'" in problem:
         problem = "a tab where only spaces may stand"
     if "single document" in str(error.context):
         problem = "a second document begins, where a file holds one"
     column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
-    return f"not YAML: {problem}{column}"
+    return f"not YAML: {short(problem, 200)}{column}"
 
 
-class _TooDeep(yaml.MarkedYAMLError):
-    """Nesting beyond `MOST_LEVELS`."""
+class _TooMuch(yaml.MarkedYAMLError):
+    """Nesting beyond `MOST_LEVELS`, or more than `MOST_VALUES`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -138,25 +160,32 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.refused: list[tuple[int, str]] = []
-        self.level = 0
+        self.level = self.count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """The next node; levels are counted, anchors, aliases and tags noted and left out."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        if self.level > MOST_LEVELS:
-            text = f"nested more than {MOST_LEVELS} levels deep"
-            raise _TooDeep(problem=text, problem_mark=event.start_mark)
+        self.count += 1
+        for count, most, what in (
+            (self.level, MOST_LEVELS, "levels of nesting"),
+            (self.count, MOST_VALUES, "keys and values"),
+        ):
+            if count > most:
+                raise _TooMuch(problem=f"more than {most:,} {what}", problem_mark=event.start_mark)
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            self.refused.append((line, f"alias *{event.anchor}: not allowed, write the value out"))
+            name = short(str(event.anchor))
+            self.refused.append((line, f"alias *{name}: not allowed, write the value out"))
             self.get_event()  # type: ignore[no-untyped-call]
             mark: Any = event.start_mark
             return yaml.ScalarNode("", "", mark, mark)
         if event.anchor is not None:
-            self.refused.append((line, f"anchor &{event.anchor}: not allowed, write values out"))
+            name = short(event.anchor)
+            self.refused.append((line, f"anchor &{name}: not allowed, write values out"))
             event.anchor = None
         if event.tag is not None:
-            self.refused.append((line, f"tag {event.tag}: not allowed, write a plain value"))
+            name = short(event.tag)
+            self.refused.append((line, f"tag {name}: not allowed, write a plain value"))
             event.tag = None
         self.level += 1
         node = super().compose_node(parent, index)

@@ -11,7 +11,6 @@ from bench.suite.mistakes import Where, dotted
 from bench.suite.resolved import Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
-_BREAKS = {0x85: r"\N", 0x2028: r"\L", 0x2029: r"\P"}  # line breaks to YAML, text to JSON
 WIDEST = 60  # columns before a comment; longer lines push theirs out
 
 Line = tuple[str, str]  # a line of YAML, and the comment behind it
@@ -96,4 +95,4 @@ def _scalar(value: Any) -> str:
     """A value on one line of YAML."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and document.value(value, "") == value:
         return value
-    return json.dumps(value, ensure_ascii=False).translate(_BREAKS)
+    return json.dumps(value, ensure_ascii=False)

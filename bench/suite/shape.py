@@ -7,8 +7,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from bench.characters import short
 from bench.errors import nearest
-from bench.suite.mistakes import Mistake, Where, found, short
+from bench.suite.mistakes import Mistake, Where, found
 from bench.suite.schema import SuiteFile
 
 _NAME = "a name of letters, digits and _ . + -, at most 60 long"
@@ -23,10 +24,10 @@ def shaped(data: Mapping[str, Any]) -> tuple[SuiteFile | None, list[Mistake]]:
     except ValidationError as error:
         details = error.errors(include_url=False)
     places = [_where(detail) for detail in details]
+    around = {at[:depth] for at in places for depth in range(len(at))}
     mistakes = []
     for detail, where in zip(details, places, strict=True):
-        inner = any(len(at) > len(where) and at[: len(where)] == where for at in places)
-        if not (inner and detail["type"] == "too_short"):  # its items were wrong, not too few
+        if not (where in around and detail["type"] == "too_short"):  # items were wrong, not too few
             mistakes.append(Mistake(_written(where, detail, data), _sentence(detail, where)))
     return None, mistakes
 

@@ -1,5 +1,6 @@
 """The suites that come with the package, and the file that a suite's name stands for."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from bench.errors import Mistakes, nearest
@@ -19,9 +20,11 @@ def find(name: str | Path) -> Path:
 
     A file that exists goes first. Raises `Mistakes` with the nearest of the shipped suites.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
+    path = Path(name)
+    with suppress(OSError, RuntimeError):  # no path at all, or no user behind its ~
+        path = path.expanduser()
+        if path.is_file():
+            return path
     known = {file.stem: file for file in shipped()}
     stem = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if path.parent in (Path(), Path("suites")) and stem in known:

@@ -9,6 +9,7 @@ from bench.errors import Mistakes
 from bench.suite import document
 from bench.suite.document import Document
 from bench.suite.mistakes import Mistake, Where, dotted, found
+from bench.suite.nodes import MOST_LEVELS
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _change(data: dict[str, Any], text: str) -> Change:
     parts = [part.strip() for part in place.split(".")]
     if not equals or not all(parts):
         raise Mistakes([f"{name}: no change. Allowed: key=value, e.g. recipe.epochs=2"])
+    if len(parts) > MOST_LEVELS:
+        raise Mistakes([f"{name}: more than {MOST_LEVELS} levels of nesting"])
     new = document.value(written, name)
     where: Where = ()
     holder: Any = data
@@ -100,8 +103,8 @@ def _change(data: dict[str, Any], text: str) -> Change:
 def _step(holder: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
     """The next key and the parts behind it; a key that is there may hold dots itself."""
     if isinstance(holder, list):
-        if not parts[0].isdecimal() or int(parts[0]) >= len(holder):
-            last = len(holder) - 1
+        last = len(holder) - 1
+        if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
             raise Mistakes([f"{name}: no item '{parts[0]}' in this list. Allowed: 0 to {last}"])
         return int(parts[0]), parts[1:]
     for count in range(len(parts), 0, -1):

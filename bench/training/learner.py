@@ -1,10 +1,9 @@
 """One run under way: a network, its objective, its optimiser, and what was measured so far."""
 
+import io
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from bench.environment import peak_memory
 from bench.job import Status, Task
 from bench.training.clock import Clock
 from bench.training.inference import autocast, detached, float32
+from bench.training.memory import exhausted
 from bench.training.objective import Objective
 from distillers import Batch, Features, Setting, Shapes
 
@@ -97,16 +97,20 @@ class Learner:
 
     @contextmanager
     def retiring(self) -> Iterator[None]:
-        """Inside, an error costs this learner alone: it retires, with the error as its reason."""
+        """Inside, an error costs this learner alone: it retires, with the error as its reason.
+
+        A lack of memory is not its own: that is raised.
+        """
         try:
             yield
         except Exception as error:
+            if exhausted(error):
+                raise
             self.failure = ("failed", f"{type(error).__name__}: {error}")
 
-    def save(self, path: Path) -> None:
-        """Keep all that is needed to go on from here; replaces what was kept before."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    def saved(self) -> memoryview:
+        """All that is needed to go on from here, for `restore`."""
+        content = io.BytesIO()
         state = {
             "epoch": self.epoch,
             "curves": self.curves,
@@ -114,12 +118,16 @@ class Learner:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, part)
-        os.replace(part, path)
+        torch.save(state, content)
+        return content.getbuffer()
 
-    def restore(self, path: Path) -> None:
-        """Go on from what `save` kept, with the numbers of a run that was never stopped."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+    def restore(self, saved: bytes) -> None:
+        """Go on from what was saved, with the numbers of a run that was never stopped.
+
+        Data, never code. Raises whatever there is to raise where it does not fit; then the learner
+        is of no use any more.
+        """
+        state = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])

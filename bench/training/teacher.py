@@ -1,25 +1,18 @@
-"""Teachers: read, checked, frozen, asked. A checkpoint is data, never code."""
+"""Teachers: read, checked, frozen, asked."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bench import models
 from bench.data import Data, Facts, Split
-from bench.errors import MissingData, TeacherRefused
+from bench.errors import TeacherRefused
+from bench.training.checkpoints import read_state
 from bench.training.inference import Recipe, autocast, float32, predict
 from distillers import Features
-
-UNREADABLE = (
-    pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError,
-)  # fmt: skip
-WRAPPINGS = ("model", "state_dict", "net")  # where training scripts put the state_dict
 
 
 class Teacher:
@@ -53,32 +46,6 @@ def load(network: str, facts: Facts, path: Path) -> nn.Module:
         raise TeacherRefused(f"{path}: not a {network} of {facts.classes} classes: {differences}")
     net.load_state_dict(state)
     return net
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state_dict of a file: safetensors, or a PyTorch checkpoint that holds tensors only.
-
-    RepDistiller's and mdistiller's `{'model': state_dict}` is understood, and the `module.` that
-    DataParallel puts before names. Nothing in the file is executed.
-    """
-    if not path.is_file():
-        raise MissingData(f"{path}: no such checkpoint")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TeacherRefused(
-            f"{path}: not a checkpoint of plain tensors ({reason}); "
-            "save it anew as {'model': net.state_dict()} or as safetensors"
-        ) from error
-    for key in WRAPPINGS:
-        if isinstance(held, dict) and isinstance(held.get(key), dict):
-            held = held[key]
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise TeacherRefused(f"{path}: no state_dict in it, neither bare nor under {WRAPPINGS}")
-    return {name.removeprefix("module."): value for name, value in held.items()}
 
 
 def check_accuracy(path: Path, top1: float, manifest: Mapping[str, Any]) -> None:

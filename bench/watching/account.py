@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bench.results import FORMAT, Record
+from bench.results import Record, document
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -37,7 +37,7 @@ class Account:
     @property
     def document(self) -> str:
         """The record as it is on disk."""
-        return json.dumps({"format": FORMAT, **self.record}, indent=1, allow_nan=False) + "\n"
+        return document(self.record)
 
     @property
     def times(self) -> tuple[int, int]:

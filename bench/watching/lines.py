@@ -1,9 +1,9 @@
 """What is seen of a run of a suite where no terminal is: plain lines, or JSON lines."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bench.characters import as_json, printable
 from bench.results import Record
 from bench.watching.progress import Course, Progress, duration
 
@@ -37,13 +37,17 @@ class Plain:
         """Say how the run ended."""
         self._say(outcome(self._progress.end(record), record["seconds"]))
 
+    def notice(self, text: str) -> None:
+        """Say it."""
+        self._say(f"notice    {text}")
+
     def closed(self) -> None:
         """Say how all ended."""
         self._say(next(summary(self._progress)))
 
     def _say(self, line: str) -> None:
         self._said = self._progress.clock()
-        self._out.write(f"{line}\n")
+        self._out.write(f"{printable(line)}\n")
         self._out.flush()
 
 
@@ -70,14 +74,17 @@ class Json:
         kept = {key: record[key] for key in ("status", "reason", "metrics", "seconds")}
         self._say("record", id=record["id"], name=course.name, **kept)
 
+    def notice(self, text: str) -> None:
+        """`text`."""
+        self._say("notice", text=text)
+
     def closed(self) -> None:
         """`runs`, how many there were to do, `counts` by status, and the `seconds` it all took."""
         runs, seconds = len(self._progress.courses), round(self._progress.elapsed, 3)
         self._say("closed", runs=runs, counts=dict(self._progress.counts), seconds=seconds)
 
     def _say(self, event: str, **content: Any) -> None:
-        text = json.dumps({"event": event, **content}, ensure_ascii=False, allow_nan=False)
-        self._out.write(f"{text}\n")
+        self._out.write(as_json({"event": event, **content}, indent=None) + "\n")
         self._out.flush()
 
 

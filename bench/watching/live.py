@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bench.characters import printable
 from bench.errors import BenchError, unknown
 from bench.results import Record
 from bench.watching.lines import LOST, Json, Plain, outcome, summary
@@ -69,11 +70,15 @@ class Live:
         with self._lock:
             self._progress.end(record)
 
+    def notice(self, text: str) -> None:
+        """Leave it above the table."""
+        self._console.print(printable(text), soft_wrap=True, markup=False)
+
     def closed(self) -> None:
         """Leave a summary in the table's place."""
         self._screen.stop()
         for line in summary(self._progress):
-            self._console.print(line, soft_wrap=True, markup=False)
+            self._console.print(printable(line), soft_wrap=True, markup=False)
 
     def drawn(self) -> RenderableType:
         """The whole view at this moment."""
@@ -116,4 +121,4 @@ def _troubles(progress: Progress) -> Iterator[Text]:
     lost = [course for course in progress.courses.values() if course.status in LOST]
     for course in lost[-TROUBLES:]:
         colour = COLOURS[course.status or ""]
-        yield Text(outcome(course, 0.0), colour, overflow="ellipsis", no_wrap=True)
+        yield Text(printable(outcome(course, 0.0)), colour, overflow="ellipsis", no_wrap=True)

@@ -85,7 +85,8 @@ class Progress:
         """Note that a cohort begins; its state."""
         courses = [self.courses[run.id] for run in cohort.runs]
         group = Underway(device, _label(courses), courses)
-        self.groups.append(group)
+        others = [g for g in self.groups if not any(c in courses for c in g.courses)]
+        self.groups = [*others, group]  # a second attempt takes the first one's place
         return group
 
     def advance(self, run: str, entry: Mapping[str, Any]) -> Underway:

@@ -5,18 +5,20 @@ What the store holds is a function of the records: it can be thrown away and fil
 
 import importlib.util
 import os
+import queue
 import re
-import sqlite3
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.results import Record, Results
+from bench.watching import sqlite
 from bench.watching.account import ID, Account, account
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ QUIET = {  # unless the user's environment says otherwise
 class MLflow:
     """An observer that logs every record: an experiment per suite, an MLflow run per run.
 
-    A record is logged once; that of a run done again replaces the old one. Whatever goes wrong
-    costs neither results nor the run of the suite: `warnings` says it afterwards, in a sentence.
+    A thread does it, so that nothing waits for a slow server. A record is logged once; that of a
+    run done again replaces the old one. Whatever goes wrong costs neither results nor the run of
+    the suite: `warnings` says it afterwards, in a sentence.
     `uri` is any tracking URI; without it MLFLOW_TRACKING_URI, or else a file in the results folder.
     """
 
@@ -47,19 +50,23 @@ class MLflow:
                 "no package mlflow, which logs the runs: pip install mlflow, or use --tracker none"
             )
         self.uri = uri or tracking_uri(results)
+        self.added = 0  # records that the store did not have
         self._plan, self._results = plan, results
         self._experiment: _Experiment | None = None
         self._failures: list[str] = []
-        self._given_up = False
+        self._given_up = self._late = False
+        self._queue: queue.Queue[Record | threading.Event] = queue.Queue()
+        self._thread: threading.Thread | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What could not be logged, as one sentence; empty if all was."""
-        if not self._failures:
+        if not self._failures and not self._late:
             return []
+        what = f"failed: {self._failures[0]}" if self._failures else "is slow"
         sentence = (
-            f"MLflow at {self.uri} failed: {self._failures[0]}; "
-            "the records are complete, and the next run of the suite logs what is missing"
+            f"MLflow at {self.uri} {what}; the records are complete, and `bench sync "
+            f"{self._plan.suite.name}` or the next run of the suite logs what is missing"
         )
         return [re.sub(r"//[^/@\s]*@", "//", sentence)]  # no passwords
 
@@ -69,37 +76,65 @@ class MLflow:
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
         """Nothing: what is logged comes from records."""
 
+    def notice(self, text: str) -> None:
+        """Nothing: what is logged comes from records."""
+
     def record(self, record: Record) -> None:
-        """Log a record, unless the store has it; the first call opens the store, for seconds."""
-        if self._given_up:
-            return
+        """Have a record logged, unless the store has it; returns at once."""
+        self._put(record)
+
+    def closed(self) -> None:
+        """Nothing: `log_missing` waits for what is not logged yet."""
+
+    def log_missing(self, patience: float | None = None) -> None:
+        """Log every record of the plan that the store does not have, or has in an older state.
+
+        Waits until that is done, at most `patience` seconds.
+        """
+        for run in self._plan.runs:
+            if (record := self._results.record(run)) is not None:
+                self._put(record)
+        if self._thread is not None:
+            through = threading.Event()
+            self._put(through)
+            self._late = not through.wait(patience)
+
+    def _put(self, item: Record | threading.Event) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._queue.put(item)
+
+    def _work(self) -> None:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+            elif not self._given_up:
+                self._log(item)
+
+    def _log(self, record: Record) -> None:
         try:
-            if self._experiment is None:
-                self._experiment = _Experiment(self.uri, self._plan.suite.name, self._results)
-            self._experiment.put(account(record, self._plan))
+            with sqlite.turn(self.uri):
+                if self._experiment is None:  # opening a store takes seconds
+                    self._experiment = _Experiment(self.uri, self._plan.suite.name, self._results)
+                self.added += self._experiment.put(account(record, self._plan))
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             self._failures.append(said.splitlines()[0])
             self._given_up = self._experiment is None or len(self._failures) >= MOST_FAILURES
-
-    def closed(self) -> None:
-        """Nothing: every record was logged when it came."""
-
-    def log_missing(self) -> None:
-        """Log every record of the plan that the store does not have, or has in an older state."""
-        for run in self._plan.runs:
-            if (record := self._results.record(run)) is not None:
-                self.record(record)
 
 
 class _Experiment:
     """A suite's experiment in an MLflow store; both are made if they are not there."""
 
     def __init__(self, uri: str, name: str, results: Results) -> None:
+        place = _artifacts(results).as_uri() if uri == _local(results) else None
+        if place is not None:
+            sqlite.settle(uri, name, place)
         self._client = client(uri)
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            place = _artifacts(results).as_uri() if uri == _local(results) else None
             self._id = self._client.create_experiment(name, artifact_location=place)
         else:
             self._id = found.experiment_id
@@ -110,14 +145,18 @@ class _Experiment:
             held = self._held.setdefault(run.data.tags.get(ID, ""), {})
             held[run.info.run_id] = run.data.tags.get(FINGERPRINT)
 
-    def put(self, account: Account) -> None:
-        """See to it that the store holds this record of its run, whole, and no other."""
+    def put(self, account: Account) -> bool:
+        """See to it that the store holds this record of its run, whole, and no other.
+
+        Whether it had to be added.
+        """
         held = self._held.setdefault(account.record["id"], {})
-        same = (run for run, found in held.items() if found == account.fingerprint)
-        kept = next(same, None) or self._add(account, held)
+        same = next((run for run, found in held.items() if found == account.fingerprint), None)
+        kept = same or self._add(account, held)
         for old in [run for run in held if run != kept]:
             self._client.delete_run(old)
             del held[old]
+        return same is None
 
     def _add(self, account: Account, held: dict[str, str | None]) -> str:
         """A new MLflow run; it bears the record's fingerprint once all is there."""
@@ -175,15 +214,14 @@ def client(uri: str) -> Any:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path)) as file:
-            file.execute("BEGIN IMMEDIATE")  # mlflow tries for minutes before it gives up
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # what mlflow's code does is its own
         from mlflow import MlflowClient
 
+        with sqlite.fresh(uri) as beside:
+            sqlite.try_to_write(beside or uri)
+            if beside is not None:
+                MlflowClient(beside)
         return MlflowClient(uri)
 
 

@@ -71,7 +71,7 @@ def test_hostile_texts_stay_texts():
     assert tags.count("script") == 2
     assert not {"img", "b-evil", "iframe"} & set(tags)
     data = embedded_data(text)
-    assert HOSTILE.replace("\ud800", "?") in {one["label"] for one in data["cells"]}
+    assert HOSTILE.replace("\ud800", " ") in {one["label"] for one in data["cells"]}
     assert "<" not in re.search(r'id="data">(.*?)</script>', text, re.S)[1]
 
 

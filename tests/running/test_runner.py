@@ -14,7 +14,8 @@ from bench.job import Event, Job
 from bench.plan import Cohort, Run, cohorts
 from bench.results import Results
 from bench.running.executor import Inline, Processes
-from bench.running.runner import divided, pending
+from bench.running.runner import _task, divided, pending
+from bench.running.worker import work
 from tests import toy
 
 
@@ -114,13 +115,12 @@ def test_workers_give_the_numbers_of_this_process(tmp_path: Path) -> None:
 def test_a_killed_worker_costs_its_cohort_and_says_so(tmp_path: Path) -> None:
     executor = Processes(["cpu"], tmp_path / "logs")
     whole = toy.plan(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
-    from bench.running.runner import _task
-
     run = next(iter(whole.runs.values()))
-    job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), None)
+    job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), "digits", None)
     executor.start(0, job)
     assert executor.next()[1]["event"] == "epoch"
-    executor._running[0].send_signal(signal.SIGKILL)
+    (worker,) = workers(os.getpid())
+    os.kill(worker, signal.SIGKILL)
     events: list[Event] = []
     while not events or events[-1]["event"] != "exit":
         events.append(executor.next()[1])
@@ -162,6 +162,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def workers(pid: int) -> list[int]:
+    """Of a process's children those that are workers."""
+    told = {child: Path(f"/proc/{child}/cmdline") for child in children(pid) if alive(child)}
+    return [child for child, path in told.items() if b"bench.running.worker" in path.read_bytes()]
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -173,17 +179,17 @@ def cohort(size: int, seed: int) -> Cohort:
     return Cohort(tuple(Run(f"{seed}-{i}", {"teacher": "t", "seed": seed}) for i in range(size)))
 
 
-def work(of: Cohort) -> float:
+def effort(of: Cohort) -> float:
     return 2.0 + len(of.runs)
 
 
 def test_cohorts_stay_whole_where_they_fill_the_slots() -> None:
     groups = [cohort(14, seed) for seed in range(4)]
-    assert divided(groups, 2, work) == groups
+    assert divided(groups, 2, effort) == groups
 
 
 def test_cohorts_are_split_where_slots_would_idle() -> None:
-    parts = divided([cohort(14, seed) for seed in range(3)], 2, work)
+    parts = divided([cohort(14, seed) for seed in range(3)], 2, effort)
     assert len(parts) == 6
     assert sorted(r.id for p in parts for r in p.runs) == sorted(
         f"{seed}-{i}" for seed in range(3) for i in range(14)
@@ -191,7 +197,7 @@ def test_cohorts_are_split_where_slots_would_idle() -> None:
 
 
 def test_one_run_is_not_split() -> None:
-    assert divided([cohort(1, 0)], 8, work) == [cohort(1, 0)]
+    assert divided([cohort(1, 0)], 8, effort) == [cohort(1, 0)]
 
 
 def test_cohorts_share_teacher_seed_and_course(tmp_path: Path) -> None:
@@ -200,6 +206,39 @@ def test_cohorts_share_teacher_seed_and_course(tmp_path: Path) -> None:
     assert sorted(len(group.runs) for group in groups) == [1, 3, 3]
     for group in groups:
         assert len({(r.teacher, r.specification["seed"]) for r in group.runs}) == 1
+
+
+@pytest.mark.parametrize(("pause", "signs"), [(0.0, 5 + 1), (1000.0, 1)])
+def test_a_worker_gives_a_sign_of_life_with_each_batch_but_not_too_often(
+    pause: float, signs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch may take as long as it likes: five batches of training, and one of evaluation."""
+    monkeypatch.setattr("bench.running.pulse.PAUSE", pause)
+    whole = toy.plan(tmp_path)
+    teacher = next(iter(whole.runs.values()))
+    events: list[Event] = []
+    job = Job("j", (_task(teacher, "t"),), None, "cpu", 1, str(tmp_path / "r"), "digits", None)
+    work(job, events.append)
+    kinds = [event["event"] for event in events]
+    assert kinds.count("alive") == signs
+    assert [kind for kind in kinds if kind != "alive"] == ["epoch", "record"]
+
+
+def test_patience_is_of_time_that_was_waited(tmp_path: Path) -> None:
+    """A machine that slept, or a parent that was busy, is no worker that hangs."""
+    executor = Processes(["cpu"], tmp_path / "logs", patience=600.0)
+    whole = toy.plan(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
+    run = next(iter(whole.runs.values()))
+    job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), "digits", None)
+    executor.start(0, job)
+    try:
+        assert executor.next()[1]["event"] == "epoch"
+        executor.patience = 2.0
+        time.sleep(2.5)
+        seen = [executor.next()[1]["event"] for _ in range(20)]
+    finally:
+        executor.stop()
+    assert set(seen) == {"epoch"}
 
 
 def test_environment_is_that_of_the_worker(tmp_path: Path) -> None:

@@ -52,4 +52,4 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "_sources", dict(data._sources))
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
     monkeypatch.setattr(plugins, "_sources", dict(plugins._sources))
-    plugins.load_installed.cache_clear()
+    plugins._load_entries.cache_clear()

@@ -114,13 +114,41 @@ def test_merge_keys_and_keys_that_are_no_text() -> None:
             "a: 1\n---\nb: 2\n",
             "s.yaml:2  not YAML: a second document begins, where a file holds one (column 1)",
         ),
-        ("a: 1\nb: \x00", r"s.yaml:2  not text: holds the character '\x00'"),
-        ("a: " + "[" * 1000, "s.yaml:1  nested more than 20 levels deep"),
-        ("a: " + "{a: " * 1000, "s.yaml:1  nested more than 20 levels deep"),
+        (
+            "a: 1\nb: \x00",
+            "s.yaml:2  holds U+0000, which cannot be seen. Allowed: visible characters",
+        ),
+        (
+            "a: 1 # \u00ad",
+            "s.yaml:1  holds U+00AD SOFT HYPHEN, which cannot be seen. Allowed: visible characters",
+        ),
+        ("a: " + "[" * 1000, "s.yaml:1  more than 20 levels of nesting"),
+        ("a: " + "{a: " * 1000, "s.yaml:1  more than 20 levels of nesting"),
+        ("a: [" + "x, " * 5000 + "]", "s.yaml:1  more than 5,000 keys and values"),
+        ('a: 1\nb: "\\UFFFFFFFF"', "s.yaml:2  not YAML: a number beyond all bounds"),
+        (f"%YAML 1.{'9' * 5000}\n---\na: 1", "s.yaml:1  not YAML: a number beyond all bounds"),
     ],
 )
 def test_unreadable(text: str, message: str) -> None:
     assert refused(text) == message
+
+
+def test_what_only_escapes_can_write_is_refused_where_it_stands() -> None:
+    found = document.parse('a:\n  b: "x\\0\\e\\u202ey"\n"c\\x1b": 1\nк: 2\n"a\\nb": 3', "s.yaml")
+    assert found.data == {"a": {"b": "xy"}}
+    assert [found.told(m) for m in found.mistakes] == [
+        "s.yaml:2  a.b: holds U+0000, which cannot be seen. Allowed: visible characters",
+        "s.yaml:3  the key 'c' holds U+001B, which cannot be seen. Allowed: visible characters",
+        "s.yaml:4  'к' holds U+043A CYRILLIC SMALL LETTER KA. Allowed in names: ASCII",
+        "s.yaml:5  the key 'a b' holds a tab or the end of a line",
+    ]
+
+
+def test_keys_and_quotations_have_a_length() -> None:
+    found = document.parse(f"{'k' * 201}: 1\n", "s.yaml")
+    (mistake,) = found.mistakes
+    assert found.told(mistake) == "s.yaml:1  a key of 201 characters. Allowed: at most 200"
+    assert len(refused(f"a: &{'x' * 9000} 1\nb: !{'y' * 9000} 1\nc: *{'z' * 9000}\n")) < 400
 
 
 def test_a_bomb_of_aliases_does_not_go_off() -> None:
@@ -144,6 +172,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(error.value) == f"{path}: {message}"
     with pytest.raises(Mistakes, match=r"latin:2  not text in UTF-8$"):
         document.load(latin)
+    with pytest.raises(Mistakes, match=r"^'x\\x1b\.yaml': the file's name holds U\+001B, which"):
+        document.load(tmp_path / "x\x1b.yaml")
     marked.write_bytes("\ufefftitle: é\r\n".encode())
     assert document.load(marked).data == {"title": "é"}
 

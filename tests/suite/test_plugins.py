@@ -217,7 +217,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield site
     for name in ("gap_package", "gap_package.gap"):
         sys.modules.pop(name, None)
-    plugins.load_installed.cache_clear()
+    plugins._load_entries.cache_clear()
 
 
 def test_entry_points(installed: Path, reading: Read) -> None:

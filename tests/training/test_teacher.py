@@ -11,7 +11,10 @@ import torch
 from bench import data, models
 from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
+from bench.feasibility import forecast
 from bench.results import Results, sha256
+from bench.running.executor import Inline
+from bench.running.runner import Runner
 from bench.training import teacher
 from tests import toy
 
@@ -138,7 +141,7 @@ def test_weights_that_changed_after_their_record_are_refused(tmp_path: Path) -> 
     safetensors.torch.save_file(held, results.weights(of.id))
     student = next(cell.run for cell in whole.cells if cell.method.name == "kd")
     results.forget(student)
-    toy.run(whole, tmp_path)
+    Runner(whole, forecast(whole), results, Inline()).run([whole.runs[student]])
     found = results.record(student)
     assert found is not None
     assert found["status"] == "failed"

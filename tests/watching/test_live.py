@@ -177,6 +177,44 @@ def test_live_leaves_a_short_summary(scene: Scene) -> None:
     ]
 
 
+def test_a_notice_is_left_above_the_table(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    view.started(scene.students[0], "cpu")
+    view.notice("something went wrong [and] was dealt with")
+    view.closed()
+    left = scene.out.getvalue()
+    assert "something went wrong [and] was dealt with" in left
+    assert left.index("something went wrong") < left.rindex("toy: 5 not finished")
+
+
+def test_a_notice_is_a_line(scene: Scene) -> None:
+    Plain(scene.progress(), scene.out).notice("all is well")
+    assert scene.out.getvalue() == "notice    all is well\n"
+    Json(scene.progress(), scene.out).notice("all is well")
+    assert json.loads(scene.out.getvalue().splitlines()[1]) == {
+        "event": "notice", "text": "all is well"
+    }  # fmt: skip
+
+
+def test_a_cohort_that_goes_on_in_parts_is_shown_in_parts(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    runs = scene.students[0].runs
+    try:
+        view.started(scene.students[0], "cpu")
+        scene.epochs(view, scene.students[0], 1, 1.0, 20.0)
+        for device, part in (("cuda:0", Cohort(runs[:2])), ("cuda:1", Cohort(runs[2:]))):
+            view.started(part, device)
+            scene.epochs(view, part, 2, 1.0, 30.0)
+        assert shown(view)[2:] == [
+            "cuda:0  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "  student 30.0  kd 30.0",
+            "cuda:1  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "  at 30.0  sp 30.0",
+        ]
+    finally:
+        view.closed()
+
+
 def test_live_without_an_event(scene: Scene) -> None:
     Live(scene.progress(), scene.out, console(scene)).closed()
     assert scene.out.getvalue() == "toy: 5 not finished, after 0 s\n"

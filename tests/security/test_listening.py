@@ -1,0 +1,63 @@
+"""Nothing listens on any address but 127.0.0.1, unless it is told to."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, bench, process
+from tests.soak import LONG
+
+SERVERS = r"socketserver|http\.server|asyncio|xmlrpc|aiohttp|flask|uvicorn|\.listen\(|\.bind\("
+
+
+@pytest.fixture
+def store(here: Path) -> Path:
+    (here / "results").mkdir()
+    (here / "results" / "mlflow.db").touch()
+    return here
+
+
+def test_no_module_listens_by_itself() -> None:
+    sources = {path: path.read_text() for path in (ROOT / "bench").rglob("*.py")}
+    assert [path for path, text in sources.items() if re.search(SERVERS, text)] == []
+
+
+def test_mlflows_pages_are_for_this_machine_unless_told(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "executable", "/bin/echo")  # the command is told, not done
+    for told, host in [((), "127.0.0.1"), (("--host", "0.0.0.0"), "0.0.0.0")]:
+        bench("ui", *told)
+        assert re.findall(r"--host (\S+)", capfd.readouterr().out) == [host]
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not LONG, reason="it takes MLflow 10 s to start")
+def test_mlflows_pages_are_served_on_127_0_0_1_alone(store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    served = process(store, "ui", "--port", port)
+    try:
+        for _ in range(120):
+            if found := listening(port):
+                break
+            time.sleep(1)
+        assert found == ["0100007F"]
+    finally:
+        os.killpg(served.pid, signal.SIGTERM)
+        served.communicate(timeout=30)
+
+
+def listening(port: int) -> list[str]:
+    """The addresses on which something listens at a port, as Linux has them: in hex, reversed."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    rows = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
+    places = [row[1].split(":") for row in rows if row[3] == "0A"]
+    return [address for address, number in places if int(number, 16) == port]

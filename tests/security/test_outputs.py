@@ -1,0 +1,183 @@
+"""Texts of suites and records, whatever they hold, are nothing but texts in every output."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bench import report
+from bench.report.page import page
+from bench.report.statistics import statistics
+from bench.report.table import About, Entry, table
+from bench.results import Results
+from tests import toy
+from tests.command import bench
+from tests.soak import times
+
+pytestmark = pytest.mark.soak
+often = settings(
+    max_examples=times(40, 4_000), derandomize=True, deadline=None, database=None
+)  # fmt: skip
+
+PIECES = (
+    "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--", "-->", "]]>",
+    "javascript:alert(1)", '" onload="x', "' style='x", "{{x}}", "${x}", "&lt;", "`", "|", "\\|",
+    "[x](javascript:x)", "![x](http://x)", "\n# x", "\n\n- x", "\\input{/etc/passwd}", "}{", "~",
+    "\\end{tabular}", "\\write18{touch x}", "^^5cinput", "\\\\", "&", "%", "$$", "=1+1", "+x", "-x",
+    "@SUM(A1)", "\t=1", "\r=1", '","', ";", "\x1b[2J", "\x1b]0;x\x07", "\x9b31m", "\x7f", "\0",
+    "\u202e", "\u2066", "\u200b", "\ud800", "\U000e0041", "кd", "é", "中", "λ", "😀",
+)  # fmt: skip
+TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=6).map("".join)
+APART = " ".join(map(chr, [*range(33, 0x3D0), *range(0x2010, 0x2300)]))  # no commands, alone
+
+
+def entries(text: str) -> list[Entry]:
+    """Three pairs: of numbers, of a failure, and of nothing; every text of them is that text."""
+    made = []
+    for pair, top1 in (("a", 70.0), ("b", None), ("c", None)):
+        for method, role in (("teacher", "teacher"), ("student", "student"), ("kd", "method")):
+            for seed in (0, 1):
+                record = _record(f"{pair}{method}{seed}", text, top1, seed) if pair != "c" else None
+                of = f"{pair}{text}", text, text, f"{method}{text}"
+                made.append(Entry(*of, seed, record, text or "x", text, role))
+    return made
+
+
+def _record(run: str, text: str, top1: float | None, seed: int) -> dict[str, Any]:
+    metrics = (
+        {"last": {"top1": top1 + seed}, "oracle": {"top1": top1 + seed, "epoch": 1}} if top1 else {}
+    )
+    return {
+        "id": run, "kind": "student", "name": text, "status": "done" if top1 else "failed",
+        "reason": None if top1 else text, "seed": seed, "metrics": metrics,
+        "network": {"name": text},
+        "specification": {"network": text, "method": {text: {}}, "data": {"name": text}},
+        "environment": {"torch": text, "device": text, "precision": text}, "teacher": {"id": text},
+        "curves": [], "weights": text, "started": text, "finished": text, "seconds": 1.0,
+    }  # fmt: skip
+
+
+def outputs(text: str) -> dict[str, str]:
+    """Every format of the table and of its statistics, and the page."""
+    about = About(text, text, {"name": text})
+    made = table(entries(text), about)
+    found = {name: write([made], text, True) for name, write in report.FORMATS.items()}
+    sheets = {
+        name: write([statistics(made)], text, True) for name, write in report.STATISTICS.items()
+    }
+    return {
+        **found,
+        **{f"statistics.{k}": v for k, v in sheets.items()},
+        "html": page(entries(text), about),
+    }
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[tuple[str, str]] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {(tag, key) for key, _ in attrs}
+
+
+def commands(text: str) -> set[str]:
+    return set(re.findall(r"\\(?:[A-Za-z]+\*?|.)", text, re.S))
+
+
+PLAIN = outputs("x")
+SAFE = commands(
+    "".join(outputs(c)[name] for c in ("", APART) for name in ("tex", "statistics.tex"))
+)
+
+
+@often
+@given(TEXT)
+@example("".join(PIECES))
+@example("\ud800")
+def test_a_text_stays_a_text(text: str) -> None:
+    found = outputs(text)
+    for name, content in found.items():
+        assert content.encode(), name
+        hidden = {c for c in content if not c.isprintable()} - {"\n"}
+        assert not hidden, (name, hidden)
+    for name in ("md", "statistics.md"):
+        markdown(found[name])
+    for name in ("tex", "statistics.tex"):
+        latex(found[name])
+    for name in ("csv", "statistics.csv"):
+        spreadsheet(found[name], PLAIN[name])
+    for name in ("json", "statistics.json"):
+        assert json.loads(found[name])
+    html(found["html"])
+
+
+def markdown(text: str) -> None:
+    """No element but ours, and rows of equal length."""
+    assert not set("<>") & set(re.sub(r"</?(?:sup|u)>|<br>", "", text))
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        bare = [re.sub(r"\\.", "", line) for line in block.splitlines()]
+        assert len({line.count("|") for line in bare}) == 1
+    assert not re.search(r"(?<!\\)\]\(", text)
+
+
+def latex(text: str) -> None:
+    """No command but those that single characters stand for, and braces that match."""
+    assert commands(text) <= SAFE
+    assert "^^" not in text
+    depth = 0
+    for char in re.sub(r"\\[\\{}%]", "", text):
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        assert depth >= 0
+    assert depth == 0
+
+
+def spreadsheet(text: str, plain: str) -> None:
+    """As many rows and fields as ever, and no formula among them."""
+    rows, usual = (list(csv.reader(io.StringIO(one))) for one in (text, plain))
+    assert [len(row) for row in rows] == [len(row) for row in usual]
+    for field in (field for row in rows for field in row):
+        if field.startswith(("=", "+", "-", "@")):
+            float(field)
+
+
+def html(text: str) -> None:
+    """The tags and attributes of a page with plain texts, no link that leaves it, its policy."""
+    found, plain = Page(text), Page(PLAIN["html"])
+    assert set(found.tags) == set(plain.tags)
+    assert found.attributes == plain.attributes
+    assert found.tags.count("script") == 2
+    policy = r'<meta http-equiv="Content-Security-Policy" content="[^"]*">'
+    assert re.findall(policy, text) == re.findall(policy, PLAIN["html"]) != []
+
+
+def test_a_terminal_is_told_nothing_that_it_would_obey(here: Path) -> None:
+    """Records and files come from elsewhere: with sequences that move, hide, rename, answer."""
+    whole, results = toy.plan(here), Results(here / "results")
+    hostile = "".join(piece for piece in PIECES if "\n" not in piece and piece != "\ud800")
+    for run in whole.runs.values():
+        record = {"id": run.id, "kind": run.kind, "name": hostile, "status": "failed"}
+        results.write({**record, "reason": hostile, "metrics": {}, "curves": []})
+    folder = here / "\x1b[2J\x9b31m"
+    folder.mkdir()
+    for arguments in (
+        ("status", "toy.yaml"), ("status", "toy.yaml", "--json"), ("plan", "toy.yaml"),
+        ("report", "toy.yaml"), ("teachers", "toy.yaml"), ("show", folder), ("run", "toy\x1b[2J"),
+        ("status", "toy.yaml", "--results", folder), ("report", "toy.yaml", "--results", folder),
+    ):  # fmt: skip
+        found = bench(*arguments)
+        assert found.output
+        odd = {c for c in found.output if not c.isprintable()} - {"\n"}
+        assert not odd, (arguments, odd)

@@ -1,0 +1,132 @@
+"""What holds for every text, every value and every change, not only for those one thinks of."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bench.characters import hidden, visible
+from bench.errors import Mistakes
+from bench.suite import document, read, render
+from bench.suite.nodes import LONGEST_KEY
+from tests import toy
+from tests.soak import times
+
+from .conftest import BASE
+from .test_render import bare
+
+pytestmark = pytest.mark.soak
+often = settings(
+    max_examples=times(200, 20_000), derandomize=True, deadline=None, database=None
+)  # fmt: skip
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40).map(visible)
+KEY = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | TEXT
+    | st.integers(-(10**38), 10**38)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(KEY, inside, max_size=4),
+    max_leaves=20,
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of the same types throughout: 1 is neither 1.0 nor true."""
+    if isinstance(one, dict):
+        return type(other) is dict and same(list(one.items()), list(other.items()))
+    if isinstance(one, list | tuple):
+        matched = len(one) == len(other) and all(map(same, one, other))
+        return isinstance(other, list | tuple) and matched
+    return type(one) is type(other) and one == other
+
+
+@often
+@given(st.dictionaries(KEY, VALUE, max_size=5))
+def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
+    found = document.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
+    assert found.mistakes == ()
+    assert same(found.data, data)
+
+
+@often
+@given(st.text(max_size=200))
+@example('"\\UFFFFFFFF"')
+@example("%YAML 1." + "9" * 5000)
+@example("? " * 100)
+def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
+    try:
+        found = document.parse(text, "s.yaml")
+    except Mistakes as error:
+        said = error.lines
+    else:
+        assert type(found.data) is dict
+        said = tuple(map(found.told, found.mistakes))
+    for line in said:
+        number = int(line.removeprefix("s.yaml:").split("  ")[0])
+        assert 1 <= number <= text.count("\n") + text.count("\r") + 1
+        assert not hidden(line)
+
+
+@often
+@given(st.floats() | st.integers())
+def test_a_number_is_that_number_or_text(number: float) -> None:
+    found = document.value(repr(number), "--set x")
+    if len(repr(number)) > 40 or not math.isfinite(number):
+        assert found == repr(number)
+    else:
+        assert same(found, number)
+
+
+@often
+@given(st.text(max_size=LONGEST_KEY))
+def test_a_key_is_seen_and_ascii_or_refused(key: str) -> None:
+    found = document.parse(f"{json.dumps(key)}: 1", "s.yaml")
+    assert found.data == ({key: 1} if key.isascii() and key.isprintable() else {})
+    assert bool(found.mistakes) is not bool(found.data)
+
+
+PLACES = st.sampled_from(
+    ["title", "caption", "seeds", "recipe", "recipe.lr", "recipe.milestones.0", "pairs.0.teacher"]
+    + ["pairs.99", "methods", "methods.kd", "methods.kd.kd.temperature", "options.crd.negatives"]
+    + ["dataset", "dataset.size", "dataset.name.x", "teachers.checkpoints.vgg8", "plugins", "x.y.z"]
+)
+
+
+@settings(often, max_examples=times(150, 20_000))
+@given(PLACES | st.text(max_size=20), VALUE.map(json.dumps) | st.text(max_size=30))
+@example("pairs." + "9" * 5000, "1")
+@example("x" + ".x" * 5000, "1")
+def test_any_change_is_made_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, place: str, value: str
+) -> None:
+    path = toy.write(tmp_path_factory.getbasetemp())
+    change = f"{place}={value}"
+    try:
+        assert read(path, [change]).changes == (change,)
+    except Mistakes as error:
+        refused = error
+    else:
+        return
+    assert all(line.startswith((f"{path}:", "--set ")) for line in refused.lines)
+
+
+@settings(often, max_examples=times(50, 5_000))
+@given(title=TEXT.map(lambda text: f"t{text}".replace("\n", "")), caption=TEXT)
+def test_titles_and_captions_survive_being_shown(
+    tmp_path_factory: pytest.TempPathFactory, title: str, caption: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    first, again = folder / "first.yaml", folder / "again.yaml"
+    texts = {"title": title, "caption": caption}
+    added = "".join(f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in texts.items())
+    first.write_text(BASE.replace("title: A test\n", added), "utf-8")
+    suite = read(first)
+    assert (suite.title, suite.caption) == (title.strip(), caption.strip())
+    again.write_text(render(suite), "utf-8")
+    assert bare(read(again)) == bare(suite)
