@@ -6,6 +6,7 @@ CRD (arXiv:1910.10699), section 4, as github.com/HobbitLong/RepDistiller's train
 from dataclasses import dataclass, replace
 from typing import Literal
 
+Precision = Literal["float32", "tf32", "bf16"]  # of the networks; losses are in float32
 LIGHT = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
 LIGHT_RATE = 0.01  # CRD, section 4: found by grid search for these students
 
@@ -25,7 +26,7 @@ class Recipe:
     crop: int = 4
     flip: bool = True
     resized_crop: bool = False
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
 
 
 PAPERS = Recipe()

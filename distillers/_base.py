@@ -67,6 +67,7 @@ class Distiller(nn.Module, ABC):
 
     paper: ClassVar[str]  # authors, title, venue, arXiv number
     reads: ClassVar[tuple[Tap, ...]]  # the fields of both networks' `Features` that it may use
+    taught: ClassVar[bool] = True  # False: the teacher is not asked for it alone
     undecayed: ClassVar[tuple[str, ...]] = ()  # its parameters that weight decay must leave alone
     note: ClassVar[str] = ""  # a caveat that tables mark with a dagger, e.g. "reconstruction"
 

@@ -17,6 +17,7 @@ class CE(Distiller):
         "Mutual Information Estimation of Parameters. NIPS 1989"
     )
     reads = ("logits",)
+    taught = False
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """The mean cross-entropy of the student's logits."""

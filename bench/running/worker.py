@@ -47,7 +47,9 @@ def prepare(job: Job) -> None:
     """Settings of this process that results may depend on: threads, and float32 as it is stated."""
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = all(
+        task.specification["recipe"]["precision"] == "tf32" for task in job.tasks
+    )
     plugins.load_installed()
     for path in job.plugins:
         plugins.load(Path(path))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints, Tag
 
-from bench.recipe import PAPERS
+from bench.recipe import PAPERS, Precision
 from bench.suite.fields import (
     AtLeast0,
     Count,
@@ -55,7 +55,7 @@ class Recipe(Part):
     crop: Natural = PAPERS.crop  # pixels of padding before a random crop; 0: none
     flip: Truth = PAPERS.flip
     resized_crop: Truth = PAPERS.resized_crop
-    precision: Annotated[Literal["float32", "bf16"], allowed("bf16, float32")] = PAPERS.precision
+    precision: Annotated[Precision, allowed("bf16, float32, tf32")] = PAPERS.precision
     evaluate_every: Count = 1  # epochs
 
 

@@ -155,5 +155,9 @@ def _optimizer(
         kept = [p for p in objective.parameters() if p in exempt]
         groups.append({"params": kept, "weight_decay": 0.0})
     return torch.optim.SGD(
-        groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=recipe["nesterov"]
+        groups,
+        lr=recipe["lr"],
+        momentum=recipe["momentum"],
+        nesterov=recipe["nesterov"],
+        fused=decayed[0].is_cuda,
     )

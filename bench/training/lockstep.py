@@ -54,7 +54,7 @@ def _epoch(
     stream: Iterator[tuple[Tensor, Batch]],
     shared: Clock,
 ) -> None:
-    """One epoch of every live learner: a batch at a time, the teacher first, then each in turn."""
+    """One epoch of every live learner: for each batch the teacher, if asked, then each in turn."""
     for one in live:
         one.begin_epoch()
     while True:
@@ -62,7 +62,8 @@ def _epoch(
             images, batch = next(stream, (None, None))
             if images is None or batch is None:
                 return
-            seen = teacher(images) if teacher else None
+            asked = any(one.objective.taught for one in live if one.failure is None)
+            seen = teacher(images) if teacher and asked else None
         for one in live:
             if one.failure is None:
                 with one.retiring():

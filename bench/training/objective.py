@@ -42,6 +42,11 @@ class Objective(nn.Module):
         weighted = [self.weights[name] * loss for name, loss in losses.items()]
         return sum(weighted[1:], weighted[0]), losses
 
+    @property
+    def taught(self) -> bool:
+        """Whether any term looks at the teacher."""
+        return any(getattr(term, "taught", True) for term in self.terms.values())
+
     def undecayed(self) -> set[nn.Parameter]:
         """The parameters that their distiller exempts from weight decay."""
         return {

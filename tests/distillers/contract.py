@@ -73,6 +73,11 @@ def only_declared_fields_are_read(make: Make) -> None:
     assert torch.equal(distiller(poisoned(student()), poisoned(teacher()), BATCH), clean)
 
 
+def an_untaught_distiller_ignores_the_teacher(make: Make) -> None:
+    losses = [make(0)(student(), features(TEACHER, seed), BATCH) for seed in (1, 5)]
+    assert make(0).taught or torch.equal(*losses)
+
+
 def networks_tensors_are_not_written_to(make: Make) -> None:
     s, t = features(STUDENT, 0), teacher()
     versions = [x._version for x in (*tensors(s), *tensors(t))]

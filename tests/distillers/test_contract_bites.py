@@ -69,6 +69,10 @@ class Unread(Right):
     reads = ("pooled", "logits")
 
 
+class Taught(Right):
+    taught = False
+
+
 class Overwrites(Right):
     def forward(self, student, teacher, batch):
         teacher.pooled.sub_(1)
@@ -161,6 +165,7 @@ WRONG = {
     Idle: {"gradient_reaches_every_parameter"},
     Undeclared: {"only_declared_fields_are_read"},
     Unread: {"gradient_reaches_all_that_is_read"},
+    Taught: {"an_untaught_distiller_ignores_the_teacher"},
     Overwrites: {"networks_tensors_are_not_written_to"},
     GlobalDraw: {"global_generators_are_left_alone"},
     LearnsInEvaluation: {"evaluation_is_pure"},

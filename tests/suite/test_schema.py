@@ -74,7 +74,7 @@ def test_every_field_says_what_is_allowed() -> None:
         ({"nesterov": "no"}, "nesterov: found the text 'no'. Allowed: true or false"),
         (
             {"precision": "bf15"},
-            "precision: found the text 'bf15'. Did you mean 'bf16'? Allowed: bf16, float32",
+            "precision: found the text 'bf15'. Did you mean 'bf16'? Allowed: bf16, float32, tf32",
         ),
         (
             {"milestones": [180, 150]},

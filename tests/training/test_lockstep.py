@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.plan import Plan, select
 from bench.training import lockstep
 from bench.training.learner import Learner
 from bench.training.lockstep import Examiner
+from bench.training.teacher import Teacher
+from distillers import Features
 from tests import toy
 
 EVERY = "[student, kd, fitnet, at, sp, cc, rkd, pkt, crd, crd+kd, wcord, wcord+kd, dcd, dcd+kd]"
@@ -139,3 +142,22 @@ def test_a_run_has_the_precision_of_its_recipe(tmp_path: Path) -> None:
     assert two["environment"]["precision"] == "bf16"
     assert toy.numbers(one) != toy.numbers(two)
     assert torch.isfinite(torch.tensor(two["curves"][-1]["loss"]))
+
+
+def test_plain_students_do_not_ask_the_teacher(
+    together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    call = Teacher.__call__
+
+    def counted(teacher: Teacher, images: Tensor) -> Features:
+        asked.append(len(images))
+        return call(teacher, images)
+
+    monkeypatch.setattr(Teacher, "__call__", counted)
+    whole, expected = together
+    alone = select(whole, "method=student")
+    assert outcome(alone, tmp_path) == {"student": expected["student"]}
+    assert asked == []
+    outcome(select(whole, "method=student|kd"), tmp_path / "two")
+    assert asked

@@ -1,0 +1,18 @@
+"""Each part under pytest-benchmark: `pytest tests/benchmarks --benchmark-only`; tox skips them."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+
+from tests.benchmarks.__main__ import PARTS, usual
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("part", PARTS)
+def test_part(part: str, benchmark: Any) -> None:
+    load = usual()
+    torch.set_num_threads(load.threads)
+    rows = benchmark.pedantic(PARTS[part], args=(load,), rounds=1)
+    benchmark.extra_info["rows"] = [asdict(row) for row in rows]

@@ -1,0 +1,169 @@
+"""Parts about training steps: each method alone, all in lockstep, the data, evaluation, growth."""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+
+from bench import models
+from bench.training import metrics
+from bench.training.inference import EVALUATION_BATCH, autocast, predict
+from tests.benchmarks import reference
+from tests.benchmarks.ours import Bare, Cohort
+from tests.benchmarks.reference import Pictures, batches, references, told
+from tests.benchmarks.rounds import Steps, interleaved, timed
+from tests.benchmarks.table import Row, added, over
+from tests.benchmarks.workload import Workload
+
+PRECISIONS = ("float32", "bf16")
+FASTER = "reference / it"
+DRAWN = 20  # batches a time: one alone takes too little of it
+
+
+def alone(load: Workload) -> list[Row]:
+    """One run at a time: against the reference, and each method's step against KD's."""
+    tasks, methods = load.tasks(), load.chosen
+    singles = references(load, methods, load.workers)
+    subjects: dict[str, Steps] = {f"{name}, reference": made for name, made in singles.items()}
+    inside = references(load, [name for name in ("kd", "crd") if name in methods], 0)
+    subjects |= {f"{name}, reference, 0 workers": made for name, made in inside.items()}
+    for precision in PRECISIONS:
+        change = f"recipe.precision={precision}"
+        subjects[f"bare networks, {precision}"] = Bare(load, change).both
+        subjects |= {f"{name}, {precision}": Cohort(load, [name], change) for name in methods}
+    found = interleaved(subjects, load)
+    rows = [Row("alone", what, found[what]) for what in found if "reference" in what]
+    for precision, name in itertools.product(PRECISIONS, methods):
+        gathered = reference.GATHERED.keys() & tasks[name].specification["method"].keys()
+        least = {"float32": "≥ 5" if gathered else "≥ 1.3", "bf16": "≥ 2.3"}[precision]
+        what, samples = f"{name}, {precision}", found[f"{name}, {precision}"]
+        faster = over(found[f"{name}, reference"], samples)
+        rows.append(Row("alone", what, samples, "ms", FASTER, faster, least))
+    if "kd" not in methods:
+        return rows
+    for precision in PRECISIONS:
+        what, kd = f"bare networks, {precision}", found[f"kd, {precision}"]
+        most = over(found["kd, reference"], found[what])
+        rows.append(Row("alone", what, found[what], "ms", "kd's reference / it", most))
+        for name in (one for one in methods if one != "kd"):
+            what, samples = f"{name}, {precision}", found[f"{name}, {precision}"]
+            dearer = over(samples, kd)
+            rows.append(Row("beside kd", what, samples, "ms", "it / kd", dearer, "≤ 1.2"))
+    return rows
+
+
+def together(load: Workload) -> list[Row]:
+    """All methods in lockstep, against one run after the other and against bare networks."""
+    methods, count = load.chosen, len(load.chosen)
+    singles = references(load, methods, load.workers)
+    subjects: dict[str, Steps] = {f"{name}, reference": made for name, made in singles.items()}
+    for precision in PRECISIONS:
+        change = f"recipe.precision={precision}"
+        bare = Bare(load, change)
+        subjects[f"{count} methods, {precision}"] = Cohort(load, methods, change)
+        subjects[f"bare teacher, {precision}"] = bare.teacher
+        subjects[f"bare student, {precision}"] = bare.student
+    found = interleaved(subjects, load)
+    field = added(*(found[f"{name}, reference"] for name in methods))
+    rows = [Row("lockstep", f"{count} methods, reference, one after the other", field)]
+    for precision, least in zip(PRECISIONS, ("≥ 4", "≥ 7"), strict=True):
+        teacher, student = (found[f"bare {who}, {precision}"] for who in ("teacher", "student"))
+        floor, what = added(teacher, *[student] * count), f"{count} methods, {precision}"
+        whole = found[what]
+        rows += [
+            Row("lockstep", f"bare teacher, forward, {precision}", teacher),
+            Row("lockstep", f"bare student, step, {precision}", student),
+            Row("lockstep", f"floor, {precision}", floor, "ms", FASTER, over(field, floor)),
+            Row("lockstep", what, whole, "ms", FASTER, over(field, whole), least),
+            Row("lockstep", what, whole, "ms", "it / floor", over(whole, floor), "≤ 1.1"),
+        ]
+    return rows
+
+
+def data(load: Workload) -> list[Row]:
+    """Cutting, turning and normalising a batch, beside a step."""
+    rows = []
+    for precision in PRECISIONS:
+        cohort = Cohort(load, ["kd"], f"recipe.precision={precision}")
+
+        def drawn(count: int, cohort: Cohort = cohort) -> None:
+            for _ in range(count * DRAWN):
+                next(cohort.stream)
+
+        found = interleaved({"batches": drawn, "step": cohort}, load)
+        batch = [ms / DRAWN for ms in found["batches"]]
+        ratios = over(batch, found["step"])
+        what = f"a batch, {precision}"
+        rows.append(Row("data", what, batch, "ms", "it / step of kd", ratios, "≤ 0.03"))
+    return rows
+
+
+def evaluation(load: Workload) -> list[Row]:
+    """The test set through the student, with all metrics, in images a second."""
+    facts, cohort = load.data.facts, Cohort(load, load.chosen[:1])
+    net, plain = cohort.learners[0].net, models.build(load.student, facts.classes).to(load.device)
+    batch = cohort.recipe["batch_size"] // 2
+    tests = batches(Pictures(load.data, "test"), batch, load.workers // 2, shuffle=False)
+    shape = min(EVALUATION_BATCH, facts.test), 3, facts.size, facts.size
+    images = torch.randn(shape, device=load.device).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def field() -> None:
+        plain.eval()
+        for held in tests:
+            image, label, _ = (part.to(load.device) for part in held)
+            logits = plain(image).logits
+            told(F.cross_entropy(logits, label), logits, label)
+
+    def ours(precision: str) -> None:
+        metrics.measure(*predict(net, load.data, "test", {"precision": precision}))
+
+    @torch.no_grad()
+    def bare(precision: str) -> None:
+        net.eval()
+        with autocast(load.device, {"precision": precision}):
+            for start in range(0, facts.test, len(images)):
+                net(images[: facts.test - start])
+
+    calls: dict[str, Callable[[], object]] = {"reference": field}
+    for one in PRECISIONS:
+        calls |= {one: partial(ours, one), f"{one}, bare forward passes": partial(bare, one)}
+    speed: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(load.rounds):
+        for name, call in calls.items():
+            speed[name].append(facts.test / timed(call, load))
+    return [
+        Row("evaluation", name, samples, "images/s", "it / reference",
+            over(samples, speed["reference"]))
+        for name, samples in speed.items()
+    ]  # fmt: skip
+
+
+def growth(load: Workload) -> list[Row]:
+    """A step's time against the number of methods, the batch, and CRD's negatives."""
+    methods = list(load.tasks())
+    counts = sorted({1, 2, 4, 8, len(methods)} & set(range(1, len(methods) + 1)))
+    axes: dict[str, dict[str, Steps]] = {
+        "methods": {str(n): Cohort(load, methods[:n]) for n in counts},
+        "batch of kd": {
+            str(n): Cohort(load, ["kd"], f"recipe.batch_size={n}") for n in (16, 32, 64, 128, 256)
+        },
+        "negatives of crd": {
+            str(n): Cohort(load, ["crd"], f"options.crd.negatives={n}") for n in negatives(load)
+        },
+    }
+    rows = []
+    for axis, subjects in axes.items():
+        found = interleaved(subjects, load)
+        first = next(iter(found.values()))
+        for value, samples in found.items():
+            to = f"it / {next(iter(found))}"
+            rows.append(Row(f"growth: {axis}", value, samples, "ms", to, over(samples, first)))
+    return rows
+
+
+def negatives(load: Workload) -> list[int]:
+    most = load.tasks()["crd"].specification["method"]["crd"]["options"]["negatives"]
+    return sorted({max(1, most // 4**n) for n in range(4)})

@@ -1,0 +1,85 @@
+"""Nothing inside an epoch asks a device for a number: it would wait for all that it was told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench import data, models
+from bench.job import Task
+from bench.training import lockstep
+from bench.training.clock import Clock
+from bench.training.learner import Learner
+from bench.training.teacher import Teacher
+from tests import toy
+from tests.training.test_lockstep import EVERY
+
+WAITING = {  # what is computed on the host, or has a shape that depends on values
+    "_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "_unique2", "unique_dim",
+    "unique_consecutive", "bincount", "repeat_interleave", "lift_fresh",
+}  # fmt: skip
+
+
+class Watch(TorchDispatchMode):
+    """Notes each operation for which a GPU would have to be waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        chosen = [x for x in (args[1] if name in ("index", "index_put_") else []) if x is not None]
+        masked = any(isinstance(x, Tensor) and x.dtype == torch.bool for x in chosen)
+        if name in WAITING or masked:
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def cohort(folder: Path, device: torch.device) -> tuple[list[Learner], Teacher, Any]:
+    whole = toy.plan(folder, methods=EVERY)
+    subject = data.load(whole.suite.data, None, device)
+    tasks = [Task(cell.run, cell.name, whole.runs[cell.run].specification) for cell in whole.cells]
+    net = models.build("resnet8", subject.facts.classes, subject.facts.size)
+    teacher = Teacher(net, subject, tasks[0].specification["recipe"])
+    return [Learner(task, subject, teacher.shapes) for task in tasks], teacher, subject
+
+
+def epochs(learners: list[Learner], teacher: Teacher, subject: Any, count: int) -> None:
+    """So many epochs without what is between them."""
+    for epoch in range(count):
+        stream = lockstep.batches(subject, 0, epoch, learners[0].recipe)
+        lockstep._epoch(learners, teacher, stream, Clock(subject.train_labels.device))
+
+
+def test_an_epoch_never_waits_for_its_device(tmp_path: Path) -> None:
+    learners, teacher, subject = cohort(tmp_path, torch.device("cpu"))
+    with Watch() as watch:
+        epochs(learners, teacher, subject, 2)
+    assert len(learners) == 14
+    assert [one.failure for one in learners] == [None] * 14
+    assert watch.found == []
+
+
+@pytest.mark.parametrize(
+    "wait", [lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any()), Tensor.nonzero]
+)
+def test_a_wait_is_seen(wait: Any) -> None:
+    with Watch() as watch:
+        wait(torch.ones(3))
+    assert watch.found
+
+
+@pytest.mark.gpu
+def test_cuda_finds_no_wait_either(tmp_path: Path) -> None:
+    learners, teacher, subject = cohort(tmp_path, torch.device("cuda"))
+    epochs(learners, teacher, subject, 1)  # the first step allocates and chooses kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        epochs(learners, teacher, subject, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [one.failure for one in learners] == [None] * 14
