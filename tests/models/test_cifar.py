@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench import models
 from bench.errors import BenchError
 from bench.models import dry
+from bench.training.inference import autocast
 from tests.models.golden import FACTS, FOLDER, checkpoint, images
 
 NAMES = sorted(FACTS)
@@ -74,6 +75,23 @@ def test_outputs_equal_the_fields_with_the_same_weights(name: str) -> None:
         close(stage.mean((2, 3)), golden[f"feature_mean/{i}"])
         close(stage.std((2, 3)), golden[f"feature_std/{i}"])
     assert f"feature_mean/{len(features.stages) + 1}" not in golden
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("float32", 1e-5), ("bf16", 0.02)])
+def test_outputs_in_each_mode_of_training(name: str, precision: str, limit: float) -> None:
+    """Channels last, under autocast: so near to the field's, of the largest number of a tensor."""
+    net = models.build(name, 100).eval()
+    net.load_state_dict(checkpoint(name)["model"])
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad(), autocast(torch.device("cpu"), {"precision": precision}):
+        features = net(images().contiguous(memory_format=torch.channels_last))
+    golden = np.load(FOLDER / f"{name}.npz")
+    found = {"logits": features.logits, "pooled": features.pooled}
+    for i, stage in enumerate(features.stages, start=1):
+        found |= {f"feature_mean/{i}": stage.float().mean((2, 3))}
+    for key, tensor in found.items():
+        error = (tensor.float() - torch.from_numpy(golden[key])).abs().max()
+        assert error <= limit * np.abs(golden[key]).max(), key
 
 
 @pytest.mark.parametrize("name", SMALL)
