@@ -16,10 +16,12 @@ from pydantic import (
     Field,
     Strict,
     StringConstraints,
+    Tag,
 )
 from pydantic_core import PydanticCustomError
 
 MOST_SEEDS = 1000
+TAGGED = "\0"  # begins the tags of alternatives; no key of a user holds it
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
 
@@ -68,8 +70,15 @@ def instead(key: str) -> BeforeValidator:
 
 
 def by_type(**kinds: type) -> Discriminator:
-    """The tag `<kind>` for values of a Python type."""
-    return Discriminator(lambda v: next((f"<{k}>" for k, t in kinds.items() if type(v) is t), None))
+    """The tag of a kind for values of a Python type."""
+    return Discriminator(
+        lambda v: next((TAGGED + k for k, t in kinds.items() if type(v) is t), None)
+    )
+
+
+def tag(kind: str) -> Tag:
+    """What marks an alternative, also in the places of errors."""
+    return Tag(TAGGED + kind)
 
 
 def allowed(sentence: str) -> Any:

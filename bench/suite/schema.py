@@ -6,7 +6,7 @@ Names of networks, data sets and distillers are only text here; which there are 
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from bench.recipe import PAPERS, Precision
 from bench.suite.fields import (
@@ -28,6 +28,7 @@ from bench.suite.fields import (
     allowed,
     by_type,
     instead,
+    tag,
 )
 
 
@@ -90,7 +91,7 @@ class Teachers(Part):
     """How teachers come to be; by default one of seed 0 for all students, as in the papers."""
 
     seed: Annotated[
-        Annotated[Natural, Tag("<number>")] | Annotated[Literal["same"], Tag("<text>")],
+        Annotated[Natural, tag("number")] | Annotated[Literal["same"], tag("text")],
         by_type(number=int, text=str),
         allowed("a whole number, 0 or more, or same (as the student's)"),
     ] = 0
@@ -120,9 +121,9 @@ class TermEntry(BaseModel):
 Weighted = Annotated[TermEntry, instead("weight")]
 Terms = Annotated[dict[Text, Weighted], Len(1)]
 MethodEntry = Annotated[
-    Annotated[Terms, Tag("<terms>")]
-    | Annotated[Literal["papers"], Tag("<text>")]
-    | Annotated[None, Tag("<nothing>")],
+    Annotated[Terms, tag("terms")]
+    | Annotated[Literal["papers"], tag("text")]
+    | Annotated[None, tag("nothing")],
     by_type(terms=dict, text=str, nothing=type(None)),
 ]
 
@@ -143,8 +144,8 @@ class SuiteFile(Part):
     seeds: Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     methods: Annotated[
-        Annotated[list[Label], Len(1), Tag("<list>")]
-        | Annotated[dict[Label, MethodEntry], Len(1), Tag("<mapping>")],
+        Annotated[list[Label], Len(1), tag("list")]
+        | Annotated[dict[Label, MethodEntry], Len(1), tag("mapping")],
         by_type(list=list, mapping=dict),
         allowed("a list of canonical methods, or a mapping of methods to {distiller: weight}"),
     ]

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from bench.characters import short
 from bench.errors import nearest
+from bench.suite.fields import TAGGED
 from bench.suite.mistakes import Mistake, Where, found
 from bench.suite.schema import SuiteFile
 
@@ -34,8 +35,15 @@ def shaped(data: Mapping[str, Any]) -> tuple[SuiteFile | None, list[Mistake]]:
 
 def _where(detail: ErrorDetails) -> Where:
     """The place of an error, without the tags of alternatives."""
-    tags = ("<number>", "<text>", "<terms>", "<nothing>", "<list>", "<mapping>", "[key]")
-    return tuple(part for part in detail["loc"] if part not in tags)
+    places = detail["loc"]
+    if _of_key(detail):
+        places = places[:-1]
+    return tuple(part for part in places if not str(part).startswith(TAGGED))
+
+
+def _of_key(detail: ErrorDetails) -> bool:
+    """Whether not the value of a key is wrong, but the key: pydantic says so in the last place."""
+    return detail["loc"][-1:] == ("[key]",) and detail["type"] != "extra_forbidden"
 
 
 def _written(where: Where, detail: ErrorDetails, data: Any) -> Where:
@@ -72,7 +80,7 @@ def _found_text(given: str) -> str:
 def _allowed(where: Where, detail: ErrorDetails) -> str:
     """The description of the field that the place belongs to."""
     if where[0] == "methods":
-        if detail["loc"][-1] == "[key]" or detail["loc"][-2:-1] == ("<list>",):
+        if _of_key(detail) or detail["loc"][-2:-1] == (f"{TAGGED}list",):
             return _NAME
         if len(where) == 2:
             return _METHOD

@@ -106,7 +106,7 @@ def evaluation(load: Workload) -> list[Row]:
     net, plain = cohort.learners[0].net, models.build(load.student, facts.classes).to(load.device)
     batch = cohort.recipe["batch_size"] // 2
     tests = batches(Pictures(load.data, "test"), batch, load.workers // 2, shuffle=False)
-    shape = min(EVALUATION_BATCH, facts.test), 3, facts.size, facts.size
+    shape = min(EVALUATION_BATCH[load.device.type], facts.test), 3, facts.size, facts.size
     images = torch.randn(shape, device=load.device).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
