@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.around import start, tracking, verbs
+from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.memory import memory
 from tests.benchmarks.rounds import CLOCKS
 from tests.benchmarks.scores import scores
@@ -19,6 +20,7 @@ from tests.benchmarks.training import alone, data, evaluation, growth, together
 from tests.benchmarks.workload import Workload
 
 PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
+    "ceiling": ceiling,
     "alone": alone,
     "lockstep": together,
     "data": data,

@@ -15,6 +15,7 @@ from tests import toy
 from tests.benchmarks import records, rounds, scores, table, training
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.around import start
+from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.memory import states
 from tests.benchmarks.ours import Cohort
 from tests.benchmarks.reference import ByRows, Contrasted, Drawn
@@ -30,7 +31,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.mark.parametrize(
     "part",
-    [training.alone, training.together, training.data, training.evaluation, scores.scores],
+    [ceiling, training.alone, training.together, training.data, training.evaluation, scores.scores],
 )
 def test_a_part_has_rows_with_numbers(
     part: Callable[[Workload], list[Row]], load: Workload
