@@ -1,4 +1,4 @@
-"""Part about the machine: what it multiplies at best, and how near to that the bare networks are."""
+"""Part about the machine: how fast it multiplies at best, and how near to that networks come."""
 
 import torch
 
