@@ -17,6 +17,7 @@ from tests.benchmarks.rounds import CLOCKS
 from tests.benchmarks.scores import scores
 from tests.benchmarks.table import Row, heading, markdown
 from tests.benchmarks.training import alone, data, evaluation, growth, together
+from tests.benchmarks.tried import tried
 from tests.benchmarks.workload import Workload
 
 PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
@@ -27,6 +28,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "evaluation": evaluation,
     "scores": scores,
     "growth": growth,
+    "tried": tried,
     "memory": memory,
     "verbs": verbs,
     "start": start,

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -45,17 +46,21 @@ class Bare:
         self.net, self.optimizer = cohort.learners[0].net.train(), cohort.learners[0].optimizer
         self.images, self.batch = next(cohort.stream)
 
+    def autocast(self) -> AbstractContextManager[object]:
+        """Under which the networks run."""
+        return autocast(self.images.device, self.recipe)
+
     @torch.no_grad()
     def teacher(self, count: int) -> None:
         """Forward passes."""
         for _ in range(count):
-            with autocast(self.images.device, self.recipe):
+            with self.autocast():
                 self.frozen(self.images)
 
     def student(self, count: int) -> None:
         """Steps with cross-entropy and SGD."""
         for _ in range(count):
-            with autocast(self.images.device, self.recipe):
+            with self.autocast():
                 logits = self.net(self.images).logits
             self.optimizer.zero_grad()
             F.cross_entropy(logits.float(), self.batch.labels).backward()

@@ -12,14 +12,17 @@ from bench.results import Results
 from distillers import Features, Setting, Shapes
 from distillers.crd import CRD
 from tests import toy
-from tests.benchmarks import records, rounds, scores, table, training
+from tests.benchmarks import records, rounds, table, training
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.around import start
 from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.memory import states
 from tests.benchmarks.ours import Cohort
 from tests.benchmarks.reference import ByRows, Contrasted, Drawn
+from tests.benchmarks.scores import scores
 from tests.benchmarks.table import Row
+from tests.benchmarks.training import alone, data, evaluation, together
+from tests.benchmarks.tried import tried
 from tests.benchmarks.workload import Workload
 
 
@@ -31,7 +34,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.mark.parametrize(
     "part",
-    [ceiling, training.alone, training.together, training.data, training.evaluation, scores.scores],
+    [ceiling, alone, together, data, evaluation, scores, tried],
 )
 def test_a_part_has_rows_with_numbers(
     part: Callable[[Workload], list[Row]], load: Workload
