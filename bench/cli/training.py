@@ -41,6 +41,8 @@ def run(
     workers: given.Workers = None,
     threads: given.Threads = 1,
     inline: given.Inline = False,
+    executor: given.EngineName = given.Engine.local,
+    cluster: given.ClusterFile = None,
     tracker: given.TrackerName = given.Tracker.mlflow,
     view: given.ViewName = given.View.auto,
     as_json: given.AsJson = False,
@@ -56,7 +58,8 @@ def run(
         from bench.watching.tracking import MLflow
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        machine = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        here = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        machine = _elsewhere(here, executor, cluster)
         if dry_run:
             _show_plan(plan, results, data_root, machine, as_json)
             return
@@ -174,6 +177,24 @@ def teachers(
 
         made = made_plan(suite, set_, data_root=data_root)
         say(overview.teachers(made, Results(results)), texts.teachers, as_json)
+
+
+def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Machine":
+    """The machine, or the cluster that is asked for instead; what is said of both is a mistake."""
+    from bench import session
+    from bench.running import cluster
+
+    if engine is given.Engine.local:
+        if file is not None:
+            raise BenchError("--cluster: only with --executor. Allowed: ray, slurm")
+        return here
+    asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
+    if here != session.Machine(threads=here.threads):
+        raise BenchError(
+            "--gpus, --per-gpu, --workers, --inline: are of this machine, and go with --executor "
+            f"local; --cluster FILE says what of {asked} a cohort gets"
+        )
+    return session.Machine(threads=here.threads, cluster=cluster.read(file, asked))
 
 
 def _show_plan(
