@@ -203,5 +203,6 @@ def _show_plan(
     from bench import overview, session
     from bench.results import Results
 
-    root = session.root_of(data_root)
-    say(overview.plan(plan, Results(results), root, machine.devices()), texts.plan, as_json)
+    root, place = session.root_of(data_root), "a cluster" if machine.cluster else None
+    made = overview.plan(plan, Results(results), root, machine.devices(), place)
+    say(made, texts.plan, as_json)

@@ -19,9 +19,9 @@ Address = Annotated[
     StringConstraints(pattern=r"^(auto|[A-Za-z0-9.\-\[\]:]+:\d{1,5})$"),
     allowed("auto, or host:port of the cluster's head"),
 ]
-Slots = Annotated[Whole, Ge(1), Le(10_000), allowed("how many cohorts at a time, 1 to 10,000")]
-Directory = Annotated[Text, allowed("a folder that every node has")]
-Name = Annotated[Text, allowed("a name that Slurm knows")]
+Slots = Annotated[Whole, Ge(1), Le(10_000)]
+SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
+Directory = Annotated[Text | None, allowed("a folder that every node has")]
 Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
 Flags = Annotated[
     dict[str, Annotated[str | int | float | bool, allowed("text, a number, or true")]],
@@ -37,10 +37,12 @@ class Ray(Part):
         None
     )
     cpus: Positive = 1.0
-    slots: Slots | None = None  # None: as many as the cluster has room for at the start
+    slots: Annotated[Slots | None, SLOTS] = (
+        None  # None: as many as the cluster has room for at the start
+    )
     retries: Natural = 10  # of a cohort whose node is lost, before it counts as a crash
-    data: Directory | None = None  # the data root on the nodes; None: the data set is sent to them
-    cache: Directory | None = None  # where nodes keep what they were sent; None: ~/.cache
+    data: Directory = None  # the data root on the nodes; None: the data set is sent to them
+    cache: Directory = None  # where nodes keep what they were sent; None: ~/.cache
 
 
 class Slurm(Part):
@@ -50,8 +52,8 @@ class Slurm(Part):
     cpus: Count = 1
     memory: Annotated[Positive | None, allowed("a number of GB, above 0")] = None
     minutes: Annotated[Count, allowed("a whole number of minutes, at least 1")] = 60
-    partition: Name | None = None
-    slots: Slots = 8
+    partition: Annotated[Text | None, allowed("a name that Slurm knows")] = None
+    slots: Annotated[Slots, SLOTS] = 8
     requeues: Natural = 100  # of a job whose time is over, before it counts as a crash
     warning: Annotated[Count, allowed("seconds from the signal to the end, at least 1")] = 90
     sbatch: Flags = Field(default_factory=dict, description="a mapping of sbatch's long options")
