@@ -33,6 +33,7 @@ def plan(
     """
     forecasts = feasibility.forecast(whole, root)
     runs = _runs(whole, results, forecasts)
+    names = {device: place or device_name(torch.device(device)) for device in devices}
     todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].obstacle is None]
     return {
         "suite": whole.suite.name,
@@ -40,11 +41,7 @@ def plan(
         "pairs": _pairs(whole, runs),
         "cohorts": len(cohorts(todo)),
         "devices": [
-            {
-                "device": device,
-                "name": place or device_name(torch.device(device)),
-                "at_a_time": slots,
-            }
+            {"device": device, "name": names[device], "at_a_time": slots}
             for device, slots in Counter(devices).items()
         ],
         "networks": _costs(whole, forecasts),

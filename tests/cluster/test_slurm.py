@@ -15,66 +15,58 @@ from bench.running.cluster import Slurm
 from bench.running.on_slurm import OnSlurm
 from bench.session import Machine
 from tests import toy
-from tests.running.test_runner import children, workers
+from tests.cluster import taught
+from tests.running.test_runner import children
 
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
 
 
 class Disturbed(OnSlurm):
-    """One whose first worker crashes, and whose second job is pre-empted, and later killed."""
+    """One whose job is pre-empted after an epoch, and killed after another."""
 
-    def __init__(self, results: Results, teacher: str) -> None:
+    def __init__(self, results: Results) -> None:
         super().__init__(Slurm(gpus=0, slots=1), results, 600.0, "local")
         self.seen: list[Event] = []
+        self.faults = {3: signal.SIGUSR2, 20: signal.SIGKILL}
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.teacher = teacher
-        self.faults = [(True, 2, self.crash), (False, 3, self.preempt), (False, 20, self.kill)]
 
     def next(self) -> tuple[int, Event]:
         slot, event = super().next()
         self.seen.append(event)
-        if event["event"] == "epoch" and self.faults:
-            of_teacher, epoch, fault = self.faults[0]
-            if (event["run"] == self.teacher) is of_teacher and event["entry"]["epoch"] >= epoch:
-                (job,) = self._running.values()
-                self.processes.append(job.slurm._process)
-                fault(children(int(job.slurm.job_id))[0])  # of submitit's controller
-                del self.faults[0]
+        if event["event"] == "epoch" and event["entry"]["epoch"] in self.faults:
+            (controller,) = [p.pid for p in self.processes if p.poll() is None]
+            os.kill(children(controller)[0], self.faults.pop(event["entry"]["epoch"]))
         return slot, event
 
-    def crash(self, task: int) -> None:
-        os.kill(workers(task)[0], signal.SIGKILL)
-
-    def preempt(self, task: int) -> None:
-        os.kill(task, signal.SIGUSR2)
-
-    def kill(self, task: int) -> None:
-        os.kill(task, signal.SIGKILL)
-
     def stop(self) -> None:
-        self.processes += [job.slurm._process for job in self._running.values()]
         super().stop()
         for process in self.processes:  # submitit waits for none
             process.wait(60)
 
+    def _submit(self) -> None:
+        before = {*self._running}
+        super()._submit()
+        new = (under for slot, under in self._running.items() if slot not in before)
+        self.processes += [under.slurm._process for under in new]
 
-def test_crashes_and_preemption_cost_an_epoch_and_change_no_number(
+
+def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A requeued job is no failed attempt, goes on from its state, and ends once."""
-    recipe = "{epochs: 40, batch_size: 16, crop: 1, flip: false}"
-    whole = toy.plan(tmp_path, recipe=recipe, teachers="{recipe: {epochs: 20}}", methods="[kd]")
+    whole = toy.plan(tmp_path, recipe="{epochs: 40, batch_size: 16}", methods="[student, kd]")
     alone, results = toy.run(whole, tmp_path), Results(tmp_path / "slurm")
-    executor = Disturbed(results, next(iter(whole.runs)))
+    taught(whole, alone, results)
+    executor = Disturbed(results)
     monkeypatch.setattr("bench.running.on_slurm.TICK", 0.02)
     monkeypatch.setattr(Machine, "executor", lambda *_: executor)
     session.carry_out(whole, results)
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
-    crashed, teacher, killed, student = [e["reason"] for e in executor.seen if e["event"] == "exit"]
-    assert (teacher, student) == (None, None)
-    assert "signal 9" in crashed
+    assert executor.faults == {}
+    killed, done = [event["reason"] for event in executor.seen if event["event"] == "exit"]
     assert "its job" in killed
+    assert done is None
     told = [(e["run"], e["entry"]["epoch"]) for e in executor.seen if e["event"] == "epoch"]
     assert len(told) == len(set(told)), "an epoch was done twice"
     assert not (results.folder / "slurm/numbers").exists(), "jobs may be left in the queue"
