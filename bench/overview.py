@@ -21,11 +21,19 @@ Content = Mapping[str, Any]
 
 
 def plan(
-    whole: Plan, results: Results, root: Path | None, devices: Sequence[str] = ("cpu",)
+    whole: Plan,
+    results: Results,
+    root: Path | None,
+    devices: Sequence[str] = ("cpu",),
+    place: str | None = None,
 ) -> dict[str, Any]:
-    """Every run with its state, counts by pair and method, and what it takes on these devices."""
+    """Every run with its state, counts by pair and method, and what it takes on these devices.
+
+    `place` is where they are, if not here.
+    """
     forecasts = feasibility.forecast(whole, root)
     runs = _runs(whole, results, forecasts)
+    names = {device: place or device_name(torch.device(device)) for device in devices}
     todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].obstacle is None]
     return {
         "suite": whole.suite.name,
@@ -33,7 +41,7 @@ def plan(
         "pairs": _pairs(whole, runs),
         "cohorts": len(cohorts(todo)),
         "devices": [
-            {"device": device, "name": device_name(torch.device(device)), "at_a_time": slots}
+            {"device": device, "name": names[device], "at_a_time": slots}
             for device, slots in Counter(devices).items()
         ],
         "networks": _costs(whole, forecasts),

@@ -5,6 +5,7 @@ weights/<id>.safetensors   the network at the end of the run
 state/<id>.pt              a run under way, as of its last epoch
 <suite>.md, .tex, .csv     tables, made from the records
 mlflow.db, mlartifacts/    MLflow's view of the same records
+slurm/                     what Slurm's jobs said, with --executor slurm
 .lock                      who works here, while somebody does
 *.corrupt                  what was no longer as it had been written, set aside
 
@@ -187,6 +188,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     """Files that no command needs: states of ended runs, logs, torn files, students' weights."""
     folder, records = results.folder, {found["id"]: found for found in results.records()}
     found = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
+    found += [path for path in folder.glob("slurm/*") if path.is_file()]
     found += [path for path in folder.glob("state/*.pt") if path.stem in records]
     if weights:
         students = {run for run, record in records.items() if record["kind"] == "student"}

@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
 from bench.results import Record, Results
+from bench.running.cluster import Ray, Slurm
 from bench.running.executor import PATIENCE, Executor, Inline, Processes
 from bench.running.mending import mended
 from bench.running.runner import Observer, Overwrite, Runner, pending
@@ -34,7 +35,10 @@ LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
 
 @dataclass(frozen=True)
 class Machine:
-    """Where runs go: GPUs by number, or the CPU where none are named and none are found."""
+    """Where runs go: GPUs by number, or the CPU where none are named and none are found.
+
+    With a `cluster`, there: then of the rest only threads and patience count.
+    """
 
     gpus: tuple[int, ...] | None = None  # None: all that are there
     per_gpu: int = 1  # cohorts at a time on each GPU
@@ -42,9 +46,15 @@ class Machine:
     threads: int = 1  # of each worker on a CPU: part of what rounding depends on
     inline: bool = False  # in this process instead of one for each cohort
     patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
+    cluster: Ray | Slurm | None = None  # None: this machine
 
     def devices(self) -> list[str]:
-        """The device of each slot; BenchError for a GPU that is not there."""
+        """The device of each slot; BenchError for a GPU that is not there.
+
+        Of a cluster, which is not asked, as many as its options say, or one.
+        """
+        if self.cluster is not None:
+            return ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         found = range(torch.cuda.device_count())
         gpus = found if self.gpus is None else self.gpus
         if absent := [gpu for gpu in gpus if gpu not in found]:
@@ -57,6 +67,15 @@ class Machine:
 
     def executor(self, results: Results, lock: int) -> Executor:
         """The executor that works on these devices, for whoever holds the results' lock."""
+        match self.cluster:
+            case Ray():
+                from bench.running.on_ray import OnRay  # imports what an extra installs
+
+                return OnRay(self.cluster, results, self.patience)
+            case Slurm():
+                from bench.running.on_slurm import OnSlurm
+
+                return OnSlurm(self.cluster, results, self.patience)
         devices = self.devices()
         if self.inline:
             return Inline(devices[0])

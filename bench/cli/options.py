@@ -35,6 +35,14 @@ class Tracker(StrEnum):
     none = "none"
 
 
+class Engine(StrEnum):
+    """What runs are done by."""
+
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
 class Against(StrEnum):
     """What `check` holds records to."""
 
@@ -155,6 +163,15 @@ Threads = Annotated[
     int, typer.Option(metavar="N", min=1, help="Threads of each worker on a CPU; rounding varies.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, for debugging.")]
+EngineName = Annotated[
+    Engine, typer.Option("--executor", help="This machine, a Ray cluster, or Slurm.")
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster", metavar="FILE", help="What to ask Ray or Slurm for: docs/CLUSTERS.md."
+    ),
+]
 TrackerName = Annotated[
     Tracker, typer.Option("--tracker", help="Where to log beside the records, or nowhere.")
 ]

@@ -41,6 +41,8 @@ def run(
     workers: given.Workers = None,
     threads: given.Threads = 1,
     inline: given.Inline = False,
+    executor: given.EngineName = given.Engine.local,
+    cluster: given.ClusterFile = None,
     tracker: given.TrackerName = given.Tracker.mlflow,
     view: given.ViewName = given.View.auto,
     as_json: given.AsJson = False,
@@ -56,7 +58,8 @@ def run(
         from bench.watching.tracking import MLflow
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        machine = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        here = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        machine = _elsewhere(here, executor, cluster)
         if dry_run:
             _show_plan(plan, results, data_root, machine, as_json)
             return
@@ -176,11 +179,30 @@ def teachers(
         say(overview.teachers(made, Results(results)), texts.teachers, as_json)
 
 
+def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Machine":
+    """The machine, or the cluster that is asked for instead; what is said of both is a mistake."""
+    from bench import session
+    from bench.running import cluster
+
+    if engine is given.Engine.local:
+        if file is not None:
+            raise BenchError("--cluster: only with --executor. Allowed: ray, slurm")
+        return here
+    asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
+    if here != session.Machine(threads=here.threads):
+        raise BenchError(
+            "--gpus, --per-gpu, --workers, --inline: are of this machine, and go with --executor "
+            f"local; --cluster FILE says what of {asked} a cohort gets"
+        )
+    return session.Machine(threads=here.threads, cluster=cluster.read(file, asked))
+
+
 def _show_plan(
     plan: "Plan", results: Path, data_root: Path | None, machine: "Machine", as_json: bool
 ) -> None:
     from bench import overview, session
     from bench.results import Results
 
-    root = session.root_of(data_root)
-    say(overview.plan(plan, Results(results), root, machine.devices()), texts.plan, as_json)
+    root, place = session.root_of(data_root), "a cluster" if machine.cluster else None
+    made = overview.plan(plan, Results(results), root, machine.devices(), place)
+    say(made, texts.plan, as_json)

@@ -15,6 +15,8 @@ from bench.data.cifar import CIFAR10, CIFAR100
 from bench.data.digits import Digits
 from bench.data.fashion_mnist import FashionMnist
 from bench.data.folder import PREFIX, Folder, Listing
+from bench.data.packed import PREFIX as PACKED
+from bench.data.packed import Packed, packed
 from bench.data.stl10 import Stl10
 from bench.data.tiny_imagenet import TinyImageNet
 from bench.errors import BenchError, unknown
@@ -32,6 +34,7 @@ __all__ = [
     "facts",
     "load",
     "names",
+    "pack",
     "rank",
     "register",
 ]
@@ -89,6 +92,20 @@ def load(
     return _resident(selection, part, whole, device)
 
 
+def pack(selection: Selection, root: Path | None) -> bytes:
+    """The whole data set that a selection is of, decoded, as the file of `packed:PATH`.
+
+    BenchError for a folder that is too large to be held in memory.
+    """
+    root = _root(root)
+    source = _source(selection, root)
+    if isinstance(source, Folder) and _large(source.facts):
+        raise BenchError(
+            f"{selection.name}: too large to be held in memory, {STREAMED_FROM:,} bytes"
+        )
+    return packed(source.read(root), source.facts)
+
+
 def _root(root: Path | None) -> Path:
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
@@ -96,6 +113,8 @@ def _root(root: Path | None) -> Path:
 def _source(selection: Selection, root: Path) -> Source:
     if selection.name.startswith(PREFIX):
         return Folder.of(selection, root)
+    if selection.name.startswith(PACKED):
+        return Packed(Path(selection.name.removeprefix(PACKED)))
     if selection.name not in _sources:
         raise BenchError(
             unknown("data set", selection.name, [*names(), f"{PREFIX}/path/to/images"])

@@ -57,7 +57,7 @@ def prepare(job: Job) -> None:
 
 def main() -> None:
     """Do the job on standard input's first line; end when the parent does."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # open until our very end
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the events
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()

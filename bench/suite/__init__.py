@@ -45,7 +45,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Suite:
     """
     source = changed(document.load(path), overrides)
     plugins, mistakes = files.loaded(source, path.parent)
-    file, misshapen = shaped(source.data)
+    file, misshapen = shaped(source.data, SuiteFile)
     found = methods.resolve(source)
     mistakes += [*source.document.mistakes, *misshapen, *names.wrong(source), *found.mistakes]
     checkpoints: dict[str, Checkpoint] = {}

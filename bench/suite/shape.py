@@ -1,7 +1,7 @@
 """A suite's data against the schema: each difference as a sentence at its place."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -11,17 +11,18 @@ from bench.characters import short
 from bench.errors import nearest
 from bench.suite.fields import TAGGED
 from bench.suite.mistakes import Mistake, Where, found
-from bench.suite.schema import SuiteFile
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _NAME = "a name of letters, digits and _ . + -, at most 60 long"
 _METHOD = "papers, or a mapping of distillers to a weight or to {weight, options}"
 _TERM = "a weight, or a mapping of weight and options"
 
 
-def shaped(data: Mapping[str, Any]) -> tuple[SuiteFile | None, list[Mistake]]:
-    """The data as a suite file, or None and all that keeps it from being one."""
+def shaped(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None, list[Mistake]]:
+    """The data as a file of this model, or None and all that keeps it from being one."""
     try:
-        return SuiteFile.model_validate(data), []
+        return model.model_validate(data), []
     except ValidationError as error:
         details = error.errors(include_url=False)
     places = [_where(detail) for detail in details]
@@ -29,7 +30,7 @@ def shaped(data: Mapping[str, Any]) -> tuple[SuiteFile | None, list[Mistake]]:
     mistakes = []
     for detail, where in zip(details, places, strict=True):
         if not (where in around and detail["type"] == "too_short"):  # items were wrong, not too few
-            mistakes.append(Mistake(_written(where, detail, data), _sentence(detail, where)))
+            mistakes.append(Mistake(_written(where, detail, data), _sentence(detail, where, model)))
     return None, mistakes
 
 
@@ -55,14 +56,14 @@ def _written(where: Where, detail: ErrorDetails, data: Any) -> Where:
     return where
 
 
-def _sentence(detail: ErrorDetails, where: Where) -> str:
+def _sentence(detail: ErrorDetails, where: Where, model: type[BaseModel]) -> str:
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        *_, last = _models(where[:-1])
+        *_, last = _models(where[:-1], model)
         keys = list(last.model_fields)
         key = short(str(where[-1]))
         return f"no key '{key}'.{nearest(key, keys)} Allowed: {', '.join(keys)}"
-    allowed = _allowed(where, detail)
+    allowed = _allowed(where, detail, model)
     if kind == "missing":
         return f"missing. Allowed: {allowed}"
     own = detail["msg"] if kind in ("finite", "twice", "order", "lines") else None
@@ -77,7 +78,7 @@ def _found_text(given: str) -> str:
     return f"found a text of {len(given)} characters"
 
 
-def _allowed(where: Where, detail: ErrorDetails) -> str:
+def _allowed(where: Where, detail: ErrorDetails, model: type[BaseModel]) -> str:
     """The description of the field that the place belongs to."""
     if where[0] == "methods":
         if _of_key(detail) or detail["loc"][-2:-1] == (f"{TAGGED}list",):
@@ -86,13 +87,12 @@ def _allowed(where: Where, detail: ErrorDetails) -> str:
             return _METHOD
         if len(where) == 3:
             return _TERM
-    *_, field = _fields(where)
+    *_, field = _fields(where, model)
     return str(field.description)
 
 
-def _fields(where: Where) -> Iterator[FieldInfo]:
+def _fields(where: Where, model: type[BaseModel]) -> Iterator[FieldInfo]:
     """The fields on the way to a place."""
-    model: type[BaseModel] = SuiteFile
     for part in where:
         field = model.model_fields.get(str(part))
         if field is not None:
@@ -100,10 +100,10 @@ def _fields(where: Where) -> Iterator[FieldInfo]:
             model = next(_inside(field.annotation), model)
 
 
-def _models(where: Where) -> Iterator[type[BaseModel]]:
+def _models(where: Where, model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """The models on the way to a place."""
-    yield SuiteFile
-    for field in _fields(where):
+    yield model
+    for field in _fields(where, model):
         yield from _inside(field.annotation)
 
 

@@ -19,13 +19,13 @@ WHOLE = "Allowed: a whole number, at least 1"
 
 
 def wrong(**change: Any) -> list[str]:
-    file, mistakes = shaped({**GOOD, **change})
+    file, mistakes = shaped({**GOOD, **change}, SuiteFile)
     assert (file is None) == bool(mistakes)
     return [str(mistake) for mistake in mistakes]
 
 
 def test_defaults_are_the_recipe_of_the_paper() -> None:
-    file, _ = shaped(GOOD)
+    file, _ = shaped(GOOD, SuiteFile)
     assert file is not None
     assert file.seeds == (0, 1, 2)
     assert file.teachers.seed == 0
@@ -100,7 +100,7 @@ def test_recipes(recipe: dict[str, Any], message: str) -> None:
 
 
 def test_whole_numbers_and_empty_lists_are_fine() -> None:
-    file, _ = shaped({**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}})
+    file, _ = shaped({**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}}, SuiteFile)
     assert file is not None
     assert (file.recipe.lr, file.recipe.milestones) == (1.0, ())
 
@@ -113,7 +113,7 @@ SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2"
     [("0-4", (0, 1, 2, 3, 4)), ("7", (7,)), ("0, 3-4", (0, 3, 4)), ([5, 2], (5, 2))],
 )
 def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
-    file, _ = shaped({**GOOD, "seeds": seeds})
+    file, _ = shaped({**GOOD, "seeds": seeds}, SuiteFile)
     assert file is not None
     assert file.seeds == found
 
@@ -199,7 +199,7 @@ def test_wrong_files(change: dict[str, Any], message: str | None) -> None:
 
 
 def test_a_missing_key_and_all_others_at_once() -> None:
-    file, mistakes = shaped({"titel": 1, "recipe": {"lr": 0, "epochs": 0}})
+    file, mistakes = shaped({"titel": 1, "recipe": {"lr": 0, "epochs": 0}}, SuiteFile)
     assert file is None
     assert [m.where for m in mistakes] == [
         ("suite_version",),

@@ -1,0 +1,85 @@
+"""What `--cluster FILE` says: how cohorts become tasks of Ray, or jobs of Slurm."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import Field, StringConstraints
+
+from bench.errors import BenchError, Mistakes
+from bench.suite import document
+from bench.suite.fields import AtLeast0, Count, Natural, Positive, Text, Whole, allowed
+from bench.suite.schema import Part
+from bench.suite.shape import shaped
+
+Engine = Literal["ray", "slurm"]
+
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^(auto|[A-Za-z0-9.\-\[\]:]+:\d{1,5})$"),
+    allowed("auto, or host:port of the cluster's head"),
+]
+Slots = Annotated[Whole, Ge(1), Le(10_000)]
+SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
+Directory = Annotated[Text | None, allowed("a folder that every node has")]
+Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
+Flags = Annotated[
+    dict[str, Annotated[str | int | float | bool, allowed("text, a number, or true")]],
+    allowed("a mapping of sbatch's long options to their values"),
+]
+
+
+class Ray(Part):
+    """A task of Ray for each cohort."""
+
+    address: Address = "auto"
+    gpus: Annotated[AtLeast0 | None, allowed("a number of GPUs; two cohorts share one at 0.5")] = (
+        None
+    )
+    cpus: Positive = 1.0
+    slots: Annotated[Slots | None, SLOTS] = (
+        None  # None: as many as the cluster has room for at the start
+    )
+    retries: Natural = 10  # of a cohort whose node is lost, before it counts as a crash
+    data: Directory = None  # the data root on the nodes; None: the data set is sent to them
+    cache: Directory = None  # where nodes keep what they were sent; None: ~/.cache
+
+
+class Slurm(Part):
+    """A job of Slurm for each cohort; those that start together are one array."""
+
+    gpus: Natural
+    cpus: Count = 1
+    memory: Annotated[Positive | None, allowed("a number of GB, above 0")] = None
+    minutes: Annotated[Count, allowed("a whole number of minutes, at least 1")] = 60
+    partition: Annotated[Text | None, allowed("a name that Slurm knows")] = None
+    slots: Annotated[Slots, SLOTS] = 8
+    requeues: Natural = 100  # of a job whose time is over, before it counts as a crash
+    warning: Annotated[Count, allowed("seconds from the signal to the end, at least 1")] = 90
+    sbatch: Flags = Field(default_factory=dict, description="a mapping of sbatch's long options")
+    setup: Lines = ()
+
+
+class File(Part):
+    """The whole file; a section that is not asked for may be there."""
+
+    ray: Annotated[Ray | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
+    slurm: Annotated[Slurm | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
+
+
+def read(path: Path | None, engine: Engine) -> Ray | Slurm:
+    """What the file says of this engine; raises `Mistakes`, every one of the file."""
+    if path is None:
+        if engine == "ray":
+            return Ray()
+        raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
+    held = document.load(path)
+    file, misshapen = shaped(held.data, File)
+    mistakes = held.sorted([*held.mistakes, *misshapen])
+    if file is None or mistakes:
+        raise Mistakes([held.told(mistake) for mistake in mistakes])
+    asked: Any = getattr(file, engine)
+    if asked is None:
+        others = ", ".join(held.data)
+        raise Mistakes([f"{path}:1  {engine}: missing, beside {others}. Allowed: a mapping"])
+    return asked  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""`--executor` and `--cluster`: what may be said, and the sentence for what may not."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError, Mistakes
+from bench.running import cluster
+from bench.running.cluster import Ray, Slurm
+from tests import toy
+from tests.command import ROOT, bench, wrong
+
+
+def read(folder: Path, text: str, engine: cluster.Engine = "ray") -> Ray | Slurm:
+    path = folder / "cluster.yaml"
+    path.write_text(text)
+    return cluster.read(path, engine)
+
+
+def test_the_example_says_every_option(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/CLUSTERS.md").read_text(), re.S)
+    ray, slurm = read(tmp_path, text), read(tmp_path, text, "slurm")
+    assert isinstance(ray, Ray)
+    assert isinstance(slurm, Slurm)
+    for told in (ray, slurm):
+        assert told.model_fields_set == set(type(told).model_fields)
+    assert (ray.gpus, ray.data) == (0.5, "/local/data")
+    assert slurm.sbatch == {"account": "mine", "constraint": "a100"}
+
+
+def test_all_mistakes_of_a_file_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = """\
+ray:
+  adress: auto
+  gpus: -1
+  slots: 0
+  slots: 2
+  address: ray://head
+slrum: {}
+slurm:
+  partition: 3
+"""
+    with pytest.raises(Mistakes) as found:
+        read(tmp_path, text)
+    path = tmp_path / "cluster.yaml"
+    assert [line.removeprefix(f"{path}:") for line in found.value.lines] == [
+        "2  ray.adress: no key 'adress'. Did you mean 'address'? Allowed: address, gpus, cpus, "
+        "slots, retries, data, cache",
+        "3  ray.gpus: found the number -1. Allowed: a number of GPUs; two cohorts share one at 0.5",
+        "4  ray.slots: found the number 0. Allowed: how many cohorts at a time, 1 to 10,000",
+        "5  ray.slots: stands twice, first in line 4",
+        "6  ray.address: found the text 'ray://head'. Allowed: auto, or host:port of the cluster's "
+        "head",
+        "7  slrum: no key 'slrum'. Did you mean 'slurm'? Allowed: ray, slurm",
+        "8  slurm.gpus: missing. Allowed: a whole number, 0 or more",
+        "9  slurm.partition: found the number 3. Allowed: a name that Slurm knows",
+    ]
+
+
+def test_the_section_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(Mistakes, match="cluster.yaml:1  slurm: missing, beside ray"):
+        read(tmp_path, "ray: {}", "slurm")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--executor slurm", "--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`"),
+        ("--cluster c.yaml", "--cluster: only with --executor. Allowed: ray, slurm"),
+        ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --inline: are of this"),
+        ("--executor ray --cluster nope.yaml", "nope.yaml: cannot be read: No such file"),
+    ],
+)
+def test_flags_that_do_not_go_together(line: str, said: str, here: Path) -> None:
+    toy.write(here)
+    assert wrong(bench("run", "toy.yaml", *line.split())).startswith(said)
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_without_the_extra_a_sentence_says_what_to_install(
+    engine: str, package: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.write(here)
+    (here / "c.yaml").write_text("slurm: {gpus: 0}\nray: {}\n")
+    monkeypatch.setitem(sys.modules, package, None)
+    said = wrong(bench("run", "toy.yaml", "--executor", engine, "--cluster", "c.yaml"))
+    assert said.startswith(f"--executor {engine}: ")
+    assert f"pip install 'distillbench[{engine}]'" in said
+
+
+def test_a_plan_for_a_cluster_does_not_ask_it(here: Path) -> None:
+    toy.write(here)
+    (here / "c.yaml").write_text("slurm: {gpus: 1, slots: 7}\n")
+    asked = bench(
+        "run", "toy.yaml", "--dry-run", "--json", "--executor", "slurm", "--cluster", "c.yaml"
+    )
+    assert asked.exit_code == 0
+    (device,) = json.loads(asked.stdout)["devices"]
+    assert device == {"device": "cuda", "name": "a cluster", "at_a_time": 7}
+
+
+def test_sbatch_takes_no_lists(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"cluster.yaml:1  slurm.sbatch"):
+        read(tmp_path, "slurm: {gpus: 1, sbatch: {account: [a]}}", "slurm")
