@@ -215,5 +215,5 @@ def test_a_missing_key_and_all_others_at_once() -> None:
 
 @pytest.mark.parametrize("key", ["<number>", "<list>", "[key]"])
 def test_keys_that_look_like_what_the_schema_says_inside(key: str) -> None:
-    _, mistakes = shaped({**GOOD, key: 1})
+    _, mistakes = shaped({**GOOD, key: 1}, SuiteFile)
     assert [str(one).partition(". ")[0] for one in mistakes] == [f"{key}: no key '{key}'"]
