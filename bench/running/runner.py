@@ -12,7 +12,7 @@ from bench.job import Event, Job, Status, Task
 from bench.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
 from bench.running.executor import Executor
-from bench.running.schedule import divided, halves
+from bench.running.schedule import Queue, halves, work_of
 
 Overwrite = Literal["never", "failed", "always"]
 ATTEMPTS = 2  # at a run whose worker crashes or hangs
@@ -48,9 +48,8 @@ class Runner:
     observers: Sequence[Observer] = ()
     data_root: Path | None = None
     threads: int = 1
-    images: int = 1  # in the training set, to weigh cohorts by
-    _waiting: list[Cohort] = field(default_factory=list)
     _busy: dict[int, Cohort] = field(default_factory=dict)
+    _epochs: dict[str, int] = field(default_factory=dict)  # that a run has done
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
     _short: dict[int, str] = field(default_factory=dict)  # of memory: what the slot's worker said
     _crashes: Counter[str] = field(default_factory=Counter)  # of the workers of a run
@@ -60,7 +59,9 @@ class Runner:
         if afresh:
             for run in todo:
                 self.results.forget(run.id)
-        self._waiting = self._queue(self._possible(todo))
+        self._work = work_of(self.forecasts)
+        groups = cohorts(self._possible(todo))
+        self._waiting = Queue(groups, len(self.executor.devices), self._work)
         try:
             while self._waiting or self._busy:
                 self._start_ready()
@@ -80,50 +81,42 @@ class Runner:
                 self._end(run.id, "skipped", obstacle)
         return [run for run in runs if run.id in self._open]
 
-    def _queue(self, runs: Sequence[Run]) -> list[Cohort]:
-        """Cohorts in the order to start them: teachers before students, long before short."""
-        groups = cohorts(runs)
-        teachers = [group for group in groups if group.teacher is None]
-        students = [group for group in groups if group.teacher is not None]
-        students = divided(students, len(self.executor.devices), self._work)
-        return [
-            *sorted(teachers, key=self._work, reverse=True),
-            *sorted(students, key=self._work, reverse=True),
-        ]
-
-    def _work(self, cohort: Cohort) -> float:
-        """Multiply-adds of a cohort's training, the teacher's passes included."""
-        learning = sum(self.forecasts[r.id].work(r, self.images) for r in cohort.runs)
-        if cohort.teacher is None:
-            return learning
-        asked = self.forecasts[cohort.teacher].work(cohort.runs[0], self.images) / 3
-        return learning + asked
-
     def _start_ready(self) -> None:
-        """Give every free slot the first cohort whose teacher is there."""
-        for slot in range(len(self.executor.devices)):
-            if slot in self._busy:
-                continue
-            cohort = next((c for c in self._waiting if self._ready(c)), None)
-            if cohort is not None:
-                self._waiting.remove(cohort)
-                self._start(slot, cohort)
+        """Give every free slot the next cohort whose teacher is there."""
+        free = [slot for slot in range(len(self.executor.devices)) if slot not in self._busy]
+        while free and (cohort := self._waiting.take(self._ready, len(free), self._underway())):
+            if self._start(free[0], cohort):
+                free.pop(0)
 
-    def _ready(self, cohort: Cohort) -> bool:
-        return cohort.teacher is None or cohort.teacher not in self._open
+    def _underway(self) -> float:
+        """The work that is left of what was begun."""
+        return sum(map(self._left, self._busy.values()))
 
-    def _start(self, slot: int, cohort: Cohort) -> None:
+    def _left(self, cohort: Cohort) -> float:
+        """The work that is left of a cohort, by the epochs of that run which has most before it."""
+        run = next((run for run in cohort.runs if run.id in self._open), None)
+        if run is None:
+            return 0.0
+        epochs = run.specification["recipe"].get("epochs", 1)
+        return self._work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+
+    def _ready(self, teacher: str) -> bool:
+        return teacher not in self._open
+
+    def _start(self, slot: int, cohort: Cohort) -> bool:
+        """Start a cohort, if its teacher has come to a good end."""
         teacher = self.results.record(cohort.teacher) if cohort.teacher else None
         if teacher is not None and teacher["status"] != "done":
             reason = f"its teacher is missing: {teacher['status']}, {teacher['reason']}"
             for run in cohort.runs:
                 self._end(run.id, "skipped", reason)
-            return
+            return False
         device = self.executor.devices[slot]
         for observer in self.observers:
             observer.started(cohort, device)
         self._busy[slot] = cohort
         self.executor.start(slot, self._job(cohort, teacher, device))
+        return True
 
     def _job(self, cohort: Cohort, teacher: Record | None, device: str) -> Job:
         return Job(
@@ -142,6 +135,7 @@ class Runner:
         """Act on what a worker told."""
         match event:
             case {"event": "epoch"}:
+                self._epochs[event["run"]] = event["entry"]["epoch"]
                 for observer in self.observers:
                     observer.epoch(event["run"], event["entry"])
             case {"event": "record"} if event["record"]["id"] in self._open:
@@ -177,7 +171,8 @@ class Runner:
     def _again(self, groups: Sequence[Cohort], text: str) -> None:
         first, *others = (self._open[run.id].name for group in groups for run in group.runs)
         self._notice(f"{first}{f' and {len(others)} more' if others else ''}: {text}")
-        self._waiting[:0] = groups
+        for group in groups:
+            self._waiting.put(group)
 
     def _notice(self, text: str) -> None:
         for observer in self.observers:
