@@ -144,7 +144,7 @@ def report(
             found = tables.published_only(made)
             show_tables(found, tables.write_published(made, records, **how))
             return
-        if not any(records.record(run) for run in made.runs):
+        if not any(records.file(run).exists() for run in made.runs):
             raise BenchError(
                 f"{results}: no record of any of the {len(made.runs)} runs asked for; "
                 f"`bench run {suite} --results {results}` makes them"

@@ -12,7 +12,7 @@ from bench.job import Event, Job, Status, Task
 from bench.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
 from bench.running.executor import Executor
-from bench.running.schedule import Queue, halves, work_of
+from bench.running.schedule import Queue, Work, halves, work_of
 
 Overwrite = Literal["never", "failed", "always"]
 ATTEMPTS = 2  # at a run whose worker crashes or hangs
@@ -51,17 +51,21 @@ class Runner:
     _busy: dict[int, Cohort] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)  # that a run has done
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
+    _work: Work = field(init=False)
+    _waiting: Queue = field(init=False)
     _short: dict[int, str] = field(default_factory=dict)  # of memory: what the slot's worker said
     _crashes: Counter[str] = field(default_factory=Counter)  # of the workers of a run
+
+    def __post_init__(self) -> None:
+        self._work = work_of(self.forecasts)
+        self._waiting = Queue(len(self.executor.devices), self._work)
 
     def run(self, todo: Sequence[Run], afresh: bool = False) -> None:
         """Do these runs; afterwards each has a record. `afresh` forgets what was kept of them."""
         if afresh:
             for run in todo:
                 self.results.forget(run.id)
-        self._work = work_of(self.forecasts)
-        groups = cohorts(self._possible(todo))
-        self._waiting = Queue(groups, len(self.executor.devices), self._work)
+        self._waiting.put(*cohorts(self._possible(todo)))
         try:
             while self._waiting or self._busy:
                 self._start_ready()
@@ -97,7 +101,7 @@ class Runner:
         run = next((run for run in cohort.runs if run.id in self._open), None)
         if run is None:
             return 0.0
-        epochs = run.specification["recipe"].get("epochs", 1)
+        epochs: int = run.specification["recipe"].get("epochs", 1)
         return self._work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
 
     def _ready(self, teacher: str) -> bool:
@@ -105,7 +109,7 @@ class Runner:
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort, if its teacher has come to a good end."""
-        teacher = self.results.record(cohort.teacher) if cohort.teacher else None
+        teacher = self.results.summary(cohort.teacher) if cohort.teacher else None
         if teacher is not None and teacher["status"] != "done":
             reason = f"its teacher is missing: {teacher['status']}, {teacher['reason']}"
             for run in cohort.runs:
@@ -171,8 +175,7 @@ class Runner:
     def _again(self, groups: Sequence[Cohort], text: str) -> None:
         first, *others = (self._open[run.id].name for group in groups for run in group.runs)
         self._notice(f"{first}{f' and {len(others)} more' if others else ''}: {text}")
-        for group in groups:
-            self._waiting.put(group)
+        self._waiting.put(*groups)
 
     def _notice(self, text: str) -> None:
         for observer in self.observers:
@@ -199,18 +202,18 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     """
     kept = {"never": {"done", "diverged", "failed", "skipped"}, "failed": {"done", "diverged"}}
     finished = kept.get(overwrite, set())
-    missing = []
+    missing = {}
     for run in plan.runs.values():
-        record = results.record(run.id)
+        record = results.summary(run.id)
         if record is None or record["status"] not in finished:
-            missing.append(run)
-    needed = {run.teacher for run in missing}
+            missing[run.id] = run
+    needed = {run.teacher for run in missing.values()} - missing.keys()
     gone = [
         run
         for run in plan.runs.values()
-        if run.id in needed and run not in missing and not results.weights(run.id).exists()
+        if run.id in needed and not results.weights(run.id).exists()
     ]
-    return [*gone, *missing]
+    return [*gone, *missing.values()]
 
 
 def _task(run: Run, name: str) -> Task:

@@ -177,23 +177,23 @@ class Progress:
 
     def _whole(self, cohort: Cohort) -> float:
         """Seconds of a cohort from its start to its end."""
-        courses = [self.courses[run.id] for run in cohort.runs]
-        left = max(course.epochs - course.epoch for course in courses)
-        return self._pace.start + left * self._epoch(courses, cohort.teacher)
+        return self._pace.start + self._training(cohort)
 
     def _rest(self, group: Underway, now: float) -> float:
         """Seconds that are left of a cohort under way."""
-        live = [course for course in group.courses if not course.status]
-        left = max((course.epochs - course.epoch for course in live), default=0)
         start = 0.0 if group.trains else self._pace.start
-        whole = start + left * self._epoch(live, group.cohort.teacher)
-        return max(0.0, whole - (now - group.since))
+        return max(0.0, start + self._training(group.cohort) - (now - group.since))
 
-    def _epoch(self, courses: Sequence[Course], teacher: str | None) -> float:
-        """Seconds of one epoch of these runs in lockstep."""
-        own = sum(self._pace.seconds(course.pair, course.work) for course in courses)
-        shared = self._passes(teacher, 0.0) if teacher else 0.0
-        return self._pace.around * (own + self._pace.seconds(teacher, shared))
+    def _training(self, cohort: Cohort) -> float:
+        """Seconds of the epochs that a cohort has before it, the teacher's passes included."""
+        courses = [self.courses[run.id] for run in cohort.runs]
+        lefts = [0 if course.status else course.epochs - course.epoch for course in courses]
+        own = sum(
+            left * self._pace.seconds(course.pair, course.work)
+            for left, course in zip(lefts, courses, strict=True)
+        )
+        shared = self._passes(cohort.teacher, 0.0) if cohort.teacher else 0.0
+        return self._pace.around * (own + max(lefts) * self._pace.seconds(cohort.teacher, shared))
 
     def said(self) -> str:
         """`31 of 48 runs, 1 failed, about 2 min 10 s left`."""

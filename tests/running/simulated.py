@@ -24,6 +24,7 @@ from bench.results import Record, Results
 from bench.running.runner import Runner, pending
 from bench.watching.progress import Progress
 
+IMAGES = 50_000  # of an epoch
 SPEED = 1e12  # multiply-adds a second, where a network is neither fast nor slow
 WRONG = 2.0  # a network is up to so many times faster, or slower, than its multiply-adds say
 NOISE = 0.1  # standard deviation of the logarithm of a run's time
@@ -44,7 +45,6 @@ class Simulated:
     seed: int = 0
     now: float = 0.0
     busy: float = 0.0  # seconds, of all slots
-    useful: float = 0.0  # of these, without what was done twice
     _heap: list[tuple[float, int, int, Event]] = field(default_factory=list)
     _courses: dict[int, Iterator[tuple[float, Event]]] = field(default_factory=dict)
     _begun: dict[int, float] = field(default_factory=dict)
@@ -84,11 +84,11 @@ class Simulated:
         """Of one epoch of a run, as a student or a teacher that learns."""
         epochs = task.specification["recipe"]["epochs"]
         run = self.plan.runs[task.id]
-        return self._passes(task.id, 50_000) * self.forecasts[run.id].work(run, 1) / epochs
+        return self._slowness(task.id) * self.forecasts[run.id].work(run, IMAGES) / epochs
 
-    def _passes(self, run: str, images: int) -> float:
-        network = self.plan.runs[run].specification["network"]
-        return images / (SPEED * self._speeds[network])
+    def _slowness(self, run: str) -> float:
+        """Seconds for a multiply-add of its network."""
+        return 1 / (SPEED * self._speeds[self.plan.runs[run].specification["network"]])
 
     def _course(self, job: Job) -> Iterator[tuple[float, Event]]:
         """What happens, and after how many seconds each."""
@@ -104,7 +104,7 @@ class Simulated:
         if job.teacher is not None:
             cost = self.forecasts[job.teacher["id"]].network
             assert cost is not None
-            shared = self._passes(job.teacher["id"], 50_000) * cost.multiply_adds
+            shared = self._slowness(job.teacher["id"]) * IMAGES * cost.multiply_adds
         wait = START
         for epoch in range(min(self._epochs.get(task.id, 0) for task in tasks), epochs):
             if epoch == crash:
@@ -141,9 +141,9 @@ class Watch:
     def record(self, record: Record) -> None:
         self.progress.end(record)
         now = self.progress.clock()
-        if now > PAUSE * (self.said[-1][0] if self.said else 0.0):
-            if (left := self.progress.left()) is not None:
-                self.said.append((now, left))
+        asked = self.said[-1][0] if self.said else 0.0
+        if now > PAUSE * asked and (left := self.progress.left()) is not None:
+            self.said.append((now, left))
 
     def notice(self, text: str) -> None:
         pass
@@ -184,7 +184,6 @@ def _error(said: Sequence[tuple[float, float]], when: float, end: float) -> floa
     return (at + left - end) / end
 
 
-CHANGES = ("recipe.epochs=12", "recipe.milestones=[8]")
 SUITES = ("cifar100_same_arch", "cifar100_cross_arch")
 
 
@@ -219,9 +218,11 @@ def main() -> None:
             plan = suite(Path(folder), asked.seeds, asked.teachers, asked.epochs)
             told = study(plan, asked.slots, Path(folder), seed)
         errors = " ".join(f"{100 * error:+.1f}" for error in told.errors)
-        print(f"{told.runs} runs, {asked.slots} slots: idle {100 * told.idle:.1f} %, makespan "
-              f"{told.makespan:.0f} s; error of the time left at {SHARES}: {errors} % of the whole; "
-              f"{told.cpu:.1f} s of CPU; {dict(told.statuses)}")  # fmt: skip
+        print(
+            f"{told.runs} runs, {asked.slots} slots: idle {100 * told.idle:.1f} %, "
+            f"all done after {told.makespan:.0f} s; the time left was wrong by {errors} % of that "
+            f"at {SHARES}; {told.cpu:.1f} s of CPU; {dict(told.statuses)}"
+        )
 
 
 if __name__ == "__main__":
