@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 from bench import report
@@ -54,7 +55,8 @@ def write(
     for an unknown format, metric or method, before anything is written.
     """
     report.known_formats(formats)
-    asked, told = list(entries(whole, results)), about(whole, versus, tolerance)
+    asked = list(entries(whole, results, curves="html" in formats))
+    told = about(whole, versus, tolerance)
     quotes = _quotes(whole, beside)
     made = tables(asked, told, metric, quotes)
     stem = _stem(whole, metric)
@@ -144,16 +146,20 @@ def _stem(whole: Plan, *parts: str) -> str:
     return "-".join([whole.stem, *(part for part in parts if part != "top1")])
 
 
-def entries(whole: Plan, results: Results) -> Iterator[Entry]:
-    """What a table needs to know of each cell: first its teacher, then the cell itself."""
+def entries(whole: Plan, results: Results, *, curves: bool = False) -> Iterator[Entry]:
+    """What a table needs to know of each cell: first its teacher, then the cell itself.
+
+    Each record is read once; its curves only where they are asked for.
+    """
+    read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in whole.suite.methods}
     for cell in whole.cells:
         pair, method = cell.pair, cell.method
         of = pair.name, pair.teacher.network, pair.student
-        taught = results.record(cell.teacher)
+        taught = read(cell.teacher)
         yield Entry(*of, "teacher", cell.seed, taught, label="Teacher", role="teacher")
         role: Role = "student" if set(method.terms) == {"ce"} else "method"
-        record = results.record(cell.run)
+        record = read(cell.run)
         label = method.label
         yield Entry(*of, method.name, cell.seed, record, label, notes[method.name], role)
 

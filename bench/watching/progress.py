@@ -71,10 +71,9 @@ class Progress:
 
     def __post_init__(self) -> None:
         names = self.plan.names()
-        cells = {cell.run: cell for cell in reversed(self.plan.cells)}
         self.courses: dict[str, Course] = {}
         for run in self.todo:
-            cell = cells.get(run.id)
+            cell = self.plan.first.get(run.id)
             pair, method = (cell.pair.name, cell.method.name) if cell else (names[run.id], "")
             epochs = run.specification["recipe"].get("epochs", 1)
             work = 3 * self._passes(run.id, 1 / 3)

@@ -3,14 +3,13 @@
 Here a part of it, whose time is not ruled by a single teacher; `tox -e soak` does all of it.
 """
 
-
 import pytest
 
 from tests.running.simulated import Story, study, suite
 from tests.soak import LONG, times
 
 IDLE = 0.05
-WRONG = 0.06  # of the whole time: by how much the time left may be wrong
+WRONG = (0.15, 0.15, 0.08, 0.05, 0.03)  # of the whole time, at `SHARES` of it
 
 
 @pytest.fixture(scope="module", params=["0", "same"])
@@ -29,7 +28,8 @@ def test_slots_hardly_idle(story: Story) -> None:
 
 @pytest.mark.soak
 def test_the_time_left_is_true(story: Story) -> None:
-    assert max(map(abs, story.errors)) < WRONG
+    for error, bound in zip(story.errors, WRONG, strict=True):
+        assert abs(error) < bound
 
 
 @pytest.mark.soak
