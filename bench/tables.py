@@ -26,16 +26,19 @@ def of(
     beside: bool = False,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Table]:
     """The tables of a suite for a metric, one for each style of architecture that it mixes.
 
     `beside` puts the published value and the gap beside each cell that has one. `versus` names the
     method that others are compared with, KD where nothing is said; `tolerance` is a difference that
-    counts as none, 0.5 for percentages where nothing is said.
+    counts as none, 0.5 for percentages where nothing is said. `known` are the suite's `entries`,
+    where they have been read already.
     Raises BenchError for an unknown metric or method.
     """
     quotes = _quotes(whole, beside)
-    return tables(entries(whole, results), about(whole, versus, tolerance), metric, quotes)
+    asked = entries(whole, results) if known is None else known
+    return tables(asked, about(whole, versus, tolerance), metric, quotes)
 
 
 def write(
@@ -48,6 +51,7 @@ def write(
     beside: bool = False,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Path]:
     """Write a suite's tables into its results folder: the paths of the files, one a format.
 
@@ -55,7 +59,7 @@ def write(
     for an unknown format, metric or method, before anything is written.
     """
     report.known_formats(formats)
-    asked = list(entries(whole, results, curves="html" in formats))
+    asked = list(known or entries(whole, results, curves="html" in formats))
     told = about(whole, versus, tolerance)
     quotes = _quotes(whole, beside)
     made = tables(asked, told, metric, quotes)
@@ -77,9 +81,10 @@ def statistics(
     *,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Statistics]:
     """The statistics of each of a suite's tables; `versus` and `tolerance` as in `of`."""
-    made = of(whole, results, metric, versus=versus, tolerance=tolerance)
+    made = of(whole, results, metric, versus=versus, tolerance=tolerance, known=known)
     return list(map(of_table, made))
 
 
@@ -90,6 +95,7 @@ def write_statistics(
     *,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
     formats: Sequence[str] = report.USUAL,
     standalone: bool = False,
 ) -> list[Path]:
@@ -98,7 +104,7 @@ def write_statistics(
     For `html` there is none: the page that `write` makes holds them. Raises BenchError as `write`.
     """
     report.known_formats(formats)
-    found = statistics(whole, results, metric, versus=versus, tolerance=tolerance)
+    found = statistics(whole, results, metric, versus=versus, tolerance=tolerance, known=known)
     stem = _stem(whole, "statistics", metric)
     return report.write_statistics(found, results.folder, stem, formats, standalone=standalone)
 

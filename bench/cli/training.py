@@ -151,10 +151,12 @@ def report(
             )
         beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
         if statistics:
+            beside["known"] = list(tables.entries(made, records))
             files = tables.write_statistics(made, records, metric, **beside, **how)
             show_statistics(tables.statistics(made, records, metric, **beside), files)
             return
         beside["beside"] = published
+        beside["known"] = list(tables.entries(made, records, curves="html" in kinds))
         files = tables.write(made, records, metric, **beside, **how)
         show_tables(tables.of(made, records, metric, **beside), files)
 

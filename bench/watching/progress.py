@@ -1,5 +1,6 @@
 """How far a run of a suite is: counts, epochs, accuracies, and the time that is left."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -109,6 +110,8 @@ class Progress:
         course = self.courses[record["id"]]
         course.status, course.reason = record["status"], record["reason"]
         course.top1 = record["metrics"].get("last", {}).get("top1")
+        if self._foreseen is not None:
+            self._foreseen = -math.inf, self._foreseen[1]  # to be told anew
         group = self._of.get(record["id"])
         if group in self.groups and all(c.status for c in group.courses):
             self.groups.remove(group)
