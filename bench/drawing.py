@@ -70,7 +70,7 @@ def draw(
         if kind not in KINDS:
             raise BenchError(unknown("kind of figure", kind, KINDS))
     wording.metric(metric)
-    of = _Subject(whole, results, tuple(tables.entries(whole, results)), metric, root)
+    of = _Subject(whole, results, tuple(tables.entries(whole, results, curves=True)), metric, root)
     if not any(entry.record for entry in of.entries):
         said = f"no record of any of the {len(whole.runs)} runs asked for; `bench run` makes them"
         raise BenchError(f"{results.folder}: {said}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,29 +36,31 @@ class Forecast:
 def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
     """For each run of the plan, by id, what it takes or what stands in its way."""
     facts = data.facts(plan.suite.data, root)
+    networks = {run.id: run.specification["network"] for run in plan.runs.values()}
+    made: dict[tuple[str, str, str], Forecast] = {}  # seeds and recipes take the same
     found: dict[str, Forecast] = {}
     for run in plan.runs.values():
-        teacher = plan.runs[run.teacher] if run.teacher else None
-        found[run.id] = _forecast(run, teacher, facts)
+        terms = run.specification.get("method", {})
+        alike = networks[run.id], networks[run.teacher or run.id], repr(terms)
+        if alike not in made:
+            made[alike] = _forecast(*alike[:2], terms, facts)
+        found[run.id] = made[alike]
     return found
 
 
-def _forecast(run: Run, teacher: Run | None, facts: Facts) -> Forecast:
-    of = run.specification
+def _forecast(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Forecast:
     try:
-        student, cost = _network(of["network"], facts.classes, facts.size)
-        other = student
-        if teacher is not None:
-            other, _ = _network(teacher.specification["network"], facts.classes, facts.size)
-        terms = [
+        student, cost = _network(network, facts.classes, facts.size)
+        other, _ = _network(teacher, facts.classes, facts.size)
+        held = [
             _term(name, json.dumps(term["options"], sort_keys=True), student, other, facts)
-            for name, term in of.get("method", {}).items()
+            for name, term in terms.items()
         ]
     except (BenchError, Incompatible) as error:
         return Forecast(str(error))
     except Exception as error:  # a plugin may raise anything; the run will tell, as `failed`
         return Forecast(None, doubt=f"{type(error).__name__}: {error}")
-    return Forecast(None, cost, sum(terms))
+    return Forecast(None, cost, sum(held))
 
 
 @cache

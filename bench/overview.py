@@ -64,7 +64,7 @@ def teachers(whole: Plan, results: Results) -> list[dict[str, Any]]:
     """Each teacher of a suite: where it comes from, its state, accuracy, and weights."""
     rows = []
     for run in (run for run in whole.runs.values() if run.kind == "teacher"):
-        record = results.record(run.id) or {}
+        record = results.summary(run.id) or {}
         weights = results.weights(run.id)
         rows.append(
             {
@@ -152,7 +152,7 @@ def _runs(
 
 def _state(run: Run, forecast: Forecast | None, results: Results) -> dict[str, str | None]:
     """What became of a run: its record's status, or what stands in its way, or `to do`."""
-    record = results.record(run.id)
+    record = results.summary(run.id)
     if record is not None and record["status"] != "skipped":
         return {"state": record["status"], "reason": record["reason"]}
     if forecast is not None:

@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,9 +87,18 @@ class Plan:
         """What its files are called: they must not stand in the place of the whole suite's."""
         return f"{self.suite.name}-part" if self.departures else self.suite.name
 
-    def names(self) -> dict[str, str]:
+    @cached_property
+    def first(self) -> Mapping[str, Cell]:
+        """For each student's run the first cell that it fills."""
+        return {cell.run: cell for cell in reversed(self.cells)}
+
+    def names(self) -> Mapping[str, str]:
         """For each run what people call it, by the first cell that it fills."""
-        named = {cell.run: cell.name for cell in reversed(self.cells)}
+        return self._names
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        named = {run: cell.name for run, cell in self.first.items()}
         for run in self.runs.values():
             if run.kind == "teacher":
                 named[run.id] = f"{run.specification['network']} seed {run.specification['seed']}"

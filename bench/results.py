@@ -14,7 +14,7 @@ Records and states end in the SHA-256 of what stands before it; a record names t
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ __all__ = ["Corrupt", "Held", "Record", "Results", "Unwritable", "document", "le
            "verify", "write_whole"]  # fmt: skip
 
 FORMAT = 1
-SEAL = ',\n "sha256": "'  # begins the last line of a record; the oldest have none
+SEAL = b',\n "sha256": "'  # begins the last line of a record; the oldest have none
 DIGEST = hashlib.sha256().digest_size  # bytes at the end of a state
 Record = Mapping[str, Any]
 
@@ -90,18 +90,23 @@ class Results:
 
         Raises `Corrupt` where there is something else, and BenchError for a format of the future.
         """
+        return self._read(run, lambda content: content)
+
+    def summary(self, run: str) -> Record | None:
+        """The record as `record` returns it, but with empty curves: in a tenth of the time."""
+        return self._read(run, _without_curves)
+
+    def _read(self, run: str, part: Callable[[bytes], bytes]) -> Record | None:
         path = self.file(run)
         try:
-            text = path.read_text("utf-8")
+            held = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except UnicodeDecodeError as error:
-            raise Corrupt(path, str(error)) from error
-        content, sealed, rest = text.rpartition(SEAL)
+        content, sealed, rest = held.rpartition(SEAL)
         if sealed and rest != _seal(content):
             raise Corrupt(path, "its content is not that of its sha256")
         try:
-            found = json.loads(text)
+            found = json.loads(part(held))
         except ValueError as error:
             raise Corrupt(path, f"no JSON: {error}") from error
         if not isinstance(found, dict) or found.get("id") != run or "format" not in found:
@@ -113,8 +118,15 @@ class Results:
 
     def records(self) -> Iterator[Record]:
         """Every record of the folder, in the order of the ids."""
+        return self._all(self.record)
+
+    def summaries(self) -> Iterator[Record]:
+        """Every record of the folder as `summary` returns it."""
+        return self._all(self.summary)
+
+    def _all(self, read: Callable[[str], Record | None]) -> Iterator[Record]:
         for path in sorted((self.folder / "runs").glob("*.json")):
-            if (found := self.record(path.stem)) is not None:
+            if (found := read(path.stem)) is not None:
                 yield found
 
     def write(self, record: Record) -> None:
@@ -170,12 +182,19 @@ class Results:
 def document(record: Record) -> str:
     """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
     text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False)
-    content = text.removesuffix("\n}")
-    return f"{content}{SEAL}{_seal(content)}"
+    content = text.removesuffix("\n}").encode()
+    return (content + SEAL + _seal(content)).decode()
 
 
-def _seal(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest() + '"\n}\n'
+def _seal(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
+
+
+def _without_curves(content: bytes) -> bytes:
+    """The content of a record, its curves taken out by the layout of `document`."""
+    head, begun, rest = content.partition(b'\n "curves": [\n')
+    _, ended, tail = rest.partition(b'\n ],\n "')
+    return b"".join((head, b'\n "curves": [],\n "', tail)) if begun and ended else content
 
 
 def verify(path: Path, expected: str) -> None:
@@ -186,7 +205,7 @@ def verify(path: Path, expected: str) -> None:
 
 def leftovers(results: Results, weights: bool = False) -> list[Path]:
     """Files that no command needs: states of ended runs, logs, torn files, students' weights."""
-    folder, records = results.folder, {found["id"]: found for found in results.records()}
+    folder, records = results.folder, {found["id"]: found for found in results.summaries()}
     found = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     found += [path for path in folder.glob("slurm/*") if path.is_file()]
     found += [path for path in folder.glob("state/*.pt") if path.stem in records]

@@ -127,19 +127,17 @@ def carry_out(
         damage = mended(whole, results)
         todo = pending(whole, results, overwrite)
         forecasts = feasibility.forecast(whole, root) if todo or overwrite == "never" else {}
-        todo = [run for run in todo if not _known(results.record(run.id), forecasts[run.id])]
+        todo = [run for run in todo if not _known(results.summary(run.id), forecasts[run.id])]
         if any(forecasts[run.id].obstacle is None for run in todo):
             _look_for(whole.suite.data, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
-            observers.append(live.view(view, Progress(whole, todo, forecasts), sys.stdout))
+            progress = Progress(whole, todo, forecasts, len(executor.devices))
+            observers.append(live.view(view, progress, sys.stdout))
         for observer in observers:
             for text in damage:
                 observer.notice(text)
-        images = data.facts(whole.suite.data, root).train
-        runner = Runner(
-            whole, forecasts, results, executor, observers, root, machine.threads, images
-        )
+        runner = Runner(whole, forecasts, results, executor, observers, root, machine.threads)
         runner.run(todo, afresh=overwrite == "always")
         if tracker:
             tracker.log_missing(LOGGING)
@@ -194,7 +192,7 @@ def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Forecast]) -
     possible = (
         run for run in whole.runs if run not in forecasts or forecasts[run].obstacle is None
     )
-    found = [record for run in possible if (record := results.record(run)) is not None]
+    found = [record for run in possible if (record := results.summary(run)) is not None]
     return [record for record in found if record["status"] != "done"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 from bench import report
@@ -25,16 +26,19 @@ def of(
     beside: bool = False,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Table]:
     """The tables of a suite for a metric, one for each style of architecture that it mixes.
 
     `beside` puts the published value and the gap beside each cell that has one. `versus` names the
     method that others are compared with, KD where nothing is said; `tolerance` is a difference that
-    counts as none, 0.5 for percentages where nothing is said.
+    counts as none, 0.5 for percentages where nothing is said. `known` are the suite's `entries`,
+    where they have been read already.
     Raises BenchError for an unknown metric or method.
     """
     quotes = _quotes(whole, beside)
-    return tables(entries(whole, results), about(whole, versus, tolerance), metric, quotes)
+    asked = entries(whole, results) if known is None else known
+    return tables(asked, about(whole, versus, tolerance), metric, quotes)
 
 
 def write(
@@ -47,6 +51,7 @@ def write(
     beside: bool = False,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Path]:
     """Write a suite's tables into its results folder: the paths of the files, one a format.
 
@@ -54,7 +59,8 @@ def write(
     for an unknown format, metric or method, before anything is written.
     """
     report.known_formats(formats)
-    asked, told = list(entries(whole, results)), about(whole, versus, tolerance)
+    asked = list(known or entries(whole, results, curves="html" in formats))
+    told = about(whole, versus, tolerance)
     quotes = _quotes(whole, beside)
     made = tables(asked, told, metric, quotes)
     stem = _stem(whole, metric)
@@ -75,9 +81,10 @@ def statistics(
     *,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
 ) -> list[Statistics]:
     """The statistics of each of a suite's tables; `versus` and `tolerance` as in `of`."""
-    made = of(whole, results, metric, versus=versus, tolerance=tolerance)
+    made = of(whole, results, metric, versus=versus, tolerance=tolerance, known=known)
     return list(map(of_table, made))
 
 
@@ -88,6 +95,7 @@ def write_statistics(
     *,
     versus: str | None = None,
     tolerance: float | None = None,
+    known: Sequence[Entry] | None = None,
     formats: Sequence[str] = report.USUAL,
     standalone: bool = False,
 ) -> list[Path]:
@@ -96,7 +104,7 @@ def write_statistics(
     For `html` there is none: the page that `write` makes holds them. Raises BenchError as `write`.
     """
     report.known_formats(formats)
-    found = statistics(whole, results, metric, versus=versus, tolerance=tolerance)
+    found = statistics(whole, results, metric, versus=versus, tolerance=tolerance, known=known)
     stem = _stem(whole, "statistics", metric)
     return report.write_statistics(found, results.folder, stem, formats, standalone=standalone)
 
@@ -144,16 +152,20 @@ def _stem(whole: Plan, *parts: str) -> str:
     return "-".join([whole.stem, *(part for part in parts if part != "top1")])
 
 
-def entries(whole: Plan, results: Results) -> Iterator[Entry]:
-    """What a table needs to know of each cell: first its teacher, then the cell itself."""
+def entries(whole: Plan, results: Results, *, curves: bool = False) -> Iterator[Entry]:
+    """What a table needs to know of each cell: first its teacher, then the cell itself.
+
+    Each record is read once; its curves only where they are asked for.
+    """
+    read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in whole.suite.methods}
     for cell in whole.cells:
         pair, method = cell.pair, cell.method
         of = pair.name, pair.teacher.network, pair.student
-        taught = results.record(cell.teacher)
+        taught = read(cell.teacher)
         yield Entry(*of, "teacher", cell.seed, taught, label="Teacher", role="teacher")
         role: Role = "student" if set(method.terms) == {"ce"} else "method"
-        record = results.record(cell.run)
+        record = read(cell.run)
         label = method.label
         yield Entry(*of, method.name, cell.seed, record, label, notes[method.name], role)
 

@@ -128,7 +128,7 @@ def _papers() -> dict[str, dict[str, Any]]:
 def _records(folder: Path) -> "Sequence[Record]":
     from bench.results import Results
 
-    found = list(Results(folder).records())
+    found = list(Results(folder).summaries())
     if not found:
         raise BenchError(f"{folder}: no records. Allowed: a folder that `bench run` wrote to")
     return found

@@ -27,7 +27,7 @@ def sync(
         from bench.results import Results
 
         plan, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
-        found = sum(records.record(run) is not None for run in plan.runs)
+        found = sum(records.file(run).exists() for run in plan.runs)
         if not found:
             raise BenchError(
                 f"{results}: no record of any of the {len(plan.runs)} runs asked for; "

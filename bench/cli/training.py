@@ -147,17 +147,19 @@ def report(
             found = tables.published_only(made)
             show_tables(found, tables.write_published(made, records, **how))
             return
-        if not any(records.record(run) for run in made.runs):
+        if not any(records.file(run).exists() for run in made.runs):
             raise BenchError(
                 f"{results}: no record of any of the {len(made.runs)} runs asked for; "
                 f"`bench run {suite} --results {results}` makes them"
             )
         beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
         if statistics:
+            beside["known"] = list(tables.entries(made, records))
             files = tables.write_statistics(made, records, metric, **beside, **how)
             show_statistics(tables.statistics(made, records, metric, **beside), files)
             return
         beside["beside"] = published
+        beside["known"] = list(tables.entries(made, records, curves="html" in kinds))
         files = tables.write(made, records, metric, **beside, **how)
         show_tables(tables.of(made, records, metric, **beside), files)
 

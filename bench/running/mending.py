@@ -21,7 +21,7 @@ def mended(plan: Plan, results: Results) -> list[str]:
 
 def _damage(run: Run, results: Results) -> Iterator[Corrupt]:
     try:
-        record = results.record(run.id)
+        record = results.summary(run.id)
     except Corrupt as error:
         yield error
         return

@@ -12,7 +12,7 @@ from bench.job import Event, Job, Status, Task
 from bench.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
 from bench.running.executor import Executor
-from bench.running.schedule import divided, halves
+from bench.running.schedule import Queue, Work, halves, work_of
 
 Overwrite = Literal["never", "failed", "always"]
 ATTEMPTS = 2  # at a run whose worker crashes or hangs
@@ -48,19 +48,24 @@ class Runner:
     observers: Sequence[Observer] = ()
     data_root: Path | None = None
     threads: int = 1
-    images: int = 1  # in the training set, to weigh cohorts by
-    _waiting: list[Cohort] = field(default_factory=list)
     _busy: dict[int, Cohort] = field(default_factory=dict)
+    _epochs: dict[str, int] = field(default_factory=dict)  # that a run has done
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
+    _work: Work = field(init=False)
+    _waiting: Queue = field(init=False)
     _short: dict[int, str] = field(default_factory=dict)  # of memory: what the slot's worker said
     _crashes: Counter[str] = field(default_factory=Counter)  # of the workers of a run
+
+    def __post_init__(self) -> None:
+        self._work = work_of(self.forecasts)
+        self._waiting = Queue(len(self.executor.devices), self._work)
 
     def run(self, todo: Sequence[Run], afresh: bool = False) -> None:
         """Do these runs; afterwards each has a record. `afresh` forgets what was kept of them."""
         if afresh:
             for run in todo:
                 self.results.forget(run.id)
-        self._waiting = self._queue(self._possible(todo))
+        self._waiting.put(*cohorts(self._possible(todo)))
         try:
             while self._waiting or self._busy:
                 self._start_ready()
@@ -80,50 +85,42 @@ class Runner:
                 self._end(run.id, "skipped", obstacle)
         return [run for run in runs if run.id in self._open]
 
-    def _queue(self, runs: Sequence[Run]) -> list[Cohort]:
-        """Cohorts in the order to start them: teachers before students, long before short."""
-        groups = cohorts(runs)
-        teachers = [group for group in groups if group.teacher is None]
-        students = [group for group in groups if group.teacher is not None]
-        students = divided(students, len(self.executor.devices), self._work)
-        return [
-            *sorted(teachers, key=self._work, reverse=True),
-            *sorted(students, key=self._work, reverse=True),
-        ]
-
-    def _work(self, cohort: Cohort) -> float:
-        """Multiply-adds of a cohort's training, the teacher's passes included."""
-        learning = sum(self.forecasts[r.id].work(r, self.images) for r in cohort.runs)
-        if cohort.teacher is None:
-            return learning
-        asked = self.forecasts[cohort.teacher].work(cohort.runs[0], self.images) / 3
-        return learning + asked
-
     def _start_ready(self) -> None:
-        """Give every free slot the first cohort whose teacher is there."""
-        for slot in range(len(self.executor.devices)):
-            if slot in self._busy:
-                continue
-            cohort = next((c for c in self._waiting if self._ready(c)), None)
-            if cohort is not None:
-                self._waiting.remove(cohort)
-                self._start(slot, cohort)
+        """Give every free slot the next cohort whose teacher is there."""
+        free = [slot for slot in range(len(self.executor.devices)) if slot not in self._busy]
+        while free and (cohort := self._waiting.take(self._ready, len(free), self._underway())):
+            if self._start(free[0], cohort):
+                free.pop(0)
 
-    def _ready(self, cohort: Cohort) -> bool:
-        return cohort.teacher is None or cohort.teacher not in self._open
+    def _underway(self) -> float:
+        """The work that is left of what was begun."""
+        return sum(map(self._left, self._busy.values()))
 
-    def _start(self, slot: int, cohort: Cohort) -> None:
-        teacher = self.results.record(cohort.teacher) if cohort.teacher else None
+    def _left(self, cohort: Cohort) -> float:
+        """The work that is left of a cohort, by the epochs of that run which has most before it."""
+        run = next((run for run in cohort.runs if run.id in self._open), None)
+        if run is None:
+            return 0.0
+        epochs: int = run.specification["recipe"].get("epochs", 1)
+        return self._work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+
+    def _ready(self, teacher: str) -> bool:
+        return teacher not in self._open
+
+    def _start(self, slot: int, cohort: Cohort) -> bool:
+        """Start a cohort, if its teacher has come to a good end."""
+        teacher = self.results.summary(cohort.teacher) if cohort.teacher else None
         if teacher is not None and teacher["status"] != "done":
             reason = f"its teacher is missing: {teacher['status']}, {teacher['reason']}"
             for run in cohort.runs:
                 self._end(run.id, "skipped", reason)
-            return
+            return False
         device = self.executor.devices[slot]
         for observer in self.observers:
             observer.started(cohort, device)
         self._busy[slot] = cohort
         self.executor.start(slot, self._job(cohort, teacher, device))
+        return True
 
     def _job(self, cohort: Cohort, teacher: Record | None, device: str) -> Job:
         return Job(
@@ -142,6 +139,7 @@ class Runner:
         """Act on what a worker told."""
         match event:
             case {"event": "epoch"}:
+                self._epochs[event["run"]] = event["entry"]["epoch"]
                 for observer in self.observers:
                     observer.epoch(event["run"], event["entry"])
             case {"event": "record"} if event["record"]["id"] in self._open:
@@ -177,7 +175,7 @@ class Runner:
     def _again(self, groups: Sequence[Cohort], text: str) -> None:
         first, *others = (self._open[run.id].name for group in groups for run in group.runs)
         self._notice(f"{first}{f' and {len(others)} more' if others else ''}: {text}")
-        self._waiting[:0] = groups
+        self._waiting.put(*groups)
 
     def _notice(self, text: str) -> None:
         for observer in self.observers:
@@ -204,18 +202,18 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     """
     kept = {"never": {"done", "diverged", "failed", "skipped"}, "failed": {"done", "diverged"}}
     finished = kept.get(overwrite, set())
-    missing = []
+    missing = {}
     for run in plan.runs.values():
-        record = results.record(run.id)
+        record = results.summary(run.id)
         if record is None or record["status"] not in finished:
-            missing.append(run)
-    needed = {run.teacher for run in missing}
+            missing[run.id] = run
+    needed = {run.teacher for run in missing.values()} - missing.keys()
     gone = [
         run
         for run in plan.runs.values()
-        if run.id in needed and run not in missing and not results.weights(run.id).exists()
+        if run.id in needed and not results.weights(run.id).exists()
     ]
-    return [*gone, *missing]
+    return [*gone, *missing.values()]
 
 
 def _task(run: Run, name: str) -> Task:

@@ -61,8 +61,7 @@ def _tags(record: Record, plan: "Plan") -> dict[str, str | None]:
     tags = {key: record[key] for key in ("kind", "status", "reason")}
     tags |= {ID: record["id"], "teacher.sha256": (record["teacher"] or {}).get("sha256")}
     tags |= {key: record["environment"].get(key) for key in ("commit", "device")}
-    cell = next((cell for cell in plan.cells if cell.run == record["id"]), None)
-    if cell is not None:
+    if (cell := plan.first.get(record["id"])) is not None:
         tags |= {"pair": cell.pair.name, "method": cell.method.name}
     return tags
 

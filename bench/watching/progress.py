@@ -1,19 +1,24 @@
 """How far a run of a suite is: counts, epochs, accuracies, and the time that is left."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.plan import Cohort, cohorts
 from bench.results import Record
+from bench.watching.pace import Pace, ending
 
 if TYPE_CHECKING:
     from bench.feasibility import Forecast
-    from bench.plan import Cohort, Plan, Run
+    from bench.plan import Plan, Run
+
+AGAIN = 0.002  # of the time left: after so much the end is foreseen anew
 
 
-@dataclass
+@dataclass(eq=False)
 class Course:
     """One run on its way from the first epoch to a record."""
 
@@ -27,22 +32,19 @@ class Course:
     top1: float | None = None  # percent, where it was measured last
     status: str | None = None  # of its record
     reason: str | None = None
-    here: int = 0  # epochs done in this session
-    seconds: float = 0.0  # that they took
-
-    def left(self, pace: float) -> float:
-        """Seconds of training that are left, by its own epochs or, without any, by the pace."""
-        each = self.seconds / self.here if self.here else self.work * pace
-        return 0.0 if self.status else (self.epochs - self.epoch) * each
 
 
-@dataclass
+@dataclass(eq=False)
 class Underway:
     """A cohort under way."""
 
     device: str
     label: str
     courses: list[Course]
+    cohort: Cohort
+    since: float  # by the clock: when it began, or ended its last epoch
+    trains: bool = False  # an epoch is behind it
+    told: float = 0.0  # seconds that the runs have told of the epoch
 
     @property
     def epoch(self) -> str:
@@ -58,47 +60,49 @@ class Underway:
 class Progress:
     """The state of a session, told by the events of its runner.
 
-    `todo` are the runs that the session is to do. `clock` counts seconds.
+    `todo` are the runs that the session is to do, on so many `slots`. `clock` counts seconds.
     """
 
     plan: "Plan"
     todo: Sequence["Run"]
     forecasts: "Mapping[str, Forecast]" = field(default_factory=dict)
+    slots: int = 1
     clock: Callable[[], float] = time.monotonic
     groups: list[Underway] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         names = self.plan.names()
-        cells = {cell.run: cell for cell in reversed(self.plan.cells)}
         self.courses: dict[str, Course] = {}
         for run in self.todo:
-            cell = cells.get(run.id)
+            cell = self.plan.first.get(run.id)
             pair, method = (cell.pair.name, cell.method.name) if cell else (names[run.id], "")
             epochs = run.specification["recipe"].get("epochs", 1)
-            work = _work(self.forecasts.get(run.id))
+            work = 3 * self._passes(run.id, 1 / 3)
             self.courses[run.id] = Course(run, names[run.id], pair, method, work, epochs)
         self.begun = self.clock()
-        self._training: float | None = None  # since when, by the clock; starting up is no training
-        self._end: float | None = None  # when all is expected to be done, by the clock
+        self._cohorts = cohorts(self.todo)
+        self._of: dict[str, Underway] = {}  # the cohort of each run that has been started
+        self._pace = Pace()
+        self._foreseen: tuple[float, float] | None = None  # when, and for when: the end of all
 
-    def start(self, cohort: "Cohort", device: str) -> Underway:
+    def start(self, cohort: Cohort, device: str) -> Underway:
         """Note that a cohort begins; its state."""
         courses = [self.courses[run.id] for run in cohort.runs]
-        group = Underway(device, _label(courses), courses)
-        others = [g for g in self.groups if not any(c in courses for c in g.courses)]
-        self.groups = [*others, group]  # a second attempt takes the first one's place
+        group = Underway(device, _label(courses), courses, cohort, self.clock())
+        before = {id(self._of[run.id]) for run in cohort.runs if run.id in self._of}
+        self.groups = [*(g for g in self.groups if id(g) not in before), group]
+        self._of |= dict.fromkeys((run.id for run in cohort.runs), group)
         return group
 
     def advance(self, run: str, entry: Mapping[str, Any]) -> Underway:
         """Note an epoch of a run; the state of its cohort."""
-        course = self.courses[run]
-        group = next(group for group in self.groups if course in group.courses)
+        course, group = self.courses[run], self._of[run]
         course.epoch = entry["epoch"]
         course.top1 = entry.get("test", {}).get("top1", course.top1)
-        course.here += 1
-        course.seconds += entry["seconds"]
+        self._pace.add(course.pair, entry["seconds"], course.work)
+        group.told += entry["seconds"]
         if group.between(course.epoch):
-            self._expect()
+            self._clock(group, entry.get("shared_seconds", 0.0))
         return group
 
     def end(self, record: Record) -> Course:
@@ -106,9 +110,30 @@ class Progress:
         course = self.courses[record["id"]]
         course.status, course.reason = record["status"], record["reason"]
         course.top1 = record["metrics"].get("last", {}).get("top1")
-        self.groups = [g for g in self.groups if any(c.status is None for c in g.courses)]
-        self._expect()
+        if self._foreseen is not None:
+            self._foreseen = -math.inf, self._foreseen[1]  # to be told anew
+        group = self._of.get(record["id"])
+        if group in self.groups and all(c.status for c in group.courses):
+            self.groups.remove(group)
         return course
+
+    def _clock(self, group: Underway, shared: float) -> None:
+        """Note what the clock counted for an epoch of a cohort; starting up is no training."""
+        now, told = self.clock(), group.told + shared
+        if group.cohort.teacher is not None:
+            asked = self._passes(group.cohort.teacher, 0.0)
+            self._pace.add(group.cohort.teacher, shared, asked)
+        if group.trains:
+            self._pace.clock(now - group.since, told)
+        else:
+            self._pace.began(max(0.0, now - group.since - told * self._pace.around))
+        group.since, group.trains, group.told = now, True, 0.0
+
+    def _passes(self, run: str, unknown: float) -> float:
+        """The work of one epoch of a network's forward passes."""
+        forecast = self.forecasts.get(run)
+        network = forecast.network if forecast else None
+        return float(network.multiply_adds) if network else unknown
 
     @property
     def counts(self) -> Counter[str]:
@@ -130,23 +155,47 @@ class Progress:
 
     def left(self) -> float | None:
         """Seconds until all is expected to be done; None before the first epoch."""
-        return None if self._end is None else max(0.0, self._end - self.clock())
+        now = self.clock()
+        if self._foreseen is None or now - self._foreseen[0] > AGAIN * (self._foreseen[1] - now):
+            self._foresee(now)
+        return None if self._foreseen is None else max(0.0, self._foreseen[1] - now)
 
-    def _expect(self) -> None:
-        """Tell anew when all will be done.
+    def _foresee(self, now: float) -> None:
+        """Tell anew when all will be done: what is left, scheduled as the runner will do it.
 
-        A run's epochs take as long as those it has done, or else as the forecasts' multiply-adds
-        say next to all that was measured. What the clock counted for the epochs so far, next to
-        their sum, tells how many go on side by side and what else takes time.
+        An epoch takes as long as those of the same pair, and the same teacher's passes, have taken
+        so far; where there are none, as the multiply-adds say next to all that was measured.
         """
-        seconds = sum(course.seconds for course in self.courses.values())
-        work = sum(course.here * course.work for course in self.courses.values())
-        if seconds and work:
-            now = self.clock()
-            if self._training is None:
-                self._training = max(self.begun, now - seconds)
-            left = sum(course.left(seconds / work) for course in self.courses.values())
-            self._end = now + left * (now - self._training) / seconds
+        if not self._pace:
+            return
+        going = {run.id for group in self.groups for run in group.cohort.runs}
+        rests = (
+            tuple(r for r in c.runs if r.id not in going and not self.courses[r.id].status)
+            for c in self._cohorts
+        )
+        waiting = [Cohort(runs) for runs in rests if runs]
+        underway = [(self._rest(group, now), group.cohort) for group in self.groups]
+        self._foreseen = now, now + ending(underway, waiting, self.slots, self._whole)
+
+    def _whole(self, cohort: Cohort) -> float:
+        """Seconds of a cohort from its start to its end."""
+        return self._pace.start + self._training(cohort)
+
+    def _rest(self, group: Underway, now: float) -> float:
+        """Seconds that are left of a cohort under way."""
+        start = 0.0 if group.trains else self._pace.start
+        return max(0.0, start + self._training(group.cohort) - (now - group.since))
+
+    def _training(self, cohort: Cohort) -> float:
+        """Seconds of the epochs that a cohort has before it, the teacher's passes included."""
+        courses = [self.courses[run.id] for run in cohort.runs]
+        lefts = [0 if course.status else course.epochs - course.epoch for course in courses]
+        own = sum(
+            left * self._pace.seconds(course.pair, course.work)
+            for left, course in zip(lefts, courses, strict=True)
+        )
+        shared = self._passes(cohort.teacher, 0.0) if cohort.teacher else 0.0
+        return self._pace.around * (own + max(lefts) * self._pace.seconds(cohort.teacher, shared))
 
     def said(self) -> str:
         """`31 of 48 runs, 1 failed, about 2 min 10 s left`."""
@@ -166,11 +215,6 @@ def duration(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // part} {smaller}"
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
-
-
-def _work(forecast: "Forecast | None") -> float:
-    network = forecast.network if forecast else None
-    return float(network.multiply_adds) if network else 1.0
 
 
 def _label(courses: Sequence[Course]) -> str:

@@ -14,7 +14,8 @@ from bench.job import Event, Job
 from bench.plan import Cohort, Run, cohorts
 from bench.results import Results
 from bench.running.executor import Inline, Processes
-from bench.running.runner import _task, divided, pending
+from bench.running.runner import _task, pending
+from bench.running.schedule import Queue
 from bench.running.worker import work
 from tests import toy
 
@@ -180,24 +181,60 @@ def cohort(size: int, seed: int) -> Cohort:
 
 
 def effort(of: Cohort) -> float:
-    return 2.0 + len(of.runs)
+    """A teacher's passes cost as much as two students."""
+    return 2.0 + len(of.runs) if of.teacher else 10.0 * len(of.runs)
 
 
-def test_cohorts_stay_whole_where_they_fill_the_slots() -> None:
-    groups = [cohort(14, seed) for seed in range(4)]
-    assert divided(groups, 2, effort) == groups
+def taken(queue: Queue, slots: int) -> list[int]:
+    """How many runs the cohorts have that so many free slots are given, one after the other."""
+    sizes, underway = [], 0.0
+    for free in range(slots, 0, -1):
+        if group := queue.take(lambda teacher: True, free, underway):
+            sizes.append(len(group.runs))
+            underway += effort(group)
+    return sizes
 
 
-def test_cohorts_are_split_where_slots_would_idle() -> None:
-    parts = divided([cohort(14, seed) for seed in range(3)], 2, effort)
-    assert len(parts) == 6
-    assert sorted(r.id for p in parts for r in p.runs) == sorted(
-        f"{seed}-{i}" for seed in range(3) for i in range(14)
-    )
+@pytest.mark.parametrize(
+    ("groups", "slots", "sizes"),
+    [
+        ([14, 14, 14, 14], 2, [14, 14]),  # there is enough for all slots
+        ([14, 14, 14], 2, [14, 14]),  # which of them is halved shows later
+        ([14], 2, [7, 7]),
+        ([14], 4, [4, 4, 3, 3]),
+        ([2], 2, [2]),  # a half would ask the teacher again, and hardly be shorter
+        ([1], 8, [1]),
+    ],
+)
+def test_cohorts_are_split_where_slots_would_idle(
+    groups: list[int], slots: int, sizes: list[int]
+) -> None:
+    queue = Queue(slots, effort, [cohort(size, seed) for seed, size in enumerate(groups)])
+    assert taken(queue, slots) == sizes
 
 
-def test_one_run_is_not_split() -> None:
-    assert divided([cohort(1, 0)], 8, effort) == [cohort(1, 0)]
+def test_the_last_cohort_is_split_for_a_slot_that_will_be_free_soon() -> None:
+    queue = Queue(2, effort, [cohort(14, 0)])
+    first = queue.take(lambda teacher: True, 1, 1.0)
+    assert first is not None
+    assert len(first.runs) == 7
+
+
+def test_nothing_is_taken_before_its_teacher_is_ready() -> None:
+    queue = Queue(2, effort, [cohort(14, 0)])
+    assert queue.take(lambda teacher: False, 2, 0.0) is None
+    assert queue.take(lambda teacher: True, 2, 0.0) is not None
+
+
+def test_the_teacher_of_the_longest_cohort_is_first() -> None:
+    def teacher(name: str) -> Cohort:
+        return Cohort((Run(name, {"seed": 0}),))
+
+    taught = Cohort(tuple(Run(f"s{i}", {"teacher": "b", "seed": 0}) for i in range(5)))
+    queue = Queue(1, effort, [teacher("a"), teacher("b"), taught, cohort(1, 0)])
+    order = [queue.take(lambda teacher: True, 1, 0.0) for _ in range(4)]
+    assert [group.runs[0].id for group in order if group] == ["b", "a", "s0", "0-0"]
+    assert not queue
 
 
 def test_cohorts_share_teacher_seed_and_course(tmp_path: Path) -> None:
