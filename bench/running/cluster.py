@@ -21,6 +21,7 @@ Address = Annotated[
 ]
 Slots = Annotated[Whole, Ge(1), Le(10_000)]
 SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
+SHARE = allowed("a number of GPUs; two cohorts share one at 0.5")
 Directory = Annotated[Text | None, allowed("a folder that every node has")]
 Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
 Flags = Annotated[
@@ -33,13 +34,9 @@ class Ray(Part):
     """A task of Ray for each cohort."""
 
     address: Address = "auto"
-    gpus: Annotated[AtLeast0 | None, allowed("a number of GPUs; two cohorts share one at 0.5")] = (
-        None
-    )
+    gpus: Annotated[AtLeast0 | None, SHARE] = None  # None: 1 where the cluster has any
     cpus: Positive = 1.0
-    slots: Annotated[Slots | None, SLOTS] = (
-        None  # None: as many as the cluster has room for at the start
-    )
+    slots: Annotated[Slots | None, SLOTS] = None  # None: all that there is room for
     retries: Natural = 10  # of a cohort whose node is lost, before it counts as a crash
     data: Directory = None  # the data root on the nodes; None: the data set is sent to them
     cache: Directory = None  # where nodes keep what they were sent; None: ~/.cache

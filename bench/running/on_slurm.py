@@ -6,6 +6,7 @@ whose time is over, is put back in the queue and goes on from the last epoch.
 """
 
 import json
+import logging
 import re
 import subprocess
 import time
@@ -79,6 +80,7 @@ class OnSlurm:
         self, options: Slurm, results: Results, patience: float, cluster: str = "slurm"
     ) -> None:
         submitit = installed("submitit", "slurm")
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it tells each vain call of sacct
         self.devices: Sequence[str] = ["cuda" if options.gpus else "cpu"] * options.slots
         self._patience, self._folder = patience, results.folder.resolve() / "slurm"
         limit = {f"{cluster}_max_num_timeout": options.requeues}
