@@ -191,10 +191,11 @@ def _seal(content: bytes) -> bytes:
 
 
 def _without_curves(content: bytes) -> bytes:
-    """The content of a record, its curves taken out by the layout of `document`."""
-    head, begun, rest = content.partition(b'\n "curves": [\n')
-    _, ended, tail = rest.partition(b'\n ],\n "')
-    return b"".join((head, b'\n "curves": [],\n "', tail)) if begun and ended else content
+    """The content of a record without its curves, the only list of its outermost level."""
+    begin, end = content.find(b'\n "curves": [\n'), content.rfind(b'\n ],\n "')
+    if not 0 <= begin < end:
+        return content
+    return content[:begin] + b'\n "curves": [],' + content[end + len(b"\n ],") :]
 
 
 def verify(path: Path, expected: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from bench.errors import BenchError, TeacherRefused
 from bench.files import set_aside, sha256, write_whole
 from bench.results import FORMAT, Corrupt, Results, Unwritable, leftovers, verify
+from tests import toy
 
 
 def record(run: str = "a", **details: Any) -> dict[str, Any]:
@@ -215,3 +216,22 @@ def test_leftovers_are_what_no_command_needs(results: Results) -> None:
     assert plain == {"runs/.x.json.7.part", "logs/job.log", "state/student.pt", "state/teacher.pt"}
     more = set(leftovers(results, weights=True)) - set(leftovers(results))
     assert more == {results.weights("student")}
+
+
+def test_a_summary_is_the_record_without_its_curves(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path)
+    results = toy.run(whole, tmp_path)
+    for run in whole.runs:
+        record = results.record(run)
+        assert record is not None
+        assert record["curves"]
+        assert results.summary(run) == {**record, "curves": []}
+
+
+def test_a_summary_of_a_damaged_curve_is_refused(tmp_path: Path) -> None:
+    whole = toy.plan(tmp_path)
+    results = toy.run(whole, tmp_path)
+    path = results.file(next(iter(whole.runs)))
+    path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 2', 1))
+    with pytest.raises(Corrupt):
+        results.summary(path.stem)
