@@ -33,12 +33,17 @@ def plan(
         "pairs": _pairs(whole, runs),
         "cohorts": len(cohorts(todo)),
         "devices": [
-            {"device": device, "name": device_name(torch.device(device)), "at_a_time": slots}
+            {"device": device, "name": _named(device), "at_a_time": slots}
             for device, slots in Counter(devices).items()
         ],
         "networks": _costs(whole, forecasts),
         "memory": _memory(whole, forecasts),
     }
+
+
+def _named(slot: str) -> str:
+    """The name of a slot's device; its devices are of one kind."""
+    return device_name(torch.device(slot.split("+")[0]))
 
 
 def status(whole: Plan, results: Results) -> dict[str, Any]:

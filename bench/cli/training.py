@@ -40,6 +40,7 @@ def run(
     per_gpu: given.PerGpu = 1,
     workers: given.Workers = None,
     threads: given.Threads = 1,
+    per_run: given.PerRun = 1,
     inline: given.Inline = False,
     tracker: given.TrackerName = given.Tracker.mlflow,
     view: given.ViewName = given.View.auto,
@@ -56,7 +57,9 @@ def run(
         from bench.watching.tracking import MLflow
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        machine = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        machine = session.Machine(
+            given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run
+        )
         if dry_run:
             _show_plan(plan, results, data_root, machine, as_json)
             return
