@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 
-def environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions, device, precision, threads and commit of this process."""
+def environment(device: torch.device, precision: str, devices: int = 1) -> dict[str, Any]:
+    """Versions, device, precision, threads and commit of this process, one of so many devices."""
+    name = device_name(device)
     return {
         "bench": _version("distillbench"),
         "commit": commit(),
@@ -22,7 +23,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "torchvision": _version("torchvision"),
         "timm": _version("timm"),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "device": device_name(device),
+        "device": f"{devices} x {name}" if devices > 1 else name,
         "system": platform.platform(),
         "threads": torch.get_num_threads(),
         "precision": precision,

@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort to be trained in lockstep on one device.
+    """A cohort to be trained in lockstep on one device, or on several: `cuda:0+cuda:1`.
 
     A worker answers with events: `epoch` (run, entry), `record` (record), `notice` (text) for
     people, `alive` now and then while it works; and, as its last word, `memory` (reason) where
@@ -63,6 +63,11 @@ class Job:
     dataset: str  # its name, which for a folder of images says where it lies
     data_root: str | None
     plugins: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each rank: several train each run together."""
+        return self.device.split("+")
 
     def to_json(self) -> str:
         """The job as one line."""

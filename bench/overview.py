@@ -33,7 +33,7 @@ def plan(
     """
     forecasts = feasibility.forecast(whole, root)
     runs = _runs(whole, results, forecasts)
-    names = {device: place or device_name(torch.device(device)) for device in devices}
+    names = {device: place or _named(device) for device in devices}
     todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].obstacle is None]
     return {
         "suite": whole.suite.name,
@@ -47,6 +47,11 @@ def plan(
         "networks": _costs(whole, forecasts),
         "memory": _memory(whole, forecasts),
     }
+
+
+def _named(slot: str) -> str:
+    """The name of a slot's device; its devices are of one kind."""
+    return device_name(torch.device(slot.split("+")[0]))
 
 
 def status(whole: Plan, results: Results) -> dict[str, Any]:

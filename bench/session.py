@@ -46,10 +46,11 @@ class Machine:
     threads: int = 1  # of each worker on a CPU: part of what rounding depends on
     inline: bool = False  # in this process instead of one for each cohort
     patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
+    per_run: int = 1  # devices that train each run together; its batch and its id stay the same
     cluster: Ray | Slurm | None = None  # None: this machine
 
     def devices(self) -> list[str]:
-        """The device of each slot; BenchError for a GPU that is not there.
+        """The device of each slot, or its devices; BenchError for a GPU that is not there.
 
         Of a cluster, which is not asked, as many as its options say, or one.
         """
@@ -61,9 +62,23 @@ class Machine:
             allowed = ", ".join(map(str, found)) or "none, for the CPU: this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {absent[0]}. Allowed: {allowed}")
         if gpus:
-            return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
+            return [
+                "+".join(f"cuda:{gpu}" for gpu in group)
+                for group in self._groups(gpus)
+                for _ in range(self.per_gpu)
+            ]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
+        at_once = self.workers or max(1, (cores or 1) // (self.threads * self.per_run))
+        return ["+".join(["cpu"] * self.per_run)] * at_once
+
+    def _groups(self, gpus: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The GPUs of each run; BenchError where they do not come out even."""
+        if len(gpus) % self.per_run:
+            said = f"{len(gpus)} GPUs are not a multiple of {self.per_run}"
+            raise BenchError(f"--devices-per-run: {said}. Choose some with --gpus")
+        if self.per_run > 1 and self.per_gpu > 1:
+            raise BenchError("--devices-per-run: only one cohort at a time, --per-gpu 1")
+        return (gpus[at : at + self.per_run] for at in range(0, len(gpus), self.per_run))
 
     def executor(self, results: Results, lock: int) -> Executor:
         """The executor that works on these devices, for whoever holds the results' lock."""
@@ -77,6 +92,8 @@ class Machine:
 
                 return OnSlurm(self.cluster, results, self.patience)
         devices = self.devices()
+        if self.inline and self.per_run > 1:
+            raise BenchError("--inline: trains in this process alone, not over --devices-per-run")
         if self.inline:
             return Inline(devices[0])
         return Processes(devices, results.folder / "logs", [lock], self.patience)

@@ -162,6 +162,15 @@ Workers = Annotated[
 Threads = Annotated[
     int, typer.Option(metavar="N", min=1, help="Threads of each worker on a CPU; rounding varies.")
 ]
+PerRun = Annotated[
+    int,
+    typer.Option(
+        "--devices-per-run",
+        metavar="N",
+        min=1,
+        help="Devices that train each run together, sharing its batches; rounding varies.",
+    ),
+]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, for debugging.")]
 EngineName = Annotated[
     Engine, typer.Option("--executor", help="This machine, a Ray cluster, or Slurm.")

@@ -40,6 +40,7 @@ def run(
     per_gpu: given.PerGpu = 1,
     workers: given.Workers = None,
     threads: given.Threads = 1,
+    per_run: given.PerRun = 1,
     inline: given.Inline = False,
     executor: given.EngineName = given.Engine.local,
     cluster: given.ClusterFile = None,
@@ -58,7 +59,9 @@ def run(
         from bench.watching.tracking import MLflow
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        here = session.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline)
+        here = session.Machine(
+            given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run
+        )
         machine = _elsewhere(here, executor, cluster)
         if dry_run:
             _show_plan(plan, results, data_root, machine, as_json)
@@ -193,8 +196,8 @@ def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Mac
     asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
     if here != session.Machine(threads=here.threads):
         raise BenchError(
-            "--gpus, --per-gpu, --workers, --inline: are of this machine, and go with --executor "
-            f"local; --cluster FILE says what of {asked} a cohort gets"
+            "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and go "
+            f"with --executor local; --cluster FILE says what of {asked} a cohort gets"
         )
     return session.Machine(threads=here.threads, cluster=cluster.read(file, asked))
 

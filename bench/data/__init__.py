@@ -9,6 +9,7 @@ from torch import Tensor
 from bench.data._agreement import agreeing
 from bench.data._base import Arrays, Augment, Data, Facts, Selection, Source, Split
 from bench.data._resident import Resident
+from bench.data._share import Share
 from bench.data._streamed import Streamed
 from bench.data._subset import counted, places, rank
 from bench.data.cifar import CIFAR10, CIFAR100
@@ -28,6 +29,7 @@ __all__ = [
     "Facts",
     "Resident",
     "Selection",
+    "Share",
     "Source",
     "Split",
     "Streamed",
@@ -74,8 +76,9 @@ def load(
     *,
     stream: bool | None = None,
     workers: int = WORKERS,
+    share: Share = Share(),  # noqa: B008 (frozen)
 ) -> Data:
-    """The selected part of a data set, ready on the device.
+    """The selected part of a data set, ready on the device; its batches are cut to the share.
 
     Official archives are looked for under `root` (None: BENCH_DATA, or `data` here) and downloaded
     to it; MissingData where that fails. Folders of more than `STREAMED_FROM` bytes are decoded
@@ -87,9 +90,9 @@ def load(
     if stream and not isinstance(source, Folder):
         raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
     if isinstance(source, Folder) and (_large(part) if stream is None else stream):
-        return _streamed(selection, part, source, device, workers)
+        return Streamed(part, _listings(selection, part, source), device, workers, share)
     whole = agreeing(source.read(root), source.facts)
-    return _resident(selection, part, whole, device)
+    return Resident(part, _tensors(selection, part, whole), device, share)
 
 
 def pack(selection: Selection, root: Path | None) -> bytes:
@@ -126,9 +129,7 @@ def _large(part: Facts) -> bool:
     return (part.train + part.test) * 3 * part.size**2 > STREAMED_FROM
 
 
-def _streamed(
-    selection: Selection, part: Facts, source: Folder, device: torch.device, workers: int
-) -> Streamed:
+def _listings(selection: Selection, part: Facts, source: Folder) -> dict[Split, Listing]:
     train, test = source.train, source.test
     chosen = places(selection, part.classes, train.labels, test.labels)
     splits: dict[Split, Listing] = {
@@ -137,10 +138,12 @@ def _streamed(
     }
     if selection.validation:
         splits["validation"] = train.only(chosen.validation)
-    return Streamed(part, splits, device, workers)
+    return splits
 
 
-def _resident(selection: Selection, part: Facts, whole: Arrays, device: torch.device) -> Resident:
+def _tensors(
+    selection: Selection, part: Facts, whole: Arrays
+) -> dict[Split, tuple[Tensor, Tensor]]:
     chosen = places(selection, part.classes, whole.train_labels, whole.test_labels)
     splits: dict[Split, tuple[Tensor, Tensor]] = {
         "train": (whole.train[chosen.train], whole.train_labels[chosen.train]),
@@ -149,4 +152,4 @@ def _resident(selection: Selection, part: Facts, whole: Arrays, device: torch.de
     if selection.validation:
         held = chosen.validation
         splits["validation"] = (whole.train[held], whole.train_labels[held])
-    return Resident(part, splits, device)
+    return splits

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from bench.data._share import Share
 from distillers import Batch
 
 Split = Literal["train", "validation", "test"]
@@ -76,19 +77,21 @@ class Source(Protocol):
 
 
 class Data(Protocol):
-    """A data set ready for training on one device."""
+    """A data set ready for training on one device: images are those of its share of a batch."""
 
     facts: Facts
+    share: Share
     train_labels: Tensor  # (N,) int64, on the device
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
     ) -> Iterator[tuple[Tensor, Batch]]:
-        """All training images once: (B, 3, S, S) normalised float32, and their `Batch`.
+        """All training images once: (b, 3, S, S) normalised float32, and the whole `Batch` of B.
 
+        b is the share's part of B: all of it, unless several devices train one run.
         Order and augmentation are functions of (seed, epoch) alone. The last batch may be smaller.
         Images are channels-last in memory. `Batch.index` counts the selected training images.
         """
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, 3, S, S) and labels (B,) of a split, in fixed order, never augmented."""
+        """Images (b, 3, S, S) and labels (B,) of a split, in fixed order, never augmented."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from bench.data._augment import variation
 from bench.data._base import Augment, Facts, Split
 from bench.data._normal import Normalised
+from bench.data._share import Share
 from bench.errors import BenchError
 from bench.seeding import generator
 from distillers import Batch
@@ -24,9 +25,13 @@ class Resident:
     """
 
     def __init__(
-        self, facts: Facts, splits: Mapping[Split, tuple[Tensor, Tensor]], device: torch.device
+        self,
+        facts: Facts,
+        splits: Mapping[Split, tuple[Tensor, Tensor]],
+        device: torch.device,
+        share: Share = Share(),  # noqa: B008 (frozen)
     ) -> None:
-        self.facts = facts
+        self.facts, self.share = facts, share
         self.device = device
         self.splits = {
             split: (pixels_last(sized(images, facts.size)).to(device), labels.to(device))
@@ -46,9 +51,10 @@ class Resident:
         varied = variation(augment, count, generator(self.device, seed, "augment", epoch))
         for start in range(0, count, batch_size):
             index = order[start : start + batch_size]
-            chosen = flat.index_select(0, index).view(-1, *images.shape[1:])
+            own = self.share.own(len(index))
+            chosen = flat.index_select(0, index[own]).view(-1, *images.shape[1:])
             batch = Batch(labels=labels.index_select(0, index), index=index)
-            yield self.normalised(varied(chosen, start)), batch
+            yield self.normalised(varied(chosen, start + own.start)), batch
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels of a split as they are, in the data set's order."""
@@ -56,8 +62,9 @@ class Resident:
             raise absent(self.facts.name, split)
         images, labels = self.splits[split]
         for start in range(0, len(labels), batch_size):
-            here = slice(start, start + batch_size)
-            yield self.normalised(images[here]), labels[here]
+            truth = labels[start : start + batch_size]
+            chosen = images[start : start + batch_size][self.share.own(len(truth))]
+            yield self.normalised(chosen), truth
 
 
 def absent(name: str, split: Split) -> BenchError:

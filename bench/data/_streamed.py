@@ -15,6 +15,7 @@ from bench.data._base import Augment, Facts, Split
 from bench.data._normal import Normalised
 from bench.data._pictures import opened, pixels
 from bench.data._resident import absent
+from bench.data._share import Share
 from bench.data._views import Middle, Varied, View
 from bench.data.folder import Listing
 from bench.seeding import generator
@@ -30,8 +31,9 @@ class Streamed:
         splits: Mapping[Split, Listing],
         device: torch.device,
         workers: int,
+        share: Share = Share(),  # noqa: B008 (frozen)
     ) -> None:
-        self.facts = facts
+        self.facts, self.share = facts, share
         self.device = device
         self.splits = splits
         self.workers = min(workers, os.cpu_count() or 1)
@@ -42,7 +44,7 @@ class Streamed:
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
     ) -> Iterator[tuple[Tensor, Batch]]:
-        """All training images once; each varied by (seed, epoch, its index)."""
+        """All training images once; each varied by (seed, epoch, its index). Decodes its share."""
         ordering = generator("cpu", seed, "order", epoch)
         order = torch.randperm(len(self.train_labels), generator=ordering)
         view = Varied(self.facts.size, augment, seed, epoch)
@@ -61,23 +63,26 @@ class Streamed:
     def _batches(
         self, split: Split, view: View, order: Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images of the share's part of each batch, and the places (B,) of the whole batch."""
+        parts = [
+            part[self.share.own(len(part))].tolist() for part in torch.split(order, batch_size)
+        ]
         loader = DataLoader(
             Files(self.splits[split].paths, view),
-            batch_size=batch_size,
-            sampler=order.tolist(),
+            batch_sampler=parts,
             num_workers=self.workers,
-            collate_fn=_collated,
+            collate_fn=torch.stack,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_start() if self.workers else None,
             generator=torch.Generator(),  # else each pass would draw from the global one
         )
-        for images, index in loader:
-            there = images.to(self.device, non_blocking=True)
-            yield self.normalised(there), index.to(self.device, non_blocking=True)
+        batches = torch.split(order.to(self.device), batch_size)
+        for images, index in zip(loader, batches, strict=True):
+            yield self.normalised(images.to(self.device, non_blocking=True)), index
 
 
-class Files(Dataset[tuple[Tensor, int]]):
-    """Image files as (S, S, 3) uint8, each with its place in the list."""
+class Files(Dataset[Tensor]):
+    """Image files as (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:
         # One array and not a list: it travels to the workers in one piece.
@@ -87,14 +92,9 @@ class Files(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+    def __getitem__(self, place: int) -> Tensor:
         picture = opened(Path(os.fsdecode(bytes(self.paths[place]))), self.view.size)
-        return pixels(self.view(picture, place)), place
-
-
-def _collated(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    images, places = zip(*samples, strict=True)
-    return torch.stack(images), torch.tensor(places)
+        return pixels(self.view(picture, place))
 
 
 def _start() -> BaseContext:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench import data, models
-from bench.data import Data, Selection
+from bench.data import Data, Selection, Share
 from bench.environment import environment, now
 from bench.files import set_aside
 from bench.job import Emit, Job, Status, Task
@@ -21,6 +21,7 @@ from bench.training import teacher as teachers
 from bench.training.inference import predict
 from bench.training.learner import Learner
 from bench.training.memory import exhausted
+from bench.training.sharded import TIMEOUT, Sharded
 from bench.training.teacher import Teacher
 from distillers import Incompatible
 
@@ -28,10 +29,10 @@ from distillers import Incompatible
 class Desk:
     """Where one job is worked on: its data, its teacher, its files, and what is told the parent."""
 
-    def __init__(self, job: Job, emit: Emit) -> None:
-        self.job, self.emit = job, emit
+    def __init__(self, job: Job, emit: Emit, share: Share = Share()) -> None:  # noqa: B008 (frozen)
+        self.job, self.emit, self.share = job, emit, share
         self.results = Results(Path(job.results))
-        self.device = torch.device(job.device)
+        self.device = torch.device(job.devices[share.rank])
         self.started = now()
 
     def data(self) -> Data:
@@ -40,7 +41,7 @@ class Desk:
         held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
         selection = Selection(**{**held, "name": self.job.dataset})
         root = Path(self.job.data_root) if self.job.data_root else None
-        return Pulsing(data.load(selection, root, self.device), Pulse(self.emit))
+        return Pulsing(data.load(selection, root, self.device, share=self.share), Pulse(self.emit))
 
     def adopt(self, task: Task) -> None:
         """Make a teacher of a checkpoint: checked by sum and by accuracy, then kept as weights."""
@@ -60,14 +61,20 @@ class Desk:
         """Train the tasks in lockstep, each from where its state says it stands."""
         subject = self.data()
         teacher = self.teacher(subject)
-        made = [self.learner(task, subject, teacher) for task in tasks]
+        sharded = Sharded(self.share)
+        with sharded.first_then_others():
+            made = [self.learner(task, subject, teacher) for task in tasks]
         learners = [learner for learner in made if learner is not None]
+        start = str([(learner.task.id, learner.epoch) for learner in learners])
+        if not sharded.agreed("start", start, TIMEOUT):
+            raise RuntimeError(f"rank {self.share.rank} would start alone with {start}")
         for learner in learners:
             if learner.ended:
                 self.finish(learner)
         if learners:
             seed = tasks[0].specification["seed"]
             lockstep.train(learners, teacher, subject, seed, self.after_epoch)
+        sharded.leave()
 
     def teacher(self, subject: Data) -> Teacher | None:
         """The job's teacher, if its tasks have one, from the weights whose sum was recorded."""
@@ -150,9 +157,30 @@ class Desk:
             status,
             reason,
             teacher=self.job.teacher,
-            environment=environment(self.device, task.specification["recipe"]["precision"]),
+            environment=environment(
+                self.device, task.specification["recipe"]["precision"], self.share.ranks
+            ),
             started=self.started,
             finished=now(),
             **details,
         )
         self.emit({"event": "record", "record": record})
+
+
+class Beside(Desk):
+    """The desk of another rank than the first: it trains along, keeps nothing and tells nothing."""
+
+    def resumed(self, learner: Learner) -> bool:
+        """Whether there is a state; the first rank has found it to be of use."""
+        if (saved := self.results.read_state(learner.task.id)) is not None:
+            learner.restore(saved)
+        return True
+
+    def after_epoch(self, learner: Learner) -> None:
+        """Nothing: the first rank does it."""
+
+    def finish(self, learner: Learner) -> None:
+        """Nothing: the first rank does it."""
+
+    def report(self, task: Task, status: Status, reason: str | None, **details: Any) -> None:
+        """Nothing: the first rank does it."""

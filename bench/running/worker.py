@@ -1,5 +1,7 @@
 """A cohort, from its job to its records. `python -m bench.running.worker` takes a job on its input.
 
+With a rank and a folder as arguments it is one more of those that train the job's runs together.
+
 A worker writes weights and the state of runs under way. Records it hands to its parent, as events.
 """
 
@@ -7,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import torch
@@ -15,7 +18,8 @@ from bench import plugins
 from bench.errors import BenchError
 from bench.job import Emit, Event, Job
 from bench.results import Unwritable
-from bench.running.desk import Desk
+from bench.running import ranks
+from bench.running.desk import Beside, Desk
 from bench.training.memory import exhausted, shortage
 
 
@@ -26,7 +30,12 @@ def work(job: Job, emit: Emit) -> None:
     event, and what has no record goes on from its state another time.
     """
     prepare(job)
-    desk = Desk(job, emit)
+    with ranks.led(job, emit) as share:
+        _work(Desk(job, emit, share), emit)
+
+
+def _work(desk: Desk, emit: Emit) -> None:
+    job = desk.job
     try:
         if job.tasks[0].checkpoint is not None:
             desk.adopt(job.tasks[0])
@@ -41,6 +50,22 @@ def work(job: Job, emit: Emit) -> None:
         if not exhausted(error):
             raise
         emit({"event": "memory", "reason": shortage(error, desk.device)})
+
+
+def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
+    """Train the runs of a job as another rank than the first; what it cannot do, it says."""
+    prepare(job)
+    try:
+        share = ranks.join(job, rank, folder)
+        Beside(job, lambda event: None, share).train(job.tasks)
+    except Exception as error:
+        lack = exhausted(error)
+        said = shortage(error, torch.device(job.devices[rank])) if lack else None
+        reason = said or f"{type(error).__name__}: {error}"
+        emit({"event": "memory" if lack else "exit", "reason": reason})
+        time.sleep(ranks.GRACE)  # the first rank may have come upon the same, and tells it
+        raise
+    threading.Event().wait()  # the first rank ends it: what it still reads may lie here
 
 
 def prepare(job: Job) -> None:
@@ -62,11 +87,18 @@ def main() -> None:
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def emit(event: Event) -> None:
-        channel.write(json.dumps(event, allow_nan=False) + "\n")
-        channel.flush()
+    speaking = threading.Lock()
 
-    work(job, emit)
+    def emit(event: Event) -> None:
+        with speaking:
+            channel.write(json.dumps(event, allow_nan=False) + "\n")
+            channel.flush()
+
+    if sys.argv[1:]:
+        rank, folder = sys.argv[1:]
+        work_along(job, int(rank), Path(folder), emit)
+    else:
+        work(job, emit)
 
 
 def _end_with_parent() -> None:

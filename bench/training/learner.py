@@ -17,6 +17,7 @@ from bench.training.clock import Clock
 from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
+from bench.training.sharded import Sharded
 from distillers import Batch, Features, Setting, Shapes
 
 
@@ -32,6 +33,7 @@ class Learner:
         specification = task.specification
         self.recipe = specification["recipe"]
         self.device = data.train_labels.device
+        self.sharded = Sharded(data.share)
         seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
         with seeding.initialised_by("weights", role, seed, network):
@@ -53,6 +55,11 @@ class Learner:
         """Whether it is through all epochs of its recipe, or has retired."""
         return self.failure is not None or self.epoch >= self.recipe["epochs"]
 
+    @property
+    def reads_stages(self) -> bool:
+        """Whether its objective looks at the stages' maps."""
+        return "stages" in self.objective.reads
+
     def begin_epoch(self) -> None:
         """Set the epoch's learning rate and start its sums at zero."""
         for group in self.optimizer.param_groups:
@@ -63,21 +70,27 @@ class Learner:
         self._images = 0
 
     def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """One step of stochastic gradient descent on a batch, from the forward pass to its end."""
+        """One step of stochastic gradient descent on a batch, from the forward pass to its end.
+
+        Images are those of the learner's share; the teacher's features and the batch are whole.
+        """
         with self.clock:
-            with autocast(self.device, self.recipe):
+            count = len(batch.labels)
+            with autocast(self.device, self.recipe), self.sharded.statistics(count):
                 raw = self.net(images)
-            seen = float32(raw)
+            seen = self.sharded.whole(float32(raw), count, stages=self.reads_stages)
             total, terms = self.objective(seen, teacher or detached(seen), batch)
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()
+            self.sharded.sum_gradients(self.net.parameters(), count)
             self.optimizer.step()
-            self._sums += torch.stack([total, *terms.values()]).detach() * len(images)
-            self._images += len(images)
+            self._sums += torch.stack([total, *terms.values()]).detach() * count
+            self._images += count
 
     def end_epoch(self, shared_seconds: float) -> None:
         """Add the epoch's entry to the curves; retire if its loss was not finite."""
         self.epoch += 1
+        self.sharded.level([self._sums, *self._tensors()])
         loss, *terms = (self._sums / self._images).tolist()
         seconds = self.clock.seconds()
         if not math.isfinite(loss):
@@ -99,14 +112,22 @@ class Learner:
     def retiring(self) -> Iterator[None]:
         """Inside, an error costs this learner alone: it retires, with the error as its reason.
 
-        A lack of memory is not its own: that is raised.
+        What is not its own is raised: a lack of memory, and an error of one rank among several.
         """
         try:
             yield
         except Exception as error:
-            if exhausted(error):
+            if exhausted(error) or not self.sharded.agreed(f"{self.task.id} failed"):
                 raise
             self.failure = ("failed", f"{type(error).__name__}: {error}")
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """All that training changes."""
+        for module in (self.net, self.objective):
+            yield from module.parameters()
+            yield from module.buffers()
+        for held in self.optimizer.state.values():
+            yield from (value for value in held.values() if isinstance(value, Tensor))
 
     def saved(self) -> memoryview:
         """All that is needed to go on from here, for `restore`."""

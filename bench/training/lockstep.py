@@ -62,8 +62,12 @@ def _epoch(
             images, batch = next(stream, (None, None))
             if images is None or batch is None:
                 return
-            asked = any(one.objective.taught for one in live if one.failure is None)
-            seen = teacher(images) if teacher and asked else None
+            going = [one for one in live if one.failure is None]
+            seen = None
+            if teacher and any(one.objective.taught for one in going):
+                stages = any(one.reads_stages for one in going)
+                part, count = teacher(images), len(batch.labels)
+                seen = going[0].sharded.whole(part, count, stages=stages)
         for one in live:
             if one.failure is None:
                 with one.retiring():
@@ -74,7 +78,7 @@ def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple
     """An epoch's batches; a last one of a single sample, which has no variance, is left out."""
     augment = Augment(recipe["crop"], recipe["flip"], recipe["resized_crop"])
     for images, batch in data.epoch(seed, epoch, recipe["batch_size"], augment):
-        if len(images) > 1:
+        if len(batch.labels) > 1:
             yield images, batch
 
 

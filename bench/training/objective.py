@@ -47,6 +47,11 @@ class Objective(nn.Module):
         """Whether any term looks at the teacher."""
         return any(getattr(term, "taught", True) for term in self.terms.values())
 
+    @property
+    def reads(self) -> set[Tap]:
+        """The fields of the features that any term may use."""
+        return {tap for name in self.terms for tap in distillers.load(name).reads}
+
     def undecayed(self) -> set[nn.Parameter]:
         """The parameters that their distiller exempts from weight decay."""
         return {
