@@ -196,8 +196,8 @@ def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Mac
     asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
     if here != session.Machine(threads=here.threads):
         raise BenchError(
-            "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and go "
-            f"with --executor local; --cluster FILE says what of {asked} a cohort gets"
+            "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and "
+            f"go with --executor local; --cluster FILE says what of {asked} a cohort gets"
         )
     return session.Machine(threads=here.threads, cluster=cluster.read(file, asked))
 
