@@ -44,6 +44,7 @@ class Learner:
         draws = seeding.generator(self.device, "unused")
         setting = Setting(shapes, teacher or shapes, data.train_labels, draws)
         self.objective = Objective(specification["method"], setting, seed).to(self.device)
+        self.reads_stages = "stages" in self.objective.reads
         self.optimizer = _optimizer(self.net, self.objective, self.recipe)
         self.clock = Clock(self.device)
         self.epoch = 0
@@ -54,11 +55,6 @@ class Learner:
     def ended(self) -> bool:
         """Whether it is through all epochs of its recipe, or has retired."""
         return self.failure is not None or self.epoch >= self.recipe["epochs"]
-
-    @property
-    def reads_stages(self) -> bool:
-        """Whether its objective looks at the stages' maps."""
-        return "stages" in self.objective.reads
 
     def begin_epoch(self) -> None:
         """Set the epoch's learning rate and start its sums at zero."""

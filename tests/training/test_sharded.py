@@ -31,9 +31,9 @@ from tests.soak import LONG
 from tests.training import ranked
 from tests.training.test_lockstep import EVERY
 
-SMALL = {  # batches of 16, 16, 16 and 2: two cannot be parted among three
-    "dataset": "{name: digits, per_class: 5, test_per_class: 5}",
-    "recipe": "{epochs: 2, batch_size: 16, lr: 0.002, milestones: [1], crop: 1, flip: true}",
+SMALL = {  # batches of 14, 14 and 2: two cannot be parted among three
+    "dataset": "{name: digits, per_class: 3, test_per_class: 5}",
+    "recipe": "{epochs: 1, batch_size: 14, lr: 0.002, milestones: [], crop: 1, flip: true}",
 }
 ODD = "wild: {ce: 1, kd: 1.0e+30}, broken: {ce: 1, broken: 1}"
 BROKEN = '''
@@ -91,10 +91,10 @@ def same(one: Results, other: Results, run: str, rel: float) -> None:
     assert found is not None
     assert (found["status"], found["reason"]) == (expected["status"], expected["reason"])
     assert len(found["curves"]) == len(expected["curves"])
-    for before, now in zip(expected["curves"], found["curves"], strict=True):
-        assert now["terms"] == pytest.approx(before["terms"], rel=1e-4)
-        assert now["loss"] == pytest.approx(before["loss"], rel=1e-4)
     if expected["status"] == "done":
+        for before, now in zip(expected["curves"], found["curves"], strict=True):
+            assert now["terms"] == pytest.approx(before["terms"], rel=1e-4)
+            assert now["loss"] == pytest.approx(before["loss"], rel=1e-4)
         ours, theirs = weights(one, run), weights(other, run)
         assert ours.keys() == theirs.keys()
         first = start(expected)
@@ -160,7 +160,7 @@ def test_a_run_goes_on_over_another_number_of_devices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one device to two after the first epoch, and to one again after the second."""
-    three = {**SMALL, "recipe": SMALL["recipe"].replace("epochs: 2", "epochs: 3")}
+    three = {**SMALL, "recipe": SMALL["recipe"].replace("epochs: 1", "epochs: 3")}
     whole = toy.plan(tmp_path, methods="[crd+kd]", **three)
     expected = toy.run(whole, tmp_path / "expected")
     (run,) = students(whole)
