@@ -83,12 +83,15 @@ def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple
 
 
 class Examiner:
-    """Measures learners on the splits of a data set; the teacher is asked once for all."""
+    """Measures learners on the splits of a data set.
+
+    The teacher is asked once for all, when it is first needed: on a CPU that takes minutes.
+    """
 
     def __init__(self, data: Data, teacher: Teacher | None, splits: Sequence[Split]) -> None:
         self.data = data
         self.splits = splits
-        self.teacher = {s: teacher.logits(data, s) for s in self.splits} if teacher else {}
+        self._teacher, self._taught = teacher, dict[Split, Tensor]()
 
     def due(self, learner: Learner) -> bool:
         """Whether the recipe asks for an evaluation after this epoch; after the last it does."""
@@ -100,6 +103,12 @@ class Examiner:
         found: dict[str, dict[str, float | None]] = {}
         for split in self.splits:
             logits, labels = predict(learner.net, self.data, split, learner.recipe)
-            values = metrics.measure(logits, labels, self.teacher.get(split))
+            values = metrics.measure(logits, labels, self._teachers(split))
             found[split] = {name: finite(value) for name, value in values.items()}
         return found
+
+    def _teachers(self, split: Split) -> Tensor | None:
+        """The teacher's logits on a split, if there is a teacher."""
+        if self._teacher and split not in self._taught:
+            self._taught[split] = self._teacher.logits(self.data, split)
+        return self._taught.get(split)
