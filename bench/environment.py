@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 
-def environment(device: torch.device, precision: str, devices: int = 1) -> dict[str, Any]:
+def environment(
+    device: torch.device, precision: str, devices: int = 1, graphs: bool = False
+) -> dict[str, Any]:
     """Versions, device, precision, threads and commit of this process, one of so many devices."""
     name = device_name(device)
     return {
@@ -27,6 +29,7 @@ def environment(device: torch.device, precision: str, devices: int = 1) -> dict[
         "system": platform.platform(),
         "threads": torch.get_num_threads(),
         "precision": precision,
+        "cuda_graphs": graphs,
     }
 
 

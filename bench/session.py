@@ -37,7 +37,7 @@ LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
 class Machine:
     """Where runs go: GPUs by number, or the CPU where none are named and none are found.
 
-    With a `cluster`, there: then of the rest only threads and patience count.
+    With a `cluster`, there: then of the rest only threads, graphs and patience count.
     """
 
     gpus: tuple[int, ...] | None = None  # None: all that are there
@@ -47,13 +47,22 @@ class Machine:
     inline: bool = False  # in this process instead of one for each cohort
     patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
     per_run: int = 1  # devices that train each run together; its batch and its id stay the same
+    graphs: bool = False  # record steps as CUDA graphs
     cluster: Ray | Slurm | None = None  # None: this machine
 
     def devices(self) -> list[str]:
-        """The device of each slot, or its devices; BenchError for a GPU that is not there.
+        """The device of each slot, or its devices; BenchError for what cannot be had.
 
         Of a cluster, which is not asked, as many as its options say, or one.
         """
+        found = self._devices()
+        if self.graphs and found[0].startswith("cpu"):
+            raise BenchError("--cuda-graphs: no run gets a GPU; a CPU does without")
+        if self.graphs and self.per_run > 1:
+            raise BenchError("--cuda-graphs: only with one device a run, --devices-per-run 1")
+        return found
+
+    def _devices(self) -> list[str]:
         if self.cluster is not None:
             return ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         found = range(torch.cuda.device_count())
@@ -154,7 +163,9 @@ def carry_out(
         for observer in observers:
             for text in damage:
                 observer.notice(text)
-        runner = Runner(whole, forecasts, results, executor, observers, root, machine.threads)
+        runner = Runner(
+            whole, forecasts, results, executor, observers, root, machine.threads, machine.graphs
+        )
         runner.run(todo, afresh=overwrite == "always")
         if tracker:
             tracker.log_missing(LOGGING)

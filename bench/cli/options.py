@@ -171,6 +171,12 @@ PerRun = Annotated[
         help="Devices that train each run together, sharing its batches; rounding varies.",
     ),
 ]
+Graphs = Annotated[
+    bool,
+    typer.Option(
+        "--cuda-graphs", help="Launch each step as one, recorded; rounding may vary. On GPUs only."
+    ),
+]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, for debugging.")]
 EngineName = Annotated[
     Engine, typer.Option("--executor", help="This machine, a Ray cluster, or Slurm.")

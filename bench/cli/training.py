@@ -1,6 +1,7 @@
 """The verbs that are about a suite's runs: run, plan, status, report, teachers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def run(
     workers: given.Workers = None,
     threads: given.Threads = 1,
     per_run: given.PerRun = 1,
+    graphs: given.Graphs = False,
     inline: given.Inline = False,
     executor: given.EngineName = given.Engine.local,
     cluster: given.ClusterFile = None,
@@ -60,7 +62,7 @@ def run(
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
         here = session.Machine(
-            given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run
+            given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run, graphs=graphs
         )
         machine = _elsewhere(here, executor, cluster)
         if dry_run:
@@ -194,12 +196,13 @@ def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Mac
             raise BenchError("--cluster: only with --executor. Allowed: ray, slurm")
         return here
     asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
-    if here != session.Machine(threads=here.threads):
+    anywhere = session.Machine(threads=here.threads, graphs=here.graphs)
+    if here != anywhere:
         raise BenchError(
             "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and "
             f"go with --executor local; --cluster FILE says what of {asked} a cohort gets"
         )
-    return session.Machine(threads=here.threads, cluster=cluster.read(file, asked))
+    return replace(anywhere, cluster=cluster.read(file, asked))
 
 
 def _show_plan(

@@ -6,7 +6,7 @@ from typing import Any
 from bench.gate.cells import Cell
 
 MOST = 6  # differences that are told one by one
-_SAME = ("torch", "torchvision", "cuda", "device", "precision", "threads")
+_SAME = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
 
 
 def differences(before: Cell, now: Cell) -> tuple[str, ...]:

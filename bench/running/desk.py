@@ -18,6 +18,7 @@ from bench.results import Corrupt, Results, verify
 from bench.running.pulse import Pulse, Pulsing
 from bench.training import lockstep, metrics
 from bench.training import teacher as teachers
+from bench.training.graphs import Cuda
 from bench.training.inference import predict
 from bench.training.learner import Learner
 from bench.training.memory import exhausted
@@ -33,6 +34,7 @@ class Desk:
         self.job, self.emit, self.share = job, emit, share
         self.results = Results(Path(job.results))
         self.device = torch.device(job.devices[share.rank])
+        self.record = Cuda() if job.graphs else None
         self.started = now()
 
     def data(self) -> Data:
@@ -73,7 +75,7 @@ class Desk:
                 self.finish(learner)
         if learners:
             seed = tasks[0].specification["seed"]
-            lockstep.train(learners, teacher, subject, seed, self.after_epoch)
+            lockstep.train(learners, teacher, subject, seed, self.after_epoch, self.record)
         sharded.leave()
 
     def teacher(self, subject: Data) -> Teacher | None:
@@ -90,7 +92,7 @@ class Desk:
         """The task's learner, gone on from its state if it has one; None if it cannot be made."""
         shapes = teacher.shapes if teacher else None
         try:
-            learner = Learner(task, subject, shapes)
+            learner = Learner(task, subject, shapes, self.record)
         except Incompatible as error:
             self.report(task, "skipped", str(error))
             return None
@@ -99,7 +101,9 @@ class Desk:
                 raise
             self.report(task, "failed", f"{type(error).__name__}: {error}")
             return None
-        return learner if self.resumed(learner) else Learner(task, subject, shapes)
+        if self.resumed(learner):
+            return learner
+        return Learner(task, subject, shapes, self.record)
 
     def resumed(self, learner: Learner) -> bool:
         """Whether all is well with the learner's state; one that is of no use is set aside."""
@@ -158,7 +162,10 @@ class Desk:
             reason,
             teacher=self.job.teacher,
             environment=environment(
-                self.device, task.specification["recipe"]["precision"], self.share.ranks
+                self.device,
+                task.specification["recipe"]["precision"],
+                self.share.ranks,
+                self.job.graphs,
             ),
             started=self.started,
             finished=now(),

@@ -48,6 +48,7 @@ class Runner:
     observers: Sequence[Observer] = ()
     data_root: Path | None = None
     threads: int = 1
+    graphs: bool = False  # CUDA graphs
     _busy: dict[int, Cohort] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)  # that a run has done
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
@@ -129,6 +130,7 @@ class Runner:
             teacher=teacher and _summary(teacher),
             device=device,
             threads=self.threads,
+            graphs=self.graphs,
             results=str(self.results.folder),
             dataset=self.plan.suite.data.name,
             data_root=str(self.data_root) if self.data_root else None,

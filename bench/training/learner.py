@@ -14,21 +14,26 @@ from bench.data import Data
 from bench.environment import peak_memory
 from bench.job import Status, Task
 from bench.training.clock import Clock
+from bench.training.graphs import Record, Replayed
 from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
 from bench.training.sharded import Sharded
 from distillers import Batch, Features, Setting, Shapes
 
+FUSED = {"cuda"}  # kinds of device whose optimiser is one kernel, with its learning rate a tensor
+
 
 class Learner:
     """A network in training, student or teacher, from the specification of its task.
 
     `epoch` counts the epochs behind it and `curves` holds one entry for each. A learner whose
-    `failure` is set has retired: it is stepped no more.
+    `failure` is set has retired: it is stepped no more. With `record` its steps are recorded.
     """
 
-    def __init__(self, task: Task, data: Data, teacher: Shapes | None) -> None:
+    def __init__(
+        self, task: Task, data: Data, teacher: Shapes | None, record: Record | None = None
+    ) -> None:
         self.task = task
         specification = task.specification
         self.recipe = specification["recipe"]
@@ -45,7 +50,13 @@ class Learner:
         setting = Setting(shapes, teacher or shapes, data.train_labels, draws)
         self.objective = Objective(specification["method"], setting, seed).to(self.device)
         self.reads_stages = "stages" in self.objective.reads
-        self.optimizer = _optimizer(self.net, self.objective, self.recipe)
+        self.fused = self.device.type in FUSED
+        self.optimizer = _optimizer(self.net, self.objective, self.recipe, self.fused)
+        self._lr = torch.zeros((), device=self.device)
+        self._sums = torch.zeros(1 + len(self.objective.terms), device=self.device)
+        self._descend = (
+            Replayed(self.descend, record, self.objective.streams) if record else self.descend
+        )
         self.clock = Clock(self.device)
         self.epoch = 0
         self.curves: list[dict[str, Any]] = []
@@ -58,11 +69,12 @@ class Learner:
 
     def begin_epoch(self) -> None:
         """Set the epoch's learning rate and start its sums at zero."""
+        rate = learning_rate(self.recipe, self.epoch + 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.epoch + 1)
+            group["lr"] = self._lr.fill_(rate) if self.fused else rate
         self.net.train()
         self.objective.train()
-        self._sums = torch.zeros(1 + len(self.objective.terms), device=self.device)
+        self._sums.zero_()
         self._images = 0
 
     def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
@@ -71,17 +83,21 @@ class Learner:
         Images are those of the learner's share; the teacher's features and the batch are whole.
         """
         with self.clock:
-            count = len(batch.labels)
-            with autocast(self.device, self.recipe), self.sharded.statistics(count):
-                raw = self.net(images)
-            seen = self.sharded.whole(float32(raw), count, stages=self.reads_stages)
-            total, terms = self.objective(seen, teacher or detached(seen), batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            self.sharded.sum_gradients(self.net.parameters(), count)
-            self.optimizer.step()
-            self._sums += torch.stack([total, *terms.values()]).detach() * count
-            self._images += count
+            self._descend(images, teacher, batch)
+            self._images += len(batch.labels)
+
+    def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
+        """The step: all of it is on the device, and no number of it in Python changes."""
+        count = len(batch.labels)
+        with autocast(self.device, self.recipe), self.sharded.statistics(count):
+            raw = self.net(images)
+        seen = self.sharded.whole(float32(raw), count, stages=self.reads_stages)
+        total, terms = self.objective(seen, teacher or detached(seen), batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.sharded.sum_gradients(self.net.parameters(), count)
+        self.optimizer.step()
+        self._sums += torch.stack([total, *terms.values()]).detach() * count
 
     def end_epoch(self, shared_seconds: float) -> None:
         """Add the epoch's entry to the curves; retire if its loss was not finite."""
@@ -163,7 +179,7 @@ def finite(value: float) -> float | None:
 
 
 def _optimizer(
-    net: nn.Module, objective: Objective, recipe: Mapping[str, Any]
+    net: nn.Module, objective: Objective, recipe: Mapping[str, Any], fused: bool
 ) -> torch.optim.Optimizer:
     exempt = objective.undecayed()
     decayed = [p for p in [*net.parameters(), *objective.parameters()] if p not in exempt]
@@ -176,5 +192,5 @@ def _optimizer(
         lr=recipe["lr"],
         momentum=recipe["momentum"],
         nesterov=recipe["nesterov"],
-        fused=decayed[0].is_cuda,
+        fused=fused,
     )

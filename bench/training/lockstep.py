@@ -5,16 +5,18 @@ that nobody writes to, and because every random number is drawn by name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
 
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
 from bench.training import metrics
 from bench.training.clock import Clock
+from bench.training.graphs import Record, Replayed, Still
 from bench.training.inference import Recipe, predict
 from bench.training.learner import Learner, finite
 from bench.training.teacher import Teacher
-from distillers import Batch
+from distillers import Batch, Features
 
 
 def train(
@@ -23,20 +25,25 @@ def train(
     data: Data,
     seed: int,
     after: Callable[[Learner], None],
+    record: Record | None = None,
 ) -> None:
     """Train all learners to their recipe's last epoch; `after` each epoch of each, it is called.
 
     Learners may stand at different epochs: each joins when the others have come to where it is.
-    They share the recipe's epochs, batch size, augmentation and precision.
+    They share the recipe's epochs, batch size, augmentation and precision. With `record` the
+    teacher's pass is recorded, as the learners' steps, which need their own.
     """
     recipe = learners[0].recipe
     held_out = learners[0].task.specification["data"]["validation"] > 0
     examiner = Examiner(data, teacher, ("test", "validation") if held_out else ("test",))
     shared = Clock(data.train_labels.device)
+    still = Still(recipe["batch_size"])
+    asked = Replayed(teacher, record) if teacher and record else teacher
     for epoch in range(min(one.epoch for one in learners), recipe["epochs"]):
         live = [one for one in learners if one.epoch == epoch and not one.ended]
         if live:
-            _epoch(live, teacher, batches(data, seed, epoch, recipe), shared)
+            stream = batches(data, seed, epoch, recipe)
+            _epoch(live, asked, starmap(still, stream) if record else stream, shared)
         seconds = shared.seconds()
         for one in live:
             if one.failure is None:
@@ -50,7 +57,7 @@ def train(
 
 def _epoch(
     live: Sequence[Learner],
-    teacher: Teacher | None,
+    teacher: Callable[[Tensor], Features] | None,
     stream: Iterator[tuple[Tensor, Batch]],
     shared: Clock,
 ) -> None:
@@ -71,7 +78,7 @@ def _epoch(
         for one in live:
             if one.failure is None:
                 with one.retiring():
-                    one.step(images, seen, batch)
+                    one.step(images, seen if one.objective.taught else None, batch)
 
 
 def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:

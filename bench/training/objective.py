@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 import distillers
 from bench import seeding
@@ -20,17 +20,19 @@ class Objective(nn.Module):
 
     `terms` maps each distiller's name to its `weight` and `options`. Every term draws its random
     numbers and first weights from a stream of its own, named by the seed and the term alone:
-    adding a term leaves the others' draws as they were.
+    adding a term leaves the others' draws as they were. `streams` are those of random numbers.
     """
 
     def __init__(self, terms: Mapping[str, Mapping[str, Any]], setting: Setting, seed: int) -> None:
         super().__init__()
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.terms = nn.ModuleDict()
+        self.streams: list[Generator] = []
         device = setting.train_labels.device
         for name in sorted(terms, key=lambda name: (_earliest(name), name)):
             term = terms[name]
             own = replace(setting, rng=seeding.generator(device, "draws", seed, name))
+            self.streams.append(own.rng)
             with seeding.initialised_by("term", seed, name):
                 self.terms[name] = distillers.load(name)(own, **term["options"])
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from bench import models
 from bench.training import lockstep
 from bench.training.clock import Clock
+from bench.training.graphs import Record, Replayed, Still
 from bench.training.inference import autocast
 from bench.training.learner import Learner
 from bench.training.teacher import Teacher
@@ -19,20 +20,26 @@ from tests.benchmarks.workload import Workload
 class Cohort:
     """Methods of the pair in lockstep: called with n, it trains all of them on n batches."""
 
-    def __init__(self, load: Workload, methods: Sequence[str], *changes: str) -> None:
+    def __init__(
+        self, load: Workload, methods: Sequence[str], *changes: str, record: Record | None = None
+    ) -> None:
         tasks, data = load.tasks(*changes), load.data
         self.recipe = tasks[methods[0]].specification["recipe"]
         net = models.build(load.teacher, data.facts.classes, data.facts.size)
         self.teacher = Teacher(net, data, self.recipe)
-        self.learners = [Learner(tasks[name], data, self.teacher.shapes) for name in methods]
+        self.asked = Replayed(self.teacher, record) if record else self.teacher
+        shapes = self.teacher.shapes
+        self.learners = [Learner(tasks[name], data, shapes, record) for name in methods]
         self.clock = Clock(load.device)
-        self.stream = itertools.chain.from_iterable(
+        stream = itertools.chain.from_iterable(
             lockstep.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
         )
+        still = Still(self.recipe["batch_size"])
+        self.stream = itertools.starmap(still, stream) if record else stream
 
     def __call__(self, count: int) -> None:
         stream = itertools.islice(self.stream, count)
-        lockstep._epoch(self.learners, self.teacher, stream, self.clock)
+        lockstep._epoch(self.learners, self.asked, stream, self.clock)
         if failed := [one.failure for one in self.learners if one.failure]:
             raise RuntimeError(f"not to be timed: {failed}")
 

@@ -38,6 +38,11 @@ class Workload:
         found = {cell.method.name: whole.runs[cell.run] for cell in whole.cells}
         return {name: Task(run.id, name, run.specification) for name, run in found.items()}
 
+    @property
+    def gpu(self) -> bool:
+        """Whether the device is one."""
+        return self.device.type == "cuda"
+
     @cached_property
     def chosen(self) -> list[str]:
         """The methods that are timed."""
