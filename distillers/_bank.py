@@ -22,8 +22,8 @@ class Bank(nn.Module):
     ) -> None:
         super().__init__()
         self.momentum, self.unit = momentum, unit
-        start = torch.rand(samples, width, generator=rng, device=rng.device) * 2 - 1
-        self.register_buffer("rows", start * ((3 if unit else 1) / width) ** 0.5)
+        start = torch.rand(samples, width, generator=rng, device=rng.device).mul_(2).sub_(1)
+        self.register_buffer("rows", start.mul_(((3 if unit else 1) / width) ** 0.5))
 
     def scores(self, anchor: Tensor, rows: Tensor) -> Tensor:
         """Inner products of anchor (B, width) with its own choice of rows (B, R): (B, R).

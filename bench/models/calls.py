@@ -44,7 +44,7 @@ def side(shape: Sequence[int]) -> int:
     return second if second in (first, third) else 0
 
 
-def observed(hollow: nn.Module, size: int) -> tuple[list[Call], Any]:
+def observed(net: nn.Module, size: int) -> tuple[list[Call], Any]:
     """Every layer's tensor in a dry run, in the order of finishing, and the network's output."""
     calls: list[Call] = []
     begun: list[int] = []
@@ -62,9 +62,9 @@ def observed(hollow: nn.Module, size: int) -> tuple[list[Call], Any]:
             calls.append(Call(layer, times[layer], module, source, shape, start, times[""]))
         times[layer] += 1
 
-    for layer, module in hollow.named_modules():
+    for layer, module in net.named_modules():
         if layer:
             module.register_forward_pre_hook(begin)
             module.register_forward_hook(partial(end, layer=layer))
-    output = dry.run(hollow, size)
+    output = dry.run(net, size)
     return calls, output

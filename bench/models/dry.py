@@ -1,4 +1,4 @@
-"""Running a network without numbers: only shapes, no memory, no arithmetic, nothing changed."""
+"""Running a network for its shapes alone, without changing it."""
 
 import copy
 from functools import partial
@@ -10,28 +10,35 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 
 BATCH = 2  # images in a dry run; more than one, so that no network squeezes the batch away
+SMALL = 64  # a side up to which it is quicker to compute than to load what torch does without
 
 
-def hollow(net: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose parameters and buffers are on the meta device.
+def copied(net: nn.Module, size: int) -> nn.Module:
+    """Return a copy in evaluation mode, for `run` with images of that size.
 
-    Its batch normalisation hands on what it is given, which has the right shape already: torch
+    Unless they are small it has no numbers, its parameters and buffers on the meta device; its
+    batch normalisation then hands on what it is given, which has the right shape already: torch
     takes seconds to find that out. Raises BenchError for a network that Python cannot copy.
     """
+    numbers = size <= SMALL and _device(net).type != "meta"
+    try:
+        return copy.deepcopy(net).cpu().eval() if numbers else _hollow(net).eval()
+    except (RuntimeError, TypeError) as error:
+        raise BenchError(f"{type(net).__name__} cannot be copied: {error}") from error
+
+
+def _hollow(net: nn.Module) -> nn.Module:
     empty: dict[int, Any] = {}
     for parameter in net.parameters():
         stripped = torch.empty_like(parameter, device="meta")
         empty[id(parameter)] = nn.Parameter(stripped, parameter.requires_grad)
     for buffer in net.buffers():
         empty[id(buffer)] = torch.empty_like(buffer, device="meta")
-    try:
-        copied = copy.deepcopy(net, empty).eval()
-    except (RuntimeError, TypeError) as error:
-        raise BenchError(f"{type(net).__name__} cannot be copied: {error}") from error
-    for layer in copied.modules():
+    hollow = copy.deepcopy(net, empty)
+    for layer in hollow.modules():
         if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
             layer.forward = partial(_unchanged, layer.num_features)  # type: ignore[arg-type]
-    return copied
+    return hollow
 
 
 def _unchanged(channels: int, x: Tensor) -> Tensor:
@@ -41,18 +48,22 @@ def _unchanged(channels: int, x: Tensor) -> Tensor:
 
 
 def run(net: nn.Module, size: int) -> Any:
-    """Return what a hollow network makes of two images of 3 x size x size, as meta tensors.
+    """Return what a copied network makes of two images of 3 x size x size.
 
     Raises BenchError where the network cannot take images of that size.
     """
-    with torch.no_grad(), torch.device("meta"):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _device(net):
         try:
-            return net(torch.empty(BATCH, 3, size, size))
+            return net(torch.zeros(BATCH, 3, size, size))
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = str(error).split("\n")[0] or type(error).__name__
             raise BenchError(
                 f"{type(net).__name__} cannot take images of 3 x {size} x {size}: {reason}"
             ) from error
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
 def elements(x: Tensor) -> int:

@@ -27,7 +27,7 @@ def shapes(net: nn.Module, size: int) -> Shapes:
     """
     if isinstance(net, Outside):
         net.taps(size)  # found once, kept for training
-    features = dry.run(dry.hollow(net), size)
+    features = dry.run(dry.copied(net, size), size)
     if not isinstance(features, Features):
         raise BenchError(f"{type(net).__name__} returns no distillers.Features")
     stages = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in features.stages)
@@ -44,10 +44,10 @@ def cost(net: nn.Module, size: int) -> Cost:
     def count(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         work.append(multiply_adds(layer, given, output))
 
-    hollow = dry.hollow(net.network if isinstance(net, Outside) else net)
-    for layer in hollow.modules():
+    bare = dry.copied(net.network if isinstance(net, Outside) else net, size)
+    for layer in bare.modules():
         layer.register_forward_hook(count)
-    dry.run(hollow, size)
+    dry.run(bare, size)
     return Cost(sum(p.numel() for p in net.parameters()), sum(work))
 
 

@@ -47,7 +47,7 @@ def find(net: nn.Module, size: int) -> Taps | None:
     Raises BenchError for a network that returns neither logits (B, K) nor `Features`, whose
     classifier is not a layer, or that cannot take such images.
     """
-    calls, output = observed(dry.hollow(net), size)
+    calls, output = observed(dry.copied(net, size), size)
     if isinstance(output, Features):
         return None
     name = type(net).__name__

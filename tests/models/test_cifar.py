@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import models
+from bench import models, seeding
 from bench.errors import BenchError
 from bench.models import dry
 from bench.training.inference import autocast
@@ -207,10 +207,18 @@ def test_measuring_changes_nothing(name: str, measure: object) -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_dry_copies_hold_no_numbers_and_are_in_evaluation_mode() -> None:
-    net = dry.hollow(models.build("resnet8", 10))
-    assert {tensor.device.type for tensor in net.state_dict().values()} == {"meta"}
+@pytest.mark.parametrize(("size", "device"), [(64, "cpu"), (96, "meta")])
+def test_copies_for_large_images_hold_no_numbers(size: int, device: str) -> None:
+    net = dry.copied(models.build("resnet8", 10), size)
+    assert {tensor.device.type for tensor in net.state_dict().values()} == {device}
     assert not any(module.training for module in net.modules())
+
+
+def test_what_is_computed_has_the_shapes_of_what_is_not(name: str) -> None:
+    with seeding.initialised_by("any"):
+        net = models.build(name, 100)
+    assert models.shapes(net, 32) == models.shapes(hollow(name), 32)
+    assert models.cost(net, 32) == models.cost(hollow(name), 32)
 
 
 def test_unknown_networks_are_named_with_the_nearest() -> None:
