@@ -102,8 +102,8 @@ class Results:
             held = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        content, sealed, rest = held.rpartition(SEAL)
-        if sealed and rest != _seal(content):
+        end = held.rfind(SEAL)
+        if end >= 0 and held[end + len(SEAL) :] != _seal(memoryview(held)[:end]):
             raise Corrupt(path, "its content is not that of its sha256")
         try:
             found = json.loads(part(held))
@@ -181,12 +181,16 @@ class Results:
 
 def document(record: Record) -> str:
     """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
-    text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False)
+    return sealed(json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False))
+
+
+def sealed(text: str) -> str:
+    """The JSON of a record with its last line, the sum."""
     content = text.removesuffix("\n}").encode()
     return (content + SEAL + _seal(content)).decode()
 
 
-def _seal(content: bytes) -> bytes:
+def _seal(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
 
 

@@ -52,17 +52,19 @@ def write(
     versus: str | None = None,
     tolerance: float | None = None,
     known: Sequence[Entry] | None = None,
+    made: Sequence[Table] | None = None,
 ) -> list[Path]:
     """Write a suite's tables into its results folder: the paths of the files, one a format.
 
-    `standalone` makes the LaTeX a document of its own; the rest is as in `of`. Raises BenchError
-    for an unknown format, metric or method, before anything is written.
+    `standalone` makes the LaTeX a document of its own; `made` are the tables, where `of` has made
+    them already; the rest is as in `of`. Raises BenchError for an unknown format, metric or
+    method, before anything is written.
     """
     report.known_formats(formats)
-    asked = list(known or entries(whole, results, curves="html" in formats))
+    asked = known or list(entries(whole, results, curves="html" in formats))
     told = about(whole, versus, tolerance)
     quotes = _quotes(whole, beside)
-    made = tables(asked, told, metric, quotes)
+    made = made or tables(asked, told, metric, quotes)
     stem = _stem(whole, metric)
     return report.write(
         made,

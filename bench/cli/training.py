@@ -74,11 +74,13 @@ def run(
             plan, records, machine, data_root=data_root, overwrite=overwrite.value,
             view="json" if as_json else view.value, tracker=log,
         )  # fmt: skip
+        known = list(tables.entries(plan, records))
+        table = tables.of(plan, records, known=known)
+        files = tables.write(plan, records, known=known, made=table)
         if as_json:
-            files = [str(path) for path in tables.write(plan, records)]
-            print(json.dumps({"event": "tables", "files": files}))
+            print(json.dumps({"event": "tables", "files": list(map(str, files))}))
         else:
-            show_tables(tables.of(plan, records), tables.write(plan, records))
+            show_tables(table, files)
         for warning in log.warnings if log else ():
             complain(f"warning: {warning}")
         if lost:
@@ -165,8 +167,8 @@ def report(
             return
         beside["beside"] = published
         beside["known"] = list(tables.entries(made, records, curves="html" in kinds))
-        files = tables.write(made, records, metric, **beside, **how)
-        show_tables(tables.of(made, records, metric, **beside), files)
+        table = tables.of(made, records, metric, **beside)
+        show_tables(table, tables.write(made, records, metric, made=table, **beside, **how))
 
 
 def teachers(

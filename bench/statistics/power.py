@@ -22,7 +22,7 @@ def seeds(
     within seeds in 1. borrowed: degrees of freedom beyond those of the seeds. both: two tests, one
     on each side, must succeed, as for "same". None: more than 100, or no number.
     """
-    from scipy import stats
+    from scipy.special import nctdtr, stdtrit
 
     if effect <= 0:
         return None
@@ -30,7 +30,7 @@ def seeds(
     df = groups * (n - 1) + borrowed
     shift = effect * np.sqrt(n) / max(spread, 1e-12 * effect)
     # the noncentral t of scipy loses its footing far out, where the test cannot fail
-    found = stats.nct.sf(stats.t.isf(alpha, df), df, np.minimum(shift, 30))
+    found = 1 - nctdtr(df, np.minimum(shift, 30), -stdtrit(df, alpha))
     power = np.where(shift < 30, found, 1.0)
     reached = np.flatnonzero((2 * power - 1 if both else power) >= POWER)
     return int(n[reached[0]]) if reached.size else None

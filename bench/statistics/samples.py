@@ -25,13 +25,13 @@ class Estimate:
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Mean, standard deviation (n - 1) and t-interval of the mean of at least one value."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Estimate(mean, None, n, None, None)
     std = float(np.std(values, ddof=1))
-    reach = float(stats.t.isf((1 - confidence) / 2, n - 1)) * std / n**0.5
+    reach = -float(stdtrit(n - 1, (1 - confidence) / 2)) * std / n**0.5
     return Estimate(mean, std, n, mean - reach, mean + reach)
 
 

@@ -11,7 +11,7 @@ import torch
 from bench.environment import environment, now
 from bench.job import Task
 from bench.plan import Plan
-from bench.results import FORMAT
+from bench.results import FORMAT, sealed
 
 VARIANTS = 8  # different curves of one method
 METRICS = ("top1", "top5", "nll", "ece", "agreement", "kl")
@@ -39,7 +39,7 @@ def texts(whole: Plan) -> Iterator[tuple[str, str]]:
         )
         text = json.dumps({"format": FORMAT, **record}, indent=1)
         of_run = curves(turn % VARIANTS, of["recipe"]["epochs"], tuple(of["method"]))
-        yield run.id, text.replace('"the curves"', of_run)
+        yield run.id, sealed(text.replace('"the curves"', of_run))
 
 
 @cache
