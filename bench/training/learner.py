@@ -54,9 +54,7 @@ class Learner:
         self.optimizer = _optimizer(self.net, self.objective, self.recipe, self.fused)
         self._lr = torch.zeros((), device=self.device)
         self._sums = torch.zeros(1 + len(self.objective.terms), device=self.device)
-        self._descend = (
-            Replayed(self.descend, record, self.objective.streams) if record else self.descend
-        )
+        self.replayed = Replayed(self.descend, record, self.objective.streams) if record else None
         self.clock = Clock(self.device)
         self.epoch = 0
         self.curves: list[dict[str, Any]] = []
@@ -83,7 +81,7 @@ class Learner:
         Images are those of the learner's share; the teacher's features and the batch are whole.
         """
         with self.clock:
-            self._descend(images, teacher, batch)
+            (self.replayed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)
 
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:

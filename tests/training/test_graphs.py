@@ -158,7 +158,7 @@ def test_on_cuda_recorded_steps_give_the_numbers_of_eager_ones(
     found = trained(tmp_path, cuda, graphs.Cuda(), precision)
     for name, one in found.items():
         assert one.failure is None, (name, one.failure)
-        assert isinstance(one._descend, Replayed)
-        assert one._descend._replay is not None, name
+        assert one.replayed is not None
+        assert one.replayed._replay is not None, name
         losses = [[entry["loss"] for entry in of.curves] for of in (one, expected[name])]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3), name

@@ -73,14 +73,14 @@ def test_interrupted_gives_the_numbers_of_undisturbed(
     whole, expected = together
     train, seen = lockstep.train, []
 
-    def cut(learners, teacher, data, seed, after):  # type: ignore[no-untyped-def]
+    def cut(learners, teacher, data, seed, after, record):  # type: ignore[no-untyped-def]
         def stopping(learner: Learner) -> None:
             after(learner)
             seen.append(learner)
             if teacher is not None and len(seen) == 5:
                 raise Stopped
 
-        train(learners, teacher, data, seed, stopping)
+        train(learners, teacher, data, seed, stopping, record)
 
     monkeypatch.setattr(lockstep, "train", cut)
     with pytest.raises(Stopped):

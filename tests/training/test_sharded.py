@@ -168,12 +168,12 @@ def test_a_run_goes_on_over_another_number_of_devices(
     found.forget(run)
     train = lockstep.train
 
-    def cut(learners, teacher, data, seed, after):  # type: ignore[no-untyped-def]
+    def cut(learners, teacher, data, seed, after, record):  # type: ignore[no-untyped-def]
         def stopping(learner: Learner) -> None:
             after(learner)
             raise Stopped
 
-        train(learners, teacher, data, seed, stopping)
+        train(learners, teacher, data, seed, stopping, record)
 
     monkeypatch.setattr(lockstep, "train", cut)
     here = Machine(gpus=(), inline=True)
