@@ -90,8 +90,10 @@ class OnSlurm:
             raise BenchError(f"--executor slurm: {error} sbatch and srun are needed") from error
         self._engine.update_parameters(**_parameters(options))
         self._numbers = self._folder / "numbers"  # of jobs that may be in the queue
+        self._accounted = True  # whether sacct knows of jobs that have ended
         if cluster == "slurm":
             _cancel(self._numbers)
+            self._accounted = not _asked("sacct", "--noheader", "--jobs=0").returncode
         self._asked: list[tuple[int, Errand]] = []
         self._running: dict[int, Underway] = {}
         self._ready: deque[tuple[int, Event]] = deque()
@@ -152,12 +154,19 @@ class OnSlurm:
         now = time.monotonic()
         ask = now - under.asked >= CHECK
         under.asked = now if ask else under.asked
-        under.looks += bool(under.looks or under.slurm.done(force_check=ask))
+        if not under.looks and self._accounted:
+            under.looks += under.slurm.done(force_check=ask)
+        elif not under.looks:
+            under.looks += ask and _left_the_queue(under.slurm.job_id)
+        else:
+            under.looks += 1
         return under.looks > LOOKS
 
     def _why(self, under: Underway) -> Iterator[Event]:
         """The last events of a job that could not tell them itself."""
-        number, state = under.slurm.job_id, under.slurm.state
+        number, state = under.slurm.job_id, "UNKNOWN, for there is no accounting"
+        if self._accounted:
+            state = under.slurm.state
         if state.startswith("OUT_OF_ME"):
             yield {"event": "memory", "reason": f"out of memory: Slurm ended its job {number}"}
         reason = f"its job {number} ended as {state} (see {under.slurm.paths.stderr})"
@@ -186,8 +195,20 @@ def _cancel(numbers: Path) -> None:
     """Take out of the queue what a command left there."""
     with suppress(FileNotFoundError):
         if left := [line for line in numbers.read_text().split() if NUMBER.fullmatch(line)]:
-            subprocess.run(["scancel", *left], check=False, capture_output=True)
+            _asked("scancel", *left)
         numbers.unlink()
+
+
+def _left_the_queue(number: str) -> bool:
+    """Whether Slurm, which answers, has no job of that number before it or under way."""
+    asked = _asked("squeue", "--noheader", "--format=%T", f"--jobs={number}")
+    if asked.returncode:
+        return "Invalid job id" in asked.stderr
+    return not asked.stdout.strip()
+
+
+def _asked(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def _read(path: Path, since: int = 0) -> bytes:
