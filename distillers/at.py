@@ -35,4 +35,5 @@ class AT(Distiller):
 
     def attention(self, stage: Tensor) -> Tensor:
         """How active each place of stage (B, C, H, W) is: (B, H·W), rows of length 1."""
-        return F.normalize(stage.abs().pow(self.power).mean(1).flatten(1), dim=1)
+        raised = stage.square() if self.power == 2 else stage.abs().pow(self.power)
+        return F.normalize(raised.mean(1).flatten(1), dim=1)

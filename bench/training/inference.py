@@ -23,10 +23,10 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16")
 
 
-def float32(features: Features) -> Features:
-    """The same features in float32, in which all losses are computed."""
-    stages = tuple(stage.float() for stage in features.stages)
-    return Features(stages, features.pooled.float(), features.logits.float())
+def float32(features: Features, *, stages: bool = True) -> Features:
+    """The same features in float32, in which all losses are computed; stages if asked for."""
+    maps = tuple(stage.float() for stage in features.stages if stages)
+    return Features(maps, features.pooled.float(), features.logits.float())
 
 
 def detached(features: Features) -> Features:

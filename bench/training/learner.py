@@ -89,7 +89,8 @@ class Learner:
         count = len(batch.labels)
         with autocast(self.device, self.recipe), self.sharded.statistics(count):
             raw = self.net(images)
-        seen = self.sharded.whole(float32(raw), count, stages=self.reads_stages)
+        own = float32(raw, stages=self.reads_stages)
+        seen = self.sharded.whole(own, count, stages=self.reads_stages)
         total, terms = self.objective(seen, teacher or detached(seen), batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
