@@ -151,11 +151,12 @@ def evaluation(load: Workload) -> list[Row]:
 
 
 def growth(load: Workload) -> list[Row]:
-    """A step's time against the number of methods, the batch, and CRD's negatives."""
+    """A step's time against the number of methods and seeds, the batch, and CRD's negatives."""
     methods = list(load.tasks())
     counts = sorted({1, 2, 4, 8, len(methods)} & set(range(1, len(methods) + 1)))
     axes: dict[str, dict[str, Steps]] = {
         "methods": {str(n): Cohort(load, methods[:n]) for n in counts},
+        "seeds of kd": {str(n): seeds(load, n) for n in (1, 2, 4)},
         "batch of kd": {
             str(n): Cohort(load, ["kd"], f"recipe.batch_size={n}") for n in (16, 32, 64, 128, 256)
         },
@@ -171,6 +172,17 @@ def growth(load: Workload) -> list[Row]:
             to = f"it / {next(iter(found))}"
             rows.append(Row(f"growth: {axis}", value, samples, "ms", to, over(samples, first)))
     return rows
+
+
+def seeds(load: Workload, count: int) -> Steps:
+    """A batch of KD for each of so many seeds, which share nothing, not even a batch."""
+    cohorts = [Cohort(load, ["kd"], f"seeds=[{seed}]") for seed in range(count)]
+
+    def in_turn(steps: int) -> None:
+        for cohort in cohorts:
+            cohort(steps)
+
+    return in_turn
 
 
 def negatives(load: Workload) -> list[int]:
