@@ -1,7 +1,9 @@
 """A Ray cluster of several nodes on this machine, which share no results, no data, no cache."""
 
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from bench.running.parcel import Sent
 from bench.session import Machine
 from tests import toy
 from tests.cluster import taught
+from tests.faults.commands import Commands, gone, granted
 
 pytest.importorskip("ray", reason="pip install 'distillbench[ray]'")
 
@@ -86,6 +89,33 @@ def test_a_lost_node_costs_an_epoch_and_changes_no_number(
     assert len(nodes.kept("second")) == 2  # the teacher's weights and the data set
     told = [(e["run"], e["entry"]["epoch"]) for e in seen if e["event"] == "epoch"]
     assert len(told) == len(set(told)), "an epoch that had come was done again"
+
+
+def at_work(folder: Path) -> list[int]:
+    """Workers on the nodes, which have a folder in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            told = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+            if str(folder).encode() in told[0] and b"bench.running.worker" in told[1]:
+                found.append(int(process.name))
+    return found
+
+
+def test_sigterm_ends_the_workers_on_all_nodes(
+    nodes: Nodes, commands: Commands, tmp_path: Path
+) -> None:
+    toy.write(tmp_path, recipe="{epochs: 2000, batch_size: 16, evaluate_every: 2000}")
+    (tmp_path / "cluster.yaml").write_text(f"ray: {{address: '{nodes.cluster.address}'}}")
+    run = ("run", "toy.yaml", "--tracker", "none", "--json", "--executor", "ray")
+    commands.start(*run, "--cluster", "cluster.yaml")
+    trained = '"name":"resnet8/resnet8'  # as a student's epoch says
+    assert commands.until(lambda: trained in commands.said), commands.said
+    left = at_work(tmp_path)
+    assert left
+    os.kill(commands.pid, signal.SIGTERM)
+    assert commands.end() == 143, commands.said
+    assert gone(left, granted(10))
 
 
 def test_what_is_sent_is_fetched_once_and_again_when_damaged(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.results import Results
 from tests import toy
 from tests.cluster import one_machine, taught
 from tests.command import ROOT
-from tests.faults.commands import Commands, server
+from tests.faults.commands import Commands
 
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
 pytestmark = pytest.mark.skipif(bool(one_machine.missing()), reason=one_machine.missing())
@@ -26,12 +26,6 @@ RUN = ("run", "toy.yaml", "--tracker", "none", "--json", "--executor", "slurm")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with one_machine.slurm(tmp_path_factory.mktemp("slurm")) as environment:
         yield {**environment, "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture
-def commands(tmp_path: Path) -> Iterator[Commands]:
-    with server() as process:
-        yield Commands(tmp_path, process)
 
 
 def queue(slurm: dict[str, str]) -> str:
