@@ -154,12 +154,11 @@ class OnSlurm:
         now = time.monotonic()
         ask = now - under.asked >= CHECK
         under.asked = now if ask else under.asked
-        if not under.looks and self._accounted:
-            under.looks += under.slurm.done(force_check=ask)
-        elif not under.looks:
-            under.looks += ask and _left_the_queue(under.slurm.job_id)
+        if self._accounted:
+            ended = under.slurm.done(force_check=ask)
         else:
-            under.looks += 1
+            ended = ask and _left_the_queue(under.slurm.job_id)
+        under.looks += bool(under.looks or ended)
         return under.looks > LOOKS
 
     def _why(self, under: Underway) -> Iterator[Event]:

@@ -20,7 +20,9 @@ def main(picture: Path, *kept: Path) -> None:
         x, samples = zip(*sorted(points), strict=True)
         panel.plot(x, [median(one) for one in samples], "o-", color="black", markersize=3)
         panel.fill_between(x, [min(s) for s in samples], [max(s) for s in samples], alpha=0.3)
-        panel.set(xlabel=name, ylabel="ms a step", ylim=(0, None), xlim=(0, None))
+        most = max(map(max, samples))
+        panel.set(xlabel=name, ylabel="ms", ylim=(0, 1.1 * most), xlim=(0, None))
+        panel.locator_params(axis="x", nbins=4)
     figure.savefig(picture)
 
 
