@@ -4,6 +4,8 @@ runs/<id>.json             what is known of a run; written once, whole or not at
 weights/<id>.safetensors   the network at the end of the run
 state/<id>.pt              a run under way, as of its last epoch
 <suite>.md, .tex, .csv     tables, made from the records
+<suite>-*.png, .pdf        figures, of the verb `figures`
+logs/<cohort>.log          what a worker wrote beside its results
 mlflow.db, mlartifacts/    MLflow's view of the same records
 slurm/                     what Slurm's jobs said, with --executor slurm
 .lock                      who works here, while somebody does

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,9 @@ import pytest
 import torch
 
 PACK = Path(__file__).parents[1] / "../shared/data"
+
+# A shell's "&" ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

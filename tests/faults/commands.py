@@ -14,14 +14,13 @@ from tests.running.test_runner import alive, workers
 
 ROOT = Path(__file__).parents[2]
 SERVER = """
-import json, os, signal, sys
+import json, os, sys
 import bench.feasibility, bench.overview, bench.session, bench.tables, sklearn.datasets
 from bench.cli import main
 
 for line in sys.stdin:
     asked = json.loads(line)
     if (pid := os.fork()) == 0:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
         os.chdir(asked["folder"])
         os.environ.update(asked["environment"])
         out = os.open("out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
