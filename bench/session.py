@@ -187,12 +187,18 @@ def _terminable() -> Iterator[None]:
         yield
         return
 
+    heard: list[int] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
         raise KeyboardInterrupt(number)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        stopped.args = stopped.args or tuple(heard[:1])  # Ray raises one of its own in its place
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
