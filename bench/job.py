@@ -49,9 +49,9 @@ class Job:
     """A cohort to be trained in lockstep on one device, or on several: `cuda:0+cuda:1`.
 
     A worker answers with events: `epoch` (run, entry), `record` (record), `notice` (text) for
-    people, `alive` now and then while it works; and, as its last word, `memory` (reason) where
-    there was too little of it for the cohort, or `unwritable` (reason) where the results take no
-    more.
+    people, `alive` now and then while it works; and, as its last word, `split` (reason) where the
+    cohort cannot be done as one, for lack of memory or because a step cannot be recorded, or
+    `unwritable` (reason) where the results take no more.
     """
 
     id: str

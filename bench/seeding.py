@@ -21,6 +21,13 @@ def generator(device: torch.device | str, *names: object) -> torch.Generator:
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
     """Layers made inside draw their first weights from this seed; the global one is untouched."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(*names))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(*names))
         yield
+
+
+def restart(device: torch.device, *names: object) -> None:
+    """Let torch's own stream of a device, which dropout draws from, begin at this seed."""
+    cuda = device.type == "cuda"
+    own = torch.cuda.default_generators[device.index] if cuda else torch.default_generator
+    own.manual_seed(derive(*names))

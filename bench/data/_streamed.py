@@ -76,7 +76,9 @@ class Streamed:
             multiprocessing_context=_start() if self.workers else None,
             generator=torch.Generator(),  # else each pass would draw from the global one
         )
-        batches = torch.split(order.to(self.device), batch_size)
+        if self.device.type == "cuda":
+            order = order.pin_memory()  # else its copy is waited for
+        batches = torch.split(order.to(self.device, non_blocking=True), batch_size)
         for images, index in zip(loader, batches, strict=True):
             yield self.normalised(images.to(self.device, non_blocking=True)), index
 

@@ -35,6 +35,7 @@ class Desk:
         self.results = Results(Path(job.results))
         self.device = torch.device(job.devices[share.rank])
         self.record = Cuda() if job.graphs else None
+        self.ask = Cuda() if job.graphs else None  # its own memory: all learners read the answer
         self.started = now()
 
     def data(self) -> Data:
@@ -75,7 +76,7 @@ class Desk:
                 self.finish(learner)
         if learners:
             seed = tasks[0].specification["seed"]
-            lockstep.train(learners, teacher, subject, seed, self.after_epoch, self.record)
+            lockstep.train(learners, teacher, subject, seed, self.after_epoch, self.ask)
         sharded.leave()
 
     def teacher(self, subject: Data) -> Teacher | None:

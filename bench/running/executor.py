@@ -163,7 +163,7 @@ class Processes:
             reason = f"its worker said nothing for {self.patience:g} s (see {worker.log})"
         elif process.returncode == -signal.SIGKILL and _kills() > worker.kills:
             said = "out of memory: the system ended the worker"
-            self._events.put((slot, {"event": "memory", "reason": said}))
+            self._events.put((slot, {"event": "split", "reason": said}))
         self._events.put((slot, {"event": "exit", "reason": reason}))
 
 

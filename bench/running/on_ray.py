@@ -101,7 +101,7 @@ class OnRay:
         except (kinds.NodeDiedError, kinds.WorkerCrashedError, kinds.ObjectLostError) as error:
             self._lose(slot, under, _said(error))
         except kinds.OutOfMemoryError as error:
-            self._say(slot, event="memory", reason=f"out of memory on its node: {_said(error)}")
+            self._say(slot, event="split", reason=f"out of memory on its node: {_said(error)}")
             self._say(slot, event="exit", reason=None)
         except (kinds.RayError, StopIteration) as error:
             self._say(slot, event="exit", reason=f"its task ended: {_said(error)}")

@@ -167,7 +167,7 @@ class OnSlurm:
         if self._accounted:
             state = under.slurm.state
         if state.startswith("OUT_OF_ME"):
-            yield {"event": "memory", "reason": f"out of memory: Slurm ended its job {number}"}
+            yield {"event": "split", "reason": f"out of memory: Slurm ended its job {number}"}
         reason = f"its job {number} ended as {state} (see {under.slurm.paths.stderr})"
         if not under.heard:
             reason += f"; it said nothing: do all nodes share {self._folder.parent}?"

@@ -52,8 +52,6 @@ def join(job: Job, rank: int, folder: Path) -> Share:
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     for library in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", loopback)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=dist.FileStore(str(folder / "store"), ranks),  # type: ignore[attr-defined]
@@ -97,7 +95,7 @@ class Other:
             return
         reason = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         for event in said:
-            if event["event"] == "memory":
+            if event["event"] == "split":
                 self._emit(event)
             else:
                 reason = event["reason"]

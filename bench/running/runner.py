@@ -54,7 +54,7 @@ class Runner:
     _open: dict[str, Task] = field(default_factory=dict)  # started or not, without a record yet
     _work: Work = field(init=False)
     _waiting: Queue = field(init=False)
-    _short: dict[int, str] = field(default_factory=dict)  # of memory: what the slot's worker said
+    _unfit: dict[int, str] = field(default_factory=dict)  # to be one cohort: what its worker said
     _crashes: Counter[str] = field(default_factory=Counter)  # of the workers of a run
 
     def __post_init__(self) -> None:
@@ -148,8 +148,8 @@ class Runner:
                 self._keep(event["record"])
             case {"event": "notice"}:
                 self._notice(event["text"])
-            case {"event": "memory"}:
-                self._short[slot] = event["reason"]
+            case {"event": "split"}:
+                self._unfit[slot] = event["reason"]
             case {"event": "unwritable"}:
                 raise Unwritable(event["reason"])
             case {"event": "exit"}:
@@ -161,16 +161,16 @@ class Runner:
         All go on from their last whole epoch.
         """
         runs = tuple(run for run in self._busy.pop(slot).runs if run.id in self._open)
-        short = self._short.pop(slot, None)
+        unfit = self._unfit.pop(slot, None)
         if not runs:
             return
-        if short and len(runs) > 1:
-            self._again(halves(runs), f"{short}; they go on in two parts")
+        if unfit and len(runs) > 1:
+            self._again(halves(runs), f"{unfit}; they go on in two parts")
             return
         self._crashes.update(run.id for run in runs)
-        if short or self._crashes[runs[0].id] >= ATTEMPTS:
+        if unfit or self._crashes[runs[0].id] >= ATTEMPTS:
             for run in runs:
-                self._end(run.id, "failed", short or f"{reason}; it was tried {ATTEMPTS} times")
+                self._end(run.id, "failed", unfit or f"{reason}; it was tried {ATTEMPTS} times")
             return
         self._again([Cohort(runs)], f"{reason}; once more from the last epoch")
 

@@ -20,14 +20,16 @@ from bench.job import Emit, Event, Job
 from bench.results import Unwritable
 from bench.running import ranks
 from bench.running.desk import Beside, Desk
+from bench.training.graphs import Unrecordable
 from bench.training.memory import exhausted, shortage
 
 
 def work(job: Job, emit: Emit) -> None:
     """Do a job: every task ends in one `record` event, whatever happens to the others.
 
-    Unless memory is not enough for all, or the results cannot be written: then that is the last
-    event, and what has no record goes on from its state another time.
+    Unless memory is not enough for all, a step cannot be recorded, or the results cannot be
+    written: then that is the last event, and what has no record goes on from its state another
+    time.
     """
     prepare(job)
     with ranks.led(job, emit) as share:
@@ -41,6 +43,8 @@ def _work(desk: Desk, emit: Emit) -> None:
             desk.adopt(job.tasks[0])
         else:
             desk.train(job.tasks)
+    except Unrecordable as error:
+        emit({"event": "split", "reason": str(error)})
     except Unwritable as error:
         emit({"event": "unwritable", "reason": str(error)})
     except BenchError as error:
@@ -49,12 +53,12 @@ def _work(desk: Desk, emit: Emit) -> None:
     except Exception as error:
         if not exhausted(error):
             raise
-        emit({"event": "memory", "reason": shortage(error, desk.device)})
+        emit({"event": "split", "reason": shortage(error, desk.device)})
 
 
 def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
     """Train the runs of a job as another rank than the first; what it cannot do, it says."""
-    prepare(job)
+    prepare(job, rank)
     try:
         share = ranks.join(job, rank, folder)
         Beside(job, lambda event: None, share).train(job.tasks)
@@ -62,14 +66,17 @@ def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
         lack = exhausted(error)
         said = shortage(error, torch.device(job.devices[rank])) if lack else None
         reason = said or f"{type(error).__name__}: {error}"
-        emit({"event": "memory" if lack else "exit", "reason": reason})
+        emit({"event": "split" if lack else "exit", "reason": reason})
         time.sleep(ranks.GRACE)  # the first rank may have come upon the same, and tells it
         raise
     threading.Event().wait()  # the first rank ends it: what it still reads may lie here
 
 
-def prepare(job: Job) -> None:
-    """Settings of this process that results may depend on: threads, and float32 as it is stated."""
+def prepare(job: Job, rank: int = 0) -> None:
+    """Settings of this process: its GPU, threads, float32 as it is stated, and plugins."""
+    device = torch.device(job.devices[rank])
+    if device.index is not None:
+        torch.cuda.set_device(device)  # else streams, events and recordings are the first one's
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = all(

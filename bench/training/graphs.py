@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.training.memory import exhausted
 from distillers import Batch
 
 Call = Callable[..., Any]
@@ -20,8 +21,15 @@ Record = Callable[[Call, Sequence[torch.Generator]], tuple[Any, Replay]]
 WARM = 3  # calls before the recorded one: libraries choose kernels, an optimiser makes its state
 
 
+class Unrecordable(RuntimeError):
+    """A call that cannot be recorded. Its process is of no further use to CUDA."""
+
+
 class Cuda:
-    """Records on CUDA. All recordings share their memory, since they are replayed in turn."""
+    """Records on CUDA, in memory that its recordings share.
+
+    So what one returns holds only until the next is replayed.
+    """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -31,8 +39,14 @@ class Cuda:
         graph = torch.cuda.CUDAGraph()
         for stream in streams:
             graph.register_generator_state(stream)
-        with torch.cuda.graph(graph, pool=self._pool):
-            made = call()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                made = call()
+        except Exception as error:
+            if exhausted(error):
+                raise
+            said = f"cannot be recorded as a CUDA graph: {type(error).__name__}: {error}"
+            raise Unrecordable(said) from error
         return made, graph.replay
 
 

@@ -14,7 +14,7 @@ from bench.data import Data
 from bench.environment import peak_memory
 from bench.job import Status, Task
 from bench.training.clock import Clock
-from bench.training.graphs import Record, Replayed
+from bench.training.graphs import Record, Replayed, Unrecordable
 from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
@@ -39,16 +39,16 @@ class Learner:
         self.recipe = specification["recipe"]
         self.device = data.train_labels.device
         self.sharded = Sharded(data.share)
-        seed, network = specification["seed"], specification["network"]
+        self.seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
-        with seeding.initialised_by("weights", role, seed, network):
+        with seeding.initialised_by("weights", role, self.seed, network):
             net = models.build(network, data.facts.classes, data.facts.size)
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         draws = seeding.generator(self.device, "unused")
         setting = Setting(shapes, teacher or shapes, data.train_labels, draws)
-        self.objective = Objective(specification["method"], setting, seed).to(self.device)
+        self.objective = Objective(specification["method"], setting, self.seed).to(self.device)
         self.reads_stages = "stages" in self.objective.reads
         self.fused = self.device.type in FUSED
         self.optimizer = _optimizer(self.net, self.objective, self.recipe, self.fused)
@@ -81,6 +81,8 @@ class Learner:
         Images are those of the learner's share; the teacher's features and the batch are whole.
         """
         with self.clock:
+            noise = self.epoch, self._images, self.sharded.share.rank
+            seeding.restart(self.device, "noise", self.seed, *noise)
             (self.replayed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)
 
@@ -123,12 +125,14 @@ class Learner:
     def retiring(self) -> Iterator[None]:
         """Inside, an error costs this learner alone: it retires, with the error as its reason.
 
-        What is not its own is raised: a lack of memory, and an error of one rank among several.
+        What is not its own is raised: a lack of memory, a step that cannot be recorded, and an
+        error of one rank among several.
         """
         try:
             yield
         except Exception as error:
-            if exhausted(error) or not self.sharded.agreed(f"{self.task.id} failed"):
+            shared = exhausted(error) or isinstance(error, Unrecordable)
+            if shared or not self.sharded.agreed(f"{self.task.id} failed"):
                 raise
             self.failure = ("failed", f"{type(error).__name__}: {error}")
 

@@ -5,6 +5,7 @@ that nobody writes to, and because every random number is drawn by name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import starmap
 
 from torch import Tensor
@@ -31,14 +32,16 @@ def train(
 
     Learners may stand at different epochs: each joins when the others have come to where it is.
     They share the recipe's epochs, batch size, augmentation and precision. With `record` the
-    teacher's pass is recorded, as the learners' steps, which need their own.
+    teacher's pass is recorded. So may be the learners' steps, by a recorder of theirs: what the
+    teacher returns has to hold while they are replayed.
     """
     recipe = learners[0].recipe
     held_out = learners[0].task.specification["data"]["validation"] > 0
     examiner = Examiner(data, teacher, ("test", "validation") if held_out else ("test",))
     shared = Clock(data.train_labels.device)
     still = Still(recipe["batch_size"])
-    asked = Replayed(teacher, record) if teacher and record else teacher
+    ask = teacher and partial(teacher, stages=any(one.reads_stages for one in learners))
+    asked = Replayed(ask, record) if ask and record else ask
     for epoch in range(min(one.epoch for one in learners), recipe["epochs"]):
         live = [one for one in learners if one.epoch == epoch and not one.ended]
         if live:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import torch
 
-SAID = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")  # by torch and its libraries
+SAID = (  # by torch and its libraries
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+)
 ASKED = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ \wiB)", re.I)
 
 

@@ -25,11 +25,11 @@ class Teacher:
         self.recipe = recipe
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Features:
-        """The features, float32, of images (B, 3, H, W)."""
+    def __call__(self, images: Tensor, stages: bool = True) -> Features:
+        """The features, float32, of images (B, 3, H, W); stages if asked for."""
         with autocast(images.device, self.recipe):
             seen = self.net(images)
-        return float32(seen)
+        return float32(seen, stages=stages)
 
     def logits(self, data: Data, split: Split) -> Tensor:
         """The logits (n, K) on a split of the data, in its fixed order."""

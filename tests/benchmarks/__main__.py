@@ -63,7 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = {field.name for field in fields(Workload)} & vars(given).keys()
     load = replace(load, **{name: getattr(given, name) for name in known})
     torch.set_num_threads(load.threads)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # as a worker
     warnings.filterwarnings("ignore", "This DataLoader will create")  # the field's number of them
     rows = []
     for name in given.parts or PARTS:

@@ -1,8 +1,10 @@
 """The same work as the worker does it, and the floor under it: nothing but the networks."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,36 +12,43 @@ import torch.nn.functional as F
 from bench import models
 from bench.training import lockstep
 from bench.training.clock import Clock
-from bench.training.graphs import Record, Replayed, Still
+from bench.training.graphs import Cuda, Replayed, Still
 from bench.training.inference import autocast
 from bench.training.learner import Learner
 from bench.training.teacher import Teacher
 from tests.benchmarks.workload import Workload
 
 
+def kernels(recipe: Mapping[str, Any]) -> AbstractContextManager[object]:
+    """What a worker lets cuDNN choose from."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=recipe["precision"] == "tf32")
+
+
 class Cohort:
     """Methods of the pair in lockstep: called with n, it trains all of them on n batches."""
 
     def __init__(
-        self, load: Workload, methods: Sequence[str], *changes: str, record: Record | None = None
+        self, load: Workload, methods: Sequence[str], *changes: str, graphs: bool = False
     ) -> None:
         tasks, data = load.tasks(*changes), load.data
         self.recipe = tasks[methods[0]].specification["recipe"]
         net = models.build(load.teacher, data.facts.classes, data.facts.size)
         self.teacher = Teacher(net, data, self.recipe)
-        self.asked = Replayed(self.teacher, record) if record else self.teacher
-        shapes = self.teacher.shapes
+        shapes, record = self.teacher.shapes, Cuda() if graphs else None
         self.learners = [Learner(tasks[name], data, shapes, record) for name in methods]
+        ask = partial(self.teacher, stages=any(one.reads_stages for one in self.learners))
+        self.asked = Replayed(ask, Cuda()) if graphs else ask
         self.clock = Clock(load.device)
         stream = itertools.chain.from_iterable(
             lockstep.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
         )
         still = Still(self.recipe["batch_size"])
-        self.stream = itertools.starmap(still, stream) if record else stream
+        self.stream = itertools.starmap(still, stream) if graphs else stream
 
     def __call__(self, count: int) -> None:
         stream = itertools.islice(self.stream, count)
-        lockstep._epoch(self.learners, self.asked, stream, self.clock)
+        with kernels(self.recipe):
+            lockstep._epoch(self.learners, self.asked, stream, self.clock)
         if failed := [one.failure for one in self.learners if one.failure]:
             raise RuntimeError(f"not to be timed: {failed}")
 
@@ -60,18 +69,19 @@ class Bare:
     @torch.no_grad()
     def teacher(self, count: int) -> None:
         """Forward passes."""
-        for _ in range(count):
-            with self.autocast():
+        with kernels(self.recipe), self.autocast():
+            for _ in range(count):
                 self.frozen(self.images)
 
     def student(self, count: int) -> None:
         """Steps with cross-entropy and SGD."""
-        for _ in range(count):
-            with self.autocast():
-                logits = self.net(self.images).logits
-            self.optimizer.zero_grad()
-            F.cross_entropy(logits.float(), self.batch.labels).backward()
-            self.optimizer.step()
+        with kernels(self.recipe):
+            for _ in range(count):
+                with self.autocast():
+                    logits = self.net(self.images).logits
+                self.optimizer.zero_grad()
+                F.cross_entropy(logits.float(), self.batch.labels).backward()
+                self.optimizer.step()
 
     def both(self, count: int) -> None:
         """One run's share of either."""

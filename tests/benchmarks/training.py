@@ -9,16 +9,14 @@ import torch.nn.functional as F
 
 from bench import models
 from bench.training import metrics
-from bench.training.graphs import Cuda
 from bench.training.inference import EVALUATION_BATCH, autocast, predict
 from tests.benchmarks import reference
-from tests.benchmarks.ours import Bare, Cohort
+from tests.benchmarks.ours import Bare, Cohort, kernels
 from tests.benchmarks.reference import Pictures, batches, references, told
 from tests.benchmarks.rounds import Steps, interleaved, timed
 from tests.benchmarks.table import Row, added, over
 from tests.benchmarks.workload import Workload
 
-PRECISIONS = ("float32", "bf16")
 FASTER = "reference / it"
 DRAWN = 20  # batches a time: one alone takes too little of it
 
@@ -30,21 +28,21 @@ def alone(load: Workload) -> list[Row]:
     subjects: dict[str, Steps] = {f"{name}, reference": made for name, made in singles.items()}
     inside = references(load, [name for name in ("kd", "crd") if name in methods], 0)
     subjects |= {f"{name}, reference, 0 workers": made for name, made in inside.items()}
-    for precision in PRECISIONS:
+    for precision in load.precisions:
         change = f"recipe.precision={precision}"
         subjects[f"bare networks, {precision}"] = Bare(load, change).both
         subjects |= {f"{name}, {precision}": Cohort(load, [name], change) for name in methods}
     found = interleaved(subjects, load)
     rows = [Row("alone", what, found[what]) for what in found if "reference" in what]
-    for precision, name in itertools.product(PRECISIONS, methods):
+    for precision, name in itertools.product(load.precisions, methods):
         gathered = reference.GATHERED.keys() & tasks[name].specification["method"].keys()
-        least = {"float32": "≥ 5" if gathered else "≥ 1.3", "bf16": "≥ 2.3"}[precision]
+        least = "≥ 2.3" if precision == "bf16" else "≥ 5" if gathered else "≥ 1.3"
         what, samples = f"{name}, {precision}", found[f"{name}, {precision}"]
         faster = over(found[f"{name}, reference"], samples)
         rows.append(Row("alone", what, samples, "ms", FASTER, faster, least))
     if "kd" not in methods:
         return rows
-    for precision in PRECISIONS:
+    for precision in load.precisions:
         what, kd = f"bare networks, {precision}", found[f"kd, {precision}"]
         faster = over(found["kd, reference"], found[what])
         rows.append(Row("alone", what, found[what], "ms", "kd's reference / it", faster))
@@ -61,20 +59,20 @@ def together(load: Workload) -> list[Row]:
     methods, count = load.chosen, len(load.chosen)
     singles = references(load, methods, load.workers)
     subjects: dict[str, Steps] = {f"{name}, reference": made for name, made in singles.items()}
-    for precision in PRECISIONS:
+    for precision in load.precisions:
         change = f"recipe.precision={precision}"
         bare = Bare(load, change)
         subjects[f"{count} methods, {precision}"] = Cohort(load, methods, change)
         if load.gpu:
-            graphed = Cohort(load, methods, change, record=Cuda())
+            graphed = Cohort(load, methods, change, graphs=True)
             subjects[f"{count} methods, {precision}, graphs"] = graphed
         subjects[f"bare teacher, {precision}"] = bare.teacher
         subjects[f"bare student, {precision}"] = bare.student
     found = interleaved(subjects, load)
     field = added(*(found[f"{name}, reference"] for name in methods))
     rows = [Row("lockstep", f"{count} methods, reference, one after the other", field)]
-    leasts = ("≥ 10", "≥ 10") if load.gpu else ("≥ 4", "≥ 7")
-    for precision, least in zip(PRECISIONS, leasts, strict=True):
+    for precision in load.precisions:
+        least = "≥ 10" if load.gpu else "≥ 7" if precision == "bf16" else "≥ 4"
         teacher, student = (found[f"bare {who}, {precision}"] for who in ("teacher", "student"))
         floor = added(teacher, *[student] * count)
         rows += [
@@ -94,7 +92,7 @@ def together(load: Workload) -> list[Row]:
 def data(load: Workload) -> list[Row]:
     """Cutting, turning and normalising a batch, beside a step."""
     rows = []
-    for precision in PRECISIONS:
+    for precision in load.precisions:
         cohort = Cohort(load, ["kd"], f"recipe.precision={precision}")
 
         def drawn(count: int, cohort: Cohort = cohort) -> None:
@@ -127,17 +125,20 @@ def evaluation(load: Workload) -> list[Row]:
             told(F.cross_entropy(logits, label), logits, label)
 
     def ours(precision: str) -> None:
-        metrics.measure(*predict(net, load.data, "test", {"precision": precision}))
+        recipe = {"precision": precision}
+        with kernels(recipe):
+            metrics.measure(*predict(net, load.data, "test", recipe))
 
     @torch.no_grad()
     def bare(precision: str) -> None:
         net.eval()
-        with autocast(load.device, {"precision": precision}):
+        recipe = {"precision": precision}
+        with kernels(recipe), autocast(load.device, recipe):
             for start in range(0, facts.test, len(images)):
                 net(images[: facts.test - start])
 
     calls: dict[str, Callable[[], object]] = {"reference": field}
-    for one in PRECISIONS:
+    for one in load.precisions:
         calls |= {one: partial(ours, one), f"{one}, bare forward passes": partial(bare, one)}
     speed: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(load.rounds):

@@ -1,15 +1,16 @@
-"""Part about what was tried and left out: other ways to the same features of the teacher."""
+"""Part about what was tried and left out: other ways to the same numbers."""
 
+import copy
 import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from tests.benchmarks.ours import Bare
+from bench.training.inference import EVALUATION_BATCH
+from tests.benchmarks.ours import Bare, kernels
 from tests.benchmarks.rounds import Steps, interleaved
 from tests.benchmarks.table import Row, over
-from tests.benchmarks.training import PRECISIONS
 from tests.benchmarks.workload import Workload
 
 PIECES = 2  # of a batch, each of which a cache may hold
@@ -28,22 +29,38 @@ class Flat(nn.Module):
 
 
 def tried(load: Workload) -> list[Row]:
-    """The teacher's pass as it is; its normalisations folded; frozen; a batch in pieces."""
+    """What is done, and what could be done in its place, for each precision."""
     rows = []
-    for precision in PRECISIONS:
+    for precision in load.precisions:
         bare = Bare(load, f"recipe.precision={precision}")
-        net, images = bare.frozen, bare.images
-        ways: dict[str, Steps] = {"as it is": bare.teacher}
-        ways["folded"] = passes(bare, fuse(net).to(memory_format=torch.channels_last), [images])
-        ways[f"in {PIECES} pieces"] = passes(bare, net, images.chunk(PIECES))
-        if precision == "float32":  # a trace knows no autocast
-            ways["frozen"] = passes(bare, frozen(net, images), [images])
-        found = interleaved(ways, load)
-        for way, samples in found.items():
-            faster = over(found["as it is"], samples)
-            what = f"teacher's pass {way}, {precision}"
-            rows.append(Row("tried", what, samples, "ms", "as it is / it", faster))
+        for what, ways in (("teacher's pass", taught(bare)), ("evaluation", examined(bare))):
+            found = interleaved(ways, load)
+            first, usual = next(iter(found.items()))
+            for way, samples in found.items():
+                named, faster = f"{what} {way}, {precision}", over(usual, samples)
+                rows.append(Row("tried", named, samples, "ms", f"{first} / it", faster))
     return rows
+
+
+def taught(bare: Bare) -> dict[str, Steps]:
+    """The teacher as it is; its normalisations folded; a batch in pieces; frozen."""
+    net, images = bare.frozen, bare.images
+    ways: dict[str, Steps] = {"as it is": bare.teacher}
+    ways["folded"] = passes(bare, fuse(net).to(memory_format=torch.channels_last), [images])
+    ways[f"in {PIECES} pieces"] = passes(bare, net, images.chunk(PIECES))
+    if bare.recipe["precision"] != "bf16":  # a trace knows no autocast
+        ways["frozen"] = passes(bare, frozen(net, images), [images])
+    return ways
+
+
+def examined(bare: Bare) -> dict[str, Steps]:
+    """So many images through the student, by the sizes of the batches."""
+    sizes = sorted(EVALUATION_BATCH.values())
+    shape = sizes[-1], *bare.images.shape[1:]
+    images = torch.randn(shape, device=bare.images.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    net = copy.deepcopy(bare.net).eval()
+    return {f"in batches of {size}": passes(bare, net, images.split(size)) for size in sizes}
 
 
 def frozen(net: nn.Module, images: Tensor) -> nn.Module:
@@ -58,7 +75,7 @@ def passes(bare: Bare, net: nn.Module, parts: tuple[Tensor, ...] | list[Tensor])
     """Its forward passes over the parts of a batch."""
 
     def steps(count: int) -> None:
-        with torch.no_grad(), bare.autocast():
+        with torch.no_grad(), kernels(bare.recipe), bare.autocast():
             for _ in range(count):
                 for part in parts:
                     net(part)

@@ -43,6 +43,11 @@ class Workload:
         """Whether the device is one."""
         return self.device.type == "cuda"
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What a recipe may ask of the device."""
+        return ("float32", "tf32", "bf16") if self.gpu else ("float32", "bf16")
+
     @cached_property
     def chosen(self) -> list[str]:
         """The methods that are timed."""

@@ -91,6 +91,7 @@ def test_lack_of_memory_is_told_from_other_errors() -> None:
     assert re.fullmatch(SAID.format("cpu", "37252.90"), said)
     assert exhausted(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     assert exhausted(MemoryError())
+    assert exhausted(RuntimeError("CUDA error: out of memory"))
     assert exhausted(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"))
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2) @ torch.ones(3)

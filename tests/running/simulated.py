@@ -95,7 +95,7 @@ class Simulated:
         rng, tasks = self._rng, job.tasks
         noises = {task.id: math.exp(rng.gauss(0, NOISE)) for task in tasks}
         if len(tasks) > 1 and rng.random() < SHORT:
-            yield START, {"event": "memory", "reason": "too little memory"}
+            yield START, {"event": "split", "reason": "too little memory"}
             yield 0.0, {"event": "exit", "reason": None}
             return
         epochs = tasks[0].specification["recipe"]["epochs"]

@@ -1,18 +1,21 @@
 """Recorded steps give the numbers of steps that are not: on CUDA, and emulated on a CPU."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench import data, models, seeding
+from bench import data, models, seeding, session
 from bench.errors import BenchError
 from bench.job import Task
+from bench.results import Results
+from bench.running import desk
 from bench.session import Machine
 from bench.training import graphs, learner, lockstep
-from bench.training.graphs import Call, Record, Replay, Replayed, Still
+from bench.training.graphs import Call, Record, Replay, Replayed, Still, Unrecordable
 from bench.training.learner import Learner
 from bench.training.teacher import Teacher
 from distillers import Batch
@@ -91,18 +94,54 @@ def test_the_emulation_sees_a_number_that_is_no_tensor(
 
 
 def test_what_cannot_be_recorded_fails_alone(
-    fused: None, eager: dict[str, Learner], tmp_path: Path
+    fused: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a process of its own, at last: CUDA is of no use to one in which a recording failed."""
+
     def record(call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
-        if len(streams) == 3:  # crd+kd and wcord+kd and dcd+kd: cross-entropy and two terms
-            raise RuntimeError("operation not permitted when stream is capturing")
+        if len(streams) == 3:  # cross-entropy and two terms
+            raise Unrecordable("a wait")
         return replay.record(call, streams)
 
-    found = trained(tmp_path, CPU, record)
-    failed = {name: one.failure for name, one in found.items() if one.failure}
-    reason = "RuntimeError: operation not permitted when stream is capturing"
-    assert failed == dict.fromkeys(("crd+kd", "wcord+kd", "dcd+kd"), ("failed", reason))
-    assert numbers(found["crd"]) == numbers(eager["crd"])
+    recipe = "{epochs: 6, batch_size: 16, lr: 0.05, crop: 1, flip: false}"
+    whole = toy.plan(tmp_path, methods="[student, kd, crd+kd, crd]", recipe=recipe)
+    expected = toy.run(whole, tmp_path / "eager")
+    monkeypatch.setattr(desk, "Cuda", lambda: record)
+    monkeypatch.setattr(Machine, "devices", Machine._devices)  # which would refuse a CPU
+    results = Results(tmp_path / "recorded")
+    session.carry_out(whole, results, Machine(gpus=(), inline=True, graphs=True))
+    found = {cell.method.name: results.record(cell.run) or {} for cell in whole.cells}
+    assert found.pop("crd+kd")["reason"] == "a wait"
+    for known in found.values():
+        assert toy.numbers(known) == toy.numbers(expected.record(known["id"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "said"),
+    [
+        (RuntimeError("a wait"), Unrecordable, "as a CUDA graph: RuntimeError: a wait"),
+        (torch.OutOfMemoryError("all is taken"), torch.OutOfMemoryError, "all is taken"),
+    ],
+)
+def test_what_a_failed_recording_raises(
+    error: Exception, raised: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CUDAGraph", "graph_pool_handle"):
+        monkeypatch.setattr(torch.cuda, name, object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: nullcontext())
+
+    def call() -> None:
+        raise error
+
+    with pytest.raises(raised, match=said):
+        graphs.Cuda()(call, [])
+
+
+@pytest.mark.gpu
+def test_on_cuda_a_wait_cannot_be_recorded() -> None:
+    x = torch.ones(3, device="cuda")
+    with pytest.raises(Unrecordable):
+        graphs.Cuda()(lambda: x.sum().item(), [])
 
 
 def test_the_same_tensors_are_replayed_and_others_are_not() -> None:

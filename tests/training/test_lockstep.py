@@ -89,6 +89,18 @@ def test_interrupted_gives_the_numbers_of_undisturbed(
     assert outcome(whole, tmp_path) == expected
 
 
+def test_a_network_that_drops_out_draws_by_name_too(tmp_path: Path) -> None:
+    dropping = toy.plan(
+        tmp_path,
+        dataset="{name: digits, size: 32, per_class: 8, test_per_class: 5}",
+        pairs="[{teacher: resnet8, student: 'torchvision:mobilenet_v3_small'}]",
+    )
+    expected = outcome(dropping, tmp_path)
+    assert outcome(dropping, tmp_path / "again") == expected
+    alone = select(dropping, "method=kd")
+    assert outcome(alone, tmp_path / "alone") == {"kd": expected["kd"]}
+
+
 def test_nothing_runs_twice(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path)
     results = toy.run(whole, tmp_path)
@@ -150,9 +162,9 @@ def test_plain_students_do_not_ask_the_teacher(
     asked: list[int] = []
     call = Teacher.__call__
 
-    def counted(teacher: Teacher, images: Tensor) -> Features:
+    def counted(teacher: Teacher, images: Tensor, stages: bool = True) -> Features:
         asked.append(len(images))
-        return call(teacher, images)
+        return call(teacher, images, stages)
 
     monkeypatch.setattr(Teacher, "__call__", counted)
     whole, expected = together

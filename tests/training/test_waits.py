@@ -1,11 +1,14 @@
 """Nothing inside an epoch asks a device for a number: it would wait for all that it was told."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import data, models
@@ -23,12 +26,28 @@ WAITING = {  # what is computed on the host, or has a shape that depends on valu
 }  # fmt: skip
 
 
-class Watch(TorchDispatchMode):
+FETCHING = {"tolist", "cpu", "numpy", "__array__", "item"}  # which a CPU's tensors do at once
+
+
+class Fetched(TorchFunctionMode):
+    """Notes each call that brings a tensor's numbers to the host."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in FETCHING:
+            self.found.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class Waited(TorchDispatchMode):
     """Notes each operation for which a GPU would have to be waited."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: list[str]) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.found = found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
@@ -37,6 +56,14 @@ class Watch(TorchDispatchMode):
         if name in WAITING or masked:
             self.found.append(str(func))
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def watch() -> Iterator[list[str]]:
+    """What is waited for inside."""
+    found: list[str] = []
+    with Fetched(found), Waited(found):
+        yield found
 
 
 def cohort(folder: Path, device: torch.device) -> tuple[list[Learner], Teacher, Any]:
@@ -57,20 +84,22 @@ def epochs(learners: list[Learner], teacher: Teacher, subject: Any, count: int) 
 
 def test_an_epoch_never_waits_for_its_device(tmp_path: Path) -> None:
     learners, teacher, subject = cohort(tmp_path, torch.device("cpu"))
-    with Watch() as watch:
+    with watch() as found:
         epochs(learners, teacher, subject, 2)
     assert len(learners) == 14
     assert [one.failure for one in learners] == [None] * 14
-    assert watch.found == []
+    assert found == []
 
 
 @pytest.mark.parametrize(
-    "wait", [lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any()), Tensor.nonzero]
-)
+    "wait",
+    [lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any()), Tensor.nonzero,
+     Tensor.tolist, Tensor.cpu, Tensor.numpy],
+)  # fmt: skip
 def test_a_wait_is_seen(wait: Any) -> None:
-    with Watch() as watch:
+    with watch() as found:
         wait(torch.ones(3))
-    assert watch.found
+    assert found
 
 
 @pytest.mark.gpu
