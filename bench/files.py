@@ -28,10 +28,21 @@ def write_whole(path: Path, *content: bytes | memoryview, force: bool = True) ->
             if force:
                 os.fsync(file.fileno())
         os.replace(part, path)
+        if force:
+            _keep_name(path)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _keep_name(path: Path) -> None:
+    """Wait until the file's name, which is its folder's, is on the disk."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def set_aside(path: Path) -> Path:
@@ -84,7 +95,7 @@ def _try(path: Path) -> int | str:
     import fcntl  # not on Windows
 
     while True:
-        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(path, held):

@@ -15,22 +15,20 @@ Records and states end in the SHA-256 of what stands before it; a record names t
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError, TeacherRefused
 from bench.files import Held, locked, sha256, write_whole
+from bench.record import FORMAT, Newer, Record, document, parsed
 
 __all__ = ["Corrupt", "Held", "Record", "Results", "Unwritable", "document", "leftovers", "sha256",
            "verify", "write_whole"]  # fmt: skip
 
-FORMAT = 1
-SEAL = b',\n "sha256": "'  # begins the last line of a record; the oldest have none
+PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
 DIGEST = hashlib.sha256().digest_size  # bytes at the end of a state
-Record = Mapping[str, Any]
 
 
 class Corrupt(BenchError):
@@ -58,9 +56,12 @@ class Results:
         """Hold the folder, in which one command at a time may work; yields the lock's descriptor.
 
         Raises `Held`, which says by whom, and `Unwritable`. What a command that was killed left
-        half written is removed.
+        half written is removed. A part that is a link is refused: it would lead the files that
+        are written and removed out of the folder.
         """
         with ExitStack() as stack:
+            if links := [part for part in PARTS if (self.folder / part).is_symlink()]:
+                raise Unwritable(f"{self.folder / links[0]}: a link; results lie in one folder")
             try:
                 held = stack.enter_context(locked(self.folder / ".lock"))
                 write_whole(self.folder / "runs" / ".writable", bytes(4096))
@@ -92,30 +93,24 @@ class Results:
 
         Raises `Corrupt` where there is something else, and BenchError for a format of the future.
         """
-        return self._read(run, lambda content: content)
+        return self._read(run, curves=True)
 
     def summary(self, run: str) -> Record | None:
         """The record as `record` returns it, but with empty curves: in a tenth of the time."""
-        return self._read(run, _without_curves)
+        return self._read(run, curves=False)
 
-    def _read(self, run: str, part: Callable[[bytes], bytes]) -> Record | None:
+    def _read(self, run: str, *, curves: bool) -> Record | None:
         path = self.file(run)
-        try:
-            held = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        if not os.path.lexists(path):
             return None
-        end = held.rfind(SEAL)
-        if end >= 0 and held[end + len(SEAL) :] != _seal(memoryview(held)[:end]):
-            raise Corrupt(path, "its content is not that of its sha256")
         try:
-            found = json.loads(part(held))
+            found = parsed(_content(path), curves=curves)
         except ValueError as error:
-            raise Corrupt(path, f"no JSON: {error}") from error
-        if not isinstance(found, dict) or found.get("id") != run or "format" not in found:
+            raise Corrupt(path, str(error)) from error
+        except Newer as error:
+            raise BenchError(f"{path}: format {error}; this version reads {FORMAT}") from error
+        if found["id"] != run:
             raise Corrupt(path, f"no record of {run}")
-        if found["format"] != FORMAT:
-            raise BenchError(f"{path}: format {found['format']}; this version reads {FORMAT}")
-        found.pop("sha256", None)
         return found
 
     def records(self) -> Iterator[Record]:
@@ -158,9 +153,9 @@ class Results:
     def read_state(self, run: str) -> bytes | None:
         """What `keep_state` kept of a run, if it did; raises `Corrupt`."""
         path = self.state(run)
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
-        held = path.read_bytes()
+        held = _content(path)
         content, digest = held[:-DIGEST], held[-DIGEST:]
         if hashlib.sha256(content).digest() != digest:
             raise Corrupt(path, "its content is not that of its sha256")
@@ -181,27 +176,11 @@ class Results:
             ) from error
 
 
-def document(record: Record) -> str:
-    """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
-    return sealed(json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False))
-
-
-def sealed(text: str) -> str:
-    """The JSON of a record with its last line, the sum."""
-    content = text.removesuffix("\n}").encode()
-    return (content + SEAL + _seal(content)).decode()
-
-
-def _seal(content: bytes | memoryview) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
-
-
-def _without_curves(content: bytes) -> bytes:
-    """The content of a record without its curves, the only list of its outermost level."""
-    begin, end = content.find(b'\n "curves": [\n'), content.rfind(b'\n ],\n "')
-    if not 0 <= begin < end:
-        return content
-    return content[:begin] + b'\n "curves": [],' + content[end + len(b"\n ],") :]
+def _content(path: Path) -> bytes:
+    """What is in a file; `Corrupt` for what is none, of which a reader might never see the end."""
+    if not path.is_file():
+        raise Corrupt(path, "not a file")
+    return path.read_bytes()
 
 
 def verify(path: Path, expected: str) -> None:

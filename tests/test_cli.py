@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench.cli import EXAMPLES
+from bench.job import Task
 from bench.results import Results
 from tests import toy
 from tests.command import bench, process, wrong
@@ -236,7 +237,7 @@ def test_a_mistake_is_a_sentence(line: str, said: str, here: Path) -> None:
     whole = toy.plan(here)
     (here / "empty.yaml").touch()
     run = next(iter(whole.runs.values()))
-    results.write({"id": run.id, "kind": "teacher", "status": "failed", "reason": "none"})
+    results.write(Task(run.id, "t", run.specification).record("failed", "none"))
     assert wrong(bench(*line.split())).startswith(said)
 
 

@@ -1,6 +1,8 @@
 """A results folder: whole records or none, whatever happens while they are written."""
 
+import json
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,10 @@ import pytest
 
 from bench.errors import BenchError, TeacherRefused
 from bench.files import set_aside, sha256, write_whole
-from bench.results import FORMAT, Corrupt, Results, Unwritable, leftovers, verify
+from bench.record import FORMAT
+from bench.results import Corrupt, Results, Unwritable, leftovers, verify
 from tests import toy
-
-
-def record(run: str = "a", **details: Any) -> dict[str, Any]:
-    return {"id": run, "kind": "student", "status": "done", **details}
+from tests.toy import record
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def results(tmp_path: Path) -> Results:
 
 
 def test_a_record_is_read_as_it_was_written(results: Results) -> None:
-    results.write(record(metrics={"top1": 1 / 3}, reason="ein Grund → …"))
+    results.write(record(metrics={"last": {"top1": 1 / 3}}, reason="ein Grund → …"))
     assert results.record("a") == {
-        "format": FORMAT, **record(metrics={"top1": 1 / 3}, reason="ein Grund → …")
+        "format": FORMAT, **record(metrics={"last": {"top1": 1 / 3}}, reason="ein Grund → …")
     }  # fmt: skip
     assert results.record("b") is None
     assert [path.name for path in (results.folder / "runs").iterdir()] == ["a.json"]
@@ -57,7 +57,7 @@ def test_what_is_no_record_is_told(text: str, results: Results) -> None:
 
 
 def test_every_flipped_bit_of_a_record_is_found_or_changes_nothing(results: Results) -> None:
-    results.write(record(metrics={"top1": 71.25}, reason="a–b"))
+    results.write(record(metrics={"last": {"top1": 71.25}}, reason="a–b"))
     path = results.file("a")
     before, content = results.record("a"), path.read_bytes()
     for place in range(len(content)):
@@ -74,7 +74,7 @@ def test_every_flipped_bit_of_a_record_is_found_or_changes_nothing(results: Resu
 
 
 def test_a_record_that_was_changed_by_hand_is_damaged(results: Results) -> None:
-    results.write(record(metrics={"top1": 71.25}))
+    results.write(record(metrics={"last": {"top1": 71.25}}))
     path = results.file("a")
     path.write_text(path.read_text().replace("71.25", "81.25"))
     with pytest.raises(Corrupt, match="its content is not that of its sha256"):
@@ -83,8 +83,49 @@ def test_a_record_that_was_changed_by_hand_is_damaged(results: Results) -> None:
 
 def test_a_record_without_a_sum_is_read_as_before(results: Results) -> None:
     results.write(record("b"))
-    results.file("a").write_text('{"format": 1, "id": "a", "status": "done"}')
-    assert results.record("a") == {"format": 1, "id": "a", "status": "done"}
+    old = {"format": 1, **record()}
+    results.file("a").write_text(json.dumps(old, indent=1))
+    assert results.record("a") == old
+
+
+def test_a_sum_that_is_not_where_it_was_written_does_not_count(results: Results) -> None:
+    results.write(record(metrics={"last": {"top1": 71.25}}))
+    path = results.file("a")
+    changed = json.loads(path.read_text().replace("71.25", "81.25"))
+    path.write_text(json.dumps(changed, indent=2))  # as a tool for JSON leaves it
+    with pytest.raises(Corrupt, match="its sha256 is not where it was written"):
+        results.record("a")
+
+
+ODD: list[dict[str, Any]] = [
+    {"status": []}, {"status": "well"}, {"reason": [1]}, {"seed": "x"}, {"seed": None},
+    {"metrics": 5}, {"metrics": {"last": {"top1": "9"}}}, {"metrics": {"last": {"top1": 10**400}}},
+    {"teacher": 5}, {"environment": [1]}, {"specification": 5}, {"network": {}}, {"curves": {}},
+    {"curves": [{"epoch": 1}]}, {"weights": 7}, {"kind": None}, {"seconds": "long"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_record_of_another_shape_is_damaged(odd: dict[str, Any], results: Results) -> None:
+    results.write(record(**odd))
+    with pytest.raises(Corrupt, match=f"no record: {next(iter(odd))}"):
+        results.record("a")
+
+
+def test_what_has_no_end_is_not_read(results: Results) -> None:
+    results.write(record("b"))
+    for path in (results.file("a"), results.state("a")):
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path)
+    results.file("c").symlink_to("/dev/zero")
+    for read in (lambda: results.record("a"), lambda: results.read_state("a"),
+                 lambda: results.record("c")):  # fmt: skip
+        with pytest.raises(Corrupt, match="not a file"):
+            read()
+    results.file("a").unlink()
+    results.file("a").write_text("[" * 200_000)
+    with pytest.raises(Corrupt, match="no JSON"):
+        results.record("a")
 
 
 def test_a_record_of_the_future_is_no_damage(results: Results) -> None:
@@ -121,6 +162,21 @@ def test_no_folder_is_no_record(results: Results, tmp_path: Path) -> None:
     assert not results.folder.exists(), "reading creates nothing"
     (tmp_path / "file").touch()
     assert Results(tmp_path / "file").record("a") is None
+
+
+def test_a_record_and_its_name_are_forced_to_the_disk(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[int] = []
+    force = os.fsync
+
+    def noted(held: int) -> None:
+        forced.append(stat.S_IFMT(os.fstat(held).st_mode))
+        force(held)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    results.write(record())
+    assert forced == [stat.S_IFREG, stat.S_IFDIR]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

@@ -100,7 +100,8 @@ class Processes:
         """Start a worker; what it prints goes to `logs/<job>.log`."""
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{job.id}.log"
-        with log.open("w") as errors:
+        log.unlink(missing_ok=True)
+        with log.open("x") as errors:  # never through a link
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.running.worker"],
                 stdin=subprocess.PIPE,

@@ -28,5 +28,9 @@ def _damage(run: Run, results: Results) -> Iterator[Corrupt]:
     weights = results.weights(run.id)
     if record is None or record["status"] != "done" or run.kind == "student":
         return  # nothing is built upon a student's weights; whoever reads them verifies them
-    if weights.exists() and (digest := sha256(weights)) != record["weights"]:
+    if not weights.exists():
+        return
+    if not weights.is_file():
+        yield Corrupt(weights, "not a file")
+    elif (digest := sha256(weights)) != record["weights"]:
         yield Corrupt(weights, f"its sha256 is {digest}, not {record['weights']}")

@@ -11,7 +11,7 @@ import torch
 from bench.environment import environment, now
 from bench.job import Task
 from bench.plan import Plan
-from bench.results import FORMAT, sealed
+from bench.record import FORMAT, sealed
 
 VARIANTS = 8  # different curves of one method
 METRICS = ("top1", "top5", "nll", "ece", "agreement", "kl")

@@ -77,7 +77,7 @@ def test_a_full_disk_stops_the_command_and_it_goes_on_when_there_is_room(
 
 def test_no_room_for_one_file(small: Path) -> None:
     results = Results(small)
-    record = {"id": "a", "kind": "student", "status": "done", "reason": "old"}
+    record = toy.record(reason="old")
     results.write(record)
     results.keep_weights("a", b"old")
     results.keep_state("a", b"old")

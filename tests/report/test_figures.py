@@ -17,6 +17,7 @@ from bench.report.cells import Entry
 from bench.report.correlation import differences
 from bench.report.diagrams import class_correlation, groups, mean_difference
 from bench.results import Results, sha256
+from tests.toy import record as whole_record
 
 PAIR = "wrn_40_2/wrn_16_2"
 
@@ -283,15 +284,20 @@ def results(tmp_path):
         path = found.weights(run)
         path.parent.mkdir(exist_ok=True)
         safetensors.torch.save_file(net.state_dict(), path)
+        taught = {
+            "id": "t",
+            "network": "resnet8",
+            "sha256": sha256(found.weights("t")),
+            "top1": 50.0,
+        }
         found.write(
-            {
-                **record(run, 0, 50.0),
-                "specification": {**of, "network": "resnet8"},
-                "weights": sha256(path),
-                "teacher": None
-                if run == "t"
-                else {"id": "t", "sha256": sha256(found.weights("t"))},
-            }
+            whole_record(
+                run,
+                specification={**of, "network": "resnet8", "seed": 0},
+                metrics=record(run, 0, 50.0)["metrics"],
+                weights=sha256(path),
+                teacher=None if run == "t" else taught,
+            )
         )
     return found
 
