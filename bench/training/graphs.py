@@ -66,15 +66,16 @@ class Replayed:
 
     def __call__(self, *inputs: object) -> Any:
         """Call the function, or what was recorded of it."""
-        same = len(inputs) == len(self._inputs) and all(map(is_, inputs, self._inputs))
-        if self._replay is None:
-            self._calls = self._calls + 1 if same else 1
-            self._inputs = inputs
-            if self._calls > WARM:
-                recorded = self._record(lambda: self._call(*inputs), self._streams)
-                self._made, self._replay = recorded
-        if self._replay is None or not same:
+        if len(inputs) != len(self._inputs) or not all(map(is_, inputs, self._inputs)):
+            if self._replay is None:
+                self._inputs, self._calls = inputs, 1
             return self._call(*inputs)
+        if self._replay is None:
+            self._calls += 1
+            if self._calls <= WARM:
+                return self._call(*inputs)
+            recorded = self._record(lambda: self._call(*inputs), self._streams)
+            self._made, self._replay = recorded
         self._replay()
         return self._made
 

@@ -1,6 +1,7 @@
 """Part about what was tried and left out: other ways to the same numbers."""
 
 import copy
+import shutil
 import warnings
 
 import torch
@@ -43,13 +44,15 @@ def tried(load: Workload) -> list[Row]:
 
 
 def taught(bare: Bare) -> dict[str, Steps]:
-    """The teacher as it is; its normalisations folded; a batch in pieces; frozen."""
+    """The teacher as it is; its normalisations folded; a batch in pieces; frozen; compiled."""
     net, images = bare.frozen, bare.images
     ways: dict[str, Steps] = {"as it is": bare.teacher}
     ways["folded"] = passes(bare, fuse(net).to(memory_format=torch.channels_last), [images])
     ways[f"in {PIECES} pieces"] = passes(bare, net, images.chunk(PIECES))
     if bare.recipe["precision"] != "bf16":  # a trace knows no autocast
         ways["frozen"] = passes(bare, frozen(net, images), [images])
+    if shutil.which("c++"):
+        ways["compiled"] = passes(bare, torch.compile(net), [images])
     return ways
 
 
