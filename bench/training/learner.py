@@ -19,7 +19,7 @@ from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
 from bench.training.sharded import Sharded
-from distillers import Batch, Features, Setting, Shapes
+from distillers import Batch, Features, Shapes
 
 FUSED = {"cuda"}  # kinds of device whose optimiser is one kernel, with its learning rate a tensor
 
@@ -46,9 +46,9 @@ class Learner:
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        draws = seeding.generator(self.device, "unused")
-        setting = Setting(shapes, teacher or shapes, data.train_labels, draws)
-        self.objective = Objective(specification["method"], setting, self.seed).to(self.device)
+        method, labels = specification["method"], data.train_labels
+        objective = Objective(method, shapes, teacher or shapes, labels, self.seed)
+        self.objective = objective.to(self.device)
         self.reads_stages = "stages" in self.objective.reads
         self.fused = self.device.type in FUSED
         self.optimizer = _optimizer(self.net, self.objective, self.recipe, self.fused)

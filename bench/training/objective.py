@@ -1,14 +1,13 @@
 """A method: a weighted sum of distillers, as a suite writes it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, get_args
 
 from torch import Generator, Tensor, nn
 
 import distillers
 from bench import seeding
-from distillers import Batch, Features, Setting
+from distillers import Batch, Features, Setting, Shapes
 from distillers._base import Tap
 
 
@@ -23,16 +22,23 @@ class Objective(nn.Module):
     adding a term leaves the others' draws as they were. `streams` are those of random numbers.
     """
 
-    def __init__(self, terms: Mapping[str, Mapping[str, Any]], setting: Setting, seed: int) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Mapping[str, Any]],
+        student: Shapes,
+        teacher: Shapes,
+        train_labels: Tensor,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
-        device = setting.train_labels.device
         for name in sorted(terms, key=lambda name: (_earliest(name), name)):
             term = terms[name]
-            own = replace(setting, rng=seeding.generator(device, "draws", seed, name))
-            self.streams.append(own.rng)
+            rng = seeding.generator(train_labels.device, "draws", seed, name)
+            own = Setting(student, teacher, train_labels, rng)
+            self.streams.append(rng)
             with seeding.initialised_by("term", seed, name):
                 self.terms[name] = distillers.load(name)(own, **term["options"])
 
