@@ -1,13 +1,15 @@
 """What a plan costs, and which of its runs cannot be done, found before the first batch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import distillers
 from bench import data, models, seeding
@@ -16,6 +18,9 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.plan import Plan, Run
 from distillers import Incompatible, Setting, Shapes
+
+MOST_NUMBERS = 50_000_000  # that a network or a distiller is built with, to tell what it takes
+FEW_NUMBERS = 10_000  # a tensor's that are made all the same: constructors read such ones
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,7 @@ def _forecast(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts
 
 @cache
 def _network(name: str, classes: int, size: int) -> tuple[Shapes, Cost]:
-    with seeding.initialised_by("forecast"):
-        net = models.build(name, classes, size)
+    net = _sketched(partial(models.build, name, classes, size))
     return models.shapes(net, size), models.cost(net, size)
 
 
@@ -76,6 +80,51 @@ def _term(name: str, options: str, student: Shapes, teacher: Shapes, facts: Fact
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(student, teacher, labels, torch.Generator())
     chosen: Mapping[str, object] = json.loads(options)
-    with seeding.initialised_by("forecast"):
-        made = distillers.load(name)(setting, **chosen)
+    made = _sketched(partial(distillers.load(name), setting, **chosen))
     return sum(buffer.numel() * buffer.element_size() for buffer in made.buffers())
+
+
+def _sketched(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` returns, without numbers where they would be too many.
+
+    Whole after all if it cannot be built so.
+    """
+    with seeding.initialised_by("forecast"):
+        try:
+            with _Sketch() as sketch:
+                return build()
+        except Exception:  # a constructor may raise anything where it finds no numbers
+            if not sketch.hollow:
+                raise
+            return build()
+
+
+class _Sketch(TorchFunctionMode):
+    """New tensors have no numbers, and lie on the meta device, once there are too many."""
+
+    _MAKERS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+        **{make: make for make in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand)},
+        torch.randn: torch.empty,  # on the meta device it imports for a third of a second
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers, self.hollow = 0, False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func not in self._MAKERS or "out" in given:
+            return func(*args, **given)
+        plain = {key: value for key, value in given.items() if key != "generator"}
+        bare = self._MAKERS[func](*args, **plain | {"device": "meta"})
+        if bare.numel() > FEW_NUMBERS and self.numbers + bare.numel() > MOST_NUMBERS:
+            self.hollow = True
+            return bare
+        self.numbers += bare.numel()
+        return func(*args, **given)

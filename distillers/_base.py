@@ -60,9 +60,10 @@ class Distiller(nn.Module, ABC):
     Subclass it in a file of your own; its name in suites is the class's name in lower case.
     Parameters are trained along with the student; buffers are kept and saved but not trained;
     random numbers come from `self.rng`. Options are keyword-only arguments of `__init__` with a
-    type and a default: the signature is the schema. Raise `Incompatible` in `__init__` where two
-    networks do not fit. `forward` never waits for the device (`.item()`, `x[x > 0]`), never
-    writes to the networks' tensors, and changes its buffers in place, only in training mode.
+    type, its bounds (`_options.py`) and a default: the signature is the schema. Raise
+    `Incompatible` in `__init__` where two networks do not fit. `forward` never waits for the
+    device (`.item()`, `x[x > 0]`), never writes to the networks' tensors, and changes its buffers
+    in place, only in training mode.
     """
 
     paper: ClassVar[str]  # authors, title, venue, arXiv number

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from distillers._base import Batch, Distiller, Features, Incompatible, Setting
 from distillers._maps import to_smaller
+from distillers._options import Positive
 
 
 class AT(Distiller):
@@ -20,7 +21,7 @@ class AT(Distiller):
     paper = "Zagoruyko, Komodakis. Paying More Attention to Attention. ICLR 2017. arXiv:1612.03928"
     reads = ("stages",)
 
-    def __init__(self, setting: Setting, *, power: float = 2.0) -> None:
+    def __init__(self, setting: Setting, *, power: Positive = 2.0) -> None:
         super().__init__(setting)
         s, t = len(setting.student.stages), len(setting.teacher.stages)
         if s != t:

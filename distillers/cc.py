@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import Width
 
 
 class CC(Distiller):
@@ -19,7 +20,7 @@ class CC(Distiller):
     )
     reads = ("pooled",)
 
-    def __init__(self, setting: Setting, *, width: int = 128) -> None:
+    def __init__(self, setting: Setting, *, width: Width = 128) -> None:
         super().__init__(setting)
         self.embed_s = nn.Linear(setting.student.pooled, width)
         self.embed_t = nn.Linear(setting.teacher.pooled, width)

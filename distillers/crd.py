@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from distillers._bank import Bank, OtherClasses, log_odds, noise_contrast
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import Count, Fraction, Positive, Width
 
 
 class CRD(Distiller):
@@ -34,10 +35,10 @@ class CRD(Distiller):
         self,
         setting: Setting,
         *,
-        width: int = 128,
-        negatives: int = 16384,
-        temperature: float = 0.07,
-        momentum: float = 0.5,
+        width: Width = 128,
+        negatives: Count = 16384,
+        temperature: Positive = 0.07,
+        momentum: Fraction = 0.5,
     ) -> None:
         super().__init__(setting)
         self.samples, self.temperature = len(setting.train_labels), temperature

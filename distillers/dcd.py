@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import AtLeast0, Width
 
 LARGEST = 10.0  # of the scale: a temperature of at least 0.1
 
@@ -28,7 +29,7 @@ class DCD(Distiller):
     reads = ("pooled",)
     undecayed = ("log_scale", "bias")
 
-    def __init__(self, setting: Setting, *, width: int = 128, alpha: float = 0.5) -> None:
+    def __init__(self, setting: Setting, *, width: Width = 128, alpha: AtLeast0 = 0.5) -> None:
         super().__init__(setting)
         self.alpha = alpha
         self.embed_s = nn.Linear(setting.student.pooled, width)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillers._base import Batch, Distiller, Features, Incompatible, Setting
+from distillers._options import Place
 
 
 class FitNet(Distiller):
@@ -19,7 +20,7 @@ class FitNet(Distiller):
     paper = "Romero et al. FitNets: Hints for Thin Deep Nets. ICLR 2015. arXiv:1412.6550"
     reads = ("stages",)
 
-    def __init__(self, setting: Setting, *, stage: int = 1, relu: bool = True) -> None:
+    def __init__(self, setting: Setting, *, stage: Place = 1, relu: bool = True) -> None:
         super().__init__(setting)
         s, t = setting.student.stages, setting.teacher.stages
         if not 0 <= stage < min(len(s), len(t)):

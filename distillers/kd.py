@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import Positive
 
 
 class KD(Distiller):
@@ -18,7 +19,7 @@ class KD(Distiller):
     paper = "Hinton, Vinyals, Dean. Distilling the Knowledge in a Neural Network. arXiv:1503.02531"
     reads = ("logits",)
 
-    def __init__(self, setting: Setting, *, temperature: float = 4.0) -> None:
+    def __init__(self, setting: Setting, *, temperature: Positive = 4.0) -> None:
         super().__init__(setting)
         self.temperature = temperature
 

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import AtLeast0
 
 SAME = 1e-12  # samples closer than the root of this are one point: no distance, no direction
 
@@ -20,7 +21,9 @@ class RKD(Distiller):
     paper = "Park, Kim, Lu, Cho. Relational Knowledge Distillation. CVPR 2019. arXiv:1904.05068"
     reads = ("pooled",)
 
-    def __init__(self, setting: Setting, *, distance: float = 25.0, angle: float = 50.0) -> None:
+    def __init__(
+        self, setting: Setting, *, distance: AtLeast0 = 25.0, angle: AtLeast0 = 50.0
+    ) -> None:
         super().__init__(setting)
         self.distance, self.angle = distance, angle
 

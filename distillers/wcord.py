@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from distillers._bank import Bank, OtherClasses, dual_gap, log_odds, noise_contrast
 from distillers._base import Batch, Distiller, Features, Setting
+from distillers._options import AtLeast0, Count, Fraction, Positive, Rounds, Width
 from distillers._transport import cosine_cost, ipot, sinkhorn
 
 
@@ -47,15 +48,15 @@ class WCoRD(Distiller):
         *,
         form: Literal["nce", "kr"] = "nce",
         solver: Literal["ipot", "sinkhorn"] = "ipot",
-        width: int = 128,
-        negatives: int = 16384,
-        temperature: float = 0.07,
-        momentum: float = 0.5,
-        global_weight: float = 0.8,
-        local_weight: float = 0.05,
-        entropy: float = 0.05,
-        rounds: int = 50,
-        step: float = 0.5,
+        width: Width = 128,
+        negatives: Count = 16384,
+        temperature: Positive = 0.07,
+        momentum: Fraction = 0.5,
+        global_weight: AtLeast0 = 0.8,
+        local_weight: AtLeast0 = 0.05,
+        entropy: Positive = 0.05,
+        rounds: Rounds = 50,
+        step: Positive = 0.5,
     ) -> None:
         super().__init__(setting)
         if not (global_weight or local_weight):

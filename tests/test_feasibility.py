@@ -4,11 +4,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from bench import data, feasibility, session
+import distillers
+from bench import data, feasibility, models, seeding, session
 from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan
+from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
 from tests.suite import conftest
@@ -97,8 +101,6 @@ def test_work_is_three_forward_passes_an_epoch(tmp_path: Path) -> None:
 
 
 def test_forecasts_leave_the_generator_alone_and_need_no_data(tmp_path: Path) -> None:
-    import torch
-
     before = torch.get_rng_state()
     whole = toy.plan(tmp_path, dataset="cifar100", methods="[crd]", options=NEGATIVES)
     assert all(one.obstacle is None for one in feasibility.forecast(whole, tmp_path).values())
@@ -161,3 +163,110 @@ def test_a_plugins_data_set_that_cannot_be_read_is_told_before_anything_starts(
         toy.run(whole, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
     assert session.root_of(tmp_path) == tmp_path
+
+
+TOLD = [  # what is built, by name or class, and the images it is measured with
+    ("shared", 32),
+    ("resnet8x4", 32),
+    ("timm:resnet18", 64),
+    ("timm:vit_tiny_patch16_224", 32),
+    ("timm:swin_tiny_patch4_window7_224", 32),
+    ("torchvision:maxvit_t", 224),
+]
+
+
+class Shared(nn.Module):
+    """One matrix under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 200, 16, 16)
+        self.one, self.two = nn.Linear(200, 200), nn.Linear(200, 200)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> distillers.Features:
+        stage = self.stem(x)
+        pooled = self.two(self.one(stage.mean((2, 3))))
+        return distillers.Features((stage,), pooled, pooled)
+
+
+def hollow(net: nn.Module) -> bool:
+    return any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers()))
+
+
+@pytest.fixture
+def scant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
+
+
+@pytest.mark.parametrize(("name", "size"), TOLD)
+def test_a_network_without_numbers_is_told_as_one_with_them(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> nn.Module:
+        return Shared() if name == "shared" else models.build(name, 10, size)
+
+    whole = feasibility._sketched(build)
+    assert not hollow(whole)
+    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
+    sketch = feasibility._sketched(build)
+    assert hollow(sketch)
+    assert models.cost(sketch, size) == models.cost(whole, size)
+    assert models.shapes(sketch, size) == models.shapes(whole, size)
+
+
+@pytest.mark.parametrize("name", ["crd", "wcord", "dcd", "cc", "fitnet"])
+@pytest.mark.usefixtures("scant")
+def test_a_distiller_without_numbers_takes_what_one_with_them_takes(name: str) -> None:
+    shapes = Shapes(((200, 8, 8),) * 2, 300, 10)
+    setting = Setting(shapes, shapes, torch.arange(40_000) % 10, torch.Generator())
+
+    def build() -> nn.Module:
+        return distillers.load(name)(setting)
+
+    def tensors(made: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        named = (*made.named_parameters(), *made.named_buffers())
+        return {key: (x.shape, x.dtype) for key, x in named}
+
+    sketch = feasibility._sketched(build)
+    assert hollow(sketch)
+    assert tensors(sketch) == tensors(build())
+
+
+def test_what_is_small_is_built_with_its_first_weights() -> None:
+    def build() -> nn.Module:
+        return models.build("resnet8", 10)
+
+    with seeding.initialised_by("forecast"):
+        expected = build().state_dict()
+    found = feasibility._sketched(build).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+class Reading(nn.Module):
+    """Its constructor cannot do without numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(300, 300))
+        self.total = self.weight.sum().item()
+
+
+@pytest.mark.usefixtures("scant")
+def test_what_cannot_be_built_without_numbers_gets_them() -> None:
+    made = feasibility._sketched(Reading)
+    assert isinstance(made, Reading)
+    assert made.total == 90_000
+    assert not hollow(made)
+
+
+def test_a_mistake_of_what_is_small_is_raised_at_once() -> None:
+    tries: list[int] = []
+
+    def build() -> nn.Module:
+        tries.append(1)
+        raise KeyError("what")
+
+    with pytest.raises(KeyError, match="what"):
+        feasibility._sketched(build)
+    assert tries == [1]

@@ -16,11 +16,12 @@ SMALL = 64  # a side up to which it is quicker to compute than to load what torc
 def copied(net: nn.Module, size: int) -> nn.Module:
     """Return a copy in evaluation mode, for `run` with images of that size.
 
-    Unless they are small it has no numbers, its parameters and buffers on the meta device; its
-    batch normalisation then hands on what it is given, which has the right shape already: torch
-    takes seconds to find that out. Raises BenchError for a network that Python cannot copy.
+    Unless they are small, and the network has all its numbers, the copy has none: its parameters
+    and buffers lie on the meta device. Its batch normalisation then hands on what it is given,
+    which has the right shape already: torch takes seconds to find that out. Raises BenchError for
+    a network that Python cannot copy.
     """
-    numbers = size <= SMALL and _device(net).type != "meta"
+    numbers = size <= SMALL and not any(p.is_meta for p in (*net.parameters(), *net.buffers()))
     try:
         return copy.deepcopy(net).cpu().eval() if numbers else _hollow(net).eval()
     except (RuntimeError, TypeError) as error:

@@ -20,10 +20,10 @@ class Cost:
 
 
 def shapes(net: nn.Module, size: int) -> Shapes:
-    """The shapes of its features for images of 3 x size x size, without computing anything.
+    """The shapes of its features for images of 3 x size x size, by a dry run of a copy.
 
-    Works on a copy without numbers: weights, buffers, mode and random generators stay as they
-    are. Raises BenchError if the network cannot take such images.
+    Weights, buffers, mode and random generators stay as they are. Raises BenchError if the
+    network cannot take such images.
     """
     if isinstance(net, Outside):
         net.taps(size)  # found once, kept for training

@@ -3,8 +3,9 @@
 import inspect
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
@@ -20,6 +21,8 @@ _WORDS = {
     "bool_type": "true or false",
     "string_type": "a text",
 }
+_NUMBERS = {int: "a whole number", float: "a number"}
+_BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
 
 def options(distiller: Kind) -> dict[str, inspect.Parameter]:
@@ -79,5 +82,12 @@ def _wrong(value: Any, type_: Any, error: ValidationError) -> str:
         names = [str(arg) for arg in get_args(type_)]
         guess = nearest(value, names) if isinstance(value, str) else ""
         return f"{found(value)}.{guess} Allowed: {', '.join(names)}"
-    allowed = _WORDS.get(first["type"], first["msg"].removeprefix("Input should be "))
-    return f"{found(value)}. Allowed: {allowed}"
+    sentence = first["msg"].removeprefix("Input should be ")
+    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(first['type'], sentence)}"
+
+
+def _range(type_: Any) -> str:
+    """A number with bounds in words, `a whole number, at least 1 and at most 8`; else nothing."""
+    kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)
+    bounds = [_BOUNDS[type(limit)].format(limit) for limit in limits if type(limit) in _BOUNDS]
+    return f"{_NUMBERS[kind]}, {' and '.join(bounds)}" if kind in _NUMBERS and bounds else ""

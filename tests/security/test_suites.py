@@ -1,22 +1,27 @@
 """Any text at all, given as a suite: a plan or mistakes with lines, no traceback and no hang."""
 
+import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bench import feasibility, session
+from bench import data, feasibility, session
 from bench.characters import hidden
+from bench.data import Selection
 from bench.errors import BenchError, Mistakes
 from bench.plan import Plan
 from bench.results import Results
 from bench.session import Machine
 from bench.suite import names
 from tests import toy
-from tests.command import bench, wrong
+from tests.command import ROOT, bench, wrong
 from tests.security.mutants import mutant, small
 from tests.soak import times
 
@@ -156,3 +161,40 @@ def test_names_are_what_they_look_like() -> None:
     ):
         assert mistake in said
     assert any(line.startswith("11  methods.2: found the text 'кd'") for line in said)
+
+
+GIANT = """\
+suite_version: 1
+title: A network of a billion numbers, memory banks of as many
+dataset: {name: digits, size: 28}
+pairs:
+  - {teacher: "timm:vit_giant_patch14_clip_224", student: resnet8}
+  - {teacher: resnet8, student: "timm:vit_giant_patch14_clip_224"}
+methods: [student, crd]
+options: {crd: {width: 65536, negatives: 16}}
+seeds: [0]
+"""
+PEAK = """
+import resource
+from bench.cli import app
+try:
+    app(["plan", "suite.yaml", "--json"], prog_name="bench")
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_what_a_giant_takes_is_told_without_taking_it(here: Path) -> None:
+    SUITE.write_text(GIANT)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK], cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    told, _, peak = done.stdout.strip().rpartition("\n")
+    assert int(peak) < 2 * 1024**2, "in KiB"
+    found = json.loads(told)
+    assert {run["state"] for run in found["runs"]} == {"to do"}
+    parameters = {entry["network"]: entry["parameters"] for entry in found["networks"]}
+    assert parameters["timm:vit_giant_patch14_clip_224"] == 1_010_863_114
+    (banks,) = found["memory"]
+    assert banks["bytes"] > 2 * data.facts(Selection("digits")).train * 65536 * 4

@@ -78,11 +78,30 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: P
         "18  methods.x.ce: found true. Allowed: a number, 0 or more",
         f"18  methods.x.kq: no distiller 'kq'. {DISTILLERS}",
         "19  methods.y.ce.temperature: no option 'temperature'. CE takes no options",
-        f"19  methods.y.crd.negatives: found the number 1000.0. {WHOLE}",
+        f"19  methods.y.crd.negatives: found the number 1000.0. {WHOLE}, at least 1",
         "20  methods.z: all weights are 0. Allowed: at least one weight above 0",
-        f"21  options.crd.negatives: found the text '1_000'. {WHOLE}",
+        f"21  options.crd.negatives: found the text '1_000'. {WHOLE}, at least 1",
         f"21  options.kdd: no distiller 'kdd'. Did you mean 'kd'? {DISTILLERS}",
         f"22  plugins.0: no file '{tmp_path / 'nope.py'}'.",
+    ]
+
+
+def test_options_beyond_their_bounds(write: Write) -> None:
+    methods = """
+  kd: {ce: 1, kd: {weight: 1, temperature: 0}}
+  wcord: {ce: 1, wcord: {weight: 1, rounds: 10001, momentum: 1.5, local_weight: -1}}
+  dcd: {ce: 1, dcd: {weight: 1, width: 1, alpha: 0}}
+  crd: papers"""
+    added = "options: {crd: {width: 100000, negatives: 0}}"
+    assert mistakes(write(BASE.replace(" [student, kd]", methods), added)) == [
+        "7  methods.kd.kd.temperature: found the number 0. Allowed: a number, above 0",
+        f"8  methods.wcord.wcord.rounds: found the number 10001. {WHOLE}, at least 1 and at most "
+        "10000",
+        "8  methods.wcord.wcord.momentum: found the number 1.5. "
+        "Allowed: a number, at least 0 and at most 1",
+        "8  methods.wcord.wcord.local_weight: found the number -1. Allowed: a number, at least 0",
+        f"11  options.crd.width: found the number 100000. {WHOLE}, at least 1 and at most 65536",
+        f"11  options.crd.negatives: found the number 0. {WHOLE}, at least 1",
     ]
 
 
