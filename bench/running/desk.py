@@ -71,9 +71,6 @@ class Desk:
         start = str([(learner.task.id, learner.epoch) for learner in learners])
         if not sharded.agreed("start", start, TIMEOUT):
             raise RuntimeError(f"rank {self.share.rank} would start alone with {start}")
-        for learner in learners:
-            if learner.ended:
-                self.finish(learner)
         if learners:
             seed = tasks[0].specification["seed"]
             lockstep.train(learners, teacher, subject, seed, self.after_epoch, self.ask)

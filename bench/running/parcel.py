@@ -6,7 +6,6 @@ at the end, and the log of a worker that crashed.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from bench.files import sha256, write_whole
 from bench.job import Event, Job
 from bench.results import Results
 from bench.running.node import worked
+from bench.running.scratch import scratch
 
 Fetch = Callable[[Any], bytes]
 Said = tuple[Event, Mapping[str, bytes]]  # an event, and by kind the files that go with it
@@ -59,8 +59,8 @@ class Parcel:
 
 def done(parcel: Parcel, fetch: Fetch) -> Iterator[Said]:
     """What the job's worker on this node says; `exit` is the last."""
-    with tempfile.TemporaryDirectory(prefix="distillbench-") as folder:
-        results = Results(Path(folder))
+    with scratch() as folder:
+        results = Results(folder)
         job = _unpacked(parcel, results, fetch)
         unwritable = None
         for event in worked(job, parcel.patience):

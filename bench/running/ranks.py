@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 import torch.distributed as dist
 
 from bench.data import Share
 from bench.job import Emit, Job
+from bench.running.scratch import scratch
 from bench.training.sharded import TIMEOUT
 
 GRACE = 3.0  # seconds in which an error of one rank may turn out to be that of another, or of all
@@ -33,17 +33,16 @@ def led(job: Job, emit: Emit) -> Iterator[Share]:
     if len(job.devices) == 1 or job.tasks[0].checkpoint is not None:
         yield Share()
         return
-    folder = Path(mkdtemp(prefix="bench-ranks-"))
-    others = [Other(job, rank, folder, emit) for rank in range(1, len(job.devices))]
-    try:
-        yield join(job, 0, folder)
-    except Exception:
-        time.sleep(GRACE)  # what another rank died of is told by whoever watches it
-        raise
-    finally:
-        for other in others:
-            other.end()
-        shutil.rmtree(folder)
+    with scratch() as folder:
+        others = [Other(job, rank, folder, emit) for rank in range(1, len(job.devices))]
+        try:
+            yield join(job, 0, folder)
+        except Exception:
+            time.sleep(GRACE)  # what another rank died of is told by whoever watches it
+            raise
+        finally:
+            for other in others:
+                other.end()
 
 
 def join(job: Job, rank: int, folder: Path) -> Share:

@@ -16,6 +16,7 @@ from bench.errors import MissingData, TeacherRefused
 
 LONGEST_PICKLE = 4 * 1024**2  # bytes: the names, shapes and settings of a checkpoint
 LONGEST_NAME = 200  # characters of a tensor's name
+ZIP = b"PK\x03\x04"  # begins a file of PyTorch's format since 1.6
 WRAPPINGS = ("model", "state_dict", "net")  # where training scripts put the state_dict
 
 _PICKLES = 5  # of PyTorch's format before 1.6: magic number, version, system, content, keys
@@ -55,24 +56,24 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in held.items()}
 
 
-def examine(file: BinaryIO) -> None:
+def examine(file: BinaryIO, longest: int = LONGEST_PICKLE) -> None:
     """Raise ValueError for a PyTorch file that names more than tensors, or claims to be larger.
 
-    Its pickles' instructions are looked at without being followed, and then it stands at its
-    beginning again. `weights_only` alone would make whatever is asked of the few types that it
-    knows: a bytearray of a terabyte, for one.
+    `longest` are the bytes that it may have beside them. Its pickles' instructions are looked at
+    without being followed, and then it stands at its beginning again. `weights_only` alone would
+    make whatever is asked of the few types that it knows: a bytearray of a terabyte, for one.
     """
-    for pickled in _pickles(file):
+    for pickled in _pickles(file, longest):
         for code, argument, _ in pickletools.genops(pickled):
             if code.name in ("GLOBAL", "INST") and not _TENSORS.fullmatch(str(argument)):
                 raise ValueError(f"it names {'.'.join(str(argument).split())}")
     file.seek(0)
 
 
-def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
+def _pickles(file: BinaryIO, longest: int) -> Iterator[io.BytesIO]:
     """The pickles of a file, before or after PyTorch 1.6, each to be read to its end."""
-    head, size = file.read(LONGEST_PICKLE), file.seek(0, io.SEEK_END)
-    if not head.startswith(b"PK\x03\x04"):
+    head, size = file.read(longest), file.seek(0, io.SEEK_END)
+    if not head.startswith(ZIP):
         stream = io.BytesIO(head)
         yield from [stream] * _PICKLES
         return
@@ -83,7 +84,7 @@ def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
             raise ValueError("its parts are compressed, or larger than the file")
         for entry in entries:
             if entry.filename.endswith(".pkl"):
-                if entry.file_size > LONGEST_PICKLE:
+                if entry.file_size > longest:
                     raise ValueError(f"{entry.file_size:,} bytes beside its tensors")
                 yield io.BytesIO(archive.read(entry))
 

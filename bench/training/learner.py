@@ -1,6 +1,5 @@
 """One run under way: a network, its objective, its optimiser, and what was measured so far."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
 from bench.training.sharded import Sharded
+from bench.training.state import momentum, packed, set_momentum, unpacked
 from distillers import Batch, Features, Shapes
 
 FUSED = {"cuda"}  # kinds of device whose optimiser is one kernel, with its learning rate a tensor
@@ -146,28 +146,26 @@ class Learner:
 
     def saved(self) -> memoryview:
         """All that is needed to go on from here, for `restore`."""
-        content = io.BytesIO()
-        state = {
-            "epoch": self.epoch,
-            "curves": self.curves,
-            "net": self.net.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        torch.save(state, content)
-        return content.getbuffer()
+        return packed(
+            self.task.id,
+            self.curves,
+            net=self.net.state_dict(),
+            objective=self.objective.state_dict(),
+            momentum=momentum(self.optimizer),
+        )
 
     def restore(self, saved: bytes) -> None:
         """Go on from what was saved, with the numbers of a run that was never stopped.
 
-        Data, never code. Raises whatever there is to raise where it does not fit; then the learner
-        is of no use any more.
+        Raises whatever there is to raise where it does not fit; then the learner is of no use any
+        more.
         """
-        state = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
+        state = unpacked(saved, self.task.id, self.recipe["epochs"], self.objective.terms)
         self.net.load_state_dict(state["net"])
         self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.curves = state["epoch"], state["curves"]
+        set_momentum(self.optimizer, state["momentum"])
+        self.curves = state["curves"]
+        self.epoch = len(self.curves)
 
 
 def learning_rate(recipe: Mapping[str, Any], epoch: int) -> float:

@@ -1,9 +1,12 @@
 """Files that are no longer what was written: found by their sums, set aside, told, done again."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from bench import feasibility, session
 from bench.plan import Plan
@@ -95,9 +98,34 @@ def foreign(path: Path) -> None:
     results.keep_state(path.stem, b"no state of torch")
 
 
-@pytest.mark.parametrize(
-    "damage", [flipped, truncated, foreign, lambda path: path.write_bytes(b"")]
-)
+def odd(**changes: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """A state with a good sum, of which some parts are others."""
+
+    def damage(path: Path) -> None:
+        results, content = Results(path.parent.parent), io.BytesIO()
+        state = torch.load(io.BytesIO(results.read_state(path.stem) or b""))
+        torch.save(state | {name: made(state[name]) for name, made in changes.items()}, content)
+        results.keep_state(path.stem, content.getvalue())
+
+    return damage
+
+
+DAMAGES = {
+    "flipped": flipped,
+    "truncated": truncated,
+    "foreign": foreign,
+    "emptied": lambda path: path.write_bytes(b""),
+    "another run": odd(run=lambda run: f"{run}x"),
+    "no curves": odd(curves=lambda curves: 5),
+    "an empty entry": odd(curves=lambda curves: [{}]),
+    "no epoch": odd(curves=lambda curves: [{**entry, "epoch": "x"} for entry in curves]),
+    "99 epochs": odd(curves=lambda curves: curves[:1] * 99),
+    "all epochs": odd(curves=lambda curves: [{**curves[0], "epoch": n + 1} for n in range(4)]),
+    "no momentum": odd(momentum=lambda held: [torch.zeros(2, 2), *held[1:]]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_state_is_set_aside_and_its_run_starts_afresh(
     damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], taught: Results, same: Same,
     capsys: pytest.CaptureFixture[str],

@@ -87,12 +87,40 @@ for name in sys.argv[1:]:
 """
 
 
-def test_a_checkpoint_that_claims_to_be_large_takes_no_memory(tmp_path: Path) -> None:
+RESTORE = """
+import resource, sys
+from pathlib import Path
+from bench.job import Job
+from bench.running.desk import Desk
+from bench.running.runner import _task
+from tests import toy
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+task = _task(next(iter(toy.plan(Path()).runs.values())), "resnet8")
+notices = []
+job = Job("j", (task,), None, "cpu", 1, "results", "digits", None)
+desk = Desk(job, lambda event: notices.append(event["text"]))
+subject = desk.data()
+desk.learner(task, subject, None)
+for name in sys.argv[1:]:
+    desk.results.keep_state(task.id, Path(name).read_bytes())
+    before = peak()
+    assert desk.learner(task, subject, None).epoch == 0
+    print(name, peak() - before, notices.pop(), sep="\\t")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [(READ, "{}: not a checkpoint of plain tensors"), (RESTORE, "resnet8 starts afresh: ")],
+    ids=["checkpoint", "state"],
+)
+def test_what_claims_to_be_large_takes_no_memory(code: str, refusal: str, tmp_path: Path) -> None:
     files = hostile.oversized()
     for name, content in files.items():
         assert len(content) < 20 * 1024**2
         (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-c", READ, *files]
+    command = [sys.executable, "-c", code, *files]
     found = subprocess.run(
         command,
         cwd=tmp_path,
@@ -104,7 +132,7 @@ def test_a_checkpoint_that_claims_to_be_large_takes_no_memory(tmp_path: Path) ->
     lines = [line.split("\t") for line in found.stdout.splitlines()]
     assert [name for name, *_ in lines] == list(files)
     for name, grown, said in lines:
-        assert said.startswith(f"{name}: not a checkpoint of plain tensors")
+        assert said.startswith(refusal.format(name))
         assert int(grown) < MOST_MEMORY, name
 
 
