@@ -53,6 +53,20 @@ def test_help_of_a_verb_shows_an_example(verb: Any) -> None:
     assert re.search(rf"^  Example: {re.escape(EXAMPLES[verb])}$", told, re.M)
 
 
+def test_an_error_of_our_own_is_no_regression() -> None:
+    code = (
+        "from bench import cli\n"
+        "@cli.app.command()\n"
+        "def broken(): raise RecursionError('ours')\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", code, "broken"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 5
+    assert ran.stderr.startswith("Traceback")
+    assert ran.stderr.endswith("RecursionError: ours\n")
+
+
 def test_no_arguments_are_a_call_for_help() -> None:
     found = bench()
     assert found.exit_code == 2
