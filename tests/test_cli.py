@@ -67,6 +67,17 @@ def test_an_error_of_our_own_is_no_regression() -> None:
     assert ran.stderr.endswith("RecursionError: ours\n")
 
 
+def test_whoever_stops_reading_is_told_of_no_regression() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "list", "suites"], cwd=ROOT, stdout=writer,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_no_arguments_are_a_call_for_help() -> None:
     found = bench()
     assert found.exit_code == 2

@@ -1,6 +1,7 @@
 """What all verbs have in common: how they tell results, tables, and mistakes."""
 
 import errno
+import os
 import shutil
 import signal
 import sys
@@ -32,8 +33,9 @@ def told() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(WRONG_USE) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever reads us has seen enough
-            raise
+        if error.errno == errno.EPIPE:  # whoever reads us has seen enough; click would exit with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(WRONG_USE) from None
     except KeyboardInterrupt as stop:
