@@ -49,6 +49,11 @@ def complain(text: str) -> None:
     print(characters.printable(text), file=sys.stderr)
 
 
+def tell(text: str) -> None:
+    """Tell on standard output."""
+    print(characters.printable(text))
+
+
 def say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
     """Print what was found: as JSON, or as text for people."""
     print(characters.as_json(content) if as_json else characters.printable(text(content)))
@@ -73,25 +78,23 @@ def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
     return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
 
 
-def show_tables(made: "Sequence[Table]", files: "Sequence[Path]") -> None:
-    """Print tables as wide as the terminal allows, and where they were written."""
+def show_tables(made: "Sequence[Table]") -> None:
+    """Print tables as wide as the terminal allows; at once, since writing them may fail."""
     from bench import report
 
-    print("\n".join(report.text(one, **_screen()) for one in made))
-    show_files(files)
+    print("\n".join(report.text(one, **_screen()) for one in made), flush=True)
 
 
-def show_statistics(found: "Sequence[Statistics]", files: "Sequence[Path]") -> None:
-    """Print statistics, and where they were written."""
+def show_statistics(found: "Sequence[Statistics]") -> None:
+    """Print statistics as `show_tables` prints tables."""
     from bench import report
 
-    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found))
-    show_files(files)
+    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found), flush=True)
 
 
 def show_files(files: "Sequence[Path]") -> None:
     """Tell which files were written."""
-    print(characters.printable(f"written: {', '.join(map(str, files))}"))
+    tell(f"written: {', '.join(map(str, files))}")
 
 
 def _screen() -> dict[str, Any]:

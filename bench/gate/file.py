@@ -12,7 +12,7 @@ from bench.errors import BenchError, Mistakes, unknown
 from bench.gate.baseline import Baseline
 from bench.gate.cells import Cell, Summary
 from bench.report.cells import LARGEST, Hole
-from bench.results import write_whole
+from bench.report.output import written
 
 FORMAT = 1
 MOST_BYTES = 64 * 1024 * 1024  # of a file
@@ -91,7 +91,7 @@ def write(baseline: Baseline, path: Path) -> None:
         "pairs": pairs,
     }
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole(path, (text + "\n").encode())
+    written(path, (text + "\n").encode())
 
 
 def _method(cell: Cell) -> dict[str, Any]:
