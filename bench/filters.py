@@ -5,14 +5,20 @@ from collections.abc import Mapping, Sequence
 
 from bench.errors import Mistakes, unknown
 
+LONGEST = 2_000  # characters of a filter; each of its mistakes is told with all of it
+
 Row = Mapping[str, str]  # what is known of a row, by key; all rows have the same keys
 
 
 def fitting(rows: Sequence[Row], text: str) -> list[bool]:
     """For each row whether it fits the filter; an empty filter fits all.
 
-    Raises `Mistakes` for an unknown key, for a pattern that no row fits, and if no row is left.
+    Raises `Mistakes` for an unknown key, for a pattern that no row fits, if no row is left, and
+    for a text that is longer than `LONGEST`.
     """
+    if len(text) > LONGEST:
+        allowed = f"at most {LONGEST:,}; a pattern such as vgg13/* is short for many names"
+        raise Mistakes([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
     wanted, mistakes = _parsed(text, list(rows[0]) if rows else [])
     for key, patterns in wanted.items():
         names = dict.fromkeys(row[key] for row in rows)
@@ -42,7 +48,7 @@ def _parsed(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[
             allowed = f"one {key}=, with | between its values"
             mistakes.append(f"--filter {text}: found {key} twice. Allowed: {allowed}")
         else:
-            wanted[key] = [pattern.strip() for pattern in value.split("|")]
+            wanted[key] = list(dict.fromkeys(pattern.strip() for pattern in value.split("|")))
     return wanted, mistakes
 
 

@@ -22,6 +22,7 @@ from tests.running.test_runner import alive, children
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "torchvision", "timm", "mlflow", "pandas", "pydantic", "rich", "yaml", "tabulate"]
+QUICKSTART = ROOT / "results" / "quickstart"
 IN_PLACE = ("--inline", "--tracker", "none")
 
 
@@ -52,6 +53,31 @@ def test_help_shows_every_verb_whole() -> None:
 def test_help_of_a_verb_shows_an_example(verb: Any) -> None:
     told = bench(verb.__name__.rstrip("_"), "--help").stdout
     assert re.search(rf"^  Example: {re.escape(EXAMPLES[verb])}$", told, re.M)
+
+
+def test_an_error_of_our_own_is_no_regression() -> None:
+    code = (
+        "from bench import cli\n"
+        "@cli.app.command()\n"
+        "def broken(): raise RecursionError('ours')\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", code, "broken"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 5
+    assert ran.stderr.startswith("Traceback")
+    assert ran.stderr.endswith("RecursionError: ours\n")
+
+
+def test_whoever_stops_reading_is_told_of_no_regression() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "list", "suites"], cwd=ROOT, stdout=writer,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_no_arguments_are_a_call_for_help() -> None:
@@ -175,6 +201,27 @@ def test_a_report_of_nothing_is_no_table(here: Path) -> None:
     assert said.startswith("nowhere: no record of any of the 3 runs")
     assert "`bench run toy.yaml --results nowhere`" in said
     assert not (here / "nowhere").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--statistics",)])
+def test_a_table_that_cannot_be_written_is_shown_and_its_file_named(
+    more: tuple[str, ...], here: Path
+) -> None:
+    results = Results(here / "results")
+    for run in toy.plan(here).runs.values():
+        results.write({"id": run.id, "kind": run.kind, "status": "failed", "reason": "none"})
+    kind = "".join(more).replace("--", "-")
+    (here / f"results/toy{kind}.md").mkdir()
+    found = bench("report", "toy.yaml", *more)
+    assert found.exit_code == 2
+    assert found.stderr == f"results/toy{kind}.md: cannot be written: Is a directory\n"
+    assert len(found.stdout.splitlines()) > 5
+
+
+@pytest.mark.parametrize("flag", ["--junit", "--markdown"])
+def test_verdicts_that_cannot_be_written_name_their_file(flag: str, here: Path) -> None:
+    said = wrong(bench("compare", QUICKSTART, QUICKSTART, flag, here))
+    assert said == f"{here}: cannot be written: Is a directory"
 
 
 def test_statistics_in_place_of_the_table_and_another_reference(here: Path) -> None:

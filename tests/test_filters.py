@@ -64,6 +64,16 @@ def test_all_mistakes_at_once() -> None:
     assert len(mistakes("metod=kd,method=kdd,seed=7,x")) == 4
 
 
+def test_a_filter_that_would_tell_thousands_of_mistakes_is_refused_as_a_whole() -> None:
+    (line,) = mistakes(",".join(f"a{key}=1" for key in range(9000)))
+    assert line.startswith("--filter: found 70,889 characters. Allowed: at most 2,000; a pattern")
+    assert len(mistakes("x=1," * 500)) == 500
+
+
+def test_a_pattern_that_is_said_twice_is_asked_once() -> None:
+    assert filters._parsed("seed=1|0| 1|0", ["seed"]) == ({"seed": ["1", "0"]}, [])
+
+
 def test_parts_that_fit_only_apart() -> None:
     rows = [{"pair": "a", "seed": "0"}, {"pair": "b", "seed": "1"}]
     with pytest.raises(Mistakes, match="no run fits all of them"):

@@ -3,16 +3,20 @@
 What brings torch, mlflow or pandas is imported inside the verbs: `bench --help` is instant.
 """
 
+import sys
 from collections.abc import Callable
 
 import typer
 
 from bench.cli import drawing, guarding, looking, mending, training
 
+BROKEN = 5  # exit code of an error that nobody foresaw
+
 app = typer.Typer(
     name="bench",
     help="Benchmarks of knowledge distillation: suites in YAML, tables as in the papers.",
-    epilog="Exit codes: 0 done, 1 regression, 2 wrong use, 3 some runs failed, 4 inconclusive.",
+    epilog="Exit codes: 0 done, 1 regression, 2 wrong use, 3 some runs failed, 4 inconclusive, "
+    "5 an error of bench itself.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich takes three times as long to import as all the rest
@@ -43,5 +47,12 @@ for verb, example in EXAMPLES.items():
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in a sentence, never in a traceback."""
-    app(prog_name="bench")
+    """Run the command line; a user's mistake ends in a sentence, never in a traceback.
+
+    Only our own mistakes do, and with a code of their own: Python's would be that of a regression.
+    """
+    try:
+        app(prog_name="bench")
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(BROKEN)

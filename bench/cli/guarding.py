@@ -9,7 +9,7 @@ import typer
 
 from bench import characters
 from bench.cli import options as given
-from bench.cli.telling import RUNS_FAILED, complain, made_plan, told
+from bench.cli.telling import RUNS_FAILED, complain, made_plan, tell, told
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def baseline(
             raise typer.Exit(RUNS_FAILED)
         path = output or results / f"{made.stem}-baseline.json"
         gate.write(found, path)
-        print(f"written: {path}: {_size(found)}")
+        tell(f"written: {path}: {_size(found)}")
 
 
 def check(
@@ -139,12 +139,12 @@ def _tell(
 ) -> None:
     """Print the verdicts, write them where asked, and end with their exit code."""
     from bench import gate
-    from bench.results import write_whole
+    from bench.report.output import written
 
     if junit:
-        write_whole(junit, gate.junit(found, strict).encode())
+        written(junit, gate.junit(found, strict).encode())
     if markdown:
-        write_whole(markdown, gate.markdown(found).encode())
+        written(markdown, gate.markdown(found).encode())
     text = characters.as_json(gate.data(found, strict)) + "\n"
     print(text if as_json else characters.printable(gate.text(found)), end="")
     raise typer.Exit(found.exit_code(strict))

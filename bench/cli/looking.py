@@ -8,7 +8,7 @@ import typer
 
 from bench.cli import options as given
 from bench.cli import texts
-from bench.cli.telling import WRONG_USE, changes, complain, say, told
+from bench.cli.telling import WRONG_USE, changes, complain, say, tell, told
 from bench.errors import Mistakes
 
 RESULTS = Path("results")
@@ -51,9 +51,9 @@ def validate(
             except Mistakes as error:
                 mistakes += error.lines
             else:
-                print(f"{name}: good")
+                tell(f"{name}: good")
                 for warning in known.warnings(found):
-                    print(f"{name}: warning: {warning}")
+                    tell(f"{name}: warning: {warning}")
     if mistakes:
         complain("\n".join(mistakes))
         raise typer.Exit(WRONG_USE)
@@ -84,9 +84,9 @@ def clean(
         files = leftovers(Results(results), weights)
         size = sum(path.stat().st_size for path in files)
         for path in files:
-            print(f"{'removed' if yes else 'would remove'} {path}")
+            tell(f"{'removed' if yes else 'would remove'} {path}")
             if yes:
                 path.unlink()
         told_size = f"{texts.counted(len(files), 'file')}, {size / 1e6:.1f} MB"
         asked = "; --yes removes them" if files and not yes else ""
-        print(f"{results}: {told_size if files else 'nothing to remove'}{asked}")
+        tell(f"{results}: {told_size if files else 'nothing to remove'}{asked}")

@@ -6,7 +6,7 @@ import typer
 
 from bench.cli import options as given
 from bench.cli import texts
-from bench.cli.telling import WRONG_USE, complain, made_plan, told
+from bench.cli.telling import WRONG_USE, complain, made_plan, tell, told
 from bench.errors import BenchError
 
 RESULTS = Path("results")
@@ -34,9 +34,7 @@ def sync(
                 f"`bench run {suite} --results {results}` makes them"
             )
         log = session.sync(plan, records)
-        print(
-            f"{plan.suite.name}: {texts.counted(found, 'record')}, {log.added} of them logged now"
-        )
+        tell(f"{plan.suite.name}: {texts.counted(found, 'record')}, {log.added} of them logged now")
         for warning in log.warnings:
             complain(f"warning: {warning}")
         if log.warnings:

@@ -1,6 +1,7 @@
 """What all verbs have in common: how they tell results, tables, and mistakes."""
 
 import errno
+import os
 import shutil
 import signal
 import sys
@@ -32,8 +33,9 @@ def told() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(WRONG_USE) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever reads us has seen enough
-            raise
+        if error.errno == errno.EPIPE:  # whoever reads us has seen enough; click would exit with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(WRONG_USE) from None
     except KeyboardInterrupt as stop:
@@ -45,6 +47,11 @@ def told() -> Iterator[None]:
 def complain(text: str) -> None:
     """Tell on standard error."""
     print(characters.printable(text), file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """Tell on standard output."""
+    print(characters.printable(text))
 
 
 def say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
@@ -71,25 +78,23 @@ def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
     return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
 
 
-def show_tables(made: "Sequence[Table]", files: "Sequence[Path]") -> None:
-    """Print tables as wide as the terminal allows, and where they were written."""
+def show_tables(made: "Sequence[Table]") -> None:
+    """Print tables as wide as the terminal allows; at once, since writing them may fail."""
     from bench import report
 
-    print("\n".join(report.text(one, **_screen()) for one in made))
-    show_files(files)
+    print("\n".join(report.text(one, **_screen()) for one in made), flush=True)
 
 
-def show_statistics(found: "Sequence[Statistics]", files: "Sequence[Path]") -> None:
-    """Print statistics, and where they were written."""
+def show_statistics(found: "Sequence[Statistics]") -> None:
+    """Print statistics as `show_tables` prints tables."""
     from bench import report
 
-    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found))
-    show_files(files)
+    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found), flush=True)
 
 
 def show_files(files: "Sequence[Path]") -> None:
     """Tell which files were written."""
-    print(characters.printable(f"written: {', '.join(map(str, files))}"))
+    tell(f"written: {', '.join(map(str, files))}")
 
 
 def _screen() -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """The verbs that are about a suite's runs: run, plan, status, report, teachers."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bench import characters
 from bench.cli import options as given
 from bench.cli import texts
 from bench.cli.telling import (
@@ -14,6 +14,7 @@ from bench.cli.telling import (
     complain,
     made_plan,
     say,
+    show_files,
     show_statistics,
     show_tables,
     told,
@@ -76,11 +77,13 @@ def run(
         )  # fmt: skip
         known = list(tables.entries(plan, records))
         table = tables.of(plan, records, known=known)
+        if not as_json:
+            show_tables(table)
         files = tables.write(plan, records, known=known, made=table)
         if as_json:
-            print(json.dumps({"event": "tables", "files": list(map(str, files))}))
+            print(characters.as_json({"event": "tables", "files": list(map(str, files))}, None))
         else:
-            show_tables(table, files)
+            show_files(files)
         for warning in log.warnings if log else ():
             complain(f"warning: {warning}")
         if lost:
@@ -151,8 +154,8 @@ def report(
         made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
         how: dict[str, Any] = {"formats": kinds, "standalone": standalone}
         if published_only:
-            found = tables.published_only(made)
-            show_tables(found, tables.write_published(made, records, **how))
+            show_tables(tables.published_only(made))
+            show_files(tables.write_published(made, records, **how))
             return
         if not any(records.file(run).exists() for run in made.runs):
             raise BenchError(
@@ -162,13 +165,14 @@ def report(
         beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
         if statistics:
             beside["known"] = list(tables.entries(made, records))
-            files = tables.write_statistics(made, records, metric, **beside, **how)
-            show_statistics(tables.statistics(made, records, metric, **beside), files)
+            show_statistics(tables.statistics(made, records, metric, **beside))
+            show_files(tables.write_statistics(made, records, metric, **beside, **how))
             return
         beside["beside"] = published
         beside["known"] = list(tables.entries(made, records, curves="html" in kinds))
         table = tables.of(made, records, metric, **beside)
-        show_tables(table, tables.write(made, records, metric, made=table, **beside, **how))
+        show_tables(table)
+        show_files(tables.write(made, records, metric, made=table, **beside, **how))
 
 
 def teachers(

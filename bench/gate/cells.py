@@ -1,7 +1,6 @@
 """The cells of a suite as the gate sees them: every metric by seed, and the setting behind it."""
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,11 +127,8 @@ def _metrics(record: Record) -> dict[str, float]:
     """All metrics of a record that are numbers; `oracle` is the best top-1 of any epoch."""
     found = record.get("metrics") or {}
     named = {**(found.get("last") or {}), "oracle": (found.get("oracle") or {}).get("top1")}
-    return {
-        name: float(value)
-        for name, value in named.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+    numbers = {name: cells.measured(value) for name, value in named.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _setting(record: Record, teacher: Record | None) -> tuple[dict[str, Any], Mapping[str, Any]]:

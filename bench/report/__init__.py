@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import BenchError, unknown
+from bench.report.output import written
 from bench.report.sheet import sheet
 from bench.report.statistics import Statistics
 from bench.report.statistics_data import statistics_csv, statistics_json
@@ -13,7 +14,6 @@ from bench.report.to_data import as_json, comma_separated
 from bench.report.to_latex import document, latex, latex_sheet
 from bench.report.to_markdown import markdown, markdown_sheet
 from bench.report.to_text import text, text_sheet
-from bench.results import write_whole
 
 __all__ = [
     "FORMATS", "PAGE", "STATISTICS", "USUAL", "as_json", "comma_separated", "document",
@@ -92,7 +92,7 @@ def write(
     `bench.report.page`. Raises BenchError, before anything is written, for an unknown format.
     """
     return [
-        _written(
+        _text(
             folder / f"{stem}.{name}",
             page() if page and name == PAGE else FORMATS[name](tables, stem, standalone),
         )
@@ -113,12 +113,11 @@ def write_statistics(
     For `html` there is no file: the page of a suite holds its statistics.
     """
     return [
-        _written(folder / f"{stem}.{name}", STATISTICS[name](found, stem, standalone))
+        _text(folder / f"{stem}.{name}", STATISTICS[name](found, stem, standalone))
         for name in known_formats(formats)
         if name != PAGE
     ]
 
 
-def _written(path: Path, content: str) -> Path:
-    write_whole(path, content.encode())
-    return path
+def _text(path: Path, content: str) -> Path:
+    return written(path, content.encode())

@@ -1,6 +1,5 @@
 """What the records of one cell of a table amount to: values over seeds, or why there are none."""
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
@@ -13,6 +12,7 @@ Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
 Versus = Literal["better", "worse"]
 
+LARGEST = 1e12  # of a value: no run measures more, and sums of its powers remain finite
 _GRAVITY = ("missing", "skipped", "diverged", "failed")
 
 
@@ -151,9 +151,15 @@ def _value(record: Mapping[str, Any] | None, metric: str) -> float | Hole:
         return Hole(status, _reason(status, str(record.get("reason") or "")))
     source, key = ("oracle", "top1") if metric == "oracle" else ("last", metric)
     value = ((record.get("metrics") or {}).get(source) or {}).get(key)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if (number := measured(value)) is None:
         return Hole("missing", f"missing: the record has no {metric}")
-    return float(value)
+    return number
+
+
+def measured(value: Any) -> float | None:
+    """A record's value as a number; None for what is none, or is beyond all that is measured."""
+    plain = isinstance(value, int | float) and abs(value) <= LARGEST
+    return float(value) if plain else None
 
 
 def _reason(status: str, text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report import wording
 from bench.report.cells import Entry
 from bench.report.markup import line
-from bench.results import write_whole
+from bench.report.output import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,9 +73,7 @@ def save(figure: "Figure", folder: Path, stem: str) -> list[Path]:
         out = io.BytesIO()
         with style():
             figure.savefig(out, format=suffix, metadata=metadata, bbox_inches="tight")
-        path = folder / f"{stem}.{suffix}"
-        write_whole(path, out.getvalue())
-        paths.append(path)
+        paths.append(written(folder / f"{stem}.{suffix}", out.getvalue()))
     return paths
 
 

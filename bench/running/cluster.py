@@ -4,13 +4,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from bench.errors import BenchError, Mistakes
 from bench.suite import document
-from bench.suite.fields import AtLeast0, Count, Natural, Positive, Text, Whole, allowed
+from bench.suite.fields import AtLeast0, Count, Natural, Number, Positive, Text, Whole, allowed
+from bench.suite.mistakes import Mistake
 from bench.suite.schema import Part
 from bench.suite.shape import shaped
+
+LEAST = 0.0001  # of a resource; Ray counts in this unit
+
+
+def _shared(number: float) -> float:
+    if 0 < number < LEAST:
+        raise ValueError("less than Ray counts")
+    return number
+
 
 Engine = Literal["ray", "slurm"]
 
@@ -21,7 +31,9 @@ Address = Annotated[
 ]
 Slots = Annotated[Whole, Ge(1), Le(10_000)]
 SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
-SHARE = allowed("a number of GPUs; two cohorts share one at 0.5")
+Share = Annotated[AtLeast0, AfterValidator(_shared)]
+GPUS = allowed(f"a number of GPUs, 0 or at least {LEAST}; two cohorts share one at 0.5")
+CPUS = allowed(f"a number of CPUs, at least {LEAST}")
 Directory = Annotated[Text | None, allowed("a folder that every node has")]
 Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
 Flags = Annotated[
@@ -34,8 +46,8 @@ class Ray(Part):
     """A task of Ray for each cohort."""
 
     address: Address = "auto"
-    gpus: Annotated[AtLeast0 | None, SHARE] = None  # None: 1 where the cluster has any
-    cpus: Positive = 1.0
+    gpus: Annotated[Share | None, GPUS] = None  # None: 1 where the cluster has any
+    cpus: Annotated[Number, Ge(LEAST), CPUS] = 1.0
     slots: Annotated[Slots | None, SLOTS] = None  # None: all that there is room for
     retries: Natural = 10  # of a cohort whose node is lost, before it counts as a crash
     data: Directory = None  # the data root on the nodes; None: the data set is sent to them
@@ -72,7 +84,8 @@ def read(path: Path | None, engine: Engine) -> Ray | Slurm:
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
     held = document.load(path)
     file, misshapen = shaped(held.data, File)
-    mistakes = held.sorted([*held.mistakes, *misshapen])
+    unending = _unending(file.slurm) if file and file.slurm else []
+    mistakes = held.sorted([*held.mistakes, *misshapen, *unending])
     if file is None or mistakes:
         raise Mistakes([held.told(mistake) for mistake in mistakes])
     asked: Any = getattr(file, engine)
@@ -80,3 +93,12 @@ def read(path: Path | None, engine: Engine) -> Ray | Slurm:
         others = ", ".join(held.data)
         raise Mistakes([f"{path}:1  {engine}: missing, beside {others}. Allowed: a mapping"])
     return asked  # type: ignore[no-any-return]
+
+
+def _unending(asked: Slurm) -> list[Mistake]:
+    """A job that is warned before it begins would go back into the queue for ever."""
+    seconds = 60 * asked.minutes
+    if asked.warning < seconds:
+        return []
+    said = f"found the number {asked.warning}, and jobs of {seconds} seconds. Allowed: fewer"
+    return [Mistake(("slurm", "warning"), said)]

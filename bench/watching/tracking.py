@@ -200,12 +200,13 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
         raise BenchError(
             f"{path}: no MLflow store there; `bench run SUITE --results {results.folder}` makes one"
         )
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str(_artifacts(results))]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    place = sys.prefix if uri == _local(results) else None  # its server imports from where it is
     with suppress(KeyboardInterrupt):
-        return subprocess.run(command).returncode
+        return subprocess.run(command, cwd=place).returncode
     return 0
 
 

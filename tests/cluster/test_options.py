@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, Mistakes
-from bench.running import cluster
+from bench.running import cluster, on_ray
 from bench.running.cluster import Ray, Slurm
 from tests import toy
 from tests.command import ROOT, bench, wrong
@@ -49,7 +49,8 @@ slurm:
     assert [line.removeprefix(f"{path}:") for line in found.value.lines] == [
         "2  ray.adress: no key 'adress'. Did you mean 'address'? Allowed: address, gpus, cpus, "
         "slots, retries, data, cache",
-        "3  ray.gpus: found the number -1. Allowed: a number of GPUs; two cohorts share one at 0.5",
+        "3  ray.gpus: found the number -1. Allowed: a number of GPUs, 0 or at least 0.0001; two "
+        "cohorts share one at 0.5",
         "4  ray.slots: found the number 0. Allowed: how many cohorts at a time, 1 to 10,000",
         "5  ray.slots: stands twice, first in line 4",
         "6  ray.address: found the text 'ray://head'. Allowed: auto, or host:port of the cluster's "
@@ -58,6 +59,37 @@ slurm:
         "8  slurm.gpus: missing. Allowed: a whole number, 0 or more",
         "9  slurm.partition: found the number 3. Allowed: a name that Slurm knows",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ray:\n  cpus: 1e-320", "2  ray.cpus: found the number 1e-320. Allowed: a number of CPUs"),
+        ("ray:\n  cpus: 0", "2  ray.cpus: found the number 0. Allowed: a number of CPUs, at least"),
+        ("ray: {gpus: 0.00009}", "1  ray.gpus: found the number 9e-05. Allowed: a number of GPUs"),
+        (
+            "ray: {}\nslurm: {gpus: 0, minutes: 1,\n  warning: 60}",
+            "3  slurm.warning: found the number 60, and jobs of 60 seconds. Allowed: fewer",
+        ),
+        (
+            "slurm: {gpus: 0, minutes: 1}\nray: {}",
+            "1  slurm.warning: found the number 90, and jobs of 60 seconds. Allowed: fewer",
+        ),
+    ],
+)
+def test_what_would_overflow_or_never_end(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(Mistakes) as found:
+        read(tmp_path, text)
+    (line,) = found.value.lines
+    assert line.startswith(f"{tmp_path / 'cluster.yaml'}:{said}")
+
+
+def test_the_least_that_can_be_asked_for(tmp_path: Path) -> None:
+    least = read(tmp_path, "ray: {gpus: 0.0001, cpus: 0.0001}")
+    assert isinstance(least, Ray)
+    assert on_ray._room([{"CPU": 2.0, "GPU": 1.0}], {"CPU": least.cpus, "GPU": 0.0001}) == 10_000
+    assert read(tmp_path, "ray: {gpus: 0}") == Ray(gpus=0)
+    read(tmp_path, "slurm: {gpus: 0, minutes: 1, warning: 59}", "slurm")
 
 
 def test_the_section_that_is_asked_for_must_be_there(tmp_path: Path) -> None:

@@ -282,3 +282,17 @@ def test_tolerances_are_checked_and_have_a_unit():
 
 def test_teachers_are_not_cells():
     assert "teacher" not in outcomes(gate.check(moved("", 0), baseline()))
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 10**400, float("inf")])
+def test_a_value_beyond_all_that_is_measured_is_none(value):
+    wild = changed(list(entries(SOLID)), "kd", lambda one: record(seed=one.seed, top1=96.0))
+    for one in wild:
+        if one.method == "kd":
+            one.record["metrics"]["last"]["top1"] = value
+    found = gate.check(wild, baseline())
+    assert outcomes(found) == {"student": "pass", "kd": "missing", "crd": "pass"}
+    assert found.exit_code() == 3
+    assert gate.baseline(wild, "quickstart").trouble == (
+        "resnet8x4/resnet8 kd: missing: the record has no top1",
+    )

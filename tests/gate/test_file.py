@@ -6,6 +6,7 @@ import pytest
 
 from bench import gate
 from bench.errors import BenchError, Mistakes
+from bench.gate.file import MOST_BYTES
 from tests.gate.factory import entries, generator, suite, unfinished
 from tests.gate.test_check import changed
 
@@ -98,9 +99,19 @@ def test_all_mistakes_are_told_each_with_its_place(tmp_path):
         ({"mean": 1.0, "std": None, "n": 3}, "std is null for n = 1, and only there"),
         ({"mean": 1.0, "std": 0.1, "n": 1}, "std is null for n = 1, and only there"),
         ({"mean": 1.0, "std": 0.0, "n": 2, "values": {"0": 1.0}}, "are not those of the values"),
+        (
+            {"mean": 1e308, "std": 1e308, "n": 3},
+            r"mean: .* or equal to 1000000000000; found 1e\+308",
+        ),
+        ({"mean": 1.0, "std": 1e13, "n": 3}, "std: input should be less than or equal to 10000"),
+        ({"mean": 1.0, "std": 0.1, "n": 10**30, "values": {}}, "n: .* or equal to 1000000; found"),
+        ({"mean": 1.0, "std": None, "n": 1, "values": {"9" * 5000: 1.0}}, "string should match"),
+        ({"mean": 1.0, "std": 0.0, "n": 2, "values": {"0": 1.0, "00": 1.0}}, "values.00: string"),
+        ({"mean": 1.0, "std": None, "n": 1, "values": {"\u0663": 1.0}}, "values.\u0663: string"),
+        ({"mean": 1.0, "std": None, "n": 1, "values": {"0": -1e308}}, "values.0: input should be"),
     ],
 )
-def test_a_summary_that_contradicts_itself(tmp_path, one, said):
+def test_a_summary_that_no_records_have(tmp_path, one, said):
     path = tmp_path / "b.json"
     pairs = {"a/b": {"methods": {"kd": {"metrics": {"top1": one}}}}}
     path.write_text(json.dumps({"format": 1, "suite": "s", "pairs": pairs}))
@@ -114,6 +125,9 @@ def test_a_summary_that_contradicts_itself(tmp_path, one, said):
         ("{", "not JSON"),
         ("[1]", "the file: input should be"),
         ('{"format": 2}', "format: found 2; this version reads format 1"),
+        ('{"format": true}', "format: found true; this version reads format 1"),
+        ("[" * 200_000, "nested deeper than 40 levels"),
+        ('{"a": ' * 50 + "1" + "}" * 50, "nested deeper than 40 levels"),
         ('{"format": 1, "suite": "s", "pairs": {}, "made": NaN}', "made"),
     ],
 )
@@ -122,6 +136,13 @@ def test_what_is_no_baseline(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(Mistakes, match=said):
         gate.read(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with (tmp_path / "b.json").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(Mistakes, match="larger than 64 MiB, the most that is read"):
+        gate.read(tmp_path / "b.json")
 
 
 def test_no_file(tmp_path):

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from bench.job import Job
 from bench.running.executor import Processes
 from bench.suite import read
 from tests import toy
-from tests.command import bench, wrong
+from tests.command import ROOT, bench, wrong
 
 MARK = "from pathlib import Path\nPath(__file__).with_name('executed').touch()\n"
 DISTILLER = (
@@ -87,6 +89,23 @@ def test_what_is_installed_is_kept_out_too(
         read(path)
     assert "stranger" not in distillers.names()
     assert not (installed / "executed").exists()
+
+
+def test_the_command_imports_nothing_strange(here: Path) -> None:
+    for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
+        (here / f"{name}.py").write_text(MARK)
+    toy.write(here)
+    script = "import sys; from bench.cli import main; sys.exit(main())"  # as pip writes it
+    (here / "bin").mkdir()
+    (here / "bin" / "run").write_text(script)
+    for command in (["-P", "-m", "bench"], ["bin/run"]):
+        ran = subprocess.run(
+            [sys.executable, *command, "plan", "toy.yaml"], capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.startswith("toy: 2 students")
+        assert not (here / "executed").exists()
 
 
 def test_a_worker_imports_nothing_strange(

@@ -38,6 +38,19 @@ def test_mlflows_pages_are_for_this_machine_unless_told(
         assert re.findall(r"--host (\S+)", capfd.readouterr().out) == [host]
 
 
+def test_mlflows_pages_import_nothing_from_the_folder_one_stands_in(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (store / "python").write_text('#!/bin/sh\npwd -P; echo "$@"\n')
+    (store / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(store / "python"))
+    assert bench("ui").exit_code == 0
+    place, arguments, *_ = capfd.readouterr().out.splitlines()
+    assert place == str(Path(sys.prefix).resolve())
+    assert arguments.startswith("-P -m mlflow ui ")
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(not LONG, reason="it takes MLflow 10 s to start")
 def test_mlflows_pages_are_served_on_127_0_0_1_alone(store: Path) -> None:

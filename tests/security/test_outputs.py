@@ -18,7 +18,7 @@ from bench.report.statistics import statistics
 from bench.report.table import About, Entry, table
 from bench.results import Results
 from tests import toy
-from tests.command import bench
+from tests.command import ROOT, bench
 from tests.soak import times
 
 pytestmark = pytest.mark.soak
@@ -171,11 +171,16 @@ def test_a_terminal_is_told_nothing_that_it_would_obey(here: Path) -> None:
         record = {"id": run.id, "kind": run.kind, "name": hostile, "status": "failed"}
         results.write({**record, "reason": hostile, "metrics": {}, "curves": []})
     folder = here / "\x1b[2J\x9b31m"
-    folder.mkdir()
+    (folder / "logs").mkdir(parents=True)
+    (folder / "logs" / "a\x1b]0;x\x07\udcff.log").touch()
+    (folder / "toy.yaml").write_text((here / "toy.yaml").read_text())
+    quickstart = "baseline", "quickstart", "--results", ROOT / "results" / "quickstart"
     for arguments in (
         ("status", "toy.yaml"), ("status", "toy.yaml", "--json"), ("plan", "toy.yaml"),
         ("report", "toy.yaml"), ("teachers", "toy.yaml"), ("show", folder), ("run", "toy\x1b[2J"),
         ("status", "toy.yaml", "--results", folder), ("report", "toy.yaml", "--results", folder),
+        ("clean", "--results", folder), ("clean", "--results", folder, "--yes"),
+        ("validate", folder / "toy.yaml"), (*quickstart, "--output", folder / "b.json"),
     ):  # fmt: skip
         found = bench(*arguments)
         assert found.output
