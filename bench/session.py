@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
 from bench.results import Record, Results
+from bench.running import orphans
 from bench.running.cluster import Ray, Slurm
 from bench.running.executor import PATIENCE, Executor, Inline, Processes
 from bench.running.mending import mended
@@ -141,14 +142,16 @@ def carry_out(
 ) -> list[Record]:
     """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
-    Before anything starts, the results folder is locked and what is damaged in it set aside; if
-    there is something to train, the data set is looked for, or downloaded: `MissingData` if in
-    vain. `Held` where another command has the folder. An interrupt, SIGTERM as well, ends all
-    workers at once; every run goes on from its last whole epoch another time.
+    Before anything starts, the results folder is locked, jobs of Slurm that a killed command left
+    at work there are cancelled, and what is damaged in it is set aside; if there is something to
+    train, the data set is looked for, or downloaded: `MissingData` if in vain. `Held` where another
+    command has the folder. An interrupt, SIGTERM as well, ends all workers at once; every run goes
+    on from its last whole epoch another time.
     `view` is auto, live, plain, json, or None for silence.
     """
     root = root_of(data_root)
     with _terminable(), results.lock() as lock:
+        orphans.end(results)
         executor = machine.executor(results, lock)
         damage = mended(whole, results)
         todo = pending(whole, results, overwrite)
