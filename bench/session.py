@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from bench.watching.tracking import MLflow
 if TYPE_CHECKING:
     import pandas as pd
 
+ENDING = 5.0  # seconds after an interrupt in which another one adds nothing
 LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
 
 
@@ -185,25 +187,35 @@ def sync(whole: Plan, results: Results) -> MLflow:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Inside, SIGTERM is a KeyboardInterrupt that bears its number."""
+    """Inside, SIGTERM is a KeyboardInterrupt that bears its number, as Ctrl-C is.
+
+    One that follows at once does not break off the ending of workers.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     heard: list[int] = []
+    heeded = float("-inf")
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal heeded
         heard.append(number)
-        raise KeyboardInterrupt(number)
+        if (now := time.monotonic()) - heeded >= ENDING:
+            heeded = now
+            raise KeyboardInterrupt(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    numbers = (signal.SIGTERM, signal.SIGINT) if interrupt else (signal.SIGTERM,)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     except KeyboardInterrupt as stopped:
         stopped.args = stopped.args or tuple(heard[:1])  # Ray raises one of its own in its place
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _look_for(selection: Selection, root: Path | None) -> None:
