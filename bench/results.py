@@ -8,6 +8,7 @@ state/<id>.pt              a run under way, as of its last epoch
 logs/<cohort>.log          what a worker wrote beside its results
 mlflow.db, mlartifacts/    MLflow's view of the same records
 slurm/                     what Slurm's jobs said, with --executor slurm
+.slurm                     the name of Slurm's jobs that may be at work here
 .lock                      who works here, while somebody does
 *.corrupt                  what was no longer as it had been written, set aside
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bench.errors import BenchError
 from bench.feasibility import Forecast
 from bench.plan import Plan, plan, select
 from bench.results import Record, Results
+from bench.running import orphans
 from bench.running.cluster import Ray, Slurm
 from bench.running.executor import PATIENCE, Executor, Inline, Processes
 from bench.running.mending import mended
@@ -30,6 +32,7 @@ from bench.watching.tracking import MLflow
 if TYPE_CHECKING:
     import pandas as pd
 
+ENDING = 5.0  # seconds after an interrupt in which another one adds nothing
 LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
 
 
@@ -141,14 +144,16 @@ def carry_out(
 ) -> list[Record]:
     """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
-    Before anything starts, the results folder is locked and what is damaged in it set aside; if
-    there is something to train, the data set is looked for, or downloaded: `MissingData` if in
-    vain. `Held` where another command has the folder. An interrupt, SIGTERM as well, ends all
-    workers at once; every run goes on from its last whole epoch another time.
+    Before anything starts, the results folder is locked, jobs of Slurm that a killed command left
+    at work there are cancelled, and what is damaged in it is set aside; if there is something to
+    train, the data set is looked for, or downloaded: `MissingData` if in vain. `Held` where another
+    command has the folder. An interrupt, SIGTERM as well, ends all workers at once; every run goes
+    on from its last whole epoch another time.
     `view` is auto, live, plain, json, or None for silence.
     """
     root = root_of(data_root)
     with _terminable(), results.lock() as lock:
+        orphans.end(results)
         executor = machine.executor(results, lock)
         damage = mended(whole, results)
         todo = pending(whole, results, overwrite)
@@ -182,25 +187,35 @@ def sync(whole: Plan, results: Results) -> MLflow:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Inside, SIGTERM is a KeyboardInterrupt that bears its number."""
+    """Inside, SIGTERM is a KeyboardInterrupt that bears its number, as Ctrl-C is.
+
+    One that follows at once does not break off the ending of workers.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     heard: list[int] = []
+    heeded = float("-inf")
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal heeded
         heard.append(number)
-        raise KeyboardInterrupt(number)
+        if (now := time.monotonic()) - heeded >= ENDING:
+            heeded = now
+            raise KeyboardInterrupt(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    numbers = (signal.SIGTERM, signal.SIGINT) if interrupt else (signal.SIGTERM,)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     except KeyboardInterrupt as stopped:
         stopped.args = stopped.args or tuple(heard[:1])  # Ray raises one of its own in its place
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _look_for(selection: Selection, root: Path | None) -> None:

@@ -1,6 +1,8 @@
 """The verbs as functions, as a notebook calls them."""
 
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,24 @@ def test_slots_of_a_gpu() -> None:
     assert Machine(gpus=(0,), per_gpu=2).devices() == ["cuda:0", "cuda:0"]
     with pytest.raises(BenchError, match="no GPU 99. Allowed: 0"):
         Machine(gpus=(0, 99)).devices()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_interrupt_does_not_break_off_the_ending(number: signal.Signals) -> None:
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            ended.append("all")
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as stopped, session._terminable():
+        work()
+    assert ended == ["all"]
+    assert stopped.value.args == (number,)
+    assert signal.getsignal(number) is before

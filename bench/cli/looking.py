@@ -1,5 +1,6 @@
 """The verbs that are not about runs: list, show, validate, ui, clean."""
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -78,15 +79,17 @@ def clean(
     weights: Annotated[bool, typer.Option("--weights", help="Also the students' weights.")] = False,
 ) -> None:
     """Remove states of ended runs, logs and torn files."""
-    with told():
+    with told(), ExitStack() as held:
         from bench.results import Results, leftovers
 
         files = leftovers(Results(results), weights)
         size = sum(path.stat().st_size for path in files)
+        if yes and files:
+            held.enter_context(Results(results).lock())
         for path in files:
             tell(f"{'removed' if yes else 'would remove'} {path}")
             if yes:
-                path.unlink()
+                path.unlink(missing_ok=True)  # the lock's holder removes torn files by itself
         told_size = f"{texts.counted(len(files), 'file')}, {size / 1e6:.1f} MB"
         asked = "; --yes removes them" if files and not yes else ""
         tell(f"{results}: {told_size if files else 'nothing to remove'}{asked}")

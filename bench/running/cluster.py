@@ -36,10 +36,18 @@ GPUS = allowed(f"a number of GPUs, 0 or at least {LEAST}; two cohorts share one 
 CPUS = allowed(f"a number of CPUs, at least {LEAST}")
 Directory = Annotated[Text | None, allowed("a folder that every node has")]
 Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
-Flags = Annotated[
-    dict[str, Annotated[str | int | float | bool, allowed("text, a number, or true")]],
-    allowed("a mapping of sbatch's long options to their values"),
-]
+FLAGS = "a mapping of sbatch's long options to their values; the name of jobs is the command's own"
+
+
+def _no_name(flag: str) -> str:
+    """An option of sbatch, but not that of a job's name, nor one of its short forms."""
+    if "job-name".startswith(flag.replace("_", "-")):
+        raise ValueError(flag)
+    return flag
+
+
+Flag = Annotated[str, AfterValidator(_no_name)]
+Given = Annotated[str | int | float | bool, allowed("text, a number, or true")]
 
 
 class Ray(Part):
@@ -65,7 +73,7 @@ class Slurm(Part):
     slots: Annotated[Slots, SLOTS] = 8
     requeues: Natural = 100  # of a job whose time is over, before it counts as a crash
     warning: Annotated[Count, allowed("seconds from the signal to the end, at least 1")] = 90
-    sbatch: Flags = Field(default_factory=dict, description="a mapping of sbatch's long options")
+    sbatch: dict[Flag, Given] = Field(default_factory=dict, description=FLAGS)
     setup: Lines = ()
 
 

@@ -20,7 +20,7 @@ from bench.job import Event, Job
 from bench.running.worker import work
 
 PATIENCE = 1800.0  # seconds without a sign of life after which a worker counts as hanging
-GRACE = 3.0  # seconds that are waited for all that a killed worker leaves to the system
+GRACE = 3.0  # seconds that killed workers, all together, are waited for
 KILLS = Path("/proc/vmstat")  # where Linux counts those that it has killed for lack of memory
 TICK = 1.0  # seconds between two looks at who is silent
 
@@ -136,9 +136,10 @@ class Processes:
         """End all workers at once: their runs go on from the last epoch, whatever ended them."""
         for worker in self._running.values():
             _kill(worker.process)
+        end = time.monotonic() + GRACE
         for worker in self._running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk, say
-                worker.process.wait(GRACE)
+                worker.process.wait(max(0.0, end - time.monotonic()))
 
     def _waited(self, seconds: float) -> None:
         """Count what was waited for each; not what went by while nobody listened to them."""

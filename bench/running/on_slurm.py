@@ -7,7 +7,7 @@ whose time is over, is put back in the queue and goes on from the last epoch.
 
 import json
 import logging
-import re
+import os
 import subprocess
 import time
 from collections import deque
@@ -22,11 +22,11 @@ from bench.job import Event, Job
 from bench.results import Results
 from bench.running.cluster import Slurm
 from bench.running.node import installed, without, worked
+from bench.running.orphans import Jobs, asked
 
 TICK = 0.5  # seconds between two looks at what was said
 LOOKS = 6  # at what a job said that Slurm calls ended: a file may come late from another machine
 CHECK = 30.0  # seconds between two questions to Slurm
-NUMBER = re.compile(r"\d+(_\d+)?", re.ASCII)  # of a job, or of one in an array
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class OnSlurm:
     """A job of Slurm for each job; those that start together are one array.
 
     `cluster` is submitit's name for where they run: `local`, processes of this machine, is for
-    tests. What a command that was killed left in the queue is cancelled by the next one.
+    tests. All jobs bear one name, by which `orphans` finds those of a command that was killed.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class OnSlurm:
             self._engine = submitit.AutoExecutor(self._folder, cluster, **limit)
         except RuntimeError as error:
             raise BenchError(f"--executor slurm: {error} sbatch and srun are needed") from error
-        self._engine.update_parameters(**_parameters(options))
-        self._numbers = self._folder / "numbers"  # of jobs that may be in the queue
+        self._jobs = Jobs(self._folder.parent)
+        self._engine.update_parameters(name=self._jobs.name, **_parameters(options))
+        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it
         self._accounted = True  # whether sacct knows of jobs that have ended
         if cluster == "slurm":
-            _cancel(self._numbers)
-            self._accounted = not _asked("sacct", "--noheader", "--jobs=0").returncode
+            self._accounted = not asked("sacct", "--noheader", "--jobs=0").returncode
         self._asked: list[tuple[int, Errand]] = []
         self._running: dict[int, Underway] = {}
         self._ready: deque[tuple[int, Event]] = deque()
@@ -117,25 +117,26 @@ class OnSlurm:
 
     def stop(self) -> None:
         """Cancel all jobs, those in the queue as well."""
-        for under in self._running.values():
-            under.slurm.cancel(check=False)
+        if self._running or self._asked:
+            self._jobs.cancel()
+        else:
+            self._jobs.forget()
         self._running.clear()
-        self._numbers.unlink(missing_ok=True)
+        self._asked.clear()
 
     def _submit(self) -> None:
         if not self._asked:
             return
         slots, errands = zip(*self._asked, strict=True)
-        self._asked.clear()
+        self._jobs.note()
         try:
             with self._engine.batch():
                 jobs = [self._engine.submit(errand) for errand in errands]
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise BenchError(f"--executor slurm: sbatch refused a job: {error}") from error
-        with self._numbers.open("a") as file:
-            file.writelines(f"{job.job_id}\n" for job in jobs)
         for slot, errand, job in zip(slots, errands, jobs, strict=True):
             self._running[slot] = Underway(job, errand.events)
+        self._asked.clear()
 
     def _hear(self, slot: int, under: Underway) -> None:
         """Take in what a job has said; one that ended without a word has crashed."""
@@ -177,7 +178,6 @@ class OnSlurm:
 def _parameters(options: Slurm) -> dict[str, Any]:
     """The options as submitit calls them."""
     return {
-        "name": "bench",
         "timeout_min": options.minutes,
         "cpus_per_task": options.cpus,
         "gpus_per_node": options.gpus or None,
@@ -190,24 +190,12 @@ def _parameters(options: Slurm) -> dict[str, Any]:
     }
 
 
-def _cancel(numbers: Path) -> None:
-    """Take out of the queue what a command left there."""
-    with suppress(FileNotFoundError):
-        if left := [line for line in numbers.read_text().split() if NUMBER.fullmatch(line)]:
-            _asked("scancel", *left)
-        numbers.unlink()
-
-
 def _left_the_queue(number: str) -> bool:
     """Whether Slurm, which answers, has no job of that number before it or under way."""
-    asked = _asked("squeue", "--noheader", "--format=%T", f"--jobs={number}")
-    if asked.returncode:
-        return "Invalid job id" in asked.stderr
-    return not asked.stdout.strip()
-
-
-def _asked(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    found = asked("squeue", "--noheader", "--format=%T", f"--jobs={number}")
+    if found.returncode:
+        return "Invalid job id" in found.stderr
+    return not found.stdout.strip()
 
 
 def _read(path: Path, since: int = 0) -> bytes:

@@ -137,3 +137,9 @@ def test_a_plan_for_a_cluster_does_not_ask_it(here: Path) -> None:
 def test_sbatch_takes_no_lists(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"cluster.yaml:1  slurm.sbatch"):
         read(tmp_path, "slurm: {gpus: 1, sbatch: {account: [a]}}", "slurm")
+
+
+@pytest.mark.parametrize("flag", ["job-name", "job_name", "job-n"])
+def test_the_name_of_jobs_is_the_commands_own(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(BenchError, match=f"cluster.yaml:1  slurm.sbatch.{flag}: .* command's own"):
+        read(tmp_path, f"slurm: {{gpus: 1, sbatch: {{account: a, {flag}: mine}}}}", "slurm")

@@ -1,4 +1,4 @@
-"""A suite on a real Slurm of one machine, which this test starts: a requeue, a kill, a SIGTERM."""
+"""A suite on a real Slurm of one machine, which this test starts: a requeue, kills, a SIGTERM."""
 
 import os
 import signal
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(bool(one_machine.missing()), reason=one_machine.
 
 CLUSTER = "slurm: {gpus: 0, slots: 1}\n"
 RECIPE = "{epochs: 400, batch_size: 16, evaluate_every: 100}"
-RUN = ("run", "toy.yaml", "--tracker", "none", "--json", "--executor", "slurm")
+LOCAL = ("run", "toy.yaml", "--tracker", "none", "--json")
+RUN = (*LOCAL, "--executor", "slurm", "--cluster", "cluster.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_a_requeue_and_a_kill_cost_an_epoch_and_change_no_number(
     alone, results = toy.run(whole, tmp_path / "alone"), Results(tmp_path / "results")
     taught(whole, alone, results)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
-    commands.start(*RUN, "--cluster", "cluster.yaml", **slurm)
+    commands.start(*RUN, **slurm)
     assert commands.until(lambda: epoch(commands) > 2), commands.said
     one_machine.asked(slurm, "scancel", "--signal=USR2", the_job(slurm))
     assert commands.until(lambda: "PENDING" in queue(slurm)), commands.said
@@ -68,12 +69,40 @@ def test_a_requeue_and_a_kill_cost_an_epoch_and_change_no_number(
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
 
 
+@pytest.mark.parametrize("again", [RUN, LOCAL], ids=["slurm", "local"])
+def test_jobs_of_a_killed_command_end_before_the_next_one_starts(
+    slurm: dict[str, str], commands: Commands, tmp_path: Path, again: tuple[str, ...]
+) -> None:
+    """Of the same kind, or on this machine: nothing is done twice, and no number changes."""
+    whole = toy.plan(tmp_path, recipe=RECIPE, methods="[student, kd]")
+    alone, results = toy.run(whole, tmp_path / "alone"), Results(tmp_path / "results")
+    taught(whole, alone, results)
+    (tmp_path / "cluster.yaml").write_text(CLUSTER)
+    commands.start(*RUN, **slurm, SBATCH_JOB_NAME="mine")
+    assert commands.until(lambda: epoch(commands) > 2), commands.said
+    os.kill(commands.pid, signal.SIGKILL)
+    commands.end()
+    orphan = the_job(slurm)
+    (name, _) = (results.folder / ".slurm").read_text().splitlines()
+    named = one_machine.asked(slurm, "squeue", "--noheader", f"--name={name}", "--format=%A")
+    assert named.split() == [orphan]
+    commands.start(*again, **slurm)
+    assert commands.until(lambda: epoch(commands)), commands.said
+    assert orphan not in queue(slurm)
+    first = next(event for event in commands.events if event["event"] == "epoch")
+    assert first["entry"]["epoch"] > 2, "it began afresh"
+    assert commands.end() == 0, commands.said
+    for run in whole.runs:
+        assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
+    assert not (results.folder / ".slurm").exists()
+
+
 def test_sigterm_empties_the_queue(
     slurm: dict[str, str], commands: Commands, tmp_path: Path
 ) -> None:
     toy.write(tmp_path, recipe=RECIPE)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
-    commands.start(*RUN, "--cluster", "cluster.yaml", **slurm)
+    commands.start(*RUN, **slurm)
     assert commands.until(lambda: epoch(commands)), commands.said
     os.kill(commands.pid, signal.SIGTERM)
     assert commands.end() == 143, commands.said

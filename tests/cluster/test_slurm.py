@@ -39,6 +39,9 @@ class Disturbed(OnSlurm):
         return slot, event
 
     def stop(self) -> None:
+        for under in self._running.values():  # they bear no name by which Slurm could cancel them
+            under.slurm.cancel(check=False)
+        self._running.clear()
         super().stop()
         for process in self.processes:  # submitit waits for none
             process.wait(60)
@@ -69,7 +72,7 @@ def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
     assert done is None
     told = [(e["run"], e["entry"]["epoch"]) for e in executor.seen if e["event"] == "epoch"]
     assert len(told) == len(set(told)), "an epoch was done twice"
-    assert not (results.folder / "slurm/numbers").exists(), "jobs may be left in the queue"
+    assert not (results.folder / ".slurm").exists(), "jobs may be left in the queue"
 
 
 def test_without_slurm_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,20 +190,31 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
     assert same(taught)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sigterm_ends_all_within_five_seconds_even_what_hangs(
-    commands: Commands, tmp_path: Path
+    commands: Commands, tmp_path: Path, number: signal.Signals
 ) -> None:
-    toy.write(tmp_path, recipe="{epochs: 100000, batch_size: 16}", teachers="{}")
-    commands.start(*RUN)
-    assert commands.until(lambda: any(e["event"] == "epoch" for e in commands.events))
-    (worker,) = commands.workers
-    os.kill(worker, signal.SIGSTOP)
+    teachers = ("resnet8", "resnet14", "resnet20")
+    pairs = ", ".join(f"{{teacher: {teacher}, student: resnet8}}" for teacher in teachers)
+    recipe = "{epochs: 100000, batch_size: 16}"
+    toy.write(tmp_path, recipe=recipe, teachers="{}", pairs=f"[{pairs}]")
+    commands.start(*RUN[:-1], len(teachers))
+
+    def all_train() -> bool:
+        epochs = [event["id"] for event in commands.events if event["event"] == "epoch"]
+        return len(set(epochs)) == len(teachers)
+
+    assert commands.until(all_train), commands.said
+    hanging = commands.workers
+    assert len(hanging) == len(teachers)
+    for worker in hanging:
+        os.kill(worker, signal.SIGSTOP)
     begun, limit = time.monotonic(), granted(5.0)
-    os.kill(commands.pid, signal.SIGTERM)
-    os.kill(commands.pid, signal.SIGTERM)  # somebody is impatient
+    os.kill(commands.pid, number)
+    os.kill(commands.pid, number)  # somebody is impatient
     code = commands.end(limit)
-    assert gone([worker], begun + limit - time.monotonic())
+    assert gone(hanging, begun + limit - time.monotonic())
     assert "stopped; the same command goes on from here" in commands.said
     assert list((tmp_path / "results" / "state").glob("*.pt")), "what it goes on from"
     assert not list((tmp_path / "results").rglob("*.part"))
-    assert code == 128 + signal.SIGTERM
+    assert code == 128 + number

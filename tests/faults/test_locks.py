@@ -141,6 +141,22 @@ def test_a_second_command_says_who_holds_the_folder(
     assert not (taught.folder / ".lock").exists()
 
 
+def test_nothing_is_removed_from_a_folder_that_is_held(here: Path) -> None:
+    part = here / "results" / "state" / ".a.pt.1.part"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    with process(HOLD, here / "results" / ".lock") as holder:
+        assert said(holder) == "held"
+        assert "would remove results/state/.a.pt.1.part" in bench("clean").stdout
+        told = wrong(bench("clean", "--yes"))
+        assert told.startswith(
+            f"results: process {holder.pid} on {socket.gethostname()} is at work"
+        )
+        assert part.exists()
+    assert bench("clean", "--yes").exit_code == 0
+    assert not part.exists()
+
+
 def test_a_command_in_two_threads_of_one_process(
     undisturbed: tuple[Plan, Results], taught: Results
 ) -> None:

@@ -128,6 +128,27 @@ def test_a_killed_worker_costs_its_cohort_and_says_so(tmp_path: Path) -> None:
     assert "signal 9" in events[-1]["reason"]
 
 
+def test_workers_that_cannot_be_ended_are_waited_for_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if each waited for a dead disk: the kill does not reach them."""
+    monkeypatch.setattr("bench.running.executor._kill", lambda process: None)
+    monkeypatch.setattr("bench.running.executor.GRACE", 1.0)
+    executor = Processes(["cpu"] * 6, tmp_path / "logs")
+    for slot in range(6):
+        executor.start(slot, Job(f"j{slot}", (), None, "cpu", 1, str(tmp_path), "digits", None))
+    stuck = workers(os.getpid())
+    for worker in stuck:
+        os.kill(worker, signal.SIGSTOP)
+    begun = time.monotonic()
+    executor.stop()
+    took = time.monotonic() - begun
+    for worker in stuck:
+        os.kill(worker, signal.SIGKILL)
+    assert 1.0 <= took < 3.0
+    assert len(stuck) == 6
+
+
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """The parent is killed; its worker must not train on."""
     suite = toy.write(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
