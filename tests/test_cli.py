@@ -209,7 +209,7 @@ def test_a_table_that_cannot_be_written_is_shown_and_its_file_named(
 ) -> None:
     results = Results(here / "results")
     for run in toy.plan(here).runs.values():
-        results.write({"id": run.id, "kind": run.kind, "status": "failed", "reason": "none"})
+        results.write(Task(run.id, "t", run.specification).record("failed", "none"))
     kind = "".join(more).replace("--", "-")
     (here / f"results/toy{kind}.md").mkdir()
     found = bench("report", "toy.yaml", *more)

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench.job import Task
 from bench.plan import Run
 from bench.results import Results
 from tests import toy
@@ -37,11 +38,11 @@ def recorded(here: Path) -> Path:
 def _record(run: Run, name: str, top1: float) -> dict[str, Any]:
     metrics = {"last": {"top1": top1, "nll": 3 - top1 / 50}, "oracle": {"top1": top1}}
     of = json.loads(json.dumps(run.specification))
-    return {
-        "id": run.id, "kind": run.kind, "name": name, "status": "done", "reason": None,
-        "seed": of["seed"], "specification": of, "metrics": metrics,
-        "environment": {"torch": "2", "commit": "abc"}, "finished": "2026-11-21T00:00:00+00:00",
-    }  # fmt: skip
+    known = {
+        "environment": {"torch": "2", "commit": "abc"},
+        "finished": "2026-11-21T00:00:00+00:00",
+    }
+    return Task(run.id, name, of).record("done", None, metrics=metrics, **known)
 
 
 def change(folder: Path, method: str, what: Change) -> None:
