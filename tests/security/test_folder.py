@@ -42,9 +42,10 @@ def test_a_part_that_is_a_link_is_refused(part: str, here: Path) -> None:
     toy.write(here)
     (here / "home").mkdir()
     (here / "results").mkdir()
-    kept = here / "home" / ".thesis.part"
-    kept.write_text("precious")
+    kept = [here / "home" / name for name in (".thesis.part", "thesis.log", "thesis.corrupt")]
+    for path in kept:
+        path.write_text("precious")
     (here / "results" / part).symlink_to(here / "home")
     for verb in (("run", "toy.yaml", "--inline"), ("clean", "--yes")):
         assert f"results/{part}: a link" in wrong(bench(*verb))
-        assert kept.read_text() == "precious"
+    assert [path.read_text() for path in kept] == ["precious"] * 3
