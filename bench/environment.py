@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -44,9 +45,18 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes held so far: on the accelerator, or by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if told := re.search(r"VmHWM:\s+(\d+) kB", _status()):
+        return int(told[1]) * 1024
     import resource  # not on Windows
 
+    # A child starts with what its parent's memory came to: the most of either, then.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _status() -> str:
+    """What Linux tells of this process; empty elsewhere."""
+    path = Path("/proc/self/status")
+    return path.read_text() if path.exists() else ""
 
 
 def now() -> str:

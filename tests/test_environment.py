@@ -2,8 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 import torch
 
 from bench import environment
@@ -36,6 +40,18 @@ def test_memory_is_bytes_of_a_process_that_holds_torch() -> None:
     held = torch.ones(50_000_000)
     assert 50e6 < before < 100e9
     assert environment.peak_memory(CPU) >= max(before, held.nbytes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count a parent's memory, too")
+def test_memory_is_not_that_of_the_parent() -> None:
+    held = torch.ones(400_000_000)
+    code = """if True:
+        import torch
+        from bench.environment import peak_memory
+        print(peak_memory(torch.device("cpu")))"""
+    root = str(Path(__file__).parents[1])
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True)
+    assert int(found) < held.nbytes
 
 
 def test_times_are_utc_to_the_second() -> None:

@@ -23,7 +23,7 @@ from tests.security import hostile
 from tests.security.hostile import Payload
 from tests.soak import times
 
-MOST_MEMORY = 100 * 1024  # KiB beyond what torch takes; the files claim 4 GiB, or hold 200 MiB
+MOST_MEMORY = 100 * 1024**2  # bytes beyond what torch takes; the files claim 4 GiB, or hold 200 MiB
 
 
 def saved(content: Any, *, before: bool = False) -> bytes:
@@ -70,12 +70,14 @@ def test_a_payload_in_a_state_does_not_run(way: str, here: Path) -> None:
 
 
 READ = """
-import resource, sys
+import sys
 from pathlib import Path
+import torch
+from bench.environment import peak_memory
 from bench.errors import TeacherRefused
 from bench.training.checkpoints import read_state
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: peak_memory(torch.device('cpu'))
 for name in sys.argv[1:]:
     before = peak()
     try:
@@ -88,14 +90,16 @@ for name in sys.argv[1:]:
 
 
 RESTORE = """
-import resource, sys
+import sys
 from pathlib import Path
+import torch
+from bench.environment import peak_memory
 from bench.job import Job
 from bench.running.desk import Desk
 from bench.running.runner import _task
 from tests import toy
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: peak_memory(torch.device('cpu'))
 task = _task(next(iter(toy.plan(Path()).runs.values())), "resnet8")
 notices = []
 job = Job("j", (task,), None, "cpu", 1, "results", "digits", None)
