@@ -102,10 +102,10 @@ class Results:
 
     def _read(self, run: str, *, curves: bool) -> Record | None:
         path = self.file(run)
-        if not os.path.lexists(path):
+        if (held := _content(path)) is None:
             return None
         try:
-            found = parsed(_content(path), curves=curves)
+            found = parsed(held, curves=curves)
         except ValueError as error:
             raise Corrupt(path, str(error)) from error
         except Newer as error:
@@ -154,9 +154,8 @@ class Results:
     def read_state(self, run: str) -> bytes | None:
         """What `keep_state` kept of a run, if it did; raises `Corrupt`."""
         path = self.state(run)
-        if not os.path.lexists(path):
+        if (held := _content(path)) is None:
             return None
-        held = _content(path)
         content, digest = held[:-DIGEST], held[-DIGEST:]
         if hashlib.sha256(content).digest() != digest:
             raise Corrupt(path, "its content is not that of its sha256")
@@ -177,11 +176,16 @@ class Results:
             ) from error
 
 
-def _content(path: Path) -> bytes:
-    """What is in a file; `Corrupt` for what is none, of which a reader might never see the end."""
-    if not path.is_file():
+def _content(path: Path) -> bytes | None:
+    """What is in a file, None where there is nothing.
+
+    `Corrupt` for anything else, of which a reader might never see the end.
+    """
+    if path.is_file():
+        return path.read_bytes()
+    if os.path.lexists(path):
         raise Corrupt(path, "not a file")
-    return path.read_bytes()
+    return None
 
 
 def verify(path: Path, expected: str) -> None:
