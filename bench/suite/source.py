@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.characters import hidden
 from bench.errors import Mistakes
 from bench.suite import document
 from bench.suite.document import Document
@@ -84,6 +85,8 @@ def _change(data: dict[str, Any], text: str) -> Change:
     parts = [part.strip() for part in place.split(".")]
     if not equals or not all(parts):
         raise Mistakes([f"{name}: no change. Allowed: key=value, e.g. recipe.epochs=2"])
+    if odd := hidden(place):
+        raise Mistakes([f"{name}: {odd}"])
     if len(parts) > MOST_LEVELS:
         raise Mistakes([f"{name}: more than {MOST_LEVELS} levels of nesting"])
     new = document.value(written, name)

@@ -102,6 +102,8 @@ PLACES = st.sampled_from(
 @given(PLACES | st.text(max_size=20), VALUE.map(json.dumps) | st.text(max_size=30))
 @example("pairs." + "9" * 5000, "1")
 @example("x" + ".x" * 5000, "1")
+@example("\0", "null")
+@example("methods.\0kd", "1")
 def test_any_change_is_made_or_refused(
     tmp_path_factory: pytest.TempPathFactory, place: str, value: str
 ) -> None:
