@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 FORMAT = 1
 SEAL = b',\n "sha256": "'  # begins the last line; the oldest records have none
 Record = Mapping[str, Any]
-Number = Annotated[
-    float, Field(ge=-3.5e38, le=3.5e38, allow_inf_nan=False)
-]  # what float32 can hold
+LARGEST = 3.5e38  # of a number: float32 holds no larger one
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Numbers = dict[str, Number | None]
 
 

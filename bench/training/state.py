@@ -1,19 +1,25 @@
 """The state of a run under way as bytes: data, never code, and believed only as the run's own."""
 
 import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
+from bench.record import Epoch, Number
 from bench.training.checkpoints import LONGEST_PICKLE, ZIP, examine
 
 LONGEST_ENTRY = 4096  # bytes of a state beside its tensors, for each epoch of the recipe
-NUMBERS = ("loss", "lr", "seconds", "shared_seconds", "images_per_second", "peak_memory")
 SPLITS = ("test", "validation")
+
+
+class Kept(Epoch, extra="forbid"):
+    """An entry of a record's curves while its run goes on: with a loss, or it would have ended."""
+
+    loss: Number
 
 
 def packed(run: str, curves: list[dict[str, Any]], **parts: Any) -> memoryview:
@@ -40,7 +46,7 @@ def unpacked(saved: bytes, run: str, epochs: int, terms: Iterable[str]) -> dict[
     if not isinstance(curves, list) or not 0 < len(curves) < epochs:
         raise ValueError(f"its curves are not those of a run of {epochs} epochs under way")
     for epoch, entry in enumerate(curves, 1):
-        if not _fits(entry, _form(entry, epoch, terms)):
+        if not _known(entry, epoch, terms):
             raise ValueError(f"its curves have no entry of epoch {epoch}")
     return state
 
@@ -63,23 +69,15 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _form(entry: Mapping[str, Any], epoch: int, terms: Iterable[str]) -> dict[str, Any]:
-    """An epoch's entry, `float` for a number and None for a number or none."""
-    measured = {
-        split: {**dict.fromkeys(entry[split]), "top1": float} for split in SPLITS if split in entry
-    }
-    numbers = dict.fromkeys(NUMBERS, float)
-    return {"epoch": epoch, "terms": dict.fromkeys(terms), **numbers, **measured}
-
-
-def _fits(found: object, form: object) -> bool:
-    """Whether what was read has a form, and nothing that it lacks."""
-    if isinstance(form, Mapping):
-        if not isinstance(found, Mapping) or found.keys() != form.keys():
-            return False
-        return all(isinstance(name, str) and _fits(found[name], form[name]) for name in form)
-    if isinstance(form, int):
-        return type(found) is int and found == form
-    if isinstance(found, int | float):
-        return math.isfinite(found)
-    return found is None is form
+def _known(entry: Any, epoch: int, terms: Iterable[str]) -> bool:
+    """Whether this is the entry of an epoch of a run with these terms, and nothing beside it."""
+    try:
+        found = Kept.model_validate(entry)
+    except ValidationError:
+        return False
+    measured = [getattr(found, split) for split in SPLITS if split in found.model_fields_set]
+    return (
+        found.epoch == epoch
+        and found.terms.keys() == set(terms)
+        and all(split.get("top1") is not None for split in measured)
+    )
