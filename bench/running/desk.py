@@ -35,7 +35,6 @@ class Desk:
         self.results = Results(Path(job.results))
         self.device = torch.device(job.devices[share.rank])
         self.record = Cuda() if job.graphs else None
-        self.ask = Cuda() if job.graphs else None  # its own memory: all learners read the answer
         self.started = now()
 
     def data(self) -> Data:
@@ -73,7 +72,10 @@ class Desk:
             raise RuntimeError(f"rank {self.share.rank} would start alone with {start}")
         if learners:
             seed = tasks[0].specification["seed"]
-            lockstep.train(learners, teacher, subject, seed, self.after_epoch, self.ask)
+            ask = (
+                Cuda() if self.job.graphs else None
+            )  # its own memory: all learners read the answer
+            lockstep.train(learners, teacher, subject, seed, self.after_epoch, ask)
         sharded.leave()
 
     def teacher(self, subject: Data) -> Teacher | None:
