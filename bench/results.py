@@ -181,8 +181,9 @@ def _content(path: Path) -> bytes | None:
 
     `Corrupt` for anything else, of which a reader might never see the end.
     """
-    if path.is_file():
-        return path.read_bytes()
+    with suppress(FileNotFoundError):  # removed between the two
+        if path.is_file():
+            return path.read_bytes()
     if os.path.lexists(path):
         raise Corrupt(path, "not a file")
     return None
