@@ -1,4 +1,4 @@
-"""What a plan costs, and which of its runs cannot be done, found before the first batch."""
+"""The cost of a plan's runs, and the runs that are impossible, before the first batch."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,97 +19,130 @@ from bench.models import Cost
 from bench.plan import Plan, Run
 from distillers import Incompatible, Setting, Shapes
 
-MOST_NUMBERS = 50_000_000  # that a network or a distiller is built with, to tell what it takes
-FEW_NUMBERS = 10_000  # a tensor's that are made all the same: constructors read such ones
+MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
+SMALL_ELEMENTS = 10_000  # of a tensor that always gets memory: constructors read such tensors
+FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Of one run: why it is impossible, or what it takes."""
+class Estimate:
+    """The cost of one run, or the reason why it is impossible.
 
-    obstacle: str | None
+    Attributes:
+        error: why the run is impossible and will be skipped; None if it is possible.
+        network: the cost of its network; None if it is unknown.
+        memory: bytes of the buffers of its distillers, such as memory banks.
+        warning: an exception of a plugin's code; the run will be tried and will probably fail.
+
+    """
+
+    error: str | None
     network: Cost | None = None
-    memory: int = 0  # bytes of the buffers of its objective: memory banks and the like
-    doubt: str | None = None  # what a plugin's code raised: the run will hardly succeed
+    memory: int = 0
+    warning: str | None = None
 
     def work(self, run: Run, images: int) -> float:
-        """Multiply-adds of the whole training: a backward pass counts as two forward ones."""
+        """Return the multiply-adds of a complete training run.
+
+        A backward pass counts as two forward passes.
+
+        Args:
+            run: the run that was estimated.
+            images: number of training images.
+
+        """
         epochs = run.specification["recipe"].get("epochs", 0)
         return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
 
 
-def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
-    """For each run of the plan, by id, what it takes or what stands in its way."""
+def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
+    """Estimate every run of a plan, without its data and without a training step.
+
+    Args:
+        plan: the plan; its plugins are loaded.
+        root: the data root, for data sets in folders; None for the default.
+
+    Returns:
+        An estimate for each run, by its id.
+
+    Raises:
+        BenchError: the plan's selection of data is impossible.
+
+    """
     facts = data.facts(plan.suite.data, root)
     networks = {run.id: run.specification["network"] for run in plan.runs.values()}
-    made: dict[tuple[str, str, str], Forecast] = {}  # seeds and recipes take the same
-    found: dict[str, Forecast] = {}
+    distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
+    estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():
         terms = run.specification.get("method", {})
-        alike = networks[run.id], networks[run.teacher or run.id], repr(terms)
-        if alike not in made:
-            made[alike] = _forecast(*alike[:2], terms, facts)
-        found[run.id] = made[alike]
-    return found
+        key = networks[run.id], networks[run.teacher or run.id], repr(terms)
+        if key not in distinct:
+            distinct[key] = _estimate(*key[:2], terms, facts)
+        estimates[run.id] = distinct[key]
+    return estimates
 
 
-def _forecast(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Forecast:
+def _estimate(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Estimate:
     try:
-        student, cost = _network(network, facts.classes, facts.size)
-        other, _ = _network(teacher, facts.classes, facts.size)
-        held = [
-            _term(name, json.dumps(term["options"], sort_keys=True), student, other, facts)
-            for name, term in terms.items()
-        ]
+        student_shapes, cost = _measure(network, facts.classes, facts.size)
+        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size)
+        memory = 0
+        for name, term in terms.items():
+            options = json.dumps(term["options"], sort_keys=True)
+            memory += _buffer_bytes(name, options, student_shapes, teacher_shapes, facts)
     except (BenchError, Incompatible) as error:
-        return Forecast(str(error))
-    except Exception as error:  # a plugin may raise anything; the run will tell, as `failed`
-        return Forecast(None, doubt=f"{type(error).__name__}: {error}")
-    return Forecast(None, cost, sum(held))
+        return Estimate(str(error))
+    except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
+        return Estimate(None, warning=f"{type(error).__name__}: {error}")
+    return Estimate(None, cost, memory)
 
 
 @cache
-def _network(name: str, classes: int, size: int) -> tuple[Shapes, Cost]:
-    net = _sketched(partial(models.build, name, classes, size))
+def _measure(network: str, classes: int, size: int) -> tuple[Shapes, Cost]:
+    net = build_without_memory(partial(models.build, network, classes, size))
     return models.shapes(net, size), models.cost(net, size)
 
 
 @cache
-def _term(name: str, options: str, student: Shapes, teacher: Shapes, facts: Facts) -> int:
-    """Bytes of the buffers of a distiller; raises what its construction raises."""
+def _buffer_bytes(
+    distiller: str, options: str, student: Shapes, teacher: Shapes, facts: Facts
+) -> int:
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(student, teacher, labels, torch.Generator())
-    chosen: Mapping[str, object] = json.loads(options)
-    made = _sketched(partial(distillers.load(name), setting, **chosen))
-    return sum(buffer.numel() * buffer.element_size() for buffer in made.buffers())
+    arguments: Mapping[str, object] = json.loads(options)
+    term = build_without_memory(partial(distillers.load(distiller), setting, **arguments))
+    return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 
 
-def _sketched(build: Callable[[], nn.Module]) -> nn.Module:
-    """What `build` returns, without numbers where they would be too many.
+def build_without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network or a distiller; beyond `MAX_ELEMENTS`, its tensors get no memory.
 
-    Whole after all if it cannot be built so.
+    Args:
+        build: the constructor, with its arguments. If it fails after a tensor got no memory, it is
+            called again, and all tensors get memory.
+
     """
-    with seeding.initialised_by("forecast"):
+    with seeding.initialised_by("estimate"):
         try:
-            with _Sketch() as sketch:
+            with _LargeOnMeta() as mode:
                 return build()
-        except Exception:  # a constructor may raise anything where it finds no numbers
-            if not sketch.hollow:
+        except Exception:  # a constructor may raise anything when it reads a meta tensor
+            if not mode.used_meta:
                 raise
             return build()
 
 
-class _Sketch(TorchFunctionMode):
-    """New tensors have no numbers, and lie on the meta device, once there are too many."""
+class _LargeOnMeta(TorchFunctionMode):
+    """Create tensors on the meta device after the first `MAX_ELEMENTS` elements.
 
-    _MAKERS: Mapping[Callable[..., Any], Callable[..., Any]] = {
-        **{make: make for make in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand)},
-        torch.randn: torch.empty,  # on the meta device it imports for a third of a second
-    }
+    `torch.device("meta")` does not do this: a distiller names the device of its memory bank, and
+    some constructors read a small tensor. Also, ordinary networks need no meta kernels this way,
+    which take torch 4 s of processor time to import.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers, self.hollow = 0, False
+        self.elements, self.used_meta = 0, False
 
     def __torch_function__(
         self,
@@ -118,13 +151,14 @@ class _Sketch(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = kwargs or {}
-        if func not in self._MAKERS or "out" in given:
-            return func(*args, **given)
-        plain = {key: value for key, value in given.items() if key != "generator"}
-        bare = self._MAKERS[func](*args, **plain | {"device": "meta"})
-        if bare.numel() > FEW_NUMBERS and self.numbers + bare.numel() > MOST_NUMBERS:
-            self.hollow = True
-            return bare
-        self.numbers += bare.numel()
-        return func(*args, **given)
+        kwargs = kwargs or {}
+        if func not in FACTORIES or "out" in kwargs:
+            return func(*args, **kwargs)
+        options = {key: value for key, value in kwargs.items() if key != "generator"}
+        meta = func(*args, **options | {"device": "meta"})
+        elements = meta.numel()
+        if elements > SMALL_ELEMENTS and self.elements + elements > MAX_ELEMENTS:
+            self.used_meta = True
+            return meta
+        self.elements += elements
+        return func(*args, **kwargs)

@@ -12,7 +12,7 @@ from bench import data, feasibility, models, suite
 from bench.data import Selection
 from bench.environment import device_name
 from bench.errors import Mistakes, unknown
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.plan import Plan, Run, cohorts
 from bench.results import Results
 from bench.running.runner import pending
@@ -31,10 +31,10 @@ def plan(
 
     `place` is where they are, if not here.
     """
-    forecasts = feasibility.forecast(whole, root)
+    forecasts = feasibility.estimate(whole, root)
     runs = _runs(whole, results, forecasts)
     names = {device: place or _named(device) for device in devices}
-    todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].obstacle is None]
+    todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].error is None]
     return {
         "suite": whole.suite.name,
         "runs": runs,
@@ -141,7 +141,7 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _runs(
-    whole: Plan, results: Results, forecasts: Mapping[str, Forecast]
+    whole: Plan, results: Results, forecasts: Mapping[str, Estimate]
 ) -> list[dict[str, str | None]]:
     names = whole.names()
     return [
@@ -155,14 +155,14 @@ def _runs(
     ]
 
 
-def _state(run: Run, forecast: Forecast | None, results: Results) -> dict[str, str | None]:
+def _state(run: Run, forecast: Estimate | None, results: Results) -> dict[str, str | None]:
     """What became of a run: its record's status, or what stands in its way, or `to do`."""
     record = results.summary(run.id)
     if record is not None and record["status"] != "skipped":
         return {"state": record["status"], "reason": record["reason"]}
     if forecast is not None:
-        state = "to do" if forecast.obstacle is None else "skipped"
-        return {"state": state, "reason": forecast.obstacle or forecast.doubt}
+        state = "to do" if forecast.error is None else "skipped"
+        return {"state": state, "reason": forecast.error or forecast.warning}
     if record is not None:
         return {"state": "skipped", "reason": record["reason"]}
     return {"state": "to do", "reason": None}
@@ -187,7 +187,7 @@ def _pairs(whole: Plan, runs: Sequence[Content]) -> list[dict[str, Any]]:
     ]
 
 
-def _costs(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
+def _costs(whole: Plan, forecasts: Mapping[str, Estimate]) -> list[dict[str, Any]]:
     """Parameters, and multiply-adds of one image, of every network of the plan."""
     found = {}
     for run in whole.runs.values():
@@ -201,7 +201,7 @@ def _costs(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any
     return list(found.values())
 
 
-def _memory(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
+def _memory(whole: Plan, forecasts: Mapping[str, Estimate]) -> list[dict[str, Any]]:
     """Bytes of banks and other buffers that a method keeps: the most of all pairs."""
     most: dict[str, int] = {}
     for cell in whole.cells:

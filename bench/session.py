@@ -17,7 +17,7 @@ import torch
 from bench import data, feasibility, plugins, suite
 from bench.data import Selection
 from bench.errors import BenchError
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.plan import Plan, plan, select
 from bench.results import Record, Results
 from bench.running import orphans
@@ -157,9 +157,9 @@ def carry_out(
         executor = machine.executor(results, lock)
         damage = mended(whole, results)
         todo = pending(whole, results, overwrite)
-        forecasts = feasibility.forecast(whole, root) if todo or overwrite == "never" else {}
+        forecasts = feasibility.estimate(whole, root) if todo or overwrite == "never" else {}
         todo = [run for run in todo if not _known(results.summary(run.id), forecasts[run.id])]
-        if any(forecasts[run.id].obstacle is None for run in todo):
+        if any(forecasts[run.id].error is None for run in todo):
             _look_for(whole.suite.data, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
@@ -229,18 +229,16 @@ def _look_for(selection: Selection, root: Path | None) -> None:
         raise BenchError(f"data set '{selection.name}' of a plugin: {said}") from error
 
 
-def _known(record: Record | None, forecast: Forecast) -> bool:
+def _known(record: Record | None, forecast: Estimate) -> bool:
     """Whether a run is impossible, and its record says so already."""
     if record is None or record["status"] != "skipped":
         return False
-    return bool(record["reason"] == forecast.obstacle)
+    return bool(record["reason"] == forecast.error)
 
 
-def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Forecast]) -> list[Record]:
+def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Estimate]) -> list[Record]:
     """The records of runs that have no result although nothing stood in their way."""
-    possible = (
-        run for run in whole.runs if run not in forecasts or forecasts[run].obstacle is None
-    )
+    possible = (run for run in whole.runs if run not in forecasts or forecasts[run].error is None)
     found = [record for run in possible if (record := results.summary(run)) is not None]
     return [record for record in found if record["status"] != "done"]
 

@@ -1,77 +1,77 @@
-"""Networks by name: `build("resnet8x4", 100)(images)` are its `Features`.
+"""Networks by name: `build("resnet8x4", 100)(images)` returns their `Features`.
 
-The 22 CIFAR networks of the field live here, one family a file; `timm:<name>` and
-`torchvision:<name>` are any network of those libraries; plugins `register` their own.
+The 22 CIFAR networks of the field are here, one file per family. `timm:<name>` and
+`torchvision:<name>` are the networks of those libraries. Plugins register their own networks;
+`bench.models.base` is the contract for them.
 """
-
-from collections.abc import Callable
 
 from torch import nn
 
 from bench.errors import BenchError, unknown
-from bench.models import (
-    bottleneck,
-    mobilenet,
-    resnet,
-    shufflenet,
-    shufflenet_v2,
-    vgg,
-    wide_resnet,
-)
-from bench.models.measure import Cost, cost, shapes
-from bench.models.outside import LIBRARIES, Outside
+from bench.models import mobilenet, resnet, shufflenet, vgg, wide_resnet
+from bench.models.base import Builder, Cost
+from bench.models.measure import cost, shapes
+from bench.models.wrapper import LIBRARIES, FeatureExtractor
 
-__all__ = ["Cost", "build", "cost", "names", "register", "shapes"]
+__all__ = ["Builder", "Cost", "build", "cost", "names", "register", "shapes"]
 
-Builder = Callable[[int], nn.Module]
-
-_own: dict[str, Builder] = {
+_builtin: dict[str, Builder] = {
     **resnet.NETWORKS,
     **wide_resnet.NETWORKS,
     **vgg.NETWORKS,
-    **bottleneck.NETWORKS,
     **mobilenet.NETWORKS,
     **shufflenet.NETWORKS,
-    **shufflenet_v2.NETWORKS,
 }
 _added: dict[str, Builder] = {}
 
 
 def names() -> list[str]:
-    """The networks of this package and of plugins, sorted; not those of timm and torchvision."""
-    return sorted({*_own, *_added})
+    """Return the sorted names of this package's and of plugins' networks.
+
+    Networks of timm and torchvision are not listed.
+    """
+    return sorted({*_builtin, *_added})
 
 
 def build(name: str, classes: int, size: int | None = None) -> nn.Module:
-    """Return a new network: images (B, 3, S, S) to `Features`.
-
-    Its first weights come from torch's global generator, which the caller seeds.
+    """Return a new network, with initial weights from torch's global generator.
 
     Args:
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
         classes: number of classes K.
-        size: side S of its images; needed by vision transformers only, whose size is fixed.
+        size: side S of its images in pixels; only vision transformers, of a fixed size, need it.
+
+    Returns:
+        A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
-        BenchError: there is no network of that name, or it cannot be built for that size.
+        BenchError: the name is unknown, or the network cannot be built for that size.
 
     """
     if name in _added:
-        return Outside(_added[name](classes))
-    if name in _own:
-        return _own[name](classes)
-    library, colon, inner = name.partition(":")
+        return FeatureExtractor(_added[name](classes))
+    if name in _builtin:
+        return _builtin[name](classes)
+    library, colon, library_name = name.partition(":")
     if colon and library in LIBRARIES:
-        return LIBRARIES[library](inner, classes, size)
+        return LIBRARIES[library](library_name, classes, size)
     raise BenchError(f"{unknown('network', name, names())}, timm:<name>, torchvision:<name>")
 
 
 def register(name: str, builder: Builder) -> None:
-    """Make a user's network known: `builder(classes)` returns a module on images (B, 3, S, S).
+    """Add a plugin's network to the names that `build` accepts.
 
-    The module may return `Features`, or logits (B, K): then its stages are found. Its parameters
-    get the prefix `network.`. Raises BenchError if the name is taken.
+    The network's parameters get the prefix `network.`.
+
+    Args:
+        name: its name in suites.
+        builder: maps the number of classes K to a module on images (B, 3, S, S), which returns
+            `Features` or logits (B, K).
+
+    Raises:
+        BenchError: a different network has that name.
+
     """
-    if name in _own or _added.get(name, builder) is not builder:
-        raise BenchError(f"a network '{name}' exists already")
+    if name in _builtin or _added.get(name, builder) is not builder:
+        raise BenchError(f"a network '{name}' exists already; choose another name")
     _added[name] = builder

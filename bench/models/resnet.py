@@ -1,32 +1,34 @@
-"""Residual networks for 32 x 32 images: three stages of two-layer blocks."""
+"""Residual networks for 32 x 32 images: three stages of two-layer blocks, or ResNet-50."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models import initial
+from bench.models.base import Builder, init_convolutions, stage
 from distillers import Features
+
+EXPANSION = 4  # output channels of a bottleneck block over its width
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut: (B, inward, H, W) to (B, outward, H/s, W/s)."""
+    """Two 3 x 3 convolutions and a shortcut: (B, C_in, H, W) to (B, C_out, H/s, W/s)."""
 
-    def __init__(self, inward: int, outward: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inward, outward, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outward)
-        self.conv2 = nn.Conv2d(outward, outward, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outward)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module | None = None
-        if stride != 1 or inward != outward:
+        if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward)
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map, after its last ReLU."""
+        """Return the block's map after its last ReLU."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
@@ -50,14 +52,14 @@ class ResNet(nn.Module):
         stem, first, second, third = widths
         self.conv1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
-        self.layer1 = stage(stem, first, blocks, 1)
-        self.layer2 = stage(first, second, blocks, 2)
-        self.layer3 = stage(second, third, blocks, 2)
+        self.layer1 = stage(Block(stem, first), partial(Block, first, first), blocks)
+        self.layer2 = stage(Block(first, second, 2), partial(Block, second, second), blocks)
+        self.layer3 = stage(Block(second, third, 2), partial(Block, third, third), blocks)
         self.fc = nn.Linear(third, classes)
-        initial.convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Features:
-        """Features of images (B, 3, S, S): maps of side S, S/2 and S/4, each after a ReLU."""
+        """Return features of images (B, 3, S, S): maps of side S, S/2 and S/4, after a ReLU."""
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         first = self.layer1(x)
         second = self.layer2(first)
@@ -66,19 +68,78 @@ class ResNet(nn.Module):
         return Features((first, second, third), pooled, self.fc(pooled))
 
 
-def stage(inward: int, outward: int, blocks: int, stride: int) -> nn.Sequential:
-    """Blocks in a row; the first of them changes width and resolution."""
-    rest = (Block(outward, outward, 1) for _ in range(blocks - 1))
-    return nn.Sequential(Block(inward, outward, stride), *rest)
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3, 1 x 1 convolutions: (B, C_in, H, W) to (B, 4 width, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        out_channels = EXPANSION * width
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's map after its last ReLU."""
+        shortcut = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        return F.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
+
+
+class BottleneckResNet(nn.Module):
+    """A stem and four stages of 256, 512, 1024 and 2048 channels.
+
+    He et al. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385. Unlike
+    the paper, the stem keeps the resolution and the 3 x 3 convolution has the stride.
+
+    Args:
+        classes: number of classes K.
+        blocks: residual blocks of each stage.
+
+    """
+
+    def __init__(self, classes: int, blocks: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = stage(Bottleneck(64, 64), partial(Bottleneck, 256, 64), blocks[0])
+        self.layer2 = stage(Bottleneck(256, 128, 2), partial(Bottleneck, 512, 128), blocks[1])
+        self.layer3 = stage(Bottleneck(512, 256, 2), partial(Bottleneck, 1024, 256), blocks[2])
+        self.layer4 = stage(Bottleneck(1024, 512, 2), partial(Bottleneck, 2048, 512), blocks[3])
+        self.linear = nn.Linear(2048, classes)
+        init_convolutions(self)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return features of images (B, 3, S, S): maps of side S, S/2, S/4, S/8, after a ReLU."""
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        stages = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            stages.append(x)
+        pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        return Features(tuple(stages), pooled, self.linear(pooled))
 
 
 NARROW = (16, 16, 32, 64)
 WIDE = (32, 64, 128, 256)  # "x4"
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+NETWORKS: dict[str, Builder] = {
     **{
         f"resnet{depth}": partial(ResNet, blocks=(depth - 2) // 6, widths=NARROW)
         for depth in (8, 14, 20, 32, 44, 56, 110)
     },
-    **{f"resnet{d}x4": partial(ResNet, blocks=(d - 2) // 6, widths=WIDE) for d in (8, 32)},
+    **{
+        f"resnet{depth}x4": partial(ResNet, blocks=(depth - 2) // 6, widths=WIDE)
+        for depth in (8, 32)
+    },
+    "resnet50": partial(BottleneckResNet, blocks=(3, 4, 6, 3)),
 }

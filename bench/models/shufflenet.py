@@ -1,20 +1,20 @@
-"""ShuffleNet V1 for 32 x 32 images: grouped convolutions, channels shuffled in between."""
+"""ShuffleNet V1 and V2 for 32 x 32 images: cheap convolutions, channels shuffled in between."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.base import Builder, stage
 from distillers import Features
 
-STEM = 24
-DEPTHS = (4, 8, 4)
+STEM = 24  # channels
+DEPTHS = (4, 8, 4)  # units of each stage
 
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
-    """Channels of x (B, C, H, W) dealt out over the groups: the transpose of (groups, C/groups)."""
+    """Return x (B, C, H, W) with its channels transposed from (groups, C/groups)."""
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
 
@@ -22,21 +22,21 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
 class GroupUnit(nn.Module):
     """Grouped 1 x 1, depthwise 3 x 3, grouped 1 x 1 convolutions (V1, figure 2).
 
-    With stride 1 their result is added to the input, with stride 2 the averaged input is appended.
+    With stride 1 their result is added to the input; with stride 2 the averaged input is appended.
     """
 
-    def __init__(self, inward: int, outward: int, stride: int, groups: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
         self.stride = stride
-        self.groups = 1 if inward == STEM else groups  # too few channels for groups
-        own = outward - inward if stride == 2 else outward
-        hidden = own // 4
-        self.conv1 = nn.Conv2d(inward, hidden, 1, groups=self.groups, bias=False)
+        self.groups = 1 if in_channels == STEM else groups  # too few channels for groups
+        branch = out_channels - in_channels if stride == 2 else out_channels
+        hidden = branch // 4
+        self.conv1 = nn.Conv2d(in_channels, hidden, 1, groups=self.groups, bias=False)
         self.bn1 = nn.BatchNorm2d(hidden)
         self.conv2 = nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False)
         self.bn2 = nn.BatchNorm2d(hidden)
-        self.conv3 = nn.Conv2d(hidden, own, 1, groups=groups, bias=False)
-        self.bn3 = nn.BatchNorm2d(own)
+        self.conv3 = nn.Conv2d(hidden, branch, 1, groups=groups, bias=False)
+        self.bn3 = nn.BatchNorm2d(branch)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's map, after its last ReLU."""
@@ -67,16 +67,19 @@ class ShuffleNetV1(nn.Module):
         self.conv1 = nn.Conv2d(3, STEM, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM)
         self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(
-                GroupUnit(inward, outward, 2, groups),
-                *(GroupUnit(outward, outward, 1, groups) for _ in range(depth - 1)),
+            stage(
+                GroupUnit(in_channels, out_channels, 2, groups),
+                partial(GroupUnit, out_channels, out_channels, 1, groups),
+                depth,
             )
-            for inward, outward, depth in zip((STEM, *widths), widths, DEPTHS, strict=False)
+            for in_channels, out_channels, depth in zip(
+                (STEM, *widths), widths, DEPTHS, strict=False
+            )
         )
         self.linear = nn.Linear(widths[2], classes)
 
     def forward(self, images: Tensor) -> Features:
-        """Features of images (B, 3, S, S): maps of side S/2, S/4 and S/8, after a ReLU."""
+        """Return features of images (B, 3, S, S): maps of side S/2, S/4 and S/8, after a ReLU."""
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         first = self.layer1(x)
         second = self.layer2(first)
@@ -85,6 +88,92 @@ class ShuffleNetV1(nn.Module):
         return Features((first, second, third), pooled, self.linear(pooled))
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+class SplitUnit(nn.Module):
+    """Half of the channels are convolved, then all are shuffled (V2, figure 3c)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.conv1 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv2 = nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a map of the same shape (B, C, H, W)."""
+        identity, y = x.chunk(2, 1)
+        y = F.relu(self.bn1(self.conv1(y)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        y = F.relu(self.bn3(self.conv3(y)), inplace=True)
+        return shuffled(torch.cat((identity, y), 1), 2)
+
+
+class DownUnit(nn.Module):
+    """Two paths that read all channels and halve the resolution (V2, figure 3d)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.conv1 = nn.Conv2d(in_channels, in_channels, 3, 2, 1, groups=in_channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv2 = nn.Conv2d(in_channels, half, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(in_channels, half, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.conv4 = nn.Conv2d(half, half, 3, 2, 1, groups=half, bias=False)
+        self.bn4 = nn.BatchNorm2d(half)
+        self.conv5 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn5 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a map (B, C_out, H/2, W/2)."""
+        left = F.relu(self.bn2(self.conv2(self.bn1(self.conv1(x)))), inplace=True)
+        right = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        right = F.relu(self.bn5(self.conv5(self.bn4(self.conv4(right)))), inplace=True)
+        return shuffled(torch.cat((left, right), 1), 2)
+
+
+class ShuffleNetV2(nn.Module):
+    """A 1 x 1 stem, three stages of split units, a 1 x 1 convolution.
+
+    Ma et al. ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design. ECCV
+    2018. arXiv:1807.11164. Unlike the paper, the stem keeps the resolution, and stages have as
+    many units as in V1.
+
+    Args:
+        classes: number of classes K.
+        widths: channels of the three stages.
+
+    """
+
+    def __init__(self, classes: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, STEM, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM)
+        self.layer1, self.layer2, self.layer3 = (
+            stage(DownUnit(in_channels, out_channels), partial(SplitUnit, out_channels), depth)
+            for in_channels, out_channels, depth in zip(
+                (STEM, *widths), widths, DEPTHS, strict=False
+            )
+        )
+        self.conv2 = nn.Conv2d(widths[2], 1024, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(1024)
+        self.linear = nn.Linear(1024, classes)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return features of images (B, 3, S, S): maps of side S/2, S/4 and S/8."""
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        first = self.layer1(x)
+        second = self.layer2(first)
+        third = self.layer3(second)
+        last = F.relu(self.bn2(self.conv2(third)), inplace=True)
+        pooled = F.adaptive_avg_pool2d(last, 1).flatten(1)
+        return Features((first, second, third), pooled, self.linear(pooled))
+
+
+NETWORKS: dict[str, Builder] = {
     "shufflenet_v1": partial(ShuffleNetV1, widths=(240, 480, 960), groups=3),
+    "shufflenet_v2": partial(ShuffleNetV2, widths=(116, 232, 464)),
 }

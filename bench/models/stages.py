@@ -1,11 +1,11 @@
-"""Finding the stages of a network that was not written for this project, by one dry run.
+"""Search for the stages of a network that was not written for this project, with one dry run.
 
-Every layer's output is noted in the order in which the layers finish. A stage is the last map of
-its resolution, (B, C, H, W) or channels last; maps within a block (squeeze and excitation, the
-expansion before a stride) end no stage. A first stage of a single convolution is the stem: it is
-left out when two or more stages follow. A network that lists its stages itself
-(timm's `feature_info`) is believed. Transformers: the patch tokens (B, N, D) of four blocks,
-evenly spaced to the last, are laid out as maps (B, D, h, w); class tokens are left out.
+`trace` records the output of every layer in the order in which the layers finish. A stage is the
+last map of its resolution, (B, C, H, W) or channels last. Maps within a block (squeeze and
+excitation, the expansion before a stride) end no stage. A first stage of a single convolution is
+the stem: it is left out if two or more stages follow. If a network lists its stages itself (timm's
+`feature_info`), that list is used. Transformers: the patch tokens (B, N, D) of four blocks, evenly
+spaced up to the last one, become maps (B, D, h, w) without the class tokens.
 """
 
 import math
@@ -16,159 +16,175 @@ from typing import Literal
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.models import dry
-from bench.models.calls import Call, observed, side
+from bench.models import dry_run
+from bench.models.trace import LayerCall, map_side, trace
 from distillers import Features
 
 TRANSFORMER_STAGES = 4
 
 
 @dataclass(frozen=True)
-class Tap:
-    """Where to read one tensor: a call of a layer, and how its numbers are laid out."""
+class HookPoint:
+    """Where to read one tensor: a call of a layer, and the layout of the tensor."""
 
-    layer: str
-    nth: int
+    layer: str  # the layer's name in the network
+    call: int  # of the layer's calls in one forward pass, from 0
     layout: Literal["channels first", "channels last", "tokens"]
-    prefix: int = 0  # leading tokens that are no patches
+    prefix: int = 0  # leading tokens that are not patches
 
 
 @dataclass(frozen=True)
-class Taps:
-    """All that is read of a network: its stages' outputs and its classifier's input."""
+class HookPoints:
+    """Where to read a network: the outputs of its stages and the input of its classifier."""
 
-    stages: tuple[Tap, ...]
-    classifier: Tap
+    stages: tuple[HookPoint, ...]
+    classifier: HookPoint
 
 
-def find(net: nn.Module, size: int) -> Taps | None:
-    """Where to read a network on images of this size; None if it returns `Features` by itself.
+def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
+    """Return where to read a network on images of one size; None if it returns `Features`.
 
-    Raises BenchError for a network that returns neither logits (B, K) nor `Features`, whose
-    classifier is not a layer, or that cannot take such images.
+    Args:
+        net: the network; it does not change.
+        size: side S of the images in pixels.
+
+    Raises:
+        BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
+            a layer, or it cannot take images (B, 3, S, S).
+
     """
-    calls, output = observed(dry.copied(net, size), size)
+    calls, output = trace(dry_run.copied(net, size), size)
     if isinstance(output, Features):
         return None
     name = type(net).__name__
     logits = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise BenchError(f"{name} returns neither logits (B, K) nor distillers.Features")
-    end = classifier(calls, logits.shape[1])
+    end = find_classifier(calls, logits.shape[1])
     if end is None:
         raise BenchError(
-            f"{name} has no linear or convolutional layer that makes its {logits.shape[1]} logits: "
-            "what its classifier reads is unknown. Let it return distillers.Features"
+            f"{name} has no linear or convolutional layer with an output of {logits.shape[1]} "
+            "logits, so the input of its classifier is unknown. Let it return distillers.Features"
         )
-    last = calls[end]
-    first = isinstance(last.module, nn.Conv2d)
-    tap = Tap(last.layer, last.nth, "channels first" if first else "channels last")
-    return Taps(stages(net, calls[:end]), tap)
+    head = calls[end]
+    first = isinstance(head.module, nn.Conv2d)
+    point = HookPoint(head.layer, head.index, "channels first" if first else "channels last")
+    return HookPoints(find_stages(net, calls[:end]), point)
 
 
-def classifier(calls: Sequence[Call], classes: int) -> int | None:
-    """The place of the last linear layer with that many outputs, else of the last convolution."""
+def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
+    """Return the index of the last linear layer with K outputs, else of the last convolution."""
     for kind, channel in ((nn.Linear, -1), (nn.Conv2d, 1)):
-        for place in reversed(range(len(calls))):
-            if isinstance(calls[place].module, kind) and calls[place].shape[channel] == classes:
-                return place
+        for index in reversed(range(len(calls))):
+            if isinstance(calls[index].module, kind) and calls[index].shape[channel] == classes:
+                return index
     return None
 
 
-def stages(net: nn.Module, calls: Sequence[Call]) -> tuple[Tap, ...]:
-    """The stages among the calls before the classifier; none where nothing looks like a map."""
+def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
+    """Return the stages among the calls before the classifier; () if no output is a map."""
     prefix = getattr(net, "num_prefix_tokens", None)
-    for ends in (listed(net, calls), blocks(calls), resolutions(calls)):
-        taps = [tap for call in ends if (tap := located(call, prefix))]
-        if not ends or len(taps) < len(ends):
+    for ends in (listed_stages(net, calls), transformer_blocks(calls), last_maps(calls)):
+        points = [point for call in ends if (point := hook_point(call, prefix))]
+        if not ends or len(points) < len(ends):
             continue
-        stem = len(taps) > 2 and ends[0].weighted <= 1
-        return tuple(taps[1:] if stem else taps)
+        has_stem = len(points) > 2 and ends[0].weighted <= 1
+        return tuple(points[1:] if has_stem else points)
     return ()
 
 
-def listed(net: nn.Module, calls: Sequence[Call]) -> Sequence[Call]:
-    """The calls that the network's own list of stages names."""
+def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the calls that the network names in its own list of stages."""
     info = getattr(net, "feature_info", None)
     names = [entry.get("module") for entry in info] if isinstance(info, list) else []
     last = {call.layer: call for call in calls}
     ends = [last[name] for name in names if name in last]
     if len(ends) < len(names):
         return ()
-    same = len({call.shape for call in ends}) == 1
-    return evenly(ends) if same else ends
+    same_shape = len({call.shape for call in ends}) == 1
+    return evenly_spaced(ends) if same_shape else ends
 
 
-def blocks(calls: Sequence[Call]) -> Sequence[Call]:
-    """A transformer's blocks: brothers of one class, all (B, N, D) alike, with no map after."""
-    start = max((place for place, call in enumerate(calls) if call.ends), default=-1) + 1
-    rows: dict[tuple[str, type, tuple[int, ...]], list[Call]] = {}
+def transformer_blocks(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the blocks of a transformer: siblings of one class and shape (B, N, D).
+
+    Only calls after the last map count.
+    """
+    start = max((i for i, call in enumerate(calls) if call.can_end_stage), default=-1) + 1
+    groups: dict[tuple[str, type, tuple[int, ...]], list[LayerCall]] = {}
     for call in calls[start:]:
         if len(call.shape) == 3:
             parent = call.layer.rpartition(".")[0]
-            rows.setdefault((parent, type(call.module), call.shape), []).append(call)
-    rows = {key: row for key, row in rows.items() if len(row) > 1}
-    if not rows:
+            groups.setdefault((parent, type(call.module), call.shape), []).append(call)
+    groups = {key: group for key, group in groups.items() if len(group) > 1}
+    if not groups:
         return ()
-    return evenly(rows[min(rows, key=lambda key: key[0].count(".") if key[0] else -1)])
+    outermost = min(groups, key=lambda key: key[0].count(".") if key[0] else -1)
+    return evenly_spaced(groups[outermost])
 
 
-def evenly(row: Sequence[Call]) -> Sequence[Call]:
-    """At most four of a row, evenly spaced, the last included."""
-    count = min(len(row), TRANSFORMER_STAGES)
-    return [row[(i + 1) * len(row) // count - 1] for i in range(count)]
+def evenly_spaced(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return at most four of the calls, evenly spaced, the last one included."""
+    count = min(len(calls), TRANSFORMER_STAGES)
+    return [calls[(i + 1) * len(calls) // count - 1] for i in range(count)]
 
 
-def resolutions(calls: Sequence[Call]) -> Sequence[Call]:
-    """The last map of each resolution, up to the pooling that no larger map follows."""
-    ends: list[Call] = []
-    for place, call in reversed(list(enumerate(before_pooling(calls)))):
-        floor = side(ends[-1].shape) if ends else 0
-        around = (later for later in calls[place + 1 :] if later.start <= place)
+def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the last map of each resolution before the global pooling."""
+    ends: list[LayerCall] = []
+    for index, call in reversed(list(enumerate(before_pooling(calls)))):
+        floor = map_side(ends[-1].shape) if ends else 0
+        parents = (later for later in calls[index + 1 :] if later.start <= index)
         if (
-            call.ends
-            and side(call.shape) > floor
-            and not any(inside(call, block, floor) for block in around)
+            call.can_end_stage
+            and map_side(call.shape) > floor
+            and not any(is_inside(call, block, floor) for block in parents)
         ):
             ends.append(call)
     return ends[::-1]
 
 
-def inside(call: Call, block: Call, floor: int) -> bool:
-    """Whether a call is part of a block that itself ends at the next lower resolution.
+def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
+    """Return whether a call is part of a block that ends at the next lower resolution.
 
-    Such a call, as the expansion in a strided MobileNet block, does not end the stage before; a
-    plain sequence, or a whole trunk that spans several resolutions, is no block.
+    Such a call, for example the expansion in a strided MobileNet block, does not end the stage
+    before. A plain sequence is not a block, nor is a trunk that spans several resolutions.
     """
-    own = side(call.shape)
-    trunk = block.start == 0 or type(block.module) is nn.Sequential
-    return not trunk and side(block.given) <= own and floor <= side(block.shape) < own
+    side = map_side(call.shape)
+    is_trunk = block.start == 0 or type(block.module) is nn.Sequential
+    return (
+        not is_trunk
+        and map_side(block.input_shape) <= side
+        and floor <= map_side(block.shape) < side
+    )
 
 
-def before_pooling(calls: Sequence[Call]) -> Sequence[Call]:
-    """The calls up to the global pooling layer, all if there is none.
+def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the calls before the global pooling layer, all calls if it does not exist.
 
-    Global is the last adaptive pooling to 1 x 1 that is not part of a block that returns a map.
+    The global pooling layer is the last adaptive pooling to 1 x 1 outside blocks that return maps.
     """
-    for place, call in reversed(list(enumerate(calls))):
-        if call.ends and side(call.shape) > 1:
+    for index, call in reversed(list(enumerate(calls))):
+        if call.can_end_stage and map_side(call.shape) > 1:
             break
-        adaptive = "Adaptive" in type(call.module).__name__ and call.pools
-        around = (later for later in calls[place + 1 :] if later.start <= place)
-        block = any(later.ends and type(later.module) is not nn.Sequential for later in around)
-        if adaptive and call.shape[2:] in ((), (1, 1)) and not block:
-            return calls[:place]
+        is_adaptive = "Adaptive" in type(call.module).__name__ and call.is_pooling
+        parents = (later for later in calls[index + 1 :] if later.start <= index)
+        in_block = any(
+            parent.can_end_stage and type(parent.module) is not nn.Sequential for parent in parents
+        )
+        if is_adaptive and call.shape[2:] in ((), (1, 1)) and not in_block:
+            return calls[:index]
     return calls
 
 
-def located(call: Call, prefix: int | None) -> Tap | None:
-    """The tap of a call, or None if its output cannot be laid out as a square map."""
-    if side(call.shape):
+def hook_point(call: LayerCall, prefix: int | None) -> HookPoint | None:
+    """Return the hook point of a call, or None if its output cannot become a square map."""
+    if map_side(call.shape):
         first = call.shape[2] == call.shape[3]
-        return Tap(call.layer, call.nth, "channels first" if first else "channels last")
+        return HookPoint(call.layer, call.index, "channels first" if first else "channels last")
     if len(call.shape) != 3:
         return None
     tokens = call.shape[1]
     skip = tokens - math.isqrt(tokens) ** 2 if prefix is None else prefix
     square = tokens > skip and math.isqrt(tokens - skip) ** 2 == tokens - skip
-    return Tap(call.layer, call.nth, "tokens", skip) if square else None
+    return HookPoint(call.layer, call.index, "tokens", skip) if square else None

@@ -1,19 +1,18 @@
 """VGG with batch normalisation for 32 x 32 images: five plain stages, one linear classifier."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models import initial
+from bench.models.base import Builder, init_classifier, init_convolutions
 from distillers import Features
 
 WIDTHS = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """Five stages of 3 x 3 convolutions; 2 x 2 max pooling behind each of the first three.
+    """Five stages of 3 x 3 convolutions; 2 x 2 max pooling after each of the first three.
 
     Simonyan, Zisserman. Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR
     2015. arXiv:1409.1556. Unlike the paper: batch normalisation, one linear layer on the averaged
@@ -27,19 +26,19 @@ class VGG(nn.Module):
 
     def __init__(self, classes: int, depths: tuple[int, int, int, int, int]) -> None:
         super().__init__()
-        self.block0 = stage(3, WIDTHS[0], depths[0])
-        self.block1 = stage(WIDTHS[0], WIDTHS[1], depths[1])
-        self.block2 = stage(WIDTHS[1], WIDTHS[2], depths[2])
-        self.block3 = stage(WIDTHS[2], WIDTHS[3], depths[3])
-        self.block4 = stage(WIDTHS[3], WIDTHS[4], depths[4])
+        self.block0 = plain_stage(3, WIDTHS[0], depths[0])
+        self.block1 = plain_stage(WIDTHS[0], WIDTHS[1], depths[1])
+        self.block2 = plain_stage(WIDTHS[1], WIDTHS[2], depths[2])
+        self.block3 = plain_stage(WIDTHS[2], WIDTHS[3], depths[3])
+        self.block4 = plain_stage(WIDTHS[3], WIDTHS[4], depths[4])
         self.classifier = nn.Linear(WIDTHS[4], classes)
-        initial.convolutions(self)
-        initial.classifier(self.classifier)
+        init_convolutions(self)
+        init_classifier(self.classifier)
 
     def forward(self, images: Tensor) -> Features:
-        """Features of images (B, 3, S, S): four maps after a ReLU, of side S/2, S/4, S/8, S/8.
+        """Return features of images (B, 3, S, S): maps of side S/2, S/4, S/8, S/8, after a ReLU.
 
-        The last is S/16 for S of 64 and more. The first stage counts as the stem.
+        For S of 64 and more the last side is S/16. The first stage is the stem.
         """
         stem = F.relu(self.block0(images), inplace=True)
         first = F.relu(self.block1(F.max_pool2d(stem, 2)), inplace=True)
@@ -51,16 +50,16 @@ class VGG(nn.Module):
         return Features((first, second, third, fourth), pooled, self.classifier(pooled))
 
 
-def stage(inward: int, outward: int, depth: int) -> nn.Sequential:
-    """`depth` times convolution, BN, ReLU, without the last ReLU."""
+def plain_stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+    """Return `depth` times convolution, BN, ReLU, without the last ReLU."""
     layers: list[nn.Module] = []
     for i in range(depth):
-        layers += [nn.Conv2d(inward if i == 0 else outward, outward, 3, padding=1)]
-        layers += [nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1)]
+        layers += [nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+NETWORKS: dict[str, Builder] = {
     "vgg8": partial(VGG, depths=(1, 1, 1, 1, 1)),
     "vgg11": partial(VGG, depths=(1, 1, 2, 2, 2)),
     "vgg13": partial(VGG, depths=(2, 2, 2, 2, 2)),

@@ -1,31 +1,30 @@
-"""Wide residual networks: pre-activation blocks, few and broad."""
+"""Wide residual networks: pre-activation blocks, few and wide."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models import initial
+from bench.models.base import Builder, init_convolutions, stage
 from distillers import Features
 
 
 class Block(nn.Module):
-    """BN, ReLU, 3 x 3 convolution, twice: (B, inward, H, W) to (B, outward, H/s, W/s).
+    """BN, ReLU, 3 x 3 convolution, twice: (B, C_in, H, W) to (B, C_out, H/s, W/s).
 
     Where the width changes, the shortcut reads the activated map, else the raw one.
     """
 
-    def __init__(self, inward: int, outward: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(inward)
-        self.conv1 = nn.Conv2d(inward, outward, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outward)
-        self.conv2 = nn.Conv2d(outward, outward, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.convShortcut: nn.Module | None = None  # noqa: N815 - as in released checkpoints
-        if inward != outward:
-            self.convShortcut = nn.Conv2d(inward, outward, 1, stride, bias=False)
+        if in_channels != out_channels:
+            self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of both paths, before any BN or ReLU."""
@@ -52,16 +51,19 @@ class WideResNet(nn.Module):
         super().__init__()
         first, second, third = 16 * factor, 32 * factor, 64 * factor
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.block1 = stage(16, first, blocks, 1)
-        self.block2 = stage(first, second, blocks, 2)
-        self.block3 = stage(second, third, blocks, 2)
+        self.block1 = named_stage(16, first, blocks, 1)
+        self.block2 = named_stage(first, second, blocks, 2)
+        self.block3 = named_stage(second, third, blocks, 2)
         self.bn1 = nn.BatchNorm2d(third)
         self.fc = nn.Linear(third, classes)
-        initial.convolutions(self)
+        init_convolutions(self)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Tensor) -> Features:
-        """Features of images (B, 3, S, S): raw maps (negatives too) of side S, S/2 and S/4."""
+        """Return features of images (B, 3, S, S): raw maps of side S, S/2 and S/4.
+
+        Raw maps have negative values too.
+        """
         first = self.block1(self.conv1(images))
         second = self.block2(first)
         third = self.block3(second)
@@ -70,14 +72,14 @@ class WideResNet(nn.Module):
         return Features((first, second, third), pooled, self.fc(pooled))
 
 
-def stage(inward: int, outward: int, blocks: int, stride: int) -> nn.Sequential:
-    """Blocks in a row, under the name `layer`; the first changes width and resolution."""
-    rest = (Block(outward, outward, 1) for _ in range(blocks - 1))
-    row = nn.Sequential(Block(inward, outward, stride), *rest)
+def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+    """Return a stage under the name `layer`, as in released checkpoints."""
+    first = Block(in_channels, out_channels, stride)
+    row = stage(first, partial(Block, out_channels, out_channels), blocks)
     return nn.Sequential(OrderedDict(layer=row))
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+NETWORKS: dict[str, Builder] = {
     f"wrn_{depth}_{factor}": partial(WideResNet, blocks=(depth - 4) // 6, factor=factor)
     for depth in (16, 40)
     for factor in (1, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bench.environment import now
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.job import Event, Job, Status, Task
 from bench.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
@@ -42,7 +42,7 @@ class Runner:
     """Brings a plan to its end, on the slots of an executor."""
 
     plan: Plan
-    forecasts: Mapping[str, Forecast]
+    forecasts: Mapping[str, Estimate]
     results: Results
     executor: Executor
     observers: Sequence[Observer] = ()
@@ -82,7 +82,7 @@ class Runner:
         names = self.plan.names()
         self._open = {run.id: _task(run, names[run.id]) for run in runs}
         for run in runs:
-            if (obstacle := self.forecasts[run.id].obstacle) is not None:
+            if (obstacle := self.forecasts[run.id].error) is not None:
                 self._end(run.id, "skipped", obstacle)
         return [run for run in runs if run.id in self._open]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from bench.plan import Cohort, Run
 
 if TYPE_CHECKING:
-    from bench.feasibility import Forecast
+    from bench.feasibility import Estimate
 
 Work = Callable[[Cohort], float]
 WORTH = 0.75  # of a cohort's work: half of its runs are no part of their own if they are more
 
 
-def work_of(forecasts: "Mapping[str, Forecast]") -> Work:
+def work_of(forecasts: "Mapping[str, Estimate]") -> Work:
     """A cohort's work: multiply-adds for each image of the set, the teacher's passes included."""
 
     def work(cohort: Cohort) -> float:

@@ -12,7 +12,7 @@ from bench.results import Record
 from bench.watching.pace import Pace, ending
 
 if TYPE_CHECKING:
-    from bench.feasibility import Forecast
+    from bench.feasibility import Estimate
     from bench.plan import Plan, Run
 
 AGAIN = 0.002  # of the time left: after so much the end is foreseen anew
@@ -65,7 +65,7 @@ class Progress:
 
     plan: "Plan"
     todo: Sequence["Run"]
-    forecasts: "Mapping[str, Forecast]" = field(default_factory=dict)
+    forecasts: "Mapping[str, Estimate]" = field(default_factory=dict)
     slots: int = 1
     clock: Callable[[], float] = time.monotonic
     groups: list[Underway] = field(default_factory=list)

@@ -86,7 +86,7 @@ def interrupted(whole: Plan, results: Results) -> list[Path]:
                 raise KeyboardInterrupt
             return slot, event
 
-    runner = Runner(whole, feasibility.forecast(whole), results, Stop())
+    runner = Runner(whole, feasibility.estimate(whole), results, Stop())
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, results, "failed"))
     return sorted(results.folder.glob("state/*.pt"))

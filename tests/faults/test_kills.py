@@ -142,7 +142,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
     whole, _ = undisturbed
     executor = Processes(["cpu"], taught.folder / "logs")
     saboteur = Saboteur(executor, signal.SIGSTOP, signal.SIGKILL)
-    runner = Runner(whole, feasibility.forecast(whole), taught, executor, [saboteur])
+    runner = Runner(whole, feasibility.estimate(whole), taught, executor, [saboteur])
     runner.run(pending(whole, taught, "failed"))
     (notice,) = saboteur.notices
     assert notice.startswith("resnet8/resnet8 student seed 0 and 2 more: its worker said nothing")
@@ -181,7 +181,7 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
 
     executor = Processes(["cpu"], taught.folder / "logs")
     observer = Starving(executor, signal.SIGKILL)
-    runner = Runner(whole, feasibility.forecast(whole), taught, executor, [observer])
+    runner = Runner(whole, feasibility.estimate(whole), taught, executor, [observer])
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, taught, "failed"))
     (notice,) = observer.notices

@@ -1,4 +1,7 @@
-"""The field's own networks in numbers, and its fill rule (see /tests/golden/models)."""
+"""Golden values of the reference networks, and the rule that fills their weights.
+
+The rule is described in tests/golden/models.
+"""
 
 import json
 import zlib
@@ -18,23 +21,23 @@ def images() -> Tensor:
 
 
 def filled(name: str, shape: list[int]) -> Tensor:
-    r = np.random.RandomState(zlib.crc32(name.encode()))
+    rng = np.random.RandomState(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
         return torch.zeros((), dtype=torch.int64)
     if name.endswith("running_var"):
-        value = 0.5 + r.rand(*shape)
+        value = 0.5 + rng.rand(*shape)
     elif name.endswith("running_mean"):
-        value = 0.1 * r.randn(*shape)
+        value = 0.1 * rng.randn(*shape)
     elif len(shape) >= 2:
-        value = r.randn(*shape) * np.sqrt(1 / np.prod(shape[1:]))
+        value = rng.randn(*shape) * np.sqrt(1 / np.prod(shape[1:]))
     elif name.endswith("bias"):
-        value = 0.1 * r.randn(*shape)
+        value = 0.1 * rng.randn(*shape)
     else:
-        value = 0.8 + 0.4 * r.rand(*shape)
+        value = 0.8 + 0.4 * rng.rand(*shape)
     return torch.from_numpy(np.asarray(value, dtype=np.float32))
 
 
 def checkpoint(name: str) -> dict[str, dict[str, Tensor]]:
-    """As a released file holds it."""
+    """Return a checkpoint in the format of released files."""
     tensors = FACTS[name]["state_dict"]
     return {"model": {key: filled(key, shape) for key, shape in tensors.items()}}

@@ -14,7 +14,7 @@ IMAGENET = 1_281_167, 90, "torchvision:resnet34", "torchvision:resnet18"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = suite(Path(folder), seeds=5, epochs=240)
-    found, images = feasibility.forecast(whole), data.facts(whole.suite.data).train
+    found, images = feasibility.estimate(whole), data.facts(whole.suite.data).train
     work = {run.id: found[run.id].work(run, images) for run in whole.runs.values()}
     students = [run for run in whole.runs.values() if run.teacher]
     groups = [group for group in cohorts(students) if group.teacher]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import feasibility, session
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.job import Event, Job, Task
 from bench.plan import Cohort, Plan
 from bench.results import Record, Results
@@ -40,7 +40,7 @@ class Simulated:
     """So many slots in virtual time; a job's epochs take what the networks' speeds say."""
 
     plan: Plan
-    forecasts: Mapping[str, Forecast]
+    forecasts: Mapping[str, Estimate]
     slots: int
     seed: int = 0
     now: float = 0.0
@@ -166,7 +166,7 @@ class Story:
 
 def study(plan: Plan, slots: int, folder: Path, seed: int = 0) -> Story:
     """Carry a plan out in virtual time."""
-    forecasts, results = feasibility.forecast(plan), Results(folder)
+    forecasts, results = feasibility.estimate(plan), Results(folder)
     executor = Simulated(plan, forecasts, slots, seed)
     begun = time.process_time()
     todo = pending(plan, results, "failed")

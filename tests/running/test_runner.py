@@ -84,7 +84,7 @@ def test_a_crash_is_a_record_and_the_next_time_it_is_done(tmp_path: Path) -> Non
     from bench.running.runner import Runner
 
     whole, results = toy.plan(tmp_path), Results(tmp_path / "results")
-    runner = Runner(whole, feasibility.forecast(whole), results, Broken())
+    runner = Runner(whole, feasibility.estimate(whole), results, Broken())
     runner.run(pending(whole, results, "failed"))
     assert sorted(statuses(results).values()) == ["done", "failed", "failed"]
     assert any("signal 11" in (r["reason"] or "") for r in results.records())

@@ -111,7 +111,7 @@ def test_what_has_a_plan_comes_to_its_end() -> None:
             made = planned(small(number))
             if made is None or len(made.runs) > 4:
                 continue
-            forecasts = feasibility.forecast(made)
+            forecasts = feasibility.estimate(made)
             if sum(forecasts[run.id].work(run, 100) for run in made.runs.values()) > WORK:
                 continue
             session.carry_out(made, results, Machine(gpus=(), inline=True))

@@ -11,7 +11,7 @@ import torch
 from bench import data, models
 from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
-from bench.feasibility import forecast
+from bench.feasibility import estimate
 from bench.results import Results, sha256
 from bench.running.executor import Inline
 from bench.running.runner import Runner
@@ -141,7 +141,7 @@ def test_weights_that_changed_after_their_record_are_refused(tmp_path: Path) -> 
     safetensors.torch.save_file(held, results.weights(of.id))
     student = next(cell.run for cell in whole.cells if cell.method.name == "kd")
     results.forget(student)
-    Runner(whole, forecast(whole), results, Inline()).run([whole.runs[student]])
+    Runner(whole, estimate(whole), results, Inline()).run([whole.runs[student]])
     found = results.record(student)
     assert found is not None
     assert found["status"] == "failed"

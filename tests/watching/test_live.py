@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench.errors import BenchError
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.job import Status, Task
 from bench.models import Cost
 from bench.plan import Cohort, Plan, cohorts
@@ -299,8 +299,8 @@ def test_time_left_of_a_run_that_goes_on_where_it_stopped(scene: Scene) -> None:
 
 def test_time_left_weighs_networks_by_their_multiply_adds(scene: Scene) -> None:
     teacher, students = scene.teachers[0], scene.students[0]
-    forecasts = {run.id: Forecast(None, Cost(1, 100)) for run in students.runs}
-    forecasts[teacher.runs[0].id] = Forecast(None, Cost(1, 1000))
+    forecasts = {run.id: Estimate(None, Cost(1, 100)) for run in students.runs}
+    forecasts[teacher.runs[0].id] = Estimate(None, Cost(1, 1000))
     progress = scene.progress(forecasts=forecasts)
     progress.start(teacher, "cpu")
     scene.now += 20.0

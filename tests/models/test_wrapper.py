@@ -1,7 +1,9 @@
-"""Networks of timm and torchvision, and a user's own, give the same features as ours do."""
+"""Networks of timm, torchvision and plugins return features like those of this package."""
 
 import copy
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from bench import models
 from bench.errors import BenchError
-from bench.models.outside import Outside
+from bench.models.wrapper import FeatureExtractor
 from distillers import Features
 
 CASES = [  # name, image size, (channels, side) of the stages, pooled width
@@ -34,7 +36,7 @@ CASES = [  # name, image size, (channels, side) of the stages, pooled width
 
 
 @pytest.mark.parametrize(("name", "size", "stages", "pooled"), CASES)
-def test_features_of_known_architectures(
+def test_stages_of_common_architectures(
     name: str, size: int, stages: list[tuple[int, int]], pooled: int
 ) -> None:
     net = models.build(name, 7, size).eval()
@@ -44,7 +46,7 @@ def test_features_of_known_architectures(
     x = torch.randn(2, 3, size, size)
     with torch.no_grad():
         features = net(x)
-        assert isinstance(net, Outside)
+        assert isinstance(net, FeatureExtractor)
         assert torch.equal(features.logits, net.network(x))
     assert tuple(tuple(stage.shape[1:]) for stage in features.stages) == shapes.stages
     head = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
@@ -52,35 +54,35 @@ def test_features_of_known_architectures(
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
-def test_stages_are_those_that_timm_itself_extracts(name: str) -> None:
+def test_stages_equal_the_features_that_timm_extracts(name: str) -> None:
     import timm
 
     net = models.build(f"timm:{name}", 7).eval()
-    assert isinstance(net, Outside)
-    theirs = timm.create_model(name, pretrained=False, features_only=True).eval()
+    assert isinstance(net, FeatureExtractor)
+    reference = timm.create_model(name, pretrained=False, features_only=True).eval()
     state = net.network.state_dict()
     renamed = {
-        key: state.get(key, state.get(key.replace("_", ".", 1))) for key in theirs.state_dict()
+        key: state.get(key, state.get(key.replace("_", ".", 1))) for key in reference.state_dict()
     }
-    theirs.load_state_dict(renamed)
+    reference.load_state_dict(renamed)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        ours = net(x).stages
-        expected = theirs(x)[-len(ours) :]
-    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+        stages = net(x).stages
+        expected = reference(x)[-len(stages) :]
+    assert all(torch.equal(a, b) for a, b in zip(stages, expected, strict=True))
 
 
-def test_patch_tokens_become_maps_as_timm_lays_them_out() -> None:
+def test_patch_tokens_become_the_maps_of_timm() -> None:
     net = models.build("timm:vit_tiny_patch16_224", 7, 64).eval()
-    assert isinstance(net, Outside)
+    assert isinstance(net, FeatureExtractor)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        ours = net(x).stages
-        theirs = net.network.forward_intermediates(x, [2, 5, 8, 11], intermediates_only=True)
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        stages = net(x).stages
+        reference = net.network.forward_intermediates(x, [2, 5, 8, 11], intermediates_only=True)
+    assert all(torch.equal(a, b) for a, b in zip(stages, reference, strict=True))
 
 
-def test_a_torchvision_transformer_has_stages_too() -> None:
+def test_torchvision_transformer_has_stages() -> None:
     with torch.device("meta"):
         net = models.build("torchvision:vit_b_16", 7, 64)
     assert models.shapes(net, 64).stages == ((768, 4, 4),) * 4
@@ -89,7 +91,7 @@ def test_a_torchvision_transformer_has_stages_too() -> None:
         models.shapes(net, 32)
 
 
-def test_costs_of_outside_networks_are_as_published() -> None:
+def test_costs_of_resnet18_are_as_published() -> None:
     with torch.device("meta"):
         nets = [models.build(f"{library}:resnet18", 1000) for library in ("timm", "torchvision")]
     for net in nets:
@@ -97,15 +99,15 @@ def test_costs_of_outside_networks_are_as_published() -> None:
 
 
 @pytest.mark.parametrize("name", ["timm:resnet18", "timm:vit_tiny_patch16_224"])
-def test_training_reaches_everything_through_stages_and_logits(name: str) -> None:
+def test_features_give_every_parameter_a_gradient(name: str) -> None:
     net = models.build(name, 7, 64).train()
     features = net(torch.randn(3, 3, 64, 64))
-    everything = (*features.stages, features.pooled, features.logits)
-    sum(t.square().mean() for t in everything).backward()
+    tensors = (*features.stages, features.pooled, features.logits)
+    sum(t.square().mean() for t in tensors).backward()
     assert [key for key, p in net.named_parameters() if p.grad is None] == []
 
 
-def test_nothing_of_a_batch_is_kept() -> None:
+def test_wrapper_keeps_no_tensor_of_a_batch() -> None:
     net = models.build("timm:resnet18", 7)
     gc.disable()
     try:
@@ -119,7 +121,7 @@ def test_nothing_of_a_batch_is_kept() -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_hooks_go_even_when_the_network_fails() -> None:
+def test_hooks_are_removed_if_the_network_fails() -> None:
     net = models.build("timm:resnet18", 7)
     net(torch.randn(2, 3, 32, 32))
     with pytest.raises(RuntimeError, match="channels"):
@@ -127,35 +129,35 @@ def test_hooks_go_even_when_the_network_fails() -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_copies_are_independent() -> None:
+def test_deep_copy_does_not_share_state() -> None:
     net = models.build("timm:resnet18", 7).eval()
     x = torch.randn(2, 3, 32, 32)
     before = net(x)
-    twin = copy.deepcopy(net)
+    clone = copy.deepcopy(net)
     with torch.no_grad():
-        for parameter in twin.parameters():
+        for parameter in clone.parameters():
             parameter.zero_()
     assert torch.equal(net(x).stages[0], before.stages[0])
-    assert not torch.equal(twin(x).stages[0], before.stages[0])
+    assert not torch.equal(clone(x).stages[0], before.stages[0])
 
 
-def test_checkpoints_with_or_without_the_prefix() -> None:
+def test_checkpoints_load_with_and_without_the_prefix() -> None:
     import timm
 
-    theirs = timm.create_model("resnet18", pretrained=False, num_classes=7)
+    reference = timm.create_model("resnet18", pretrained=False, num_classes=7)
     net = models.build("timm:resnet18", 7)
-    assert {key.removeprefix("network.") for key in net.state_dict()} == set(theirs.state_dict())
-    net.load_state_dict(theirs.state_dict())
-    assert torch.equal(net.state_dict()["network.fc.weight"], theirs.fc.weight)
-    again = models.build("timm:resnet18", 7)
-    again.load_state_dict(net.state_dict())
-    assert torch.equal(again.state_dict()["network.fc.weight"], theirs.fc.weight)
+    assert {key.removeprefix("network.") for key in net.state_dict()} == set(reference.state_dict())
+    net.load_state_dict(reference.state_dict())
+    assert torch.equal(net.state_dict()["network.fc.weight"], reference.fc.weight)
+    reloaded = models.build("timm:resnet18", 7)
+    reloaded.load_state_dict(net.state_dict())
+    assert torch.equal(reloaded.state_dict()["network.fc.weight"], reference.fc.weight)
     with pytest.raises(RuntimeError, match="Missing key"):
-        net.load_state_dict({"network.fc.weight": theirs.fc.weight.detach()})
+        net.load_state_dict({"network.fc.weight": reference.fc.weight.detach()})
 
 
 class Plain(nn.Module):
-    """A user's network: functional pooling, one shared ReLU, squeeze and excitation."""
+    """Functional pooling, one shared ReLU, squeeze and excitation."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -180,7 +182,7 @@ class Plain(nn.Module):
 
 
 class Blocks(nn.Module):
-    """A stride inside a block whose first layer keeps the resolution; a trunk around all."""
+    """A stride inside a block, after a layer that keeps the resolution; a trunk with all blocks."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -203,17 +205,17 @@ class Trunk(nn.Module):
 
 
 class Strided(nn.Module):
-    def __init__(self, inward: int, outward: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(inward, 3 * inward, 1)
-        self.reduce = nn.Conv2d(3 * inward, outward, 3, stride, 1)
+        self.expand = nn.Conv2d(in_channels, 3 * in_channels, 1)
+        self.reduce = nn.Conv2d(3 * in_channels, out_channels, 3, stride, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.reduce(F.relu(self.expand(x))))
 
 
 class Tokens(nn.Module):
-    """A transformer with a class token, written with PyTorch's own layers."""
+    """A transformer with a class token, made of PyTorch's layers."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -232,8 +234,8 @@ class Tokens(nn.Module):
         return self.head(x[:, 0])
 
 
-class Known(nn.Module):
-    """It returns `Features` by itself."""
+class WithFeatures(nn.Module):
+    """A network that returns `Features`."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -255,11 +257,11 @@ class Perceptron(nn.Module):
         return self.layers(x)
 
 
-OWN = [
+PLUGINS = [
     (Plain, 16, ((7, 8, 8), (11, 4, 4), (13, 2, 2)), 13),
     (Blocks, 32, ((5, 32, 32), (7, 16, 16), (11, 8, 8)), 11),
     (Tokens, 16, ((12, 4, 4),) * 4, 12),
-    (Known, 8, ((3, 8, 8),), 3),
+    (WithFeatures, 8, ((3, 8, 8),), 3),
     (Perceptron, 8, (), 9),
 ]
 
@@ -273,11 +275,11 @@ def registry() -> object:
 
 
 @pytest.mark.usefixtures("registry")
-@pytest.mark.parametrize(("own", "size", "stages", "pooled"), OWN)
-def test_a_users_own_network(
-    own: Callable[[int], nn.Module], size: int, stages: tuple[tuple[int, ...], ...], pooled: int
+@pytest.mark.parametrize(("builder", "size", "stages", "pooled"), PLUGINS)
+def test_stages_of_a_plugin_network(
+    builder: Callable[[int], nn.Module], size: int, stages: tuple[tuple[int, ...], ...], pooled: int
 ) -> None:
-    models.register("mine", own)
+    models.register("mine", builder)
     assert "mine" in models.names()
     net = models.build("mine", 6)
     shapes = models.shapes(net, size)
@@ -286,11 +288,11 @@ def test_a_users_own_network(
         features = net.train(mode)(torch.randn(2, 3, size, size))
         assert tuple(tuple(stage.shape[1:]) for stage in features.stages) == stages
         assert features.pooled.shape == (2, pooled)
-    assert models.cost(net, size).parameters == sum(p.numel() for p in own(6).parameters())
+    assert models.cost(net, size).parameters == sum(p.numel() for p in builder(6).parameters())
 
 
-def test_a_shared_layer_is_read_at_the_right_call() -> None:
-    net = Outside(Plain(6)).eval()
+def test_shared_layer_is_read_at_the_right_call() -> None:
+    net = FeatureExtractor(Plain(6)).eval()
     features = net(torch.randn(2, 3, 16, 16))
     assert all(bool((stage >= 0).all()) for stage in features.stages)
     torch.testing.assert_close(features.stages[-1].mean((2, 3)), features.pooled)
@@ -299,16 +301,16 @@ def test_a_shared_layer_is_read_at_the_right_call() -> None:
     )
 
 
-def test_each_image_size_is_looked_at_anew() -> None:
-    net = Outside(Blocks(6))
+def test_stages_are_found_for_each_image_size() -> None:
+    net = FeatureExtractor(Blocks(6))
     for size in (32, 16, 32):
         stages = net(torch.randn(2, 3, size, size)).stages
         assert [stage.shape[-1] for stage in stages] == [size, size // 2, size // 4]
 
 
-def test_measuring_an_own_network_counts_each_layer_once() -> None:
+def test_cost_counts_each_layer_once() -> None:
     expected = 192 * 9 + 9 * 6
-    net = Outside(Perceptron(6))
+    net = FeatureExtractor(Perceptron(6))
     assert models.cost(net, 8).multiply_adds == expected
     net(torch.randn(2, 3, 8, 8))
     assert models.cost(net, 8).multiply_adds == expected
@@ -327,20 +329,20 @@ class Wrong(nn.Module):
     ("output", "message"),
     [
         ({"logits": 1}, "Wrong returns neither logits \\(B, K\\) nor distillers.Features"),
-        (None, "Wrong has no linear or convolutional layer that makes its 3 logits"),
+        (None, "Wrong has no linear or convolutional layer with an output of 3 logits"),
     ],
 )
-def test_networks_that_cannot_be_read(output: object, message: str) -> None:
+def test_unreadable_network_raises_with_the_reason(output: object, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        models.shapes(Outside(Wrong(output)), 8)
+        models.shapes(FeatureExtractor(Wrong(output)), 8)
 
 
-def test_a_network_that_cannot_be_copied() -> None:
+def test_network_that_cannot_be_copied_raises() -> None:
     with pytest.raises(BenchError, match="Wrong cannot be copied: "):
-        models.shapes(Outside(Wrong(torch.ones(1, requires_grad=True) * 2)), 8)
+        models.shapes(FeatureExtractor(Wrong(torch.ones(1, requires_grad=True) * 2)), 8)
 
 
-def test_stages_under_autocast_and_without_gradients() -> None:
+def test_stages_work_under_autocast_and_inference_mode() -> None:
     net = models.build("timm:resnet18", 7).eval()
     x = torch.randn(2, 3, 32, 32)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -350,7 +352,7 @@ def test_stages_under_autocast_and_without_gradients() -> None:
 
 
 @pytest.mark.usefixtures("registry")
-def test_names_are_taken_once() -> None:
+def test_registering_a_taken_name_raises() -> None:
     models.register("mine", Plain)
     models.register("mine", Plain)
     for name, builder in (("mine", Blocks), ("resnet8", Plain)):
@@ -358,17 +360,38 @@ def test_names_are_taken_once() -> None:
             models.register(name, builder)
 
 
-def test_unknown_names_of_the_libraries() -> None:
+def test_unknown_library_network_raises_with_the_nearest_match() -> None:
     with pytest.raises(BenchError, match=r"no timm network 'resnet_18'. Did you mean 'resnet18'\?"):
         models.build("timm:resnet_18", 10)
     with pytest.raises(BenchError, match=r"no torchvision network 'resnet17'. Did you mean 'resne"):
         models.build("torchvision:resnet17", 10)
 
 
-def test_sizes_that_the_libraries_refuse() -> None:
+def test_impossible_image_size_raises_with_the_size() -> None:
     with pytest.raises(
         BenchError, match="'torchvision:vit_b_16' cannot be built for images of 3 x"
     ):
         models.build("torchvision:vit_b_16", 10, 40)
     with pytest.raises(BenchError, match="AlexNet cannot take images of 3 x 32 x 32"):
         models.shapes(models.build("torchvision:alexnet", 10), 32)
+
+
+def test_cost_counts_linear_layers_that_are_called_as_functions() -> None:
+    net = models.build("torchvision:swin_t", 10, 64)
+    assert models.cost(net, 64).multiply_adds == 736_771_584  # its attention calls F.linear
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_cost_of_attention_is_that_of_its_projections(device: str) -> None:
+    net = FeatureExtractor(Tokens(6).to(device))
+    tokens, width, hidden = 17, 12, 24
+    layer = tokens * (4 * width**2 + 2 * width * hidden)
+    assert models.cost(net, 16).multiply_adds == 16 * width * 48 + 6 * layer + width * 6
+
+
+def test_cost_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys; from bench import models; models.cost(models.build('resnet8', 10), 32); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
