@@ -1,4 +1,4 @@
-"""What is known before the first batch: obstacles, costs, memory."""
+"""Estimates of a plan before the first batch: impossible runs, costs, memory."""
 
 import math
 from pathlib import Path
@@ -10,100 +10,109 @@ from torch import nn
 import distillers
 from bench import data, feasibility, models, seeding, session
 from bench.errors import BenchError
-from bench.feasibility import Forecast
+from bench.feasibility import Estimate
 from bench.plan import Plan
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
 from tests.suite import conftest
 
-forgotten = conftest.forgotten  # what a plugin registers is gone after each test
+forgotten = conftest.forgotten  # removes after each test what a plugin registered
 
 NEGATIVES = "{crd: {negatives: 16, width: 8}}"
 
 
-def forecasts(whole: Plan) -> dict[str, Forecast]:
+def estimates_by_name(plan: Plan) -> dict[str, Estimate]:
     """By the names of the runs, without their seeds."""
-    found, names = feasibility.forecast(whole), whole.names()
-    return {names[run].partition(" seed")[0]: one for run, one in found.items()}
+    names = plan.names()
+    return {
+        names[run].partition(" seed")[0]: estimate
+        for run, estimate in feasibility.estimate(plan).items()
+    }
 
 
-def test_attention_between_three_and_four_stages_is_an_obstacle(tmp_path: Path) -> None:
-    found = forecasts(
+def test_attention_between_three_and_four_stages_is_an_error(tmp_path: Path) -> None:
+    estimates = estimates_by_name(
         toy.plan(
             tmp_path, pairs="[{teacher: resnet8, student: vgg8}]", methods="[student, kd, at, crd]"
         )
     )
-    at = found.pop("resnet8/vgg8 at")
-    assert at.obstacle == "the student has 4 stages, the teacher 3: they do not pair up"
+    at = estimates.pop("resnet8/vgg8 at")
+    assert at.error == "the student has 4 stages, the teacher 3: they do not pair up"
     assert at.network is None
-    assert all(one.obstacle is None and one.network for one in found.values())
+    assert all(estimate.error is None and estimate.network for estimate in estimates.values())
 
 
-def test_more_negatives_than_there_are_is_an_obstacle(tmp_path: Path) -> None:
+def test_too_many_negatives_are_an_error(tmp_path: Path) -> None:
     few = toy.plan(tmp_path, methods="[crd]", options="{crd: {negatives: 72}}")
     many = toy.plan(tmp_path, methods="[crd]", options="{crd: {negatives: 73}}")
-    assert forecasts(few)["resnet8/resnet8 crd"].obstacle is None
-    obstacle = forecasts(many)["resnet8/resnet8 crd"].obstacle
-    assert obstacle is not None
-    assert obstacle.startswith("73 negatives are asked for")
-    assert "only 72 of other classes" in obstacle
+    assert estimates_by_name(few)["resnet8/resnet8 crd"].error is None
+    error = estimates_by_name(many)["resnet8/resnet8 crd"].error
+    assert error is not None
+    assert error.startswith("73 negatives are asked for")
+    assert "only 72 of other classes" in error
 
 
-def test_an_image_that_is_too_small_is_an_obstacle_for_a_network_and_those_it_teaches(
+def test_too_small_image_is_an_error_of_a_network_and_its_students(
     tmp_path: Path,
 ) -> None:
-    whole = toy.plan(
+    plan = toy.plan(
         tmp_path,
         dataset="{name: digits, per_class: 8, size: 4}",
         pairs="[{teacher: vgg8, student: resnet8}, {teacher: resnet8, student: resnet8}]",
     )
-    found = forecasts(whole)
+    estimates = estimates_by_name(plan)
     for name in ("vgg8", "vgg8/resnet8 student", "vgg8/resnet8 kd"):
-        assert str(found[name].obstacle).startswith("VGG cannot take images of 3 x 4 x 4"), name
-    assert found["resnet8"].obstacle is found["resnet8/resnet8 kd"].obstacle is None
+        assert str(estimates[name].error).startswith("VGG cannot take images of 3 x 4 x 4"), name
+    assert estimates["resnet8"].error is estimates["resnet8/resnet8 kd"].error is None
 
 
-def test_costs_are_those_of_the_field(tmp_path: Path) -> None:
+def test_costs_equal_the_reference(tmp_path: Path) -> None:
     pairs = ("resnet32x4/shufflenet_v1", "vgg13/mobilenet_v2", "wrn_40_2/wrn_16_2")
     entries = ("{{teacher: {}, student: {}}}".format(*pair.split("/")) for pair in pairs)
-    whole = toy.plan(
+    plan = toy.plan(
         tmp_path, dataset="cifar100", pairs=f"[{', '.join(entries)}]", methods="[student]"
     )
-    found = feasibility.forecast(whole)
-    for run in whole.runs.values():
-        network, golden = found[run.id].network, FACTS[run.specification["network"]]
+    estimates = feasibility.estimate(plan)
+    for run in plan.runs.values():
+        network, golden = estimates[run.id].network, FACTS[run.specification["network"]]
         assert network is not None
         assert network.parameters == golden["parameters"]
         assert network.multiply_adds == golden["multiply_adds"]
 
 
-def test_memory_is_that_of_the_banks_and_what_belongs_to_them(tmp_path: Path) -> None:
-    found = forecasts(toy.plan(tmp_path, methods="[student, kd, crd, crd+kd]", options=NEGATIVES))
+def test_memory_is_that_of_all_buffers(tmp_path: Path) -> None:
+    estimates = estimates_by_name(
+        toy.plan(tmp_path, methods="[student, kd, crd, crd+kd]", options=NEGATIVES)
+    )
     samples, width = 80, 8
     labels = samples * 8
     strides = 8 * sum(math.gcd(k, samples) == 1 for k in range(1, samples + 1))
     constants = 2 * 4
     banks = 2 * samples * width * 4
-    assert found["resnet8/resnet8 crd"].memory == banks + labels + strides + constants
-    assert found["resnet8/resnet8 crd+kd"].memory == found["resnet8/resnet8 crd"].memory
-    assert found["resnet8/resnet8 student"].memory == found["resnet8/resnet8 kd"].memory == 0
+    assert estimates["resnet8/resnet8 crd"].memory == banks + labels + strides + constants
+    assert estimates["resnet8/resnet8 crd+kd"].memory == estimates["resnet8/resnet8 crd"].memory
+    assert (
+        estimates["resnet8/resnet8 student"].memory == estimates["resnet8/resnet8 kd"].memory == 0
+    )
 
 
-def test_work_is_three_forward_passes_an_epoch(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods="[student]")
-    teacher, student = whole.runs.values()
-    found = feasibility.forecast(whole)[student.id]
-    assert found.network is not None
-    assert found.work(student, 80) == 3 * 2 * 80 * found.network.multiply_adds
-    assert found.work(teacher, 80) == found.work(student, 80) / 2, "one epoch, the same network"
-    assert Forecast("a reason").work(student, 80) == 0
+def test_work_is_three_forward_passes_per_epoch(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student]")
+    teacher, student = plan.runs.values()
+    estimate = feasibility.estimate(plan)[student.id]
+    assert estimate.network is not None
+    assert estimate.work(student, 80) == 3 * 2 * 80 * estimate.network.multiply_adds
+    assert estimate.work(teacher, 80) == estimate.work(student, 80) / 2, (
+        "one epoch, the same network"
+    )
+    assert Estimate("a reason").work(student, 80) == 0
 
 
-def test_forecasts_leave_the_generator_alone_and_need_no_data(tmp_path: Path) -> None:
+def test_estimates_do_not_touch_the_generator_and_need_no_data(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    whole = toy.plan(tmp_path, dataset="cifar100", methods="[crd]", options=NEGATIVES)
-    assert all(one.obstacle is None for one in feasibility.forecast(whole, tmp_path).values())
+    plan = toy.plan(tmp_path, dataset="cifar100", methods="[crd]", options=NEGATIVES)
+    assert all(estimate.error is None for estimate in feasibility.estimate(plan, tmp_path).values())
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -137,9 +146,9 @@ DATASETS = {"noise": Noise()}
 """
 
 
-def test_what_a_plugin_raises_is_a_doubt_not_a_crash(tmp_path: Path) -> None:
+def test_exception_of_a_plugin_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(PLUGIN)
-    found = forecasts(
+    estimates = estimates_by_name(
         toy.plan(
             tmp_path,
             plugins="[wrong.py]",
@@ -147,25 +156,27 @@ def test_what_a_plugin_raises_is_a_doubt_not_a_crash(tmp_path: Path) -> None:
             methods="{student: papers, wrong: {ce: 1, wrong: 1}}",
         )
     )
-    assert "no attribute 'width'" in str(found["resnet8/resnet8 wrong"].doubt)
-    assert found["resnet8/odd student"].doubt == "KeyError: 'what'"
-    assert all(one.obstacle is None for one in found.values()), "the run will tell: failed"
-    assert found["resnet8/resnet8 student"].doubt is None
+    assert "no attribute 'width'" in str(estimates["resnet8/resnet8 wrong"].warning)
+    assert estimates["resnet8/odd student"].warning == "KeyError: 'what'"
+    assert all(estimate.error is None for estimate in estimates.values()), (
+        "the run will tell: failed"
+    )
+    assert estimates["resnet8/resnet8 student"].warning is None
 
 
-def test_a_plugins_data_set_that_cannot_be_read_is_told_before_anything_starts(
+def test_unreadable_plugin_data_set_raises_before_training(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "wrong.py").write_text(PLUGIN)
-    whole = toy.plan(tmp_path, plugins="[wrong.py]", dataset="{name: noise}")
-    assert data.facts(whole.suite.data).train == 20
+    plan = toy.plan(tmp_path, plugins="[wrong.py]", dataset="{name: noise}")
+    assert data.facts(plan.suite.data).train == 20
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
-        toy.run(whole, tmp_path)
+        toy.run(plan, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
     assert session.root_of(tmp_path) == tmp_path
 
 
-TOLD = [  # what is built, by name or class, and the images it is measured with
+MEASURED = [  # network, image size
     ("shared", 32),
     ("resnet8x4", 32),
     ("timm:resnet18", 64),
@@ -190,61 +201,61 @@ class Shared(nn.Module):
         return distillers.Features((stage,), pooled, pooled)
 
 
-def hollow(net: nn.Module) -> bool:
+def uses_meta(net: nn.Module) -> bool:
     return any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers()))
 
 
 @pytest.fixture
-def scant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
+def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "MAX_ELEMENTS", 20_000)
 
 
-@pytest.mark.parametrize(("name", "size"), TOLD)
-def test_a_network_without_numbers_is_told_as_one_with_them(
+@pytest.mark.parametrize(("name", "size"), MEASURED)
+def test_network_without_memory_has_the_same_shapes_and_cost(
     name: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build() -> nn.Module:
         return Shared() if name == "shared" else models.build(name, 10, size)
 
-    whole = feasibility._sketched(build)
-    assert not hollow(whole)
-    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
-    sketch = feasibility._sketched(build)
-    assert hollow(sketch)
-    assert models.cost(sketch, size) == models.cost(whole, size)
-    assert models.shapes(sketch, size) == models.shapes(whole, size)
+    real = feasibility.build_without_memory(build)
+    assert not uses_meta(real)
+    monkeypatch.setattr(feasibility, "MAX_ELEMENTS", 20_000)
+    empty = feasibility.build_without_memory(build)
+    assert uses_meta(empty)
+    assert models.cost(empty, size) == models.cost(real, size)
+    assert models.shapes(empty, size) == models.shapes(real, size)
 
 
 @pytest.mark.parametrize("name", ["crd", "wcord", "dcd", "cc", "fitnet"])
-@pytest.mark.usefixtures("scant")
-def test_a_distiller_without_numbers_takes_what_one_with_them_takes(name: str) -> None:
+@pytest.mark.usefixtures("small_budget")
+def test_distiller_without_memory_has_the_same_tensors(name: str) -> None:
     shapes = Shapes(((200, 8, 8),) * 2, 300, 10)
     setting = Setting(shapes, shapes, torch.arange(40_000) % 10, torch.Generator())
 
     def build() -> nn.Module:
         return distillers.load(name)(setting)
 
-    def tensors(made: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
-        named = (*made.named_parameters(), *made.named_buffers())
+    def tensors(term: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        named = (*term.named_parameters(), *term.named_buffers())
         return {key: (x.shape, x.dtype) for key, x in named}
 
-    sketch = feasibility._sketched(build)
-    assert hollow(sketch)
-    assert tensors(sketch) == tensors(build())
+    empty = feasibility.build_without_memory(build)
+    assert uses_meta(empty)
+    assert tensors(empty) == tensors(build())
 
 
-def test_what_is_small_is_built_with_its_first_weights() -> None:
+def test_small_network_is_built_with_its_initial_weights() -> None:
     def build() -> nn.Module:
         return models.build("resnet8", 10)
 
-    with seeding.initialised_by("forecast"):
+    with seeding.initialised_by("estimate"):
         expected = build().state_dict()
-    found = feasibility._sketched(build).state_dict()
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    weights = feasibility.build_without_memory(build).state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
 
 
 class Reading(nn.Module):
-    """Its constructor cannot do without numbers."""
+    """A network with a constructor that reads a large tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,21 +263,21 @@ class Reading(nn.Module):
         self.total = self.weight.sum().item()
 
 
-@pytest.mark.usefixtures("scant")
-def test_what_cannot_be_built_without_numbers_gets_them() -> None:
-    made = feasibility._sketched(Reading)
-    assert isinstance(made, Reading)
-    assert made.total == 90_000
-    assert not hollow(made)
+@pytest.mark.usefixtures("small_budget")
+def test_constructor_that_reads_a_large_tensor_gets_memory() -> None:
+    net = feasibility.build_without_memory(Reading)
+    assert isinstance(net, Reading)
+    assert net.total == 90_000
+    assert not uses_meta(net)
 
 
-def test_a_mistake_of_what_is_small_is_raised_at_once() -> None:
-    tries: list[int] = []
+def test_exception_without_meta_tensors_is_raised_at_once() -> None:
+    calls: list[int] = []
 
     def build() -> nn.Module:
-        tries.append(1)
+        calls.append(1)
         raise KeyError("what")
 
     with pytest.raises(KeyError, match="what"):
-        feasibility._sketched(build)
-    assert tries == [1]
+        feasibility.build_without_memory(build)
+    assert calls == [1]
