@@ -1,4 +1,8 @@
-"""Data sets, one a file: what is known of them, and their batches on a device."""
+"""Data sets: facts that are known without reading them, and batches on a device.
+
+`bench.data.base` is the contract for plugins. `builtin`, `tiny_imagenet` and `folder` are the
+sources; `resident` and `streamed` yield the batches.
+"""
 
 import os
 from pathlib import Path
@@ -6,19 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data._agreement import agreeing
-from bench.data._base import Arrays, Augment, Data, Facts, Selection, Source, Split
-from bench.data._resident import Resident
-from bench.data._share import Share
-from bench.data._streamed import Streamed
-from bench.data._subset import counted, places, rank
-from bench.data.cifar import CIFAR10, CIFAR100
-from bench.data.digits import Digits
-from bench.data.fashion_mnist import FashionMnist
+from bench.data.base import Arrays, Augment, Data, Facts, Selection, Source, Split, check_arrays
+from bench.data.builtin import CIFAR10, CIFAR100, Digits, FashionMnist, Stl10
 from bench.data.folder import PREFIX, Folder, Listing
-from bench.data.packed import PREFIX as PACKED
-from bench.data.packed import Packed, packed
-from bench.data.stl10 import Stl10
+from bench.data.resident import Resident
+from bench.data.streamed import Streamed
+from bench.data.subset import select, selected_facts
 from bench.data.tiny_imagenet import TinyImageNet
 from bench.errors import BenchError, unknown
 
@@ -29,44 +26,61 @@ __all__ = [
     "Facts",
     "Resident",
     "Selection",
-    "Share",
     "Source",
     "Split",
     "Streamed",
     "facts",
     "load",
     "names",
-    "pack",
-    "rank",
     "register",
 ]
 
-STREAMED_FROM = 2 * 1024**3  # bytes of decoded images; smaller folders live on the device
+STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay on the device
 WORKERS = 8  # processes that decode a streamed folder
 
-_own: tuple[Source, ...] = (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
-_sources: dict[str, Source] = {source.facts.name: source for source in _own}
+_sources: dict[str, Source] = {
+    source.facts.name: source
+    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
+}
 
 
 def names() -> list[str]:
-    """Every data set with a name of its own, plugins' included; `folder:PATH` works too."""
+    """Return the sorted names of all data sets, those of plugins included.
+
+    `folder:PATH` is a data set too, but not listed.
+    """
     return sorted(_sources)
 
 
 def register(name: str, source: Source) -> None:
-    """Make a user's data set known by a name; BenchError if another one has it."""
+    """Add a plugin's data set to the names that suites may use.
+
+    Args:
+        name: its name in suites.
+        source: the data set.
+
+    Raises:
+        BenchError: a different data set has that name.
+
+    """
     if _sources.get(name, source) is not source or name.startswith(PREFIX):
         raise BenchError(f"a data set '{name}' exists already; taken are: {', '.join(names())}")
     _sources[name] = source
 
 
 def facts(selection: Selection, root: Path | None = None) -> Facts:
-    """What is known of a selection without reading it; counts are those of the selected part.
+    """Return the facts of the selected part of a data set, without reading an image.
 
-    Only a folder is looked into, and only listed. Raises BenchError for an impossible selection,
-    which says what is allowed, and MissingData for a folder that is not there.
+    Args:
+        selection: the data set and the part of it.
+        root: the data root, for folders with a relative path; None for the default of `load`.
+
+    Raises:
+        BenchError: the selection is impossible; the message says what is allowed.
+        MissingData: a folder does not exist.
+
     """
-    return counted(selection, _source(selection, _root(root)).facts)
+    return selected_facts(selection, _source(selection, _data_root(root)).facts)
 
 
 def load(
@@ -76,48 +90,41 @@ def load(
     *,
     stream: bool | None = None,
     workers: int = WORKERS,
-    share: Share = Share(),  # noqa: B008 (frozen)
 ) -> Data:
-    """The selected part of a data set, ready on the device; its batches are cut to the share.
+    """Load the selected part of a data set, ready for training on a device.
 
-    Official archives are looked for under `root` (None: BENCH_DATA, or `data` here) and downloaded
-    to it; MissingData where that fails. Folders of more than `STREAMED_FROM` bytes are decoded
-    again each epoch, by `workers` processes; `stream` overrules that for a folder of any size.
+    Args:
+        selection: the data set and the part of it.
+        root: the data root, where archives are read from and downloaded to; None for the
+            environment variable BENCH_DATA, or else the folder `data` here.
+        device: where batches are needed.
+        stream: whether to decode a folder again in each epoch; None for folders of more than
+            `STREAM_ABOVE_BYTES` bytes.
+        workers: processes that decode a streamed folder.
+
+    Raises:
+        BenchError: the selection is impossible, or the data differ from their facts.
+        MissingData: a file is missing, and it cannot be downloaded.
+
     """
-    root = _root(root)
+    root = _data_root(root)
     source = _source(selection, root)
-    part = counted(selection, source.facts)
+    part = selected_facts(selection, source.facts)
     if stream and not isinstance(source, Folder):
         raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
-    if isinstance(source, Folder) and (_large(part) if stream is None else stream):
-        return Streamed(part, _listings(selection, part, source), device, workers, share)
-    whole = agreeing(source.read(root), source.facts)
-    return Resident(part, _tensors(selection, part, whole), device, share)
+    if isinstance(source, Folder) and (_is_large(part) if stream is None else stream):
+        return Streamed(part, _split_listings(selection, part, source), device, workers)
+    arrays = check_arrays(source.read(root), source.facts)
+    return Resident(part, _split_arrays(selection, part, arrays), device)
 
 
-def pack(selection: Selection, root: Path | None) -> bytes:
-    """The whole data set that a selection is of, decoded, as the file of `packed:PATH`.
-
-    BenchError for a folder that is too large to be held in memory.
-    """
-    root = _root(root)
-    source = _source(selection, root)
-    if isinstance(source, Folder) and _large(source.facts):
-        raise BenchError(
-            f"{selection.name}: too large to be held in memory, {STREAMED_FROM:,} bytes"
-        )
-    return packed(source.read(root), source.facts)
-
-
-def _root(root: Path | None) -> Path:
+def _data_root(root: Path | None) -> Path:
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
 
 def _source(selection: Selection, root: Path) -> Source:
     if selection.name.startswith(PREFIX):
-        return Folder.of(selection, root)
-    if selection.name.startswith(PACKED):
-        return Packed(Path(selection.name.removeprefix(PACKED)))
+        return Folder.from_selection(selection, root)
     if selection.name not in _sources:
         raise BenchError(
             unknown("data set", selection.name, [*names(), f"{PREFIX}/path/to/images"])
@@ -125,31 +132,31 @@ def _source(selection: Selection, root: Path) -> Source:
     return _sources[selection.name]
 
 
-def _large(part: Facts) -> bool:
-    return (part.train + part.test) * 3 * part.size**2 > STREAMED_FROM
+def _is_large(part: Facts) -> bool:
+    return (part.train + part.test) * 3 * part.size**2 > STREAM_ABOVE_BYTES
 
 
-def _listings(selection: Selection, part: Facts, source: Folder) -> dict[Split, Listing]:
+def _split_listings(selection: Selection, part: Facts, source: Folder) -> dict[Split, Listing]:
     train, test = source.train, source.test
-    chosen = places(selection, part.classes, train.labels, test.labels)
+    indices = select(selection, part.classes, train.labels, test.labels)
     splits: dict[Split, Listing] = {
-        "train": train.only(chosen.train),
-        "test": test.only(chosen.test),
+        "train": train.take(indices.train),
+        "test": test.take(indices.test),
     }
     if selection.validation:
-        splits["validation"] = train.only(chosen.validation)
+        splits["validation"] = train.take(indices.validation)
     return splits
 
 
-def _tensors(
-    selection: Selection, part: Facts, whole: Arrays
+def _split_arrays(
+    selection: Selection, part: Facts, arrays: Arrays
 ) -> dict[Split, tuple[Tensor, Tensor]]:
-    chosen = places(selection, part.classes, whole.train_labels, whole.test_labels)
+    train, train_labels = arrays.train, arrays.train_labels
+    indices = select(selection, part.classes, train_labels, arrays.test_labels)
     splits: dict[Split, tuple[Tensor, Tensor]] = {
-        "train": (whole.train[chosen.train], whole.train_labels[chosen.train]),
-        "test": (whole.test[chosen.test], whole.test_labels[chosen.test]),
+        "train": (train[indices.train], train_labels[indices.train]),
+        "test": (arrays.test[indices.test], arrays.test_labels[indices.test]),
     }
     if selection.validation:
-        held = chosen.validation
-        splits["validation"] = (whole.train[held], whole.train_labels[held])
+        splits["validation"] = (train[indices.validation], train_labels[indices.validation])
     return splits

@@ -1,4 +1,4 @@
-"""Any folder of images: train/ and test/ (or val/), each with one folder of images for a class."""
+"""Any folder of images: train/ and test/ (or val/), each with one folder of images per class."""
 
 import hashlib
 import os
@@ -13,44 +13,54 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from bench.data._base import Arrays, Facts, Selection
-from bench.data._pictures import stack
+from bench.data.base import Arrays, Facts, Selection
+from bench.data.images import decode_all
 from bench.errors import BenchError, MissingData
 
 PREFIX = "folder:"
-DEEPEST = 64  # folders within each other, below a class's
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MAX_DEPTH = 64  # nested folders below a class
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files of one split, by class and then by path."""
+    """Image files of one split, sorted by class and then by path."""
 
     paths: list[str]
     labels: Tensor  # (N,) int64
 
-    def only(self, places: Tensor) -> "Listing":
-        """The files at these places."""
-        return Listing([self.paths[place] for place in places.tolist()], self.labels[places])
+    def take(self, indices: Tensor) -> "Listing":
+        """Return the files at these indices (M,) int64."""
+        return Listing([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Images of any shape; each is resized by its shorter side and its middle square taken.
+    """Images of any shape, resized by their shorter side and cropped to the central square.
 
-    Classes are numbered in the alphabetical order of the folders under train/. The test images
-    are those of test/ if that holds folders, else of val/. Normalised with ImageNet's constants.
-    Links are followed while they stay `within` the data root; for a folder that is not below that,
-    within the folder itself.
+    Classes are numbered in the alphabetical order of the folders under train/. Test images are in
+    test/ if it contains folders, else in val/. Images are normalised with ImageNet's constants.
+
+    Attributes:
+        path: the folder.
+        size: side of the images in pixels, after resizing.
+        allowed: the folder that links must not leave: the data root if it contains `path`, else
+            `path`.
+
     """
 
     path: Path
     size: int
-    within: Path
+    allowed: Path
 
     @classmethod
-    def of(cls, selection: Selection, root: Path) -> Self:
-        """The source for `folder:PATH`, a relative path below the data root; size is required."""
+    def from_selection(cls, selection: Selection, root: Path) -> Self:
+        """Return the source for `folder:PATH`; a relative path starts at the data root.
+
+        Raises:
+            BenchError: the selection has no path or no size.
+
+        """
         path = selection.name.removeprefix(PREFIX)
         if not path:
             raise BenchError(f"{selection.name}: no path; allowed: {PREFIX}/path/to/images")
@@ -59,14 +69,14 @@ class Folder:
                 f"{selection.name}: size {selection.size} is not possible; a folder of images "
                 "needs the number of pixels to resize to, 1 or more, e.g. `size: 224`"
             )
-        with _told(path):
+        with _listing_errors(path):
             top, root = (root / Path(path).expanduser()).resolve(), root.resolve()
         return cls(top, selection.size, root if top.is_relative_to(root) else top)
 
     @cached_property
     def facts(self) -> Facts:
-        """Counts and a hash of all relative paths and file sizes; reads no image."""
-        with _told(str(self.path)):
+        """Counts, and a hash of all relative paths and file sizes; no image is read."""
+        with _listing_errors(str(self.path)):
             train, test = self.train, self.test
             fingerprint = self._fingerprint(train.paths + test.paths)
         counts = [torch.bincount(s.labels) for s in (train, test)]
@@ -83,42 +93,43 @@ class Folder:
         )
 
     def read(self, root: Path) -> Arrays:
-        """All images in memory, size x size."""
+        """Decode all images to size x size; `root` is ignored."""
         train, test = self.train, self.test
         return Arrays(
-            stack(map(Path, train.paths), self.size),
+            decode_all(map(Path, train.paths), self.size),
             train.labels,
-            stack(map(Path, test.paths), self.size),
+            decode_all(map(Path, test.paths), self.size),
             test.labels,
         )
 
     @cached_property
     def train(self) -> Listing:
         """The files under train/."""
-        return listing(self.path / "train", self._classes, self.within)
+        return list_images(self.path / "train", self._classes, self.allowed)
 
     @cached_property
     def test(self) -> Listing:
-        """The files under test/ or val/; BenchError if its classes are not those of train/."""
+        """The files under test/ or val/; BenchError if its classes differ from those of train/."""
         top = next(
             (self.path / name for name in ("test", "val") if _folders(self.path / name)), None
         )
         if top is None:
-            raise MissingData(f"{self.path}: neither test/ nor val/ holds a folder for each class")
+            raise MissingData(f"{self.path}: neither test/ nor val/ has class folders")
         classes = self._classes
         if _folders(top) != classes:
-            odd = ", ".join(sorted(set(classes) ^ set(_folders(top))))
+            different = ", ".join(sorted(set(classes) ^ set(_folders(top))))
             raise BenchError(
-                f"{top}: the class folders must be those of train/; they differ in {odd}"
+                f"{top}: its class folders differ from those of train/ in: {different}. Both need "
+                "the same class folders"
             )
-        return listing(top, classes, self.within)
+        return list_images(top, classes, self.allowed)
 
     @cached_property
     def _classes(self) -> list[str]:
         classes = _folders(self.path / "train")
         if len(classes) < 2:
             raise MissingData(
-                f"{self.path / 'train'}: {len(classes)} class folders were found; at least 2 are "
+                f"{self.path / 'train'}: {len(classes)} class folders were found. At least 2 are "
                 "needed, each with images"
             )
         return classes
@@ -126,66 +137,73 @@ class Folder:
     def _fingerprint(self, paths: list[str]) -> str:
         digest = hashlib.sha256()
         for path in sorted(paths):
-            below = Path(path).relative_to(self.path).as_posix()
-            digest.update(f"{below}\t{os.path.getsize(path)}\n".encode())
+            relative = Path(path).relative_to(self.path).as_posix()
+            digest.update(f"{relative}\t{os.path.getsize(path)}\n".encode())
         return f"sha256:{digest.hexdigest()}"
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Inside, what the system says of a folder becomes a sentence."""
+def _listing_errors(path: str) -> Iterator[None]:
+    """Turn errors of the file system in the block into a BenchError."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: no user behind a ~, a circle of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user, a cycle of links
         reason = error.strerror if isinstance(error, OSError) else error
         raise BenchError(f"{PREFIX}{path} cannot be listed: {reason}") from error
 
 
-def listing(top: Path, classes: list[str], within: Path) -> Listing:
-    """All image files below each class's folder, at most `DEEPEST` folders down.
+def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
+    """List all image files below each class's folder, at most `MAX_DEPTH` folders deep.
 
-    BenchError if a class has none, and for a link that leads out of `within`.
+    Args:
+        top: the folder of one split.
+        classes: the names of the class folders in it.
+        allowed: the folder that links must not leave.
+
+    Raises:
+        BenchError: a class has no images, or a link leaves `allowed`.
+
     """
-    found = [sorted(_images(top / name, within)) for name in classes]
-    empty = [name for name, paths in zip(classes, found, strict=True) if not paths]
+    paths_by_class = [sorted(_images(top / name, allowed)) for name in classes]
+    empty = [name for name, paths in zip(classes, paths_by_class, strict=True) if not paths]
     if empty:
         raise BenchError(
-            f"{top}: no images for {', '.join(empty)}; files that count end in {', '.join(ENDINGS)}"
+            f"{top}: no images for {', '.join(empty)}. Allowed endings: {', '.join(EXTENSIONS)}"
         )
-    labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in found]))
-    return Listing([path for paths in found for path in paths], labels)
+    labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in paths_by_class]))
+    return Listing([path for paths in paths_by_class for path in paths], labels)
 
 
-def _images(top: Path, within: Path) -> Iterator[str]:
-    """Regular files with the ending of an image; every folder once, however many links lead to it.
+def _images(top: Path, allowed: Path) -> Iterator[str]:
+    """Yield regular files with the extension of an image; each folder once, despite links.
 
-    What is neither a file nor a folder, such as a device or a pipe, is passed over.
+    Devices and pipes are skipped.
     """
-    seen: set[Path] = set()
-    for where, folders, files in os.walk(top, followlinks=True):
-        real = _inside(where, within)
-        if real in seen:
-            folders.clear()
+    visited: set[Path] = set()
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        real = _resolve(folder, allowed)
+        if real in visited:
+            subfolders.clear()
             continue
-        if len(Path(where).parts) > len(top.parts) + DEEPEST:
-            raise BenchError(f"{top}: more than {DEEPEST} folders within each other")
-        seen.add(real)
+        if len(Path(folder).parts) > len(top.parts) + MAX_DEPTH:
+            raise BenchError(f"{top}: more than {MAX_DEPTH} nested folders")
+        visited.add(real)
         for name in files:
-            path = os.path.join(where, name)
-            if name.lower().endswith(ENDINGS) and _regular(path, within):
+            path = os.path.join(folder, name)
+            if name.lower().endswith(EXTENSIONS) and _is_regular(path, allowed):
                 yield path
 
 
-def _regular(path: str, within: Path) -> bool:
-    kind = os.lstat(path).st_mode
-    return stat.S_ISREG(kind) or (stat.S_ISLNK(kind) and _inside(path, within).is_file())
+def _is_regular(path: str, allowed: Path) -> bool:
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and _resolve(path, allowed).is_file())
 
 
-def _inside(path: str, within: Path) -> Path:
-    """Where a path really leads; BenchError if that is out of bounds."""
+def _resolve(path: str, allowed: Path) -> Path:
+    """Return the target of a path; BenchError if it is outside `allowed`."""
     real = Path(os.path.realpath(path))
-    if not real.is_relative_to(within):
-        raise BenchError(f"{path} leads to {real}. Allowed: what lies below {within}")
+    if not real.is_relative_to(allowed):
+        raise BenchError(f"{path} is a link to {real}. Allowed: links to paths below {allowed}")
     return real
 
 

@@ -73,5 +73,5 @@ def register(name: str, builder: Builder) -> None:
 
     """
     if name in _builtin or _added.get(name, builder) is not builder:
-        raise BenchError(f"a network '{name}' exists already; choose another name")
+        raise BenchError(f"a network '{name}' exists already")
     _added[name] = builder

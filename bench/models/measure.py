@@ -64,7 +64,7 @@ def cost(net: nn.Module, size: int) -> Cost:
     return Cost(parameters, counter.flops // (2 * dry_run.BATCH))
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count floating-point operations with the formulas of torch's FlopCounterMode.
 
     FlopCounterMode itself imports torch._dynamo, which takes 4 s of processor time; `bench plan`
@@ -72,7 +72,7 @@ class _FlopCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     @classmethod

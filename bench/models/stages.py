@@ -1,7 +1,7 @@
 """Search for the stages of a network that was not written for this project, with one dry run.
 
-`trace` records the output of every layer in the order in which the layers finish. A stage is the
-last map of its resolution, (B, C, H, W) or channels last. Maps within a block (squeeze and
+`dry_run.trace` records the output of every layer in the order in which the layers finish. A stage
+is the last map of its resolution, (B, C, H, W) or channels last. Maps within a block (squeeze and
 excitation, the expansion before a stride) end no stage. A first stage of a single convolution is
 the stem: it is left out if two or more stages follow. If a network lists its stages itself (timm's
 `feature_info`), that list is used. Transformers: the patch tokens (B, N, D) of four blocks, evenly
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.models import dry_run
-from bench.models.trace import LayerCall, map_side, trace
+from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
 
 TRANSFORMER_STAGES = 4
@@ -53,7 +53,7 @@ def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
             a layer, or it cannot take images (B, 3, S, S).
 
     """
-    calls, output = trace(dry_run.copied(net, size), size)
+    calls, output = dry_run.trace(dry_run.copied(net, size), size)
     if isinstance(output, Features):
         return None
     name = type(net).__name__

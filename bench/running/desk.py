@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench import data, models
-from bench.data import Data, Selection, Share
+from bench.data import Data, Selection
 from bench.environment import environment, now
 from bench.files import set_aside
 from bench.job import Emit, Job, Status, Task
@@ -22,7 +22,7 @@ from bench.training.graphs import Cuda
 from bench.training.inference import predict
 from bench.training.learner import Learner
 from bench.training.memory import exhausted
-from bench.training.sharded import TIMEOUT, Sharded
+from bench.training.sharded import TIMEOUT, Sharded, Share
 from bench.training.teacher import Teacher
 from distillers import Incompatible
 
@@ -43,7 +43,7 @@ class Desk:
         held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
         selection = Selection(**{**held, "name": self.job.dataset})
         root = Path(self.job.data_root) if self.job.data_root else None
-        return Pulsing(data.load(selection, root, self.device, share=self.share), Pulse(self.emit))
+        return Pulsing(data.load(selection, root, self.device), Pulse(self.emit))
 
     def adopt(self, task: Task) -> None:
         """Make a teacher of a checkpoint: checked by sum and by accuracy, then kept as weights."""

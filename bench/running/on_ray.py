@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import data, plugins
-from bench.data import Selection
+from bench import plugins
 from bench.errors import BenchError
 from bench.files import write_whole
 from bench.job import Event, Job
@@ -69,7 +68,6 @@ class OnRay:
         self._running: dict[int, Underway] = {}
         self._ready: deque[tuple[int, Event]] = deque()
         self._sent: dict[str, Sent] = {}  # by sum
-        self._datasets: dict[Selection, Sent] = {}
 
     def start(self, slot: int, job: Job) -> None:
         """Ask for a task; Ray starts it when a node has room."""
@@ -143,7 +141,7 @@ class OnRay:
             job=replace(job, data_root=self._options.data),
             states={run: path.read_bytes() for run, path in states if path.exists()},
             teacher=self._file(self._results.weights(job.teacher["id"])) if job.teacher else None,
-            dataset=None if self._options.data else self._dataset(job),
+            dataset=None,
             plugins=tuple(self._file(Path(path)) for path in job.plugins),
             checkpoint=self._file(Path(of.checkpoint["path"])) if of.checkpoint else None,
             patience=self._patience,
@@ -151,13 +149,6 @@ class OnRay:
             closed=plugins.closed(),
         )
         return self._serve.remote(parcel)
-
-    def _dataset(self, job: Job) -> Sent:
-        selection = Selection(job.dataset, size=job.tasks[0].specification["data"]["size"])
-        if selection not in self._datasets:
-            root = Path(job.data_root) if job.data_root else None
-            self._datasets[selection] = self._put("data", data.pack(selection, root))
-        return self._datasets[selection]
 
     def _file(self, path: Path) -> Sent:
         return self._put(path.name, path.read_bytes())

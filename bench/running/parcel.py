@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
-from bench.data.packed import PREFIX
 from bench.errors import BenchError
 from bench.files import sha256, write_whole
 from bench.job import Event, Job
@@ -20,6 +19,7 @@ from bench.results import Results
 from bench.running.node import worked
 from bench.running.scratch import scratch
 
+PREFIX = "packed:"
 Fetch = Callable[[Any], bytes]
 Said = tuple[Event, Mapping[str, bytes]]  # an event, and by kind the files that go with it
 

@@ -31,7 +31,7 @@ class Pulsing:
     """A data set, each batch of which is a sign of life; in all else as it is."""
 
     def __init__(self, data: Data, pulse: Callable[[], None]) -> None:
-        self.facts, self.share, self.train_labels = data.facts, data.share, data.train_labels
+        self.facts, self.train_labels = data.facts, data.train_labels
         self._data, self._pulse = data, pulse
 
     def epoch(

@@ -19,10 +19,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from bench.data import Share
 from bench.job import Emit, Job
 from bench.running.scratch import scratch
-from bench.training.sharded import TIMEOUT
+from bench.training.sharded import TIMEOUT, Share
 
 GRACE = 3.0  # seconds in which an error of one rank may turn out to be that of another, or of all
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import Data, Split
-from bench.training.sharded import Sharded
+from bench.training.sharded import Sharded, Share
 from distillers import Features
 
 EVALUATION_BATCH = {
@@ -39,7 +39,7 @@ def detached(features: Features) -> Features:
 def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Logits (n, K) in float32 of a network in eval mode on a split, and its labels (n,)."""
     net.eval()
-    sharded = Sharded(data.share)
+    sharded = Sharded(Share())
     logits, labels = [], []
     size = EVALUATION_BATCH[data.train_labels.device.type]
     for images, truth in data.evaluation(split, size):

@@ -17,7 +17,7 @@ from bench.training.graphs import Record, Replayed, Unrecordable
 from bench.training.inference import autocast, detached, float32
 from bench.training.memory import exhausted
 from bench.training.objective import Objective
-from bench.training.sharded import Sharded
+from bench.training.sharded import Sharded, Share
 from bench.training.state import momentum, packed, set_momentum, unpacked
 from distillers import Batch, Features, Shapes
 
@@ -38,7 +38,7 @@ class Learner:
         specification = task.specification
         self.recipe = specification["recipe"]
         self.device = data.train_labels.device
-        self.sharded = Sharded(data.share)
+        self.sharded = Sharded(Share())
         self.seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
         with seeding.initialised_by("weights", role, self.seed, network):

@@ -8,6 +8,7 @@ is that of its own part of the features, and the network's is the sum over ranks
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,11 +19,29 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from bench.data import Share
 from distillers import Features
 
 PATIENCE = timedelta(seconds=10)  # between ranks that come upon the same error
 TIMEOUT = timedelta(minutes=30)  # of a collective, and for data and networks to be made
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of `ranks` processes, each with a device of its own; alone unless it is said."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def parts(self, count: int) -> list[slice]:
+        """The parts of a batch of `count`, one a rank, in order; sizes differ by at most one."""
+        ranks = self.ranks if count >= self.ranks else 1
+        ends = [count * rank // ranks for rank in range(ranks + 1)]
+        return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+
+    def own(self, count: int) -> slice:
+        """The rank's part of a batch of `count`."""
+        parts = self.parts(count)
+        return parts[self.rank % len(parts)]
 
 
 class Sharded:

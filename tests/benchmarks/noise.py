@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.data import Arrays
-from bench.data.cifar import CIFAR100
+from bench.data.builtin import CIFAR100
 
 
 class Noise:

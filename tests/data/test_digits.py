@@ -4,45 +4,45 @@ import torch
 
 from bench import data
 from bench.data import Augment, Selection
-from bench.data.digits import Digits
+from bench.data.builtin import Digits
 
 from .toys import CPU
 
 
-def test_digits_are_split_once_and_for_all(tmp_path):
-    whole, known = Digits().read(tmp_path), Digits.facts
+def test_digits_have_a_fixed_split(tmp_path):
+    arrays, facts = Digits().read(tmp_path), Digits.facts
     digest = hashlib.sha256()
-    for part in (whole.train, whole.train_labels, whole.test, whole.test_labels):
-        digest.update(part.numpy().tobytes())
-    assert known.fingerprint == f"sha256:{digest.hexdigest()}"
-    assert (len(whole.train), len(whole.test)) == (known.train, known.test) == (897, 900)
-    assert torch.bincount(whole.test_labels).tolist() == [90] * 10
-    assert (whole.train.max(), whole.train.min()) == (255, 0)
+    for array in (arrays.train, arrays.train_labels, arrays.test, arrays.test_labels):
+        digest.update(array.numpy().tobytes())
+    assert facts.fingerprint == f"sha256:{digest.hexdigest()}"
+    assert (len(arrays.train), len(arrays.test)) == (facts.train, facts.test) == (897, 900)
+    assert torch.bincount(arrays.test_labels).tolist() == [90] * 10
+    assert (arrays.train.max(), arrays.train.min()) == (255, 0)
 
 
-def test_digits_constants_are_those_of_the_training_images(tmp_path):
+def test_digits_constants_are_mean_and_std_of_training_images(tmp_path):
     pixels = Digits().read(tmp_path).train.double() / 255
     assert Digits.facts.mean == (round(pixels.mean().item(), 4),) * 3
     assert Digits.facts.std == (round(pixels.std(correction=0).item(), 4),) * 3
 
 
-def test_digits_are_the_images_of_scikit_learn(tmp_path):
+def test_digits_equal_the_images_of_scikit_learn(tmp_path):
     from sklearn.datasets import load_digits
 
-    whole = Digits().read(tmp_path)
-    ours = torch.cat([whole.train, whole.test]).flatten(1)
+    arrays = Digits().read(tmp_path)
+    ours = torch.cat([arrays.train, arrays.test]).flatten(1)
     theirs = torch.from_numpy(load_digits().data)
     assert sorted((ours / 255 * 16).round().int().tolist()) == sorted(theirs.int().tolist())
 
 
-def test_a_part_of_digits_is_ready_to_train_on():
-    asked = Selection("digits", per_class=20, test_per_class=30, validation=50, size=16)
-    part = data.load(asked, None, CPU)
-    assert part.facts == data.facts(asked, None)
+def test_part_of_digits_is_ready_for_training():
+    selection = Selection("digits", per_class=20, test_per_class=30, validation=50, size=16)
+    part = data.load(selection, None, CPU)
+    assert part.facts == data.facts(selection, None)
     assert torch.bincount(part.train_labels).tolist() == [20] * 10
     images, batch = next(part.epoch(0, 1, 64, Augment(crop=2, flip=False)))
     assert images.shape == (64, 3, 16, 16)
     assert torch.equal(batch.labels, part.train_labels[batch.index])
     for split, count in (("train", 200), ("validation", 50), ("test", 300)):
-        labels = torch.cat([some for _, some in part.evaluation(split, 128)])
+        labels = torch.cat([labels for _, labels in part.evaluation(split, 128)])
         assert torch.bincount(labels).tolist() == [count // 10] * 10

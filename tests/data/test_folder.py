@@ -7,7 +7,7 @@ from PIL import Image
 
 from bench import data
 from bench.data import Augment, Resident, Selection, Streamed
-from bench.data._views import Middle, Varied, part
+from bench.data.images import CentreView, RandomView, draw_box
 from bench.errors import BenchError, MissingData
 
 from .toys import CPU, image_folder, write
@@ -20,44 +20,44 @@ def top(tmp_path_factory):
     return image_folder(tmp_path_factory.mktemp("images"), COUNTS)
 
 
-def select(top, **asked):
-    return Selection(f"folder:{top}", **{"size": 8, **asked})
+def select(top, **options):
+    return Selection(f"folder:{top}", **{"size": 8, **options})
 
 
-def whole(part, seed=0, epoch=1, augment=Augment(), batch_size=4):  # noqa: B008
-    images, batches = zip(*part.epoch(seed, epoch, batch_size, augment), strict=True)
+def full_epoch(data_set, seed=0, epoch=1, augment=Augment(), batch_size=4):  # noqa: B008
+    images, batches = zip(*data_set.epoch(seed, epoch, batch_size, augment), strict=True)
     index = torch.cat([batch.index for batch in batches])
     return torch.cat(images), torch.cat([batch.labels for batch in batches]), index
 
 
-def test_facts_without_reading(top):
-    known = data.facts(select(top), None)
-    assert (known.classes, known.size, known.train, known.test) == (2, 8, 11, 6)
-    assert known.rarest == (5, 3)
-    assert known.fingerprint.startswith("sha256:")
+def test_facts_are_known_without_reading(top):
+    facts = data.facts(select(top), None)
+    assert (facts.classes, facts.size, facts.train, facts.test) == (2, 8, 11, 6)
+    assert facts.rarest == (5, 3)
+    assert facts.fingerprint.startswith("sha256:")
 
 
-def test_a_relative_path_is_below_the_root(top):
-    below = data.facts(Selection(f"folder:{top.name}", size=8), top.parent)
-    assert below.fingerprint == data.facts(select(top), None).fingerprint
+def test_relative_path_starts_at_the_data_root(top):
+    facts = data.facts(Selection(f"folder:{top.name}", size=8), top.parent)
+    assert facts.fingerprint == data.facts(select(top), None).fingerprint
 
 
-def test_the_fingerprint_is_of_names_and_sizes(tmp_path):
-    known = [data.facts(select(image_folder(tmp_path / name, COUNTS)), None) for name in "ab"]
-    assert known[0].fingerprint == known[1].fingerprint
+def test_fingerprint_depends_on_names_and_sizes(tmp_path):
+    facts = [data.facts(select(image_folder(tmp_path / name, COUNTS)), None) for name in "ab"]
+    assert facts[0].fingerprint == facts[1].fingerprint
     (tmp_path / "a/val/cat/0.png").rename(tmp_path / "a/val/cat/9.png")
-    assert data.facts(select(tmp_path / "a"), None).fingerprint != known[0].fingerprint
+    assert data.facts(select(tmp_path / "a"), None).fingerprint != facts[0].fingerprint
     longer = tmp_path / "b/val/cat/0.png"
     longer.write_bytes(longer.read_bytes() + b"more")
-    assert data.facts(select(tmp_path / "b"), None).fingerprint != known[1].fingerprint
+    assert data.facts(select(tmp_path / "b"), None).fingerprint != facts[1].fingerprint
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_was_written_is_what_is_read(top, stream):
+def test_images_are_read_in_order_and_normalised(top, stream):
     loaded = data.load(select(top), None, CPU, stream=stream, workers=0)
     assert isinstance(loaded, Streamed if stream else Resident)
     images, labels = zip(*loaded.evaluation("train", 4), strict=True)
-    assert [len(some) for some in images] == [4, 4, 3]
+    assert [len(batch) for batch in images] == [4, 4, 3]
     assert torch.cat(labels).tolist() == [0] * 6 + [1] * 5
     mean, std = (torch.tensor(c)[:, None, None] for c in (loaded.facts.mean, loaded.facts.std))
     for place, image in enumerate(torch.cat(images)):
@@ -66,46 +66,50 @@ def test_what_was_written_is_what_is_read(top, stream):
         assert torch.equal(image, (pixels.float() / 255 - mean) / std)
 
 
-def test_a_part_streams_like_it_resides(top):
-    asked = select(top, per_class=2, test_per_class=1, validation=4)
-    held, streamed = (data.load(asked, None, CPU, stream=s, workers=0) for s in (False, True))
-    assert torch.equal(held.train_labels, streamed.train_labels)
+def test_streamed_part_equals_resident_part(top):
+    selection = select(top, per_class=2, test_per_class=1, validation=4)
+    resident, streamed = (
+        data.load(selection, None, CPU, stream=s, workers=0) for s in (False, True)
+    )
+    assert torch.equal(resident.train_labels, streamed.train_labels)
     for split in ("train", "validation", "test"):
-        pairs = zip(held.evaluation(split, 3), streamed.evaluation(split, 3), strict=True)
-        for (images, labels), (others, theirs) in pairs:
-            assert torch.equal(images, others)
-            assert torch.equal(labels, theirs)
+        pairs = zip(resident.evaluation(split, 3), streamed.evaluation(split, 3), strict=True)
+        for (images, labels), (streamed_images, streamed_labels) in pairs:
+            assert torch.equal(images, streamed_images)
+            assert torch.equal(labels, streamed_labels)
 
 
 @pytest.mark.parametrize("resized", [False, True])
-def test_numbers_do_not_depend_on_workers(top, resized):
+def test_number_of_workers_does_not_change_numbers(top, resized):
     augment = Augment(crop=2, resized=resized)
     none, two = (data.load(select(top), None, CPU, stream=True, workers=n) for n in (0, 2))
-    for one, other in zip(whole(none, augment=augment), whole(two, augment=augment), strict=True):
-        assert torch.equal(one, other)
+    for first, second in zip(
+        full_epoch(none, augment=augment), full_epoch(two, augment=augment), strict=True
+    ):
+        assert torch.equal(first, second)
 
 
-def test_streamed_epochs_are_functions_of_seed_and_epoch(top):
+def test_streamed_epochs_depend_on_seed_and_epoch_alone(top):
     loaded = data.load(select(top), None, CPU, stream=True, workers=0)
     before = torch.get_rng_state()
-    images, labels, index = whole(loaded)
+    images, labels, index = full_epoch(loaded)
     assert sorted(index.tolist()) == list(range(11)) != index.tolist()
     assert torch.equal(labels, loaded.train_labels[index])
-    assert torch.equal(images, whole(loaded)[0])
-    assert torch.equal(images, whole(loaded, batch_size=11)[0])
-    for other in (whole(loaded, epoch=2), whole(loaded, seed=1)):
-        assert not torch.equal(images[index.argsort()], other[0][other[2].argsort()])
+    assert torch.equal(images, full_epoch(loaded)[0])
+    assert torch.equal(images, full_epoch(loaded, batch_size=11)[0])
+    for images_2, _, index_2 in (full_epoch(loaded, epoch=2), full_epoch(loaded, seed=1)):
+        assert not torch.equal(images[index.argsort()], images_2[index_2.argsort()])
     assert torch.equal(before, torch.get_rng_state())
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_large_folders_stream_by_themselves(top, monkeypatch):
+def test_large_folders_are_streamed_by_default(top, monkeypatch):
     assert isinstance(data.load(select(top), None, CPU), Resident)
-    monkeypatch.setattr(data, "STREAMED_FROM", 17 * 3 * 8 * 8 - 1)
+    monkeypatch.setattr(data, "STREAM_ABOVE_BYTES", 17 * 3 * 8 * 8 - 1)
     assert isinstance(data.load(select(top), None, CPU), Streamed)
 
 
-def test_test_wins_over_val_if_it_holds_classes(top, tmp_path):
+def test_test_folder_has_priority_over_val_if_it_has_classes(top, tmp_path):
     both = image_folder(tmp_path, {**COUNTS, "test": {"cat": 1, "ant": 1}})
     assert data.facts(select(both), None).test == 2
     flat = image_folder(tmp_path / "flat", COUNTS)
@@ -114,7 +118,7 @@ def test_test_wins_over_val_if_it_holds_classes(top, tmp_path):
     assert data.facts(select(flat), None).test == 6
 
 
-def test_mistakes_are_told(tmp_path, top):
+def test_mistakes_in_a_folder_raise_with_the_fix(tmp_path, top):
     with pytest.raises(BenchError, match="size None is not possible; a folder of images needs"):
         data.facts(Selection(f"folder:{top}"), None)
     with pytest.raises(BenchError, match="folder:: no path; allowed: folder:/path/to/images"):
@@ -122,46 +126,46 @@ def test_mistakes_are_told(tmp_path, top):
     with pytest.raises(MissingData, match=f"{tmp_path}/train: 0 class folders were found"):
         data.facts(select(tmp_path), None)
     image_folder(tmp_path, {"train": {"cat": 1, "ant": 1}})
-    with pytest.raises(MissingData, match="neither test/ nor val/ holds a folder for each class"):
+    with pytest.raises(MissingData, match="neither test/ nor val/ has class folders"):
         data.facts(select(tmp_path), None)
     image_folder(tmp_path, {"val": {"cat": 1, "bee": 1}})
-    with pytest.raises(BenchError, match="must be those of train/; they differ in ant, bee"):
+    with pytest.raises(BenchError, match="differ from those of train/ in: ant, bee"):
         data.facts(select(tmp_path), None)
     (tmp_path / "train" / "empty").mkdir()
     (tmp_path / "val" / "bee").rename(tmp_path / "val" / "ant")
     (tmp_path / "val" / "empty").mkdir()
-    with pytest.raises(BenchError, match="no images for empty; files that count end in"):
+    with pytest.raises(BenchError, match="no images for empty. Allowed endings:"):
         data.facts(select(tmp_path), None)
     with pytest.raises(BenchError, match="per_class 6 is not possible; allowed: 1 to 5"):
         data.facts(select(top, per_class=6), None)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_broken_image_is_named(tmp_path, stream):
+def test_broken_image_raises_with_its_path(tmp_path, stream):
     broken = image_folder(tmp_path, COUNTS) / "train" / "cat" / "3.png"
     broken.write_bytes(broken.read_bytes()[:60])
     with pytest.raises(BenchError, match=f"{broken} cannot be read as an image"):
-        whole(data.load(select(tmp_path), None, CPU, stream=stream, workers=0))
+        full_epoch(data.load(select(tmp_path), None, CPU, stream=stream, workers=0))
 
 
 def gradient(width, height):
-    """Red tells the column, green the row."""
+    """Red is the column, green the row."""
     red, green = np.meshgrid(np.arange(width), np.arange(height))
     return Image.fromarray(np.stack([red, green, red * 0], 2).astype(np.uint8))
 
 
-def test_the_middle_of_a_picture():
-    wide = np.array(Middle(56)(gradient(200, 64), 0))  # 64 = 56 * 256 / 224: only cut
+def test_centre_view_is_the_central_square():
+    wide = np.array(CentreView(56)(gradient(200, 64), 0))  # 64 = 56 * 256 / 224: only cut
     assert wide.shape == (56, 56, 3)
     assert (wide[0, 0, 0], wide[0, 0, 1]) == (72, 4)
-    assert np.array(Middle(56)(gradient(100, 128), 0)).shape == (56, 56, 3)
-    assert np.array_equal(np.array(Middle(56)(gradient(56, 56), 0)), np.array(gradient(56, 56)))
+    assert np.array(CentreView(56)(gradient(100, 128), 0)).shape == (56, 56, 3)
+    assert np.array_equal(np.array(CentreView(56)(gradient(56, 56), 0)), np.array(gradient(56, 56)))
 
 
-def test_random_crops_reach_all_of_a_picture_and_the_black_around():
+def test_random_crops_reach_all_of_a_picture_and_its_border():
     seen, mirrored, picture = set(), 0, gradient(12, 8)
     for epoch in range(600):
-        cut = np.array(Varied(8, Augment(crop=1), 0, epoch)(picture, 0)).astype(int)
+        cut = np.array(RandomView(8, Augment(crop=1), 0, epoch)(picture, 0)).astype(int)
         assert cut.shape == (8, 8, 3)
         flipped = cut[4, 3, 0] > cut[4, 4, 0]
         mirrored += flipped
@@ -171,14 +175,14 @@ def test_random_crops_reach_all_of_a_picture_and_the_black_around():
     assert 240 < mirrored < 360
 
 
-def test_random_parts_lie_inside_and_have_all_areas():
+def test_random_boxes_are_inside_and_have_all_areas():
     rng, shares = random.Random(0), []
     for _ in range(2000):
-        left, top, right, bottom = part(100, 60, rng)
+        left, top, right, bottom = draw_box(100, 60, rng)
         assert 0 <= left < right <= 100
         assert 0 <= top < bottom <= 60
         assert 0.7 < (right - left) / (bottom - top) < 1.4
         shares.append((right - left) * (bottom - top) / 6000)
     assert min(shares) < 0.12
     assert max(shares) > 0.7
-    assert part(1000, 10, rng) == (493, 0, 506, 10)  # nothing fits: the middle
+    assert draw_box(1000, 10, rng) == (493, 0, 506, 10)  # nothing fits: the middle

@@ -1,4 +1,4 @@
-"""Reading small archives that have the official layouts."""
+"""Small archives in the official layouts."""
 
 import gzip
 import hashlib
@@ -13,9 +13,7 @@ import torch
 
 from bench import data
 from bench.data import Selection
-from bench.data.cifar import CIFAR10
-from bench.data.fashion_mnist import FashionMnist
-from bench.data.stl10 import Stl10
+from bench.data.builtin import CIFAR10, FashionMnist, Stl10
 from bench.data.tiny_imagenet import FACTS, TinyImageNet
 from bench.errors import BenchError, MissingData
 
@@ -26,7 +24,7 @@ def md5(path):
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def test_cifar_layout(tmp_path, monkeypatch):
+def test_cifar_is_read(tmp_path, monkeypatch):
     from torchvision import datasets
 
     top, images = tmp_path / "cifar-10-batches-py", noise(3, 3, 32, 32)
@@ -41,15 +39,15 @@ def test_cifar_layout(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.CIFAR10, "train_list", listed[:2])
     monkeypatch.setattr(datasets.CIFAR10, "test_list", listed[2:])
     monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
-    whole = CIFAR10.read(tmp_path)
-    assert torch.equal(whole.train, images[:2])
-    assert torch.equal(whole.test, images[2:])
-    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([4, 5], [6])
-    with pytest.raises(BenchError, match=r"cifar10: what was read .* \(2, 3, 32, 32\), not "):
+    arrays = CIFAR10.read(tmp_path)
+    assert torch.equal(arrays.train, images[:2])
+    assert torch.equal(arrays.test, images[2:])
+    assert (arrays.train_labels.tolist(), arrays.test_labels.tolist()) == ([4, 5], [6])
+    with pytest.raises(BenchError, match=r"cifar10: the data differ .* \(2, 3, 32, 32\), not "):
         data.load(Selection("cifar10"), tmp_path, CPU)
 
 
-def test_fashion_mnist_layout_from_compressed_files(tmp_path, monkeypatch):
+def test_fashion_mnist_is_read_from_compressed_files(tmp_path, monkeypatch):
     from torchvision.datasets import FashionMNIST
 
     raw, images = tmp_path / "FashionMNIST" / "raw", noise(5, 28, 28)
@@ -64,13 +62,13 @@ def test_fashion_mnist_layout_from_compressed_files(tmp_path, monkeypatch):
             path.write_bytes(gzip.compress(content))
             packed.append((path.name, md5(path)))
     monkeypatch.setattr(FashionMNIST, "resources", packed)
-    whole = FashionMnist().read(tmp_path)
-    assert torch.equal(whole.train, images[:3, None])
-    assert torch.equal(whole.test, images[3:, None])
-    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([7, 8, 9], [7, 8])
+    arrays = FashionMnist().read(tmp_path)
+    assert torch.equal(arrays.train, images[:3, None])
+    assert torch.equal(arrays.test, images[3:, None])
+    assert (arrays.train_labels.tolist(), arrays.test_labels.tolist()) == ([7, 8, 9], [7, 8])
 
 
-def test_stl10_layout_without_its_unlabelled_file(tmp_path, monkeypatch):
+def test_stl10_is_read_without_its_unlabelled_file(tmp_path, monkeypatch):
     from torchvision.datasets import STL10
 
     top, images = tmp_path / "stl10_binary", noise(3, 3, 96, 96)
@@ -87,10 +85,10 @@ def test_stl10_layout_without_its_unlabelled_file(tmp_path, monkeypatch):
     listed = [[name, md5(top / name)] for name in contents]
     monkeypatch.setattr(STL10, "train_list", [*listed[:2], ["unlabeled_X.bin", "none"]])
     monkeypatch.setattr(STL10, "test_list", listed[2:])
-    whole = Stl10().read(tmp_path)
-    assert torch.equal(whole.train, images[:2])
-    assert torch.equal(whole.test, images[2:])
-    assert (whole.train_labels.tolist(), whole.test_labels.tolist()) == ([9, 0], [4])
+    arrays = Stl10().read(tmp_path)
+    assert torch.equal(arrays.train, images[:2])
+    assert torch.equal(arrays.test, images[2:])
+    assert (arrays.train_labels.tolist(), arrays.test_labels.tolist()) == ([9, 0], [4])
 
 
 @pytest.fixture
@@ -109,23 +107,23 @@ def tiny(tmp_path):
     return TinyImageNet(replace(FACTS, classes=2, train=3, test=2, fewest=(1, 1)))
 
 
-def check_tiny(whole):
-    assert whole.train.shape == (3, 3, 64, 64)
-    levels = whole.train.float().mean((1, 2, 3)).round()
+def check_tiny(arrays):
+    assert arrays.train.shape == (3, 3, 64, 64)
+    levels = arrays.train.float().mean((1, 2, 3)).round()
     assert levels.tolist() == [100, 30, 200]
-    assert whole.train_labels.tolist() == [0, 0, 1]
-    assert whole.test.float().mean((1, 2, 3)).round().tolist() == [220, 120]
-    assert whole.test_labels.tolist() == [1, 0]
+    assert arrays.train_labels.tolist() == [0, 0, 1]
+    assert arrays.test.float().mean((1, 2, 3)).round().tolist() == [220, 120]
+    assert arrays.test_labels.tolist() == [1, 0]
 
 
-def test_tiny_imagenet_unpacked(tiny, tmp_path):
+def test_tiny_imagenet_is_read_unpacked(tiny, tmp_path):
     check_tiny(tiny.read(tmp_path))
     (tmp_path / "tiny-imagenet-200" / "wnids.txt").unlink()
-    with pytest.raises(MissingData, match=r"a part of it is not there .*wnids\.txt"):
+    with pytest.raises(MissingData, match=r"a part of it is missing .*wnids\.txt"):
         tiny.read(tmp_path)
 
 
-def test_tiny_imagenet_packed_is_read_only_if_it_is_the_official_one(tiny, tmp_path):
+def test_tiny_imagenet_archive_is_read_only_if_it_is_official(tiny, tmp_path):
     root = tmp_path / "other"
     root.mkdir()
     archive = root / "tiny-imagenet-200.zip"

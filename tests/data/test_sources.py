@@ -1,4 +1,4 @@
-"""Which data sets there are, and what is said where one is absent, damaged or wrong."""
+"""The names of data sets, and errors for missing, damaged or wrong data."""
 
 import pickle
 import socket
@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from bench import data
-from bench.data import Selection, _official
-from bench.data.cifar import CIFAR10, CIFAR100
-from bench.data.fashion_mnist import FashionMnist
-from bench.data.stl10 import Stl10
+from bench.data import Selection, download
+from bench.data.builtin import CIFAR10, CIFAR100, FashionMnist, Stl10
 from bench.data.tiny_imagenet import FACTS, TinyImageNet
 from bench.errors import BenchError, MissingData
 
@@ -23,7 +21,7 @@ OFFICIAL = (CIFAR10, CIFAR100, FashionMnist(), Stl10(), TinyImageNet())
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Whatever asks for a page is told at once that nobody is there."""
+    """Make every download fail at once."""
     for variable in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
         monkeypatch.delenv(variable.upper(), raising=False)
@@ -31,7 +29,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(urllib.request, "_opener", None)
 
 
-def test_names():
+def test_names_of_builtin_data_sets():
     assert data.names() == [
         "cifar10",
         "cifar100",
@@ -41,12 +39,12 @@ def test_names():
         "tiny_imagenet",
     ]
     for name in data.names():
-        known = data.facts(Selection(name), None)
-        assert known.name == name
-        assert known.train > known.classes > 1
+        facts = data.facts(Selection(name), None)
+        assert facts.name == name
+        assert facts.train > facts.classes > 1
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_unknown_name_raises_with_the_allowed_names():
     with pytest.raises(
         BenchError, match=r"no data set 'cifar1000'\. Did you mean 'cifar100'\? All"
     ):
@@ -55,7 +53,7 @@ def test_an_unknown_name_lists_the_known_ones():
         data.load(Selection("imagenet"), None, CPU)
 
 
-def test_constants_of_the_papers():
+def test_constants_are_those_of_the_papers():
     assert CIFAR100.facts.mean == (0.5071, 0.4867, 0.4408)
     assert CIFAR100.facts.std == (0.2675, 0.2565, 0.2761)
     assert Stl10.facts.mean == (0.4467, 0.4398, 0.4066)
@@ -63,32 +61,32 @@ def test_constants_of_the_papers():
 
 
 @pytest.mark.parametrize("source", OFFICIAL, ids=lambda source: source.facts.name)
-def test_absent_archives_are_named_with_the_folder(source, tmp_path, no_network, capfd):
+def test_missing_archive_raises_with_its_name_and_folder(source, tmp_path, no_network, capfd):
     import torchvision.datasets  # noqa: F401 (slow, and not what is timed)
 
     root, start = tmp_path / "nothing" / "here", time.monotonic()
     with pytest.raises(MissingData) as raised:
         data.load(Selection(source.facts.name), root, CPU)
-    said = str(raised.value)
+    message = str(raised.value)
     archive = getattr(source, "archive", "tiny-imagenet-200.zip (unpacked: tiny-imagenet-200/)")
-    assert said.startswith(f"{source.facts.name}: no intact {archive} was found in {root}, and ")
-    assert said.endswith("with --data-root or BENCH_DATA")
-    assert "\n" not in said
+    assert message.startswith(f"{source.facts.name}: no intact {archive} was found in {root}, and ")
+    assert message.endswith("with --data-root or BENCH_DATA")
+    assert "\n" not in message
     assert time.monotonic() - start < 10
     assert capfd.readouterr() == ("", "")
     assert not root.exists()
 
 
-def test_a_network_that_never_answers_is_given_up(tmp_path, no_network, monkeypatch):
+def test_silent_network_times_out(tmp_path, no_network, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(_official, "SILENCE", 0.1)
+        monkeypatch.setattr(download, "NETWORK_TIMEOUT_S", 0.1)
         with pytest.raises(MissingData, match="downloading failed .*timed out"):
             data.load(Selection("cifar10"), tmp_path, CPU)
     assert socket.getdefaulttimeout() is None
 
 
-def test_the_default_root_is_data_here_or_bench_data(tmp_path, monkeypatch):
+def test_default_root_is_the_folder_data_or_bench_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
     with pytest.raises(MissingData, match=f"found in {tmp_path}/data, and it is not down"):
@@ -106,7 +104,7 @@ class Malicious:
         return (type(self.path).touch, (self.path,))
 
 
-def test_a_pickle_that_is_not_the_official_one_is_never_loaded(tmp_path, no_network):
+def test_unofficial_pickle_is_never_loaded(tmp_path, no_network):
     top = tmp_path / "cifar-100-python"
     top.mkdir()
     for name in ("train", "test", "meta"):
@@ -116,26 +114,26 @@ def test_a_pickle_that_is_not_the_official_one_is_never_loaded(tmp_path, no_netw
     assert not (tmp_path / "executed").exists()
 
 
-def test_the_real_cifar100(cifar100_root):
-    known, whole = data.facts(Selection("cifar100"), cifar100_root), CIFAR100.read(cifar100_root)
-    assert whole.train.shape == (known.train, 3, 32, 32)
-    assert torch.bincount(whole.train_labels).tolist() == [500] * 100
-    assert torch.bincount(whole.test_labels).tolist() == [100] * 100
-    about = (whole.train[::10].float() / 255).mean((0, 2, 3))
-    assert torch.allclose(about, torch.tensor(known.mean), atol=0.01)
-    assert whole.train_labels[:4].tolist() == [19, 29, 0, 11]  # cattle, dinosaur, apple, boy
+def test_real_cifar100_is_read(cifar100_root):
+    facts, arrays = data.facts(Selection("cifar100"), cifar100_root), CIFAR100.read(cifar100_root)
+    assert arrays.train.shape == (facts.train, 3, 32, 32)
+    assert torch.bincount(arrays.train_labels).tolist() == [500] * 100
+    assert torch.bincount(arrays.test_labels).tolist() == [100] * 100
+    mean = (arrays.train[::10].float() / 255).mean((0, 2, 3))
+    assert torch.allclose(mean, torch.tensor(facts.mean), atol=0.01)
+    assert arrays.train_labels[:4].tolist() == [19, 29, 0, 11]  # cattle, dinosaur, apple, boy
 
 
-def test_a_part_of_the_real_cifar100(cifar100_root):
+def test_part_of_real_cifar100_is_loaded(cifar100_root):
     part = data.load(Selection("cifar100", per_class=5, validation=1000), cifar100_root, CPU)
     assert (part.facts.train, len(part.train_labels)) == (500, 500)
-    images = torch.cat([some for some, _ in part.evaluation("validation", 500)])
+    images = torch.cat([images for images, _ in part.evaluation("validation", 500)])
     assert images.shape == (1000, 3, 32, 32)
     assert images.mean().abs() < 0.1
     assert (images.std() - 1).abs() < 0.1
 
 
-def test_a_user_s_own_data_set(monkeypatch):
+def test_plugin_data_set_is_registered_once(monkeypatch):
     monkeypatch.setattr(data, "_sources", dict(data._sources))
     toy = Toy()
     data.register("toy", toy)
@@ -150,7 +148,7 @@ def test_a_user_s_own_data_set(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"train": 22}, r"train images are torch.uint8 \(21, 3, 6, 6\), not .* \(22, 3, 6, 6\)"),
         ({"classes": 2, "fewest": (7, 3)}, "train labels are 0 to 2, not 0 to 1"),
@@ -158,12 +156,12 @@ def test_a_user_s_own_data_set(monkeypatch):
         ({"fewest": (7, 2)}, "the rarest class has 3 test images, not 2"),
     ],
 )
-def test_a_source_that_does_not_keep_its_promise(monkeypatch, changes, said):
+def test_source_that_differs_from_its_facts_raises(monkeypatch, changes, message):
     monkeypatch.setattr(data, "_sources", {"toy": Toy(**changes)})
-    with pytest.raises(BenchError, match=f"toy: what was read is not as promised: .*{said}"):
+    with pytest.raises(BenchError, match=f"toy: the data differ from their facts: .*{message}"):
         data.load(Selection("toy"), None, CPU)
 
 
-def test_only_folders_stream():
+def test_only_folders_can_be_streamed():
     with pytest.raises(BenchError, match="digits: only folder:PATH can be streamed"):
         data.load(Selection("digits"), None, CPU, stream=True)

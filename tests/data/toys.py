@@ -1,4 +1,4 @@
-"""Small data sets made on the spot."""
+"""Small generated data sets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,12 @@ CPU = torch.device("cpu")
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    own = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, shape, generator=own, dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
 
 
 def facts(**changes: object) -> Facts:
-    known = {
+    defaults = {
         "name": "toy",
         "classes": 3,
         "size": 6,
@@ -28,11 +28,11 @@ def facts(**changes: object) -> Facts:
         "std": (0.2, 0.25, 0.3),
         "fingerprint": "sha256:toy",
     }
-    return Facts(**{**known, **changes})
+    return Facts(**{**defaults, **changes})
 
 
 class Toy:
-    """Three classes of seven and three images, the classes in turn."""
+    """Three classes with 7 training and 3 test images each, in turn."""
 
     def __init__(self, size: int = 6, **changes: object) -> None:
         self.facts = facts(size=size, **changes)
@@ -52,12 +52,12 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 
 def image_folder(top: Path, counts: Mapping[str, Mapping[str, int]], size: int = 8) -> Path:
-    """counts: {"train": {"cat": 3, "dog": 3}, "val": {…}}; every image is other noise."""
-    made = 0
+    """Write images of different noise; counts: {"train": {"cat": 3, "dog": 3}, "val": {...}}."""
+    seed = 0
     for split, classes in counts.items():
         for name, count in classes.items():
             for place in range(count):
-                made += 1
-                pixels = noise(size, size, 3, seed=made).numpy()
+                seed += 1
+                pixels = noise(size, size, 3, seed=seed).numpy()
                 write(top / split / name / f"{place}.png", pixels)
     return top

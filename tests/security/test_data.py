@@ -17,9 +17,11 @@ import torchvision.datasets
 from PIL import Image
 
 from bench import data
-from bench.data import Selection, _official
-from bench.data._pictures import MOST_PIXELS, opened
-from bench.data.folder import DEEPEST
+from bench.data import Selection
+from bench.data.builtin import FashionMnist
+from bench.data.download import download_lock
+from bench.data.folder import MAX_DEPTH
+from bench.data.images import MAX_PIXELS, decode
 from bench.data.tiny_imagenet import FACTS, FOLDER
 from bench.errors import BenchError, MissingData
 from tests.data.toys import CPU, image_folder, noise, write
@@ -62,7 +64,7 @@ def evil_archive(path: Path, mark: Path) -> None:
 
 
 @pytest.mark.parametrize("archive", ["cifar-100-python.tar.gz", "cifar-10-python.tar.gz"])
-def test_an_archive_that_is_not_the_official_one_is_not_opened(
+def test_an_archive_that_is_not_the_official_one_is_not_decode(
     archive: str, tmp_path: Path
 ) -> None:
     root, mark = tmp_path / "data", tmp_path / "executed"
@@ -115,7 +117,7 @@ def test_fashion_mnist_is_read_only_with_its_official_sums(
         data.load(Selection("fashion_mnist"), tmp_path, CPU)
     sums = [(name, hashlib.md5((folder / name).read_bytes()).hexdigest()) for name, _ in known]
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", sums)
-    read = data.FashionMnist().read(tmp_path)
+    read = FashionMnist().read(tmp_path)
     assert torch.equal(read.train, images[:, None])
     assert torch.equal(read.test_labels, labels.long())
     assert not (tmp_path / "executed").exists()
@@ -135,7 +137,7 @@ def test_tiny_imagenet_reads_nothing_but_its_folder(name: str, tmp_path: Path) -
         file.truncate(100 * 1024**2)
     (top / "wnids.txt").write_text("n1\n")
     (top / "val" / "val_annotations.txt").write_text(f"{name}\tn1\t0\t0\t1\t1\n")
-    with pytest.raises(BenchError, match="leads out of this folder|more than 16,777,216 bytes"):
+    with pytest.raises(BenchError, match="is outside this folder|more than 16,777,216 bytes"):
         data.load(Selection(FACTS.name), tmp_path / "data", CPU)
 
 
@@ -144,7 +146,7 @@ def test_a_lock_is_no_way_to_empty_a_file(tmp_path: Path) -> None:
     victim.write_text("precious")
     root.mkdir()
     (root / ".downloading").symlink_to(victim)
-    with _official.alone(root):
+    with download_lock(root):
         assert victim.read_text() == "precious"
 
 
@@ -171,7 +173,7 @@ def png(width: int, height: int) -> bytes:
 def test_a_picture_that_would_burst_is_not_decoded(
     width: int, height: int, stream: bool, tmp_path: Path
 ) -> None:
-    assert min(width, 4096) * min(height, 4096) < MOST_PIXELS  # it is the file's claim that counts
+    assert min(width, 4096) * min(height, 4096) < MAX_PIXELS  # it is the file's claim that counts
     top = image_folder(tmp_path / "images", COUNTS)
     (top / "train" / "ant" / "0.png").write_bytes(png(width, height))
     with pytest.raises(BenchError, match=r"ant/0\.png cannot be read as an image: "):
@@ -180,9 +182,9 @@ def test_a_picture_that_would_burst_is_not_decoded(
 
 def test_a_large_picture_is_decoded(tmp_path: Path) -> None:
     Image.new("L", (8192, 64)).save(tmp_path / "wide.png")
-    assert opened(tmp_path / "wide.png", 32).size == (8192, 64)
-    with pytest.raises(BenchError, match="8192 x 64 pixels, shown with a shorter side of 4096"):
-        opened(tmp_path / "wide.png", 4096)
+    assert decode(tmp_path / "wide.png", 32).size == (8192, 64)
+    with pytest.raises(BenchError, match="8192 x 64 pixels, resized to a shorter side of 4096"):
+        decode(tmp_path / "wide.png", 4096)
 
 
 def test_a_picture_is_no_program(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_a_picture_is_no_program(tmp_path: Path) -> None:
     )
     (tmp_path / "x.png").write_text(program)
     with pytest.raises(BenchError, match="cannot identify image file"):
-        opened(tmp_path / "x.png", 8)
+        decode(tmp_path / "x.png", 8)
     assert not mark.exists()
 
 
@@ -208,7 +210,7 @@ def test_damaged_pictures_are_read_or_refused(ending: str) -> None:
             at = rng.randrange(min(len(content), rng.choice((60, len(content)))))
             content[at : at + rng.choice((1, 1, 4))] = rng.randbytes(rng.choice((0, 1, 4)))
         try:
-            assert opened(bytes(content), 8).mode == "RGB"
+            assert decode(bytes(content), 8).mode == "RGB"
         except BenchError:
             refused += 1
     assert refused
@@ -227,10 +229,10 @@ def test_links_stay_within_the_data_root(tmp_path: Path) -> None:
         (top / "train" / "cat", outside),
     ]:
         link.symlink_to(target)
-        with pytest.raises(BenchError, match=rf"leads to .*outside.*what lies below {root}"):
+        with pytest.raises(BenchError, match=rf"is a link to .*outside.*paths below {root}"):
             load(top)
         link.unlink()
-    with pytest.raises(BenchError, match=rf"friend\.png leads to .*what lies below {top}"):
+    with pytest.raises(BenchError, match=rf"friend\.png is a link to .*paths below {top}"):
         data.facts(Selection(f"folder:{top}", size=8), tmp_path / "elsewhere")
 
 
@@ -247,8 +249,8 @@ def test_circles_of_links_devices_and_pipes_are_passed_over(tmp_path: Path) -> N
 
 def test_folders_within_folders_have_an_end(tmp_path: Path) -> None:
     top = image_folder(tmp_path / "images", COUNTS)
-    write(Path(top, "train", "ant", *"d" * DEEPEST, "0.png"), noise(8, 8, 3).numpy())
+    write(Path(top, "train", "ant", *"d" * MAX_DEPTH, "0.png"), noise(8, 8, 3).numpy())
     assert load(top).facts.train == 5
-    Path(top, "train", "ant", *"d" * (DEEPEST + 1)).mkdir()
-    with pytest.raises(BenchError, match=r"train/ant: more than 64 folders within each other"):
+    Path(top, "train", "ant", *"d" * (MAX_DEPTH + 1)).mkdir()
+    with pytest.raises(BenchError, match=r"train/ant: more than 64 nested folders"):
         load(top)

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data import Share
 from bench.job import Job
 from bench.running import ranks
-from bench.training.sharded import Sharded
+from bench.training.sharded import Sharded, Share
 from distillers import Features
 
 COUNTS = (7, 6, 2)  # parts of unequal size, of equal size, and too few for three ranks

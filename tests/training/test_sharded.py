@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from bench import session
-from bench.data import Share
 from bench.errors import BenchError
 from bench.job import Event, Job
 from bench.plan import Plan
@@ -24,6 +23,7 @@ from bench.running.runner import _summary, _task
 from bench.session import Machine
 from bench.training import lockstep
 from bench.training.learner import Learner
+from bench.training.sharded import Share
 from tests import toy
 from tests.command import ROOT
 from tests.running.test_runner import alive, children, workers

@@ -1,0 +1,247 @@
+"""The contract of a data set, for authors of plugins.
+
+A data set is a `Source`: an object with `facts`, known without reading, and `read`, which returns
+all images. A plugin lists its sources in a dictionary `DATASETS`:
+
+    import torch
+    from bench.data.base import Arrays, Facts
+
+    class Squares:
+        facts = Facts(
+            name="squares",
+            classes=2,
+            size=8,
+            train=20,
+            test=10,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            fingerprint="sha256:squares-1",
+        )
+
+        def read(self, root):
+            def images(count):
+                labels = torch.arange(count) % 2
+                pixels = (labels * 255).to(torch.uint8)
+                return pixels.view(-1, 1, 1, 1).expand(-1, 3, 8, 8), labels
+
+            return Arrays(*images(20), *images(10))
+
+    DATASETS = {"squares": Squares()}
+
+A suite that names the plugin's file can then say `dataset: squares`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from distillers import Batch
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Properties of a data set that are known without reading it.
+
+    Attributes:
+        name: its name in suites.
+        classes: number of classes K.
+        size: side S of an image in pixels; images are (3, S, S).
+        train: number of training images N.
+        test: number of test images.
+        mean: mean of the training images per channel, in 0..1, for normalisation.
+        std: standard deviation of the training images per channel, in 0..1.
+        fingerprint: "md5:..." of the official archive, or a hash of the content. It identifies the
+            data in records: two data sets with one fingerprint count as equal.
+        fewest: number of (training, test) images of the rarest class; None if all classes are
+            equally frequent.
+
+    """
+
+    name: str
+    classes: int
+    size: int
+    train: int
+    test: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fingerprint: str
+    fewest: tuple[int, int] | None = None
+
+    @property
+    def rarest(self) -> tuple[int, int]:
+        """The number of (training, test) images of the rarest class."""
+        return self.fewest or (self.train // self.classes, self.test // self.classes)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a data set that a suite uses; all fields are part of a run's identity.
+
+    Attributes:
+        name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
+        per_class: training images per class; None for all.
+        test_per_class: test images per class; None for all.
+        validation: training images to hold out, equally many of each class.
+        size: side in pixels to resize to; None for the original size. Folders need a size.
+
+    """
+
+    name: str
+    per_class: int | None = None
+    test_per_class: int | None = None
+    validation: int = 0
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Augment:
+    """The random variation of training images, independent for each image.
+
+    Attributes:
+        crop: black pixels on each side of the raw image before a random crop to its size; 0 for no
+            crop.
+        flip: whether to mirror left and right with probability 1/2.
+        resized: whether to resize a random part of the image (area 0.08 to 1, aspect 3/4 to 4/3)
+            to its full size; replaces `crop`.
+
+    """
+
+    crop: int = 4
+    flip: bool = True
+    resized: bool = False
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """All images and labels of a data set, in memory.
+
+    Attributes:
+        train: training images (N, C, S, S) uint8, with C = 1 (grey) or C = 3.
+        train_labels: their classes (N,) int64, from 0 to K - 1.
+        test: test images, like `train`.
+        test_labels: their classes, like `train_labels`.
+
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+class Source(Protocol):
+    """A data set; implement it in a plugin to add your own."""
+
+    @property
+    def facts(self) -> Facts:
+        """Its properties at its original size; a plain attribute is enough."""
+
+    def read(self, root: Path) -> Arrays:
+        """Read the complete data set.
+
+        Args:
+            root: the data root, a folder for archives and downloads; it may be ignored.
+
+        Returns:
+            All images at their original size.
+
+        Raises:
+            MissingData: a file is missing, and it cannot be downloaded.
+
+        """
+
+
+class Data(Protocol):
+    """A selected part of a data set, ready for training on one device.
+
+    Attributes:
+        facts: the facts of the selected part.
+        train_labels: classes of the training images (N,) int64, on the device.
+
+    """
+
+    facts: Facts
+    train_labels: Tensor
+
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, augment: Augment
+    ) -> Iterator[tuple[Tensor, Batch]]:
+        """Yield all training images once, in batches of B; the last batch may be smaller.
+
+        Order and variations depend on (seed, epoch) alone.
+
+        Args:
+            seed: the seed of the run.
+            epoch: the number of the epoch, from 1.
+            batch_size: B.
+            augment: the variation of the images.
+
+        Yields:
+            Images (B, 3, S, S), normalised float32, channels last in memory; and their `Batch`,
+            with labels (B,) and places among the selected training images (B,).
+
+        """
+
+    def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all images of a split once, in a fixed order and without variation.
+
+        Args:
+            split: which images.
+            batch_size: B.
+
+        Yields:
+            Images (B, 3, S, S), normalised float32, and labels (B,) int64.
+
+        Raises:
+            BenchError: no validation images were held out.
+
+        """
+
+
+def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
+    """Return the arrays of a source if they are as its facts say.
+
+    Args:
+        arrays: what the source read.
+        facts: the source's facts.
+
+    Raises:
+        BenchError: they differ; the message lists all differences.
+
+    """
+    fewest_train, fewest_test = facts.rarest
+    problems = [
+        *_image_problems("train", arrays.train, facts.train, facts.size),
+        *_image_problems("test", arrays.test, facts.test, facts.size),
+        *_label_problems("train", arrays.train_labels, facts.train, (facts.classes, fewest_train)),
+        *_label_problems("test", arrays.test_labels, facts.test, (facts.classes, fewest_test)),
+    ]
+    if problems:
+        raise BenchError(f"{facts.name}: the data differ from their facts: " + "; ".join(problems))
+    return arrays
+
+
+def _image_problems(split: str, images: Tensor, count: int, size: int) -> Iterator[str]:
+    grey, coloured = (count, 1, size, size), (count, 3, size, size)
+    if images.dtype != torch.uint8 or tuple(images.shape) not in (grey, coloured):
+        actual = f"{images.dtype} {tuple(images.shape)}"
+        yield f"{split} images are {actual}, not torch.uint8 {coloured} or {grey}"
+
+
+def _label_problems(
+    split: str, labels: Tensor, count: int, expected: tuple[int, int]
+) -> Iterator[str]:
+    classes, fewest = expected
+    if labels.dtype != torch.int64 or tuple(labels.shape) != (count,):
+        yield f"{split} labels are {labels.dtype} {tuple(labels.shape)}, not torch.int64 ({count},)"
+    elif int(labels.min()) < 0 or int(labels.max()) >= classes:
+        yield f"{split} labels are {labels.min()} to {labels.max()}, not 0 to {classes - 1}"
+    elif (actual := int(torch.bincount(labels, minlength=classes).min())) != fewest:
+        yield f"the rarest class has {actual} {split} images, not {fewest}"

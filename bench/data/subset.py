@@ -1,0 +1,128 @@
+"""The images of a selection: fixed indices, the same for every seed and run."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.base import Facts, Selection
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Ascending indices into the complete training set and test set, each (N,) int64."""
+
+    train: Tensor
+    validation: Tensor  # of training images; disjoint from `train`
+    test: Tensor
+
+
+def selected_facts(selection: Selection, facts: Facts) -> Facts:
+    """Return the facts of the selected part of a data set.
+
+    Args:
+        selection: the part.
+        facts: the facts of the complete data set.
+
+    Raises:
+        BenchError: the selection is impossible; the message lists all mistakes and what is allowed.
+
+    """
+    problems = [*_size_problems(selection), *_count_problems(selection, facts)]
+    if problems:
+        raise BenchError(f"{selection.name}: " + "; ".join(problems))
+    train, test = facts.train - selection.validation, facts.test
+    fewest_train, fewest_test = facts.rarest
+    fewest_train -= selection.validation // facts.classes
+    if selection.per_class is not None:
+        train, fewest_train = selection.per_class * facts.classes, selection.per_class
+    if selection.test_per_class is not None:
+        test, fewest_test = selection.test_per_class * facts.classes, selection.test_per_class
+    return replace(
+        facts,
+        name=selection.name,
+        size=selection.size or facts.size,
+        train=train,
+        test=test,
+        fewest=(fewest_train, fewest_test),
+    )
+
+
+def _size_problems(selection: Selection) -> list[str]:
+    if selection.size is None or selection.size >= 1:
+        return []
+    return [f"size {selection.size} is not a number of pixels; allowed: 1 or more"]
+
+
+def _count_problems(selection: Selection, facts: Facts) -> list[str]:
+    train, test = facts.rarest
+    validation, remainder = divmod(selection.validation, facts.classes)  # per class
+    largest = (train - 1) * facts.classes
+    if remainder or not 0 <= validation < train:
+        return [
+            f"validation {selection.validation} is not possible: each class needs equally many "
+            f"images; allowed: multiples of {facts.classes} from 0 to {largest}"
+        ]
+    note = f" with a validation split of {selection.validation}" if validation else ""
+    limits = (
+        ("per_class", selection.per_class, train - validation, "training", note),
+        ("test_per_class", selection.test_per_class, test, "test", ""),
+    )
+    return [
+        f"{option} {value} is not possible; allowed: 1 to {limit}, the {split} images of the "
+        f"rarest class{with_validation}"
+        for option, value, limit, split, with_validation in limits
+        if value is not None and not 1 <= value <= limit
+    ]
+
+
+def select(
+    selection: Selection, classes: int, train_labels: Tensor, test_labels: Tensor
+) -> Indices:
+    """Return the images of a selection.
+
+    Each class has one fixed order (`rank`). Its first `per_class` images are for training, its last
+    images for validation. So larger subsets contain smaller subsets, and all subsets have the same
+    validation split.
+
+    Args:
+        selection: the part; `selected_facts` has accepted it.
+        classes: number of classes K.
+        train_labels: classes of the complete training set (N,) int64.
+        test_labels: classes of the complete test set (N,) int64.
+
+    """
+    ranks = rank(train_labels)
+    remaining = torch.bincount(train_labels, minlength=classes)[train_labels]
+    remaining -= selection.validation // classes
+    validation = ranks >= remaining
+    train = ~validation
+    if selection.per_class is not None:
+        train &= ranks < selection.per_class
+    test = torch.ones_like(test_labels, dtype=torch.bool)
+    if selection.test_per_class is not None:
+        test = rank(test_labels) < selection.test_per_class
+    return Indices(*(mask.nonzero().squeeze(1) for mask in (train, validation, test)))
+
+
+def rank(labels: Tensor) -> Tensor:
+    """Return the place of each sample in its class, by one fixed permutation of the data set.
+
+    The permutation is that of numpy's RandomState(0), and numpy keeps that stream unchanged.
+
+    Args:
+        labels: classes (N,) int64.
+
+    Returns:
+        Places (N,) int64, from 0 in each class.
+
+    """
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
+    grouped = order[torch.argsort(labels[order], stable=True)]
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(labels)
+    ranks[grouped] = torch.arange(len(labels)) - starts[labels[grouped]]
+    return ranks

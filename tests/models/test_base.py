@@ -1,0 +1,20 @@
+"""The worked example for authors of networks."""
+
+import textwrap
+
+import torch
+
+from bench import models
+from bench.models import base
+
+
+def test_worked_example_returns_features() -> None:
+    _, example = base.__doc__.split("`NETWORKS`:\n", 1)
+    namespace: dict[str, object] = {}
+    exec(textwrap.dedent(example.partition("\nA suite")[0]), namespace)
+    net = namespace["Tiny"](5)
+    shapes = models.shapes(net, 32)
+    assert shapes.stages == ((16, 16, 16), (32, 8, 8))
+    assert (shapes.pooled, shapes.logits) == (32, 5)
+    assert net(torch.zeros(2, 3, 32, 32)).logits.shape == (2, 5)
+    assert list(namespace["NETWORKS"]) == ["tiny"]
