@@ -99,7 +99,7 @@ def _estimate(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts
 
 @cache
 def _measure(network: str, classes: int, size: int) -> tuple[Shapes, Cost]:
-    net = build_without_memory(partial(models.build, network, classes, size))
+    net = build_for_estimate(partial(models.build, network, classes, size))
     return models.shapes(net, size), models.cost(net, size)
 
 
@@ -110,11 +110,11 @@ def _buffer_bytes(
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(student, teacher, labels, torch.Generator())
     arguments: Mapping[str, object] = json.loads(options)
-    term = build_without_memory(partial(distillers.load(distiller), setting, **arguments))
+    term = build_for_estimate(partial(distillers.load(distiller), setting, **arguments))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 
 
-def build_without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a network or a distiller; beyond `MAX_ELEMENTS`, its tensors get no memory.
 
     Args:

@@ -217,10 +217,10 @@ def test_network_without_memory_has_the_same_shapes_and_cost(
     def build() -> nn.Module:
         return Shared() if name == "shared" else models.build(name, 10, size)
 
-    real = feasibility.build_without_memory(build)
+    real = feasibility.build_for_estimate(build)
     assert not uses_meta(real)
     monkeypatch.setattr(feasibility, "MAX_ELEMENTS", 20_000)
-    empty = feasibility.build_without_memory(build)
+    empty = feasibility.build_for_estimate(build)
     assert uses_meta(empty)
     assert models.cost(empty, size) == models.cost(real, size)
     assert models.shapes(empty, size) == models.shapes(real, size)
@@ -239,7 +239,7 @@ def test_distiller_without_memory_has_the_same_tensors(name: str) -> None:
         named = (*term.named_parameters(), *term.named_buffers())
         return {key: (x.shape, x.dtype) for key, x in named}
 
-    empty = feasibility.build_without_memory(build)
+    empty = feasibility.build_for_estimate(build)
     assert uses_meta(empty)
     assert tensors(empty) == tensors(build())
 
@@ -250,7 +250,7 @@ def test_small_network_is_built_with_its_initial_weights() -> None:
 
     with seeding.initialised_by("estimate"):
         expected = build().state_dict()
-    weights = feasibility.build_without_memory(build).state_dict()
+    weights = feasibility.build_for_estimate(build).state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
 
 
@@ -265,7 +265,7 @@ class Reading(nn.Module):
 
 @pytest.mark.usefixtures("small_budget")
 def test_constructor_that_reads_a_large_tensor_gets_memory() -> None:
-    net = feasibility.build_without_memory(Reading)
+    net = feasibility.build_for_estimate(Reading)
     assert isinstance(net, Reading)
     assert net.total == 90_000
     assert not uses_meta(net)
@@ -279,5 +279,5 @@ def test_exception_without_meta_tensors_is_raised_at_once() -> None:
         raise KeyError("what")
 
     with pytest.raises(KeyError, match="what"):
-        feasibility.build_without_memory(build)
+        feasibility.build_for_estimate(build)
     assert calls == [1]

@@ -111,14 +111,14 @@ class FashionMnist:
             self.archive,
             root,
             lambda download: [
-                _parse_idx(_verified(folder / name, md5, mirror if download else None))
+                _parse_idx(_read_verified(folder / name, md5, mirror if download else None))
                 for name, md5 in FashionMNIST.resources
             ],
         )
         return Arrays(train[:, None], train_labels.long(), test[:, None], test_labels.long())
 
 
-def _verified(path: Path, md5: str, mirror: str | None) -> bytes:
+def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
     """Return the content of a file, after a download if there is a mirror.
 
     torchvision's own reader does not verify unpacked files. Raises ValueError for another MD5.

@@ -52,7 +52,7 @@ def map_side(shape: Sequence[int]) -> int:
     return second if second in (first, third) else 0
 
 
-def copied(net: nn.Module, size: int) -> nn.Module:
+def copy_network(net: nn.Module, size: int) -> nn.Module:
     """Return a copy of a network in evaluation mode, for `run` with images of that size.
 
     For images of up to `MAX_COMPUTED_SIDE` pixels the copy is on the CPU and computes. For larger
@@ -78,7 +78,7 @@ def run(net: nn.Module, size: int) -> Any:
     """Return the output of a copied network for `BATCH` black images.
 
     Args:
-        net: what `copied` returned.
+        net: what `copy_network` returned.
         size: side S of the images (BATCH, 3, S, S).
 
     Raises:
@@ -100,7 +100,7 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
     """Run a network once and record its layers.
 
     Args:
-        net: a copy that `copied` made; hooks are left on it.
+        net: a copy that `copy_network` made; hooks are left on it.
         size: side S of the images.
 
     Returns:

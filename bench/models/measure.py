@@ -38,7 +38,7 @@ def shapes(net: nn.Module, size: int) -> Shapes:
     """
     if isinstance(net, FeatureExtractor):
         net.hook_points(size)  # found once, then used in training
-    features = dry_run.run(dry_run.copied(net, size), size)
+    features = dry_run.run(dry_run.copy_network(net, size), size)
     if not isinstance(features, Features):
         raise BenchError(f"{type(net).__name__} does not return distillers.Features")
     stages = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in features.stages)
@@ -57,7 +57,7 @@ def cost(net: nn.Module, size: int) -> Cost:
 
     """
     plain = net.network if isinstance(net, FeatureExtractor) else net
-    copied = dry_run.copied(plain, size)
+    copied = dry_run.copy_network(plain, size)
     with _unfused_attention(), _FlopCounter() as counter:
         dry_run.run(copied, size)
     parameters = sum(parameter.numel() for parameter in net.parameters())

@@ -13,7 +13,7 @@ STEM = 24  # channels
 DEPTHS = (4, 8, 4)  # units of each stage
 
 
-def shuffled(x: Tensor, groups: int) -> Tensor:
+def shuffle(x: Tensor, groups: int) -> Tensor:
     """Return x (B, C, H, W) with its channels transposed from (groups, C/groups)."""
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
@@ -41,7 +41,7 @@ class GroupUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's map, after its last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(shuffled(y, self.groups))), inplace=True)
+        y = F.relu(self.bn2(self.conv2(shuffle(y, self.groups))), inplace=True)
         y = self.bn3(self.conv3(y))
         if self.stride == 2:
             return F.relu(torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1), inplace=True)
@@ -107,7 +107,7 @@ class SplitUnit(nn.Module):
         y = F.relu(self.bn1(self.conv1(y)), inplace=True)
         y = self.bn2(self.conv2(y))
         y = F.relu(self.bn3(self.conv3(y)), inplace=True)
-        return shuffled(torch.cat((identity, y), 1), 2)
+        return shuffle(torch.cat((identity, y), 1), 2)
 
 
 class DownUnit(nn.Module):
@@ -132,7 +132,7 @@ class DownUnit(nn.Module):
         left = F.relu(self.bn2(self.conv2(self.bn1(self.conv1(x)))), inplace=True)
         right = F.relu(self.bn3(self.conv3(x)), inplace=True)
         right = F.relu(self.bn5(self.conv5(self.bn4(self.conv4(right)))), inplace=True)
-        return shuffled(torch.cat((left, right), 1), 2)
+        return shuffle(torch.cat((left, right), 1), 2)
 
 
 class ShuffleNetV2(nn.Module):

@@ -53,7 +53,7 @@ def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
             a layer, or it cannot take images (B, 3, S, S).
 
     """
-    calls, output = dry_run.trace(dry_run.copied(net, size), size)
+    calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
     if isinstance(output, Features):
         return None
     name = type(net).__name__

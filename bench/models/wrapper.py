@@ -133,7 +133,7 @@ def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
     is_fixed = size and config and config.fixed_input_size
     options: dict[str, Any] = {"img_size": size} if is_fixed else {}
     build = partial(timm.create_model, name, pretrained=False, num_classes=classes, **options)
-    return FeatureExtractor(_built(f"timm:{name}", build, size))
+    return FeatureExtractor(_build(f"timm:{name}", build, size))
 
 
 def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
@@ -158,10 +158,10 @@ def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
         )
     options = {"image_size": size} if size and name.startswith("vit_") else {}
     build = partial(models.get_model, name, weights=None, num_classes=classes, **options)
-    return FeatureExtractor(_built(f"torchvision:{name}", build, size))
+    return FeatureExtractor(_build(f"torchvision:{name}", build, size))
 
 
-def _built(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
+def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
     try:
         return build()
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:

@@ -213,7 +213,7 @@ def test_measuring_does_not_change_the_network(name: str, measure: object) -> No
 
 @pytest.mark.parametrize(("size", "device"), [(64, "cpu"), (96, "meta")])
 def test_copies_for_large_images_are_on_the_meta_device(size: int, device: str) -> None:
-    net = dry_run.copied(models.build("resnet8", 10), size)
+    net = dry_run.copy_network(models.build("resnet8", 10), size)
     assert {tensor.device.type for tensor in net.state_dict().values()} == {device}
     assert not any(module.training for module in net.modules())
 
