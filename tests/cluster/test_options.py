@@ -20,14 +20,14 @@ def read(folder: Path, text: str, engine: cluster.Engine = "ray") -> Ray | Slurm
     return cluster.read(path, engine)
 
 
-def test_the_example_says_every_option(tmp_path: Path) -> None:
+def test_the_documented_cluster_file_sets_every_option(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/CLUSTERS.md").read_text(), re.S)
     ray, slurm = read(tmp_path, text), read(tmp_path, text, "slurm")
     assert isinstance(ray, Ray)
     assert isinstance(slurm, Slurm)
-    for told in (ray, slurm):
-        assert told.model_fields_set == set(type(told).model_fields)
-    assert (ray.gpus, ray.data) == (0.5, "/local/data")
+    for options in (ray, slurm):
+        assert options.model_fields_set == set(type(options).model_fields)
+    assert (ray.gpus, ray.retries) == (0.5, 10)
     assert slurm.sbatch == {"account": "mine", "constraint": "a100"}
 
 
