@@ -80,4 +80,4 @@ def test_distillers_know_nothing_of_bench() -> None:
 def test_mlflow_is_imported_in_one_place() -> None:
     for name, path in modules().items():
         if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.M):
-            assert name == "bench.watching.tracking"
+            assert name == "bench.callbacks.mlflow"

@@ -18,10 +18,11 @@ import typer
 
 import bench
 import distillers
-from bench import models, overview, results, session, suite, tables
-from bench.cli import app
+from bench import api, models, results, suite
+from bench.cli import app, overview
 from bench.errors import BenchError
-from bench.job import Task
+from bench.execution.protocol import Task
+from bench.report import build
 from bench.results import Results
 from tests.distillers.contract import CHECKS
 from tests.distillers.geometry import built
@@ -97,7 +98,7 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     named = re.search(r"--metric (.*)", told[1])
     assert named
     with pytest.raises(BenchError) as caught:
-        tables.of(session.make_plan("quickstart"), Results(tmp_path), "none")
+        build.of(api.make_plan("quickstart"), Results(tmp_path), "none")
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", named[1])) - {"or"} == set(allowed.split(", "))
 
@@ -145,7 +146,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
     (example,) = blocks(section("Suites"), "yaml")
     path = tmp_path / "example.yaml"
     path.write_text(example)
-    whole = session.make_plan(path)
+    whole = api.make_plan(path)
     assert suite.warnings(whole.suite) == []
     assert len(whole.cells) == 5 * 3 * 4
     plain = example.replace("epochs: 240", "").replace("recipe: #", "recipe: {} #")
@@ -153,7 +154,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
         line for line in plain.splitlines() if not re.match(r"  (batch|mile|weight|prec)", line)
     ]
     path.write_text("\n".join(kept))
-    assert list(session.make_plan(path).runs) == list(whole.runs), "these values are the defaults"
+    assert list(api.make_plan(path).runs) == list(whole.runs), "these values are the defaults"
 
 
 def steps() -> tuple[str, str, str]:
@@ -235,14 +236,14 @@ def test_the_quickstarts_table_is_that_of_its_records(tmp_path: Path) -> None:
     """Made anew from committed records; a placeholder only where there are none."""
     shown = README.split("<!-- quickstart table: bench report quickstart -->")[1]
     shown = shown.split("<!-- end -->")[0].strip()
-    whole = session.make_plan("quickstart")
+    whole = api.make_plan("quickstart")
     folders = [path.parent for path in (ROOT / "results").rglob("runs")]
     held = [f for f in folders if all(Results(f).record(run) for run in whole.runs)]
     if not held:
         assert shown == PLACEHOLDER, "no records of it are in results"
         return
     shutil.copytree(held[0] / "runs", tmp_path / "runs")
-    written = tables.write(whole, Results(tmp_path))
+    written = build.write(whole, Results(tmp_path))
     lines = (tmp_path / "quickstart.md").read_text().splitlines()
     assert tmp_path / "quickstart.md" in written
     assert set(shown.splitlines()) <= set(lines)

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any, ClassVar, Literal
 
 from bench.report.wording import joined
-from bench.statistics import ALPHA, Judgement
+from bench.stats import ALPHA, Judgement
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]

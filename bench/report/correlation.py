@@ -14,7 +14,7 @@ from bench.report.diagrams import Matrix, class_correlation
 from bench.report.figures import methods
 from bench.results import Record, Results, verify
 from bench.training import teacher as networks
-from bench.training.inference import predict
+from bench.training.evaluation import predict
 
 
 def differences(

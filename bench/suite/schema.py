@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from bench.recipe import PAPERS, Precision
-from bench.suite.fields import (
+from bench.config.fields import (
     AtLeast0,
     Count,
     Epochs,
@@ -30,6 +29,7 @@ from bench.suite.fields import (
     instead,
     tag,
 )
+from bench.recipe import PAPERS, Precision
 
 
 class Part(BaseModel):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import safetensors.torch
 
-from bench import models, session
-from bench.job import Job
+from bench import api, models
+from bench.callbacks.mlflow import MLflow
+from bench.execution.protocol import Job
 from bench.results import Record, Results, sha256
-from bench.watching.tracking import MLflow
 from tests.benchmarks import records
 from tests.benchmarks.ours import Cohort
 from tests.benchmarks.rounds import command, interleaved, timed
@@ -23,13 +23,13 @@ LARGE = "cifar100_same_arch"
 
 def verbs(load: Workload) -> list[Row]:
     """`bench --help`; `bench plan` of many runs; `bench report` over a record of each."""
-    asked = session.make_plan(LARGE).suite
+    asked = api.make_plan(LARGE).suite
     count = math.ceil(load.runs / (len(asked.pairs) * len(asked.methods)))
-    whole = session.make_plan(LARGE, [f"seeds=0-{count - 1}"])
+    whole = api.make_plan(LARGE, [f"seeds=0-{count - 1}"])
     with tempfile.TemporaryDirectory() as folder:
         of = [LARGE, "--seeds", f"0-{count - 1}", "--results", folder]
         helped = command(["bench", "--help"], load)
-        alone = partial(session.make_plan, LARGE, [f"seeds=0-{count - 1}"])
+        alone = partial(api.make_plan, LARGE, [f"seeds=0-{count - 1}"])
         made = [timed(alone, load) for _ in range(load.rounds)]
         planned = command(["bench", "plan", *of], load)
         (Path(folder) / "runs").mkdir()

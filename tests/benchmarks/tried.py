@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from bench.training.inference import EVALUATION_BATCH
+from bench.training.evaluation import EVALUATION_BATCH
 from tests.benchmarks.ours import Bare, kernels
 from tests.benchmarks.rounds import Steps, interleaved
 from tests.benchmarks.table import Row, over

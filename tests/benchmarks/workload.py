@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from bench import data, session
+from bench import api, data
 from bench.data import Resident
-from bench.job import Task
-from bench.plan import Plan
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
 
 PAIR = Path(__file__).with_name("pair.yaml")
 
@@ -30,7 +30,7 @@ class Workload:
     runs: int = 10_000  # of the large plan, and records of the large report
 
     def plan(self, *changes: str) -> Plan:
-        return session.make_plan(self.suite, changes)
+        return api.make_plan(self.suite, changes)
 
     def tasks(self, *changes: str) -> dict[str, Task]:
         """For each method of the suite the task of its run."""

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from bench.config.validation import shaped
 from bench.suite.schema import Recipe, SuiteFile
-from bench.suite.shape import shaped
 
 GOOD: dict[str, Any] = {
     "suite_version": 1,
