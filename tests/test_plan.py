@@ -12,7 +12,7 @@ import pytest
 from bench import api, suite
 from bench.errors import Mistakes
 from bench.planning.plan import SHARED, Plan, cohorts
-from bench.suite import Recipe
+from bench.spec import Recipe, RunSpec
 from tests import toy
 
 ROOT = Path(__file__).parents[1]
@@ -150,7 +150,7 @@ def test_one_teacher_for_all_seeds_or_one_each(tmp_path: Path) -> None:
     one = toy.plan(tmp_path, seeds="[0, 1]")
     each = toy.plan(tmp_path, seeds="[0, 1]", teachers="{seed: same, recipe: {epochs: 1}}")
     assert {cell.teacher for cell in one.cells} < {cell.teacher for cell in each.cells}
-    of = {cell.seed: each.runs[cell.teacher].specification["seed"] for cell in each.cells}
+    of = {cell.seed: each.runs[cell.teacher].specification.seed for cell in each.cells}
     assert of == {0: 0, 1: 1}
 
 
@@ -256,6 +256,7 @@ def test_cohorts_are_split_by_seed_and_teacher(tmp_path: Path) -> None:
 
 def test_a_specification_is_plain_json_and_says_all(tmp_path: Path) -> None:
     for run in toy.plan(tmp_path, methods="[crd+kd]").runs.values():
-        assert json.loads(json.dumps(run.specification)) == run.specification
-        assert set(run.specification["recipe"]) == set(Recipe.model_fields)
-        assert run.specification["data"]["fingerprint"]
+        content = run.specification.content
+        assert RunSpec.model_validate(json.loads(json.dumps(content))) == run.specification
+        assert set(content["recipe"]) == set(Recipe.model_fields)
+        assert run.specification.data.fingerprint

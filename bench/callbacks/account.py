@@ -31,7 +31,7 @@ class Account:
     @property
     def fingerprint(self) -> str:
         """A hash of all that the record says, before it is written as after it is read."""
-        content = {key: value for key, value in self.record.items() if key != "format"}
+        content = self.record.content
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -70,12 +70,12 @@ def teachers(whole: Plan, results: Results) -> list[dict[str, Any]]:
     """Each teacher of a suite: where it comes from, its state, accuracy, and weights."""
     rows = []
     for run in (run for run in whole.runs.values() if run.kind == "teacher"):
-        record = results.summary(run.id) or {}
+        record: Any = results.summary(run.id) or {}
         weights = results.weights(run.id)
         rows.append(
             {
-                "network": run.specification["network"],
-                "seed": run.specification["seed"],
+                "network": run.specification.network,
+                "seed": run.specification.seed,
                 "from": str(run.checkpoint.path) if run.checkpoint else "training",
                 "state": record.get("status", "to do"),
                 "top1": record.get("metrics", {}).get("last", {}).get("top1"),
@@ -193,7 +193,7 @@ def _costs(whole: Plan, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any
     found = {}
     for run in whole.runs.values():
         if (cost := forecasts[run.id].network) is not None:
-            name = run.specification["network"]
+            name = run.specification.network
             found[name] = {
                 "network": name,
                 "parameters": cost.parameters,

@@ -12,10 +12,11 @@ from torch import nn
 from bench import data, models
 from bench.data import Data, Selection, Share
 from bench.execution.heartbeat import Pulse, Pulsing
-from bench.execution.protocol import Emit, Job, Status, Task
+from bench.execution.protocol import Emit, Job, Task
 from bench.results import Corrupt, Results, verify
 from bench.results.environment import environment, now
 from bench.results.files import set_aside
+from bench.results.record import Status
 from bench.training import loop, metrics
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import Cuda
@@ -171,7 +172,7 @@ class Desk:
             finished=now(),
             **details,
         )
-        self.emit({"event": "record", "record": record})
+        self.emit({"event": "record", "record": record.content})
 
 
 class Beside(Desk):

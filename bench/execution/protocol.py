@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["done", "diverged", "failed", "skipped"]
+from bench.results.record import Record, Status
+from bench.spec import RunSpec
+
 Event = Mapping[str, Any]
 Emit = Callable[[Event], None]
 
@@ -16,21 +18,21 @@ class Task:
 
     id: str
     name: str  # what people call it
-    specification: Mapping[str, Any]
+    specification: RunSpec
     checkpoint: Mapping[str, Any] | None = None  # path and manifest, where there is one to adopt
 
-    def record(self, status: Status, reason: str | None, **details: Any) -> dict[str, Any]:
+    def record(self, status: Status, reason: str | None, **details: Any) -> Record:
         """The task's record, with what is known of its end; the rest is empty but there."""
-        of = self.specification
-        network = {"name": of["network"], **details.pop("network", {})}
-        return {
+        spec = self.specification
+        network = {"name": spec.network, **details.pop("network", {})}
+        fields = {
             "id": self.id,
-            "kind": "student" if "teacher" in of else "teacher",
+            "kind": spec.role,
             "status": status,
             "reason": reason,
             "name": self.name,
-            "specification": of,
-            "seed": of["seed"],
+            "specification": spec,
+            "seed": spec.seed,
             "network": network,
             "teacher": None,
             "weights": None,
@@ -42,6 +44,7 @@ class Task:
             "seconds": 0.0,
             **details,
         }
+        return Record.model_validate(fields)
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,15 @@ class Job:
 
     def to_json(self) -> str:
         """The job as one line."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=lambda spec: spec.content)
 
     @staticmethod
     def from_json(text: str) -> "Job":
         """The job of a line that `to_json` made."""
         held = json.loads(text)
-        tasks = tuple(Task(**task) for task in held.pop("tasks"))
+        tasks = tuple(
+            Task(**{**task, "specification": RunSpec.model_validate(task["specification"])})
+            for task in held.pop("tasks")
+        )
         plugins = tuple(held.pop("plugins"))
         return Job(tasks=tasks, plugins=plugins, **held)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bench.execution.executors.local import Executor
-from bench.execution.protocol import Event, Job, Status, Task
+from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, Work, halves, work_of
 from bench.planning.estimate import Forecast
 from bench.planning.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
 from bench.results.environment import now
+from bench.results.record import Status
 
 Overwrite = Literal["never", "failed", "always"]
 ATTEMPTS = 2  # at a run whose worker crashes or hangs
@@ -127,7 +128,7 @@ class Runner:
         return Job(
             id=cohort.id,
             tasks=tuple(self._open[run.id] for run in cohort.runs),
-            teacher=teacher and _summary(teacher),
+            teacher=_summary(teacher) if teacher else None,
             device=device,
             threads=self.threads,
             graphs=self.graphs,
@@ -145,7 +146,7 @@ class Runner:
                 for observer in self.observers:
                     observer.epoch(event["run"], event["entry"])
             case {"event": "record"} if event["record"]["id"] in self._open:
-                self._keep(event["record"])
+                self._keep(Record.model_validate(event["record"]))
             case {"event": "notice"}:
                 self._notice(event["text"])
             case {"event": "split"}:

@@ -34,14 +34,14 @@ class Forecast:
 
     def work(self, run: Run, images: int) -> float:
         """Multiply-adds of the whole training: a backward pass counts as two forward ones."""
-        epochs = run.specification["recipe"].get("epochs", 0)
+        epochs = run.specification.epochs
         return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
 
 
 def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
     """For each run of the plan, by id, what it takes or what stands in its way."""
     facts = data.facts(plan.suite.data, root)
-    networks = {run.id: run.specification["network"] for run in plan.runs.values()}
+    networks = {run.id: run.specification.network for run in plan.runs.values()}
     made: dict[tuple[str, str, str], Forecast] = {}  # seeds and recipes take the same
     found: dict[str, Forecast] = {}
     for run in plan.runs.values():

@@ -1,18 +1,17 @@
 """From a suite to runs, and from runs to cohorts. Pure: nothing is read, trained or written."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench import data, plugins
 from bench.data import Selection
 from bench.data.folder import PREFIX
 from bench.planning import filters
+from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
 REVISION = 1  # of the meaning of a specification: raise it when the same one gives other numbers
@@ -28,18 +27,18 @@ class Run:
     """
 
     id: str
-    specification: Mapping[str, Any]
+    specification: RunSpec
     checkpoint: Checkpoint | None = None
 
     @property
-    def kind(self) -> Literal["teacher", "student"]:
+    def kind(self) -> Role:
         """Whether it learns from a teacher."""
-        return "student" if "teacher" in self.specification else "teacher"
+        return self.specification.role
 
     @property
     def teacher(self) -> str | None:
         """The id of the run whose network it learns from."""
-        return self.specification.get("teacher")
+        return self.specification.teacher
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Plan:
         named = {run: cell.name for run, cell in self.first.items()}
         for run in self.runs.values():
             if run.kind == "teacher":
-                named[run.id] = f"{run.specification['network']} seed {run.specification['seed']}"
+                named[run.id] = f"{run.specification.network} seed {run.specification.seed}"
         return named
 
 
@@ -120,27 +119,21 @@ class Cohort:
     @property
     def id(self) -> str:
         """A name for the cohort: a hash of its runs' ids."""
-        return identity([run.id for run in self.runs])
-
-
-def identity(content: Any) -> str:
-    """Sixteen hex digits of the SHA-256 of the content's canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content_hash([run.id for run in self.runs])
 
 
 def plan(suite: Suite, root: Path | None = None) -> Plan:
     """Every run that a suite asks for; `root` is where its data sets lie."""
-    subject = _subject(suite.data, data.facts(suite.data, root).fingerprint)
+    data_spec = _data_spec(suite.data, data.facts(suite.data, root).fingerprint)
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
             of = seed if suite.teacher_seed == "same" else suite.teacher_seed
-            teacher = _teacher(pair.teacher, subject, of)
+            teacher = _teacher(pair.teacher, data_spec, of)
             runs[teacher.id] = teacher
             for method in suite.methods:
-                run = _student(pair, method, seed, subject, teacher.id)
+                run = _student(pair, method, seed, data_spec, teacher.id)
                 runs[run.id] = run
                 cells.append(Cell(pair, method, seed, run.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
@@ -179,54 +172,62 @@ def _course(run: Run) -> str:
     """What runs of one cohort have in common."""
     if run.kind == "teacher":
         return run.id
-    of = run.specification
-    shared = [of["recipe"][name] for name in SHARED]
-    return identity([of["data"], of["teacher"], of["seed"], shared])
+    spec = run.specification
+    recipe = spec.recipe.model_dump(mode="json")
+    shared = [recipe[name] for name in SHARED]
+    return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
 
 
-def _subject(selection: Selection, fingerprint: str) -> dict[str, Any]:
+def _data_spec(selection: Selection, fingerprint: str) -> DataSpec:
     """What identifies the data; of a folder of images what is in it, not where it lies."""
-    held = {**asdict(selection), "fingerprint": fingerprint}
+    fields = {**asdict(selection), "fingerprint": fingerprint}
     if selection.name.startswith(PREFIX):
-        return {**held, "name": "folder"}
-    return {**held, **_source("dataset", selection.name)}
+        return DataSpec(**{**fields, "name": "folder"})
+    return DataSpec(**fields, **_source("dataset", selection.name))
 
 
-def _teacher(teacher: Teacher, subject: Mapping[str, Any], seed: int) -> Run:
-    of: dict[str, Any] = {"revision": REVISION, "data": subject, **_network(teacher.network)}
+def _teacher(teacher: Teacher, data_spec: DataSpec, seed: int) -> Run:
+    common = {"revision": REVISION, "data": data_spec, **_network(teacher.network)}
     if teacher.checkpoint is not None:
-        of |= {"checkpoint": teacher.checkpoint.sha256, "seed": 0}
-        of["recipe"] = {"precision": teacher.recipe.precision}
-        return Run(identity(of), of, teacher.checkpoint)
-    plain = {"ce": {"weight": 1.0, "options": {}}}
-    of |= {"method": plain, "recipe": teacher.recipe.model_dump(mode="json"), "seed": seed}
-    return Run(identity(of), of)
+        spec = RunSpec(
+            **common,
+            recipe=Recipe(precision=teacher.recipe.precision),
+            seed=0,
+            checkpoint=teacher.checkpoint.sha256,
+        )
+        return Run(spec.id, spec, teacher.checkpoint)
+    plain = {"ce": TermSpec(weight=1.0, options={})}
+    spec = RunSpec(**common, method=plain, recipe=_filled(teacher.recipe), seed=seed)
+    return Run(spec.id, spec)
 
 
-def _student(
-    pair: Pair, method: Method, seed: int, subject: Mapping[str, Any], teacher: str
-) -> Run:
+def _student(pair: Pair, method: Method, seed: int, data_spec: DataSpec, teacher: str) -> Run:
     terms = {
-        name: {"weight": term.weight, "options": dict(term.options), **_source("distiller", name)}
+        name: TermSpec(weight=term.weight, options=dict(term.options), **_source("distiller", name))
         for name, term in method.terms.items()
     }
-    of = {
-        "revision": REVISION,
-        "data": subject,
+    spec = RunSpec(
+        revision=REVISION,
+        data=data_spec,
         **_network(pair.student),
-        "teacher": teacher,
-        "method": terms,
-        "recipe": pair.recipe.model_dump(mode="json"),
-        "seed": seed,
-    }
-    return Run(identity(of), of)
+        teacher=teacher,
+        method=terms,
+        recipe=_filled(pair.recipe),
+        seed=seed,
+    )
+    return Run(spec.id, spec)
+
+
+def _filled(recipe: Recipe) -> Recipe:
+    """The recipe with every key set, so that a specification holds them all."""
+    return Recipe(**recipe.model_dump())
 
 
 def _network(name: str) -> dict[str, Any]:
     return {"network": name, **_source("network", name)}
 
 
-def _source(kind: plugins.Kind, name: str) -> dict[str, str]:
+def _source(kind: plugins.Kind, name: str) -> dict[str, Any]:
     """A plugin's code is part of what can change a result."""
     source = plugins.source_of(kind, name)
     return {"source": source} if source else {}

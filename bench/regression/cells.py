@@ -10,7 +10,7 @@ from typing import Any
 from bench.report import cells
 from bench.report.cells import Entry, Hole
 
-Record = Mapping[str, Any]
+Record = Any
 
 _APART = ("seed", "method", "teacher")  # what a setting is not, or holds in another form
 

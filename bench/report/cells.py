@@ -28,7 +28,7 @@ class Entry:
     student: str
     method: str
     seed: int
-    record: Mapping[str, Any] | None
+    record: Any
     label: str = ""  # of the method; its name when empty
     note: str | None = None  # a deviation, e.g. "reconstruction": a dagger at the row
     role: Role = "method"  # "student" is the plain student

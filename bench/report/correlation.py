@@ -44,7 +44,7 @@ def differences(
     return found
 
 
-def _usable(entries: Sequence[Entry], results: Results) -> Iterator[Record]:
+def _usable(entries: Sequence[Entry], results: Results) -> Iterator[Any]:
     """The records, seed by seed, of runs that are done, had a teacher, and left their weights."""
     for one in sorted(entries, key=lambda entry: entry.seed):
         record = one.record or {}

@@ -1,28 +1,24 @@
-"""A record's file: JSON, sealed by its sum, and of the shape that whoever reads it counts on."""
+"""A run's record: JSON, one typed model, protected by a checksum."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from bench.spec import Role, RunSpec, SpecPart
 
 FORMAT = 1
 SEAL = b',\n "sha256": "'  # begins the last line; the oldest records have none
-Record = Mapping[str, Any]
-LARGEST = 3.5e38  # of a number: float32 holds no larger one
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+MAX_NUMBER = 3.5e38  # float32 holds no larger one
+Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Numbers = dict[str, Number | None]
+Status = Literal["done", "diverged", "failed", "skipped"]
 
 
-class Part(BaseModel):
-    """A part of a record: no number is text, no text a number."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class Epoch(Part):
-    """An entry of the curves."""
+class Epoch(SpecPart):
+    """One epoch of the curves: times in seconds, memory in bytes, `test` where it was evaluated."""
 
     epoch: int
     lr: Number
@@ -36,27 +32,16 @@ class Epoch(Part):
     validation: Numbers = {}
 
 
-class Specification(Part):
-    """The part of a specification that all have; the id sees to the rest."""
-
-    network: str
-    seed: int
-    data: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
-    method: dict[str, dict[str, Any]] = {}
-    teacher: str | None = None
-
-
-class Network(Part):
-    """A network, and what it costs where that is known."""
+class NetworkInfo(SpecPart):
+    """A network's name, and its cost where that is known."""
 
     name: str
     parameters: int | None = None
     multiply_adds: int | None = None
 
 
-class Taught(Part):
-    """The teacher of a student."""
+class TeacherInfo(SpecPart):
+    """The teacher of a student: its run, network, SHA-256 of its weights, top-1 in percent."""
 
     id: str
     network: str
@@ -64,18 +49,24 @@ class Taught(Part):
     top1: Number
 
 
-class Shape(Part):
-    """What is in a record, `null` where it is not known."""
+class Record(SpecPart):
+    """Everything known about a run; a field is None where its value is not known.
+
+    Attributes:
+        metrics: By source: `last` epoch, `oracle` (best epoch on the test set), `validation`.
+        curves: One entry an epoch; empty in a summary.
+        seconds: Seconds of training.
+    """
 
     id: str
-    kind: Literal["teacher", "student"]
-    status: Literal["done", "diverged", "failed", "skipped"]
+    kind: Role
+    status: Status
     reason: str | None
     name: str
-    specification: Specification
+    specification: RunSpec
     seed: int
-    network: Network
-    teacher: Taught | None
+    network: NetworkInfo
+    teacher: TeacherInfo | None
     weights: str | None
     metrics: dict[str, Numbers]
     curves: list[Epoch]
@@ -84,14 +75,20 @@ class Shape(Part):
     finished: str | None
     seconds: Number
 
+    @property
+    def top1(self) -> float | None:
+        """Top-1 accuracy on the test set after the last epoch, in percent."""
+        return self.metrics.get("last", {}).get("top1")
+
 
 class Newer(Exception):
     """A record of a format that this version does not know."""
 
 
-def document(record: Record) -> str:
+def document(record: Record | Mapping[str, Any]) -> str:
     """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
-    return sealed(json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False))
+    content = record.content if isinstance(record, Record) else dict(record)
+    return sealed(json.dumps({"format": FORMAT, **content}, indent=1, allow_nan=False))
 
 
 def sealed(text: str) -> str:
@@ -100,7 +97,7 @@ def sealed(text: str) -> str:
     return (content + SEAL + _seal(content)).decode()
 
 
-def parsed(content: bytes, *, curves: bool = True) -> dict[str, Any]:
+def parsed(content: bytes, *, curves: bool = True) -> Record:
     """The record of a file's content, its curves empty unless asked for.
 
     Raises ValueError, which says what is wrong with it, and `Newer`.
@@ -114,17 +111,16 @@ def parsed(content: bytes, *, curves: bool = True) -> dict[str, Any]:
         raise ValueError(f"no JSON: {error}") from error
     if not isinstance(found, dict) or "format" not in found:
         raise ValueError("no record")
-    if found["format"] != FORMAT:
-        raise Newer(found["format"])
+    if (version := found.pop("format")) != FORMAT:
+        raise Newer(version)
     if found.pop("sha256", None) and end < 0:
         raise ValueError("its sha256 is not where it was written")
     try:
-        Shape.model_validate(found)
+        return Record.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"no record: {where}: {first['msg']}") from error
-    return found
 
 
 def _seal(content: bytes | memoryview) -> bytes:

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from bench.config import loader
 from bench.config.errors import Mistake, Where, dotted
 from bench.config.overrides import Source, changed
 from bench.config.validation import shaped
 from bench.data import Selection
 from bench.errors import Mistakes
+from bench.spec import Recipe
 from bench.suite import files, methods, references
 from bench.suite.builtin import find, shipped
 from bench.suite.methods import Resolution, canonical, papers
 from bench.suite.render import render
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import Part, Recipe, SuiteFile
+from bench.suite.schema import SuiteFile
 from bench.suite.warnings import warnings
 
 __all__ = [
@@ -137,7 +140,7 @@ class _Builder:
         name = f"{entry.teacher}/{entry.student}"
         return Pair(name, teacher, entry.student, _merged(file.recipe, entry.recipe))
 
-    def note(self, where: Where, part: Part, default: str | None = None) -> None:
+    def note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note where each value of a part comes from; with no default, of those set only."""
         for key in type(part).model_fields:
             at = (*where, key)

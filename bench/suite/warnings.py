@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bench.recipe import LIGHT, LIGHT_RATE, PAPERS
+from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.resolved import Pair, Suite
 
 RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the samples of a batch
@@ -30,10 +30,10 @@ def _of_options(suite: Suite) -> Iterator[str]:
 def _of_rates(suite: Suite) -> Iterator[str]:
     for i, pair in enumerate(suite.pairs):
         recipe = pair.recipe
-        if pair.student in LIGHT and recipe.lr != LIGHT_RATE:
+        if pair.student in SMALL_LR_STUDENTS and recipe.lr != SMALL_LR:
             yield (
                 f"pairs.{i}: {pair.student} learns with lr {recipe.lr:g}, in the papers with "
-                f"{LIGHT_RATE:g} (recipe: {{lr: {LIGHT_RATE:g}}})"
+                f"{SMALL_LR:g} (recipe: {{lr: {SMALL_LR:g}}})"
             )
     late = {m for pair in suite.pairs for m in _late(pair)}
     if late:

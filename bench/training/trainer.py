@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from bench import models, seeding
 from bench.data import Data
-from bench.execution.protocol import Status, Task
+from bench.execution.protocol import Task
 from bench.results.environment import peak_memory
+from bench.results.record import Status
 from bench.training.checkpoint import momentum, packed, set_momentum, unpacked
 from bench.training.cuda_graphs import Record, Replayed, Unrecordable
 from bench.training.evaluation import autocast, detached, float32

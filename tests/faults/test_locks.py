@@ -25,7 +25,7 @@ from tests.faults.conftest import LINES
 HOLD = """
 import sys, time
 from pathlib import Path
-from bench.files import locked
+from bench.results.files import locked
 
 with locked(Path(sys.argv[1])) as held:
     if len(sys.argv) > 2:  # a child that inherits the lock, and lives on
@@ -38,7 +38,7 @@ with locked(Path(sys.argv[1])) as held:
 COUNT = """
 import sys
 from pathlib import Path
-from bench.files import locked
+from bench.results.files import locked
 
 lock, number = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(50):

@@ -178,7 +178,7 @@ seeds: [0]
 PEAK = """
 import torch
 from bench.cli import app
-from bench.environment import peak_memory
+from bench.results.environment import peak_memory
 try:
     app(["plan", "suite.yaml", "--json"], prog_name="bench")
 finally:

@@ -6,7 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from bench.config.validation import shaped
-from bench.suite.schema import Recipe, SuiteFile
+from bench.spec import Recipe
+from bench.suite.schema import SuiteFile
 
 GOOD: dict[str, Any] = {
     "suite_version": 1,
