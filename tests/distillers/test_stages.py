@@ -8,15 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillers import Features, Incompatible
-from tests.distillers.geometry import (
-    BATCH,
-    B,
-    S,
-    T,
-    build_double,
-    build_for,
-    loss_of,
-)
+from tests.distillers.geometry import BATCH, B, S, T, build_double, build_for, loss_of
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 

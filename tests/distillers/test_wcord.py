@@ -28,16 +28,14 @@ def build_wcord(**options):
     return build(WCoRD, 0, **options)
 
 
+def first_loss(**options):
+    return build_wcord(**options)(random_student(), random_teacher(), BATCH)
+
+
 def test_loss_is_the_weighted_sum_of_both_parts():
-    both = build_wcord(global_weight=0.3, local_weight=0.7)(
-        random_student(), random_teacher(), BATCH
-    )
-    only_global = build_wcord(global_weight=0.3, local_weight=0.0)(
-        random_student(), random_teacher(), BATCH
-    )
-    only_local = build_wcord(global_weight=0.0, local_weight=0.7)(
-        random_student(), random_teacher(), BATCH
-    )
+    both = first_loss(global_weight=0.3, local_weight=0.7)
+    only_global = first_loss(global_weight=0.3, local_weight=0.0)
+    only_local = first_loss(global_weight=0.0, local_weight=0.7)
     torch.testing.assert_close(both, only_global + only_local)
 
 
@@ -82,9 +80,7 @@ def test_global_part_equals_a_computation_by_loops(form):
 
 
 def test_first_loss_of_the_dual_form_is_near_one_per_direction():
-    loss = build_wcord(form="kr", global_weight=1.0, local_weight=0.0)(
-        random_student(), random_teacher(), BATCH
-    )
+    loss = first_loss(form="kr", global_weight=1.0, local_weight=0.0)
     assert loss.item() == pytest.approx(2, abs=0.3)
 
 
@@ -95,9 +91,8 @@ def test_critic_stays_lipschitz_and_bounded_during_training():
         optimiser.zero_grad()
         wcord(random_student(seed), random_teacher(seed + 1), BATCH).backward()
         optimiser.step()
-    wcord.train()(
-        random_student(), random_teacher(), BATCH
-    )  # each forward pass refines the norm's estimate
+    # Each forward pass in training mode refines the estimate of the spectral norm.
+    wcord.train()(random_student(), random_teacher(), BATCH)
     for layer in (wcord.eval().embed_s, wcord.embed_t):
         assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=0.05)
     for bank in (wcord.bank_s, wcord.bank_t):
