@@ -39,7 +39,7 @@ A complete example, which the contract tests also run:
                 target = target * (1 + self.noise * draw)  # a new tensor: inputs are never changed
             return F.mse_loss(student.logits, target)
 
-The rules, which `tests/distillers/contract.py` checks for every distiller:
+The rules follow. `tests/distillers/contract.py` checks all but rule 9 for every distiller.
 
 1. `forward` returns a finite scalar, also for a batch of one sample.
 2. It reads only the features that `reads` declares. With `uses_teacher = False` the loss does not
@@ -69,6 +69,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
+# Types of options. A suite's value must lie within the bounds.
 Count = Annotated[int, Ge(1)]
 StageIndex = Annotated[int, Ge(0)]  # from 0, the earliest stage
 Width = Annotated[int, Ge(1), Le(65_536)]  # of an embedding

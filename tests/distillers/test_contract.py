@@ -46,7 +46,7 @@ def test_distiller_fulfils_the_contract_for_every_choice_of_options(name, choice
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory):
     """The distiller in the docstring of distillers/base.py, imported from a file."""
-    block = base.__doc__.split("contract tests also run:\n\n")[1].partition("\nThe rules")[0]
+    block = base.__doc__.split("contract tests also run:\n\n")[1].partition("\nThe rules follow")[0]
     path = tmp_path_factory.mktemp("example") / "noisy_logits.py"
     path.write_text(textwrap.dedent(block))
     spec = importlib.util.spec_from_file_location(path.stem, path)
