@@ -25,7 +25,7 @@ from bench.execution.protocol import Task
 from bench.report import build
 from bench.results import Results
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import built
+from tests.distillers.geometry import build
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -229,7 +229,7 @@ def test_the_distiller_of_the_steps_fulfils_the_contract(
 ) -> None:
     monkeypatch.syspath_prepend(taken[0])
     kind = __import__("my_method").Direction
-    CHECKS[check](lambda seed: built(kind, seed))
+    CHECKS[check](lambda seed: build(kind, seed))
 
 
 def test_the_quickstarts_table_is_that_of_its_records(tmp_path: Path) -> None:

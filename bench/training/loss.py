@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 import distillers
 from bench import seeding
 from distillers import Batch, Features, Setting, Shapes
-from distillers._base import Tap
+from distillers.base import FeatureName
 
 
 class Objective(nn.Module):
@@ -53,10 +53,10 @@ class Objective(nn.Module):
     @property
     def taught(self) -> bool:
         """Whether any term looks at the teacher."""
-        return any(getattr(term, "taught", True) for term in self.terms.values())
+        return any(getattr(term, "uses_teacher", True) for term in self.terms.values())
 
     @property
-    def reads(self) -> set[Tap]:
+    def reads(self) -> set[FeatureName]:
         """The fields of the features that any term may use."""
         return {tap for name in self.terms for tap in distillers.load(name).reads}
 
@@ -71,4 +71,4 @@ class Objective(nn.Module):
 
 def _earliest(name: str) -> int:
     """How early in a network the first of the features lies that a distiller reads."""
-    return min((get_args(Tap).index(tap) for tap in distillers.load(name).reads), default=0)
+    return min((get_args(FeatureName).index(tap) for tap in distillers.load(name).reads), default=0)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distillers._bank import Bank
+from distillers._memory_bank import MemoryBank
 from tests.benchmarks.rounds import Steps, interleaved
 from tests.benchmarks.table import Row, over
 from tests.benchmarks.workload import Workload
@@ -35,7 +35,7 @@ def both(load: Workload, size: float) -> tuple[Steps, Steps]:
     options, batch = of["method"]["crd"]["options"], of["recipe"]["batch_size"]
     samples, width = round(size * len(load.data.train_labels)), options["width"]
     rng = torch.Generator(load.device).manual_seed(0)
-    bank = Bank(samples, width, 0.5, rng, unit=True)
+    bank = MemoryBank(samples, width, 0.5, rng, unit_length=True)
     shape = (batch, 1 + options["negatives"])
     rows = torch.randint(samples, shape, generator=rng, device=load.device)
     anchor = torch.randn(batch, width, generator=rng, device=load.device, requires_grad=True)

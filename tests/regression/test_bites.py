@@ -27,7 +27,7 @@ from bench.report.cells import Entry
 from bench.training.loss import Objective
 from bench.training.trainer import Learner
 from distillers import Features
-from distillers._bank import OtherClasses
+from distillers._memory_bank import NegativeSampler
 from distillers.kd import KD
 from tests import toy
 
@@ -57,7 +57,7 @@ def without_t2(self: KD, *batch: Any) -> Tensor:
     return divergence(self, *batch) / self.temperature**2
 
 
-def of_the_same_class(self: OtherClasses, labels: Tensor) -> Tensor:
+def of_the_same_class(self: NegativeSampler, labels: Tensor) -> Tensor:
     """CRD's negatives, drawn from the anchor's own class alone."""
     same = (self.train_labels == labels[:, None]).float()
     return same.multinomial(self.negatives, replacement=True, generator=self.rng)
@@ -91,7 +91,7 @@ BREAKAGES = {
     # 19.4 to 31.8 points, p <= 0.0074
     "kd without T2": Breakage(EARLY, KD, "forward", without_t2, {"kd"}),
     # 10.1 to 20.3 points, p <= 0.0080
-    "crd, same class": Breakage(LATE, OtherClasses, "forward", of_the_same_class, {"crd"}),
+    "crd, same class": Breakage(LATE, NegativeSampler, "forward", of_the_same_class, {"crd"}),
     # student 13.7 to 30.1, kd 22.7 to 40.4, at 38.0 to 55.9 points, p <= 0.022
     "eval mode": Breakage(EARLY, Learner, "begin_epoch", in_eval_mode, {"student", "kd", "at"}),
     # kd 60.2 to 67.0, at 12.4 to 28.2 points, p <= 0.0058
