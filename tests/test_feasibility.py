@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import distillers
-from bench import data, feasibility, models, seeding, session
+from bench import api, data, models, seeding
 from bench.errors import BenchError
-from bench.feasibility import Forecast
-from bench.plan import Plan
+from bench.planning import estimate
+from bench.planning.estimate import Forecast
+from bench.planning.plan import Plan
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
@@ -24,7 +25,7 @@ NEGATIVES = "{crd: {negatives: 16, width: 8}}"
 
 def forecasts(whole: Plan) -> dict[str, Forecast]:
     """By the names of the runs, without their seeds."""
-    found, names = feasibility.forecast(whole), whole.names()
+    found, names = estimate.forecast(whole), whole.names()
     return {names[run].partition(" seed")[0]: one for run, one in found.items()}
 
 
@@ -70,7 +71,7 @@ def test_costs_are_those_of_the_field(tmp_path: Path) -> None:
     whole = toy.plan(
         tmp_path, dataset="cifar100", pairs=f"[{', '.join(entries)}]", methods="[student]"
     )
-    found = feasibility.forecast(whole)
+    found = estimate.forecast(whole)
     for run in whole.runs.values():
         network, golden = found[run.id].network, FACTS[run.specification["network"]]
         assert network is not None
@@ -93,7 +94,7 @@ def test_memory_is_that_of_the_banks_and_what_belongs_to_them(tmp_path: Path) ->
 def test_work_is_three_forward_passes_an_epoch(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="[student]")
     teacher, student = whole.runs.values()
-    found = feasibility.forecast(whole)[student.id]
+    found = estimate.forecast(whole)[student.id]
     assert found.network is not None
     assert found.work(student, 80) == 3 * 2 * 80 * found.network.multiply_adds
     assert found.work(teacher, 80) == found.work(student, 80) / 2, "one epoch, the same network"
@@ -103,7 +104,7 @@ def test_work_is_three_forward_passes_an_epoch(tmp_path: Path) -> None:
 def test_forecasts_leave_the_generator_alone_and_need_no_data(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     whole = toy.plan(tmp_path, dataset="cifar100", methods="[crd]", options=NEGATIVES)
-    assert all(one.obstacle is None for one in feasibility.forecast(whole, tmp_path).values())
+    assert all(one.obstacle is None for one in estimate.forecast(whole, tmp_path).values())
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -162,7 +163,7 @@ def test_a_plugins_data_set_that_cannot_be_read_is_told_before_anything_starts(
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(whole, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
-    assert session.root_of(tmp_path) == tmp_path
+    assert api.root_of(tmp_path) == tmp_path
 
 
 TOLD = [  # what is built, by name or class, and the images it is measured with
@@ -196,7 +197,7 @@ def hollow(net: nn.Module) -> bool:
 
 @pytest.fixture
 def scant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
+    monkeypatch.setattr(estimate, "MOST_NUMBERS", 20_000)
 
 
 @pytest.mark.parametrize(("name", "size"), TOLD)
@@ -206,10 +207,10 @@ def test_a_network_without_numbers_is_told_as_one_with_them(
     def build() -> nn.Module:
         return Shared() if name == "shared" else models.build(name, 10, size)
 
-    whole = feasibility._sketched(build)
+    whole = estimate._sketched(build)
     assert not hollow(whole)
-    monkeypatch.setattr(feasibility, "MOST_NUMBERS", 20_000)
-    sketch = feasibility._sketched(build)
+    monkeypatch.setattr(estimate, "MOST_NUMBERS", 20_000)
+    sketch = estimate._sketched(build)
     assert hollow(sketch)
     assert models.cost(sketch, size) == models.cost(whole, size)
     assert models.shapes(sketch, size) == models.shapes(whole, size)
@@ -228,7 +229,7 @@ def test_a_distiller_without_numbers_takes_what_one_with_them_takes(name: str) -
         named = (*made.named_parameters(), *made.named_buffers())
         return {key: (x.shape, x.dtype) for key, x in named}
 
-    sketch = feasibility._sketched(build)
+    sketch = estimate._sketched(build)
     assert hollow(sketch)
     assert tensors(sketch) == tensors(build())
 
@@ -239,7 +240,7 @@ def test_what_is_small_is_built_with_its_first_weights() -> None:
 
     with seeding.initialised_by("forecast"):
         expected = build().state_dict()
-    found = feasibility._sketched(build).state_dict()
+    found = estimate._sketched(build).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
@@ -254,7 +255,7 @@ class Reading(nn.Module):
 
 @pytest.mark.usefixtures("scant")
 def test_what_cannot_be_built_without_numbers_gets_them() -> None:
-    made = feasibility._sketched(Reading)
+    made = estimate._sketched(Reading)
     assert isinstance(made, Reading)
     assert made.total == 90_000
     assert not hollow(made)
@@ -268,5 +269,5 @@ def test_a_mistake_of_what_is_small_is_raised_at_once() -> None:
         raise KeyError("what")
 
     with pytest.raises(KeyError, match="what"):
-        feasibility._sketched(build)
+        estimate._sketched(build)
     assert tries == [1]

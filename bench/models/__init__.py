@@ -9,15 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from bench.errors import BenchError, unknown
-from bench.models import (
-    bottleneck,
-    mobilenet,
-    resnet,
-    shufflenet,
-    shufflenet_v2,
-    vgg,
-    wide_resnet,
-)
+from bench.models import bottleneck, mobilenet, resnet, shufflenet, shufflenet_v2, vgg, wide_resnet
 from bench.models.measure import Cost, cost, shapes
 from bench.models.outside import LIBRARIES, Outside
 

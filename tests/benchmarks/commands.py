@@ -8,10 +8,10 @@ from pathlib import Path
 
 import safetensors.torch
 
-from bench import models, session
-from bench.job import Job
+from bench import api, models
+from bench.callbacks.mlflow import MLflow
+from bench.execution.protocol import Job
 from bench.results import Record, Results, sha256
-from bench.watching.tracking import MLflow
 from tests.benchmarks import records
 from tests.benchmarks.ours import CohortSteps
 from tests.benchmarks.table import Row
@@ -23,9 +23,9 @@ LARGE = "cifar100_same_arch"
 
 def verbs(load: Workload) -> list[Row]:
     """Time `bench --help`, `bench plan` of many runs, and `bench report` over their records."""
-    suite = session.make_plan(LARGE).suite
+    suite = api.make_plan(LARGE).suite
     count = math.ceil(load.runs / (len(suite.pairs) * len(suite.methods)))
-    make_plan = partial(session.make_plan, LARGE, [f"seeds=0-{count - 1}"])
+    make_plan = partial(api.make_plan, LARGE, [f"seeds=0-{count - 1}"])
     plan = make_plan()
     with tempfile.TemporaryDirectory() as folder:
         arguments = [LARGE, "--seeds", f"0-{count - 1}", "--results", folder]

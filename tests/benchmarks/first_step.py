@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from bench.running import worker
-from bench.training.learner import Learner
+from bench.execution import worker
+from bench.training.trainer import Learner
 
 step = Learner.step
 

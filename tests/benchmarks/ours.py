@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from bench import models
-from bench.training import lockstep
-from bench.training.clock import Clock
-from bench.training.graphs import Cuda, Replayed, Still
-from bench.training.inference import autocast
-from bench.training.learner import Learner
+from bench.training import loop
+from bench.training.cuda_graphs import Cuda, Replayed, Still
+from bench.training.evaluation import autocast
 from bench.training.teacher import Teacher
+from bench.training.timer import Clock
+from bench.training.trainer import Learner
 from tests.benchmarks.workload import Workload
 
 
@@ -40,7 +40,7 @@ class CohortSteps:
         self.asked = Replayed(ask, Cuda()) if graphs else ask
         self.clock = Clock(load.device)
         stream = itertools.chain.from_iterable(
-            lockstep.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
+            loop.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
         )
         still = Still(self.recipe["batch_size"])
         self.stream = itertools.starmap(still, stream) if graphs else stream
@@ -48,7 +48,7 @@ class CohortSteps:
     def __call__(self, count: int) -> None:
         stream = itertools.islice(self.stream, count)
         with kernels(self.recipe):
-            lockstep._epoch(self.learners, self.asked, stream, self.clock)
+            loop._epoch(self.learners, self.asked, stream, self.clock)
         if failures := [learner.failure for learner in self.learners if learner.failure]:
             raise RuntimeError(f"a timed run failed: {failures}")
 

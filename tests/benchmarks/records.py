@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from bench.environment import environment, now
-from bench.job import Task
-from bench.plan import Plan
-from bench.record import FORMAT, sealed
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
+from bench.results.environment import environment, now
+from bench.results.record import FORMAT, sealed
 
 VARIANTS = 8  # different curves of one method
 METRICS = ("top1", "top5", "nll", "ece", "agreement", "kl")

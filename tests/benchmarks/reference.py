@@ -19,7 +19,7 @@ from torchvision import transforms
 import distillers
 from bench import models, seeding
 from bench.data import Resident, Split
-from bench.job import Task
+from bench.execution.protocol import Task
 from distillers import Batch, Features, Setting
 from tests.benchmarks.workload import Workload
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distillers._bank import Bank
+from distillers._memory_bank import MemoryBank
 from tests.benchmarks.table import Row, divide
 from tests.benchmarks.timing import Steps, time_subjects
 from tests.benchmarks.workload import Workload
@@ -37,7 +37,7 @@ def score_steps(load: Workload, size: float) -> tuple[Steps, Steps]:
     batch, width = specification["recipe"]["batch_size"], options["width"]
     samples = round(size * len(load.data.train_labels))
     rng = torch.Generator(load.device).manual_seed(0)
-    bank = Bank(samples, width, 0.5, rng, unit=True)
+    bank = MemoryBank(samples, width, 0.5, rng, unit_length=True)
     shape = (batch, 1 + options["negatives"])
     rows = torch.randint(samples, shape, generator=rng, device=load.device)
     anchor = torch.randn(batch, width, generator=rng, device=load.device, requires_grad=True)

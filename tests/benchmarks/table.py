@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 import tabulate
 
-from bench.environment import environment, now
+from bench.results.environment import environment, now
 from tests.benchmarks.workload import Workload
 
 BOUNDS: Mapping[str, Callable[[float, float], bool]] = {"≥": operator.ge, "≤": operator.le}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from bench import models
 from bench.training import metrics
-from bench.training.inference import EVALUATION_BATCH, autocast, predict
+from bench.training.evaluation import EVALUATION_BATCH, autocast, predict
 from tests.benchmarks import reference
 from tests.benchmarks.ours import BareNetworks, CohortSteps, kernels
 from tests.benchmarks.reference import PILImages, batch_statistics, batches, references

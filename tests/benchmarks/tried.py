@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from bench.training.inference import EVALUATION_BATCH
+from bench.training.evaluation import EVALUATION_BATCH
 from tests.benchmarks.ours import BareNetworks, kernels
 from tests.benchmarks.table import Row, divide
 from tests.benchmarks.timing import Steps, time_subjects

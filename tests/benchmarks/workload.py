@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from bench import data, session
+from bench import api, data
 from bench.data import Resident
-from bench.job import Task
-from bench.plan import Plan
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
 
 PAIR = Path(__file__).with_name("pair.yaml")
 
@@ -31,7 +31,7 @@ class Workload:
 
     def plan(self, *changes: str) -> Plan:
         """Return the suite's plan, with changes such as "recipe.precision=bf16"."""
-        return session.make_plan(self.suite, changes)
+        return api.make_plan(self.suite, changes)
 
     def tasks(self, *changes: str) -> dict[str, Task]:
         """Return the task of each method's run."""

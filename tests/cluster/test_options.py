@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, Mistakes
-from bench.running import cluster, on_ray
-from bench.running.cluster import Ray, Slurm
+from bench.execution import cluster
+from bench.execution.cluster import Ray, Slurm
+from bench.execution.executors import ray
 from tests import toy
 from tests.command import ROOT, bench, wrong
 
@@ -87,7 +88,7 @@ def test_what_would_overflow_or_never_end(text: str, said: str, tmp_path: Path) 
 def test_the_least_that_can_be_asked_for(tmp_path: Path) -> None:
     least = read(tmp_path, "ray: {gpus: 0.0001, cpus: 0.0001}")
     assert isinstance(least, Ray)
-    assert on_ray._room([{"CPU": 2.0, "GPU": 1.0}], {"CPU": least.cpus, "GPU": 0.0001}) == 10_000
+    assert ray._room([{"CPU": 2.0, "GPU": 1.0}], {"CPU": least.cpus, "GPU": 0.0001}) == 10_000
     assert read(tmp_path, "ray: {gpus: 0}") == Ray(gpus=0)
     read(tmp_path, "slurm: {gpus: 0, minutes: 1, warning: 59}", "slurm")
 

@@ -2,15 +2,17 @@
 
 import re
 
-from bench import feasibility, filters, suite
+from bench import suite
+from bench.config import loader, nodes
 from bench.data import _pictures, folder
-from bench.gate import file as baseline
-from bench.suite import document, files, nodes
-from bench.training import checkpoints, state
+from bench.planning import estimate, filters
+from bench.regression import file as baseline
+from bench.suite import files
+from bench.training import checkpoint, pretrained
 from tests.command import ROOT
 
 LIMITS = {
-    "bytes of a suite": document.MOST_BYTES,
+    "bytes of a suite": loader.MOST_BYTES,
     "keys and values of a suite": nodes.MOST_VALUES,
     "levels of nesting in a suite": nodes.MOST_LEVELS,
     "characters of a key": nodes.LONGEST_KEY,
@@ -19,10 +21,10 @@ LIMITS = {
     "bytes of a baseline": baseline.MOST_BYTES,
     "levels of nesting in a baseline": baseline.MOST_LEVELS,
     "bytes of a checkpoint": files.LARGEST_CHECKPOINT,
-    "bytes of a checkpoint, tensors excluded": checkpoints.LONGEST_PICKLE,
-    "additional bytes for each epoch of an unfinished run's checkpoint": state.LONGEST_ENTRY,
+    "bytes of a checkpoint, tensors excluded": pretrained.LONGEST_PICKLE,
+    "additional bytes for each epoch of an unfinished run's checkpoint": checkpoint.LONGEST_ENTRY,
     "numbers that a network or a method may allocate for a plan's estimate": (
-        feasibility.MOST_NUMBERS
+        estimate.MOST_NUMBERS
     ),
     "pixels of an image, before and after resizing": _pictures.MOST_PIXELS,
     "nested folders below a class of images": folder.DEEPEST,

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data import Share
-from bench.job import Job
-from bench.running import ranks
+from bench.execution import ranks
+from bench.execution.protocol import Job
 from bench.training.sharded import Sharded
 from distillers import Features
 
