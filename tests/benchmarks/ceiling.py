@@ -18,7 +18,7 @@ def ceiling(load: Workload) -> list[Row]:
     A student's step counts as three forward passes.
     """
     facts = load.data.facts
-    batch = load.tasks()[load.selected[0]].specification["recipe"]["batch_size"]
+    batch = load.tasks()[load.selected[0]].specification.recipe.batch_size
     flops_per_step = {
         role: 2
         * batch

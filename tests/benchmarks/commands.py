@@ -74,8 +74,8 @@ def start(load: Workload) -> list[Row]:
 
 def tracking(load: Workload) -> list[Row]:
     """Time the logging of records, and its share of a run: KD's step times the run's steps."""
-    plan, recipe = load.plan(), load.tasks()["kd"].specification["recipe"]
-    batches = math.ceil(len(load.data.train_labels) / recipe["batch_size"])
+    plan, recipe = load.plan(), load.tasks()["kd"].specification.recipe
+    batches = math.ceil(len(load.data.train_labels) / recipe.batch_size)
     step = time_subjects({"kd": CohortSteps(load, ["kd"])}, load)["kd"]
     texts = [text for _, text in records.record_texts(plan)][: 1 + load.rounds]
     times = []
@@ -91,10 +91,10 @@ def tracking(load: Workload) -> list[Row]:
     if tracker.warnings:
         raise RuntimeError(tracker.warnings[0])
     first, *others = times
-    run_times = [recipe["epochs"] * batches * ms for ms in step]
+    run_times = [recipe.epochs * batches * ms for ms in step]
     share = [100 * a / b for a, b in zip(others, run_times, strict=False)]
     return [
         Row("commands", "MLflow: open the store and log the first record", [first]),
-        Row("commands", f"MLflow: log a record of {recipe['epochs']} epochs", others),
+        Row("commands", f"MLflow: log a record of {recipe.epochs} epochs", others),
         Row("commands", "MLflow: that time as a share of a KD run", share, "%", target="≤ 1"),
     ]

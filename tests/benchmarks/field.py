@@ -46,8 +46,8 @@ class NextBatches:
 
 def repdistiller_steps(load: Workload, method: str) -> Steps:
     """Return RepDistiller's `train_distill`, with its scripts' options for the method."""
-    terms = load.tasks()[method].specification["method"]
-    weights = (1, 0) if method == "kd" else (0, terms["crd"]["weight"])
+    terms = load.tasks()[method].specification.method
+    weights = (1, 0) if method == "kd" else (0, terms["crd"].weight)
     opt = SimpleNamespace(
         distill=method, gamma=1, alpha=weights[0], beta=weights[1], print_freq=10**6
     )
@@ -61,7 +61,7 @@ def repdistiller_steps(load: Workload, method: str) -> Steps:
     if method == "kd":
         loader, _, _ = loaders.get_cifar100_dataloaders(64, 0, is_instance=True)
     else:
-        options = terms["crd"]["options"]
+        options = terms["crd"].options
         loader, _, count = loaders.get_cifar100_dataloaders_sample(64, 0, k=options["negatives"])
         distiller = importlib.import_module("crd.criterion").CRDLoss(
             SimpleNamespace(

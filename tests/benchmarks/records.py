@@ -31,16 +31,15 @@ def record_texts(plan: Plan) -> Iterator[tuple[str, str]]:
             teacher={"id": run.teacher, **teacher} if run.teacher else None,
             weights=64 * "0",
             metrics={"last": last, "oracle": {**last, "epoch": 200}},
-            curves="the curves",
             environment=machine,
             started=now(),
             finished=now(),
             seconds=rng.random(),
         )
-        text = json.dumps({"format": FORMAT, **record}, indent=1)
-        epochs, terms = specification["recipe"]["epochs"], tuple(specification["method"])
+        text = json.dumps({"format": FORMAT, **record.content}, indent=1)
+        epochs, terms = specification.recipe.epochs, tuple(specification.method)
         curves = curves_json(turn % VARIANTS, epochs, terms)
-        yield run.id, sealed(text.replace('"the curves"', curves))
+        yield run.id, sealed(text.replace('"curves": []', f'"curves": {curves}'))
 
 
 @cache

@@ -141,23 +141,23 @@ class ReferenceRun:
     def __init__(self, load: Workload, task: Task, stream: Iterator[Any]) -> None:
         self.device, self.stream = load.device, stream
         facts, specification = load.data.facts, task.specification
-        self.student = models.build(specification["network"], facts.classes)
+        self.student = models.build(specification.network, facts.classes)
         self.student = self.student.to(self.device).train()
         teacher = models.build(load.teacher, facts.classes).to(self.device).eval()
-        self.terms, terms = nn.ModuleDict(), specification["method"]
-        self.weights = {name: term["weight"] for name, term in terms.items()}
+        self.terms, terms = nn.ModuleDict(), specification.method
+        self.weights = {name: term.weight for name, term in terms.items()}
         self.teacher = teacher if set(self.weights) != {"ce"} else None
         shapes = [models.shapes(network, facts.size) for network in (self.student, teacher)]
         rng = seeding.generator(self.device, "reference")
         setting = Setting(*shapes, load.data.train_labels, rng)
         for name, term in terms.items():
-            gathered = GATHERED[name](setting, term["options"]) if name in GATHERED else None
-            self.terms[name] = gathered or distillers.load(name)(setting, **term["options"])
+            gathered = GATHERED[name](setting, term.options) if name in GATHERED else None
+            self.terms[name] = gathered or distillers.load(name)(setting, **term.options)
         self.terms.to(self.device)
-        recipe = specification["recipe"]
+        recipe = specification.recipe
         parameters = [*self.student.parameters(), *self.terms.parameters()]
         self.optimizer = torch.optim.SGD(
-            parameters, recipe["lr"], recipe["momentum"], weight_decay=recipe["weight_decay"]
+            parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
         )
 
     def __call__(self, count: int) -> None:
@@ -192,8 +192,8 @@ def references(load: Workload, methods: Sequence[str], workers: int) -> dict[str
     streams: dict[int, Iterator[Any]] = {}
     tasks, runs = load.tasks(), {}
     for name in methods:
-        task, terms = tasks[name], tasks[name].specification["method"]
-        counts = [terms[term]["options"]["negatives"] for term in GATHERED if term in terms]
+        task, terms = tasks[name], tasks[name].specification.method
+        counts = [terms[term].options["negatives"] for term in GATHERED if term in terms]
         negatives = counts[0] if counts else 0
         if negatives not in streams:
             images = (
@@ -201,7 +201,7 @@ def references(load: Workload, methods: Sequence[str], workers: int) -> dict[str
                 if counts
                 else PILImages(load.data, "train")
             )
-            size = task.specification["recipe"]["batch_size"]
+            size = task.specification.recipe.batch_size
             epochs = itertools.repeat(batches(images, size, workers, shuffle=True))
             streams[negatives] = itertools.chain.from_iterable(epochs)
         runs[name] = ReferenceRun(load, task, streams[negatives])

@@ -33,8 +33,8 @@ def scores(load: Workload) -> list[Row]:
 def score_steps(load: Workload, size: float) -> tuple[Steps, Steps]:
     """Return the product and the gathered rows, with a bank of `size` training sets."""
     specification = load.tasks()["crd"].specification
-    options = specification["method"]["crd"]["options"]
-    batch, width = specification["recipe"]["batch_size"], options["width"]
+    options = specification.method["crd"].options
+    batch, width = specification.recipe.batch_size, options["width"]
     samples = round(size * len(load.data.train_labels))
     rng = torch.Generator(load.device).manual_seed(0)
     bank = MemoryBank(samples, width, 0.5, rng, unit_length=True)

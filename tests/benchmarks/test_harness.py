@@ -124,7 +124,7 @@ def test_random_records_give_a_table(load: Workload, tmp_path: Path) -> None:
     for run in plan.runs.values():
         record = results.record(run.id)
         assert record is not None
-        assert len(record["curves"]) == run.specification["recipe"]["epochs"]
+        assert len(record.curves) == run.specification.recipe.epochs
     assert "±" not in build.write(plan, results, formats=["csv"])[0].read_text()
 
 

@@ -44,7 +44,7 @@ def rows_against_reference(load: Workload, times: Mapping[str, Sequence[float]])
     """Return each method's speed-up over the reference."""
     tasks, rows = load.tasks(), []
     for precision, name in itertools.product(load.precisions, load.selected):
-        gathered = reference.GATHERED.keys() & tasks[name].specification["method"].keys()
+        gathered = reference.GATHERED.keys() & tasks[name].specification.method.keys()
         target = "≥ 2.3" if precision == "bf16" else "≥ 5" if gathered else "≥ 1.3"
         what, samples = f"{name}, {precision}", times[f"{name}, {precision}"]
         faster = divide(times[f"{name}, reference"], samples)
@@ -204,5 +204,5 @@ def seeds(load: Workload, count: int) -> Steps:
 
 def negatives(load: Workload) -> list[int]:
     """Return the numbers of negatives to time: the suite's, a quarter, a sixteenth, a 64th."""
-    largest = load.tasks()["crd"].specification["method"]["crd"]["options"]["negatives"]
+    largest = load.tasks()["crd"].specification.method["crd"].options["negatives"]
     return sorted({max(1, largest // 4**n) for n in range(4)})
