@@ -6,7 +6,7 @@ From Python: `bench.run("quickstart")` and `bench.records("results")`.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.session import records, run
+    from bench.api import records, run
 
 __all__ = ["records", "run"]
 
@@ -14,7 +14,7 @@ __all__ = ["records", "run"]
 def __getattr__(name: str) -> Any:
     """Bring in torch only when one of the functions is asked for."""
     if name in __all__:
-        from bench import session
+        from bench import api
 
-        return getattr(session, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'bench' has no attribute '{name}'")

@@ -1,11 +1,14 @@
-"""Distillers, one a file: `load("crd")` is the class CRD of crd.py."""
+"""Distillers, one per file: `load("crd")` returns the class CRD of crd.py.
+
+`distillers.base` documents the contract for your own distiller.
+"""
 
 import importlib
 import inspect
 import pkgutil
 from types import ModuleType
 
-from distillers._base import Batch, Distiller, Features, Incompatible, Setting, Shapes
+from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
 
 __all__ = [
     "Batch",
@@ -23,30 +26,48 @@ _added: dict[str, type[Distiller]] = {}
 
 
 def names() -> list[str]:
-    """Every module here without a leading underscore, and every distiller that was registered."""
-    own = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted({*own, *_added})
+    """Return the names of all distillers: one for each file here, and those registered."""
+    modules = {module.name for module in pkgutil.iter_modules(__path__)}
+    shipped = {name for name in modules - {"base"} if not name.startswith("_")}
+    return sorted({*shipped, *_added})
 
 
 def load(name: str) -> type[Distiller]:
-    """The distiller of that name; KeyError where there is none."""
+    """Return a distiller's class.
+
+    Args:
+        name: The class's name in lower case, one of `names()`.
+
+    Returns:
+        The class; call it with a `Setting` and options.
+
+    Raises:
+        KeyError: No distiller has this name.
+    """
     if name in _added:
         return _added[name]
     if name not in names():
-        raise KeyError(f"no distiller '{name}'; there are: {', '.join(names())}")
+        raise KeyError(f"no distiller '{name}'. Allowed: {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     return next(c for c in defined_in(module) if c.__name__.lower() == name)
 
 
 def defined_in(module: ModuleType) -> list[type[Distiller]]:
-    """The distillers that a module itself defines, in the order of its lines."""
+    """Return the distillers that a module defines itself, in the order of its lines.
+
+    Args:
+        module: Any module; the abstract and the imported classes in it are left out.
+
+    Returns:
+        The classes.
+    """
     return [
-        c
-        for c in vars(module).values()
-        if isinstance(c, type)
-        and issubclass(c, Distiller)
-        and c.__module__ == module.__name__
-        and not inspect.isabstract(c)
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Distiller)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
     ]
 
 

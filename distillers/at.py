@@ -1,21 +1,28 @@
-"""Attention transfer: the student looks where the teacher looks, stage by stage."""
+"""Attention transfer: the student attends to the same places as the teacher, at every stage."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillers._base import Batch, Distiller, Features, Incompatible, Setting
-from distillers._maps import to_smaller
-from distillers._options import Positive
+from distillers.base import Batch, Distiller, Features, Incompatible, Positive, Setting
 
 
 class AT(Distiller):
-    """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p), brought to length 1.
+    """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p) scaled to length 1.
 
-    f is a stage's map with channels c, p the `power`; the mean is over samples and places. The
-    larger of two maps is average-pooled to the smaller before.
-    Unlike the paper, which adds norms of differences, squares are averaged: RepDistiller's scale,
-    to which the weight 1000 belongs.
+    f (B, C, H, W) is a stage's map with channels c; a (B, H·W) is its attention. The mean is over
+    samples and places. The larger of two maps is first average-pooled to the size of the smaller.
+
+    Source: the activation-based attention of the paper, as RepDistiller computes it.
+    Unlike the paper, which adds norms of differences, the loss averages squares. The weight 1000
+    of the papers' tables belongs to this scale, which is RepDistiller's.
+
+    Args:
+        setting: The two networks' shapes; both need the same number of stages.
+        power: The exponent p, above 0; 2 by default.
+
+    Raises:
+        Incompatible: The networks have different numbers of stages.
     """
 
     paper = "Zagoruyko, Komodakis. Paying More Attention to Attention. ICLR 2017. arXiv:1612.03928"
@@ -29,12 +36,22 @@ class AT(Distiller):
         self.power = power
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """The sum over stages of the mean squared difference of attention."""
-        pairs = [to_smaller(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
+        """Return the sum over stages of the mean squared difference of attention."""
+        pairs = [_same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
         losses = [F.mse_loss(self.attention(s), self.attention(t)) for s, t in pairs]
         return torch.stack(losses).sum()
 
     def attention(self, stage: Tensor) -> Tensor:
-        """How active each place of stage (B, C, H, W) is: (B, H·W), rows of length 1."""
+        """Return the activity of each place of a map (B, C, H, W): (B, H·W), rows of length 1."""
         raised = stage.square() if self.power == 2 else stage.abs().pow(self.power)
         return F.normalize(raised.mean(1).flatten(1), dim=1)
+
+
+def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool two maps (B, C, H, W) to the smaller height and width."""
+    size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
+    return _pool(a, size), _pool(b, size)
+
+
+def _pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
+    return stage if stage.shape[2:] == size else F.adaptive_avg_pool2d(stage, size)

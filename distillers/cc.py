@@ -1,18 +1,23 @@
-"""Correlation congruence: embeddings agree, and disagree alike for neighbours in the batch."""
+"""Correlation congruence: the student's errors on consecutive samples should not correlate."""
 
 from torch import Tensor, nn
 
-from distillers._base import Batch, Distiller, Features, Setting
-from distillers._options import Width
+from distillers.base import Batch, Distiller, Features, Setting, Width
 
 
 class CC(Distiller):
-    """L = Σ_{i<B} <δ_i, δ_{i+1}> / (B - 1), δ_i = |g_s(f_s) - g_t(f_t)|_i.
+    """L = Σ_{i<B} <δ_i, δ_{i+1}> / (B - 1), δ_i = |g_s(f_s)_i - g_t(f_t)_i|.
 
-    f are the pooled features, g_s and g_t trained linear maps to `width` numbers.
-    Unlike the paper, which compares correlation matrices by a Taylor-expanded Gaussian kernel,
-    this is the code that its authors shared with RepDistiller, behind the published tables. It
-    couples consecutive samples only, and constant embeddings minimise it.
+    f_s (B, D_s), f_t (B, D_t) are the pooled features, g_s and g_t trained linear maps to `width`
+    numbers. δ (B, width) holds absolute values of each number.
+
+    Source: the code that the paper's authors shared with RepDistiller, used for the papers' tables.
+    Unlike the paper, which compares correlation matrices by a Taylor-expanded Gaussian kernel, this
+    loss couples only consecutive samples. Constant embeddings minimise it.
+
+    Args:
+        setting: The two networks' shapes.
+        width: The size of the embeddings, from 1 to 65536; 128 by default.
     """
 
     paper = (
@@ -26,7 +31,7 @@ class CC(Distiller):
         self.embed_t = nn.Linear(setting.teacher.pooled, width)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """The mean product of neighbouring samples' errors; 0 for a single sample."""
+        """Return the mean product of consecutive samples' errors; 0 for a single sample."""
         delta: Tensor = (
             self.embed_s(student.pooled) - self.embed_t(teacher.pooled)
         ).abs()  # (B, width)

@@ -3,13 +3,18 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillers._base import Batch, Distiller, Features
+from distillers.base import Batch, Distiller, Features
 
 
 class CE(Distiller):
     """L = -mean_i log softmax(z_s)_i[y_i].
 
-    z_s are the student's logits, y the labels. The teacher is not looked at.
+    z_s (B, K) are the student's logits, y (B,) the labels. The loss ignores the teacher.
+
+    Source: the paper, with the softmax and the negative log-likelihood of the true class.
+
+    Args:
+        setting: Not used, since the loss has no parameters.
     """
 
     paper = (
@@ -17,8 +22,8 @@ class CE(Distiller):
         "Mutual Information Estimation of Parameters. NIPS 1989"
     )
     reads = ("logits",)
-    taught = False
+    uses_teacher = False
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """The mean cross-entropy of the student's logits."""
+        """Return the mean cross-entropy of the student's logits, in nats."""
         return F.cross_entropy(student.logits, batch.labels)

@@ -4,23 +4,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillers._bank import Bank, OtherClasses, log_odds, noise_contrast
-from distillers._base import Batch, Distiller, Features, Setting
-from distillers._options import Count, Fraction, Positive, Width
+from distillers._memory_bank import MemoryBank, NegativeSampler, log_odds, nce_loss
+from distillers.base import Batch, Count, Distiller, Features, Fraction, Positive, Setting, Width
 
 
 class CRD(Distiller):
     """L = c(u, teacher's bank) + c(v, student's bank), c = -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
 
-    u = g_s(f_s) and v = g_t(f_t) are unit embeddings of the pooled features. An anchor a_i meets
-    in the bank m its own sample (k = 0) and M of other classes (k = 1…M):
-    h_ik = p_ik / (p_ik + M / N) (eq. 19), p_ik = exp(<a_i, m_k> / τ) / Z.
-    Z, one for each direction, is set once, by the first batch. A bank's row is a running mean of
-    its sample's embedding, renewed after the loss is taken.
+    u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features,
+    scaled to length 1. A memory bank (N, width) holds one running mean per training sample.
+    c compares an anchor a_i, a row of u or v, with 1 + M rows m_k of the other network's bank:
+    k = 0 is the anchor's own sample, k = 1…M are samples of other classes.
+        h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
+    Z is one constant per direction, set by the first batch. The banks are updated after the loss.
     The second term has no gradient at the student: it trains the teacher's embedding.
-    The defaults are RepDistiller's; the paper says τ = 0.1 for all but ImageNet.
-    Unlike the paper's critic, p is divided by Z; unlike RepDistiller, the logarithms are exact,
-    without an added 1e-7.
+
+    Source: eq. 19 for the critic h; RepDistiller for Z, the banks and the defaults.
+    Unlike the paper, the critic divides by Z, and τ is 0.07 (the paper: 0.1 for all but ImageNet).
+    Unlike the authors' code, the logarithms are exact, without an added 1e-7.
+
+    Args:
+        setting: The two networks' shapes, the training labels and the random stream.
+        width: The size of the embeddings, from 1 to 65536; 128 by default.
+        negatives: M, at least 1; 16384 by default.
+        temperature: τ, above 0; 0.07 by default.
+        momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
+
+    Raises:
+        Incompatible: The training set has fewer than M samples outside its largest class.
     """
 
     paper = (
@@ -44,23 +55,31 @@ class CRD(Distiller):
         self.samples, self.temperature = len(setting.train_labels), temperature
         self.embed_s = nn.Linear(setting.student.pooled, width)
         self.embed_t = nn.Linear(setting.teacher.pooled, width)
-        self.bank_s = Bank(self.samples, width, momentum, self.rng, unit=True)
-        self.bank_t = Bank(self.samples, width, momentum, self.rng, unit=True)
-        self.others = OtherClasses(setting.train_labels, negatives, self.rng)
+        self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
+        self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
+        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
         self.register_buffer("z_s", torch.zeros(()))
         self.register_buffer("z_t", torch.zeros(()))
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch, rows: Tensor | None = None
     ) -> Tensor:
-        """The loss of both directions.
+        """Return the sum of the loss in both directions; update the banks in training mode.
 
-        rows (B, 1+M), to fix the negatives: each sample's own index, then those of the others.
+        Args:
+            student: The student's features.
+            teacher: The teacher's features.
+            batch: The labels and places in the training set.
+            rows: The bank rows to compare with, (B, 1+M) int64, each sample's own index first.
+                By default the negatives are drawn.
+
+        Returns:
+            A scalar.
         """
         u = F.normalize(self.embed_s(student.pooled), dim=1)  # (B, width)
         v = F.normalize(self.embed_t(teacher.pooled), dim=1)
         if rows is None:
-            rows = torch.cat([batch.index[:, None], self.others(batch.labels)], 1)  # (B, 1+M)
+            rows = torch.cat([batch.index[:, None], self.draw_negatives(batch.labels)], 1)
         loss = self.contrast(u, self.bank_t, rows, self.z_s)
         loss = loss + self.contrast(v, self.bank_s, rows, self.z_t)
         if self.training:
@@ -68,7 +87,17 @@ class CRD(Distiller):
             self.bank_t.update(batch.index, v)
         return loss
 
-    def contrast(self, anchor: Tensor, bank: Bank, rows: Tensor, z: Tensor) -> Tensor:
-        """The loss c of anchor (B, width) with the bank's rows (B, 1+M), the true ones first."""
+    def contrast(self, anchor: Tensor, bank: MemoryBank, rows: Tensor, z: Tensor) -> Tensor:
+        """Return the loss c of one direction.
+
+        Args:
+            anchor: The embeddings of one network, (B, width).
+            bank: The memory bank of the other network.
+            rows: The bank rows to compare with, (B, 1+M), the true ones first.
+            z: The buffer of Z for this direction.
+
+        Returns:
+            A scalar.
+        """
         scores = bank.scores(anchor, rows) / self.temperature
-        return noise_contrast(log_odds(scores, z, self.samples, learn=self.training))
+        return nce_loss(log_odds(scores, z, self.samples, store_z=self.training))

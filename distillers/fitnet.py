@@ -3,46 +3,54 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillers._base import Batch, Distiller, Features, Incompatible, Setting
-from distillers._options import Place
+from distillers.base import Batch, Distiller, Features, Incompatible, Setting, StageIndex
 
 
 class FitNet(Distiller):
-    """L = mean (r(f_s) - f_t)², up to a factor the paper's, over samples, channels and places.
+    """L = mean (r(f_s) - f_t)², over samples, channels and places.
 
-    f_s, f_t are the maps of one stage, r a trained convolution with batch norm and ReLU that
-    brings f_s to the shape of f_t. `stage` counts from 0; 1 is the hint layer of RepDistiller.
-    The ReLU cannot reach the negative values of targets taken before one (wide ResNets,
-    MobileNetV2); `relu=False` leaves it out.
+    f_s (B, C_s, H_s, W_s), f_t (B, C_t, H_t, W_t) are the maps of one stage. The regressor r, a
+    trained convolution with batch norm and ReLU, brings f_s to the shape of f_t.
+
+    Source: the hint loss of the paper, up to a constant factor; RepDistiller for the regressor.
     Unlike the paper, the hint is learned together with the task, not in a stage before it.
+
+    Args:
+        setting: The two networks' shapes.
+        stage: The stage, counted from 0, in both networks; 1 by default, RepDistiller's hint layer.
+        relu: Whether r ends in a ReLU; true by default. A ReLU cannot reach the negative values of
+            maps taken before one, as in wide ResNets and MobileNetV2.
+
+    Raises:
+        Incompatible: A network has no such stage, or no regressor fits the two sizes.
     """
 
     paper = "Romero et al. FitNets: Hints for Thin Deep Nets. ICLR 2015. arXiv:1412.6550"
     reads = ("stages",)
 
-    def __init__(self, setting: Setting, *, stage: Place = 1, relu: bool = True) -> None:
+    def __init__(self, setting: Setting, *, stage: StageIndex = 1, relu: bool = True) -> None:
         super().__init__(setting)
         s, t = setting.student.stages, setting.teacher.stages
         if not 0 <= stage < min(len(s), len(t)):
             raise Incompatible(
-                f"there is no stage {stage}: the student has {len(s)} stages, "
-                f"the teacher {len(t)}, counted from 0"
+                f"stage {stage} is not in both networks: the student has {len(s)} stages, "
+                f"the teacher {len(t)}; stages count from 0"
             )
         self.stage = stage
         channels = t[stage][0]
-        layers = [resizer(s[stage], t[stage]), nn.BatchNorm2d(channels)]
+        layers = [_resize(s[stage], t[stage]), nn.BatchNorm2d(channels)]
         self.regress = nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """The mean squared error of the predicted map."""
+        """Return the mean squared error of the predicted map."""
         return F.mse_loss(self.regress(student.stages[self.stage]), teacher.stages[self.stage])
 
 
-def resizer(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Module:
-    """The convolution from maps of shape student (C, H, W) to maps of shape teacher.
+def _resize(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Module:
+    """Return the convolution that brings maps of one shape (C, H, W) to another.
 
-    Twice the size: stride 2; half the size: transposed, stride 2; otherwise a kernel as large as
-    the difference in size. A smaller student of any other ratio is `Incompatible`.
+    A student of twice the teacher's size gets stride 2; of half the size, a transposed convolution
+    with stride 2; of the same size or larger, a kernel that covers the difference in size.
     """
     (c, h, w), (c_t, h_t, w_t) = student, teacher
     if (h, w) == (2 * h_t, 2 * w_t):
@@ -52,5 +60,6 @@ def resizer(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.
     if h >= h_t and w >= w_t:
         return nn.Conv2d(c, c_t, kernel_size=(1 + h - h_t, 1 + w - w_t))
     raise Incompatible(
-        f"no regressor leads from the student's map of {h} x {w} to the teacher's of {h_t} x {w_t}"
+        f"the student's map of {h} x {w} cannot be brought to the teacher's {h_t} x {w_t}; "
+        "it must be at least as large, or exactly half as large"
     )

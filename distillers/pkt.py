@@ -3,18 +3,24 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillers._base import Batch, Distiller, Features
+from distillers.base import Batch, Distiller, Features
 
-TINY = 1e-7  # as RepDistiller: keeps lengths and logarithms finite
+EPSILON = 1e-7  # RepDistiller's value: keeps lengths and logarithms finite
 
 
 class PKT(Distiller):
     """L = mean_ij q_ij log(q_ij / p_ij), p and q the neighbour probabilities of student, teacher.
 
-    p_ij = s_ij / Σ_k s_ik with s_ij = (cos(f_i, f_j) + 1) / 2, f the pooled features; the sample
-    itself (j = i) is one of its neighbours. The scale of each sample's features does not matter.
-    The mean is over all B² pairs, so that L is the mean divergence of rows over B: the weight
+    p (B, B): p_ij = s_ij / Σ_k s_ik with s_ij = (cos(f_i, f_j) + 1) / 2, f (B, D) the pooled
+    features. Each sample counts as one of its own neighbours. The scale of a sample's features
+    does not matter.
+    The mean is over all B² pairs, so L is the mean divergence of the rows divided by B. The weight
     30000 of the papers' tables belongs to B = 64.
+
+    Source: the paper's cosine kernel, as RepDistiller computes it.
+
+    Args:
+        setting: Not used, since the loss has no parameters.
     """
 
     paper = (
@@ -24,13 +30,14 @@ class PKT(Distiller):
     reads = ("pooled",)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """The mean over pairs of the terms of the divergence, in nats."""
-        p, q = neighbours(student.pooled), neighbours(teacher.pooled)
-        return (q * ((q + TINY) / (p + TINY)).log()).mean()
+        """Return the mean over pairs of the terms of the divergence, in nats."""
+        p = _neighbour_probabilities(student.pooled)
+        q = _neighbour_probabilities(teacher.pooled)
+        return (q * ((q + EPSILON) / (p + EPSILON)).log()).mean()
 
 
-def neighbours(x: Tensor) -> Tensor:
-    """Each row: a sample's distribution over the samples of x (B, D) by cosine: (B, B)."""
-    x = F.normalize(x, dim=1, eps=TINY)
-    similarity = (x @ x.T + 1) / 2
+def _neighbour_probabilities(pooled: Tensor) -> Tensor:
+    """Return each sample's distribution over the samples of pooled (B, D), by cosine: (B, B)."""
+    unit = F.normalize(pooled, dim=1, eps=EPSILON)
+    similarity = (unit @ unit.T + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)

@@ -1,6 +1,7 @@
 """Wasserstein contrastive distillation: a bounded critic for all samples, a matching by batch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -8,29 +9,60 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from distillers._bank import Bank, OtherClasses, dual_gap, log_odds, noise_contrast
-from distillers._base import Batch, Distiller, Features, Setting
-from distillers._options import AtLeast0, Count, Fraction, Positive, Rounds, Width
-from distillers._transport import cosine_cost, ipot, sinkhorn
+from distillers._memory_bank import MemoryBank, NegativeSampler, kr_loss, log_odds, nce_loss
+from distillers._optimal_transport import cosine_cost, ipot, sinkhorn
+from distillers.base import (
+    Batch,
+    Count,
+    Distiller,
+    Features,
+    Fraction,
+    NonNegative,
+    Positive,
+    Rounds,
+    Setting,
+    Width,
+)
 
 
 class WCoRD(Distiller):
     """A reconstruction: L = λ1 · global + λ2 · local, from the paper's abstract, not its equations.
 
-    u = A_s f_s / |f_s| and v = A_t f_t / |f_t| map the pooled features, A_s and A_t of spectral
-    norm 1, so that the critic <u, v> is 1-Lipschitz in either argument and within ±1.
-    Global (GCKT, the dual form), over both directions as in CRD: with h_ik = p_ik / (p_ik + M / N),
-    p_ik = exp(<a_i, m_k> / τ) / Z, the true pair k = 0, M others of other classes,
-    "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik].
-    Local (LCKT, the primal form): <π, C>, C_ij = 1 - cos(u_i, v_j) in the batch, π the cheapest
-    plan between its uniform marginals, held fixed for the gradient.
+    u = A_s f_s / |f_s| and v = A_t f_t / |f_t|, each (B, width), map the pooled features. A_s and
+    A_t have spectral norm 1, so the critic <u, v> is 1-Lipschitz in each argument and within ±1.
 
-    λ1 = `global_weight`, CRD's 0.8; λ2 = `local_weight`, 0.05, is not from the paper: select it on
-    a held-out split. A weight of 0 leaves its part out: LCKT or GCKT alone.
-    `step` is IPOT's (0.5, as its public code), `entropy` Sinkhorn's; from 0.5 on its plan is about
-    uniform and says nothing. `rounds` are fixed in number.
-    A reconstruction too: the two parts share A_s and A_t; the banks' rows are running means of u
-    and v that are not brought to length 1, which keeps the critic within its bound.
+    Global (GCKT, the dual form), summed over both directions as in CRD:
+        "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik]
+        h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
+    An anchor a_i, a row of u or v, meets 1 + M rows m_k of the other network's memory bank: k = 0
+    is its own sample, k = 1…M are samples of other classes. Z is set by the first batch.
+
+    Local (LCKT, the primal form): <π, C> with C_ij = 1 - cos(u_i, v_j), (B, B), in the batch. π is
+    the cheapest plan with uniform marginals; the gradient does not flow through it.
+
+    Source: the abstract for the two parts, CRD for the contrast; the authors' code was not found.
+    Choices of this reconstruction: both parts share A_s and A_t. The banks' rows are running means
+    of u and v, not scaled to length 1, which keeps the critic within its bound.
+
+    Args:
+        setting: The two networks' shapes, the training labels and the random stream.
+        form: The global loss, "nce" (default) or "kr".
+        solver: The solver of the plan, "ipot" (default) or "sinkhorn".
+        width: The size of u and v, from 1 to 65536; 128 by default.
+        negatives: M, at least 1; 16384 by default.
+        temperature: τ, above 0; 0.07 by default.
+        momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
+        global_weight: λ1, at least 0; CRD's 0.8 by default. At 0, the global part is left out.
+        local_weight: λ2, at least 0; 0.05 by default. At 0, the local part is left out. The default
+            is not from the paper: select it on a held-out split.
+        entropy: Sinkhorn's weight of the entropy, above 0; 0.05 by default. From 0.5 on the plan is
+            about uniform, and the local part carries no signal.
+        rounds: The solver's iterations, from 1 to 10000; 50 by default.
+        step: IPOT's step size, above 0; 0.5 by default, as in its public code.
+
+    Raises:
+        Incompatible: The training set has fewer than M samples outside its largest class.
+        ValueError: Both weights are 0.
     """
 
     paper = (
@@ -52,35 +84,46 @@ class WCoRD(Distiller):
         negatives: Count = 16384,
         temperature: Positive = 0.07,
         momentum: Fraction = 0.5,
-        global_weight: AtLeast0 = 0.8,
-        local_weight: AtLeast0 = 0.05,
+        global_weight: NonNegative = 0.8,
+        local_weight: NonNegative = 0.05,
         entropy: Positive = 0.05,
         rounds: Rounds = 50,
         step: Positive = 0.5,
     ) -> None:
         super().__init__(setting)
         if not (global_weight or local_weight):
-            raise ValueError("global_weight and local_weight are both 0: nothing is left of WCoRD")
+            raise ValueError("global_weight and local_weight are both 0: set one of them above 0")
         self.global_weight, self.local_weight = global_weight, local_weight
-        self.measure = {"nce": noise_contrast, "kr": dual_gap}[form]
-        self.solve: Callable[[Tensor, float, int], Tensor]
-        self.solve = {"ipot": ipot, "sinkhorn": sinkhorn}[solver]
-        self.softness = {"ipot": step, "sinkhorn": entropy}[solver]
-        self.rounds = rounds
+        self.contrast_loss = {"nce": nce_loss, "kr": kr_loss}[form]
+        self.solve: Callable[[Tensor], Tensor] = {
+            "ipot": partial(ipot, step=step, rounds=rounds),
+            "sinkhorn": partial(sinkhorn, entropy=entropy, rounds=rounds),
+        }[solver]
         self.samples, self.temperature = len(setting.train_labels), temperature
         self.embed_s = spectral_norm(nn.Linear(setting.student.pooled, width, bias=False))
         self.embed_t = spectral_norm(nn.Linear(setting.teacher.pooled, width, bias=False))
         if global_weight:
-            self.bank_s = Bank(self.samples, width, momentum, self.rng, unit=False)
-            self.bank_t = Bank(self.samples, width, momentum, self.rng, unit=False)
-            self.others = OtherClasses(setting.train_labels, negatives, self.rng)
+            self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
+            self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
+            self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
             self.register_buffer("z_s", torch.zeros(()))
             self.register_buffer("z_t", torch.zeros(()))
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch, rows: Tensor | None = None
     ) -> Tensor:
-        """The weighted sum of the global and the local part; rows (B, 1+M) as CRD's."""
+        """Return the weighted sum of both parts; update the banks in training mode.
+
+        Args:
+            student: The student's features.
+            teacher: The teacher's features.
+            batch: The labels and places in the training set.
+            rows: The bank rows to compare with, (B, 1+M) int64, each sample's own index first.
+                By default the negatives are drawn.
+
+        Returns:
+            A scalar.
+        """
         u = self.embed_s(F.normalize(student.pooled, dim=1))  # (B, width)
         v = self.embed_t(F.normalize(teacher.pooled, dim=1))
         loss: Tensor = u.new_zeros(())
@@ -91,21 +134,39 @@ class WCoRD(Distiller):
         return loss
 
     def contrast(self, u: Tensor, v: Tensor, batch: Batch, rows: Tensor | None) -> Tensor:
-        """The global part of u and v (B, width); renews the banks in training mode."""
+        """Return the global part, before its weight; update the banks in training mode.
+
+        Args:
+            u: The student's embeddings, (B, width).
+            v: The teacher's embeddings, (B, width).
+            batch: The labels and places in the training set.
+            rows: The bank rows to compare with, (B, 1+M); None draws the negatives.
+
+        Returns:
+            A scalar.
+        """
         if rows is None:
-            rows = torch.cat([batch.index[:, None], self.others(batch.labels)], 1)  # (B, 1+M)
+            rows = torch.cat([batch.index[:, None], self.draw_negatives(batch.labels)], 1)
         directions = ((u, self.bank_t, self.z_s), (v, self.bank_s, self.z_t))
         losses = []
         for anchor, bank, z in directions:
             scores = bank.scores(anchor, rows) / self.temperature
-            losses.append(self.measure(log_odds(scores, z, self.samples, learn=self.training)))
+            odds = log_odds(scores, z, self.samples, store_z=self.training)
+            losses.append(self.contrast_loss(odds))
         if self.training:
             self.bank_s.update(batch.index, u)
             self.bank_t.update(batch.index, v)
         return torch.stack(losses).sum()
 
     def matching(self, u: Tensor, v: Tensor) -> Tensor:
-        """The local part: the cost of moving u (B, width) onto v, at a plan without gradient."""
+        """Return the local part, before its weight: the cost of moving u onto v.
+
+        Args:
+            u: The student's embeddings, (B, width).
+            v: The teacher's embeddings, (B, width).
+
+        Returns:
+            A scalar; its gradient flows through the costs, not through the plan.
+        """
         cost = cosine_cost(u, v)
-        plan = self.solve(cost, self.softness, self.rounds)
-        return (plan * cost).sum()
+        return (self.solve(cost) * cost).sum()

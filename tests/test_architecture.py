@@ -1,4 +1,4 @@
-"""Imports go one way: a module imports only what stands above it in ARCHITECTURE.md."""
+"""A module imports only modules in rows above its own in ARCHITECTURE.md; its answers are true."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[1]
 OWN = {"bench", "distillers"}
 
 
-def drawing() -> dict[str, int]:
-    """For each module its row in ARCHITECTURE.md's table of layers, from the top."""
+def layers() -> dict[str, int]:
+    """Return each module's row in ARCHITECTURE.md's table of layers, counted from the top."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
     table = text.split("<!-- layers -->")[1]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
@@ -21,16 +21,16 @@ def drawing() -> dict[str, int]:
 
 
 def modules() -> dict[str, Path]:
-    found = {}
+    paths = {}
     for package in sorted(OWN):
         for path in (ROOT / package).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+            paths[".".join(parts).removesuffix(".__init__")] = path
+    return paths
 
 
 def layer(name: str, rows: dict[str, int]) -> str | None:
-    """The row that holds a module: its own, or that of the package it is in; `bench` is its own."""
+    """Return the row of a module: its own, or that of its package; `bench` has a row of its own."""
     while name and name not in rows:
         name = name.rpartition(".")[0]
         if name == "bench":
@@ -38,30 +38,43 @@ def layer(name: str, rows: dict[str, int]) -> str | None:
     return name or None
 
 
-def imports(path: Path, known: dict[str, Path]) -> set[str]:
-    found = set()
+def imports(path: Path, modules: dict[str, Path]) -> set[str]:
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                found.add(full if full in known else node.module)
+                names.add(full if full in modules else node.module)
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] in OWN}
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.split(".")[0] in OWN}
 
 
-def test_every_module_is_in_the_drawing_and_every_row_exists() -> None:
-    rows, known = drawing(), modules()
-    assert {name for name in known if layer(name, rows) is None} == set()
-    assert {name for name in rows if name not in known} == set()
+def test_every_module_has_a_row_and_every_row_a_module() -> None:
+    rows, paths = layers(), modules()
+    assert {name for name in paths if layer(name, rows) is None} == set()
+    assert {name for name in rows if name not in paths} == set()
+
+
+def test_every_answer_names_a_file_and_a_definition() -> None:
+    """The rows of "Where is …" and "Where to add what" match the code."""
+    text = (ROOT / "ARCHITECTURE.md").read_text().split("## Layers")[0].split("## Where is …")[1]
+    for row in (line for line in text.splitlines() if line.startswith("| ")):
+        answer = row.split("|")[2]
+        paths = re.findall(r"`((?:bench|distillers)/[\w./]*)`", answer)
+        assert [path for path in paths if not (ROOT / path).exists()] == []
+        for path, name in re.findall(r"`([\w/]+\.py)`, `([\w.]+)`", answer):
+            assert re.search(
+                rf"^\s*(def|class) {name.rpartition('.')[2]}\b", (ROOT / path).read_text(), re.M
+            ), f"{path} does not define {name}"
 
 
 def test_imports_go_one_way() -> None:
-    rows, known = drawing(), modules()
+    rows, paths = layers(), modules()
     wrong = []
-    for name, path in known.items():
+    for name, path in paths.items():
         own = layer(name, rows)
-        for other in imports(path, known):
+        for other in imports(path, paths):
             theirs = layer(other, rows)
             assert own is not None
             assert theirs is not None
@@ -70,14 +83,14 @@ def test_imports_go_one_way() -> None:
     assert wrong == []
 
 
-def test_distillers_know_nothing_of_bench() -> None:
-    known = modules()
-    for name, path in known.items():
+def test_distillers_import_nothing_from_bench() -> None:
+    paths = modules()
+    for name, path in paths.items():
         if name.startswith("distillers"):
-            assert not {i for i in imports(path, known) if i.startswith("bench")}, name
+            assert not {i for i in imports(path, paths) if i.startswith("bench")}, name
 
 
-def test_mlflow_is_imported_in_one_place() -> None:
+def test_only_one_module_imports_mlflow() -> None:
     for name, path in modules().items():
         if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.M):
-            assert name == "bench.watching.tracking"
+            assert name == "bench.callbacks.mlflow"

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from bench.cli import EXAMPLES
-from bench.job import Task
+from bench.execution.protocol import Task
 from bench.results import Results
 from tests import toy
 from tests.command import bench, process, wrong
-from tests.running.test_runner import alive, children
+from tests.execution.test_runner import alive, children
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "torchvision", "timm", "mlflow", "pandas", "pydantic", "rich", "yaml", "tabulate"]

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.job import Task
-from bench.plan import Run
+from bench.execution.protocol import Task
+from bench.planning.plan import Run
 from bench.results import Results
 from tests import toy
 from tests.command import bench, wrong

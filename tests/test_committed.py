@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import gate, report, session, tables
-from bench.plan import Plan
+from bench import api, regression, report
+from bench.planning.plan import Plan
+from bench.report import build
 from bench.results import Results
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -18,7 +19,7 @@ def test_the_quickstart_and_the_probe_are_there() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_run_of_the_suite_is_done(name: str) -> None:
-    whole, results = session.make_plan(name), Results(RESULTS / name)
+    whole, results = api.make_plan(name), Results(RESULTS / name)
     statuses = {run: (results.record(run) or {}).get("status") for run in whole.runs}
     assert set(statuses.values()) == {"done"}
     assert set(statuses) == {record["id"] for record in results.records()}
@@ -26,12 +27,12 @@ def test_every_run_of_the_suite_is_done(name: str) -> None:
 
 def written(whole: Plan, results: Results) -> list[Path]:
     """Everything that `bench report` makes of records, and `bench baseline`."""
-    found = gate.baseline(tables.entries(whole, results), whole.suite.name)
+    found = regression.baseline(build.entries(whole, results), whole.suite.name)
     baseline = results.folder / f"{whole.stem}-baseline.json"
-    gate.write(found, baseline)
+    regression.write(found, baseline)
     return [
-        *tables.write(whole, results, formats=(*report.FORMATS, report.PAGE)),
-        *tables.write_statistics(whole, results, formats=tuple(report.STATISTICS)),
+        *build.write(whole, results, formats=(*report.FORMATS, report.PAGE)),
+        *build.write_statistics(whole, results, formats=tuple(report.STATISTICS)),
         baseline,
     ]
 
@@ -39,7 +40,7 @@ def written(whole: Plan, results: Results) -> list[Path]:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(RESULTS / name / "runs")
-    for file in written(session.make_plan(name), Results(tmp_path)):
+    for file in written(api.make_plan(name), Results(tmp_path)):
         committed = RESULTS / name / file.name
         assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
 
@@ -54,9 +55,9 @@ def test_figures_are_there(name: str) -> None:
 def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> None:
     pairs = 0
     for name in ("cifar100_same_arch", "cifar100_cross_arch"):
-        whole = session.make_plan(name)
+        whole = api.make_plan(name)
         pairs += len(whole.suite.pairs)
-        files = tables.write_published(whole, Results(tmp_path), formats=tuple(report.FORMATS))
+        files = build.write_published(whole, Results(tmp_path), formats=tuple(report.FORMATS))
         for file in files:
             committed = RESULTS / "papers" / file.name
             assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
@@ -65,7 +66,7 @@ def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_teacher_is_ahead_of_the_plain_student(name: str) -> None:
-    whole, results = session.make_plan(name), Results(RESULTS / name)
+    whole, results = api.make_plan(name), Results(RESULTS / name)
     for cell in whole.cells:
         if cell.method.name == "student":
             taught, alone = results.record(cell.teacher), results.record(cell.run)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench import drawing, session
-from bench.drawing import Drawn, Undrawn, file_name
-from bench.plan import Plan
+from bench import api
+from bench.planning.plan import Plan
+from bench.report import draw
+from bench.report.draw import Drawn, Undrawn, file_name
 from bench.results import Results
 from tests import toy
 from tests.command import ROOT, bench, wrong
@@ -45,7 +46,7 @@ def ran(made: Path, here: Path) -> Path:
 
 
 def toy_plan(folder: Path, filters: str = "") -> Plan:
-    return session.make_plan(folder / "toy.yaml", filters=filters)
+    return api.make_plan(folder / "toy.yaml", filters=filters)
 
 
 def pictures(folder: Path) -> list[str]:
@@ -74,7 +75,7 @@ def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> N
     code = (
         "from pathlib import Path; from bench import drawing, session; "
         "from bench.results import Results; "
-        "print(*drawing.draw(session.make_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
+        "print(*draw.draw(api.make_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
     )
     files, said = [], []
     for seed in ("1", "2"):
@@ -148,14 +149,14 @@ def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
 def test_another_metric_has_files_of_its_own(ran: Path) -> None:
     results = Results(ran / "results")
     kinds = ("curves", "cost", "ranks", "correlation")
-    found = list(drawing.draw(toy_plan(ran, ONE), results, "kl", kinds))
+    found = list(draw.draw(toy_plan(ran, ONE), results, "kl", kinds))
     drawn = [one.files[0].name for one in found if isinstance(one, Drawn)]
     assert drawn == [
         "toy-part-kl-curves-resnet8-resnet8.png",
         "toy-part-kl-cost-resnet8-resnet8.png",
         "toy-part-correlation-resnet8-resnet8.png",  # knows no metric
     ]
-    oracle = list(drawing.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
+    oracle = list(draw.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
     reason = "no record has a curve of oracle"
     assert oracle == [Undrawn("curves", "resnet8/resnet8", reason)]
 
@@ -168,15 +169,15 @@ def test_ranks_are_those_of_the_metric_low_or_high(
         last = {"top1": {"kd": 50.0, "crd-4": 60.0}.get(cell.method.name, 40.0)}
         record = dict(results.record(cell.run) or {})
         results.write(record | {"metrics": {"last": last | {"nll": 100 - last["top1"]}}})
-    real = drawing.diagrams.rank_diagram
+    real = draw.diagrams.rank_diagram
 
     def watched(labels: list[str], found: Any, metric: str) -> Any:
         shown.append((dict(zip(labels, found.average, strict=True)), found.pairs, metric))
         return real(labels, found, metric)
 
-    monkeypatch.setattr(drawing.diagrams, "rank_diagram", watched)
+    monkeypatch.setattr(draw.diagrams, "rank_diagram", watched)
     for metric in ("top1", "nll"):
-        [drawn] = drawing.draw(plan, results, metric, ["ranks"])
+        [drawn] = draw.draw(plan, results, metric, ["ranks"])
         assert isinstance(drawn, Drawn)
     ranks = {"KD": 2.0, "crd-4": 1.0, "crd-16": 3.0}
     assert shown == [(ranks, 2, "top-1 test accuracy"), (ranks, 2, "test NLL")]

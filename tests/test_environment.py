@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import environment
+from bench.results import environment
 
 CPU = torch.device("cpu")
 

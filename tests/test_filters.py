@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench import filters
 from bench.errors import Mistakes
+from bench.planning import filters
 
 ROWS = [
     {"pair": pair, "method": method, "seed": seed}

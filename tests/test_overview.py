@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import distillers
-from bench import models, overview, suite
-from bench.cli import texts
+from bench import models, suite
+from bench.cli import overview, texts
 from bench.errors import Mistakes
-from bench.job import Status, Task
-from bench.plan import Plan
+from bench.execution.protocol import Status, Task
+from bench.planning.plan import Plan
 from bench.results import Results
 from tests import toy
 

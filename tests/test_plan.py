@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench import session, suite
+from bench import api, suite
 from bench.errors import Mistakes
-from bench.plan import SHARED, Plan, cohorts
-from bench.suite import Recipe
+from bench.planning.plan import SHARED, Plan, cohorts
+from bench.spec import Recipe, RunSpec
 from tests import toy
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def named(whole: Plan) -> dict[str, str]:
 
 def ids(folder: Path, *changes: str, **lines: str) -> list[str]:
     """The ids of the toy suite's runs, the teacher's first."""
-    return list(session.make_plan(toy.write(folder, **lines), changes).runs)
+    return list(api.make_plan(toy.write(folder, **lines), changes).runs)
 
 
 def students(whole: Plan) -> set[str]:
@@ -55,12 +55,12 @@ def students(whole: Plan) -> set[str]:
 def test_golden_ids(tmp_path: Path) -> None:
     path = tmp_path / "golden.yaml"
     path.write_text(GOLDEN)
-    assert named(session.make_plan(path)) == IDS
+    assert named(api.make_plan(path)) == IDS
 
 
 def test_ids_come_without_reading_data(tmp_path: Path) -> None:
     toy.plan(tmp_path, dataset="cifar100", recipe="{epochs: 2}")
-    whole = session.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
+    whole = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
     assert len(whole.runs) == 3
 
 
@@ -82,7 +82,7 @@ def test_ids_do_not_depend_on_the_suites_name_nor_its_folder(tmp_path: Path) -> 
     path, other = toy.write(tmp_path), tmp_path / "there" / "other.yaml"
     other.parent.mkdir()
     other.write_text(path.read_text())
-    assert list(session.make_plan(path).runs) == list(session.make_plan(other).runs)
+    assert list(api.make_plan(path).runs) == list(api.make_plan(other).runs)
 
 
 def test_ids_do_not_depend_on_other_pairs(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_one_teacher_for_all_seeds_or_one_each(tmp_path: Path) -> None:
     one = toy.plan(tmp_path, seeds="[0, 1]")
     each = toy.plan(tmp_path, seeds="[0, 1]", teachers="{seed: same, recipe: {epochs: 1}}")
     assert {cell.teacher for cell in one.cells} < {cell.teacher for cell in each.cells}
-    of = {cell.seed: each.runs[cell.teacher].specification["seed"] for cell in each.cells}
+    of = {cell.seed: each.runs[cell.teacher].specification.seed for cell in each.cells}
     assert of == {0: 0, 1: 1}
 
 
@@ -179,12 +179,12 @@ def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
 EDITED = """
 import os, sys
 from pathlib import Path
-from bench import session
+from bench import api
 
 for power in ("1", "2"):
     if os.fork() == 0:  # a file that was loaded cannot be loaded again once it has changed
         Path("mine.py").write_text(Path("mine.py").read_text().replace("** 1", f"** {power}"))
-        print(*session.make_plan("toy.yaml").runs, flush=True)
+        print(*api.make_plan("toy.yaml").runs, flush=True)
         os._exit(0)
     os.wait()
 """
@@ -219,21 +219,21 @@ def test_ids_depend_on_the_text_of_the_plugin_that_a_run_uses(tmp_path: Path) ->
 def test_a_filter_leaves_cells_and_what_they_need(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]", pairs="[{teacher: resnet8, student: resnet8}, "
                      "{teacher: resnet14, student: resnet8}]")  # fmt: skip
-    part = session.make_plan(path, filters="teacher=resnet14,method=kd,seed=1")
+    part = api.make_plan(path, filters="teacher=resnet14,method=kd,seed=1")
     assert list(named(part)) == ["resnet14 seed 0", "resnet14/resnet8 kd seed 1"]
-    assert len(session.make_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
+    assert len(api.make_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
     with pytest.raises(Mistakes, match="no teacher 'resnet20'"):
-        session.make_plan(path, filters="teacher=resnet20")
+        api.make_plan(path, filters="teacher=resnet20")
 
 
 def test_a_limit_counts_students_and_keeps_their_teachers(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]")
-    assert list(named(session.make_plan(path, limit=1))) == [
+    assert list(named(api.make_plan(path, limit=1))) == [
         "resnet8 seed 0",
         "resnet8/resnet8 student seed 0",
     ]
-    assert session.make_plan(path, limit=100) == session.make_plan(path)
-    assert len(session.make_plan(path, filters="method=kd", limit=1).runs) == 2
+    assert api.make_plan(path, limit=100) == api.make_plan(path)
+    assert len(api.make_plan(path, filters="method=kd", limit=1).runs) == 2
 
 
 def test_cohorts_are_split_by_what_an_epoch_depends_on(tmp_path: Path) -> None:
@@ -256,6 +256,7 @@ def test_cohorts_are_split_by_seed_and_teacher(tmp_path: Path) -> None:
 
 def test_a_specification_is_plain_json_and_says_all(tmp_path: Path) -> None:
     for run in toy.plan(tmp_path, methods="[crd+kd]").runs.values():
-        assert json.loads(json.dumps(run.specification)) == run.specification
-        assert set(run.specification["recipe"]) == set(Recipe.model_fields)
-        assert run.specification["data"]["fingerprint"]
+        content = run.specification.content
+        assert RunSpec.model_validate(json.loads(json.dumps(content))) == run.specification
+        assert set(content["recipe"]) == set(Recipe.model_fields)
+        assert run.specification.data.fingerprint

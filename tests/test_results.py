@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, TeacherRefused
-from bench.files import set_aside, sha256, write_whole
-from bench.record import FORMAT
 from bench.results import Corrupt, Results, Unwritable, leftovers, verify
+from bench.results.files import set_aside, sha256, write_whole
+from bench.results.record import FORMAT
 from tests import toy
 from tests.toy import record
 

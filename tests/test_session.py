@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import bench
-from bench import report, session, tables
+from bench import api, report
+from bench.api import Machine
 from bench.errors import BenchError, MissingData, Mistakes
-from bench.job import Task
-from bench.plan import Plan
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
+from bench.report import build
 from bench.results import Results
-from bench.session import Machine
 from tests import toy
 
 HERE = Machine(gpus=(), inline=True)
@@ -73,7 +74,7 @@ def test_a_second_time_there_is_nothing_to_do(
     first = capsys.readouterr().out
     assert "2 done, 1 skipped" in first
     records = {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")}
-    assert session.carry_out(whole, results, HERE, view="plain") == []
+    assert api.carry_out(whole, results, HERE, view="plain") == []
     assert capsys.readouterr().out == "toy: nothing to do, all 3 runs have their record\n"
     assert {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")} == records
 
@@ -81,7 +82,7 @@ def test_a_second_time_there_is_nothing_to_do(
 def test_missing_data_is_told_before_anything_starts(tmp_path: Path) -> None:
     whole, results = toy.plan(tmp_path, dataset="tiny_imagenet"), Results(tmp_path / "results")
     with pytest.raises(MissingData, match="tiny-imagenet-200"):
-        session.carry_out(whole, results, HERE, data_root=tmp_path, view="plain")
+        api.carry_out(whole, results, HERE, data_root=tmp_path, view="plain")
     assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
 
 
@@ -90,31 +91,31 @@ def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
     results = claimed(whole, tmp_path / "results")
     for overwrite in ("never", "failed"):
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
-        assert session.carry_out(whole, results, HERE, view="plain", **how) == []
+        assert api.carry_out(whole, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
-    (made,) = tables.of(whole, results)
+    (made,) = build.of(whole, results)
     assert "50.00" in report.text(made)
-    files = tables.write(whole, results)
+    files = build.write(whole, results)
     assert [path.name for path in files] == ["toy.md", "toy.tex", "toy.csv"]
-    files = tables.write(whole, results, "nll")
+    files = build.write(whole, results, "nll")
     assert [path.name for path in files] == ["toy-nll.md", "toy-nll.tex", "toy-nll.csv"]
 
 
 def test_what_is_impossible_is_no_trouble_whoever_asks(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
     results = toy.run(whole, tmp_path)
-    assert session.carry_out(whole, results, HERE, overwrite="never") == []
+    assert api.carry_out(whole, results, HERE, overwrite="never") == []
 
 
 def test_what_diverged_is_trouble_and_is_not_done_again(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="{bad: {ce: 1.0e+38}, student: papers}")
     results = Results(tmp_path / "results")
     for _ in range(2):
-        (record,) = session.carry_out(whole, results, HERE)
+        (record,) = api.carry_out(whole, results, HERE)
         assert record["status"] == "diverged"
         assert "bad" in record["name"]
     started = record["finished"]
-    assert session.carry_out(whole, results, HERE)[0]["finished"] == started
+    assert api.carry_out(whole, results, HERE)[0]["finished"] == started
 
 
 def test_overwrite_does_all_again(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_overwrite_does_all_again(tmp_path: Path) -> None:
     before = [toy.numbers(results.record(run)) for run in whole.runs]
     teacher = next(iter(whole.runs))
     results.write({**(results.record(teacher) or {}), "metrics": {"last": {"top1": -1.0}}})
-    session.carry_out(whole, results, HERE, overwrite="always")
+    api.carry_out(whole, results, HERE, overwrite="always")
     assert [toy.numbers(results.record(run)) for run in whole.runs] == before
 
 
@@ -134,17 +135,17 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_a_plan_of_a_shipped_suite_by_its_name() -> None:
-    assert len(session.make_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
+    assert len(api.make_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
     with pytest.raises(Mistakes, match="Did you mean 'quickstart'?"):
-        session.make_plan("quikstart")
+        api.make_plan("quikstart")
 
 
 def test_data_lie_where_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    assert session.root_of(None) is None
+    assert api.root_of(None) is None
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    assert session.root_of(None) == tmp_path
-    assert session.root_of(tmp_path / "own") == tmp_path / "own"
+    assert api.root_of(None) == tmp_path
+    assert api.root_of(tmp_path / "own") == tmp_path / "own"
 
 
 def test_slots_of_a_processor() -> None:
@@ -182,7 +183,7 @@ def test_a_second_interrupt_does_not_break_off_the_ending(number: signal.Signals
             ended.append("all")
 
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt) as stopped, session._terminable():
+    with pytest.raises(KeyboardInterrupt) as stopped, api._terminable():
         work()
     assert ended == ["all"]
     assert stopped.value.args == (number,)

@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from bench import gate, suite
+from bench import regression, suite
 from bench.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def test_it_runs_then_checks_then_reports_whatever_was_found() -> None:
 def test_its_baseline_is_that_of_its_suite() -> None:
     env = WORKFLOW["env"]
     assert suite.find(env["SUITE"]).is_file()
-    assert gate.read(ROOT / env["BASELINE"]).suite == env["SUITE"]
+    assert regression.read(ROOT / env["BASELINE"]).suite == env["SUITE"]
 
 
 def test_no_record_comes_from_an_earlier_job() -> None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import session
-from bench.job import Task
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
 from bench.results import Results
-from bench.session import Machine
 
 SUITE = """\
 suite_version: 1
@@ -37,13 +37,13 @@ def write(folder: Path, text: str = SUITE, **lines: str) -> Path:
 
 def plan(folder: Path, **lines: str) -> Plan:
     """The plan of the toy suite."""
-    return session.make_plan(write(folder, **lines))
+    return api.make_plan(write(folder, **lines))
 
 
 def run(whole: Plan, folder: Path, **how: Any) -> Results:
     """Carry a plan out in this process and return the folder's results."""
     results = Results(folder / "results")
-    session.carry_out(whole, results, Machine(gpus=(), inline=True), **how)
+    api.carry_out(whole, results, Machine(gpus=(), inline=True), **how)
     return results
 
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.characters import printable
 from bench.cli import options as given
 from bench.cli.telling import complain, made_plan, told
+from bench.config.text import printable
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.drawing import Undrawn
+    from bench.report.draw import Undrawn
 
 RESULTS = Path("results")
 
@@ -27,15 +27,16 @@ def figures(
 ) -> None:
     """Draw a suite's figures, as PNG and PDF, from its records."""
     with told():
-        from bench import drawing, session
+        from bench import api
+        from bench.report import draw
         from bench.results import Results
 
         plan = made_plan(suite, set_, seeds, filter_, None, data_root)
         kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
         drawn, undrawn = set(), []
-        root = session.root_of(data_root)
-        for found in drawing.draw(plan, Results(results), metric, kinds, root):
-            if isinstance(found, drawing.Undrawn):
+        root = api.root_of(data_root)
+        for found in draw.draw(plan, Results(results), metric, kinds, root):
+            if isinstance(found, draw.Undrawn):
                 undrawn.append(found)
                 continue
             drawn.add(found.kind)

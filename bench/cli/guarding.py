@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench import characters
 from bench.cli import options as given
 from bench.cli.telling import RUNS_FAILED, complain, made_plan, tell, told
+from bench.config.text import as_json as json_text
+from bench.config.text import printable
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.gate import Baseline, Verdicts
+    from bench.regression import Baseline, Verdicts
     from bench.results import Record
 
 RESULTS = Path("results")
@@ -30,16 +31,17 @@ def baseline(
 ) -> None:
     """Record a suite's means and spreads, for `check`."""
     with told():
-        from bench import gate, tables
+        from bench import regression
+        from bench.report import build
         from bench.results import Results
 
         made = made_plan(suite, set_, seeds, data_root=data_root)
-        found = gate.baseline(tables.entries(made, Results(results)), made.suite.name)
+        found = regression.baseline(build.entries(made, Results(results)), made.suite.name)
         if found.trouble:
             complain("\n".join(["no baseline: cells without a result", *found.trouble]))
             raise typer.Exit(RUNS_FAILED)
         path = output or results / f"{made.stem}-baseline.json"
-        gate.write(found, path)
+        regression.write(found, path)
         tell(f"written: {path}: {_size(found)}")
 
 
@@ -62,17 +64,18 @@ def check(
 ) -> None:
     """Hold records against a baseline, or the papers."""
     with told():
-        from bench import gate, tables
+        from bench import regression
+        from bench.report import build
         from bench.results import Results
 
         _agree(suite, baseline, against, metric)
-        known = gate.read(baseline) if baseline else None
+        known = regression.read(baseline) if baseline else None
         made = made_plan(suite, set_, seeds, filter_, data_root=data_root)
-        entries = tables.entries(made, Results(results))
+        entries = build.entries(made, Results(results))
         if known:
-            found = gate.check(entries, known, metric, tolerance, complete=not filter_)
+            found = regression.check(entries, known, metric, tolerance, complete=not filter_)
         else:
-            found = gate.against_published(entries, _papers(), made.suite.name, tolerance)
+            found = regression.against_published(entries, _papers(), made.suite.name, tolerance)
         _tell(found, strict, as_json, junit, markdown)
 
 
@@ -87,10 +90,10 @@ def compare(
 ) -> None:
     """Set two results folders side by side."""
     with told():
-        from bench import gate
+        from bench import regression
 
         sides = _records(before), _records(now)
-        found = gate.compare(*sides, metric, tolerance, (str(before), str(now)))
+        found = regression.compare(*sides, metric, tolerance, (str(before), str(now)))
         _tell(found, False, as_json, junit, markdown)
 
 
@@ -138,13 +141,13 @@ def _tell(
     found: "Verdicts", strict: bool, as_json: bool, junit: Path | None, markdown: Path | None
 ) -> None:
     """Print the verdicts, write them where asked, and end with their exit code."""
-    from bench import gate
+    from bench import regression
     from bench.report.output import written
 
     if junit:
-        written(junit, gate.junit(found, strict).encode())
+        written(junit, regression.junit(found, strict).encode())
     if markdown:
-        written(markdown, gate.markdown(found).encode())
-    text = characters.as_json(gate.data(found, strict)) + "\n"
-    print(text if as_json else characters.printable(gate.text(found)), end="")
+        written(markdown, regression.markdown(found).encode())
+    text = json_text(regression.data(found, strict)) + "\n"
+    print(text if as_json else printable(regression.text(found)), end="")
     raise typer.Exit(found.exit_code(strict))

@@ -18,7 +18,7 @@ RESULTS = Path("results")
 def list_(what: given.ListName = "suites", as_json: given.AsJson = False) -> None:
     """List suites, methods, distillers, networks or datasets."""
     with told():
-        from bench import overview
+        from bench.cli import overview
 
         say(overview.listing(what), partial(texts.listing, what), as_json)
 
@@ -67,10 +67,10 @@ def ui(
 ) -> None:
     """Open MLflow's pages on a results folder."""
     with told():
+        from bench.callbacks import mlflow
         from bench.results import Results
-        from bench.watching import tracking
 
-        raise typer.Exit(tracking.ui(Results(results), host, port))
+        raise typer.Exit(mlflow.ui(Results(results), host, port))
 
 
 def clean(

@@ -23,7 +23,7 @@ def sync(
 ) -> None:
     """Log to MLflow what it lacks of a suite's records."""
     with told():
-        from bench import session
+        from bench import api
         from bench.results import Results
 
         plan, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
@@ -33,7 +33,7 @@ def sync(
                 f"{results}: no record of any of the {len(plan.runs)} runs asked for; "
                 f"`bench run {suite} --results {results}` makes them"
             )
-        log = session.sync(plan, records)
+        log = api.sync(plan, records)
         tell(f"{plan.suite.name}: {texts.counted(found, 'record')}, {log.added} of them logged now")
         for warning in log.warnings:
             complain(f"warning: {warning}")

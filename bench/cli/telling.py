@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench import characters
 from bench.cli.options import seeds_of
+from bench.config.text import as_json as json_text
+from bench.config.text import printable
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
+    from bench.planning.plan import Plan
     from bench.report.statistics import Statistics
     from bench.report.table import Table
 
@@ -46,17 +47,17 @@ def told() -> Iterator[None]:
 
 def complain(text: str) -> None:
     """Tell on standard error."""
-    print(characters.printable(text), file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def tell(text: str) -> None:
     """Tell on standard output."""
-    print(characters.printable(text))
+    print(printable(text))
 
 
 def say(content: Any, text: Callable[[Any], str], as_json: bool) -> None:
     """Print what was found: as JSON, or as text for people."""
-    print(characters.as_json(content) if as_json else characters.printable(text(content)))
+    print(json_text(content) if as_json else printable(text(content)))
 
 
 def made_plan(
@@ -68,9 +69,9 @@ def made_plan(
     data_root: Path | None = None,
 ) -> "Plan":
     """The plan of a suite, changed and filtered as the command line says."""
-    from bench import session
+    from bench import api
 
-    return session.make_plan(suite, changes(set_, seeds), filter_, limit, data_root)
+    return api.make_plan(suite, changes(set_, seeds), filter_, limit, data_root)
 
 
 def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:

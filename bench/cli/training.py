@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench import characters
 from bench.cli import options as given
 from bench.cli import texts
 from bench.cli.telling import (
@@ -19,11 +18,12 @@ from bench.cli.telling import (
     show_tables,
     told,
 )
+from bench.config.text import as_json as json_text
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
-    from bench.session import Machine
+    from bench.api import Machine
+    from bench.planning.plan import Plan
 
 RESULTS = Path("results")
 
@@ -57,12 +57,13 @@ def run(
     The same command again goes on where the last one stopped.
     """
     with told():
-        from bench import session, tables
+        from bench import api
+        from bench.callbacks.mlflow import MLflow
+        from bench.report import build
         from bench.results import Results
-        from bench.watching.tracking import MLflow
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        here = session.Machine(
+        here = api.Machine(
             given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run, graphs=graphs
         )
         machine = _elsewhere(here, executor, cluster)
@@ -71,17 +72,17 @@ def run(
             return
         records, as_json = Results(results), as_json or view is given.View.json
         log = MLflow(plan, records) if tracker is given.Tracker.mlflow else None
-        lost = session.carry_out(
+        lost = api.carry_out(
             plan, records, machine, data_root=data_root, overwrite=overwrite.value,
             view="json" if as_json else view.value, tracker=log,
         )  # fmt: skip
-        known = list(tables.entries(plan, records))
-        table = tables.of(plan, records, known=known)
+        known = list(build.entries(plan, records))
+        table = build.of(plan, records, known=known)
         if not as_json:
             show_tables(table)
-        files = tables.write(plan, records, known=known, made=table)
+        files = build.write(plan, records, known=known, made=table)
         if as_json:
-            print(characters.as_json({"event": "tables", "files": list(map(str, files))}, None))
+            print(json_text({"event": "tables", "files": list(map(str, files))}, None))
         else:
             show_files(files)
         for warning in log.warnings if log else ():
@@ -103,10 +104,10 @@ def plan(
 ) -> None:
     """Show what would run, what is done or skipped, and what it takes."""
     with told():
-        from bench import session
+        from bench import api
 
         made = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        _show_plan(made, results, data_root, session.Machine(), as_json)
+        _show_plan(made, results, data_root, api.Machine(), as_json)
 
 
 def status(
@@ -121,7 +122,7 @@ def status(
 ) -> None:
     """Count a suite's runs by state; say why some have no result."""
     with told():
-        from bench import overview
+        from bench.cli import overview
         from bench.results import Results
 
         made = made_plan(suite, set_, seeds, filter_, None, data_root)
@@ -147,15 +148,16 @@ def report(
 ) -> None:
     """Print and write a suite's table, from its records."""
     with told():
-        from bench import report, tables
+        from bench import report
+        from bench.report import build
         from bench.results import Results
 
         kinds = report.known_formats(formats.split(","), page=not published_only)
         made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
         how: dict[str, Any] = {"formats": kinds, "standalone": standalone}
         if published_only:
-            show_tables(tables.published_only(made))
-            show_files(tables.write_published(made, records, **how))
+            show_tables(build.published_only(made))
+            show_files(build.write_published(made, records, **how))
             return
         if not any(records.file(run).exists() for run in made.runs):
             raise BenchError(
@@ -164,15 +166,15 @@ def report(
             )
         beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
         if statistics:
-            beside["known"] = list(tables.entries(made, records))
-            show_statistics(tables.statistics(made, records, metric, **beside))
-            show_files(tables.write_statistics(made, records, metric, **beside, **how))
+            beside["known"] = list(build.entries(made, records))
+            show_statistics(build.statistics(made, records, metric, **beside))
+            show_files(build.write_statistics(made, records, metric, **beside, **how))
             return
         beside["beside"] = published
-        beside["known"] = list(tables.entries(made, records, curves="html" in kinds))
-        table = tables.of(made, records, metric, **beside)
+        beside["known"] = list(build.entries(made, records, curves="html" in kinds))
+        table = build.of(made, records, metric, **beside)
         show_tables(table)
-        show_files(tables.write(made, records, metric, made=table, **beside, **how))
+        show_files(build.write(made, records, metric, made=table, **beside, **how))
 
 
 def teachers(
@@ -185,7 +187,7 @@ def teachers(
 ) -> None:
     """Show a suite's teachers: origin, accuracy, weights."""
     with told():
-        from bench import overview
+        from bench.cli import overview
         from bench.results import Results
 
         made = made_plan(suite, set_, data_root=data_root)
@@ -194,15 +196,15 @@ def teachers(
 
 def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Machine":
     """The machine, or the cluster that is asked for instead; what is said of both is a mistake."""
-    from bench import session
-    from bench.running import cluster
+    from bench import api
+    from bench.execution import cluster
 
     if engine is given.Engine.local:
         if file is not None:
             raise BenchError("--cluster: only with --executor. Allowed: ray, slurm")
         return here
     asked: cluster.Engine = "ray" if engine is given.Engine.ray else "slurm"
-    anywhere = session.Machine(threads=here.threads, graphs=here.graphs)
+    anywhere = api.Machine(threads=here.threads, graphs=here.graphs)
     if here != anywhere:
         raise BenchError(
             "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and "
@@ -214,9 +216,10 @@ def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Mac
 def _show_plan(
     plan: "Plan", results: Path, data_root: Path | None, machine: "Machine", as_json: bool
 ) -> None:
-    from bench import overview, session
+    from bench import api
+    from bench.cli import overview
     from bench.results import Results
 
-    root, place = session.root_of(data_root), "a cluster" if machine.cluster else None
+    root, place = api.root_of(data_root), "a cluster" if machine.cluster else None
     made = overview.plan(plan, Results(results), root, machine.devices(), place)
     say(made, texts.plan, as_json)

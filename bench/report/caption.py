@@ -8,7 +8,7 @@ from bench.report import wording
 from bench.report.cells import Cell, Entry, Quoted
 from bench.report.layout import Column, Row
 from bench.report.wording import Metric, counted, joined
-from bench.statistics import ALPHA
+from bench.stats import ALPHA
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any, ClassVar, Literal
 
 from bench.report.wording import joined
-from bench.statistics import ALPHA, Judgement
+from bench.stats import ALPHA, Judgement
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
@@ -28,7 +28,7 @@ class Entry:
     student: str
     method: str
     seed: int
-    record: Mapping[str, Any] | None
+    record: Any
     label: str = ""  # of the method; its name when empty
     note: str | None = None  # a deviation, e.g. "reconstruction": a dagger at the row
     role: Role = "method"  # "student" is the plain student

@@ -14,7 +14,7 @@ from bench.report.diagrams import Matrix, class_correlation
 from bench.report.figures import methods
 from bench.results import Record, Results, verify
 from bench.training import teacher as networks
-from bench.training.inference import predict
+from bench.training.evaluation import predict
 
 
 def differences(
@@ -44,7 +44,7 @@ def differences(
     return found
 
 
-def _usable(entries: Sequence[Entry], results: Results) -> Iterator[Record]:
+def _usable(entries: Sequence[Entry], results: Results) -> Iterator[Any]:
     """The records, seed by seed, of runs that are done, had a teacher, and left their weights."""
     for one in sorted(entries, key=lambda entry: entry.seed):
         record = one.record or {}

@@ -1,11 +1,10 @@
 """In what the runs of a table are not what the papers ran: the text behind a dagger."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
-from bench import recipe as recipes
 from bench.report.wording import counted, joined
+from bench.spec import papers_recipe
 
 
 def of_pair(data: Mapping[str, Any], recipe: Mapping[str, Any], student: str) -> str:
@@ -63,8 +62,8 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 def _of_recipe(recipe: Mapping[str, Any], student: str) -> list[str]:
     return [
         f"{key.replace('_', ' ')} {_shown(recipe[key])} (papers: {_shown(expected)})"
-        for key, expected in asdict(recipes.papers(student)).items()
-        if key in recipe and _plain(recipe[key]) != expected
+        for key, expected in papers_recipe(student).model_dump().items()
+        if key in recipe and key != "evaluate_every" and _plain(recipe[key]) != expected
     ]
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.report.figures import COLOURS, SOFT, style
-from bench.statistics import ALPHA, Ranks
+from bench.stats import ALPHA, Ranks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +77,7 @@ def rank_diagram(labels: Sequence[str], found: Ranks, metric: str) -> "Figure":
 
     labels: of the methods, in the order of `found`; metric: by what they are ranked. A bar joins
     ranks that differ by less than Nemenyi's critical distance, as in Demšar's diagrams, see
-    `bench.statistics.ranks`.
+    `bench.stats.ranks`.
     """
     from matplotlib.figure import Figure
 

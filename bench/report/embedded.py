@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from bench.characters import printable
+from bench.config.text import printable
 from bench.report import wording
 from bench.report.cells import Entry
 from bench.report.wording import METRICS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from bench.report.cells import Cell, Measured, Rank, Versus
 from bench.report.layout import Row, named
 from bench.report.wording import Metric
-from bench.statistics import judge
+from bench.stats import judge
 
 
 def ranked(cells: Sequence[Cell], metric: Metric) -> list[Cell]:

@@ -7,7 +7,7 @@ from bench.report.layout import Grid, GridRow, Marked, Note, Sheet, Table
 from bench.report.markup import signed
 from bench.report.statistics import Line, Overall, Pair, Statistics
 from bench.report.wording import Metric, chance, counted, joined, sentences
-from bench.statistics import ALPHA, MOST, POWER, Judgement
+from bench.stats import ALPHA, MOST, POWER, Judgement
 
 
 def sheet(found: Statistics) -> Sheet:
@@ -47,7 +47,7 @@ def _caption(table: Table) -> str:
 
 
 def _verdicts(table: Table) -> Iterator[str]:
-    """The rules of `bench.statistics.compared`."""
+    """The rules of `bench.stats.compared`."""
     amount = f"{table.tolerance:g} {table.metric.step}"
     beyond = f" and a difference of more than {amount}" if table.tolerance else ""
     yield f"better, worse: p < {ALPHA}{beyond}"

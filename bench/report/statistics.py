@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.report.cells import Cell, Measured
 from bench.report.layout import Column, Row, Table
 from bench.report.wording import counted
-from bench.statistics import Estimate, Ranks, estimate, ranks, relative_improvement
+from bench.stats import Estimate, Ranks, estimate, ranks, relative_improvement
 
 
 @dataclass(frozen=True)

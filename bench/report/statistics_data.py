@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.characters import as_json
+from bench.config.text import as_json
 from bench.report.markup import spreadsheet
 from bench.report.sheet import sheet
 from bench.report.statistics import Line, Overall, Statistics

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.errors import BenchError
 from bench.report import deviations, wording
 from bench.report.caption import About, caption, ns
-from bench.report.cells import (
+from bench.report.cells import (  # fmt: skip
     Cell,
     Entry,
     Hole,
@@ -17,7 +17,7 @@ from bench.report.cells import (
     Role,
     Versus,
     cell,
-)  # fmt: skip
+)
 from bench.report.layout import Column, Note, Row, Table, named
 from bench.report.marks import marked
 from bench.report.ranking import compared, judged, ranked

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench import characters
+from bench.config.text import as_json as json_text
 from bench.report.markup import spreadsheet
 from bench.report.table import Cell, Row, Table
 
@@ -29,7 +29,7 @@ def comma_separated(tables: Sequence[Table]) -> str:
 
 def as_json(tables: Sequence[Table]) -> str:
     """The tables with captions, notes and every cell's values and run ids; numbers unrounded."""
-    return characters.as_json([content(one) for one in tables]) + "\n"
+    return json_text([content(one) for one in tables]) + "\n"
 
 
 def content(table: Table) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from bench.config import loader
+from bench.config.errors import Mistake, Where, dotted
+from bench.config.overrides import Source, changed
+from bench.config.validation import shaped
 from bench.data import Selection
 from bench.errors import Mistakes
-from bench.suite import document, files, methods, names
-from bench.suite.caveats import warnings
+from bench.spec import Recipe
+from bench.suite import files, methods, references
+from bench.suite.builtin import find, shipped
 from bench.suite.methods import Resolution, canonical, papers
-from bench.suite.mistakes import Mistake, Where, dotted
 from bench.suite.render import render
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import Part, Recipe, SuiteFile
-from bench.suite.shape import shaped
-from bench.suite.shipped import find, shipped
-from bench.suite.source import Source, changed
+from bench.suite.schema import SuiteFile
+from bench.suite.warnings import warnings
 
 __all__ = [
     "Checkpoint",
@@ -43,11 +47,11 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Suite:
 
     Raises `Mistakes`: every mistake in the file, by line, then those in the changes.
     """
-    source = changed(document.load(path), overrides)
+    source = changed(loader.load(path), overrides)
     plugins, mistakes = files.loaded(source, path.parent)
     file, misshapen = shaped(source.data, SuiteFile)
     found = methods.resolve(source)
-    mistakes += [*source.document.mistakes, *misshapen, *names.wrong(source), *found.mistakes]
+    mistakes += [*source.document.mistakes, *misshapen, *references.wrong(source), *found.mistakes]
     checkpoints: dict[str, Checkpoint] = {}
     if file is not None:
         checkpoints, unfit = files.checkpoints(file, path.parent)
@@ -136,7 +140,7 @@ class _Builder:
         name = f"{entry.teacher}/{entry.student}"
         return Pair(name, teacher, entry.student, _merged(file.recipe, entry.recipe))
 
-    def note(self, where: Where, part: Part, default: str | None = None) -> None:
+    def note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note where each value of a part comes from; with no default, of those set only."""
         for key in type(part).model_fields:
             at = (*where, key)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import plugins
+from bench.config.errors import Mistake, Where
+from bench.config.overrides import Source
 from bench.errors import BenchError
-from bench.suite.mistakes import Mistake, Where
 from bench.suite.resolved import Checkpoint
 from bench.suite.schema import CheckpointEntry, SuiteFile
-from bench.suite.source import Source
 
 LARGEST_CHECKPOINT = 8 * 1024**3  # bytes
 

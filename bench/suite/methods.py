@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import distillers
-from bench.characters import short
+from bench.config import loader
+from bench.config.errors import Mistake, Where
+from bench.config.overrides import Source
+from bench.config.text import short
 from bench.errors import unknown
-from bench.suite import document, options
-from bench.suite.mistakes import Mistake, Where
+from bench.suite import options
 from bench.suite.resolved import Method, Term
 from bench.suite.schema import TermEntry, Weighted
-from bench.suite.source import Source
 from distillers import Distiller
 
 Entry = Mapping[str, TermEntry]
@@ -38,7 +39,7 @@ class Resolution:
 def canonical() -> dict[str, dict[str, Any]]:
     """The methods of the papers' tables by name, in their order: their label, terms, source."""
     text = files("distillers").joinpath("methods.yaml").read_text("utf-8")
-    return document.parse(text, "distillers/methods.yaml").data
+    return loader.parse(text, "distillers/methods.yaml").data
 
 
 def papers(name: str) -> dict[str, Term]:

@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from bench.config.errors import Mistake, Where, found
 from bench.errors import nearest
-from bench.suite.mistakes import Mistake, Where, found
 from distillers import Distiller
 
 Kind = type[Distiller]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.suite import document
-from bench.suite.mistakes import Where, dotted
+from bench.config import loader
+from bench.config.errors import Where, dotted
 from bench.suite.resolved import Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
@@ -93,6 +93,6 @@ def _pairs(
 
 def _scalar(value: Any) -> str:
     """A value on one line of YAML."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and document.value(value, "") == value:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and loader.value(value, "") == value:
         return value
     return json.dumps(value, ensure_ascii=False)

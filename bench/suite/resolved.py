@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data import Selection
-from bench.suite.schema import Recipe
+from bench.spec import Recipe
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,23 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from bench.recipe import PAPERS, Precision
-from bench.suite.fields import (
+from bench.config.fields import (
     AtLeast0,
     Count,
-    Epochs,
-    Factor,
     Label,
-    Momentum,
     Natural,
     Network,
     Percent,
-    Positive,
     Seeds,
     Text,
     Title,
-    Truth,
     Whole,
     allowed,
     by_type,
     instead,
     tag,
 )
+from bench.spec import Recipe
 
 
 class Part(BaseModel):
@@ -38,29 +33,13 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Recipe(Part):
-    """How a network is trained: SGD with steps of the learning rate.
+class RecipeEntry(Recipe):
+    """Keys of a recipe as a suite sets them."""
 
-    Defaults: the papers' for CIFAR-100, `bench.recipe`. There, MobileNetV2, ShuffleNetV1 and
-    ShuffleNetV2 learn with `lr: 0.01`; a suite says so on its pairs.
-    """
-
-    epochs: Count = PAPERS.epochs
-    batch_size: Count = PAPERS.batch_size
-    lr: Positive = PAPERS.lr
-    milestones: Epochs = PAPERS.milestones  # lr x decay once an epoch (from 1) is greater than one
-    decay: Factor = PAPERS.decay
-    momentum: Momentum = PAPERS.momentum
-    weight_decay: AtLeast0 = PAPERS.weight_decay
-    nesterov: Truth = PAPERS.nesterov
-    crop: Natural = PAPERS.crop  # pixels of padding before a random crop; 0: none
-    flip: Truth = PAPERS.flip
-    resized_crop: Truth = PAPERS.resized_crop
-    precision: Annotated[Precision, allowed("bf16, float32, tf32")] = PAPERS.precision
-    evaluate_every: Count = 1  # epochs
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-RecipeChanges = Annotated[Recipe, allowed("a mapping of the keys of a recipe")]
+RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
 
 
 class DataSet(Part):
@@ -95,7 +74,7 @@ class Teachers(Part):
         by_type(number=int, text=str),
         allowed("a whole number, 0 or more, or same (as the student's)"),
     ] = 0
-    recipe: RecipeChanges = Recipe()
+    recipe: RecipeChanges = RecipeEntry()
     checkpoints: Annotated[
         dict[Text, Annotated[CheckpointEntry, instead("path")]],
         allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
@@ -107,7 +86,7 @@ class PairEntry(Part):
 
     teacher: Network
     student: Network
-    recipe: RecipeChanges = Recipe()
+    recipe: RecipeChanges = RecipeEntry()
 
 
 class TermEntry(BaseModel):
@@ -139,7 +118,7 @@ class SuiteFile(Part):
     dataset: Annotated[
         DataSet, instead("name"), allowed("the name of a data set, or {name, per_class, …}")
     ]
-    recipe: RecipeChanges = Recipe()
+    recipe: RecipeChanges = RecipeEntry()
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
     seeds: Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bench import models
 from bench.data import Data, Facts, Split
 from bench.errors import TeacherRefused
-from bench.training.checkpoints import read_state
-from bench.training.inference import Recipe, autocast, float32, predict
+from bench.training.evaluation import Recipe, autocast, float32, predict
+from bench.training.pretrained import read_state
 from distillers import Features
 
 

@@ -1,19 +1,19 @@
-"""A worker that ends, well, after the first step of its first learner."""
+"""A worker that exits with code 0 after its first student's first step."""
 
 import os
 from typing import Any
 
-from bench.running import worker
-from bench.training.learner import Learner
+from bench.execution import worker
+from bench.training.trainer import Learner
 
 step = Learner.step
 
 
-def first(learner: Learner, *given: Any) -> None:
-    step(learner, *given)
+def step_and_exit(learner: Learner, *arguments: Any) -> None:
+    step(learner, *arguments)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    Learner.step = first  # type: ignore[method-assign]
+    Learner.step = step_and_exit  # type: ignore[method-assign]
     worker.main()

@@ -1,4 +1,4 @@
-"""A data set in the shape of CIFAR-100, of random bytes: a plugin of pair.yaml."""
+"""A plugin of pair.yaml: a data set of random bytes in the shape of CIFAR-100."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.data.builtin import CIFAR100
 
 
 class Noise:
-    """As many images, classes and pixels as CIFAR-100; labels in turn."""
+    """As many images, classes and pixels as CIFAR-100; the labels cycle through the classes."""
 
     facts = replace(CIFAR100.facts, name="noise", fingerprint="generated")
 

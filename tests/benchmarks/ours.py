@@ -1,4 +1,4 @@
-"""The same work as the worker does it, and the floor under it: nothing but the networks."""
+"""Subjects: a cohort trained as the worker trains it, and the bare networks as its lower bound."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,21 @@ import torch
 import torch.nn.functional as F
 
 from bench import models
-from bench.training import lockstep
-from bench.training.clock import Clock
-from bench.training.graphs import Cuda, Replayed, Still
-from bench.training.inference import autocast
-from bench.training.learner import Learner
+from bench.training import loop
+from bench.training.cuda_graphs import Cuda, Replayed, Still
+from bench.training.evaluation import autocast
 from bench.training.teacher import Teacher
+from bench.training.timer import Clock
+from bench.training.trainer import Learner
 from tests.benchmarks.workload import Workload
 
 
 def kernels(recipe: Mapping[str, Any]) -> AbstractContextManager[object]:
-    """What a worker lets cuDNN choose from."""
+    """Return the context in which cuDNN chooses kernels as in a worker."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=recipe["precision"] == "tf32")
 
 
-class Cohort:
+class CohortSteps:
     """Methods of the pair in lockstep: called with n, it trains all of them on n batches."""
 
     def __init__(
@@ -32,15 +32,15 @@ class Cohort:
     ) -> None:
         tasks, data = load.tasks(*changes), load.data
         self.recipe = tasks[methods[0]].specification["recipe"]
-        net = models.build(load.teacher, data.facts.classes, data.facts.size)
-        self.teacher = Teacher(net, data, self.recipe)
+        network = models.build(load.teacher, data.facts.classes, data.facts.size)
+        self.teacher = Teacher(network, data, self.recipe)
         shapes, record = self.teacher.shapes, Cuda() if graphs else None
         self.learners = [Learner(tasks[name], data, shapes, record) for name in methods]
-        ask = partial(self.teacher, stages=any(one.reads_stages for one in self.learners))
+        ask = partial(self.teacher, stages=any(learner.reads_stages for learner in self.learners))
         self.asked = Replayed(ask, Cuda()) if graphs else ask
         self.clock = Clock(load.device)
         stream = itertools.chain.from_iterable(
-            lockstep.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
+            loop.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
         )
         still = Still(self.recipe["batch_size"])
         self.stream = itertools.starmap(still, stream) if graphs else stream
@@ -48,42 +48,43 @@ class Cohort:
     def __call__(self, count: int) -> None:
         stream = itertools.islice(self.stream, count)
         with kernels(self.recipe):
-            lockstep._epoch(self.learners, self.asked, stream, self.clock)
-        if failed := [one.failure for one in self.learners if one.failure]:
-            raise RuntimeError(f"not to be timed: {failed}")
+            loop._epoch(self.learners, self.asked, stream, self.clock)
+        if failures := [learner.failure for learner in self.learners if learner.failure]:
+            raise RuntimeError(f"a timed run failed: {failures}")
 
 
-class Bare:
-    """Nothing but the networks, on one batch: what no method can go below."""
+class BareNetworks:
+    """Teacher and student on one batch and nothing else: the lower bound of every method."""
 
     def __init__(self, load: Workload, *changes: str) -> None:
-        cohort = Cohort(load, load.chosen[:1], *changes)
+        cohort = CohortSteps(load, load.selected[:1], *changes)
         self.frozen, self.recipe = cohort.teacher.net, cohort.recipe
-        self.net, self.optimizer = cohort.learners[0].net.train(), cohort.learners[0].optimizer
+        self.network = cohort.learners[0].net.train()
+        self.optimizer = cohort.learners[0].optimizer
         self.images, self.batch = next(cohort.stream)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Under which the networks run."""
+        """Return the autocast context of the recipe."""
         return autocast(self.images.device, self.recipe)
 
     @torch.no_grad()
     def teacher(self, count: int) -> None:
-        """Forward passes."""
+        """Run the teacher's forward pass."""
         with kernels(self.recipe), self.autocast():
             for _ in range(count):
                 self.frozen(self.images)
 
     def student(self, count: int) -> None:
-        """Steps with cross-entropy and SGD."""
+        """Train the student with cross-entropy and SGD."""
         with kernels(self.recipe):
             for _ in range(count):
                 with self.autocast():
-                    logits = self.net(self.images).logits
+                    logits = self.network(self.images).logits
                 self.optimizer.zero_grad()
                 F.cross_entropy(logits.float(), self.batch.labels).backward()
                 self.optimizer.step()
 
     def both(self, count: int) -> None:
-        """One run's share of either."""
+        """Run the teacher's passes, then the student's steps."""
         self.teacher(count)
         self.student(count)

@@ -1,4 +1,4 @@
-"""Records as finished runs leave them, for reports and tracking; their numbers are drawn."""
+"""Records of finished runs with random numbers, for reports and tracking."""
 
 import json
 import random
@@ -8,43 +8,43 @@ from typing import Any
 
 import torch
 
-from bench.environment import environment, now
-from bench.job import Task
-from bench.plan import Plan
-from bench.record import FORMAT, sealed
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
+from bench.results.environment import environment, now
+from bench.results.record import FORMAT, sealed
 
 VARIANTS = 8  # different curves of one method
 METRICS = ("top1", "top5", "nll", "ece", "agreement", "kl")
 
 
-def texts(whole: Plan) -> Iterator[tuple[str, str]]:
-    """For each run of a plan its id, and the JSON of a record."""
-    names, here = whole.names(), environment(torch.device("cpu"), "float32")
-    taught = {"network": "any", "sha256": 64 * "0", "top1": 75.0}
-    for turn, run in enumerate(whole.runs.values()):
-        of, rng = run.specification, random.Random(turn)
-        last = numbers(rng)
-        record = Task(run.id, names[run.id], of).record(
+def record_texts(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the id and a record's JSON for each run of a plan."""
+    names, machine = plan.names(), environment(torch.device("cpu"), "float32")
+    teacher = {"network": "any", "sha256": 64 * "0", "top1": 75.0}
+    for turn, run in enumerate(plan.runs.values()):
+        specification, rng = run.specification, random.Random(turn)
+        last = random_metrics(rng)
+        record = Task(run.id, names[run.id], specification).record(
             "done",
             None,
             network={"parameters": 1_000_000, "multiply_adds": 100_000_000},
-            teacher={"id": run.teacher, **taught} if run.teacher else None,
+            teacher={"id": run.teacher, **teacher} if run.teacher else None,
             weights=64 * "0",
             metrics={"last": last, "oracle": {**last, "epoch": 200}},
-            curves="the curves",
-            environment=here,
+            environment=machine,
             started=now(),
             finished=now(),
             seconds=rng.random(),
         )
-        text = json.dumps({"format": FORMAT, **record}, indent=1)
-        of_run = curves(turn % VARIANTS, of["recipe"]["epochs"], tuple(of["method"]))
-        yield run.id, sealed(text.replace('"the curves"', of_run))
+        text = json.dumps({"format": FORMAT, **record.content}, indent=1)
+        epochs, terms = specification.recipe.epochs, tuple(specification.method)
+        curves = curves_json(turn % VARIANTS, epochs, terms)
+        yield run.id, sealed(text.replace('"curves": []', f'"curves": {curves}'))
 
 
 @cache
-def curves(variant: int, epochs: int, terms: tuple[str, ...]) -> str:
-    """The JSON of as many epochs of a learner's curves, each with a measurement."""
+def curves_json(variant: int, epochs: int, terms: tuple[str, ...]) -> str:
+    """Return the JSON of a run's curves, with an evaluation each epoch."""
     rng = random.Random(variant)
     entries: list[dict[str, Any]] = [
         {
@@ -56,12 +56,12 @@ def curves(variant: int, epochs: int, terms: tuple[str, ...]) -> str:
             "shared_seconds": rng.random(),
             "images_per_second": rng.random(),
             "peak_memory": rng.randrange(10**10),
-            "test": numbers(rng),
+            "test": random_metrics(rng),
         }
         for epoch in range(1, epochs + 1)
     ]
     return json.dumps(entries, indent=1).replace("\n", "\n ")
 
 
-def numbers(rng: random.Random) -> dict[str, float]:
+def random_metrics(rng: random.Random) -> dict[str, float]:
     return {name: 100 * rng.random() for name in METRICS}

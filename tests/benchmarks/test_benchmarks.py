@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.benchmarks.__main__ import PARTS, usual
+from tests.benchmarks.__main__ import PARTS, default_workload
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("part", PARTS)
 def test_part(part: str, benchmark: Any) -> None:
-    load = usual()
+    load = default_workload()
     torch.set_num_threads(load.threads)
     rows = benchmark.pedantic(PARTS[part], args=(load,), rounds=1)
     benchmark.extra_info["rows"] = [asdict(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Part about what was tried and left out: other ways to the same numbers."""
+"""Part `tried`: alternatives with the same numbers that were measured and not adopted."""
 
 import copy
 import shutil
@@ -8,79 +8,87 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from bench.training.inference import EVALUATION_BATCH
-from tests.benchmarks.ours import Bare, kernels
-from tests.benchmarks.rounds import Steps, interleaved
-from tests.benchmarks.table import Row, over
+from bench.training.evaluation import EVALUATION_BATCH
+from tests.benchmarks.ours import BareNetworks, kernels
+from tests.benchmarks.table import Row, divide
+from tests.benchmarks.timing import Steps, time_subjects
 from tests.benchmarks.workload import Workload
 
-PIECES = 2  # of a batch, each of which a cache may hold
+PIECES = 2  # of a batch, so that a piece may fit the cache
 
 
-class Flat(nn.Module):
-    """A network with its features as a plain tuple, which a trace can give back."""
+class TupleOutput(nn.Module):
+    """A network that returns its features as a tuple, as a trace requires."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.net = net
+        self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        seen = self.net(images)
-        return (*seen.stages, seen.pooled, seen.logits)
+        features = self.network(images)
+        return (*features.stages, features.pooled, features.logits)
 
 
 def tried(load: Workload) -> list[Row]:
-    """What is done, and what could be done in its place, for each precision."""
+    """Time the adopted way and its alternatives, for each precision."""
     rows = []
     for precision in load.precisions:
-        bare = Bare(load, f"recipe.precision={precision}")
-        for what, ways in (("teacher's pass", taught(bare)), ("evaluation", examined(bare))):
-            found = interleaved(ways, load)
-            first, usual = next(iter(found.items()))
-            for way, samples in found.items():
-                named, faster = f"{what} {way}, {precision}", over(usual, samples)
-                rows.append(Row("tried", named, samples, "ms", f"{first} / it", faster))
+        bare = BareNetworks(load, f"recipe.precision={precision}")
+        variants = {"teacher's pass": teacher_variants(bare)}
+        variants["evaluation"] = evaluation_variants(bare)
+        for what, ways in variants.items():
+            times = time_subjects(ways, load)
+            adopted, adopted_times = next(iter(times.items()))
+            for way, samples in times.items():
+                subject, ratio = f"{what} {way}, {precision}", f"{adopted} / this"
+                faster = divide(adopted_times, samples)
+                rows.append(Row("tried", subject, samples, "ms", ratio, faster))
     return rows
 
 
-def taught(bare: Bare) -> dict[str, Steps]:
-    """The teacher as it is; its normalisations folded; a batch in pieces; frozen; compiled."""
-    net, images = bare.frozen, bare.images
-    ways: dict[str, Steps] = {"as it is": bare.teacher}
-    ways["folded"] = passes(bare, fuse(net).to(memory_format=torch.channels_last), [images])
-    ways[f"in {PIECES} pieces"] = passes(bare, net, images.chunk(PIECES))
-    if bare.recipe["precision"] != "bf16":  # a trace knows no autocast
-        ways["frozen"] = passes(bare, frozen(net, images), [images])
+def teacher_variants(bare: BareNetworks) -> dict[str, Steps]:
+    """Return the teacher unchanged, with folded normalisation, in pieces, frozen, and compiled."""
+    network, images = bare.frozen, bare.images
+    ways: dict[str, Steps] = {"unchanged": bare.teacher}
+    folded = fuse(network).to(memory_format=torch.channels_last)
+    ways["folded"] = forward_passes(bare, folded, [images])
+    ways[f"in {PIECES} pieces"] = forward_passes(bare, network, images.chunk(PIECES))
+    if bare.recipe["precision"] != "bf16":  # a trace does not support autocast
+        ways["frozen"] = forward_passes(bare, freeze(network, images), [images])
     if shutil.which("c++"):
-        ways["compiled"] = passes(bare, torch.compile(net), [images])
+        ways["compiled"] = forward_passes(bare, torch.compile(network), [images])
     return ways
 
 
-def examined(bare: Bare) -> dict[str, Steps]:
-    """So many images through the student, by the sizes of the batches."""
+def evaluation_variants(bare: BareNetworks) -> dict[str, Steps]:
+    """Return the student's evaluation of the same images in batches of each size."""
     sizes = sorted(EVALUATION_BATCH.values())
     shape = sizes[-1], *bare.images.shape[1:]
     images = torch.randn(shape, device=bare.images.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    net = copy.deepcopy(bare.net).eval()
-    return {f"in batches of {size}": passes(bare, net, images.split(size)) for size in sizes}
+    network = copy.deepcopy(bare.network).eval()
+    return {
+        f"in batches of {size}": forward_passes(bare, network, images.split(size)) for size in sizes
+    }
 
 
-def frozen(net: nn.Module, images: Tensor) -> nn.Module:
-    """As TorchScript makes it for inference."""
+def freeze(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return the network as TorchScript optimizes it for inference."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(Flat(net).eval(), images, check_trace=False)
+        traced = torch.jit.trace(TupleOutput(network).eval(), images, check_trace=False)
         return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
 
-def passes(bare: Bare, net: nn.Module, parts: tuple[Tensor, ...] | list[Tensor]) -> Steps:
-    """Its forward passes over the parts of a batch."""
+def forward_passes(
+    bare: BareNetworks, network: nn.Module, parts: tuple[Tensor, ...] | list[Tensor]
+) -> Steps:
+    """Return steps that pass each part of a batch through the network."""
 
     def steps(count: int) -> None:
         with torch.no_grad(), kernels(bare.recipe), bare.autocast():
             for _ in range(count):
                 for part in parts:
-                    net(part)
+                    network(part)
 
     return steps

@@ -2,7 +2,7 @@
 
 import shutil
 
-from bench.plan import Plan
+from bench.planning.plan import Plan
 from bench.results import Results
 
 

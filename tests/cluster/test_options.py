@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, Mistakes
-from bench.running import cluster, on_ray
-from bench.running.cluster import Ray, Slurm
+from bench.execution import cluster
+from bench.execution.cluster import Ray, Slurm
+from bench.execution.executors import ray
 from tests import toy
 from tests.command import ROOT, bench, wrong
 
@@ -20,14 +21,14 @@ def read(folder: Path, text: str, engine: cluster.Engine = "ray") -> Ray | Slurm
     return cluster.read(path, engine)
 
 
-def test_the_example_says_every_option(tmp_path: Path) -> None:
+def test_the_documented_cluster_file_sets_every_option(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/CLUSTERS.md").read_text(), re.S)
     ray, slurm = read(tmp_path, text), read(tmp_path, text, "slurm")
     assert isinstance(ray, Ray)
     assert isinstance(slurm, Slurm)
-    for told in (ray, slurm):
-        assert told.model_fields_set == set(type(told).model_fields)
-    assert (ray.gpus, ray.data) == (0.5, "/local/data")
+    for options in (ray, slurm):
+        assert options.model_fields_set == set(type(options).model_fields)
+    assert (ray.gpus, ray.retries) == (0.5, 10)
     assert slurm.sbatch == {"account": "mine", "constraint": "a100"}
 
 
@@ -87,7 +88,7 @@ def test_what_would_overflow_or_never_end(text: str, said: str, tmp_path: Path) 
 def test_the_least_that_can_be_asked_for(tmp_path: Path) -> None:
     least = read(tmp_path, "ray: {gpus: 0.0001, cpus: 0.0001}")
     assert isinstance(least, Ray)
-    assert on_ray._room([{"CPU": 2.0, "GPU": 1.0}], {"CPU": least.cpus, "GPU": 0.0001}) == 10_000
+    assert ray._room([{"CPU": 2.0, "GPU": 1.0}], {"CPU": least.cpus, "GPU": 0.0001}) == 10_000
     assert read(tmp_path, "ray: {gpus: 0}") == Ray(gpus=0)
     read(tmp_path, "slurm: {gpus: 0, minutes: 1, warning: 59}", "slurm")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
+from bench import api
+from bench.api import Machine
 from bench.errors import BenchError
-from bench.job import Job
+from bench.execution.cluster import Slurm
+from bench.execution.executors import orphans
+from bench.execution.executors.orphans import NOTE, Jobs
+from bench.execution.protocol import Job
 from bench.results import Results
-from bench.running import orphans
-from bench.running.cluster import Slurm
-from bench.running.orphans import NOTE, Jobs
-from bench.session import Machine
 from tests import toy
 from tests.faults.commands import granted
 
@@ -127,7 +127,7 @@ def test_where_they_may_still_be_at_work_a_sentence_says_what_to_do(
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchError, match=f"jobs of Slurm named {left.name} may still") as found:
-        session.carry_out(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
+        api.carry_out(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
     assert f": {why}. Where Slurm is, `scancel --name={left.name}` ends" in str(found.value)
     assert (left.folder / NOTE).exists()
 
@@ -153,7 +153,7 @@ def test_their_name_is_noted_before_the_first_is_submitted(
 ) -> None:
     """So that a kill loses none; and `sbatch` takes no other name from the environment."""
     pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
-    from bench.running.on_slurm import OnSlurm
+    from bench.execution.executors.slurm import OnSlurm
 
     monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
     executor = OnSlurm(Slurm(gpus=0), Results(tmp_path / "results"), 600.0)

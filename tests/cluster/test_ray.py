@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from bench import session
+from bench import api
+from bench.api import Machine
 from bench.errors import BenchError
-from bench.files import sha256
-from bench.job import Event
+from bench.execution.cluster import Ray
+from bench.execution.executors.ray import OnRay
+from bench.execution.parcel import Sent
+from bench.execution.protocol import Event
 from bench.results import Results
-from bench.running.cluster import Ray
-from bench.running.on_ray import OnRay
-from bench.running.parcel import Sent
-from bench.session import Machine
+from bench.results.files import sha256
 from tests import toy
 from tests.cluster import taught
 from tests.faults.commands import Commands, gone, granted
@@ -78,7 +78,7 @@ def test_a_lost_node_costs_an_epoch_and_changes_no_number(
         return slot, event
 
     monkeypatch.setattr(OnRay, "next", meddling)
-    session.carry_out(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
+    api.carry_out(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
         assert sha256(results.weights(run)) == (results.record(run) or {})["weights"]
@@ -97,7 +97,7 @@ def at_work(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             told = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
-            if str(folder).encode() in told[0] and b"bench.running.worker" in told[1]:
+            if str(folder).encode() in told[0] and b"bench.execution.worker" in told[1]:
                 found.append(int(process.name))
     return found
 

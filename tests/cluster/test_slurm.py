@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
+from bench import api
+from bench.api import Machine
 from bench.errors import BenchError
-from bench.job import Event
+from bench.execution.cluster import Slurm
+from bench.execution.executors.slurm import OnSlurm
+from bench.execution.protocol import Event
 from bench.results import Results
-from bench.running.cluster import Slurm
-from bench.running.on_slurm import OnSlurm
-from bench.session import Machine
 from tests import toy
 from tests.cluster import taught
-from tests.running.test_runner import children
+from tests.execution.test_runner import children
 
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
 
@@ -61,9 +61,9 @@ def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
     alone, results = toy.run(whole, tmp_path), Results(tmp_path / "slurm")
     taught(whole, alone, results)
     executor = Disturbed(results)
-    monkeypatch.setattr("bench.running.on_slurm.TICK", 0.02)
+    monkeypatch.setattr("bench.execution.executors.slurm.TICK", 0.02)
     monkeypatch.setattr(Machine, "executor", lambda *_: executor)
-    session.carry_out(whole, results)
+    api.carry_out(whole, results)
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
     assert executor.faults == {}

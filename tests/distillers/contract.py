@@ -1,4 +1,4 @@
-"""What every distiller promises, as checks that know no distiller by name.
+"""The contract of a distiller as checks, none of which depends on a distiller's name.
 
 A check takes `make`, which builds the distiller with a seed for its weights and randomness.
 """
@@ -15,112 +15,119 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from distillers import Batch, Distiller, Features
-from distillers._base import Tap
+from distillers.base import FeatureName
 from tests.distillers.geometry import (
     BATCH,
     STUDENT,
     TEACHER,
-    features,
-    of_tap,
-    student,
-    teacher,
-    tensors,
+    random_features,
+    random_student,
+    random_teacher,
+    tensors_in,
+    tensors_named,
 )
 
 Make = Callable[[int], Distiller]
 
 
-def state(distiller: Distiller) -> dict[str, Tensor]:
+def copy_of_state(distiller: Distiller) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in distiller.state_dict().items()}
 
 
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+def equal_states(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def loss_is_a_finite_scalar(make: Make) -> None:
-    loss = make(0)(student(), teacher(), BATCH)
+    loss = make(0)(random_student(), random_teacher(), BATCH)
     assert loss.shape == ()
     assert loss.isfinite()
 
 
-def gradient_reaches_all_that_is_read(make: Make) -> None:
-    distiller, seen = make(0), student()
-    distiller(seen, teacher(), BATCH).sum().backward()
-    for tap in distiller.reads:
-        gradients = [x.grad for x in of_tap(seen, tap) if x.grad is not None]
-        assert any(g.abs().sum() > 0 for g in gradients), f"none at the student's {tap}"
+def gradient_reaches_every_declared_feature(make: Make) -> None:
+    distiller, student = make(0), random_student()
+    distiller(student, random_teacher(), BATCH).sum().backward()
+    for name in distiller.reads:
+        gradients = [x.grad for x in tensors_named(student, name) if x.grad is not None]
+        assert any(g.abs().sum() > 0 for g in gradients), f"no gradient at the student's {name}"
         assert all(g.isfinite().all() for g in gradients)
 
 
 def gradient_reaches_every_parameter(make: Make) -> None:
     distiller = make(0)
-    distiller(student(), teacher(), BATCH).sum().backward()
+    distiller(random_student(), random_teacher(), BATCH).sum().backward()
     for name, parameter in distiller.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
 
 
-def only_declared_fields_are_read(make: Make) -> None:
+def only_declared_features_are_read(make: Make) -> None:
     distiller = make(0)
 
-    def poisoned(seen: Features) -> Features:
-        hidden = [f.name for f in fields(seen) if f.name not in distiller.reads]
-        nan = {name: tuple(x.detach() * torch.nan for x in of_tap(seen, name)) for name in hidden}
-        return replace(seen, **{k: v if k == "stages" else v[0] for k, v in nan.items()})
+    def poison(features: Features) -> Features:
+        """Replace every field that the distiller does not declare by NaN."""
+        hidden = [f.name for f in fields(features) if f.name not in distiller.reads]
+        nan = {
+            name: tuple(x.detach() * torch.nan for x in tensors_named(features, name))
+            for name in hidden
+        }
+        return replace(features, **{k: v if k == "stages" else v[0] for k, v in nan.items()})
 
-    clean = make(0)(student(), teacher(), BATCH)
-    assert torch.equal(distiller(poisoned(student()), poisoned(teacher()), BATCH), clean)
-
-
-def an_untaught_distiller_ignores_the_teacher(make: Make) -> None:
-    losses = [make(0)(student(), features(TEACHER, seed), BATCH) for seed in (1, 5)]
-    assert make(0).taught or torch.equal(*losses)
-
-
-def networks_tensors_are_not_written_to(make: Make) -> None:
-    s, t = features(STUDENT, 0), teacher()
-    versions = [x._version for x in (*tensors(s), *tensors(t))]
-    make(0)(s, t, BATCH)
-    assert versions == [x._version for x in (*tensors(s), *tensors(t))]
+    clean = make(0)(random_student(), random_teacher(), BATCH)
+    assert torch.equal(distiller(poison(random_student()), poison(random_teacher()), BATCH), clean)
 
 
-def global_generators_are_left_alone(make: Make) -> None:
+def loss_ignores_the_teacher_unless_declared(make: Make) -> None:
+    losses = [make(0)(random_student(), random_features(TEACHER, seed), BATCH) for seed in (1, 5)]
+    assert make(0).uses_teacher or torch.equal(*losses)
+
+
+def features_are_not_written_to(make: Make) -> None:
+    student, teacher = random_features(STUDENT, 0), random_teacher()
+    versions = [x._version for x in (*tensors_in(student), *tensors_in(teacher))]
+    make(0)(student, teacher, BATCH)
+    assert versions == [x._version for x in (*tensors_in(student), *tensors_in(teacher))]
+
+
+def global_generators_are_not_used(make: Make) -> None:
     distiller = make(0)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    distiller(student(), teacher(), BATCH)
+    distiller(random_student(), random_teacher(), BATCH)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
 
 
-def evaluation_is_pure(make: Make) -> None:
+def evaluation_mode_changes_nothing(make: Make) -> None:
     distiller = make(0)
-    distiller(student(), teacher(), BATCH)
+    distiller(random_student(), random_teacher(), BATCH)
     distiller.eval()
-    before = state(distiller)
-    first = distiller(student(2), teacher(3), BATCH)
-    assert same(before, state(distiller))
-    assert torch.equal(first, distiller(student(2), teacher(3), BATCH))
+    before = copy_of_state(distiller)
+    first = distiller(random_student(2), random_teacher(3), BATCH)
+    assert equal_states(before, copy_of_state(distiller))
+    assert torch.equal(first, distiller(random_student(2), random_teacher(3), BATCH))
 
 
-def state_dict_is_all_there_is_to_resume(make: Make) -> None:
-    stopped, fresh = make(0), make(1)
-    stopped(student(2), teacher(3), BATCH)
-    fresh.load_state_dict(state(stopped))
+def state_dict_suffices_to_resume(make: Make) -> None:
+    stopped, resumed = make(0), make(1)
+    stopped(random_student(2), random_teacher(3), BATCH)
+    resumed.load_state_dict(copy_of_state(stopped))
     for seed in (4, 6):
-        losses = [d(student(seed), teacher(seed + 1), BATCH) for d in (stopped, fresh)]
+        losses = [
+            distiller(random_student(seed), random_teacher(seed + 1), BATCH)
+            for distiller in (stopped, resumed)
+        ]
         assert torch.equal(*losses)
-    assert same(state(stopped), state(fresh))
+    assert equal_states(copy_of_state(stopped), copy_of_state(resumed))
 
 
 def buffers_stay_in_place(make: Make) -> None:
     distiller = make(0)
     before = {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}
-    distiller(student(), teacher(), BATCH)
+    distiller(random_student(), random_teacher(), BATCH)
     assert before == {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}
 
 
-def device_is_never_waited_for(make: Make) -> None:
+def forward_never_waits_for_the_device(make: Make) -> None:
     distiller, mode = make(0), FakeTensorMode()
     for module in distiller.modules():
         for name, buffer in module._buffers.items():
@@ -129,63 +136,65 @@ def device_is_never_waited_for(make: Make) -> None:
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(mode.from_tensor(parameter.detach()))
 
-    def faked(seen: Features) -> Features:
-        stages = tuple(mode.from_tensor(x) for x in seen.stages)
-        return Features(stages, mode.from_tensor(seen.pooled), mode.from_tensor(seen.logits))
+    def fake(features: Features) -> Features:
+        stages = tuple(mode.from_tensor(x) for x in features.stages)
+        pooled, logits = mode.from_tensor(features.pooled), mode.from_tensor(features.logits)
+        return Features(stages, pooled, logits)
 
     batch = Batch(mode.from_tensor(BATCH.labels), mode.from_tensor(BATCH.index))
     with mode:
-        distiller(faked(student()), faked(teacher()), batch).sum().backward()
+        distiller(fake(random_student()), fake(random_teacher()), batch).sum().backward()
 
 
-def leaves(loss: Tensor) -> Iterator[Tensor]:
-    """The tensors that the loss could be differentiated for."""
-    seen, todo = set(), [loss.grad_fn]
+def graph_leaves(loss: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors for which the loss could be differentiated."""
+    visited, todo = set(), [loss.grad_fn]
     while todo:
         node = todo.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if hasattr(node, "variable"):
             yield node.variable
-        todo += [following for following, _ in node.next_functions]
+        todo += [next_node for next_node, _ in node.next_functions]
 
 
-def leaves_are_inputs_or_parameters(make: Make) -> None:
-    distiller, seen = make(0), student()
-    known = {id(x) for x in (*tensors(seen), *distiller.parameters())}
-    assert {id(x) for x in leaves(distiller(seen, teacher(), BATCH).sum())} <= known
+def graph_leaves_are_features_or_parameters(make: Make) -> None:
+    distiller, student = make(0), random_student()
+    allowed = {id(x) for x in (*tensors_in(student), *distiller.parameters())}
+    loss = distiller(student, random_teacher(), BATCH).sum()
+    assert {id(x) for x in graph_leaves(loss)} <= allowed
 
 
-def a_single_sample_is_enough(make: Make) -> None:
-    one = Batch(BATCH.labels[:1], BATCH.index[:1])
-    seen = features(STUDENT, 0, batch=1, grad=True)
-    loss = make(0)(seen, features(TEACHER, 1, batch=1), one)
+def loss_accepts_a_single_sample(make: Make) -> None:
+    batch = Batch(BATCH.labels[:1], BATCH.index[:1])
+    student = random_features(STUDENT, 0, batch=1, grad=True)
+    loss = make(0)(student, random_features(TEACHER, 1, batch=1), batch)
     loss.sum().backward()
     assert loss.isfinite().all()
-    assert all(x.grad is None or x.grad.isfinite().all() for x in tensors(seen))
+    assert all(x.grad is None or x.grad.isfinite().all() for x in tensors_in(student))
 
 
-def paper_and_formula_are_told(make: Make) -> None:
-    kind = type(make(0))
-    assert len(kind.paper) > 20
-    assert any(year.isdigit() for year in kind.paper.replace(".", " ").replace(":", " ").split())
-    assert "L = " in (kind.__doc__ or "")
-    module = inspect.getmodule(kind)
+def paper_and_formula_are_documented(make: Make) -> None:
+    cls = type(make(0))
+    assert len(cls.paper) > 20
+    assert any(word.isdigit() for word in cls.paper.replace(".", " ").replace(":", " ").split())
+    assert "L = " in (cls.__doc__ or "")
+    module = inspect.getmodule(cls)
     assert module is not None
     assert module.__doc__
 
 
-def declarations_are_true(make: Make) -> None:
+def declared_names_exist(make: Make) -> None:
     distiller = make(0)
     assert distiller.reads
-    assert set(distiller.reads) <= set(get_args(Tap))
+    assert set(distiller.reads) <= set(get_args(FeatureName))
     assert set(distiller.undecayed) <= {name for name, _ in distiller.named_parameters()}
 
 
 def signature_is_a_schema(make: Make) -> None:
-    _, *rest = inspect.signature(type(make(0))).parameters.values()
-    for option in rest:
+    _, *options = inspect.signature(type(make(0))).parameters.values()
+    for option in options:
         assert option.kind is option.KEYWORD_ONLY, option.name
         assert option.default is not option.empty, option.name
         assert option.annotation is not option.empty, option.name

@@ -1,6 +1,6 @@
 """A small geometry: two networks' shapes, a batch, and distillers built for them.
 
-All sizes are small and prime where they can be, and all differ, so that a swapped axis fails.
+All sizes are small, prime where possible, and different, so that a swapped axis fails.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import distillers
 from distillers import Batch, Distiller, Features, Setting, Shapes
 
 B, K, D_S, D_T, N = 5, 7, 11, 13, 53
-SMALL = {"negatives": 17, "width": 19}
+SMALL_OPTIONS = {"negatives": 17, "width": 19}
 STUDENT = Shapes(((3, 12, 8), (23, 6, 4), (D_S, 3, 2)), D_S, K)
 TEACHER = Shapes(((2, 6, 4), (29, 6, 4), (D_T, 3, 2)), D_T, K)
 TRAIN_LABELS = torch.arange(N) * 3 % K
@@ -21,79 +21,83 @@ INDEX = torch.tensor([2, 51, 17, 30, 8])
 BATCH = Batch(TRAIN_LABELS[INDEX], INDEX)
 
 
-def options(distiller: type[Distiller]) -> dict[str, int]:
-    """Those of its options that the small geometry forces."""
-    known = inspect.signature(distiller).parameters
-    return {name: value for name, value in SMALL.items() if name in known}
+def small_options(distiller: type[Distiller]) -> dict[str, int]:
+    """Return the options that must be small for this geometry."""
+    names = inspect.signature(distiller).parameters
+    return {name: value for name, value in SMALL_OPTIONS.items() if name in names}
 
 
-def built(distiller: type[Distiller], seed: int, **more: Any) -> Distiller:
+def build(distiller: type[Distiller], seed: int, **options: Any) -> Distiller:
+    """Return a distiller for the small geometry; `seed` sets its weights and randomness."""
     torch.manual_seed(seed)
     setting = Setting(STUDENT, TEACHER, TRAIN_LABELS, torch.Generator().manual_seed(seed))
-    return distiller(setting, **{**options(distiller), **more}).train()
+    return distiller(setting, **{**small_options(distiller), **options}).train()
 
 
-def features(shapes: Shapes, seed: int, batch: int = B, *, grad: bool = False) -> Features:
+def build_double(name: str, **options: Any) -> Distiller:
+    """Return a distiller for the small geometry, in double precision."""
+    return build(distillers.load(name), 0, **options).double()
+
+
+def build_for(
+    name: str, student: Features, teacher: Features, labels: Tensor | None = None, **options: Any
+) -> Distiller:
+    """Return a distiller for two networks with these features."""
+    torch.manual_seed(0)
+    labels = TRAIN_LABELS if labels is None else labels
+    rng = torch.Generator().manual_seed(0)
+    setting = Setting(shapes_of(student), shapes_of(teacher), labels, rng)
+    return distillers.load(name)(setting, **options).to(student.pooled.dtype)
+
+
+def random_features(shapes: Shapes, seed: int, batch: int = B, *, grad: bool = False) -> Features:
     rng = torch.Generator().manual_seed(seed)
 
-    def drawn(*size: int) -> Tensor:
+    def draw(*size: int) -> Tensor:
         return torch.randn(batch, *size, generator=rng).requires_grad_(grad)
 
-    stages = tuple(drawn(*shape) for shape in shapes.stages)
-    return Features(stages, drawn(shapes.pooled), drawn(shapes.logits))
+    stages = tuple(draw(*shape) for shape in shapes.stages)
+    return Features(stages, draw(shapes.pooled), draw(shapes.logits))
 
 
-def student(seed: int = 0) -> Features:
-    return features(STUDENT, seed, grad=True)
+def random_student(seed: int = 0) -> Features:
+    return random_features(STUDENT, seed, grad=True)
 
 
-def teacher(seed: int = 1) -> Features:
-    return features(TEACHER, seed)
+def random_teacher(seed: int = 1) -> Features:
+    return random_features(TEACHER, seed)
 
 
-def tensors(seen: Features) -> list[Tensor]:
-    return [*seen.stages, seen.pooled, seen.logits]
+def tensors_in(features: Features) -> list[Tensor]:
+    return [*features.stages, features.pooled, features.logits]
 
 
-def of_tap(seen: Features, tap: str) -> tuple[Tensor, ...]:
-    value = getattr(seen, tap)
+def tensors_named(features: Features, name: str) -> tuple[Tensor, ...]:
+    """Return the tensors of one field, several for stages."""
+    value = getattr(features, name)
     return value if isinstance(value, tuple) else (value,)
 
 
-def doubled(seen: Features) -> Features:
-    stages = tuple(x.detach().double() for x in seen.stages)
-    return Features(stages, seen.pooled.detach().double(), seen.logits.detach().double())
+def to_double(features: Features) -> Features:
+    """Return a copy in double precision, without gradient."""
+    stages = tuple(x.detach().double() for x in features.stages)
+    return Features(stages, features.pooled.detach().double(), features.logits.detach().double())
 
 
-def pooled(*rows: Any) -> Features:
-    """Features that are nothing but these pooled rows, in double precision."""
+def pooled_features(*rows: Any) -> Features:
+    """Return features with these pooled rows only, in double precision."""
     x = torch.as_tensor(rows, dtype=torch.float64) if len(rows) > 1 else rows[0].double()
     return Features((), x.clone().requires_grad_(), torch.zeros(len(x), 2))
 
 
-def shapes(seen: Features) -> Shapes:
-    stages = tuple(tuple(x.shape[1:]) for x in seen.stages)
-    return Shapes(stages, seen.pooled.shape[1], seen.logits.shape[1])
+def shapes_of(features: Features) -> Shapes:
+    stages = tuple(tuple(x.shape[1:]) for x in features.stages)
+    return Shapes(stages, features.pooled.shape[1], features.logits.shape[1])
 
 
-def made(name: str, **more: Any) -> Distiller:
-    """A distiller for the small geometry, in double precision."""
-    return built(distillers.load(name), 0, **more).double()
+S, T = to_double(random_student()), to_double(random_teacher())
 
 
-def made_for(
-    name: str, s: Features, t: Features, labels: Tensor | None = None, **more: Any
-) -> Distiller:
-    """A distiller for two networks with these features."""
-    torch.manual_seed(0)
-    labels = TRAIN_LABELS if labels is None else labels
-    setting = Setting(shapes(s), shapes(t), labels, torch.Generator().manual_seed(0))
-    return distillers.load(name)(setting, **more).to(s.pooled.dtype)
-
-
-S, T = doubled(student()), doubled(teacher())
-
-
-def value(name: str, s: Features, t: Features, **more: Any) -> Tensor:
-    """The distiller's loss for these features, in double precision."""
-    return made(name, **more)(s, t, BATCH)
+def loss_of(name: str, student: Features, teacher: Features, **options: Any) -> Tensor:
+    """Return a distiller's loss for these features, in double precision."""
+    return build_double(name, **options)(student, teacher, BATCH)

@@ -1,32 +1,36 @@
-"""The contract, over all distillers there are."""
+"""The contract, for every distiller and for the example in the documentation."""
 
+import importlib.util
 import inspect
 import itertools
+import sys
+import textwrap
 from typing import Literal, get_args, get_origin
 
 import pytest
 
 import distillers
+from distillers import base
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import built
+from tests.distillers.geometry import build
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", distillers.names())
-def test_contract(name, check):
-    kind = distillers.load(name)
-    CHECKS[check](lambda seed: built(kind, seed))
+def test_distiller_fulfils_the_contract(name, check):
+    cls = distillers.load(name)
+    CHECKS[check](lambda seed: build(cls, seed))
 
 
-def choices(kind):
-    """Every combination of the options that choose by name or by yes and no."""
-    known = {
+def choices(cls):
+    """Yield every combination of the options of type Literal or bool."""
+    values_by_name = {
         option.name: get_args(option.annotation) or (False, True)
-        for option in inspect.signature(kind).parameters.values()
+        for option in inspect.signature(cls).parameters.values()
         if get_origin(option.annotation) is Literal or option.annotation is bool
     }
-    for values in itertools.product(*known.values()):
-        yield dict(zip(known, values, strict=True))
+    for values in itertools.product(*values_by_name.values()):
+        yield dict(zip(values_by_name, values, strict=True))
 
 
 VARIANTS = [(n, c) for n in distillers.names() for c in choices(distillers.load(n)) if c]
@@ -34,6 +38,24 @@ VARIANTS = [(n, c) for n in distillers.names() for c in choices(distillers.load(
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(("name", "choice"), VARIANTS, ids=lambda value: str(value))
-def test_contract_holds_for_every_choice(name, choice, check):
-    kind = distillers.load(name)
-    CHECKS[check](lambda seed: built(kind, seed, **choice))
+def test_distiller_fulfils_the_contract_for_every_choice_of_options(name, choice, check):
+    cls = distillers.load(name)
+    CHECKS[check](lambda seed: build(cls, seed, **choice))
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory):
+    """The distiller in the docstring of distillers/base.py, imported from a file."""
+    block = base.__doc__.split("contract tests also run:\n\n")[1].partition("\nThe rules follow")[0]
+    path = tmp_path_factory.mktemp("example") / "noisy_logits.py"
+    path.write_text(textwrap.dedent(block))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module.NoisyLogits
+    del sys.modules[path.stem]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_documented_example_fulfils_the_contract(documented, check):
+    CHECKS[check](lambda seed: build(documented, seed))

@@ -1,4 +1,4 @@
-"""Deliberately wrong distillers: each breaks exactly the checks named beside it."""
+"""Deliberately wrong distillers: each fails exactly the checks that `FAILS` lists for it."""
 
 import pytest
 import torch
@@ -6,99 +6,102 @@ from torch import Tensor, nn
 
 from distillers import Distiller
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import built
+from tests.distillers.geometry import build
 
 
-class Right(Distiller):
-    """L = mean_i |w (f_s)_i - (f_t)_i|², over the first channels, with one memory of its value."""
+class Correct(Distiller):
+    """L = (1 + l) mean_ij (w f_s - f_t)²_ij + ε, l the last loss, ε noise, f the pooled features.
 
-    paper = "Nobody. A Distiller that Keeps the Contract. 2026"
+    The mean is over the channels that both networks have.
+    """
+
+    paper = "Nobody. A Distiller that Fulfils the Contract. 2026"
     reads = ("pooled",)
-    seen: Tensor
+    last_loss: Tensor
 
     def __init__(self, setting) -> None:
         super().__init__(setting)
         width = min(setting.student.pooled, setting.teacher.pooled)
         self.weight = nn.Parameter(torch.rand(width))
-        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("last_loss", torch.zeros(()))
 
     def forward(self, student, teacher, batch):
         width = len(self.weight)
         noise = torch.rand((), generator=self.rng if self.training else self.rng.clone_state())
         error = self.weight * student.pooled[:, :width] - teacher.pooled[:, :width]
-        loss = error.square().mean() * (1 + self.seen) + noise
+        loss = error.square().mean() * (1 + self.last_loss) + noise
         if self.training:
-            self.remember(loss.detach())
+            self.store(loss.detach())
         return loss
 
     @torch.no_grad()
-    def remember(self, loss) -> None:
-        self.seen.copy_(loss)
+    def store(self, loss) -> None:
+        self.last_loss.copy_(loss)
 
     def __init_subclass__(cls) -> None:
-        cls.__doc__ = cls.__doc__ or Right.__doc__
+        cls.__doc__ = cls.__doc__ or Correct.__doc__
 
 
-class Vector(Right):
+class Vector(Correct):
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + student.pooled.sum(1)
 
 
-class NotFinite(Right):
+class NotFinite(Correct):
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + torch.inf
 
 
-class Detached(Right):
+class Detached(Correct):
     def forward(self, student, teacher, batch):
         return self.weight.sum() * student.pooled.detach().mean()
 
 
-class Idle(Right):
+class UnusedParameter(Correct):
     def __init__(self, setting) -> None:
         super().__init__(setting)
         self.idle = nn.Linear(2, 2)
 
 
-class Undeclared(Right):
+class ReadsUndeclared(Correct):
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + student.logits.mean()
 
 
-class Unread(Right):
+class DeclaresUnread(Correct):
     reads = ("pooled", "logits")
 
 
-class Taught(Right):
-    taught = False
+class ClaimsNoTeacher(Correct):
+    uses_teacher = False
 
 
-class Overwrites(Right):
+class WritesToFeatures(Correct):
     def forward(self, student, teacher, batch):
         teacher.pooled.sub_(1)
         return super().forward(student, teacher, batch)
 
 
-class GlobalDraw(Right):
+class DrawsGlobally(Correct):
     def forward(self, student, teacher, batch):
         torch.rand(())
         return super().forward(student, teacher, batch)
 
 
-class LearnsInEvaluation(Right):
+class LearnsInEvaluation(Correct):
     def forward(self, student, teacher, batch):
         loss = super().forward(student, teacher, batch)
-        self.remember(loss.detach())
+        self.store(loss.detach())
         return loss
 
 
-class DrawsInEvaluation(Right):
+class DrawsInEvaluation(Correct):
     def forward(self, student, teacher, batch):
         torch.rand((), generator=self.rng)
         return super().forward(student, teacher, batch)
 
 
-class Forgets(Right):
+class KeepsStateOutside(Correct):
     steps = 0
 
     def forward(self, student, teacher, batch):
@@ -106,96 +109,96 @@ class Forgets(Right):
         return super().forward(student, teacher, batch) * (1 + self.steps)
 
 
-class Rebinds(Right):
-    def remember(self, loss) -> None:
-        self.seen = loss
+class RebindsBuffer(Correct):
+    def store(self, loss) -> None:
+        self.last_loss = loss
 
 
-class Waits(Right):
+class BranchesOnTensor(Correct):
     def forward(self, student, teacher, batch):
         loss = super().forward(student, teacher, batch)
         return loss if loss > 0 else -loss
 
 
-class Chooses(Right):
+class IndexesByMask(Correct):
     def forward(self, student, teacher, batch):
         positive = student.pooled[student.pooled > 0]
         return super().forward(student, teacher, batch) + positive.sum()
 
 
-class Strays(Right):
+class StrayLeaf(Correct):
     def forward(self, student, teacher, batch):
         stray = torch.ones((), requires_grad=True)
         return super().forward(student, teacher, batch) * stray
 
 
-class NeedsTwo(Right):
+class NeedsTwoSamples(Correct):
     def forward(self, student, teacher, batch):
         spread = student.pooled.detach().var(0, correction=0).sum()
         return super().forward(student, teacher, batch) + student.pooled.mean() / spread
 
 
-class NoPaper(Right):
+class NoPaper(Correct):
     paper = "-"
 
 
-class NoFormula(Right):
-    """A loss that says nothing of itself."""
+class NoFormula(Correct):
+    """A loss without a formula."""
 
 
-class Undecays(Right):
+class ExemptsUnknown(Correct):
     undecayed = ("nothing",)
 
 
-class Untyped(Right):
+class Untyped(Correct):
     def __init__(self, setting, *, option=1) -> None:
         super().__init__(setting)
 
 
-class Positional(Right):
+class Positional(Correct):
     def __init__(self, setting, option: int = 1) -> None:
         super().__init__(setting)
 
 
-WRONG = {
-    Right: set(),
+FAILS = {
+    Correct: set(),
     Vector: {"loss_is_a_finite_scalar"},
-    NotFinite: {"loss_is_a_finite_scalar", "a_single_sample_is_enough"},
-    Detached: {"gradient_reaches_all_that_is_read"},
-    Idle: {"gradient_reaches_every_parameter"},
-    Undeclared: {"only_declared_fields_are_read"},
-    Unread: {"gradient_reaches_all_that_is_read"},
-    Taught: {"an_untaught_distiller_ignores_the_teacher"},
-    Overwrites: {"networks_tensors_are_not_written_to"},
-    GlobalDraw: {"global_generators_are_left_alone"},
-    LearnsInEvaluation: {"evaluation_is_pure"},
-    DrawsInEvaluation: {"evaluation_is_pure"},
-    Forgets: {"state_dict_is_all_there_is_to_resume"},
-    Rebinds: {"buffers_stay_in_place"},
-    Waits: {"device_is_never_waited_for"},
-    Chooses: {"device_is_never_waited_for"},
-    Strays: {"leaves_are_inputs_or_parameters"},
-    NeedsTwo: {"a_single_sample_is_enough"},
-    NoPaper: {"paper_and_formula_are_told"},
-    NoFormula: {"paper_and_formula_are_told"},
-    Undecays: {"declarations_are_true"},
+    NotFinite: {"loss_is_a_finite_scalar", "loss_accepts_a_single_sample"},
+    Detached: {"gradient_reaches_every_declared_feature"},
+    UnusedParameter: {"gradient_reaches_every_parameter"},
+    ReadsUndeclared: {"only_declared_features_are_read"},
+    DeclaresUnread: {"gradient_reaches_every_declared_feature"},
+    ClaimsNoTeacher: {"loss_ignores_the_teacher_unless_declared"},
+    WritesToFeatures: {"features_are_not_written_to"},
+    DrawsGlobally: {"global_generators_are_not_used"},
+    LearnsInEvaluation: {"evaluation_mode_changes_nothing"},
+    DrawsInEvaluation: {"evaluation_mode_changes_nothing"},
+    KeepsStateOutside: {"state_dict_suffices_to_resume"},
+    RebindsBuffer: {"buffers_stay_in_place"},
+    BranchesOnTensor: {"forward_never_waits_for_the_device"},
+    IndexesByMask: {"forward_never_waits_for_the_device"},
+    StrayLeaf: {"graph_leaves_are_features_or_parameters"},
+    NeedsTwoSamples: {"loss_accepts_a_single_sample"},
+    NoPaper: {"paper_and_formula_are_documented"},
+    NoFormula: {"paper_and_formula_are_documented"},
+    ExemptsUnknown: {"declared_names_exist"},
     Untyped: {"signature_is_a_schema"},
     Positional: {"signature_is_a_schema"},
 }
 
 
-def breaks(kind: type[Distiller], check: str) -> bool:
+def fails(cls: type[Distiller], check: str) -> bool:
     try:
-        CHECKS[check](lambda seed: built(kind, seed))
-    except (AssertionError, RuntimeError):  # torch raises the latter where a fake tensor is read
+        CHECKS[check](lambda seed: build(cls, seed))
+    except (AssertionError, RuntimeError):  # torch raises it when code reads a fake tensor
         return True
     return False
 
 
-@pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
-def test_exactly_its_checks_catch_it(kind):
-    assert {check for check in CHECKS if breaks(kind, check)} == WRONG[kind]
+@pytest.mark.parametrize("cls", FAILS, ids=lambda cls: cls.__name__)
+def test_distiller_fails_exactly_the_listed_checks(cls):
+    assert {check for check in CHECKS if fails(cls, check)} == FAILS[cls]
 
 
-def test_every_check_catches_something():
-    assert set.union(*WRONG.values()) == set(CHECKS)
+def test_every_check_catches_a_wrong_distiller():
+    assert set.union(*FAILS.values()) == set(CHECKS)

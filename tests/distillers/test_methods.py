@@ -14,40 +14,41 @@ PAPERS_ORDER = (
 )
 
 
-def test_methods_stand_in_the_papers_order():
+def test_methods_are_in_the_papers_order():
     assert list(METHODS) == PAPERS_ORDER
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_made_of_distillers_and_their_options(name):
+def test_terms_of_a_method_are_distillers_with_their_options(name):
     method = METHODS[name]
     assert method.keys() == {"label", "terms", "source"}
     assert method["label"].lower() == name
-    for term, given in method["terms"].items():
-        options = given if isinstance(given, dict) else {"weight": given}
-        assert all(type(value) is float for value in options.values()), "as YAML 1.1 reads it"
-        known = inspect.signature(distillers.load(term)).parameters
-        assert options.keys() - {"weight"} <= known.keys()
+    for term, value in method["terms"].items():
+        options = value if isinstance(value, dict) else {"weight": value}
+        assert all(type(number) is float for number in options.values()), "as YAML 1.1 reads it"
+        allowed = inspect.signature(distillers.load(term)).parameters
+        assert options.keys() - {"weight"} <= allowed.keys()
         assert options["weight"] > 0
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name.endswith("+kd")])
-def test_with_kd_is_one_term_more(name):
+def test_method_with_kd_adds_one_term(name):
     plain = METHODS[name.removesuffix("+kd")]["terms"]
     assert METHODS[name]["terms"] == {**plain, "kd": 1.0}
 
 
-def test_every_distiller_is_used():
+def test_every_distiller_is_in_a_method():
     assert {term for method in METHODS.values() for term in method["terms"]} == set(
         distillers.names()
     )
 
 
-def test_a_name_that_is_none():
-    with pytest.raises(KeyError, match="no distiller 'crdd'"):
-        distillers.load("crdd")
+@pytest.mark.parametrize("name", ["crdd", "base", "_memory_bank"])
+def test_unknown_name_is_rejected(name):
+    with pytest.raises(KeyError, match=f"no distiller '{name}'. Allowed: at, cc, "):
+        distillers.load(name)
 
 
 @pytest.mark.parametrize("name", distillers.names())
-def test_a_distillers_name_is_that_of_its_file(name):
+def test_distiller_has_the_name_of_its_file(name):
     assert distillers.load(name).__module__ == f"distillers.{name}"

@@ -1,11 +1,11 @@
-"""Negatives: of other classes, never twice, and exactly uniform."""
+"""Negatives: from other classes, without repetition, exactly uniform."""
 
 import pytest
 import torch
 from scipy import stats
 
 from distillers import Incompatible
-from distillers._bank import OtherClasses
+from distillers._memory_bank import NegativeSampler
 
 BALANCED = torch.arange(60) % 6
 UNBALANCED = torch.repeat_interleave(torch.arange(5), torch.tensor([29, 1, 11, 2, 18]))
@@ -16,17 +16,17 @@ SETS = pytest.mark.parametrize(
 
 
 def sampler(train_labels, negatives, seed=0):
-    return OtherClasses(train_labels, negatives, torch.Generator().manual_seed(seed))
+    return NegativeSampler(train_labels, negatives, torch.Generator().manual_seed(seed))
 
 
 @SETS
 @pytest.mark.parametrize("all_of_them", [False, True])
-def test_never_of_the_own_class_and_never_twice(train_labels, all_of_them):
+def test_negatives_are_from_other_classes_and_not_repeated(train_labels, all_of_them):
     smallest_pool = len(train_labels) - int(train_labels.bincount().max())
     negatives = smallest_pool if all_of_them else 7
-    others, labels = sampler(train_labels, negatives), train_labels.unique()
+    draw, labels = sampler(train_labels, negatives), train_labels.unique()
     for _ in range(50):
-        rows = others(labels)
+        rows = draw(labels)
         assert rows.shape == (len(labels), negatives)
         assert (train_labels[rows] != labels[:, None]).all()
         assert all(len(row.unique()) == negatives for row in rows)
@@ -38,27 +38,27 @@ def uniform(counts):
 
 
 @SETS
-def test_every_other_sample_is_as_likely(train_labels):
-    others, labels = sampler(train_labels, 5), train_labels.unique().repeat(40)
-    rows = torch.cat([others(labels) for _ in range(100)]).reshape(100 * 40, -1, 5)
+def test_every_sample_of_other_classes_is_equally_likely(train_labels):
+    draw, labels = sampler(train_labels, 5), train_labels.unique().repeat(40)
+    rows = torch.cat([draw(labels) for _ in range(100)]).reshape(100 * 40, -1, 5)
     for label in train_labels.unique():
         allowed = train_labels != label
-        for place in range(5):  # each place of a row, not only the row as a whole
+        for place in range(5):  # each place of a row on its own
             counts = rows[:, label, place].bincount(minlength=len(train_labels))
             assert counts[~allowed].sum() == 0
             assert uniform(counts[allowed]) > 1e-4
 
 
-def test_every_pair_is_as_likely():
+def test_every_pair_is_equally_likely():
     train_labels = torch.tensor([0, 0, 1, 2, 2, 3, 4])
-    others = sampler(train_labels, 2)
-    draws = torch.cat([others(torch.tensor([0])) for _ in range(6000)]).sort(1).values
+    draw = sampler(train_labels, 2)
+    draws = torch.cat([draw(torch.tensor([0])) for _ in range(6000)]).sort(1).values
     counts = (draws[:, 0] * 7 + draws[:, 1]).bincount(minlength=49)
     assert uniform(counts[counts > 0]) > 1e-3
-    assert (counts > 0).sum() == 10  # pairs of the five others
+    assert (counts > 0).sum() == 10  # pairs of the five samples of other classes
 
 
-def test_rows_of_one_draw_have_little_in_common():
+def test_rows_of_one_draw_share_few_samples():
     train_labels = torch.arange(1000) % 10
     rows = sampler(train_labels, 300)(torch.zeros(40, dtype=torch.long))
     members = torch.zeros(40, 1000).scatter_(1, rows, 1.0)
@@ -67,29 +67,29 @@ def test_rows_of_one_draw_have_little_in_common():
     assert shared.std() < 40  # of 300; independent rows have 8
 
 
-def test_each_draw_is_another_and_the_stream_can_be_resumed():
-    others = sampler(BALANCED, 20)
+def test_draws_differ_and_resume_from_the_state_of_the_stream():
+    draw = sampler(BALANCED, 20)
     labels = torch.tensor([3])
-    first = others(labels)
-    kept = others.rng.get_state()
-    second = others(labels)
+    first = draw(labels)
+    state = draw.rng.get_state()
+    second = draw(labels)
     assert not torch.equal(first, second)
-    others.rng.set_state(kept)
-    assert torch.equal(others(labels), second)
+    draw.rng.set_state(state)
+    assert torch.equal(draw(labels), second)
 
 
-def test_drawing_for_evaluation_does_not_move_the_stream():
-    others, labels = sampler(BALANCED, 20), torch.tensor([3])
-    shown = others.eval()(labels)
-    assert torch.equal(others(labels), shown)
-    assert torch.equal(others.train()(labels), shown)
+def test_draws_in_evaluation_mode_do_not_move_the_stream():
+    draw, labels = sampler(BALANCED, 20), torch.tensor([3])
+    first = draw.eval()(labels)
+    assert torch.equal(draw(labels), first)
+    assert torch.equal(draw.train()(labels), first)
 
 
-def test_more_negatives_than_there_are():
+def test_too_many_negatives_are_incompatible():
     with pytest.raises(Incompatible, match="33 negatives .* only 32 of other classes"):
         sampler(UNBALANCED, 33)
 
 
-def test_a_set_of_one_class_has_no_negatives():
+def test_training_set_of_one_class_is_incompatible():
     with pytest.raises(Incompatible, match="only 0 of other classes"):
         sampler(torch.zeros(9, dtype=torch.long), 1)

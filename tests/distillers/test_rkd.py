@@ -1,4 +1,4 @@
-"""RKD: the distances and angles between samples, by loops, and what they do not see."""
+"""RKD: its loss against loops, its invariances, and batches with equal samples."""
 
 import math
 from dataclasses import replace
@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.distillers.geometry import B, S, T, pooled, value
+from tests.distillers.geometry import B, S, T, loss_of, pooled_features
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
 
-def test_rkd_by_loops():
+def test_rkd_equals_a_computation_by_loops():
     def huber(x):
         return x * x / 2 if abs(x) < 1 else abs(x) - 0.5
 
@@ -38,27 +38,27 @@ def test_rkd_by_loops():
     ]
     a = [huber(x - y) for x, y in zip(angles(s), angles(t), strict=True)]
     expected = 2 * sum(d) / B**2 + 3 * sum(a) / B**3
-    assert value("rkd", S, T, distance=2.0, angle=3.0).item() == pytest.approx(expected)
+    assert loss_of("rkd", S, T, distance=2.0, angle=3.0).item() == pytest.approx(expected)
 
 
-def test_rkd_does_not_see_shifts_rotations_and_scale():
+def test_shifts_rotations_and_scale_do_not_change_rkd():
     rotation, _ = torch.linalg.qr(torch.randn(11, 11, dtype=torch.float64))
     moved = replace(S, pooled=3.7 * S.pooled @ rotation + 1.5)
-    torch.testing.assert_close(value("rkd", moved, T), value("rkd", S, T), **EXACT)
+    torch.testing.assert_close(loss_of("rkd", moved, T), loss_of("rkd", S, T), **EXACT)
 
 
-def test_rkd_passes_no_gradient_between_equal_samples():
+def test_equal_samples_get_no_gradient_from_each_other_in_rkd():
     x = S.pooled.clone()
     x[1] = x[0]
-    seen = pooled(x)
-    value("rkd", seen, T).backward()
-    assert seen.pooled.grad.abs().max() < 100
-    torch.testing.assert_close(seen.pooled.grad.sum(0), torch.zeros(11).double(), **EXACT)
+    student = pooled_features(x)
+    loss_of("rkd", student, T).backward()
+    assert student.pooled.grad.abs().max() < 100
+    torch.testing.assert_close(student.pooled.grad.sum(0), torch.zeros(11).double(), **EXACT)
 
 
-def test_rkd_of_a_batch_of_equal_samples_is_finite():
-    seen = pooled(torch.ones(B, 11))
-    loss = value("rkd", seen, T)
+def test_rkd_is_finite_for_a_batch_of_equal_samples():
+    student = pooled_features(torch.ones(B, 11))
+    loss = loss_of("rkd", student, T)
     loss.backward()
     assert loss.isfinite()
-    assert seen.pooled.grad.abs().max() == 0
+    assert student.pooled.grad.abs().max() == 0

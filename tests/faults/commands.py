@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.running.test_runner import alive, workers
+from tests.execution.test_runner import alive, workers
 
 ROOT = Path(__file__).parents[2]
 SERVER = """

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench import feasibility, session
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.execution.executors.local import Inline
+from bench.execution.runner import Runner, pending
+from bench.planning import estimate
+from bench.planning.plan import Plan
 from bench.results import Corrupt, Results
-from bench.running.executor import Inline
-from bench.running.runner import Runner, pending
-from bench.session import Machine
 from tests import toy
 from tests.command import bench, wrong
 
@@ -36,7 +37,7 @@ def truncated(path: Path) -> None:
 
 def run(whole: Plan, results: Results, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Do what is missing; what was noticed meanwhile."""
-    assert session.carry_out(whole, results, HERE, view="plain") == []
+    assert api.carry_out(whole, results, HERE, view="plain") == []
     lines = capsys.readouterr().out.splitlines()
     return [line.removeprefix("notice    ") for line in lines if line.startswith("notice")]
 
@@ -86,7 +87,7 @@ def interrupted(whole: Plan, results: Results) -> list[Path]:
                 raise KeyboardInterrupt
             return slot, event
 
-    runner = Runner(whole, feasibility.estimate(whole), results, Stop())
+    runner = Runner(whole, estimate.estimate(whole), results, Stop())
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, results, "failed"))
     return sorted(results.folder.glob("state/*.pt"))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.callbacks.mlflow import MLflow
+from bench.planning.plan import Plan
 from bench.results import Results, Unwritable
-from bench.session import Machine
-from bench.watching.tracking import MLflow
 from tests import toy
 from tests.command import bench, wrong
 from tests.faults.conftest import LINES
@@ -67,11 +67,11 @@ def test_a_full_disk_stops_the_command_and_it_goes_on_when_there_is_room(
     kept = {record["id"] for record in results.records()}
     filler = filled(small, left)
     with pytest.raises(Unwritable, match=r"cannot be written(| to): No space left on device"):
-        session.carry_out(whole, results, HERE)
+        api.carry_out(whole, results, HERE)
     assert whole_files(results)
     assert kept <= {record["id"] for record in results.records()}
     filler.unlink()
-    assert session.carry_out(whole, results, HERE) == []
+    assert api.carry_out(whole, results, HERE) == []
     assert same(results)
 
 
@@ -110,7 +110,7 @@ def test_no_room_for_mlflow_costs_a_warning_and_is_logged_later(
     assert "the records are complete, and `bench sync toy`" in said
     assert tracker.added < len(whole.runs)
     filler.unlink()
-    again = session.sync(whole, results)
+    again = api.sync(whole, results)
     assert again.warnings == []
     assert tracker.added + again.added == len(whole.runs)
 
@@ -137,9 +137,9 @@ def test_a_limit_on_files_is_like_a_full_disk(
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
     try:
         with pytest.raises(Unwritable, match="cannot be written: File too large; what is finished"):
-            session.carry_out(whole, taught, HERE)
+            api.carry_out(whole, taught, HERE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert whole_files(taught)
-    assert session.carry_out(whole, taught, HERE) == []
+    assert api.carry_out(whole, taught, HERE) == []
     assert same(taught)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import session, tables
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.callbacks import mlflow
+from bench.planning.plan import Plan
+from bench.report import build
 from bench.results import Results
-from bench.session import Machine
-from bench.watching import tracking
 from tests import toy
 from tests.data import toys
 from tests.faults.conftest import LINES
@@ -29,9 +30,9 @@ def test_results_go_on_in_another_place(
     shutil.move(taught.folder, moved.folder)
     (tmp_path / "other").mkdir()
     whole = toy.plan(tmp_path / "other", **LINES)
-    assert session.carry_out(whole, moved, HERE) == []
+    assert api.carry_out(whole, moved, HERE) == []
     assert same(moved)
-    made, expected = (tables.write(whole, of) for of in (moved, undisturbed[1]))
+    made, expected = (build.write(whole, of) for of in (moved, undisturbed[1]))
     assert [path.read_bytes() for path in made] == [path.read_bytes() for path in expected]
 
 
@@ -41,14 +42,14 @@ def test_mlflow_follows_a_folder_that_moves(
     """Old runs keep their record, and new ones do not write where the folder was."""
     whole, done = undisturbed
     shutil.copy(blank, taught.folder)
-    assert session.sync(whole, taught).added == 1
+    assert api.sync(whole, taught).added == 1
     moved = Results(tmp_path / "far" / "away")
     shutil.move(taught.folder, moved.folder)
     for run in whole.runs:
         moved.write(done.record(run) or {})
-    assert session.sync(whole, moved).added == len(whole.runs) - 1
+    assert api.sync(whole, moved).added == len(whole.runs) - 1
     assert not taught.folder.exists()
-    client = tracking.client(tracking.tracking_uri(moved))
+    client = mlflow.client(mlflow.tracking_uri(moved))
     experiment = client.get_experiment_by_name("toy")
     for run in client.search_runs([experiment.experiment_id]):
         assert run.info.artifact_uri.startswith(moved.folder.as_uri())
@@ -78,12 +79,12 @@ def test_a_clock_that_jumped_back_in_another_time_zone(
     for path in taught.folder.rglob("*"):
         os.utime(path, (4e9, 4e9))
     for module in ("runner", "desk"):
-        monkeypatch.setattr(f"bench.running.{module}.now", lambda: "1999-01-01T00:00:00+00:00")
-    assert session.carry_out(whole, taught, HERE) == []
+        monkeypatch.setattr(f"bench.execution.{module}.now", lambda: "1999-01-01T00:00:00+00:00")
+    assert api.carry_out(whole, taught, HERE) == []
     shutil.copy(blank, taught.folder)
-    assert session.sync(whole, taught).warnings == []
+    assert api.sync(whole, taught).warnings == []
     assert same(taught)
-    assert tables.of(whole, taught)
+    assert build.of(whole, taught)
 
 
 def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
 
     shutil.move(top, tmp_path / "b" / "pictures")
     toy.write(tmp_path, dataset="{name: 'folder:pictures', size: 8}", **lines)
-    moved = session.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    moved = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert list(moved.runs) == list(whole.runs)
     student = moved.cells[0].run
     results.forget(student)
@@ -110,5 +111,5 @@ def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
     assert toy.numbers(results.record(student)) == toy.numbers(records[student])
 
     (tmp_path / "b" / "pictures" / "train" / "ant" / "0.png").unlink()
-    changed = session.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    changed = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert not set(changed.runs) & set(whole.runs)

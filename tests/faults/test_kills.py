@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from bench import feasibility, session, tables
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.callbacks import mlflow
+from bench.execution.executors.local import Processes
+from bench.execution.runner import Runner, pending
+from bench.planning import estimate
+from bench.planning.plan import Plan
+from bench.report import build
 from bench.results import Record, Results
-from bench.running.executor import Processes
-from bench.running.runner import Runner, pending
-from bench.session import Machine
-from bench.watching import tracking
 from tests import soak, toy
+from tests.execution.test_runner import workers
 from tests.faults.commands import Commands, gone, granted
 from tests.faults.conftest import LINES
-from tests.running.test_runner import workers
 
 RUN = ("run", "toy.yaml", "--tracker", "none", "--json", "--workers", 1)
 Same = Callable[[Results], bool]
@@ -78,7 +80,7 @@ def test_kills_at_random_moments(
     rounds = harried(commands, results, kills, *RUN)
     print(f"{kills} kills in {rounds} rounds")
     assert same(results)
-    made, expected = tables.write(whole, results), tables.write(whole, done)
+    made, expected = build.write(whole, results), build.write(whole, done)
     assert [path.read_bytes() for path in made] == [path.read_bytes() for path in expected]
 
 
@@ -92,13 +94,13 @@ def test_kills_of_the_quickstart(commands: Commands, tmp_path: Path) -> None:
     assert commands.end(3600.0) == 0
     rounds = harried(commands, results, 50, *run)
     print(f"50 kills in {rounds} rounds")
-    whole = session.make_plan("quickstart")
+    whole = api.make_plan("quickstart")
     for id in whole.runs:
         assert toy.numbers(results.record(id)) == toy.numbers(done.record(id))
     made, expected = (results.folder / "quickstart.md", done.folder / "quickstart.md")
     assert made.read_bytes() == expected.read_bytes()
-    assert session.sync(whole, results).warnings == []
-    client = tracking.client(tracking.tracking_uri(results))
+    assert api.sync(whole, results).warnings == []
+    client = mlflow.client(mlflow.tracking_uri(results))
     found = client.search_runs([client.get_experiment_by_name("quickstart").experiment_id])
     assert sorted(run.data.tags["bench.run_id"] for run in found) == sorted(whole.runs)
 
@@ -142,7 +144,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
     whole, _ = undisturbed
     executor = Processes(["cpu"], taught.folder / "logs")
     saboteur = Saboteur(executor, signal.SIGSTOP, signal.SIGKILL)
-    runner = Runner(whole, feasibility.estimate(whole), taught, executor, [saboteur])
+    runner = Runner(whole, estimate.estimate(whole), taught, executor, [saboteur])
     runner.run(pending(whole, taught, "failed"))
     (notice,) = saboteur.notices
     assert notice.startswith("resnet8/resnet8 student seed 0 and 2 more: its worker said nothing")
@@ -156,7 +158,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
         assert "ended by signal 9" in record["reason"]
         assert record["reason"].endswith("it was tried 2 times")
     assert len(list(taught.folder.glob("state/*.pt"))) > 0, "what the next time goes on from"
-    assert session.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 
@@ -168,7 +170,7 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
     whole, _ = undisturbed
     counter = tmp_path / "vmstat"
     counter.write_text("nr_free_pages 7\noom_kill 0\n")
-    monkeypatch.setattr("bench.running.executor.KILLS", counter)
+    monkeypatch.setattr("bench.execution.executors.local.KILLS", counter)
 
     class Starving(Saboteur):
         def epoch(self, run: str, entry: dict[str, Any]) -> None:
@@ -181,12 +183,12 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
 
     executor = Processes(["cpu"], taught.folder / "logs")
     observer = Starving(executor, signal.SIGKILL)
-    runner = Runner(whole, feasibility.estimate(whole), taught, executor, [observer])
+    runner = Runner(whole, estimate.estimate(whole), taught, executor, [observer])
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, taught, "failed"))
     (notice,) = observer.notices
     assert notice.endswith("out of memory: the system ended the worker; they go on in two parts")
-    assert session.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
-from bench.files import Held, locked
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.planning.plan import Plan
 from bench.results import Results
-from bench.session import Machine
+from bench.results.files import Held, locked
 from tests import toy
 from tests.command import ROOT, bench, wrong
 from tests.faults.commands import Commands, gone
@@ -25,7 +25,7 @@ from tests.faults.conftest import LINES
 HOLD = """
 import sys, time
 from pathlib import Path
-from bench.files import locked
+from bench.results.files import locked
 
 with locked(Path(sys.argv[1])) as held:
     if len(sys.argv) > 2:  # a child that inherits the lock, and lives on
@@ -38,7 +38,7 @@ with locked(Path(sys.argv[1])) as held:
 COUNT = """
 import sys
 from pathlib import Path
-from bench.files import locked
+from bench.results.files import locked
 
 lock, number = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(50):
@@ -97,7 +97,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 def test_whoever_inherits_a_lock_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lock"
-    monkeypatch.setattr("bench.files.ORPHANS", 0.3)
+    monkeypatch.setattr("bench.results.files.ORPHANS", 0.3)
     with process(HOLD, path, "child") as holder:
         child = int(said(holder))
         holder.kill()
@@ -105,7 +105,7 @@ def test_whoever_inherits_a_lock_holds_it(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(Held, match="by a worker of process .*, which has ended"), locked(path):
             pass
         os.kill(child, signal.SIGKILL)
-        monkeypatch.setattr("bench.files.ORPHANS", 10.0)
+        monkeypatch.setattr("bench.results.files.ORPHANS", 10.0)
         with locked(path):
             pass
 
@@ -164,7 +164,7 @@ def test_a_command_in_two_threads_of_one_process(
         taught.lock(),
         pytest.raises(Held, match=f"process {os.getpid()} on .* is at work there"),
     ):
-        session.carry_out(undisturbed[0], taught, Machine(gpus=(), inline=True))
+        api.carry_out(undisturbed[0], taught, Machine(gpus=(), inline=True))
 
 
 def test_the_next_command_waits_for_the_workers_of_a_killed_one(
@@ -179,10 +179,10 @@ def test_the_next_command_waits_for_the_workers_of_a_killed_one(
     os.kill(commands.pid, signal.SIGKILL)
     commands.end()
     results = Results(tmp_path / "results")
-    monkeypatch.setattr("bench.files.ORPHANS", 0.3)
+    monkeypatch.setattr("bench.results.files.ORPHANS", 0.3)
     with pytest.raises(Held, match="a worker of process"), results.lock():
         pass
     os.kill(worker, signal.SIGKILL)
-    monkeypatch.setattr("bench.files.ORPHANS", 5.0)
+    monkeypatch.setattr("bench.results.files.ORPHANS", 5.0)
     with results.lock():
         assert gone([worker], 0.0)

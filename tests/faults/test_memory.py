@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.results import Results
-from bench.training.memory import exhausted, shortage
+from bench.training.oom import exhausted, shortage
 from tests import soak, toy
 from tests.faults.commands import Commands
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import session
-from bench.environment import now
-from bench.job import Task
-from bench.plan import Plan
+from bench import api
+from bench.api import Machine
+from bench.callbacks import mlflow as tracking
+from bench.callbacks.mlflow import MLflow
+from bench.execution.protocol import Task
+from bench.planning.plan import Plan
 from bench.results import Results
-from bench.session import Machine
-from bench.watching import tracking
-from bench.watching.tracking import MLflow
+from bench.results.environment import now
 from tests import toy
 from tests.command import ROOT, bench
 from tests.faults.commands import Commands, granted
@@ -30,12 +30,12 @@ MANY = """
 import os, sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store  # once for all
-from bench import session
+from bench import api
 from bench.results import Results
-from bench.watching.tracking import MLflow
+from bench.callbacks.mlflow import MLflow
 
 suite, uri = sys.argv[1:3]
-plan = session.make_plan(suite)
+plan = api.make_plan(suite)
 processes = []
 for folder in sys.argv[3:]:
     if (pid := os.fork()) == 0:
@@ -92,10 +92,10 @@ def test_training_does_not_wait_for_a_server_that_does_not_answer(
     silent: str, here: Path, monkeypatch: pytest.MonkeyPatch, blank: Path
 ) -> None:
     whole, results = toy.plan(here), Results(here / "results")
-    monkeypatch.setattr(session, "LOGGING", 0.2)
+    monkeypatch.setattr(api, "LOGGING", 0.2)
     tracker = MLflow(whole, results, silent)
     begun = time.monotonic()
-    assert session.carry_out(whole, results, HERE, tracker=tracker) == []
+    assert api.carry_out(whole, results, HERE, tracker=tracker) == []
     assert time.monotonic() - begun < granted(15.0), (
         "half of the time that one call to the server takes"
     )
@@ -108,7 +108,7 @@ def test_training_does_not_wait_for_a_server_that_does_not_answer(
     assert found.exit_code == 0
     assert found.stdout == "toy: 3 records, 3 of them logged now\n"
     assert len(logged(tracking.tracking_uri(results))) == 3
-    assert session.sync(whole, results).added == 0
+    assert api.sync(whole, results).added == 0
 
 
 def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
@@ -128,6 +128,6 @@ def test_a_store_that_was_half_made_by_a_killed_process(tmp_path: Path) -> None:
     results = claimed(whole, Results(tmp_path / "results"), *whole.runs)
     torn = results.folder / ".mlflow.db.1.part"
     torn.write_bytes(b"half a store")
-    assert session.sync(whole, results).warnings == []
+    assert api.sync(whole, results).warnings == []
     assert not torn.exists()
     assert len(logged(tracking.tracking_uri(results))) == len(whole.runs)

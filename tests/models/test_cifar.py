@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench import models, seeding
 from bench.errors import BenchError
 from bench.models import dry_run
-from bench.training.inference import autocast
+from bench.training.evaluation import autocast
 from tests.models.golden import FACTS, FOLDER, checkpoint, images
 
 NAMES = sorted(FACTS)

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.report.deviations import of_pair, of_terms, whole
-from bench.suite import Recipe
+from bench.spec import Recipe
 
 PAPERS = {
     "epochs": 240, "batch_size": 64, "lr": 0.05, "milestones": (150, 180, 210), "decay": 0.1,

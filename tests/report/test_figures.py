@@ -9,7 +9,7 @@ import torch
 from page_factory import entries
 from report_factory import record
 
-from bench import data, models, statistics
+from bench import data, models, stats
 from bench.data import Selection
 from bench.errors import BenchError, MissingData
 from bench.report import ablation, cost, curves, diagrams, figures
@@ -187,7 +187,7 @@ def test_names_of_points_cover_neither_each_other_nor_points_and_stay_inside():
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    ranks = statistics.ranks([[1, 2, 3], [1, 3, 2]])
+    ranks = stats.ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):
         asked = varied({16: [74.0], 64: [75.0]})
         for name, made in (
@@ -264,7 +264,7 @@ def test_methods_within_the_critical_distance_are_joined_once():
 
 
 def test_the_rank_diagram_tells_its_tests():
-    found = statistics.ranks([[70, 71, 72, 73]] * 5)
+    found = stats.ranks([[70, 71, 72, 73]] * 5)
     figure = diagrams.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
     said = " ".join(texts(figure))
     assert f"critical distance {found.critical:.2f}\n(Nemenyi, 5%)" in said

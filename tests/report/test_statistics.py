@@ -7,9 +7,9 @@ import pytest
 from report_factory import PAIRS, cells, many, near, probe_about, probe_entries, record
 from scipy import stats
 
-from bench import session, tables
+from bench import api
 from bench.errors import BenchError
-from bench.report import published
+from bench.report import build, published
 from bench.report.statistics import statistics
 from bench.report.table import About, Entry, table
 from bench.report.table import tables as tables_of
@@ -43,12 +43,12 @@ def holm(values):
 @pytest.fixture(scope="module")
 def quickstart():
     """Its statistics, and its accuracies by method and seed, read without the code under test."""
-    whole, results = session.make_plan("quickstart"), Results(QUICKSTART)
+    whole, results = api.make_plan("quickstart"), Results(QUICKSTART)
     values = {}
     for cell in whole.cells:
         last = results.record(cell.run)["metrics"]["last"]
         values.setdefault(cell.method.name, []).append(last["top1"])
-    [found] = tables.statistics(whole, results)
+    [found] = build.statistics(whole, results)
     return found, values
 
 

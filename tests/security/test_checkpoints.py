@@ -16,7 +16,7 @@ import torch
 from bench import models
 from bench.errors import TeacherRefused
 from bench.results import Results
-from bench.training.checkpoints import LONGEST_NAME, read_state
+from bench.training.pretrained import LONGEST_NAME, read_state
 from tests import toy
 from tests.command import ROOT, bench
 from tests.security import hostile
@@ -73,7 +73,7 @@ READ = """
 import sys
 from pathlib import Path
 import torch
-from bench.environment import peak_memory
+from bench.results.environment import peak_memory
 from bench.errors import TeacherRefused
 from bench.training.checkpoints import read_state
 
@@ -93,10 +93,10 @@ RESTORE = """
 import sys
 from pathlib import Path
 import torch
-from bench.environment import peak_memory
-from bench.job import Job
-from bench.running.desk import Desk
-from bench.running.runner import _task
+from bench.results.environment import peak_memory
+from bench.execution.protocol import Job
+from bench.execution.desk import Desk
+from bench.execution.runner import _task
 from tests import toy
 
 peak = lambda: peak_memory(torch.device('cpu'))

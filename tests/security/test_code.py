@@ -12,8 +12,8 @@ import distillers
 from bench import plugins
 from bench.cli import app
 from bench.errors import BenchError, Mistakes
-from bench.job import Job
-from bench.running.executor import Processes
+from bench.execution.executors.local import Processes
+from bench.execution.protocol import Job
 from bench.suite import read
 from tests import toy
 from tests.command import ROOT, bench, wrong

@@ -64,7 +64,7 @@ def evil_archive(path: Path, mark: Path) -> None:
 
 
 @pytest.mark.parametrize("archive", ["cifar-100-python.tar.gz", "cifar-10-python.tar.gz"])
-def test_an_archive_that_is_not_the_official_one_is_not_decode(
+def test_an_archive_that_is_not_the_official_one_is_not_opened(
     archive: str, tmp_path: Path
 ) -> None:
     root, mark = tmp_path / "data", tmp_path / "executed"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.job import Job
+from bench.execution.executors.local import Processes
+from bench.execution.protocol import Job
 from bench.results import PARTS, Results, Unwritable
-from bench.running.executor import Processes
 from tests import toy
 from tests.command import bench, wrong
 

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import data, feasibility, session
-from bench.characters import hidden
+from bench import api, data
+from bench.api import Machine
+from bench.config.text import hidden
 from bench.data import Selection
 from bench.errors import BenchError, Mistakes
-from bench.plan import Plan
+from bench.planning import estimate
+from bench.planning.plan import Plan
 from bench.results import Results
-from bench.session import Machine
-from bench.suite import names
+from bench.suite import references
 from tests import toy
 from tests.command import ROOT, bench, wrong
 from tests.security.mutants import mutant, small
@@ -34,8 +35,8 @@ SUITE = Path("suite.yaml")
 @pytest.fixture(autouse=True)
 def warm(here: Path) -> None:
     """In an empty folder, with all imported that a suite may ask for: it takes seconds, once."""
-    assert "resnet18" in names._outside("timm")
-    assert "resnet18" in names._outside("torchvision")
+    assert "resnet18" in references._outside("timm")
+    assert "resnet18" in references._outside("torchvision")
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def planned(text: str) -> Plan | None:
     """The plan of a text, or None after a look at its mistakes."""
     SUITE.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        return session.make_plan(SUITE)
+        return api.make_plan(SUITE)
     except BenchError as error:
         refused = error
     for line in str(refused).split("\n"):
@@ -111,10 +112,10 @@ def test_what_has_a_plan_comes_to_its_end() -> None:
             made = planned(small(number))
             if made is None or len(made.runs) > 4:
                 continue
-            forecasts = feasibility.estimate(made)
+            forecasts = estimate.estimate(made)
             if sum(forecasts[run.id].work(run, 100) for run in made.runs.values()) > WORK:
                 continue
-            session.carry_out(made, results, Machine(gpus=(), inline=True))
+            api.carry_out(made, results, Machine(gpus=(), inline=True))
             statuses = [(results.record(run) or {}).get("status") for run in made.runs]
             assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
             done += 1
@@ -151,7 +152,7 @@ def test_names_are_what_they_look_like() -> None:
     wrong = wrong.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
     SUITE.write_text(wrong, "utf-8")
     with pytest.raises(Mistakes) as error:
-        session.make_plan(SUITE)
+        api.make_plan(SUITE)
     said = [line.removeprefix("suite.yaml:") for line in error.value.lines]
     hidden, ascii = "which cannot be seen. Allowed: visible characters", "Allowed in names: ASCII"
     for mistake in (
@@ -177,7 +178,7 @@ seeds: [0]
 PEAK = """
 import torch
 from bench.cli import app
-from bench.environment import peak_memory
+from bench.results.environment import peak_memory
 try:
     app(["plan", "suite.yaml", "--json"], prog_name="bench")
 finally:

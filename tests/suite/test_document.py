@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.config import loader
+from bench.config.nodes import Place
 from bench.errors import Mistakes
-from bench.suite import document
-from bench.suite.nodes import Place
 
 
 def refused(text: str) -> str:
     with pytest.raises(Mistakes) as error:
-        document.parse(text, "s.yaml")
+        loader.parse(text, "s.yaml")
     return str(error.value)
 
 
@@ -38,7 +38,7 @@ def refused(text: str) -> str:
     ],
 )
 def test_numbers_and_words(text: str, value: object) -> None:
-    found = document.value(text, "--set x")
+    found = loader.value(text, "--set x")
     assert found == value
     assert type(found) is type(value)
 
@@ -49,12 +49,12 @@ def test_numbers_and_words(text: str, value: object) -> None:
     + [".nan", "nan", "inf", "-.inf", "1e999", "2020-01-01", "9" * 5000, "1e", "0b1", "=", "1,5"],
 )
 def test_traps_stay_text(text: str) -> None:
-    assert document.value(text, "--set x") == text
+    assert loader.value(text, "--set x") == text
 
 
 def test_lines_and_columns_of_keys_values_and_items() -> None:
     text = "a: 1\nb:\n  - {c: x}\n  -\n    d:\n      e\n"
-    found = document.parse(text, "s.yaml")
+    found = loader.parse(text, "s.yaml")
     assert found.data == {"a": 1, "b": [{"c": "x"}, {"d": "e"}]}
     assert found.keys["b", 0, "c"] == Place(3, 6)
     assert found.values["b", 0, "c"] == Place(3, 9)
@@ -68,13 +68,13 @@ def test_lines_and_columns_of_keys_values_and_items() -> None:
 
 
 def test_line_of_something_absent_is_that_of_what_would_hold_it() -> None:
-    found = document.parse("a: 1\nb: {c: 2}\n", "s.yaml")
+    found = loader.parse("a: 1\nb: {c: 2}\n", "s.yaml")
     assert found.line_of(("b", "x", 3)) == 2
     assert found.line_of(("z",)) == 1
 
 
 def test_keys_are_text_and_stand_once() -> None:
-    found = document.parse('no: 1\n1: 2\n"1": 3\nx: {y: 1,\n  y: 2}\nno: 4\n', "s.yaml")
+    found = loader.parse('no: 1\n1: 2\n"1": 3\nx: {y: 1,\n  y: 2}\nno: 4\n', "s.yaml")
     assert found.data == {"no": 1, "1": 2, "x": {"y": 1}}
     assert [found.told(m) for m in found.sorted(found.mistakes)] == [
         "s.yaml:3  1: stands twice, first in line 2",
@@ -92,7 +92,7 @@ def test_whatever_is_not_written_out_is_refused_at_once() -> None:
 
 
 def test_merge_keys_and_keys_that_are_no_text() -> None:
-    found = document.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
+    found = loader.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
     assert found.data == {}
     assert [found.told(m) for m in found.mistakes] == [
         "s.yaml:1  <<: merging is not allowed, write keys out",
@@ -134,7 +134,7 @@ def test_unreadable(text: str, message: str) -> None:
 
 
 def test_what_only_escapes_can_write_is_refused_where_it_stands() -> None:
-    found = document.parse('a:\n  b: "x\\0\\e\\u202ey"\n"c\\x1b": 1\nк: 2\n"a\\nb": 3', "s.yaml")
+    found = loader.parse('a:\n  b: "x\\0\\e\\u202ey"\n"c\\x1b": 1\nк: 2\n"a\\nb": 3', "s.yaml")
     assert found.data == {"a": {"b": "xy"}}
     assert [found.told(m) for m in found.mistakes] == [
         "s.yaml:2  a.b: holds U+0000, which cannot be seen. Allowed: visible characters",
@@ -145,7 +145,7 @@ def test_what_only_escapes_can_write_is_refused_where_it_stands() -> None:
 
 
 def test_keys_and_quotations_have_a_length() -> None:
-    found = document.parse(f"{'k' * 201}: 1\n", "s.yaml")
+    found = loader.parse(f"{'k' * 201}: 1\n", "s.yaml")
     (mistake,) = found.mistakes
     assert found.told(mistake) == "s.yaml:1  a key of 201 characters. Allowed: at most 200"
     assert len(refused(f"a: &{'x' * 9000} 1\nb: !{'y' * 9000} 1\nc: *{'z' * 9000}\n")) < 400
@@ -168,16 +168,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "none", "cannot be read: No such file or directory"),
     ]:
         with pytest.raises(Mistakes) as error:
-            document.load(path)
+            loader.load(path)
         assert str(error.value) == f"{path}: {message}"
     with pytest.raises(Mistakes, match=r"latin:2  not text in UTF-8$"):
-        document.load(latin)
+        loader.load(latin)
     with pytest.raises(Mistakes, match=r"^'x\\x1b\.yaml': the file's name holds U\+001B, which"):
-        document.load(tmp_path / "x\x1b.yaml")
+        loader.load(tmp_path / "x\x1b.yaml")
     marked.write_bytes("\ufefftitle: é\r\n".encode())
-    assert document.load(marked).data == {"title": "é"}
+    assert loader.load(marked).data == {"title": "é"}
 
 
 def test_a_number_is_never_infinite() -> None:
-    assert math.isfinite(document.value("1e308", "--set x"))
-    assert document.value("1" * 41, "--set x") == "1" * 41
+    assert math.isfinite(loader.value("1e308", "--set x"))
+    assert loader.value("1" * 41, "--set x") == "1" * 41

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bench.characters import hidden, visible
+from bench.config import loader
+from bench.config.nodes import LONGEST_KEY
+from bench.config.text import hidden, visible
 from bench.errors import Mistakes
-from bench.suite import document, read, render
-from bench.suite.nodes import LONGEST_KEY
+from bench.suite import read, render
 from tests import toy
 from tests.soak import times
 
@@ -49,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
 @often
 @given(st.dictionaries(KEY, VALUE, max_size=5))
 def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
-    found = document.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
+    found = loader.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
     assert found.mistakes == ()
     assert same(found.data, data)
 
@@ -61,7 +62,7 @@ def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
 @example("? " * 100)
 def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
     try:
-        found = document.parse(text, "s.yaml")
+        found = loader.parse(text, "s.yaml")
     except Mistakes as error:
         said = error.lines
     else:
@@ -76,7 +77,7 @@ def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
 @often
 @given(st.floats() | st.integers())
 def test_a_number_is_that_number_or_text(number: float) -> None:
-    found = document.value(repr(number), "--set x")
+    found = loader.value(repr(number), "--set x")
     if len(repr(number)) > 40 or not math.isfinite(number):
         assert found == repr(number)
     else:
@@ -86,7 +87,7 @@ def test_a_number_is_that_number_or_text(number: float) -> None:
 @often
 @given(st.text(max_size=LONGEST_KEY))
 def test_a_key_is_seen_and_ascii_or_refused(key: str) -> None:
-    found = document.parse(f"{json.dumps(key)}: 1", "s.yaml")
+    found = loader.parse(f"{json.dumps(key)}: 1", "s.yaml")
     assert found.data == ({key: 1} if key.isascii() and key.isprintable() else {})
     assert bool(found.mistakes) is not bool(found.data)
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bench.suite.schema import Recipe, SuiteFile
-from bench.suite.shape import shaped
+from bench.config.validation import shaped
+from bench.spec import Recipe
+from bench.suite.schema import SuiteFile
 
 GOOD: dict[str, Any] = {
     "suite_version": 1,

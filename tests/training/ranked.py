@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.job import Job
-from bench.running import ranks
+from bench.execution import ranks
+from bench.execution.protocol import Job
 from bench.training.sharded import Sharded, Share
 from distillers import Features
 

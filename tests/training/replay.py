@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.training.graphs import Call, Replay
+from bench.training.cuda_graphs import Call, Replay
 
 
 def tensors(of: Any) -> list[Tensor]:
@@ -46,7 +46,7 @@ class Notes(TorchDispatchMode):
 
 
 def record(call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
-    """As `bench.training.graphs.Cuda`; here the recording is the first replay as well."""
+    """As `bench.training.cuda_graphs.Cuda`; here the recording is the first replay as well."""
     with Notes() as notes:
         made = call()
     replays = iter([lambda: None])

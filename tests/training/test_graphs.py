@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from bench import data, models, seeding, session
+from bench import api, data, models, seeding
+from bench.api import Machine
 from bench.errors import BenchError
-from bench.job import Task
+from bench.execution import desk
+from bench.execution.protocol import Task
 from bench.results import Results
-from bench.running import desk
-from bench.session import Machine
-from bench.training import graphs, learner, lockstep
-from bench.training.graphs import Call, Record, Replay, Replayed, Still, Unrecordable
-from bench.training.learner import Learner
+from bench.training import cuda_graphs, loop, trainer
+from bench.training.cuda_graphs import Call, Record, Replay, Replayed, Still, Unrecordable
 from bench.training.teacher import Teacher
+from bench.training.trainer import Learner
 from distillers import Batch
 from tests import toy
 from tests.training import replay
@@ -41,7 +41,7 @@ def trained(
         net = models.build("resnet8", subject.facts.classes, subject.facts.size)
     teacher = Teacher(net, subject, tasks["kd"].specification["recipe"])
     made = {name: Learner(task, subject, teacher.shapes, record) for name, task in tasks.items()}
-    lockstep.train([*made.values()], teacher, subject, 0, lambda _: None, record)
+    loop.train([*made.values()], teacher, subject, 0, lambda _: None, record)
     return made
 
 
@@ -53,13 +53,13 @@ def numbers(one: Learner) -> list[Any]:
 
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner, "FUSED", {"cpu", "cuda"})
+    monkeypatch.setattr(trainer, "FUSED", {"cpu", "cuda"})
 
 
 @pytest.fixture(scope="module")
 def eager(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Learner]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "FUSED", {"cpu", "cuda"})
+        patch.setattr(trainer, "FUSED", {"cpu", "cuda"})
         return trained(tmp_path_factory.mktemp("eager"), CPU, None)
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_recorded_fails_alone(
     monkeypatch.setattr(desk, "Cuda", lambda: record)
     monkeypatch.setattr(Machine, "devices", Machine._devices)  # which would refuse a CPU
     results = Results(tmp_path / "recorded")
-    session.carry_out(whole, results, Machine(gpus=(), inline=True, graphs=True))
+    api.carry_out(whole, results, Machine(gpus=(), inline=True, graphs=True))
     found = {cell.method.name: results.record(cell.run) or {} for cell in whole.cells}
     assert found.pop("crd+kd")["reason"] == "a wait"
     for known in found.values():
@@ -134,14 +134,14 @@ def test_what_a_failed_recording_raises(
         raise error
 
     with pytest.raises(raised, match=said):
-        graphs.Cuda()(call, [])
+        cuda_graphs.Cuda()(call, [])
 
 
 @pytest.mark.gpu
 def test_on_cuda_a_wait_cannot_be_recorded() -> None:
     x = torch.ones(3, device="cuda")
     with pytest.raises(Unrecordable):
-        graphs.Cuda()(lambda: x.sum().item(), [])
+        cuda_graphs.Cuda()(lambda: x.sum().item(), [])
 
 
 def test_the_same_tensors_are_replayed_and_others_are_not() -> None:
@@ -156,7 +156,7 @@ def test_the_same_tensors_are_replayed_and_others_are_not() -> None:
         assert replayed(x.fill_(value)).tolist() == [2 * value] * 3
     assert replayed(other).tolist() == [2, 2]
     assert replayed(x.fill_(9)).tolist() == [18] * 3
-    assert calls == [3] * (graphs.WARM + 1) + [2]
+    assert calls == [3] * (cuda_graphs.WARM + 1) + [2]
 
 
 def test_tensors_that_change_are_never_recorded() -> None:
@@ -194,7 +194,7 @@ def test_on_cuda_recorded_steps_give_the_numbers_of_eager_ones(
 ) -> None:
     cuda = torch.device("cuda")
     expected = trained(tmp_path, cuda, None, precision)
-    found = trained(tmp_path, cuda, graphs.Cuda(), precision)
+    found = trained(tmp_path, cuda, cuda_graphs.Cuda(), precision)
     for name, one in found.items():
         assert one.failure is None, (name, one.failure)
         assert one.replayed is not None

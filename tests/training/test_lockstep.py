@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.plan import Plan, select
-from bench.training import lockstep
-from bench.training.learner import Learner
-from bench.training.lockstep import Examiner
+from bench.planning.plan import Plan, select
+from bench.training import loop
+from bench.training.loop import Examiner
 from bench.training.teacher import Teacher
+from bench.training.trainer import Learner
 from distillers import Features
 from tests import toy
 
@@ -71,7 +71,7 @@ def test_interrupted_gives_the_numbers_of_undisturbed(
     together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, expected = together
-    train, seen = lockstep.train, []
+    train, seen = loop.train, []
 
     def cut(learners, teacher, data, seed, after, record):  # type: ignore[no-untyped-def]
         def stopping(learner: Learner) -> None:
@@ -82,7 +82,7 @@ def test_interrupted_gives_the_numbers_of_undisturbed(
 
         train(learners, teacher, data, seed, stopping, record)
 
-    monkeypatch.setattr(lockstep, "train", cut)
+    monkeypatch.setattr(loop, "train", cut)
     with pytest.raises(Stopped):
         toy.run(whole, tmp_path)
     monkeypatch.undo()
@@ -135,7 +135,7 @@ def test_epochs_that_are_evaluated() -> None:
 
 
 def test_learning_rate_falls_after_each_milestone() -> None:
-    from bench.training.learner import learning_rate
+    from bench.training.trainer import learning_rate
 
     recipe = {"lr": 0.05, "decay": 0.1, "milestones": [150, 180, 210]}
     epochs = [1, 150, 151, 180, 181, 210, 211, 240]
@@ -146,7 +146,7 @@ def test_learning_rate_falls_after_each_milestone() -> None:
 def test_a_run_has_the_precision_of_its_recipe(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="[kd]")
     lower = toy.plan(tmp_path, methods="[kd]")
-    other = toy.session.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    other = toy.api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
     assert set(whole.runs) == set(lower.runs)
     assert not set(whole.runs) & set(other.runs)
     a, b = toy.run(whole, tmp_path), toy.run(other, tmp_path)

@@ -13,20 +13,20 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bench import session
+from bench import api
+from bench.api import Machine
 from bench.errors import BenchError
-from bench.job import Event, Job
-from bench.plan import Plan
+from bench.execution.executors.local import Processes
+from bench.execution.protocol import Event, Job
+from bench.execution.runner import _summary, _task
+from bench.planning.plan import Plan
 from bench.results import Results
-from bench.running.executor import Processes
-from bench.running.runner import _summary, _task
-from bench.session import Machine
-from bench.training import lockstep
-from bench.training.learner import Learner
+from bench.training import loop
 from bench.training.sharded import Share
+from bench.training.trainer import Learner
 from tests import toy
 from tests.command import ROOT
-from tests.running.test_runner import alive, children, workers
+from tests.execution.test_runner import alive, children, workers
 from tests.soak import LONG
 from tests.training import ranked
 from tests.training.test_lockstep import EVERY
@@ -72,7 +72,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Results]:
 
 
 def run_over(whole: Plan, results: Results, devices: int) -> None:
-    session.carry_out(whole, results, Machine(gpus=(), workers=1, per_run=devices))
+    api.carry_out(whole, results, Machine(gpus=(), workers=1, per_run=devices))
 
 
 def students(whole: Plan) -> list[str]:
@@ -166,7 +166,7 @@ def test_a_run_goes_on_over_another_number_of_devices(
     (run,) = students(whole)
     found = Results(Path(shutil.copytree(expected.folder, tmp_path / "found")))
     found.forget(run)
-    train = lockstep.train
+    train = loop.train
 
     def cut(learners, teacher, data, seed, after, record):  # type: ignore[no-untyped-def]
         def stopping(learner: Learner) -> None:
@@ -175,10 +175,10 @@ def test_a_run_goes_on_over_another_number_of_devices(
 
         train(learners, teacher, data, seed, stopping, record)
 
-    monkeypatch.setattr(lockstep, "train", cut)
+    monkeypatch.setattr(loop, "train", cut)
     here = Machine(gpus=(), inline=True)
     with pytest.raises(Stopped):
-        session.carry_out(whole, found, here)
+        api.carry_out(whole, found, here)
     teacher = next(iter(whole.runs.values()))
     job = Job(
         "j", (_task(whole.runs[run], "t"),), _summary(found.record(teacher.id) or {}),
@@ -191,7 +191,7 @@ def test_a_run_goes_on_over_another_number_of_devices(
     assert event["event"] == "epoch"
     assert event["entry"]["epoch"] == 2
     monkeypatch.undo()
-    session.carry_out(whole, found, here)
+    api.carry_out(whole, found, here)
     same(expected, found, run, rel=1e-3)
 
 

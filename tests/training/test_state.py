@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.training.state import packed, unpacked
+from bench.training.checkpoint import packed, unpacked
 
 METRICS = {"top1": 50.0, "nll": None}
 ENTRY = {

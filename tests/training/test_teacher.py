@@ -11,10 +11,10 @@ import torch
 from bench import data, models
 from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
-from bench.feasibility import estimate
+from bench.execution.executors.local import Inline
+from bench.execution.runner import Runner
+from bench.planning.estimate import estimate
 from bench.results import Results, sha256
-from bench.running.executor import Inline
-from bench.running.runner import Runner
 from bench.training import teacher
 from tests import toy
 

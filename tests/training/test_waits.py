@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import data, models
-from bench.job import Task
-from bench.training import lockstep
-from bench.training.clock import Clock
-from bench.training.learner import Learner
+from bench.execution.protocol import Task
+from bench.training import loop
 from bench.training.teacher import Teacher
+from bench.training.timer import Clock
+from bench.training.trainer import Learner
 from tests import toy
 from tests.training.test_lockstep import EVERY
 
@@ -78,8 +78,8 @@ def cohort(folder: Path, device: torch.device) -> tuple[list[Learner], Teacher, 
 def epochs(learners: list[Learner], teacher: Teacher, subject: Any, count: int) -> None:
     """So many epochs without what is between them."""
     for epoch in range(count):
-        stream = lockstep.batches(subject, 0, epoch, learners[0].recipe)
-        lockstep._epoch(learners, teacher, stream, Clock(subject.train_labels.device))
+        stream = loop.batches(subject, 0, epoch, learners[0].recipe)
+        loop._epoch(learners, teacher, stream, Clock(subject.train_labels.device))
 
 
 def test_an_epoch_never_waits_for_its_device(tmp_path: Path) -> None:

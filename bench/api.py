@@ -1,0 +1,273 @@
+"""The verbs as functions: what the command line does, callable from Python."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench import data, plugins, suite
+from bench.callbacks import console
+from bench.callbacks.mlflow import MLflow
+from bench.callbacks.progress import Progress
+from bench.data import Selection
+from bench.errors import BenchError
+from bench.execution.cluster import Ray, Slurm
+from bench.execution.executors import orphans
+from bench.execution.executors.local import PATIENCE, Executor, Inline, Processes
+from bench.execution.runner import Observer, Overwrite, Runner, pending
+from bench.planning import estimate
+from bench.planning.estimate import Estimate
+from bench.planning.plan import Plan, plan, select
+from bench.results import Record, Results
+from bench.results.repair import mended
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDING = 5.0  # seconds after an interrupt in which another one adds nothing
+LOGGING = 60.0  # seconds after the last run in which MLflow may catch up
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where runs go: GPUs by number, or the CPU where none are named and none are found.
+
+    With a `cluster`, there: then of the rest only threads, graphs and patience count.
+    """
+
+    gpus: tuple[int, ...] | None = None  # None: all that are there
+    per_gpu: int = 1  # cohorts at a time on each GPU
+    workers: int | None = None  # cohorts at a time on a CPU; None: one a core
+    threads: int = 1  # of each worker on a CPU: part of what rounding depends on
+    inline: bool = False  # in this process instead of one for each cohort
+    patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
+    per_run: int = 1  # devices that train each run together; its batch and its id stay the same
+    graphs: bool = False  # record steps as CUDA graphs
+    cluster: Ray | Slurm | None = None  # None: this machine
+
+    def devices(self) -> list[str]:
+        """The device of each slot, or its devices; BenchError for what cannot be had.
+
+        Of a cluster, which is not asked, as many as its options say, or one.
+        """
+        found = self._devices()
+        if self.graphs and found[0].startswith("cpu"):
+            raise BenchError("--cuda-graphs: no run gets a GPU; a CPU does without")
+        if self.graphs and self.per_run > 1:
+            raise BenchError("--cuda-graphs: only with one device a run, --devices-per-run 1")
+        return found
+
+    def _devices(self) -> list[str]:
+        if self.cluster is not None:
+            return ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
+        found = range(torch.cuda.device_count())
+        gpus = found if self.gpus is None else self.gpus
+        if absent := [gpu for gpu in gpus if gpu not in found]:
+            allowed = ", ".join(map(str, found)) or "none, for the CPU: this machine has no GPU"
+            raise BenchError(f"--gpus: no GPU {absent[0]}. Allowed: {allowed}")
+        if gpus:
+            return [
+                "+".join(f"cuda:{gpu}" for gpu in group)
+                for group in self._groups(gpus)
+                for _ in range(self.per_gpu)
+            ]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        at_once = self.workers or max(1, (cores or 1) // (self.threads * self.per_run))
+        return ["+".join(["cpu"] * self.per_run)] * at_once
+
+    def _groups(self, gpus: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The GPUs of each run; BenchError where they do not come out even."""
+        if len(gpus) % self.per_run:
+            said = f"{len(gpus)} GPUs are not a multiple of {self.per_run}"
+            raise BenchError(f"--devices-per-run: {said}. Choose some with --gpus")
+        if self.per_run > 1 and self.per_gpu > 1:
+            raise BenchError("--devices-per-run: only one cohort at a time, --per-gpu 1")
+        return (gpus[at : at + self.per_run] for at in range(0, len(gpus), self.per_run))
+
+    def executor(self, results: Results, lock: int) -> Executor:
+        """The executor that works on these devices, for whoever holds the results' lock."""
+        match self.cluster:
+            case Ray():
+                from bench.execution.executors.ray import OnRay  # imports what an extra installs
+
+                return OnRay(self.cluster, results, self.patience)
+            case Slurm():
+                from bench.execution.executors.slurm import OnSlurm
+
+                return OnSlurm(self.cluster, results, self.patience)
+        devices = self.devices()
+        if self.inline and self.per_run > 1:
+            raise BenchError("--inline: trains in this process alone, not over --devices-per-run")
+        if self.inline:
+            return Inline(devices[0])
+        return Processes(devices, results.folder / "logs", [lock], self.patience)
+
+
+def make_plan(
+    name: str | Path,
+    changes: Sequence[str] = (),
+    filters: str = "",
+    limit: int | None = None,
+    data_root: Path | None = None,
+) -> Plan:
+    """The plan of a suite, a file or the name of a shipped one, or the part that filters leave.
+
+    `changes` are `recipe.epochs=2` and the like, laid over the suite. Raises `Mistakes`.
+    """
+    asked = suite.read(suite.find(name), changes)
+    return select(plan(asked, root_of(data_root)), filters, limit)
+
+
+def root_of(data_root: Path | None) -> Path | None:
+    """Where data sets lie: as given, or as BENCH_DATA says, or unsaid."""
+    named = os.environ.get("BENCH_DATA")
+    return data_root or (Path(named) if named else None)
+
+
+def carry_out(
+    whole: Plan,
+    results: Results,
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    *,
+    data_root: Path | None = None,
+    overwrite: Overwrite = "failed",
+    view: str | None = None,
+    tracker: MLflow | None = None,
+) -> list[Record]:
+    """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
+
+    Before anything starts, the results folder is locked, jobs of Slurm that a killed command left
+    at work there are cancelled, and what is damaged in it is set aside; if there is something to
+    train, the data set is looked for, or downloaded: `MissingData` if in vain. `Held` where another
+    command has the folder. An interrupt, SIGTERM as well, ends all workers at once; every run goes
+    on from its last whole epoch another time.
+    `view` is auto, live, plain, json, or None for silence.
+    """
+    root = root_of(data_root)
+    with _terminable(), results.lock() as lock:
+        orphans.end(results)
+        executor = machine.executor(results, lock)
+        damage = mended(whole, results)
+        todo = pending(whole, results, overwrite)
+        forecasts = estimate.estimate(whole, root) if todo or overwrite == "never" else {}
+        todo = [run for run in todo if not _known(results.summary(run.id), forecasts[run.id])]
+        if any(forecasts[run.id].error is None for run in todo):
+            _look_for(whole.suite.data, root)
+        observers: list[Observer] = [tracker] if tracker else []
+        if view:
+            progress = Progress(whole, todo, forecasts, len(executor.devices))
+            observers.append(console.view(view, progress, sys.stdout))
+        for observer in observers:
+            for text in damage:
+                observer.notice(text)
+        runner = Runner(
+            whole, forecasts, results, executor, observers, root, machine.threads, machine.graphs
+        )
+        runner.run(todo, afresh=overwrite == "always")
+        if tracker:
+            tracker.log_missing(LOGGING)
+        return troubled(whole, results, forecasts)
+
+
+def sync(whole: Plan, results: Results) -> MLflow:
+    """Log every record of a plan that MLflow lacks; its `warnings` say what could not be logged."""
+    tracker = MLflow(whole, results)
+    with _terminable(), results.lock():
+        tracker.log_missing()
+    return tracker
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Inside, SIGTERM is a KeyboardInterrupt that bears its number, as Ctrl-C is.
+
+    One that follows at once does not break off the ending of workers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    heard: list[int] = []
+    heeded = float("-inf")
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal heeded
+        heard.append(number)
+        if (now := time.monotonic()) - heeded >= ENDING:
+            heeded = now
+            raise KeyboardInterrupt(number)
+
+    interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    numbers = (signal.SIGTERM, signal.SIGINT) if interrupt else (signal.SIGTERM,)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        stopped.args = stopped.args or tuple(heard[:1])  # Ray raises one of its own in its place
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _look_for(selection: Selection, root: Path | None) -> None:
+    """Read the data set once, so that what is wrong with it is told before anything starts."""
+    try:
+        data.load(selection, root, torch.device("cpu"))
+    except Exception as error:
+        if isinstance(error, BenchError) or not plugins.source_of("dataset", selection.name):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise BenchError(f"data set '{selection.name}' of a plugin: {said}") from error
+
+
+def _known(record: Record | None, forecast: Estimate) -> bool:
+    """Whether a run is impossible, and its record says so already."""
+    if record is None or record["status"] != "skipped":
+        return False
+    return bool(record["reason"] == forecast.error)
+
+
+def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Estimate]) -> list[Record]:
+    """The records of runs that have no result although nothing stood in their way."""
+    possible = (run for run in whole.runs if run not in forecasts or forecasts[run].error is None)
+    found = [record for run in possible if (record := results.summary(run)) is not None]
+    return [record for record in found if record["status"] != "done"]
+
+
+def run(
+    name: str | Path,
+    *,
+    results: str | Path = "results",
+    changes: Sequence[str] = (),
+    filters: str = "",
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    data_root: Path | None = None,
+) -> "pd.DataFrame":
+    """Bring a suite to its end and return the records of its runs, one row each; for notebooks.
+
+    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
+    """
+    whole, folder = make_plan(name, changes, filters, None, data_root), Results(Path(results))
+    carry_out(whole, folder, machine, data_root=data_root)
+    found = records(results)
+    return found[found["id"].isin(list(whole.runs))].reset_index(drop=True)
+
+
+def records(results: str | Path = "results") -> "pd.DataFrame":
+    """All records of a results folder as a frame: one row a run, nested fields as `a.b` columns.
+
+    The curves, one list of epochs a run, stay as they are in the column `curves`.
+    """
+    import pandas as pd
+
+    return pd.json_normalize([dict(record) for record in Results(Path(results)).records()])

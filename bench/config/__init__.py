@@ -1,0 +1,1 @@
+"""YAML with line numbers, overrides, and errors as `file:line`."""

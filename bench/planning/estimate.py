@@ -1,0 +1,164 @@
+"""The cost of a plan's runs, and the runs that are impossible, before the first batch."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+import distillers
+from bench import data, models, seeding
+from bench.data import Facts
+from bench.errors import BenchError
+from bench.models import Cost
+from bench.planning.plan import Plan, Run
+from distillers import Incompatible, Setting, Shapes
+
+MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
+SMALL_ELEMENTS = 10_000  # of a tensor that always gets memory: constructors read such tensors
+FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of one run, or the reason why it is impossible.
+
+    Attributes:
+        error: why the run is impossible and will be skipped; None if it is possible.
+        network: the cost of its network; None if it is unknown.
+        memory: bytes of the buffers of its distillers, such as memory banks.
+        warning: an exception of a plugin's code; the run will be tried and will probably fail.
+
+    """
+
+    error: str | None
+    network: Cost | None = None
+    memory: int = 0
+    warning: str | None = None
+
+    def work(self, run: Run, images: int) -> float:
+        """Return the multiply-adds of a complete training run.
+
+        A backward pass counts as two forward passes.
+
+        Args:
+            run: the run that was estimated.
+            images: number of training images.
+
+        """
+        epochs = run.specification.epochs
+        return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
+
+
+def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
+    """Estimate every run of a plan, without its data and without a training step.
+
+    Args:
+        plan: the plan; its plugins are loaded.
+        root: the data root, for data sets in folders; None for the default.
+
+    Returns:
+        An estimate for each run, by its id.
+
+    Raises:
+        BenchError: the plan's selection of data is impossible.
+
+    """
+    facts = data.facts(plan.suite.data, root)
+    networks = {run.id: run.specification.network for run in plan.runs.values()}
+    distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
+    estimates: dict[str, Estimate] = {}
+    for run in plan.runs.values():
+        terms = run.specification.get("method", {})
+        key = networks[run.id], networks[run.teacher or run.id], repr(terms)
+        if key not in distinct:
+            distinct[key] = _estimate(*key[:2], terms, facts)
+        estimates[run.id] = distinct[key]
+    return estimates
+
+
+def _estimate(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Estimate:
+    try:
+        student_shapes, cost = _measure(network, facts.classes, facts.size)
+        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size)
+        memory = 0
+        for name, term in terms.items():
+            options = json.dumps(term["options"], sort_keys=True)
+            memory += _buffer_bytes(name, options, student_shapes, teacher_shapes, facts)
+    except (BenchError, Incompatible) as error:
+        return Estimate(str(error))
+    except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
+        return Estimate(None, warning=f"{type(error).__name__}: {error}")
+    return Estimate(None, cost, memory)
+
+
+@cache
+def _measure(network: str, classes: int, size: int) -> tuple[Shapes, Cost]:
+    net = build_for_estimate(partial(models.build, network, classes, size))
+    return models.shapes(net, size), models.cost(net, size)
+
+
+@cache
+def _buffer_bytes(
+    distiller: str, options: str, student: Shapes, teacher: Shapes, facts: Facts
+) -> int:
+    labels = torch.arange(facts.train) % facts.classes
+    setting = Setting(student, teacher, labels, torch.Generator())
+    arguments: Mapping[str, object] = json.loads(options)
+    term = build_for_estimate(partial(distillers.load(distiller), setting, **arguments))
+    return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
+
+
+def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network or a distiller; beyond `MAX_ELEMENTS`, its tensors get no memory.
+
+    Args:
+        build: the constructor, with its arguments. If it fails after a tensor got no memory, it is
+            called again, and all tensors get memory.
+
+    """
+    with seeding.initialised_by("estimate"):
+        try:
+            with _LargeOnMeta() as mode:
+                return build()
+        except Exception:  # a constructor may raise anything when it reads a meta tensor
+            if not mode.used_meta:
+                raise
+            return build()
+
+
+class _LargeOnMeta(TorchFunctionMode):
+    """Create tensors on the meta device after the first `MAX_ELEMENTS` elements.
+
+    `torch.device("meta")` does not do this: a distiller names the device of its memory bank, and
+    some constructors read a small tensor. Also, ordinary networks need no meta kernels this way,
+    which take torch 4 s of processor time to import.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements, self.used_meta = 0, False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in FACTORIES or "out" in kwargs:
+            return func(*args, **kwargs)
+        options = {key: value for key, value in kwargs.items() if key != "generator"}
+        meta = func(*args, **options | {"device": "meta"})
+        elements = meta.numel()
+        if elements > SMALL_ELEMENTS and self.elements + elements > MAX_ELEMENTS:
+            self.used_meta = True
+            return meta
+        self.elements += elements
+        return func(*args, **kwargs)

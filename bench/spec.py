@@ -1,0 +1,180 @@
+"""The specification of a run: data, network, teacher, method, recipe, seed. Imports no torch.
+
+A run's id is the hash of its specification, so that a specification holds everything that can
+change the run's result, and nothing else.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.config.fields import (
+    AtLeast0,
+    Count,
+    Epochs,
+    Factor,
+    Momentum,
+    Natural,
+    Positive,
+    Truth,
+    allowed,
+)
+
+Precision = Literal["float32", "tf32", "bf16"]
+Role = Literal["teacher", "student"]
+
+
+class Recipe(BaseModel):
+    """How a network is trained: SGD whose learning rate falls in steps.
+
+    The defaults are the papers' recipe for CIFAR-100: CRD (arXiv:1910.10699), section 4, as
+    train_student.py of github.com/HobbitLong/RepDistiller implements it.
+
+    Attributes:
+        epochs: Number of epochs.
+        batch_size: Images in a batch.
+        lr: Learning rate of the first epoch.
+        milestones: Epochs, counted from 1, after which the learning rate is multiplied by `decay`.
+        decay: Factor of the learning rate at each milestone.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        nesterov: Whether SGD uses Nesterov's momentum.
+        crop: Pixels of padding before a random crop; 0: no crop.
+        flip: Whether images are flipped at random.
+        resized_crop: Whether images are cropped at random and resized.
+        precision: Precision of the networks; losses are computed in float32.
+        evaluate_every: Epochs between two evaluations on the test set.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    epochs: Count = 240
+    batch_size: Count = 64
+    lr: Positive = 0.05
+    milestones: Epochs = (150, 180, 210)
+    decay: Factor = 0.1
+    momentum: Momentum = 0.9
+    weight_decay: AtLeast0 = 5e-4
+    nesterov: Truth = False
+    crop: Natural = 4
+    flip: Truth = True
+    resized_crop: Truth = False
+    precision: Annotated[Precision, allowed("bf16, float32, tf32")] = "float32"
+    evaluate_every: Count = 1
+
+
+PAPERS = Recipe()
+SMALL_LR_STUDENTS = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
+SMALL_LR = 0.01  # CRD, section 4: chosen by grid search for these students
+
+
+def papers_recipe(student: str) -> Recipe:
+    """Return the recipe with which the papers train a student, by the network's name."""
+    return Recipe(lr=SMALL_LR) if student in SMALL_LR_STUDENTS else PAPERS
+
+
+class SpecPart(BaseModel):
+    """A part of a specification; numbers and text are never converted into each other."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields that are set, as plain JSON data."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    # Mapping access: removed once every package reads attributes.
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.model_fields_set:
+            raise KeyError(key)
+        return self.content[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.model_fields_set
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field, as a mapping would."""
+        return self[key] if key in self.model_fields_set else default
+
+    def keys(self) -> Any:
+        """Return the names of the fields that are set, as a mapping would."""
+        return self.model_fields_set
+
+
+class DataSpec(SpecPart):
+    """Which images a run uses.
+
+    Attributes:
+        name: Data set; `folder` for a folder of images.
+        per_class: Training images of each class; None: all.
+        test_per_class: Test images of each class; None: all.
+        validation: Training images that are held out.
+        size: Height and width in pixels; None: as the data set has them.
+        fingerprint: Hash that identifies the images.
+        source: SHA-256 of the plugin that defines the data set; None: not a plugin's.
+    """
+
+    name: str = ""
+    per_class: int | None = None
+    test_per_class: int | None = None
+    validation: int = 0
+    size: int | None = None
+    fingerprint: str = ""
+    source: str | None = None
+
+
+class TermSpec(SpecPart):
+    """One distiller of a method: its weight, all its options, its plugin's SHA-256."""
+
+    weight: float
+    options: dict[str, Any] = {}
+    source: str | None = None
+
+
+class RunSpec(SpecPart):
+    """Everything that can change the result of a run.
+
+    Attributes:
+        revision: Version of the meaning of specifications.
+        data: Which images.
+        network: Network that is trained.
+        source: SHA-256 of the plugin that defines the network; None: not a plugin's.
+        teacher: Id of the teacher's run; None for a teacher.
+        method: Distillers by name; empty for a checkpoint.
+        recipe: How the network is trained; of a checkpoint only the precision counts.
+        seed: Seed of weights, order and augmentation.
+        checkpoint: SHA-256 of the file that a teacher is read from; None: it is trained.
+    """
+
+    revision: int = 1
+    data: DataSpec = DataSpec()
+    network: str
+    source: str | None = None
+    teacher: str | None = None
+    method: dict[str, TermSpec] = {}
+    recipe: Recipe = PAPERS
+    seed: int
+    checkpoint: str | None = None
+
+    @property
+    def role(self) -> Role:
+        """`student` if the run learns from a teacher, else `teacher`."""
+        return "teacher" if self.teacher is None else "student"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training; 0 for a checkpoint."""
+        return 0 if self.checkpoint else self.recipe.epochs
+
+    @property
+    def id(self) -> str:
+        """The run's id: sixteen hex digits of the hash of its content."""
+        return content_hash(self.content)
+
+
+def content_hash(content: Any) -> str:
+    """Return sixteen hex digits of the SHA-256 of the content's canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,169 @@
+"""A memory bank with one embedding per training sample, and the contrast of a batch against it.
+
+CRD and WCoRD are built from these parts: the bank, a sampler of negatives, and two losses of the
+log odds that a pair is true.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillers.base import Incompatible
+
+
+class MemoryBank(nn.Module):
+    """A running mean of each training sample's embedding: the buffer `rows` (N, width).
+
+    The initial rows are uniform, and no row has length 1 exactly. With `unit_length` they are in
+    ±√(3 / width), so their length is about 1, as in RepDistiller. Otherwise they are in
+    ±√(1 / width), so their length is at most 1.
+
+    Args:
+        samples: N, the number of training samples.
+        width: The size of an embedding.
+        momentum: The weight of a row's old value in an update, from 0 to 1.
+        rng: The random stream for the initial rows; its device is the bank's.
+        unit_length: Whether an update scales rows to length 1, as in CRD.
+    """
+
+    rows: Tensor
+
+    def __init__(
+        self, samples: int, width: int, momentum: float, rng: torch.Generator, *, unit_length: bool
+    ) -> None:
+        super().__init__()
+        self.momentum, self.unit_length = momentum, unit_length
+        start = torch.rand(samples, width, generator=rng, device=rng.device).mul_(2).sub_(1)
+        self.register_buffer("rows", start.mul_(((3 if unit_length else 1) / width) ** 0.5))
+
+    def scores(self, anchor: Tensor, index: Tensor) -> Tensor:
+        """Return the inner products of each anchor with its own choice of rows.
+
+        Args:
+            anchor: Embeddings of the batch, (B, width).
+            index: The rows for each anchor, (B, R) int64.
+
+        Returns:
+            The scores, (B, R).
+        """
+        # One product with the full bank, then a choice of numbers, takes a tenth of the time of a
+        # choice of embeddings. The copy keeps the backward pass valid: `update` runs before it.
+        return (anchor @ self.rows.clone().T).gather(1, index)
+
+    @torch.no_grad()
+    def update(self, index: Tensor, embedding: Tensor) -> None:
+        """Move the batch's rows towards new embeddings, in place.
+
+        Args:
+            index: The batch's places in the training set, (B,) int64.
+            embedding: The new embeddings, (B, width).
+        """
+        rows = self.rows[index].lerp(embedding, 1 - self.momentum)
+        self.rows.index_copy_(0, index, F.normalize(rows, dim=1) if self.unit_length else rows)
+
+
+class NegativeSampler(nn.Module):
+    """Draw training samples of other classes than a given one, without replacement.
+
+    Each row of a draw is an exactly uniform choice, in uniform order, for any sizes of classes.
+    A draw shuffles the training set once. Each of its rows then walks through the shuffled set with
+    a random offset and a random stride prime to N, and keeps the first M samples of other classes.
+    Rows of one draw thus have little in common. The walk takes M steps and as many more as the
+    largest class has samples, so it always meets M samples of other classes.
+
+    Args:
+        train_labels: The classes of all training samples, (N,) int64.
+        negatives: M, the number of samples in each row of a draw.
+        rng: The random stream, on the device of `train_labels`.
+
+    Raises:
+        Incompatible: The training set has fewer than M samples outside its largest class.
+    """
+
+    train_labels: Tensor
+    strides: Tensor
+
+    def __init__(self, train_labels: Tensor, negatives: int, rng: torch.Generator) -> None:
+        super().__init__()
+        samples, largest = len(train_labels), int(train_labels.bincount().max())
+        if negatives > samples - largest:
+            raise Incompatible(
+                f"{negatives} negatives are asked for, but the training set has only "
+                f"{samples - largest} of other classes than its largest; lower `negatives`"
+            )
+        self.rng, self.negatives, self.steps = rng, negatives, negatives + largest
+        numbers = torch.arange(1, samples + 1, device=train_labels.device)
+        coprime = numbers[torch.gcd(numbers, torch.tensor(samples)) == 1]
+        self.register_buffer("train_labels", train_labels, persistent=False)
+        self.register_buffer("strides", coprime, persistent=False)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Draw M samples of other classes for each label.
+
+        In evaluation mode the random stream stays where it is, so equal calls give equal draws.
+
+        Args:
+            labels: Classes, (B,) int64.
+
+        Returns:
+            Places in the training set, (B, M) int64.
+        """
+        rng = self.rng if self.training else self.rng.clone_state()
+        samples, device = len(self.train_labels), labels.device
+        size = (len(labels), 1)
+        shuffled = torch.randperm(samples, generator=rng, device=device)
+        stride = self.strides[torch.randint(len(self.strides), size, generator=rng, device=device)]
+        offset = torch.randint(samples, size, generator=rng, device=device)
+        walk = (stride * torch.arange(self.steps, device=device) + offset) % samples  # (B, steps)
+        eligible = self.train_labels[shuffled][walk] != labels[:, None]
+        # An eligible step goes to the next free column; all others, and those after M, go to one
+        # last column that is dropped. This needs no sizes that depend on data, so it never waits.
+        column = torch.where(eligible, eligible.cumsum(1) - 1, self.negatives)
+        column = column.clamp(max=self.negatives)
+        rows = torch.empty(len(labels), self.negatives + 1, dtype=torch.long, device=device)
+        return rows.scatter_(1, column, shuffled[walk])[:, :-1]
+
+
+def log_odds(scores: Tensor, z: Tensor, samples: int, *, store_z: bool) -> Tensor:
+    """Return log(p / (M / N)) with p = exp(scores) / Z; its sigmoid is the critic of CRD's eq. 19.
+
+    Args:
+        scores: Inner products over the temperature, (B, 1+M), the true pair's first.
+        z: The buffer of Z, a scalar. While it is 0, Z is the mean exponential of the scores times
+            N.
+        samples: N, the number of training samples.
+        store_z: Whether to store Z in the buffer.
+
+    Returns:
+        The log odds that each pair is the true one, (B, 1+M).
+    """
+    with torch.no_grad():
+        constant = torch.where(z > 0, z, scores.exp().mean() * samples)
+        if store_z:
+            z.copy_(constant)
+        shift = (constant * (scores.shape[1] - 1) / samples).log()
+    return scores - shift
+
+
+def nce_loss(odds: Tensor) -> Tensor:
+    """Return the loss of noise-contrastive estimation, -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
+
+    Args:
+        odds: Log odds, (B, 1+M), the true pair's first; h is their sigmoid.
+
+    Returns:
+        A scalar.
+    """
+    return (F.softplus(-odds[:, 0]) + F.softplus(odds[:, 1:]).sum(1)).mean()
+
+
+def kr_loss(odds: Tensor) -> Tensor:
+    """Return the Kantorovich-Rubinstein loss, -mean_i [h_i0 - Σ_k h_ik].
+
+    Args:
+        odds: Log odds, (B, 1+M), the true pair's first; h is their sigmoid.
+
+    Returns:
+        A scalar.
+    """
+    return (odds[:, 1:].sigmoid().sum(1) - odds[:, 0].sigmoid()).mean()

@@ -1,0 +1,342 @@
+"""What is seen of a run: exact lines, a table that fits, and a time left that makes sense."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.callbacks.console import Live
+from bench.callbacks.console import view as make_view
+from bench.callbacks.progress import Progress, duration
+from bench.callbacks.text import Json, Plain
+from bench.errors import BenchError
+from bench.execution.protocol import Status, Task
+from bench.models import Cost
+from bench.planning.estimate import Estimate
+from bench.planning.plan import Cohort, Plan, cohorts
+from tests import toy
+
+METHODS = ["student", "kd", "at", "sp"]
+RECIPE = "{epochs: 10, batch_size: 16, lr: 0.05, milestones: [1], crop: 1, flip: false}"
+
+
+class Scene:
+    """A session that a test plays, second by second."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.now = 1000.0
+        self.out = io.StringIO()
+        self.teachers, self.students = (
+            [c for c in cohorts(plan.runs.values()) if (c.teacher is None) == taught]
+            for taught in (True, False)
+        )
+
+    def progress(self, **details: Any) -> Progress:
+        todo = details.pop("todo", tuple(self.plan.runs.values()))
+        return Progress(self.plan, todo, clock=lambda: self.now, **details)
+
+    def epochs(self, view: Any, cohort: Cohort, epoch: int, seconds: float, top1: float) -> None:
+        """One epoch of every run of a cohort; it takes the sum of their seconds."""
+        self.now += seconds * len(cohort.runs)
+        for run in cohort.runs:
+            view.epoch(run.id, {"epoch": epoch, "seconds": seconds, "test": {"top1": top1}})
+
+    def end(self, view: Any, run: str, status: Status = "done", **details: Any) -> None:
+        reason = None if status == "done" else "a reason"
+        name = self.plan.names()[run]
+        task = Task(run, name, self.plan.runs[run].specification)
+        view.record(task.record(status, reason, **details))
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("suite")
+    methods = f"[{', '.join(METHODS)}]"
+    return toy.plan(folder, methods=methods, recipe=RECIPE, teachers="{recipe: {epochs: 4}}")
+
+
+@pytest.fixture
+def scene(plan: Plan) -> Scene:
+    return Scene(plan)
+
+
+def play(scene: Scene, view: Any) -> None:
+    """A teacher, then four students: one diverges, one fails, one is not finished."""
+    (teacher,), (students,) = scene.teachers, scene.students
+    student, kd, at, _ = (run.id for run in students.runs)
+    view.started(teacher, "cpu")
+    for epoch in range(1, 5):
+        scene.epochs(view, teacher, epoch, 4.0, 10.0 * epoch)
+    scene.end(view, teacher.runs[0].id, metrics={"last": {"top1": 75.125}}, seconds=16.0)
+    view.started(students, "cpu")
+    for epoch in range(1, 4):
+        scene.epochs(view, students, epoch, 1.0, 20.0)
+    scene.end(view, kd, "diverged")
+    scene.end(view, student, metrics={"last": {"top1": 61.5}}, seconds=75.0)
+    scene.end(view, at, "failed")
+    view.closed()
+
+
+def test_plain_lines(scene: Scene) -> None:
+    play(scene, Plain(scene.progress(), scene.out))
+    assert scene.out.getvalue().splitlines() == [
+        "started   teacher resnet8 seed 0 on cpu",
+        "epoch     3/4 of teacher resnet8 seed 0; 0 of 5 runs, about 2 min 44 s left",
+        "done      resnet8 seed 0: top-1 75.12 %, 16 s",
+        "started   resnet8/resnet8 seed 0 on cpu: student, kd, at, sp",
+        "epoch     3/10 of resnet8/resnet8 seed 0; 1 of 5 runs, about 27 s left",
+        "diverged  resnet8/resnet8 kd seed 0: a reason",
+        "done      resnet8/resnet8 student seed 0: top-1 61.50 %, 1 min 15 s",
+        "failed    resnet8/resnet8 at seed 0: a reason",
+        "toy: 2 done, 1 failed, 1 diverged, 1 not finished, after 28 s",
+    ]
+
+
+def test_json_lines(scene: Scene) -> None:
+    play(scene, Json(scene.progress(), scene.out))
+    events = [json.loads(line) for line in scene.out.getvalue().splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds == ["started", *["epoch"] * 4, "record", "started"] + ["epoch"] * 12 + [
+        *["record"] * 3,
+        "closed",
+    ]
+    teacher = scene.teachers[0].runs[0].id
+    named = {"id": teacher, "name": "resnet8 seed 0"}
+    cohort = scene.teachers[0].id
+    assert events[0] == {"event": "started", "cohort": cohort, "device": "cpu", "runs": [named]}
+    entry = {"epoch": 1, "seconds": 4.0, "test": {"top1": 10.0}}
+    assert events[1] == {"event": "epoch", **named, "entry": entry}
+    metrics = {"last": {"top1": 75.125}}
+    ended = {"status": "done", "reason": None, "metrics": metrics, "seconds": 16.0}
+    assert events[5] == {"event": "record", **named, **ended}
+    counts = {"done": 2, "failed": 1, "diverged": 1}
+    assert events[-1] == {"event": "closed", "runs": 5, "counts": counts, "seconds": 28.0}
+
+
+def console(scene: Scene, width: int = 80) -> Console:
+    return Console(file=scene.out, width=width, height=24, force_terminal=True, color_system=None)
+
+
+def shown(view: Live, width: int = 80) -> list[str]:
+    """The lines of the view as it stands."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(view.drawn())
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_live_shows_cohorts_and_what_was_lost(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    (teacher,), (students,) = scene.teachers, scene.students
+    try:
+        view.started(teacher, "cpu")
+        scene.epochs(view, teacher, 1, 4.0, 12.34)
+        assert shown(view)[1:] == [
+            "0 of 5 runs, about 2 min 52 s left",
+            "cpu  teacher resnet8 seed 0  epoch 1/4",
+            "  top-1 12.3",
+        ]
+        scene.end(view, teacher.runs[0].id)
+        view.started(students, "cuda:1")
+        scene.epochs(view, students, 1, 1.0, 20.0)
+        scene.end(view, students.runs[1].id, "diverged")
+        assert shown(view)[1:] == [
+            "2 of 5 runs, 1 diverged, about 27 s left",
+            "diverged  resnet8/resnet8 kd seed 0: a reason",
+            "cuda:1  resnet8/resnet8 seed 0  epoch 1/10  3 alive  1 diverged",
+            "  student 20.0  kd lost  at 20.0  sp 20.0",
+        ]
+    finally:
+        view.closed()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_live_fits_the_terminal(scene: Scene, width: int) -> None:
+    view = Live(scene.progress(), scene.out, console(scene, width))
+    try:
+        view.started(scene.students[0], "cuda:0")
+        scene.epochs(view, scene.students[0], 1, 1.0, 20.0)
+        for run in scene.students[0].runs[:2]:
+            scene.end(view, run.id, "failed")
+        lines = shown(view, width)
+    finally:
+        view.closed()
+    assert max(len(line) for line in lines) <= width
+    assert all(method in " ".join(lines) for method in METHODS)
+
+
+def test_live_leaves_a_short_summary(scene: Scene) -> None:
+    play(scene, Live(scene.progress(), scene.out, console(scene)))
+    left = scene.out.getvalue().rsplit("\x1b[2K", 1)[-1]  # all before is taken back
+    assert left.splitlines() == [
+        "toy: 2 done, 1 failed, 1 diverged, 1 not finished, after 28 s",
+        "  diverged  resnet8/resnet8 kd seed 0: a reason",
+        "  failed    resnet8/resnet8 at seed 0: a reason",
+    ]
+
+
+def test_a_notice_is_left_above_the_table(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    view.started(scene.students[0], "cpu")
+    view.notice("something went wrong [and] was dealt with")
+    view.closed()
+    left = scene.out.getvalue()
+    assert "something went wrong [and] was dealt with" in left
+    assert left.index("something went wrong") < left.rindex("toy: 5 not finished")
+
+
+def test_a_notice_is_a_line(scene: Scene) -> None:
+    Plain(scene.progress(), scene.out).notice("all is well")
+    assert scene.out.getvalue() == "notice    all is well\n"
+    Json(scene.progress(), scene.out).notice("all is well")
+    assert json.loads(scene.out.getvalue().splitlines()[1]) == {
+        "event": "notice", "text": "all is well"
+    }  # fmt: skip
+
+
+def test_a_cohort_that_goes_on_in_parts_is_shown_in_parts(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    runs = scene.students[0].runs
+    try:
+        view.started(scene.students[0], "cpu")
+        scene.epochs(view, scene.students[0], 1, 1.0, 20.0)
+        for device, part in (("cuda:0", Cohort(runs[:2])), ("cuda:1", Cohort(runs[2:]))):
+            view.started(part, device)
+            scene.epochs(view, part, 2, 1.0, 30.0)
+        assert shown(view)[2:] == [
+            "cuda:0  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "  student 30.0  kd 30.0",
+            "cuda:1  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "  at 30.0  sp 30.0",
+        ]
+    finally:
+        view.closed()
+
+
+def test_live_without_an_event(scene: Scene) -> None:
+    Live(scene.progress(), scene.out, console(scene)).closed()
+    assert scene.out.getvalue() == "toy: 5 not finished, after 0 s\n"
+
+
+def test_many_runs_of_one_reason_are_one_line(scene: Scene) -> None:
+    view = Live(scene.progress(), scene.out, console(scene))
+    for run in scene.students[0].runs:
+        scene.end(view, run.id, "skipped")
+    view.closed()
+    assert scene.out.getvalue().splitlines() == [
+        "toy: 4 skipped, 1 not finished, after 0 s",
+        "  skipped   resnet8/resnet8 student seed 0 and 3 more: a reason",
+    ]
+
+
+def test_time_left_is_unknown_before_an_epoch_and_counts_down_after(scene: Scene) -> None:
+    progress = scene.progress()
+    teacher = scene.teachers[0]
+    progress.start(teacher, "cpu")
+    assert progress.left() is None
+    scene.now += 5.0
+    progress.advance(teacher.runs[0].id, {"epoch": 1, "seconds": 5.0})
+    assert progress.left() == pytest.approx((3 + 4 * 10) * 5.0)
+    scene.now += 15.0
+    assert progress.left() == pytest.approx((3 + 4 * 10) * 5.0 - 15.0)
+    scene.now += 1e6
+    assert progress.left() == pytest.approx(4 * 10 * 5.0), "what has not begun is still to come"
+
+
+def test_time_left_of_lockstep_with_other_work(scene: Scene) -> None:
+    """Starting up does not count; half of the rest goes into something else, and so it will."""
+    students = scene.students[0]
+    progress = scene.progress(todo=students.runs)
+    progress.start(students, "cpu")
+    scene.now += 100.0
+    for epoch in range(1, 9):
+        scene.now += 8.0
+        for run in students.runs:
+            progress.advance(run.id, {"epoch": epoch, "seconds": 1.0})
+    assert progress.left() == pytest.approx(2 * 8.0, rel=0.1)
+
+
+def test_time_left_of_cohorts_side_by_side(plan: Plan) -> None:
+    """Two slots do twice as much, though each run says as many seconds as before."""
+    scene = Scene(plan)
+    runs = scene.students[0].runs
+    halves = [Cohort(runs[:2]), Cohort(runs[2:])]
+    progress = scene.progress(todo=runs)
+    for half in halves:
+        progress.start(half, "cpu")
+    for epoch in range(1, 9):
+        scene.now += 2.0
+        for run in runs:
+            progress.advance(run.id, {"epoch": epoch, "seconds": 1.0})
+    assert progress.left() == pytest.approx(2 * 2.0)
+
+
+def test_time_left_after_a_student_dropped_out(scene: Scene) -> None:
+    """Its epochs stand still until its record comes; the others are not waited for in vain."""
+    lost, *others = scene.students[0].runs
+    progress = scene.progress(todo=(lost, *others))
+    progress.start(scene.students[0], "cpu")
+    for epoch, going, seconds in ((1, [lost, *others], 1.0), (2, others, 2.0), (3, others, 2.0)):
+        scene.now += len(going) * seconds
+        for run in going:
+            progress.advance(run.id, {"epoch": epoch, "seconds": seconds})
+    assert progress.left() == pytest.approx((3 * 7 + 9) * 1.6)
+    progress.end(Task(lost.id, "", lost.specification).record("diverged", "a reason"))
+    assert progress.left() == pytest.approx(3 * 7 * 1.6)
+
+
+def test_time_left_of_a_run_that_goes_on_where_it_stopped(scene: Scene) -> None:
+    teacher = scene.teachers[0]
+    progress = scene.progress(todo=teacher.runs)
+    progress.start(teacher, "cpu")
+    scene.now += 6.0
+    progress.advance(teacher.runs[0].id, {"epoch": 3, "seconds": 6.0})
+    assert progress.left() == pytest.approx(6.0)  # of four epochs one is left
+    assert progress.share == 0.75
+
+
+def test_time_left_weighs_networks_by_their_multiply_adds(scene: Scene) -> None:
+    teacher, students = scene.teachers[0], scene.students[0]
+    forecasts = {run.id: Estimate(None, Cost(1, 100)) for run in students.runs}
+    forecasts[teacher.runs[0].id] = Estimate(None, Cost(1, 1000))
+    progress = scene.progress(forecasts=forecasts)
+    progress.start(teacher, "cpu")
+    scene.now += 20.0
+    progress.advance(teacher.runs[0].id, {"epoch": 1, "seconds": 20.0})
+    asked = 10 * 20.0 / 3  # the teacher's passes for its students: without their way back
+    assert progress.left() == pytest.approx(3 * 20.0 + 4 * 10 * 2.0 + asked)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (10.0, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (192, "3 min 12 s"),
+        (7500, "2 h 5 min"),
+        (274000, "3 d 4 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_auto_is_live_on_a_terminal_only(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(make_view("auto", scene.progress(), Terminal()), Live)
+    assert isinstance(make_view("auto", scene.progress(), scene.out), Plain)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_view("auto", scene.progress(), Terminal()), Plain)
+    assert isinstance(make_view("json", scene.progress(), Terminal()), Json)
+    assert isinstance(make_view("plain", scene.progress(), Terminal()), Plain)
+    with pytest.raises(BenchError, match="no view 'jason'. Did you mean 'json'"):
+        make_view("jason", scene.progress(), scene.out)

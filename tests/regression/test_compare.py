@@ -1,0 +1,81 @@
+"""Two results folders side by side."""
+
+from bench import regression
+from tests.regression.factory import RECIPE, record, teacher, unfinished
+
+
+def folder(first=0, **methods):
+    """The records of a folder: for each method its accuracies."""
+    found = [
+        record(method=name, seed=seed, top1=value)
+        for name, values in methods.items()
+        for seed, value in enumerate(values, first)
+    ]
+    return [teacher(), *found]
+
+
+A = folder(kd=[96.0, 96.1, 95.9, 96.0], crd=[97.0, 97.1, 96.9, 97.0], at=[95.0, 95.1, 94.9, 95.0])
+
+
+def by_method(found):
+    return {cell.method: cell.outcome for cell in found.cells}
+
+
+def test_better_same_worse_inconclusive_and_who_is_alone():
+    b = folder(
+        9,
+        kd=[97.0, 97.1, 96.9, 97.0],
+        crd=[95.0, 95.1, 94.9, 95.0],
+        at=[95.05, 95.0, 95.1, 94.95],
+        sp=[95.0, 95.0],
+    )
+    found = regression.compare(A, b, tolerance=0.5, names=("old", "new"))
+    assert by_method(found) == {
+        "teacher": "same", "at": "same", "crd": "worse", "kd": "better", "sp": "uncompared",
+    }  # fmt: skip
+    assert found.cells[-1].reason == "not in old"
+    assert (found.outcome, found.exit_code(strict=True)) == ("compared", 0)
+
+
+def test_a_wide_spread_is_inconclusive_and_says_how_many_seeds_would_tell():
+    b = folder(9, kd=[95.0, 97.2, 96.0, 96.6])
+    found = regression.compare(A, b)
+    cell = next(cell for cell in found.cells if cell.method == "kd")
+    assert cell.outcome == "inconclusive"
+    assert cell.seeds > 4
+    assert "a difference of more than 0.5 is not ruled out" in cell.reason
+
+
+def test_a_folder_beside_itself_is_the_same():
+    found = regression.compare(A, A, tolerance=0.0)
+    assert set(by_method(found).values()) == {"same"}
+
+
+def test_another_setting_is_compared_and_told_but_its_twin_goes_first():
+    longer = {"recipe": {**RECIPE, "epochs": 40}}
+    extra = [
+        {**record(seed=seed, top1=98.0 + seed / 10, of=longer), "id": f"long {seed}"}
+        for seed in range(3)
+    ]
+    both = regression.compare(A, [*extra, *A])
+    assert by_method(both)["kd"] in ("same", "uncompared")
+    assert [cell.outcome for cell in both.cells if cell.method == "kd"] == ["same", "uncompared"]
+    [only] = [cell for cell in regression.compare(A, extra).cells if cell.method == "kd"]
+    assert only.outcome == "better"
+    assert only.notes == ("another setting: recipe.epochs 20 → 40",)
+
+
+def test_a_failed_run_is_told():
+    torn = [*A[:-1], {**unfinished("failed", "boom", method="at", seed=3), "id": A[-1]["id"]}]
+    found = regression.compare(A, torn, names=("old", "new"))
+    cell = next(cell for cell in found.cells if cell.method == "at")
+    assert (cell.outcome, cell.reason) == ("uncompared", "in new seed 3 failed: boom")
+
+
+def test_nothing_in_common_is_wrong_use():
+    found = regression.compare(folder(kd=[1.0, 2.0])[1:], folder(crd=[1.0, 2.0])[1:])
+    assert found.exit_code() == 2
+
+
+def test_empty_folders():
+    assert regression.compare([], []).exit_code() == 2

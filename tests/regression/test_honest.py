@@ -1,0 +1,125 @@
+"""The gate does not cry wolf: honest reruns with other seeds, trained on real digits.
+
+The promise: with a probability of 95 % no cell of an unchanged suite is called a regression. Here
+63 seeds of three methods are trained once, and cut into baselines and reruns of 3 seeds each. The
+students are stopped early, where noise is large. Nothing but noise is there, so every alarm is
+false. A tolerance of 0 is the strictest case: whatever alarms at a larger one alarms at 0.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench import regression
+from bench.regression import Verdicts
+from bench.report import build
+from bench.report.cells import Entry
+from bench.stats import guard, samples, shared, welch
+from tests import toy
+from tests.stats.test_promises import joined, part
+
+SEEDS, GROUP = 63, 3
+SUITE = {
+    "dataset": "{name: digits, per_class: 16, test_per_class: 30}",
+    "recipe": "{epochs: 3, batch_size: 16, lr: 0.02, milestones: [2], crop: 1, flip: false, "
+    "evaluate_every: 3}",
+    "teachers": "{recipe: {epochs: 8, lr: 0.05, milestones: [6]}}",
+    "seeds": f"0-{SEEDS - 1}",
+    "methods": "[student, kd, fitnet]",
+}
+
+Seeds = Sequence[int]
+Split = tuple[Seeds, Seeds]  # of a baseline, and of its rerun
+Runs = dict[int, list[Entry]]
+
+GROUPS = [range(first, first + GROUP) for first in range(0, SEEDS, GROUP)]
+TWENTY = [(GROUPS[0], group) for group in GROUPS[1:]]
+EACH = [(one, other) for one in GROUPS for other in GROUPS if one != other]
+
+
+def regrouped(count: int) -> Iterator[Split]:
+    """Baselines and reruns drawn from all seeds at random, always the same."""
+    draw = random.Random(0)
+    for _ in range(count):
+        found = draw.sample(range(SEEDS), 2 * GROUP)
+        yield found[:GROUP], found[GROUP:]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The entries of every seed."""
+    folder = tmp_path_factory.mktemp("honest")
+    whole = toy.plan(folder, **SUITE)
+    found = defaultdict(list)
+    for entry in build.entries(whole, toy.run(whole, folder)):
+        found[entry.seed].append(entry)
+    return found
+
+
+def checks(runs: Runs, splits: Iterable[Split], metric: str, tolerance: float) -> list[Verdicts]:
+    """The verdicts on each rerun beside its baseline."""
+
+    def chosen(seeds: Seeds) -> list[Entry]:
+        return [entry for seed in seeds for entry in runs[seed]]
+
+    return [
+        regression.check(chosen(now), regression.baseline(chosen(before), "toy"), metric, tolerance)
+        for before, now in splits
+    ]
+
+
+def alarms(found: Iterable[Verdicts]) -> int:
+    return sum(one.exit_code() == 1 for one in found)
+
+
+def most(trials: int, rate: float = 0.05) -> int:
+    """How many alarms 99.9 % of all trials have at most, if the promise just holds."""
+    return int(stats.binom.ppf(0.999, trials, rate))
+
+
+@pytest.mark.parametrize(("metric", "tolerance"), [("top1", 0.0), ("top1", 0.5), ("nll", 0.0)])
+def test_twenty_honest_reruns(runs: Runs, metric: str, tolerance: float) -> None:
+    found = checks(runs, TWENTY, metric, tolerance)
+    assert len(found) == 20
+    assert alarms(found) <= most(20) == 5
+
+
+def test_whichever_group_is_the_baseline(runs: Runs) -> None:
+    """All 420 ordered pairs of groups. They share runs, so that the share of alarms scatters."""
+    found = checks(runs, EACH, "top1", 0.0)
+    assert len(found) == 420
+    assert alarms(found) / len(found) <= 0.05 + scatter()
+
+
+def scatter() -> float:
+    """How far the share of alarms among `EACH` rises above its mean, at most, in 300 simulations.
+
+    Their noise is normal, and of the same size in all cells.
+    """
+    draw, cells = np.random.default_rng(0), 3
+    before, now = np.nonzero(~np.eye(len(GROUPS), dtype=bool))
+    rates = []
+    for _ in range(300):
+        groups = draw.normal(size=(len(GROUPS), cells, GROUP))
+        both = shared(joined(samples(groups[before]), samples(groups[now])))
+        gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
+        rates.append((guard(gain, 0.0).verdict == "regression").any(-1).mean())
+    return float(np.max(rates) - np.mean(rates))
+
+
+@pytest.mark.parametrize("metric", ["top1", "nll"])
+def test_any_three_seeds_beside_any_other_three(runs: Runs, metric: str) -> None:
+    """Of groups drawn at random, pairs hardly depend on each other: the sharper test."""
+    found = checks(runs, regrouped(400), metric, 0.0)
+    assert alarms(found) <= most(400)
+
+
+def test_a_gate_that_compares_means_alone_would_cry_wolf(runs: Runs) -> None:
+    """In most reruns some cell is worse by more than the tolerance, by noise alone."""
+    found = checks(runs, regrouped(100), "top1", 0.5)
+    worse = [any((cell.change or 0.0) < -0.5 for cell in one.cells) for one in found]
+    assert sum(worse) > 50

@@ -1,0 +1,97 @@
+"""Records held to the papers' numbers, and to no others."""
+
+import pytest
+
+from bench import regression
+from tests.regression.factory import entry, record
+
+PAIR = ("wrn_40_2", "wrn_16_2")
+DATA = {
+    "name": "cifar100", "per_class": None, "test_per_class": None, "validation": 0, "size": None,
+    "fingerprint": "md5:eb9058c3a382ffc7106e4002c42a8d85",
+}  # fmt: skip
+RECIPE = {
+    "epochs": 240, "batch_size": 64, "lr": 0.05, "milestones": [150, 180, 210], "decay": 0.1,
+    "momentum": 0.9, "weight_decay": 0.0005, "nesterov": False, "crop": 4, "flip": True,
+    "resized_crop": False, "precision": "float32", "evaluate_every": 1,
+}  # fmt: skip
+KD = {"ce": {"weight": 0.1, "options": {}}, "kd": {"weight": 0.9, "options": {"temperature": 4.0}}}
+DCD = {"ce": {"weight": 1.0, "options": {}}, "dcd": {"weight": 1.0, "options": {}}}
+CE = {"ce": {"weight": 1.0, "options": {}}}
+PAPERS = {"kd": KD, "dcd": DCD, "student": CE}
+
+
+def cell(method, values, *, pair=PAIR, terms=None, data=DATA, recipe=RECIPE):
+    of = {"data": data, "recipe": recipe, "method": terms or PAPERS.get(method, KD)}
+    return [
+        entry(record(pair, method, seed, value, of=of), pair, method, seed)
+        for seed, value in enumerate(values)
+    ]
+
+
+def one(entries, **more):
+    [found] = regression.against_published(entries, PAPERS, "mine", **more).cells
+    return found
+
+
+def test_a_rerun_near_the_paper_passes_and_one_far_below_does_not():
+    near, far = [74.9, 75.1, 74.8, 75.0, 74.7], [73.0, 73.2, 72.9, 73.1, 73.0]
+    found = one(cell("kd", near))
+    assert (found.before.mean, found.before.std, found.before.n) == (74.92, 0.28, 5)
+    assert found.outcome == "pass"
+    assert one(cell("kd", far)).outcome == "regression"
+    verdicts = regression.against_published(cell("kd", far), PAPERS, "mine")
+    assert verdicts.exit_code() == 1
+    assert one(cell("kd", [76.0, 76.2, 76.1])).outcome == "pass"
+
+
+def test_cross_style_means_are_of_three_runs():
+    pair = ("resnet50", "vgg8")
+    found = one(cell("kd", [73.8, 73.9, 73.7], pair=pair))
+    assert (found.before.mean, found.before.std, found.before.n) == (73.81, 0.13, 3)
+
+
+def test_a_number_without_a_spread_is_one_run_with_our_noise():
+    values = [74.9, 75.1, 74.8, 75.0, 74.7]
+    found = one(cell("dcd", values))
+    assert (found.before.mean, found.before.std) == (74.99, None)
+    # s √(1 + 1/n) t(0.95, 4)
+    reach = 0.158114 * (6 / 5) ** 0.5 * 2.131847
+    assert found.high - found.change == pytest.approx(reach, rel=1e-4)
+    assert one(cell("dcd", [v - 3 for v in values])).outcome == "regression"
+    assert "seeds" not in one(cell("dcd", [v - 0.4 for v in values])).reason
+
+
+def test_the_plain_student_is_found_whatever_its_name():
+    entries = cell("baseline-net", [73.2, 73.3, 73.1], terms=CE)
+    assert one(entries).before.mean == 73.26
+
+
+def test_a_single_seed_is_no_reproduction():
+    assert one(cell("kd", [74.9])).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"recipe": {**RECIPE, "epochs": 12}}, "epochs 12 (papers: 240)"),
+        ({"data": {**DATA, "per_class": 50}}, "subset: only 50 training images a class"),
+        ({"data": {**DATA, "name": "digits"}}, "on digits: the papers' tables are of CIFAR-100"),
+        (
+            {"terms": {**KD, "kd": {"weight": 0.5, "options": {"temperature": 4.0}}}},
+            "kd 0.5, not 0.9",
+        ),
+        ({"pair": ("resnet50", "resnet8")}, "no paper has a number of it"),
+    ],
+)
+def test_what_did_not_run_as_in_the_papers_is_not_compared_and_says_why(change, said):
+    found = one(cell("kd", [74.9, 75.1, 74.8], **change))
+    assert found.outcome == "uncompared"
+    assert said in found.reason
+    verdicts = regression.against_published(cell("kd", [1.0, 2.0], **change), PAPERS, "mine")
+    assert verdicts.exit_code() == 2
+
+
+def test_missing_runs_are_missing():
+    verdicts = regression.against_published([entry(None, PAIR)], PAPERS, "mine")
+    assert verdicts.exit_code() == 3
