@@ -30,9 +30,9 @@ def test_digits_equal_the_images_of_scikit_learn(tmp_path):
     from sklearn.datasets import load_digits
 
     arrays = Digits().read(tmp_path)
-    ours = torch.cat([arrays.train, arrays.test]).flatten(1)
-    theirs = torch.from_numpy(load_digits().data)
-    assert sorted((ours / 255 * 16).round().int().tolist()) == sorted(theirs.int().tolist())
+    images = torch.cat([arrays.train, arrays.test]).flatten(1)
+    reference = torch.from_numpy(load_digits().data)
+    assert sorted((images / 255 * 16).round().int().tolist()) == sorted(reference.int().tolist())
 
 
 def test_part_of_digits_is_ready_for_training():
