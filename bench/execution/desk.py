@@ -22,7 +22,6 @@ from bench.training import teacher as teachers
 from bench.training.cuda_graphs import Cuda
 from bench.training.evaluation import predict
 from bench.training.oom import exhausted
-from bench.training.sharded import TIMEOUT, Sharded
 from bench.training.teacher import Teacher
 from bench.training.trainer import Learner
 from distillers import Incompatible
@@ -64,20 +63,14 @@ class Desk:
         """Train the tasks in lockstep, each from where its state says it stands."""
         subject = self.data()
         teacher = self.teacher(subject)
-        sharded = Sharded(self.share)
-        with sharded.first_then_others():
-            made = [self.learner(task, subject, teacher) for task in tasks]
+        made = [self.learner(task, subject, teacher) for task in tasks]
         learners = [learner for learner in made if learner is not None]
-        start = str([(learner.task.id, learner.epoch) for learner in learners])
-        if not sharded.agreed("start", start, TIMEOUT):
-            raise RuntimeError(f"rank {self.share.rank} would start alone with {start}")
         if learners:
             seed = tasks[0].specification["seed"]
             ask = (
                 Cuda() if self.job.graphs else None
             )  # its own memory: all learners read the answer
             loop.train(learners, teacher, subject, seed, self.after_epoch, ask)
-        sharded.leave()
 
     def teacher(self, subject: Data) -> Teacher | None:
         """The job's teacher, if its tasks have one, from the weights whose sum was recorded."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import Data, Split
-from bench.training.sharded import Sharded
 from distillers import Features
 
 EVALUATION_BATCH = {
@@ -39,12 +38,10 @@ def detached(features: Features) -> Features:
 def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Logits (n, K) in float32 of a network in eval mode on a split, and its labels (n,)."""
     net.eval()
-    sharded = Sharded(data.share)
     logits, labels = [], []
     size = EVALUATION_BATCH[data.train_labels.device.type]
     for images, truth in data.evaluation(split, size):
         with autocast(images.device, recipe):
-            part = net(images).logits.float()
-        logits.append(sharded.gathered(part, len(truth)))
+            logits.append(net(images).logits.float())
         labels.append(truth)
     return torch.cat(logits), torch.cat(labels)

@@ -75,9 +75,7 @@ def _epoch(
             going = [one for one in live if one.failure is None]
             seen = None
             if teacher and any(one.objective.taught for one in going):
-                stages = any(one.reads_stages for one in going)
-                part, count = teacher(images), len(batch.labels)
-                seen = going[0].sharded.whole(part, count, stages=stages)
+                seen = teacher(images)
         for one in live:
             if one.failure is None:
                 with one.retiring():

@@ -18,7 +18,6 @@ from bench.training.cuda_graphs import Record, Replayed, Unrecordable
 from bench.training.evaluation import autocast, detached, float32
 from bench.training.loss import Objective
 from bench.training.oom import exhausted
-from bench.training.sharded import Sharded
 from bench.training.timer import Clock
 from distillers import Batch, Features, Shapes
 
@@ -39,7 +38,6 @@ class Learner:
         specification = task.specification
         self.recipe = specification["recipe"]
         self.device = data.train_labels.device
-        self.sharded = Sharded(data.share)
         self.seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
         with seeding.initialised_by("weights", role, self.seed, network):
@@ -77,12 +75,9 @@ class Learner:
         self._images = 0
 
     def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """One step of stochastic gradient descent on a batch, from the forward pass to its end.
-
-        Images are those of the learner's share; the teacher's features and the batch are whole.
-        """
+        """One step of stochastic gradient descent on a batch, from the forward pass to its end."""
         with self.clock:
-            noise = self.epoch, self._images, self.sharded.share.rank
+            noise = self.epoch, self._images, 0  # the 0 is part of the name of this stream
             seeding.restart(self.device, "noise", self.seed, *noise)
             (self.replayed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)
@@ -90,21 +85,18 @@ class Learner:
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
         """The step: all of it is on the device, and no number of it in Python changes."""
         count = len(batch.labels)
-        with autocast(self.device, self.recipe), self.sharded.statistics(count):
+        with autocast(self.device, self.recipe):
             raw = self.net(images)
-        own = float32(raw, stages=self.reads_stages)
-        seen = self.sharded.whole(own, count, stages=self.reads_stages)
+        seen = float32(raw, stages=self.reads_stages)
         total, terms = self.objective(seen, teacher or detached(seen), batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        self.sharded.sum_gradients(self.net.parameters(), count)
         self.optimizer.step()
         self._sums += torch.stack([total, *terms.values()]).detach() * count
 
     def end_epoch(self, shared_seconds: float) -> None:
         """Add the epoch's entry to the curves; retire if its loss was not finite."""
         self.epoch += 1
-        self.sharded.level([self._sums, *self._tensors()])
         loss, *terms = (self._sums / self._images).tolist()
         seconds = self.clock.seconds()
         if not math.isfinite(loss):
@@ -126,14 +118,12 @@ class Learner:
     def retiring(self) -> Iterator[None]:
         """Inside, an error costs this learner alone: it retires, with the error as its reason.
 
-        What is not its own is raised: a lack of memory, a step that cannot be recorded, and an
-        error of one rank among several.
+        What is not its own is raised: a lack of memory, and a step that cannot be recorded.
         """
         try:
             yield
         except Exception as error:
-            shared = exhausted(error) or isinstance(error, Unrecordable)
-            if shared or not self.sharded.agreed(f"{self.task.id} failed"):
+            if exhausted(error) or isinstance(error, Unrecordable):
                 raise
             self.failure = ("failed", f"{type(error).__name__}: {error}")
 
