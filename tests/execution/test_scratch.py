@@ -111,7 +111,7 @@ def test_a_task_of_a_cluster_that_was_killed(
         started.append(process(PARCEL, job))
         assert said(started[-1]) == "epoch"
         (folder,) = place.glob(f"{PREFIX}*")
-        assert [*folder.glob("state/*.pt")]
+        assert [*folder.glob("state/*.safetensors")]
         at_work = workers(started[-1].pid)
         started[-1].kill()
         assert gone(at_work, 10.0)
