@@ -147,7 +147,7 @@ def test_every_flipped_bit_of_a_state_is_found(results: Results) -> None:
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << place % 8
         path.write_bytes(flipped)
-        with pytest.raises(Corrupt, match="a.pt: damaged"):
+        with pytest.raises(Corrupt, match="a.safetensors: damaged"):
             results.read_state("a")
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -269,7 +269,12 @@ def test_leftovers_are_what_no_command_needs(results: Results) -> None:
     write_whole(results.folder / "toy.md", b"t")
     (results.folder / "runs" / ".x.json.7.part").touch()
     plain = {str(path.relative_to(results.folder)) for path in leftovers(results)}
-    assert plain == {"runs/.x.json.7.part", "logs/job.log", "state/student.pt", "state/teacher.pt"}
+    assert plain == {
+        "runs/.x.json.7.part",
+        "logs/job.log",
+        "state/student.safetensors",
+        "state/teacher.safetensors",
+    }
     more = set(leftovers(results, weights=True)) - set(leftovers(results))
     assert more == {results.weights("student")}
 

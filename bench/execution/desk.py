@@ -10,21 +10,20 @@ import torch
 from torch import nn
 
 from bench import data, models
-from bench.data import Data, Selection
+from bench.data import Data, Selection, Share
 from bench.execution.heartbeat import Pulse, Pulsing
 from bench.execution.protocol import Emit, Job, Task
 from bench.results import Corrupt, Results, verify
 from bench.results.environment import environment, now
 from bench.results.files import set_aside
 from bench.results.record import Status
-from bench.training import loop, metrics
+from bench.training import loop
 from bench.training import teacher as teachers
-from bench.training.cuda_graphs import Cuda
-from bench.training.evaluation import predict
-from bench.training.oom import exhausted
-from bench.training.sharded import TIMEOUT, Sharded, Share
+from bench.training.cuda_graphs import CudaCapture
+from bench.training.evaluation import measure, predict
+from bench.training.oom import is_out_of_memory
 from bench.training.teacher import Teacher
-from bench.training.trainer import Learner
+from bench.training.trainer import Trainer
 from distillers import Incompatible
 
 
@@ -35,7 +34,7 @@ class Desk:
         self.job, self.emit, self.share = job, emit, share
         self.results = Results(Path(job.results))
         self.device = torch.device(job.devices[share.rank])
-        self.record = Cuda() if job.graphs else None
+        self.record = CudaCapture() if job.graphs else None
         self.started = now()
 
     def data(self) -> Data:
@@ -44,7 +43,7 @@ class Desk:
         held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
         selection = Selection(**{**held, "name": self.job.dataset})
         root = Path(self.job.data_root) if self.job.data_root else None
-        return Pulsing(data.load(selection, root, self.device), Pulse(self.emit))
+        return Pulsing(data.load(selection, root, self.device, share=self.share), Pulse(self.emit))
 
     def adopt(self, task: Task) -> None:
         """Make a teacher of a checkpoint: checked by sum and by accuracy, then kept as weights."""
@@ -53,7 +52,7 @@ class Desk:
         verify(path, of["checkpoint"])
         subject = self.data()
         net = teachers.load(of["network"], subject.facts, path).to(self.device)
-        found = metrics.measure(*predict(net, subject, "test", of["recipe"]))
+        found = measure(*predict(net, subject, "test", of.recipe))
         teachers.check_accuracy(path, found["top1"], manifest)
         cost = models.cost(net, subject.facts.size)
         weights = self.keep(task, net)
@@ -64,20 +63,14 @@ class Desk:
         """Train the tasks in lockstep, each from where its state says it stands."""
         subject = self.data()
         teacher = self.teacher(subject)
-        sharded = Sharded(self.share)
-        with sharded.first_then_others():
-            made = [self.learner(task, subject, teacher) for task in tasks]
+        made = [self.learner(task, subject, teacher) for task in tasks]
         learners = [learner for learner in made if learner is not None]
-        start = str([(learner.task.id, learner.epoch) for learner in learners])
-        if not sharded.agreed("start", start, TIMEOUT):
-            raise RuntimeError(f"rank {self.share.rank} would start alone with {start}")
         if learners:
             seed = tasks[0].specification["seed"]
             ask = (
-                Cuda() if self.job.graphs else None
+                CudaCapture() if self.job.graphs else None
             )  # its own memory: all learners read the answer
-            loop.train(learners, teacher, subject, seed, self.after_epoch, ask)
-        sharded.leave()
+            loop.train_cohort(learners, teacher, subject, seed, self.after_epoch, ask)
 
     def teacher(self, subject: Data) -> Teacher | None:
         """The job's teacher, if its tasks have one, from the weights whose sum was recorded."""
@@ -87,33 +80,33 @@ class Desk:
         path = self.results.weights(of["id"])
         verify(path, of["sha256"])
         net = teachers.load(of["network"], subject.facts, path)
-        return Teacher(net, subject, self.job.tasks[0].specification["recipe"])
+        return Teacher(net, subject, self.job.tasks[0].specification.recipe)
 
-    def learner(self, task: Task, subject: Data, teacher: Teacher | None) -> Learner | None:
+    def learner(self, task: Task, subject: Data, teacher: Teacher | None) -> Trainer | None:
         """The task's learner, gone on from its state if it has one; None if it cannot be made."""
         shapes = teacher.shapes if teacher else None
         try:
-            learner = Learner(task, subject, shapes, self.record)
+            learner = Trainer(task, subject, shapes, self.record)
         except Incompatible as error:
             self.report(task, "skipped", str(error))
             return None
         except Exception as error:
-            if exhausted(error):
+            if is_out_of_memory(error):
                 raise
             self.report(task, "failed", f"{type(error).__name__}: {error}")
             return None
         if self.resumed(learner):
             return learner
-        return Learner(task, subject, shapes, self.record)
+        return Trainer(task, subject, shapes, self.record)
 
-    def resumed(self, learner: Learner) -> bool:
+    def resumed(self, learner: Trainer) -> bool:
         """Whether all is well with the learner's state; one that is of no use is set aside."""
         task = learner.task
         try:
             if (saved := self.results.read_state(task.id)) is not None:
                 learner.restore(saved)
         except Exception as error:
-            if exhausted(error):
+            if is_out_of_memory(error):
                 raise
             why = error.why if isinstance(error, Corrupt) else f"{type(error).__name__}: {error}"
             aside = set_aside(self.results.state(task.id))
@@ -122,16 +115,18 @@ class Desk:
             return False
         return True
 
-    def after_epoch(self, learner: Learner) -> None:
+    def after_epoch(self, learner: Trainer) -> None:
         """Keep the learner's state, or if it is through its weights, and tell the parent."""
         if not learner.ended:
-            self.results.keep_state(learner.task.id, learner.saved())
+            self.results.keep_state(learner.task.id, learner.checkpoint())
         if learner.failure is None:
-            self.emit({"event": "epoch", "run": learner.task.id, "entry": learner.curves[-1]})
+            self.emit(
+                {"event": "epoch", "run": learner.task.id, "entry": learner.curves[-1].content}
+            )
         if learner.ended:
             self.finish(learner)
 
-    def finish(self, learner: Learner) -> None:
+    def finish(self, learner: Trainer) -> None:
         """Keep the weights of a learner that is through, and report it."""
         curves = learner.curves
         details: dict[str, Any] = {"curves": curves, "network": asdict(learner.cost)}
@@ -178,16 +173,16 @@ class Desk:
 class Beside(Desk):
     """The desk of another rank than the first: it trains along, keeps nothing and tells nothing."""
 
-    def resumed(self, learner: Learner) -> bool:
+    def resumed(self, learner: Trainer) -> bool:
         """Whether there is a state; the first rank has found it to be of use."""
         if (saved := self.results.read_state(learner.task.id)) is not None:
             learner.restore(saved)
         return True
 
-    def after_epoch(self, learner: Learner) -> None:
+    def after_epoch(self, learner: Trainer) -> None:
         """Nothing: the first rank does it."""
 
-    def finish(self, learner: Learner) -> None:
+    def finish(self, learner: Trainer) -> None:
         """Nothing: the first rank does it."""
 
     def report(self, task: Task, status: Status, reason: str | None, **details: Any) -> None:

@@ -14,15 +14,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from bench.data import Share
 from bench.execution.protocol import Emit, Job
 from bench.execution.scratch import scratch
-from bench.training.sharded import TIMEOUT, Share
 
+TIMEOUT = timedelta(minutes=30)
 GRACE = 3.0  # seconds in which an error of one rank may turn out to be that of another, or of all
 
 

@@ -22,8 +22,8 @@ from bench.execution import ranks
 from bench.execution.desk import Beside, Desk
 from bench.execution.protocol import Emit, Event, Job
 from bench.results import Unwritable
-from bench.training.cuda_graphs import Unrecordable
-from bench.training.oom import exhausted, shortage
+from bench.training.cuda_graphs import CaptureError
+from bench.training.oom import describe_oom, is_out_of_memory
 
 
 def work(job: Job, emit: Emit) -> None:
@@ -45,7 +45,7 @@ def _work(desk: Desk, emit: Emit) -> None:
             desk.adopt(job.tasks[0])
         else:
             desk.train(job.tasks)
-    except Unrecordable as error:
+    except CaptureError as error:
         emit({"event": "split", "reason": str(error)})
     except Unwritable as error:
         emit({"event": "unwritable", "reason": str(error)})
@@ -53,9 +53,9 @@ def _work(desk: Desk, emit: Emit) -> None:
         for task in job.tasks:
             desk.report(task, "failed", str(error))
     except Exception as error:
-        if not exhausted(error):
+        if not is_out_of_memory(error):
             raise
-        emit({"event": "split", "reason": shortage(error, desk.device)})
+        emit({"event": "split", "reason": describe_oom(error, desk.device)})
 
 
 def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
@@ -65,8 +65,8 @@ def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
         share = ranks.join(job, rank, folder)
         Beside(job, lambda event: None, share).train(job.tasks)
     except Exception as error:
-        lack = exhausted(error)
-        said = shortage(error, torch.device(job.devices[rank])) if lack else None
+        lack = is_out_of_memory(error)
+        said = describe_oom(error, torch.device(job.devices[rank])) if lack else None
         reason = said or f"{type(error).__name__}: {error}"
         emit({"event": "split" if lack else "exit", "reason": reason})
         time.sleep(ranks.GRACE)  # the first rank may have come upon the same, and tells it

@@ -2,7 +2,7 @@
 
 runs/<id>.json             what is known of a run; written once, whole or not at all
 weights/<id>.safetensors   the network at the end of the run
-state/<id>.pt              a run under way, as of its last epoch
+state/<id>.safetensors     the checkpoint of an unfinished run, then its SHA-256
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures, of the verb `figures`
 logs/<cohort>.log          what a worker wrote beside its results
@@ -139,7 +139,7 @@ class Results:
 
     def state(self, run: str) -> Path:
         """Where a run under way keeps what it needs to go on."""
-        return self.folder / "state" / f"{run}.pt"
+        return self.folder / "state" / f"{run}.safetensors"
 
     def keep_state(self, run: str, content: bytes | memoryview) -> None:
         """Keep what a run needs to go on, in the place of what was kept before.
@@ -197,7 +197,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     folder, records = results.folder, {found["id"]: found for found in results.summaries()}
     found = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     found += [path for path in folder.glob("slurm/*") if path.is_file()]
-    found += [path for path in folder.glob("state/*.pt") if path.stem in records]
+    found += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
     if weights:
         students = {run for run, record in records.items() if record["kind"] == "student"}
         found += [path for path in folder.glob("weights/*") if path.stem in students]

@@ -4,16 +4,16 @@ import os
 from typing import Any
 
 from bench.execution import worker
-from bench.training.trainer import Learner
+from bench.training.trainer import Trainer
 
-step = Learner.step
+step = Trainer.step
 
 
-def step_and_exit(learner: Learner, *arguments: Any) -> None:
-    step(learner, *arguments)
+def step_and_exit(trainer: Trainer, *arguments: Any) -> None:
+    step(trainer, *arguments)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    Learner.step = step_and_exit  # type: ignore[method-assign]
+    Trainer.step = step_and_exit  # type: ignore[method-assign]
     worker.main()

@@ -62,7 +62,7 @@ def state_bytes(cohort: CohortSteps) -> int:
     """Return the bytes of weights, gradients, momenta and buffers, and the teacher's weights."""
     tensors = [*cohort.teacher.net.state_dict().values()]
     for learner in cohort.learners:
-        for module in (learner.net, learner.objective):
+        for module in (learner.net, learner.loss):
             tensors += [*module.buffers(), *module.parameters()]
             tensors += [p.grad for p in module.parameters()]
         tensors += [m for state in learner.optimizer.state.values() for m in state.values()]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from bench import models
-from bench.training import metrics
-from bench.training.evaluation import EVALUATION_BATCH, autocast, predict
+from bench.spec import Recipe
+from bench.training.evaluation import EVALUATION_BATCH, autocast, measure, predict
 from tests.benchmarks import reference
 from tests.benchmarks.ours import BareNetworks, CohortSteps, kernels
 from tests.benchmarks.reference import PILImages, batch_statistics, batches, references
@@ -124,7 +124,7 @@ def evaluation(load: Workload) -> list[Row]:
     facts, cohort = load.data.facts, CohortSteps(load, load.selected[:1])
     network = cohort.learners[0].net
     plain = models.build(load.student, facts.classes).to(load.device)
-    batch = cohort.recipe["batch_size"] // 2
+    batch = cohort.recipe.batch_size // 2
     loader = batches(PILImages(load.data, "test"), batch, load.workers // 2, shuffle=False)
     shape = min(EVALUATION_BATCH[load.device.type], facts.test), 3, facts.size, facts.size
     images = torch.randn(shape, device=load.device).contiguous(memory_format=torch.channels_last)
@@ -138,14 +138,14 @@ def evaluation(load: Workload) -> list[Row]:
             batch_statistics(F.cross_entropy(logits, label), logits, label)
 
     def evaluate_ours(precision: str) -> None:
-        recipe = {"precision": precision}
+        recipe = Recipe(precision=precision)
         with kernels(recipe):
-            metrics.measure(*predict(network, load.data, "test", recipe))
+            measure(*predict(network, load.data, "test", recipe))
 
     @torch.no_grad()
     def run_bare(precision: str) -> None:
         network.eval()
-        recipe = {"precision": precision}
+        recipe = Recipe(precision=precision)
         with kernels(recipe), autocast(load.device, recipe):
             for start in range(0, facts.test, len(images)):
                 network(images[: facts.test - start])

@@ -53,7 +53,7 @@ def teacher_variants(bare: BareNetworks) -> dict[str, Steps]:
     folded = fuse(network).to(memory_format=torch.channels_last)
     ways["folded"] = forward_passes(bare, folded, [images])
     ways[f"in {PIECES} pieces"] = forward_passes(bare, network, images.chunk(PIECES))
-    if bare.recipe["precision"] != "bf16":  # a trace does not support autocast
+    if bare.recipe.precision != "bf16":  # a trace does not support autocast
         ways["frozen"] = forward_passes(bare, freeze(network, images), [images])
     if shutil.which("c++"):
         ways["compiled"] = forward_passes(bare, torch.compile(network), [images])

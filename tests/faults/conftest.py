@@ -49,7 +49,7 @@ def same(undisturbed: tuple[Plan, Results]) -> Callable[[Results], bool]:
             assert found is not None
             assert toy.numbers(found) == toy.numbers(done.record(run)), found["reason"]
         rest = [*results.folder.rglob("*.part"), *results.folder.rglob(".lock")]
-        assert [*rest, *results.folder.glob("state/*.pt")] == []
+        assert [*rest, *results.folder.glob("state/*.safetensors")] == []
         return True
 
     return compared

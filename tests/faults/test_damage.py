@@ -1,12 +1,14 @@
 """Files that are no longer what was written: found by their sums, set aside, told, done again."""
 
-import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from bench import api
 from bench.api import Machine
@@ -90,23 +92,31 @@ def interrupted(whole: Plan, results: Results) -> list[Path]:
     runner = Runner(whole, estimate.estimate(whole), results, Stop())
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, results, "failed"))
-    return sorted(results.folder.glob("state/*.pt"))
+    return sorted(results.folder.glob("state/*.safetensors"))
 
 
 def foreign(path: Path) -> None:
-    """A whole state, but of another network."""
+    """A file with a good sum that is no checkpoint."""
     results = Results(path.parent.parent)
-    results.keep_state(path.stem, b"no state of torch")
+    results.keep_state(path.stem, b"not a checkpoint")
 
 
-def odd(**changes: Callable[[Any], Any]) -> Callable[[Path], None]:
-    """A state with a good sum, of which some parts are others."""
+def odd(
+    run: str = "", curves: Callable[[list[Any]], Any] = list, momentum: Tensor | None = None
+) -> Callable[[Path], None]:
+    """A checkpoint with a good sum, of which some parts are others."""
 
     def damage(path: Path) -> None:
-        results, content = Results(path.parent.parent), io.BytesIO()
-        state = torch.load(io.BytesIO(results.read_state(path.stem) or b""))
-        torch.save(state | {name: made(state[name]) for name, made in changes.items()}, content)
-        results.keep_state(path.stem, content.getvalue())
+        results = Results(path.parent.parent)
+        content = results.read_state(path.stem) or b""
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header["__metadata__"]
+        entries = curves(json.loads(metadata["curves"]))
+        changed = {"run": metadata["run"] + run, "curves": json.dumps(entries)}
+        tensors = safetensors.torch.load(content)
+        if momentum is not None:
+            tensors["momentum/0"] = momentum
+        results.keep_state(path.stem, safetensors.torch.save(tensors, changed))
 
     return damage
 
@@ -116,13 +126,13 @@ DAMAGES = {
     "truncated": truncated,
     "foreign": foreign,
     "emptied": lambda path: path.write_bytes(b""),
-    "another run": odd(run=lambda run: f"{run}x"),
+    "another run": odd(run="x"),
     "no curves": odd(curves=lambda curves: 5),
     "an empty entry": odd(curves=lambda curves: [{}]),
     "no epoch": odd(curves=lambda curves: [{**entry, "epoch": "x"} for entry in curves]),
     "99 epochs": odd(curves=lambda curves: curves[:1] * 99),
     "all epochs": odd(curves=lambda curves: [{**curves[0], "epoch": n + 1} for n in range(4)]),
-    "no momentum": odd(momentum=lambda held: [torch.zeros(2, 2), *held[1:]]),
+    "no momentum": odd(momentum=torch.zeros(2, 2)),
 }
 
 

@@ -48,7 +48,7 @@ def filled(place: Path, left: int) -> Path:
 def whole_files(results: Results) -> bool:
     """Whether everything in the folder can be read as what it is."""
     list(results.records())
-    for path in results.folder.glob("state/*.pt"):
+    for path in results.folder.glob("state/*.safetensors"):
         assert results.read_state(path.stem)
     return not [*results.folder.rglob("*.part"), *results.folder.rglob("*.corrupt")]
 
@@ -87,7 +87,7 @@ def test_no_room_for_one_file(small: Path) -> None:
         results.write({**record, "reason": "x" * 10_000})
     with pytest.raises(Unwritable, match=rf"weights/a.safetensors: {told}"):
         results.keep_weights("a", bytes(10_000))
-    with pytest.raises(Unwritable, match=rf"state/a.pt: {told}"):
+    with pytest.raises(Unwritable, match=rf"state/a.safetensors: {told}"):
         results.keep_state("a", bytes(10_000))
     assert [found["reason"] for found in results.records()] == ["old"]
     assert results.weights("a").read_bytes() == results.read_state("a") == b"old"

@@ -157,7 +157,9 @@ def test_a_worker_that_hangs_and_then_is_killed(
         assert record["status"] == "failed"
         assert "ended by signal 9" in record["reason"]
         assert record["reason"].endswith("it was tried 2 times")
-    assert len(list(taught.folder.glob("state/*.pt"))) > 0, "what the next time goes on from"
+    assert len(list(taught.folder.glob("state/*.safetensors"))) > 0, (
+        "what the next time goes on from"
+    )
     assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
@@ -217,6 +219,6 @@ def test_sigterm_ends_all_within_five_seconds_even_what_hangs(
     code = commands.end(limit)
     assert gone(hanging, begun + limit - time.monotonic())
     assert "stopped; the same command goes on from here" in commands.said
-    assert list((tmp_path / "results" / "state").glob("*.pt")), "what it goes on from"
+    assert list((tmp_path / "results" / "state").glob("*.safetensors")), "what it goes on from"
     assert not list((tmp_path / "results").rglob("*.part"))
     assert code == 128 + number

@@ -142,12 +142,12 @@ def test_a_second_command_says_who_holds_the_folder(
 
 
 def test_nothing_is_removed_from_a_folder_that_is_held(here: Path) -> None:
-    part = here / "results" / "state" / ".a.pt.1.part"
+    part = here / "results" / "state" / ".a.safetensors.1.part"
     part.parent.mkdir(parents=True)
     part.touch()
     with process(HOLD, here / "results" / ".lock") as holder:
         assert said(holder) == "held"
-        assert "would remove results/state/.a.pt.1.part" in bench("clean").stdout
+        assert "would remove results/state/.a.safetensors.1.part" in bench("clean").stdout
         told = wrong(bench("clean", "--yes"))
         assert told.startswith(
             f"results: process {holder.pid} on {socket.gethostname()} is at work"

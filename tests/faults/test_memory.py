@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.results import Results
-from bench.training.oom import exhausted, shortage
+from bench.training.oom import describe_oom, is_out_of_memory
 from tests import soak, toy
 from tests.faults.commands import Commands
 
@@ -86,16 +86,16 @@ def test_a_cohort_is_split_until_only_what_is_too_big_fails(
 def test_lack_of_memory_is_told_from_other_errors() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(10**13)
-    assert exhausted(caught.value)
-    said = shortage(caught.value, torch.device("cpu"))
+    assert is_out_of_memory(caught.value)
+    said = describe_oom(caught.value, torch.device("cpu"))
     assert re.fullmatch(SAID.format("cpu", "37252.90"), said)
-    assert exhausted(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
-    assert exhausted(MemoryError())
-    assert exhausted(RuntimeError("CUDA error: out of memory"))
-    assert exhausted(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"))
+    assert is_out_of_memory(torch.OutOfMemoryError("Tried to allocate 2.00 GiB."))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"))
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2) @ torch.ones(3)
-    assert not exhausted(caught.value)
+    assert not is_out_of_memory(caught.value)
 
 
 @pytest.mark.gpu
@@ -103,5 +103,5 @@ def test_a_lack_of_memory_on_a_gpu() -> None:
     device = torch.device("cuda:0")
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2**42, dtype=torch.uint8, device=device)
-    assert exhausted(caught.value)
-    assert re.fullmatch(SAID.format("cuda:0", "4096.00"), shortage(caught.value, device))
+    assert is_out_of_memory(caught.value)
+    assert re.fullmatch(SAID.format("cuda:0", "4096.00"), describe_oom(caught.value, device))
