@@ -52,7 +52,7 @@ def plan(
 
 def _named(slot: str) -> str:
     """The name of a slot's device; its devices are of one kind."""
-    return device_name(torch.device(slot.split("+")[0]))
+    return device_name(torch.device(slot))
 
 
 def status(whole: Plan, results: Results) -> dict[str, Any]:

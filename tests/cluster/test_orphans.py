@@ -127,7 +127,7 @@ def test_where_they_may_still_be_at_work_a_sentence_says_what_to_do(
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchError, match=f"jobs of Slurm named {left.name} may still") as found:
-        api.carry_out(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
+        api.execute(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
     assert f": {why}. Where Slurm is, `scancel --name={left.name}` ends" in str(found.value)
     assert (left.folder / NOTE).exists()
 
@@ -153,10 +153,10 @@ def test_their_name_is_noted_before_the_first_is_submitted(
 ) -> None:
     """So that a kill loses none; and `sbatch` takes no other name from the environment."""
     pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
-    from bench.execution.executors.slurm import OnSlurm
+    from bench.execution.executors.slurm import SlurmExecutor
 
     monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
-    executor = OnSlurm(Slurm(gpus=0), Results(tmp_path / "results"), 600.0)
+    executor = SlurmExecutor(Slurm(gpus=0), Results(tmp_path / "results"), 600.0)
     executor.start(0, Job("j", (), None, "cpu", 1, str(tmp_path), "digits", None))
     with pytest.raises(BenchError, match="sbatch refused a job"):
         executor.next()

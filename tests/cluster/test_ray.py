@@ -13,7 +13,7 @@ from bench import api
 from bench.api import Machine
 from bench.errors import BenchError
 from bench.execution.cluster import Ray
-from bench.execution.executors.ray import OnRay
+from bench.execution.executors.ray import RayExecutor
 from bench.execution.parcel import Sent
 from bench.execution.protocol import Event
 from bench.results import Results
@@ -68,17 +68,17 @@ def test_a_lost_node_costs_an_epoch_and_changes_no_number(
     alone, results = toy.run(whole, tmp_path), Results(tmp_path / "ray")
     taught(whole, alone, results)
     seen: list[Event] = []
-    hear = OnRay.next
+    hear = RayExecutor.next
 
-    def meddling(self: OnRay) -> tuple[int, Event]:
+    def meddling(self: RayExecutor) -> tuple[int, Event]:
         slot, event = hear(self)
         seen.append(event)
         if sum(event["event"] == "epoch" for event in seen) == 3 and not nodes.kept("second"):
             nodes.replace()
         return slot, event
 
-    monkeypatch.setattr(OnRay, "next", meddling)
-    api.carry_out(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
+    monkeypatch.setattr(RayExecutor, "next", meddling)
+    api.execute(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
         assert sha256(results.weights(run)) == (results.record(run) or {})["weights"]

@@ -11,7 +11,7 @@ from bench import api
 from bench.api import Machine
 from bench.errors import BenchError
 from bench.execution.cluster import Slurm
-from bench.execution.executors.slurm import OnSlurm
+from bench.execution.executors.slurm import SlurmExecutor
 from bench.execution.protocol import Event
 from bench.results import Results
 from tests import toy
@@ -21,7 +21,7 @@ from tests.execution.test_runner import children
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
 
 
-class Disturbed(OnSlurm):
+class Disturbed(SlurmExecutor):
     """One whose job is pre-empted after an epoch, and killed after another."""
 
     def __init__(self, results: Results) -> None:
@@ -63,7 +63,7 @@ def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
     executor = Disturbed(results)
     monkeypatch.setattr("bench.execution.executors.slurm.TICK", 0.02)
     monkeypatch.setattr(Machine, "executor", lambda *_: executor)
-    api.carry_out(whole, results)
+    api.execute(whole, results)
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
     assert executor.faults == {}
@@ -78,4 +78,4 @@ def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
 def test_without_slurm_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchError, match="sbatch and srun are needed"):
-        OnSlurm(Slurm(gpus=1), Results(tmp_path / "r"), 600.0)
+        SlurmExecutor(Slurm(gpus=1), Results(tmp_path / "r"), 600.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.execution.executors.local import Inline, Processes
+from bench.execution.executors.local import InlineExecutor, ProcessExecutor
 from bench.execution.protocol import Event, Job
 from bench.execution.queue import Queue
 from bench.execution.runner import _task, pending
@@ -56,7 +56,7 @@ def test_a_teacher_without_weights_is_redone_only_for_a_student(tmp_path: Path) 
     results.weights(teacher.id).unlink()
     assert pending(whole, results, "failed") == []
     student = next(run for run in whole.runs.values() if run.kind == "student")
-    results.forget(student.id)
+    results.delete_run(student.id)
     assert [run.id for run in pending(whole, results, "failed")] == [teacher.id, student.id]
 
 
@@ -69,7 +69,7 @@ def test_an_impossible_method_is_skipped_with_its_reason(tmp_path: Path) -> None
     assert "72" in record["reason"]
 
 
-class Broken(Inline):
+class Broken(InlineExecutor):
     """An executor whose jobs of students end without a word."""
 
     def start(self, slot: int, job: Job) -> None:
@@ -108,13 +108,13 @@ def test_workers_give_the_numbers_of_this_process(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, seeds="[0, 1]")
     inline = toy.run(whole, tmp_path / "a")
     apart = Results(tmp_path / "b")
-    api.carry_out(whole, apart, api.Machine(gpus=(), workers=2))
+    api.execute(whole, apart, api.Machine(gpus=(), workers=2))
     for run in whole.runs:
         assert toy.numbers(inline.record(run)) == toy.numbers(apart.record(run))
 
 
 def test_a_killed_worker_costs_its_cohort_and_says_so(tmp_path: Path) -> None:
-    executor = Processes(["cpu"], tmp_path / "logs")
+    executor = ProcessExecutor(["cpu"], tmp_path / "logs")
     whole = toy.plan(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
     run = next(iter(whole.runs.values()))
     job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), "digits", None)
@@ -134,7 +134,7 @@ def test_workers_that_cannot_be_ended_are_waited_for_together(
     """As if each waited for a dead disk: the kill does not reach them."""
     monkeypatch.setattr("bench.execution.executors.local._kill", lambda process: None)
     monkeypatch.setattr("bench.execution.executors.local.GRACE", 1.0)
-    executor = Processes(["cpu"] * 6, tmp_path / "logs")
+    executor = ProcessExecutor(["cpu"] * 6, tmp_path / "logs")
     for slot in range(6):
         executor.start(slot, Job(f"j{slot}", (), None, "cpu", 1, str(tmp_path), "digits", None))
     stuck = workers(os.getpid())
@@ -284,7 +284,7 @@ def test_a_worker_gives_a_sign_of_life_with_each_batch_but_not_too_often(
 
 def test_patience_is_of_time_that_was_waited(tmp_path: Path) -> None:
     """A machine that slept, or a parent that was busy, is no worker that hangs."""
-    executor = Processes(["cpu"], tmp_path / "logs", patience=600.0)
+    executor = ProcessExecutor(["cpu"], tmp_path / "logs", patience=600.0)
     whole = toy.plan(tmp_path, recipe="{epochs: 10000, batch_size: 16}", teachers="{}")
     run = next(iter(whole.runs.values()))
     job = Job("j", (_task(run, "t"),), None, "cpu", 1, str(tmp_path / "r"), "digits", None)

@@ -34,7 +34,7 @@ def taught(undisturbed: tuple[Plan, Results], tmp_path: Path) -> Results:
     shutil.copytree(done.folder, results.folder)
     for run in whole.runs.values():
         if run.kind == "student":
-            results.forget(run.id)
+            results.delete_run(run.id)
     return results
 
 

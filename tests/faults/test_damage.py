@@ -10,7 +10,7 @@ import torch
 
 from bench import api
 from bench.api import Machine
-from bench.execution.executors.local import Inline
+from bench.execution.executors.local import InlineExecutor
 from bench.execution.runner import Runner, pending
 from bench.planning import estimate
 from bench.planning.plan import Plan
@@ -37,7 +37,7 @@ def truncated(path: Path) -> None:
 
 def run(whole: Plan, results: Results, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Do what is missing; what was noticed meanwhile."""
-    assert api.carry_out(whole, results, HERE, view="plain") == []
+    assert api.execute(whole, results, HERE, view="plain") == []
     lines = capsys.readouterr().out.splitlines()
     return [line.removeprefix("notice    ") for line in lines if line.startswith("notice")]
 
@@ -80,7 +80,7 @@ def test_a_damaged_teacher_is_made_again_before_students_learn_from_it(
 def interrupted(whole: Plan, results: Results) -> list[Path]:
     """Stop in the second epoch of the students; their states."""
 
-    class Stop(Inline):
+    class Stop(InlineExecutor):
         def next(self):  # type: ignore[no-untyped-def]
             slot, event = super().next()
             if event["event"] == "epoch" and event["entry"]["epoch"] == 3:
@@ -96,7 +96,7 @@ def interrupted(whole: Plan, results: Results) -> list[Path]:
 def foreign(path: Path) -> None:
     """A whole state, but of another network."""
     results = Results(path.parent.parent)
-    results.keep_state(path.stem, b"no state of torch")
+    results.save_state(path.stem, b"no state of torch")
 
 
 def odd(**changes: Callable[[Any], Any]) -> Callable[[Path], None]:
@@ -106,7 +106,7 @@ def odd(**changes: Callable[[Any], Any]) -> Callable[[Path], None]:
         results, content = Results(path.parent.parent), io.BytesIO()
         state = torch.load(io.BytesIO(results.read_state(path.stem) or b""))
         torch.save(state | {name: made(state[name]) for name, made in changes.items()}, content)
-        results.keep_state(path.stem, content.getvalue())
+        results.save_state(path.stem, content.getvalue())
 
     return damage
 

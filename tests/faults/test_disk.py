@@ -63,15 +63,15 @@ def test_a_full_disk_stops_the_command_and_it_goes_on_when_there_is_room(
     shutil.copytree(done.folder / "runs", results.folder / "runs")
     shutil.copytree(done.folder / "weights", results.folder / "weights")
     for run in [run for run in whole.runs.values() if run.kind == "student"][1:]:
-        results.forget(run.id)
+        results.delete_run(run.id)
     kept = {record["id"] for record in results.records()}
     filler = filled(small, left)
     with pytest.raises(Unwritable, match=r"cannot be written(| to): No space left on device"):
-        api.carry_out(whole, results, HERE)
+        api.execute(whole, results, HERE)
     assert whole_files(results)
     assert kept <= {record["id"] for record in results.records()}
     filler.unlink()
-    assert api.carry_out(whole, results, HERE) == []
+    assert api.execute(whole, results, HERE) == []
     assert same(results)
 
 
@@ -79,16 +79,16 @@ def test_no_room_for_one_file(small: Path) -> None:
     results = Results(small)
     record = toy.record(reason="old")
     results.write(record)
-    results.keep_weights("a", b"old")
-    results.keep_state("a", b"old")
+    results.save_weights("a", b"old")
+    results.save_state("a", b"old")
     filler = filled(small, 0)
     told = r"cannot be written: No space left on device; what is finished is kept, and once it can"
     with pytest.raises(Unwritable, match=rf"runs/a.json: {told}"):
         results.write({**record, "reason": "x" * 10_000})
     with pytest.raises(Unwritable, match=rf"weights/a.safetensors: {told}"):
-        results.keep_weights("a", bytes(10_000))
+        results.save_weights("a", bytes(10_000))
     with pytest.raises(Unwritable, match=rf"state/a.pt: {told}"):
-        results.keep_state("a", bytes(10_000))
+        results.save_state("a", bytes(10_000))
     assert [found["reason"] for found in results.records()] == ["old"]
     assert results.weights("a").read_bytes() == results.read_state("a") == b"old"
     assert whole_files(results)
@@ -137,9 +137,9 @@ def test_a_limit_on_files_is_like_a_full_disk(
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
     try:
         with pytest.raises(Unwritable, match="cannot be written: File too large; what is finished"):
-            api.carry_out(whole, taught, HERE)
+            api.execute(whole, taught, HERE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert whole_files(taught)
-    assert api.carry_out(whole, taught, HERE) == []
+    assert api.execute(whole, taught, HERE) == []
     assert same(taught)

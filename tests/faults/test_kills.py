@@ -13,7 +13,7 @@ import pytest
 from bench import api
 from bench.api import Machine
 from bench.callbacks import mlflow
-from bench.execution.executors.local import Processes
+from bench.execution.executors.local import ProcessExecutor
 from bench.execution.runner import Runner, pending
 from bench.planning import estimate
 from bench.planning.plan import Plan
@@ -60,7 +60,7 @@ def harried(commands: Commands, results: Results, kills: int, *run: object) -> i
             if commands.code == 0:
                 rounds, kept = rounds + 1, {}
                 for record in list(results.records()):
-                    results.forget(record["id"])
+                    results.delete_run(record["id"])
             commands.start(*run)
         assert kept.items() <= finished(results).items()
     if commands.end() == 3:  # where the workers of one cohort were killed twice
@@ -108,7 +108,7 @@ def test_kills_of_the_quickstart(commands: Commands, tmp_path: Path) -> None:
 class Saboteur:
     """An observer that strikes the worker at the first epoch of each attempt."""
 
-    def __init__(self, executor: Processes, *strikes: int) -> None:
+    def __init__(self, executor: ProcessExecutor, *strikes: int) -> None:
         self.executor, self.strikes = executor, list(strikes)
         self.notices: list[str] = []
         self.epochs: list[tuple[str, int]] = []
@@ -142,7 +142,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
     undisturbed: tuple[Plan, Results], taught: Results, same: Same
 ) -> None:
     whole, _ = undisturbed
-    executor = Processes(["cpu"], taught.folder / "logs")
+    executor = ProcessExecutor(["cpu"], taught.folder / "logs")
     saboteur = Saboteur(executor, signal.SIGSTOP, signal.SIGKILL)
     runner = Runner(whole, estimate.forecast(whole), taught, executor, [saboteur])
     runner.run(pending(whole, taught, "failed"))
@@ -158,7 +158,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
         assert "ended by signal 9" in record["reason"]
         assert record["reason"].endswith("it was tried 2 times")
     assert len(list(taught.folder.glob("state/*.pt"))) > 0, "what the next time goes on from"
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.execute(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 
@@ -181,14 +181,14 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
             super().notice(text)
             raise KeyboardInterrupt
 
-    executor = Processes(["cpu"], taught.folder / "logs")
+    executor = ProcessExecutor(["cpu"], taught.folder / "logs")
     observer = Starving(executor, signal.SIGKILL)
     runner = Runner(whole, estimate.forecast(whole), taught, executor, [observer])
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(whole, taught, "failed"))
     (notice,) = observer.notices
     assert notice.endswith("out of memory: the system ended the worker; they go on in two parts")
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.execute(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 

@@ -16,7 +16,7 @@ from bench import api
 from bench.api import Machine
 from bench.planning.plan import Plan
 from bench.results import Results
-from bench.results.files import Held, locked
+from bench.results.files import LockHeld, locked
 from tests import toy
 from tests.command import ROOT, bench, wrong
 from tests.faults.commands import Commands, gone
@@ -70,11 +70,11 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     with process(HOLD, path) as holder:
         assert said(holder) == "held"
         name = f"process {holder.pid} on {socket.gethostname()}"
-        with pytest.raises(Held, match=f"{path}: held by {name}") as caught, locked(path):
+        with pytest.raises(LockHeld, match=f"{path}: held by {name}") as caught, locked(path):
             pass
         assert caught.value.holder == name
         begun = time.monotonic()
-        with pytest.raises(Held), locked(path, 0.3):
+        with pytest.raises(LockHeld), locked(path, 0.3):
             pass
         assert time.monotonic() - begun >= 0.3
         assert holder.stdin is not None
@@ -102,7 +102,7 @@ def test_whoever_inherits_a_lock_holds_it(tmp_path: Path, monkeypatch: pytest.Mo
         child = int(said(holder))
         holder.kill()
         holder.wait()
-        with pytest.raises(Held, match="by a worker of process .*, which has ended"), locked(path):
+        with pytest.raises(LockHeld, match="by a worker of process .*, which has ended"), locked(path):
             pass
         os.kill(child, signal.SIGKILL)
         monkeypatch.setattr("bench.results.files.ORPHANS", 10.0)
@@ -162,9 +162,9 @@ def test_a_command_in_two_threads_of_one_process(
 ) -> None:
     with (
         taught.lock(),
-        pytest.raises(Held, match=f"process {os.getpid()} on .* is at work there"),
+        pytest.raises(LockHeld, match=f"process {os.getpid()} on .* is at work there"),
     ):
-        api.carry_out(undisturbed[0], taught, Machine(gpus=(), inline=True))
+        api.execute(undisturbed[0], taught, Machine(gpus=(), inline=True))
 
 
 def test_the_next_command_waits_for_the_workers_of_a_killed_one(
@@ -180,7 +180,7 @@ def test_the_next_command_waits_for_the_workers_of_a_killed_one(
     commands.end()
     results = Results(tmp_path / "results")
     monkeypatch.setattr("bench.results.files.ORPHANS", 0.3)
-    with pytest.raises(Held, match="a worker of process"), results.lock():
+    with pytest.raises(LockHeld, match="a worker of process"), results.lock():
         pass
     os.kill(worker, signal.SIGKILL)
     monkeypatch.setattr("bench.results.files.ORPHANS", 5.0)

@@ -63,7 +63,7 @@ def test_a_payload_in_a_state_does_not_run(way: str, here: Path) -> None:
     mark, whole = here / "executed", toy.plan(here, methods="[student]")
     results = Results(here / "results")
     for run in whole.runs:
-        results.keep_state(run, WAYS[way]({"net": Payload(mark), "epoch": 1}))
+        results.save_state(run, WAYS[way]({"net": Payload(mark), "epoch": 1}))
     bench("run", "toy.yaml", "--tracker", "none", "--inline")
     assert not mark.exists()
     assert all(results.record(run) for run in whole.runs)
@@ -94,29 +94,30 @@ import sys
 from pathlib import Path
 import torch
 from bench.results.environment import peak_memory
-from bench.execution.protocol import Job
-from bench.execution.desk import Desk
-from bench.execution.runner import _task
+from bench.execution.protocol import Job, Task
+from bench.execution.worker import JobContext, load_data, make_trainers
 from tests import toy
 
 peak = lambda: peak_memory(torch.device('cpu'))
-task = _task(next(iter(toy.plan(Path()).runs.values())), "resnet8")
+run = next(iter(toy.plan(Path()).runs.values()))
+task = Task(run.id, "resnet8", run.specification)
 notices = []
 job = Job("j", (task,), None, "cpu", 1, "results", "digits", None)
-desk = Desk(job, lambda event: notices.append(event["text"]))
-subject = desk.data()
-desk.learner(task, subject, None)
+context = JobContext.of(job, lambda event: notices.append(event["text"]))
+dataset = load_data(context)
+make_trainers(context, [task], dataset, None)
 for name in sys.argv[1:]:
-    desk.results.keep_state(task.id, Path(name).read_bytes())
+    context.results.save_state(task.id, Path(name).read_bytes())
     before = peak()
-    assert desk.learner(task, subject, None).epoch == 0
+    (trainer,) = make_trainers(context, [task], dataset, None)
+    assert trainer.epoch == 0
     print(name, peak() - before, notices.pop(), sep="\\t")
 """
 
 
 @pytest.mark.parametrize(
     ("code", "refusal"),
-    [(READ, "{}: not a checkpoint of plain tensors"), (RESTORE, "resnet8 starts afresh: ")],
+    [(READ, "{}: not a checkpoint of plain tensors"), (RESTORE, "resnet8 restarts from epoch 0: ")],
     ids=["checkpoint", "state"],
 )
 def test_what_claims_to_be_large_takes_no_memory(code: str, refusal: str, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_has_a_plan_comes_to_its_end() -> None:
             forecasts = estimate.forecast(made)
             if sum(forecasts[run.id].work(run, 100) for run in made.runs.values()) > WORK:
                 continue
-            api.carry_out(made, results, Machine(gpus=(), inline=True))
+            api.execute(made, results, Machine(gpus=(), inline=True))
             statuses = [(results.record(run) or {}).get("status") for run in made.runs]
             assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
             done += 1

@@ -11,7 +11,7 @@ import torch
 from bench import api, data, models, seeding
 from bench.api import Machine
 from bench.errors import BenchError
-from bench.execution import desk
+from bench.execution import worker
 from bench.execution.protocol import Task
 from bench.results import Results
 from bench.training import cuda_graphs, loop, trainer
@@ -106,10 +106,10 @@ def test_what_cannot_be_recorded_fails_alone(
     recipe = "{epochs: 6, batch_size: 16, lr: 0.05, crop: 1, flip: false}"
     whole = toy.plan(tmp_path, methods="[student, kd, crd+kd, crd]", recipe=recipe)
     expected = toy.run(whole, tmp_path / "eager")
-    monkeypatch.setattr(desk, "Cuda", lambda: record)
+    monkeypatch.setattr(worker, "Cuda", lambda: record)
     monkeypatch.setattr(Machine, "devices", Machine._devices)  # which would refuse a CPU
     results = Results(tmp_path / "recorded")
-    api.carry_out(whole, results, Machine(gpus=(), inline=True, graphs=True))
+    api.execute(whole, results, Machine(gpus=(), inline=True, graphs=True))
     found = {cell.method.name: results.record(cell.run) or {} for cell in whole.cells}
     assert found.pop("crd+kd")["reason"] == "a wait"
     for known in found.values():

@@ -11,7 +11,7 @@ import torch
 from bench import data, models
 from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
-from bench.execution.executors.local import Inline
+from bench.execution.executors.local import InlineExecutor
 from bench.execution.runner import Runner
 from bench.planning.estimate import forecast
 from bench.results import Results, sha256
@@ -140,8 +140,8 @@ def test_weights_that_changed_after_their_record_are_refused(tmp_path: Path) -> 
     held["fc.bias"] += 1
     safetensors.torch.save_file(held, results.weights(of.id))
     student = next(cell.run for cell in whole.cells if cell.method.name == "kd")
-    results.forget(student)
-    Runner(whole, forecast(whole), results, Inline()).run([whole.runs[student]])
+    results.delete_run(student)
+    Runner(whole, forecast(whole), results, InlineExecutor()).run([whole.runs[student]])
     found = results.record(student)
     assert found is not None
     assert found["status"] == "failed"
