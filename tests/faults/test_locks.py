@@ -102,7 +102,10 @@ def test_whoever_inherits_a_lock_holds_it(tmp_path: Path, monkeypatch: pytest.Mo
         child = int(said(holder))
         holder.kill()
         holder.wait()
-        with pytest.raises(LockHeld, match="by a worker of process .*, which has ended"), locked(path):
+        with (
+            pytest.raises(LockHeld, match="by a worker of process .*, which has ended"),
+            locked(path),
+        ):
             pass
         os.kill(child, signal.SIGKILL)
         monkeypatch.setattr("bench.results.files.ORPHANS", 10.0)
