@@ -127,8 +127,8 @@ def execute(
     Before anything starts, the results folder is locked, jobs of Slurm that a killed command left
     at work there are cancelled, and corrupt files are quarantined; if there is something to
     train, the data set is looked for, or downloaded: `MissingData` if in vain. `LockHeld` where
-    another command has the folder. An interrupt, SIGTERM as well, ends all workers at once; every run goes
-    on from its last whole epoch another time.
+    another command has the folder. An interrupt, SIGTERM as well, kills all workers; runs resume
+    from their last completed epoch another time.
     `view` is auto, live, plain, json, or None for silence.
     """
     root = root_of(data_root)

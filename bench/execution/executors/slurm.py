@@ -112,7 +112,7 @@ class SlurmExecutor:
         if cluster == "slurm":
             self._has_accounting = not call("sacct", "--noheader", "--jobs=0").returncode
         self._unsubmitted: list[tuple[int, SlurmTask]] = []
-        self._jobs: dict[int, SlurmJob] = {}
+        self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
@@ -122,9 +122,9 @@ class SlurmExecutor:
 
     def next(self) -> tuple[int, Event]:
         """Submit new jobs; return the next event of any job."""
-        self._submit()
+        self.submit()
         while not self._ready:
-            for slot, job in [*self._jobs.items()]:
+            for slot, job in [*self.jobs.items()]:
                 self._receive(slot, job)
             if not self._ready:
                 time.sleep(POLL_INTERVAL_S)
@@ -132,14 +132,15 @@ class SlurmExecutor:
 
     def stop(self) -> None:
         """Cancel all jobs, pending ones as well."""
-        if self._jobs or self._unsubmitted:
+        if self.jobs or self._unsubmitted:
             cancel(self._name)
         else:
             (self._results / NOTE).unlink(missing_ok=True)
-        self._jobs.clear()
+        self.jobs.clear()
         self._unsubmitted.clear()
 
-    def _submit(self) -> None:
+    def submit(self) -> None:
+        """Submit the jobs that `start` kept, as one array."""
         if not self._unsubmitted:
             return
         slots, tasks = zip(*self._unsubmitted, strict=True)
@@ -150,7 +151,7 @@ class SlurmExecutor:
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise BenchError(f"--executor slurm: sbatch refused a job: {error}") from error
         for slot, task, job in zip(slots, tasks, jobs, strict=True):
-            self._jobs[slot] = SlurmJob(job, task.events)
+            self.jobs[slot] = SlurmJob(job, task.events)
         self._unsubmitted.clear()
 
     def _receive(self, slot: int, job: SlurmJob) -> None:
@@ -160,9 +161,9 @@ class SlurmExecutor:
         for event in _parse(content):
             self._ready.append((slot, event))
             if event["event"] == "exit":
-                del self._jobs[slot]
-        if slot in self._jobs and not content and self._has_ended(job):
-            del self._jobs[slot]
+                del self.jobs[slot]
+        if slot in self.jobs and not content and self._has_ended(job):
+            del self.jobs[slot]
             self._ready.extend((slot, event) for event in self._last_events(job))
 
     def _has_ended(self, job: SlurmJob) -> bool:
