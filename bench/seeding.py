@@ -1,4 +1,4 @@
-"""Randomness by name: the same names give the same numbers, whatever else runs beside."""
+"""Random numbers by name: a stream depends only on its name, not on other streams."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,26 +8,26 @@ import torch
 
 
 def derive(*names: object) -> int:
-    """A 56-bit seed for a path of names: another path, another seed."""
+    """Return a 56-bit seed for a path of names; different paths have different seeds."""
     digest = hashlib.sha256(repr(names).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def generator(device: torch.device | str, *names: object) -> torch.Generator:
-    """A random stream of its own for a path of names, on the device."""
+    """Return a new random generator on a device, seeded by a path of names."""
     return torch.Generator(device).manual_seed(derive(*names))
 
 
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
-    """Layers made inside draw their first weights from this seed; the global one is untouched."""
+    """Seed the initial weights of modules that are created inside; restore the state after."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(*names))
         yield
 
 
 def restart(device: torch.device, *names: object) -> None:
-    """Let torch's own stream of a device, which dropout draws from, begin at this seed."""
+    """Seed torch's default generator of a device, which dropout uses."""
     cuda = device.type == "cuda"
-    own = torch.cuda.default_generators[device.index] if cuda else torch.default_generator
-    own.manual_seed(derive(*names))
+    stream = torch.cuda.default_generators[device.index] if cuda else torch.default_generator
+    stream.manual_seed(derive(*names))

@@ -124,7 +124,7 @@ def test_an_interrupt_leaves_no_worker_and_says_how_to_go_on(here: Path) -> None
     while any(map(alive, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(alive, workers))
-    assert list((here / "results" / "state").glob("*.pt")), "what it goes on from"
+    assert list((here / "results" / "state").glob("*.safetensors")), "what it goes on from"
 
 
 def test_one_student_and_its_teacher_then_the_rest(here: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same machinery on a GPU: every method runs, and the law holds within rounding."""
+"""Training on a GPU: every method runs, and numbers agree within rounding."""
 
 from pathlib import Path
 
@@ -9,22 +9,22 @@ from bench.api import Machine
 from bench.planning.plan import Plan, select
 from bench.results import Results
 from tests import toy
+from tests.training.test_lockstep import EVERY
 
 pytestmark = pytest.mark.gpu
 
-EVERY = "[student, kd, fitnet, at, sp, cc, rkd, pkt, crd, crd+kd, wcord, wcord+kd, dcd, dcd+kd]"
 
-
-def losses(whole: Plan, folder: Path) -> dict[str, list[float]]:
+def losses(plan: Plan, folder: Path) -> dict[str, list[float]]:
+    """Run a plan on the first GPU; the loss of each epoch, by method."""
     results = Results(folder / "results")
-    assert api.execute(whole, results, Machine(gpus=(0,), inline=True)) == []
-    found = {}
-    for cell in whole.cells:
+    assert api.execute(plan, results, Machine(gpus=(0,), inline=True)) == []
+    losses = {}
+    for cell in plan.cells:
         record = results.record(cell.run)
         assert record is not None
-        assert "CPU" not in record["environment"]["device"]
-        found[cell.method.name] = [entry["loss"] for entry in record["curves"]]
-    return found
+        assert "CPU" not in record.environment["device"]
+        losses[cell.method.name] = [epoch.loss for epoch in record.curves]
+    return losses
 
 
 def test_every_method_trains_on_a_gpu(tmp_path: Path) -> None:
@@ -33,18 +33,18 @@ def test_every_method_trains_on_a_gpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["kd", "crd", "wcord", "dcd"])
 def test_together_and_alone_agree_on_a_gpu(method: str, tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods=EVERY)
-    alone = select(whole, f"method={method}")
-    expected = losses(whole, tmp_path / "together")[method]
-    assert losses(alone, tmp_path / "alone")[method] == pytest.approx(expected, rel=1e-3)
+    plan = toy.plan(tmp_path, methods=EVERY)
+    expected = losses(plan, tmp_path / "together")[method]
+    alone = losses(select(plan, f"method={method}"), tmp_path / "alone")
+    assert alone[method] == pytest.approx(expected, rel=1e-3)
 
 
 def test_bf16_trains_on_a_gpu(tmp_path: Path) -> None:
     toy.write(tmp_path, methods="[kd, crd]")
-    whole = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
-    assert set(losses(whole, tmp_path)) == {"kd", "crd"}
+    plan = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    assert set(losses(plan, tmp_path)) == {"kd", "crd"}
 
 
 def test_two_cohorts_share_a_gpu(tmp_path: Path) -> None:
-    whole, results = toy.plan(tmp_path, seeds="[0, 1]"), Results(tmp_path / "results")
-    assert api.execute(whole, results, Machine(gpus=(0,), per_gpu=2)) == []
+    plan, results = toy.plan(tmp_path, seeds="[0, 1]"), Results(tmp_path / "results")
+    assert api.execute(plan, results, Machine(gpus=(0,), per_gpu=2)) == []

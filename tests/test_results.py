@@ -168,7 +168,7 @@ def test_flipped_bit_or_cut_of_a_checkpoint_is_detected(results: Results) -> Non
         flipped = bytearray(saved)
         flipped[index // 8] ^= 1 << index % 8
         path.write_bytes(flipped)
-        with pytest.raises(Corrupt, match="a.pt: corrupt"):
+        with pytest.raises(Corrupt, match="a.safetensors: corrupt"):
             results.read_state("a")
     for length in range(len(saved)):
         path.write_bytes(saved[:length])
@@ -294,7 +294,12 @@ def test_leftovers_are_the_files_that_no_command_needs(results: Results) -> None
     write_atomic(results.folder / "toy.md", b"t")
     (results.folder / "runs" / ".x.json.7.part").touch()
     names = {str(path.relative_to(results.folder)) for path in leftovers(results)}
-    assert names == {"runs/.x.json.7.part", "logs/job.log", "state/student.pt", "state/teacher.pt"}
+    assert names == {
+        "runs/.x.json.7.part",
+        "logs/job.log",
+        "state/student.safetensors",
+        "state/teacher.safetensors",
+    }
     more = set(leftovers(results, weights=True)) - set(leftovers(results))
     assert more == {results.weights("student")}
 

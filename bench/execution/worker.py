@@ -25,13 +25,13 @@ from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import environment, now
 from bench.results.record import Epoch, Status
 from bench.suite import Checkpoint
-from bench.training import loop, metrics
+from bench.training import loop
 from bench.training import teacher as teachers
-from bench.training.cuda_graphs import Cuda, Unrecordable
-from bench.training.evaluation import predict
-from bench.training.oom import exhausted, shortage
+from bench.training.cuda_graphs import CaptureError, CudaCapture
+from bench.training.evaluation import measure, predict
+from bench.training.oom import describe_oom, is_out_of_memory
 from bench.training.teacher import Teacher
-from bench.training.trainer import Learner
+from bench.training.trainer import Trainer
 from distillers import Incompatible
 
 
@@ -44,7 +44,7 @@ class JobContext:
         emit: Function that sends an event to the parent.
         results: The job's results folder.
         device: Device of the training.
-        recorder: Recorder of the students' steps as CUDA graphs.
+        capture: Captures the students' steps as CUDA graphs; None: they are not captured.
         started: Start of the job, for records.
     """
 
@@ -52,21 +52,21 @@ class JobContext:
     emit: Emit
     results: Results
     device: torch.device
-    recorder: Cuda | None
+    capture: CudaCapture | None
     started: str
 
     @classmethod
     def of(cls, job: Job, emit: Emit) -> "JobContext":
         """Return the context of a job."""
-        recorder = Cuda() if job.graphs else None
+        capture = CudaCapture() if job.graphs else None
         device = torch.device(job.device)
-        return cls(job, emit, Results(Path(job.results)), device, recorder, now())
+        return cls(job, emit, Results(Path(job.results)), device, capture, now())
 
 
 def run_job(job: Job, emit: Emit) -> None:
     """Run a job: emit one `record` event for each task, whether or not other tasks fail.
 
-    If memory is short, a step cannot be recorded, or the results folder cannot be written to, the
+    If memory is short, a step cannot be captured, or the results folder cannot be written to, the
     last event is `split` or `unwritable` instead; tasks without a record resume from their
     checkpoints another time.
 
@@ -81,7 +81,7 @@ def run_job(job: Job, emit: Emit) -> None:
             import_checkpoint(context, job.tasks[0], checkpoint)
         else:
             train(context)
-    except Unrecordable as error:
+    except CaptureError as error:
         emit({"event": "split", "reason": str(error)})
     except Unwritable as error:
         emit({"event": "unwritable", "reason": str(error)})
@@ -89,9 +89,9 @@ def run_job(job: Job, emit: Emit) -> None:
         for task in job.tasks:
             emit_record(context, task, "failed", str(error))
     except Exception as error:
-        if not exhausted(error):
+        if not is_out_of_memory(error):
             raise
-        emit({"event": "split", "reason": shortage(error, context.device)})
+        emit({"event": "split", "reason": describe_oom(error, context.device)})
 
 
 def configure_process(job: Job) -> None:
@@ -127,7 +127,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     path = context.results.weights(info.id)
     verify(path, info.sha256)
     network = teachers.load(info.network, dataset.facts, path)
-    return Teacher(network, dataset, context.job.tasks[0].specification.content["recipe"])
+    return Teacher(network, dataset, context.job.tasks[0].specification.recipe)
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -136,7 +136,7 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     dataset = load_data(context)
     network = teachers.load(task.specification.network, dataset.facts, checkpoint.path)
     network = network.to(context.device)
-    last = metrics.measure(*predict(network, dataset, "test", task.specification.content["recipe"]))
+    last = measure(*predict(network, dataset, "test", task.specification.recipe))
     teachers.check_accuracy(checkpoint.path, last["top1"], asdict(checkpoint))
     cost = models.cost(network, dataset.facts.size)
     weights = save_weights(context, task, network)
@@ -152,39 +152,39 @@ def train(context: JobContext) -> None:
     if not trainers:
         return
 
-    def after_epoch(trainer: Learner) -> None:
+    def after_epoch(trainer: Trainer) -> None:
         save_epoch(context, trainer)
 
-    # A recorder of its own: students read the teacher's features while their steps are replayed.
-    recorder = Cuda() if context.job.graphs else None
+    # With memory of its own: students read the teacher's features while their steps are replayed.
+    capture = CudaCapture() if context.job.graphs else None
     seed = tasks[0].specification.seed
-    loop.train(trainers, teacher, dataset, seed, after_epoch, recorder)
+    loop.train_cohort(trainers, teacher, dataset, seed, after_epoch, capture)
 
 
 def make_trainers(
     context: JobContext, tasks: Sequence[Task], dataset: Data, teacher: Teacher | None
-) -> list[Learner]:
+) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the others."""
     trainers = []
     shapes = teacher.shapes if teacher else None
     for task in tasks:
         try:
-            trainer = Learner(task, dataset, shapes, context.recorder)
+            trainer = Trainer(task, dataset, shapes, context.capture)
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
             continue
         except Exception as error:
-            if exhausted(error):
+            if is_out_of_memory(error):
                 raise
             emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
             continue
         if not resume(context, trainer):
-            trainer = Learner(task, dataset, shapes, context.recorder)
+            trainer = Trainer(task, dataset, shapes, context.capture)
         trainers.append(trainer)
     return trainers
 
 
-def resume(context: JobContext, trainer: Learner) -> bool:
+def resume(context: JobContext, trainer: Trainer) -> bool:
     """Restore a trainer from its checkpoint, if there is one.
 
     Returns False if the checkpoint is invalid; it is quarantined, and the trainer is unusable.
@@ -194,7 +194,7 @@ def resume(context: JobContext, trainer: Learner) -> bool:
         if (saved := results.read_state(task.id)) is not None:
             trainer.restore(saved)
     except Exception as error:
-        if exhausted(error):
+        if is_out_of_memory(error):
             raise
         reason = error.why if isinstance(error, Corrupt) else f"{type(error).__name__}: {error}"
         path = quarantine(results.state(task.id))
@@ -207,26 +207,27 @@ def resume(context: JobContext, trainer: Learner) -> bool:
     return True
 
 
-def save_epoch(context: JobContext, trainer: Learner) -> None:
+def save_epoch(context: JobContext, trainer: Trainer) -> None:
     """Save the trainer's checkpoint, or its weights after its last epoch; emit the epoch."""
     task = trainer.task
     if not trainer.ended:
-        context.results.save_state(task.id, trainer.saved())
+        context.results.save_state(task.id, trainer.checkpoint())
     if trainer.failure is None:
-        context.emit({"event": "epoch", "run": task.id, "entry": trainer.curves[-1]})
+        context.emit({"event": "epoch", "run": task.id, "entry": trainer.curves[-1].content})
     if not trainer.ended:
         return
-    curves = [Epoch.model_validate(entry) for entry in trainer.curves]
     fields: dict[str, Any] = {
-        "curves": curves,
+        "curves": trainer.curves,
         "network": asdict(trainer.cost),
-        "seconds": sum(epoch.seconds for epoch in curves),
+        "seconds": sum(epoch.seconds for epoch in trainer.curves),
     }
     if trainer.failure is not None:
         emit_record(context, task, *trainer.failure, **fields)
         return
     weights = save_weights(context, task, trainer.net)
-    emit_record(context, task, "done", None, weights=weights, metrics=summarise(curves), **fields)
+    emit_record(
+        context, task, "done", None, weights=weights, metrics=summarise(trainer.curves), **fields
+    )
 
 
 def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:

@@ -74,7 +74,7 @@ def _correlation(record: Record, results: Results, subject: Data) -> Matrix:
     verify(path, record["weights"])
     of = record["specification"]
     net = networks.load(of["network"], subject.facts, path).to(subject.train_labels.device)
-    logits, _ = predict(net, subject, "test", of["recipe"])
+    logits, _ = predict(net, subject, "test", record.specification.recipe)
     try:
         return class_correlation(logits.cpu().numpy())
     except BenchError as error:

@@ -2,7 +2,7 @@
 
 runs/<id>.json             record of a finished run, written atomically
 weights/<id>.safetensors   network at the end of the run
-state/<id>.pt              checkpoint of an unfinished run, after its last completed epoch
+state/<id>.safetensors     checkpoint of an unfinished run, after its last completed epoch
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
 logs/<cohort>.log          what a worker printed
@@ -110,7 +110,7 @@ class Results:
 
     def state(self, run: str) -> Path:
         """Return the path of the checkpoint of an unfinished run."""
-        return self.folder / "state" / f"{run}.pt"
+        return self.folder / "state" / f"{run}.safetensors"
 
     def record(self, run: str) -> Record | None:
         """Return the record of a run id; None if there is no record.
@@ -233,7 +233,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     folder, records = results.folder, {record.id: record for record in results.summaries()}
     files = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
-    files += [path for path in folder.glob("state/*.pt") if path.stem in records]
+    files += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
     if weights:
         students = {run for run, record in records.items() if record.kind == "student"}
         files += [path for path in folder.glob("weights/*") if path.stem in students]

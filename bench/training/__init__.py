@@ -1,1 +1,1 @@
-"""A cohort of networks in training: objectives, learners, lockstep, measurement."""
+"""Training of a cohort: several runs in lockstep on one device, with one teacher."""

@@ -1,83 +1,131 @@
-"""The state of a run under way as bytes: data, never code, and believed only as the run's own."""
+"""The checkpoint of an unfinished run: one safetensors file, with the curves as JSON metadata.
 
-import io
-from collections.abc import Iterable, Sequence
+A checkpoint is data and contains no code. `results/store.py` protects it by a SHA-256. A run
+resumes only from its own checkpoint, and only if every entry of the curves is valid.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.results.record import Epoch, Number
-from bench.training.pretrained import LONGEST_PICKLE, ZIP, examine
 
-LONGEST_ENTRY = 4096  # bytes of a state beside its tensors, for each epoch of the recipe
-SPLITS = ("test", "validation")
+MAX_NAMES_BYTES = 2 * 1024**2  # of a header: names and shapes of all tensors
+MAX_EPOCH_BYTES = 4096  # of a header: one entry of the curves
+
+Parts = Mapping[str, Mapping[str, Tensor]]
 
 
-class Kept(Epoch, extra="forbid"):
-    """An entry of a record's curves while its run goes on: with a loss, or it would have ended."""
+class UnfinishedEpoch(Epoch, extra="forbid"):
+    """An epoch of an unfinished run: its loss is finite, else the run would have ended."""
 
     loss: Number
 
 
-def packed(run: str, curves: list[dict[str, Any]], **parts: Any) -> memoryview:
-    """The state of a run, for `unpacked`."""
-    content = io.BytesIO()
-    torch.save({"run": run, "curves": curves, **parts}, content)
-    return content.getbuffer()
+def encode(run: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
+    """Return the checkpoint of a run.
 
-
-def unpacked(saved: bytes, run: str, epochs: int, terms: Iterable[str]) -> dict[str, Any]:
-    """What was packed of a run with so many epochs and these terms, on the CPU.
-
-    It takes no more memory than it has bytes. Raises whatever there is to raise where it is
-    something else, the state of another run for one; its `parts` are not looked at.
+    Args:
+        run: The run's id.
+        curves: One entry for each completed epoch.
+        parts: Named sets of named tensors, such as `{"network": net.state_dict()}`.
     """
-    if not saved.startswith(ZIP):
-        raise ValueError("it is no state")
-    file = io.BytesIO(saved)
-    examine(file, LONGEST_PICKLE + LONGEST_ENTRY * epochs)
-    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    if state["run"] != run:
-        raise ValueError("it is of another run")
-    curves = state["curves"]
-    if not isinstance(curves, list) or not 0 < len(curves) < epochs:
-        raise ValueError(f"its curves are not those of a run of {epochs} epochs under way")
-    for epoch, entry in enumerate(curves, 1):
-        if not _known(entry, epoch, terms):
-            raise ValueError(f"its curves have no entry of epoch {epoch}")
-    return state
+    tensors = {
+        f"{part}/{name}": _on_host(value)
+        for part, state in parts.items()
+        for name, value in state.items()
+    }
+    entries = json.dumps([epoch.content for epoch in curves], allow_nan=False)
+    return safetensors.torch.save(tensors, {"run": run, "curves": entries})
 
 
-def momentum(optimizer: Optimizer) -> list[Tensor | None]:
-    """The momentum of each parameter, None before its first step."""
-    held = optimizer.state
-    return [held.get(p, {}).get("momentum_buffer") for p in _parameters(optimizer)]
+def decode(
+    content: bytes, run: str, epochs: int, terms: Iterable[str]
+) -> tuple[list[Epoch], dict[str, dict[str, Tensor]]]:
+    """Read a checkpoint that `encode` returned; memory is proportional to its length.
+
+    Args:
+        content: The checkpoint.
+        run: The id of the run that resumes.
+        epochs: Epochs of the run's recipe.
+        terms: Names of the run's distillers.
+
+    Returns:
+        The curves and the parts; the parts' names and shapes are not checked.
+
+    Raises:
+        ValueError: It is the checkpoint of another run, or not valid.
+        safetensors.SafetensorError: It is not in safetensors format.
+    """
+    header_bytes = int.from_bytes(content[:8], "little")
+    if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * epochs:
+        raise ValueError(f"its header has {header_bytes:,} bytes")
+    tensors = safetensors.torch.load(content)
+    metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
+    if metadata.get("run") != run:
+        raise ValueError("it is the checkpoint of another run")
+    entries = json.loads(metadata["curves"])
+    if not isinstance(entries, list) or not 0 < len(entries) < epochs:
+        raise ValueError(f"its curves do not fit an unfinished run of {epochs} epochs")
+    curves = [_epoch(entry, number, set(terms)) for number, entry in enumerate(entries, 1)]
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in tensors.items():
+        part, _, name = key.partition("/")
+        parts[part][name] = value
+    return curves, parts
 
 
-def set_momentum(optimizer: Optimizer, saved: Sequence[Tensor | None]) -> None:
-    """Go on with the momentum that was saved; raises where it is of other parameters."""
-    for parameter, held in zip(_parameters(optimizer), saved, strict=True):
-        if held is not None:
-            own = torch.empty_like(parameter).copy_(held)
-            optimizer.state[parameter]["momentum_buffer"] = own
+def check_tensors(state: Mapping[str, Any]) -> None:
+    """Raise TypeError for a state_dict that a checkpoint cannot hold."""
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise TypeError(f"{name} in the state_dict is a {kind}; checkpoints hold only tensors")
+
+
+def momentum(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the momentum of each parameter that has one, by the parameter's position."""
+    return {
+        str(position): buffer
+        for position, parameter in enumerate(_parameters(optimizer))
+        if (buffer := optimizer.state.get(parameter, {}).get("momentum_buffer")) is not None
+    }
+
+
+def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
+    """Restore the momentum; ValueError if it does not fit the parameters."""
+    parameters = _parameters(optimizer)
+    for position, buffer in buffers.items():
+        parameter = parameters[int(position)]
+        if parameter.shape != buffer.shape:
+            raise ValueError(f"the momentum of parameter {position} has another shape")
+        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _known(entry: Any, epoch: int, terms: Iterable[str]) -> bool:
-    """Whether this is the entry of an epoch of a run with these terms, and nothing beside it."""
+def _on_host(value: Tensor) -> Tensor:
+    """Return a contiguous copy on the CPU that shares no memory, as safetensors requires."""
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
+    """Validate one entry of the curves."""
     try:
-        found = Kept.model_validate(entry)
-    except ValidationError:
-        return False
-    measured = [getattr(found, split) for split in SPLITS if split in found.model_fields_set]
-    return (
-        found.epoch == epoch
-        and found.terms.keys() == set(terms)
-        and all(split.get("top1") is not None for split in measured)
-    )
+        epoch = UnfinishedEpoch.model_validate(entry)
+    except ValidationError as error:
+        raise ValueError(f"entry {number} of its curves is invalid") from error
+    splits = {"test", "validation"} & epoch.model_fields_set
+    evaluated = all(getattr(epoch, split).get("top1") is not None for split in splits)
+    if epoch.epoch != number or epoch.terms.keys() != terms or not evaluated:
+        raise ValueError(f"entry {number} of its curves is invalid")
+    return epoch

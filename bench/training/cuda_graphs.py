@@ -1,8 +1,8 @@
-"""CUDA graphs: a step that the host launches as one, on tensors that stay where they are.
+"""CUDA graphs: a training step that the host launches as one operation on fixed tensors.
 
-A recording holds what the device was told, and no Python: whatever changes from step to step has
-to lie in a tensor. Steps on other tensors than the recorded ones, as an epoch's last and smaller
-batch, are done as ever.
+A captured graph repeats the device's operations and runs no Python. Every number that changes
+from step to step must therefore be in a tensor. A step on other tensors than the captured ones,
+such as an epoch's smaller last batch, runs without the graph.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,89 +12,125 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.training.oom import exhausted
+from bench.training.oom import is_out_of_memory
 from distillers import Batch
 
 Call = Callable[..., Any]
 Replay = Callable[[], object]
-Record = Callable[[Call, Sequence[torch.Generator]], tuple[Any, Replay]]
-WARM = 3  # calls before the recorded one: libraries choose kernels, an optimiser makes its state
+Capture = Callable[[Call, Sequence[torch.Generator]], tuple[Any, Replay]]
+WARMUP_CALLS = 3  # before the capture: libraries choose kernels, the optimiser creates its state
 
 
-class Unrecordable(RuntimeError):
-    """A call that cannot be recorded. Its process is of no further use to CUDA."""
+class CaptureError(RuntimeError):
+    """A call that CUDA cannot capture; its process cannot use CUDA afterwards."""
 
 
-class Cuda:
-    """Records on CUDA, in memory that its recordings share.
+class CudaCapture:
+    """Captures calls as CUDA graphs that share one memory pool.
 
-    So what one returns holds only until the next is replayed.
+    The outputs of one graph are therefore valid only until another graph of the pool is replayed.
     """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
-        """What a call would return, not yet computed, and a function that computes it."""
+        """Capture a call.
+
+        Args:
+            call: A function without arguments.
+            streams: Random generators that it uses, apart from torch's default one.
+
+        Returns:
+            The call's outputs, not yet computed, and a function that computes them.
+
+        Raises:
+            CaptureError: The call waits for the device or does something else that a graph cannot
+                contain.
+        """
         graph = torch.cuda.CUDAGraph()
         for stream in streams:
             graph.register_generator_state(stream)
         try:
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                made = call()
+                outputs = call()
         except Exception as error:
-            if exhausted(error):
+            if is_out_of_memory(error):
                 raise
-            said = f"cannot be recorded as a CUDA graph: {type(error).__name__}: {error}"
-            raise Unrecordable(said) from error
-        return made, graph.replay
+            message = f"cannot be captured as a CUDA graph: {type(error).__name__}: {error}"
+            raise CaptureError(message) from error
+        return outputs, graph.replay
 
 
-class Replayed:
-    """A function of tensors, recorded once it was called `WARM` times with the very same ones.
+class GraphedStep:
+    """A function of tensors that is captured after `WARMUP_CALLS` calls with the same tensors.
 
-    From then on a call with these replays it, and returns the same tensors with new numbers.
-    `streams` are those that it draws random numbers from, but for torch's own.
+    From then on, a call with these tensors replays the graph and returns the same output tensors
+    with new numbers. A call with other tensors runs the function.
+
+    Args:
+        call: The function.
+        capture: Captures it, such as `CudaCapture()`.
+        streams: Random generators that it uses, apart from torch's default one.
+
+    Attributes:
+        captured: Whether the function has been captured.
     """
 
-    def __init__(self, call: Call, record: Record, streams: Sequence[torch.Generator] = ()) -> None:
-        self._call, self._record, self._streams = call, record, streams
+    def __init__(
+        self, call: Call, capture: Capture, streams: Sequence[torch.Generator] = ()
+    ) -> None:
+        self._call, self._capture, self._streams = call, capture, streams
         self._inputs: tuple[object, ...] = ()
         self._calls = 0
-        self._made: Any = None
+        self._outputs: Any = None
         self._replay: Replay | None = None
 
+    @property
+    def captured(self) -> bool:
+        """Whether the function has been captured."""
+        return self._replay is not None
+
     def __call__(self, *inputs: object) -> Any:
-        """Call the function, or what was recorded of it."""
+        """Run the function, or replay its graph."""
         if len(inputs) != len(self._inputs) or not all(map(is_, inputs, self._inputs)):
             if self._replay is None:
                 self._inputs, self._calls = inputs, 1
             return self._call(*inputs)
         if self._replay is None:
             self._calls += 1
-            if self._calls <= WARM:
+            if self._calls <= WARMUP_CALLS:
                 return self._call(*inputs)
-            recorded = self._record(lambda: self._call(*inputs), self._streams)
-            self._made, self._replay = recorded
+            captured = self._capture(lambda: self._call(*inputs), self._streams)
+            self._outputs, self._replay = captured
         self._replay()
-        return self._made
+        return self._outputs
 
 
-class Still:
-    """Puts every full batch into the same tensors."""
+class StaticBatch:
+    """Copies every full batch into the same tensors.
+
+    Args:
+        size: Images in a full batch.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: tuple[Tensor, Batch] | None = None
+        self._buffers: tuple[Tensor, Batch] | None = None
 
     def __call__(self, images: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
-        """A batch as it is handed on; a smaller one as it came."""
+        """Return the batch in fixed tensors; return a smaller batch unchanged.
+
+        Args:
+            images: (B, 3, H, W).
+            batch: Labels and indices of the images.
+        """
         if len(images) != self._size:
             return images, batch
-        if self._held is None:
-            self._held = images.clone(), Batch(batch.labels.clone(), batch.index.clone())
-        held, of = self._held
-        held.copy_(images)
-        of.labels.copy_(batch.labels)
-        of.index.copy_(batch.index)
-        return self._held
+        if self._buffers is None:
+            self._buffers = images.clone(), Batch(batch.labels.clone(), batch.index.clone())
+        fixed_images, fixed_batch = self._buffers
+        fixed_images.copy_(images)
+        fixed_batch.labels.copy_(batch.labels)
+        fixed_batch.index.copy_(batch.index)
+        return self._buffers

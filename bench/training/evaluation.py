@@ -1,50 +1,150 @@
-"""How a network is asked: under the recipe's precision, answers in float32."""
+"""Inference and metrics: networks run in the recipe's precision, metrics use float32 logits."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data import Data, Split
-from bench.training.sharded import Sharded
+from bench.results.record import Numbers
+from bench.spec import Recipe
 from distillers import Features
 
-EVALUATION_BATCH = {
-    "cpu": 64,
-    "cuda": 500,
-}  # on a CPU the fastest (PERFORMANCE.md); on a GPU never timed
-Recipe = Mapping[str, Any]
+EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; fastest on a CPU, not measured on a GPU
+ECE_BINS = 15
 
 
 def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[object]:
-    """Networks run under this: in bfloat16 where the recipe says so, else in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16")
+    """Return the context in which networks run: bfloat16 if the recipe asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
 def float32(features: Features, *, stages: bool = True) -> Features:
-    """The same features in float32, in which all losses are computed; stages if asked for."""
+    """Return the features in float32, the precision of all losses; without stages if not asked."""
     maps = tuple(stage.float() for stage in features.stages if stages)
     return Features(maps, features.pooled.float(), features.logits.float())
 
 
 def detached(features: Features) -> Features:
-    """The same features without their history."""
+    """Return the features without their gradient history."""
     stages = tuple(stage.detach() for stage in features.stages)
     return Features(stages, features.pooled.detach(), features.logits.detach())
 
 
 @torch.no_grad()
 def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Logits (n, K) in float32 of a network in eval mode on a split, and its labels (n,)."""
+    """Run a network in eval mode on a split.
+
+    Args:
+        net: The network, on the data's device.
+        data: The data set.
+        split: Which images.
+        recipe: Says the precision.
+
+    Returns:
+        Logits (n, K) in float32 and labels (n,), in the split's fixed order.
+    """
     net.eval()
-    sharded = Sharded(data.share)
     logits, labels = [], []
-    size = EVALUATION_BATCH[data.train_labels.device.type]
-    for images, truth in data.evaluation(split, size):
+    batch_size = EVALUATION_BATCH[data.train_labels.device.type]
+    for images, batch_labels in data.evaluation(split, batch_size):
         with autocast(images.device, recipe):
-            part = net(images).logits.float()
-        logits.append(sharded.gathered(part, len(truth)))
-        labels.append(truth)
+            logits.append(net(images).logits.float())
+        labels.append(batch_labels)
     return torch.cat(logits), torch.cat(labels)
+
+
+def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float]:
+    """Compute all metrics of a network on a set of images.
+
+    Args:
+        logits: (n, K), float32.
+        labels: (n,).
+        teacher: The teacher's logits (n, K), if there is a teacher.
+
+    Returns:
+        `top1`, `top5` and `ece` in percent and `nll` in nats. With a teacher also `agreement`, the
+        percentage of images for which both predict the same class, and `kl`, the mean of
+        KL(teacher ‖ student) in nats.
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    metrics = {
+        "top1": accuracy(logits, labels, 1),
+        "top5": accuracy(logits, labels, 5),
+        "nll": F.nll_loss(log_p, labels),
+        "ece": calibration_error(log_p, labels),
+    }
+    if teacher is not None:
+        log_q = F.log_softmax(teacher, dim=1)
+        same = logits.argmax(1) == teacher.argmax(1)
+        metrics["agreement"] = 100 * same.float().mean()
+        metrics["kl"] = F.kl_div(log_p, log_q, log_target=True, reduction="batchmean")
+    values = torch.stack(list(metrics.values())).tolist()
+    return dict(zip(metrics, values, strict=True))
+
+
+def accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Return the percentage of labels (n,) among the k highest logits (n, K)."""
+    top = logits.topk(min(k, logits.shape[1]), dim=1).indices
+    return 100 * (top == labels[:, None]).any(1).float().mean()
+
+
+def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Return the expected calibration error over 15 equal bins of confidence, in percent.
+
+    ECE = Σ_b n_b/n |accuracy_b - confidence_b|. Guo et al., On Calibration of Modern Neural
+    Networks, ICML 2017.
+
+    Args:
+        log_p: Log-probabilities (n, K).
+        labels: (n,).
+    """
+    confidence, predicted = log_p.exp().max(1)
+    bins = (confidence * ECE_BINS).long().clamp(max=ECE_BINS - 1)
+    gap = (predicted == labels).float() - confidence
+    per_bin = torch.zeros(ECE_BINS, device=log_p.device).index_add(0, bins, gap)
+    return 100 * per_bin.abs().sum() / len(labels)
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a finite value unchanged; JSON has only null for the others."""
+    return value if math.isfinite(value) else None
+
+
+def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
+    """Return whether networks are evaluated after this epoch, counted from 1."""
+    return epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
+
+
+class Evaluator:
+    """Measures the networks of a cohort, which share a recipe and a teacher.
+
+    The teacher's logits are computed once for each split, when they are first needed.
+
+    Args:
+        data: The data set.
+        splits: Splits to measure on.
+        recipe: Says the precision.
+        teacher: The teacher's network, if there is a teacher.
+    """
+
+    def __init__(
+        self, data: Data, splits: Sequence[Split], recipe: Recipe, teacher: nn.Module | None
+    ) -> None:
+        self._data, self._splits, self._recipe, self._teacher = data, splits, recipe, teacher
+        self._teacher_logits: dict[Split, Tensor] = {}
+
+    def evaluate(self, net: nn.Module) -> dict[str, Numbers]:
+        """Return the metrics of a network for each split; None where a value is not finite."""
+        results: dict[str, Numbers] = {}
+        for split in self._splits:
+            if self._teacher is not None and split not in self._teacher_logits:
+                logits, _ = predict(self._teacher, self._data, split, self._recipe)
+                self._teacher_logits[split] = logits
+            logits, labels = predict(net, self._data, split, self._recipe)
+            values = measure(logits, labels, self._teacher_logits.get(split))
+            results[split] = {name: finite_or_none(value) for name, value in values.items()}
+        return results

@@ -1,7 +1,7 @@
-"""A cohort in lockstep: one pass of the teacher a batch, each learner steps to its end.
+"""Training of a cohort in lockstep: per batch one pass of the teacher, then a step of each run.
 
-The law: together or alone, the same numbers. It holds because learners share nothing but tensors
-that nobody writes to, and because every random number is drawn by name.
+A run gives the same numbers in a cohort as alone, because runs share only tensors that none of
+them changes, and because every random stream has a name of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,114 +11,103 @@ from itertools import starmap
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
-from bench.training import metrics
-from bench.training.cuda_graphs import Record, Replayed, Still
-from bench.training.evaluation import Recipe, predict
+from bench.spec import Recipe
+from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch
+from bench.training.evaluation import Evaluator, is_evaluation_due
 from bench.training.teacher import Teacher
-from bench.training.timer import Clock
-from bench.training.trainer import Learner, finite
+from bench.training.trainer import Timer, Trainer
 from distillers import Batch, Features
 
 
-def train(
-    learners: Sequence[Learner],
+def train_cohort(
+    trainers: Sequence[Trainer],
     teacher: Teacher | None,
     data: Data,
     seed: int,
-    after: Callable[[Learner], None],
-    record: Record | None = None,
+    after_epoch: Callable[[Trainer], None],
+    capture: Capture | None = None,
 ) -> None:
-    """Train all learners to their recipe's last epoch; `after` each epoch of each, it is called.
+    """Train all runs to the last epoch of their recipe.
 
-    Learners may stand at different epochs: each joins when the others have come to where it is.
-    They share the recipe's epochs, batch size, augmentation and precision. With `record` the
-    teacher's pass is recorded. So may be the learners' steps, by a recorder of theirs: what the
-    teacher returns has to hold while they are replayed.
+    Runs may begin at different epochs: a run joins when the others have reached its epoch.
+
+    Args:
+        trainers: The runs; they have the same epochs, batch size, augmentation and precision.
+        teacher: Their teacher, if they have one.
+        data: The data set.
+        seed: Seed of the order and the augmentation of images.
+        after_epoch: Called with each run after each of its epochs.
+        capture: Captures the teacher's pass as a CUDA graph. Its memory must not be shared with
+            the runs' own graphs: all of them read the teacher's features.
     """
-    recipe = learners[0].recipe
-    held_out = learners[0].task.specification["data"]["validation"] > 0
-    examiner = Examiner(data, teacher, ("test", "validation") if held_out else ("test",))
-    shared = Clock(data.train_labels.device)
-    still = Still(recipe["batch_size"])
-    ask = teacher and partial(teacher, stages=any(one.reads_stages for one in learners))
-    asked = Replayed(ask, record) if ask and record else ask
-    for epoch in range(min(one.epoch for one in learners), recipe["epochs"]):
-        live = [one for one in learners if one.epoch == epoch and not one.ended]
-        if live:
+    spec, recipe = trainers[0].task.specification, trainers[0].recipe
+    splits: list[Split] = ["test", "validation"] if spec.data.validation else ["test"]
+    evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None)
+    timer = Timer(data.train_labels.device)
+    static_batch = StaticBatch(recipe.batch_size)
+    features: Callable[[Tensor], Features] | None = teacher and partial(
+        teacher, stages=any(t.reads_stages for t in trainers)
+    )
+    if features and capture:
+        features = GraphedStep(features, capture)
+    for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
+        active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
+        if active:
             stream = batches(data, seed, epoch, recipe)
-            _epoch(live, asked, starmap(still, stream) if record else stream, shared)
-        seconds = shared.seconds()
-        for one in live:
-            if one.failure is None:
-                with one.retiring():
-                    one.end_epoch(shared_seconds=seconds)
-            if one.failure is None and examiner.due(one):
-                with one.retiring():
-                    one.curves[-1].update(examiner.examine(one))
-            after(one)
+            train_epoch(
+                active, features, starmap(static_batch, stream) if capture else stream, timer
+            )
+        seconds = timer.seconds()
+        for trainer in active:
+            if trainer.failure is None:
+                with trainer.catch_failure():
+                    trainer.end_epoch(shared_seconds=seconds)
+            if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
+                with trainer.catch_failure():
+                    metrics = evaluator.evaluate(trainer.net)
+                    trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
+            after_epoch(trainer)
 
 
-def _epoch(
-    live: Sequence[Learner],
+def train_epoch(
+    trainers: Sequence[Trainer],
     teacher: Callable[[Tensor], Features] | None,
     stream: Iterator[tuple[Tensor, Batch]],
-    shared: Clock,
+    timer: Timer,
 ) -> None:
-    """One epoch of every live learner: for each batch the teacher, if asked, then each in turn."""
-    for one in live:
-        one.begin_epoch()
+    """Train all runs on one epoch's batches.
+
+    Args:
+        trainers: The runs.
+        teacher: Computes the teacher's features of images (B, 3, H, W), if there is a teacher.
+        stream: The batches.
+        timer: Adds up the time of shared work: batches and the teacher's features.
+    """
+    for trainer in trainers:
+        trainer.begin_epoch()
     while True:
-        with shared:
+        with timer:
             images, batch = next(stream, (None, None))
             if images is None or batch is None:
                 return
-            going = [one for one in live if one.failure is None]
-            seen = None
-            if teacher and any(one.objective.taught for one in going):
-                stages = any(one.reads_stages for one in going)
-                part, count = teacher(images), len(batch.labels)
-                seen = going[0].sharded.whole(part, count, stages=stages)
-        for one in live:
-            if one.failure is None:
-                with one.retiring():
-                    one.step(images, seen if one.objective.taught else None, batch)
+            active = [trainer for trainer in trainers if trainer.failure is None]
+            needed = any(trainer.loss.uses_teacher for trainer in active)
+            features = teacher(images) if teacher and needed else None
+        for trainer in active:
+            with trainer.catch_failure():
+                trainer.step(images, features if trainer.loss.uses_teacher else None, batch)
 
 
 def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:
-    """An epoch's batches; a last one of a single sample, which has no variance, is left out."""
-    augment = Augment(recipe["crop"], recipe["flip"], recipe["resized_crop"])
-    for images, batch in data.epoch(seed, epoch, recipe["batch_size"], augment):
+    """Yield an epoch's batches, except a last one of a single image, which has no variance.
+
+    Args:
+        data: The data set.
+        seed: Seed of the order and the augmentation.
+        epoch: Counted from 0.
+        recipe: Says the batch size and the augmentation.
+    """
+    augment = Augment(recipe.crop, recipe.flip, recipe.resized_crop)
+    for images, batch in data.epoch(seed, epoch, recipe.batch_size, augment):
         if len(batch.labels) > 1:
             yield images, batch
-
-
-class Examiner:
-    """Measures learners on the splits of a data set.
-
-    The teacher is asked once for all, when it is first needed: on a CPU that takes minutes.
-    """
-
-    def __init__(self, data: Data, teacher: Teacher | None, splits: Sequence[Split]) -> None:
-        self.data = data
-        self.splits = splits
-        self._teacher, self._taught = teacher, dict[Split, Tensor]()
-
-    def due(self, learner: Learner) -> bool:
-        """Whether the recipe asks for an evaluation after this epoch; after the last it does."""
-        every, last = learner.recipe["evaluate_every"], learner.recipe["epochs"]
-        return bool(learner.epoch % every == 0 or learner.epoch == last)
-
-    def examine(self, learner: Learner) -> dict[str, dict[str, float | None]]:
-        """For each split the metrics of the learner as it stands."""
-        found: dict[str, dict[str, float | None]] = {}
-        for split in self.splits:
-            logits, labels = predict(learner.net, self.data, split, learner.recipe)
-            values = metrics.measure(logits, labels, self._teachers(split))
-            found[split] = {name: finite(value) for name, value in values.items()}
-        return found
-
-    def _teachers(self, split: Split) -> Tensor | None:
-        """The teacher's logits on a split, if there is a teacher."""
-        if self._teacher and split not in self._taught:
-            self._taught[split] = self._teacher.logits(self.data, split)
-        return self._taught.get(split)

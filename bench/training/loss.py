@@ -1,67 +1,84 @@
-"""A method: a weighted sum of distillers, as a suite writes it."""
+"""The loss of a method: a weighted sum of distillers, as a suite writes it."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from torch import Generator, Tensor, nn
 
 import distillers
 from bench import seeding
+from bench.spec import TermSpec
 from distillers import Batch, Features, Setting, Shapes
 from distillers._base import Tap
 
 
-class Objective(nn.Module):
+class WeightedLoss(nn.Module):
     """L = Σ_k w_k L_k over the terms of one method, e.g. `{ce: 1, crd: 0.8, kd: 1}`.
 
-    Summed in an order of their own, from early to late features and then by name: rounding must
-    not depend on how a suite writes them.
+    Terms are summed from early to late features and then by name, so that rounding does not depend
+    on their order in the suite. Each term has its own random streams, named by the seed and the
+    term: an additional term does not change the random numbers of the others.
 
-    `terms` maps each distiller's name to its `weight` and `options`. Every term draws its random
-    numbers and first weights from a stream of its own, named by the seed and the term alone:
-    adding a term leaves the others' draws as they were. `streams` are those of random numbers.
+    Args:
+        terms: Weight and options of each distiller, by its name.
+        student: Shapes of the student's features.
+        teacher: Shapes of the teacher's features.
+        train_labels: (N,), on the training device.
+        seed: The run's seed.
+
+    Attributes:
+        terms: The distillers by name.
+        streams: Random generators of the distillers.
     """
 
     def __init__(
         self,
-        terms: Mapping[str, Mapping[str, Any]],
+        terms: Mapping[str, TermSpec],
         student: Shapes,
         teacher: Shapes,
         train_labels: Tensor,
         seed: int,
     ) -> None:
         super().__init__()
-        self.weights = {name: float(term["weight"]) for name, term in terms.items()}
+        self.weights = {name: term.weight for name, term in terms.items()}
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
-        for name in sorted(terms, key=lambda name: (_earliest(name), name)):
-            term = terms[name]
+        for name in sorted(terms, key=lambda name: (_earliest_feature(name), name)):
             rng = seeding.generator(train_labels.device, "draws", seed, name)
-            own = Setting(student, teacher, train_labels, rng)
+            setting = Setting(student, teacher, train_labels, rng)
             self.streams.append(rng)
             with seeding.initialised_by("term", seed, name):
-                self.terms[name] = distillers.load(name)(own, **term["options"])
+                self.terms[name] = distillers.load(name)(setting, **terms[name].options)
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and each term before its weight: scalars."""
+        """Compute the loss of one batch.
+
+        Args:
+            student: The student's features, with gradients.
+            teacher: The teacher's features.
+            batch: Labels and indices.
+
+        Returns:
+            The weighted sum and each unweighted term by name; all are scalars.
+        """
         losses = {name: term(student, teacher, batch) for name, term in self.terms.items()}
         weighted = [self.weights[name] * loss for name, loss in losses.items()]
         return sum(weighted[1:], weighted[0]), losses
 
     @property
-    def taught(self) -> bool:
-        """Whether any term looks at the teacher."""
+    def uses_teacher(self) -> bool:
+        """Whether any term uses the teacher's features."""
         return any(getattr(term, "taught", True) for term in self.terms.values())
 
     @property
     def reads(self) -> set[Tap]:
         """The fields of the features that any term may use."""
-        return {tap for name in self.terms for tap in distillers.load(name).reads}
+        return {feature for name in self.terms for feature in distillers.load(name).reads}
 
     def undecayed(self) -> set[nn.Parameter]:
-        """The parameters that their distiller exempts from weight decay."""
+        """Return the parameters that their distiller exempts from weight decay."""
         return {
             term.get_parameter(name)
             for term in self.terms.values()
@@ -69,6 +86,6 @@ class Objective(nn.Module):
         }
 
 
-def _earliest(name: str) -> int:
-    """How early in a network the first of the features lies that a distiller reads."""
+def _earliest_feature(name: str) -> int:
+    """Return the position in a network of the earliest feature that a distiller reads."""
     return min((get_args(Tap).index(tap) for tap in distillers.load(name).reads), default=0)

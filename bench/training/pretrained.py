@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere: data, never code, and no more of it than the file has bytes."""
+"""Checkpoints that others wrote: read as tensors, never executed, never larger than the file."""
 
 import io
 import pickletools
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from bench.errors import MissingData, TeacherRefused
 
-LONGEST_PICKLE = 4 * 1024**2  # bytes: the names, shapes and settings of a checkpoint
-LONGEST_NAME = 200  # characters of a tensor's name
-ZIP = b"PK\x03\x04"  # begins a file of PyTorch's format since 1.6
-WRAPPINGS = ("model", "state_dict", "net")  # where training scripts put the state_dict
+MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
+MAX_NAME_LENGTH = 200  # characters of a tensor's name
+WRAPPERS = ("model", "state_dict", "net")  # keys under which training scripts save the state_dict
 
-_PICKLES = 5  # of PyTorch's format before 1.6: magic number, version, system, content, keys
-_TENSORS = re.compile(  # all that a pickle of plain tensors names, as `module name`
+_ZIP_MAGIC = b"PK\x03\x04"  # begins a file in PyTorch's format since 1.6
+_OLD_FORMAT_PICKLES = 5  # before 1.6: magic number, version, system, content, keys
+_ALLOWED_GLOBALS = re.compile(  # all that a pickle of plain tensors names, as `module name`
     r"collections OrderedDict"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
     r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
@@ -29,10 +29,20 @@ _TENSORS = re.compile(  # all that a pickle of plain tensors names, as `module n
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state_dict of a file: safetensors, or a PyTorch checkpoint that holds tensors only.
+    """Read the state_dict of a safetensors file or of a PyTorch checkpoint of plain tensors.
 
-    RepDistiller's and mdistiller's `{'model': state_dict}` is understood, and the `module.` that
-    DataParallel puts before names. Nothing in the file is executed.
+    The wrapping of RepDistiller and mdistiller, `{'model': state_dict}`, and the prefix `module.`
+    of DataParallel are removed. No code in the file is executed.
+
+    Args:
+        path: The file; its format is safetensors if its suffix is `.safetensors`.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        MissingData: The file does not exist.
+        TeacherRefused: The file contains more than tensors, or no state_dict.
     """
     if not path.is_file():
         raise MissingData(f"{path}: no such checkpoint")
@@ -40,57 +50,56 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         with path.open("rb") as file:
-            examine(file)
-            held = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # readers of broken bytes raise whatever they come upon
+            _check_pickles(file)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # readers of broken files raise errors of every type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TeacherRefused(
             f"{path}: not a checkpoint of plain tensors ({reason}); "
-            "save it anew as {'model': net.state_dict()} or as safetensors"
+            "save it again as {'model': net.state_dict()} or as safetensors"
         ) from error
-    for key in WRAPPINGS:
-        if isinstance(held, dict) and isinstance(held.get(key), dict):
-            held = held[key]
-    if not isinstance(held, dict) or not all(_plain(*item) for item in held.items()):
-        raise TeacherRefused(f"{path}: no state_dict in it, neither bare nor under {WRAPPINGS}")
-    return {name.removeprefix("module."): value for name, value in held.items()}
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(_is_plain(*item) for item in state.items()):
+        raise TeacherRefused(f"{path}: no state_dict in it, neither bare nor under {WRAPPERS}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def examine(file: BinaryIO, longest: int = LONGEST_PICKLE) -> None:
+def _check_pickles(file: BinaryIO) -> None:
     """Raise ValueError for a PyTorch file that names more than tensors, or claims to be larger.
 
-    `longest` are the bytes that it may have beside them. Its pickles' instructions are looked at
-    without being followed, and then it stands at its beginning again. `weights_only` alone would
-    make whatever is asked of the few types that it knows: a bytearray of a terabyte, for one.
+    The instructions of its pickles are read but not executed. `weights_only` alone would create
+    objects of any size of its few allowed types, such as a bytearray of a terabyte.
     """
-    for pickled in _pickles(file, longest):
+    for pickled in _pickles(file):
         for code, argument, _ in pickletools.genops(pickled):
-            if code.name in ("GLOBAL", "INST") and not _TENSORS.fullmatch(str(argument)):
+            if code.name in ("GLOBAL", "INST") and not _ALLOWED_GLOBALS.fullmatch(str(argument)):
                 raise ValueError(f"it names {'.'.join(str(argument).split())}")
     file.seek(0)
 
 
-def _pickles(file: BinaryIO, longest: int) -> Iterator[io.BytesIO]:
-    """The pickles of a file, before or after PyTorch 1.6, each to be read to its end."""
-    head, size = file.read(longest), file.seek(0, io.SEEK_END)
-    if not head.startswith(ZIP):
+def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
+    """Yield the pickles of a file; the caller reads each to its end."""
+    head, file_bytes = file.read(MAX_PICKLE_BYTES), file.seek(0, io.SEEK_END)
+    if not head.startswith(_ZIP_MAGIC):
         stream = io.BytesIO(head)
-        yield from [stream] * _PICKLES
+        yield from [stream] * _OLD_FORMAT_PICKLES
         return
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-        if packed or sum(entry.file_size for entry in entries) > size:
+        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if compressed or sum(entry.file_size for entry in entries) > file_bytes:
             raise ValueError("its parts are compressed, or larger than the file")
         for entry in entries:
             if entry.filename.endswith(".pkl"):
-                if entry.file_size > longest:
-                    raise ValueError(f"{entry.file_size:,} bytes beside its tensors")
+                if entry.file_size > MAX_PICKLE_BYTES:
+                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
                 yield io.BytesIO(archive.read(entry))
 
 
-def _plain(name: object, value: object) -> bool:
-    """Whether both are what a state_dict holds."""
+def _is_plain(name: object, value: object) -> bool:
+    """Return whether this is an entry of a state_dict, with a printable name."""
     if not isinstance(name, str) or not isinstance(value, Tensor):
         return False
-    return name.isascii() and name.isprintable() and len(name) <= LONGEST_NAME
+    return name.isascii() and name.isprintable() and len(name) <= MAX_NAME_LENGTH

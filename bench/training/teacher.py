@@ -1,4 +1,4 @@
-"""Teachers: read, checked, frozen, asked."""
+"""Teachers: load their weights, check them, and compute their features."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from bench import models
-from bench.data import Data, Facts, Split
+from bench.data import Data, Facts
 from bench.errors import TeacherRefused
-from bench.training.evaluation import Recipe, autocast, float32, predict
+from bench.spec import Recipe
+from bench.training.evaluation import autocast, float32
 from bench.training.pretrained import read_state
 from distillers import Features
 
+MAX_LISTED = 3  # names in an error message
+
 
 class Teacher:
-    """A frozen network in eval mode: the same answer for every student of a batch."""
+    """A frozen network in eval mode, shared by all students of a cohort.
+
+    Args:
+        net: The network.
+        data: The data set; the network is moved to its device.
+        recipe: Says the precision.
+
+    Attributes:
+        net: The network.
+        shapes: Shapes of its features.
+    """
 
     def __init__(self, net: nn.Module, data: Data, recipe: Recipe) -> None:
         self.shapes = models.shapes(net, data.facts.size)
@@ -26,30 +39,53 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, stages: bool = True) -> Features:
-        """The features, float32, of images (B, 3, H, W); stages if asked for."""
-        with autocast(images.device, self.recipe):
-            seen = self.net(images)
-        return float32(seen, stages=stages)
+        """Compute the features of a batch.
 
-    def logits(self, data: Data, split: Split) -> Tensor:
-        """The logits (n, K) on a split of the data, in its fixed order."""
-        return predict(self.net, data, split, self.recipe)[0]
+        Args:
+            images: (B, 3, H, W).
+            stages: Whether the features contain the stages' maps.
+
+        Returns:
+            The features in float32.
+        """
+        with autocast(images.device, self.recipe):
+            features = self.net(images)
+        return float32(features, stages=stages)
 
 
 def load(network: str, facts: Facts, path: Path) -> nn.Module:
-    """The named network with the weights of a file; `TeacherRefused` where they do not fit."""
+    """Build a network with the weights of a file.
+
+    Args:
+        network: The network's name.
+        facts: Says the number of classes and the size of images.
+        path: The file.
+
+    Raises:
+        MissingData: The file does not exist.
+        TeacherRefused: The file is not a checkpoint of this network.
+    """
     net = models.build(network, facts.classes, facts.size)
     state = read_state(path)
-    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    if differences := _differences(wanted, found):
+    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    actual = {name: tuple(value.shape) for name, value in state.items()}
+    if differences := _differences(expected, actual):
         raise TeacherRefused(f"{path}: not a {network} of {facts.classes} classes: {differences}")
     net.load_state_dict(state)
     return net
 
 
 def check_accuracy(path: Path, top1: float, manifest: Mapping[str, Any]) -> None:
-    """Refuse a teacher whose test accuracy, in percent, is not what its manifest says."""
+    """Compare a teacher's accuracy with its manifest.
+
+    Args:
+        path: The teacher's file.
+        top1: Its accuracy on the test set, in percent.
+        manifest: Its expected `top1` and `tolerance`, in percent; neither is required.
+
+    Raises:
+        TeacherRefused: They differ by more than the tolerance.
+    """
     expected, tolerance = manifest.get("top1"), manifest.get("tolerance", 0.0)
     if expected is not None and abs(top1 - expected) > tolerance:
         raise TeacherRefused(
@@ -59,20 +95,20 @@ def check_accuracy(path: Path, top1: float, manifest: Mapping[str, Any]) -> None
 
 
 def _differences(
-    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+    expected: Mapping[str, tuple[int, ...]], actual: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """How two state_dicts differ in names and shapes, in a few words; empty if they do not."""
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted]
-    other = [
-        f"{name} is {found[name]}, not {wanted[name]}"
-        for name in wanted
-        if name in found and found[name] != wanted[name]
+    """Describe how two state_dicts differ in names and shapes; empty if they do not."""
+    missing = [name for name in expected if name not in actual]
+    extra = [name for name in actual if name not in expected]
+    reshaped = [
+        f"{name} is {actual[name]}, not {shape}"
+        for name, shape in expected.items()
+        if name in actual and actual[name] != shape
     ]
-    parts = [_some("missing", missing), _some("unexpected", extra), _some("shape of", other)]
-    return "; ".join(part for part in parts if part)
+    groups = {"missing": missing, "unexpected": extra, "shape of": reshaped}
+    return "; ".join(_listed(label, names) for label, names in groups.items() if names)
 
 
-def _some(what: str, names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more}" if names else ""
+def _listed(label: str, names: list[str]) -> str:
+    rest = len(names) - MAX_LISTED
+    return f"{label} {', '.join(names[:MAX_LISTED])}" + (f" and {rest} more" if rest > 0 else "")

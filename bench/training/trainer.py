@@ -1,9 +1,9 @@
-"""One run under way: a network, its objective, its optimiser, and what was measured so far."""
+"""The training of one run: network, loss, optimiser, curves and checkpoints."""
 
 import math
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,187 +12,210 @@ from bench import models, seeding
 from bench.data import Data
 from bench.execution.protocol import Task
 from bench.results.environment import peak_memory
-from bench.results.record import Status
-from bench.training.checkpoint import momentum, packed, set_momentum, unpacked
-from bench.training.cuda_graphs import Record, Replayed, Unrecordable
-from bench.training.evaluation import autocast, detached, float32
-from bench.training.loss import Objective
-from bench.training.oom import exhausted
-from bench.training.sharded import Sharded
-from bench.training.timer import Clock
+from bench.results.record import Epoch, Status
+from bench.spec import Recipe
+from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
+from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
+from bench.training.evaluation import autocast, detached, finite_or_none, float32
+from bench.training.loss import WeightedLoss
+from bench.training.oom import is_out_of_memory
 from distillers import Batch, Features, Shapes
 
-FUSED = {"cuda"}  # kinds of device whose optimiser is one kernel, with its learning rate a tensor
+FUSED = {"cuda"}  # types of device with a fused optimiser; its learning rate is a tensor
 
 
-class Learner:
-    """A network in training, student or teacher, from the specification of its task.
+class Timer:
+    """Adds up the seconds inside its `with` blocks: wall time, or the device's time on CUDA."""
 
-    `epoch` counts the epochs behind it and `curves` holds one entry for each. A learner whose
-    `failure` is set has retired: it is stepped no more. With `record` its steps are recorded.
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._total = 0.0
+
+    def __enter__(self) -> None:
+        if self._cuda:
+            pair = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            self._events.append(pair)
+            pair[0].record()
+        else:
+            self._start = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        if self._cuda:
+            self._events[-1][1].record()
+        else:
+            self._total += time.perf_counter() - self._start
+
+    def seconds(self) -> float:
+        """Return the sum since the last call; on CUDA this waits for the device."""
+        if self._cuda and self._events:
+            self._events[-1][1].synchronize()
+            self._total = sum(start.elapsed_time(end) for start, end in self._events) / 1000
+            self._events.clear()
+        total, self._total = self._total, 0.0
+        return total
+
+
+class Trainer:
+    """A network in training, student or teacher.
+
+    Args:
+        task: The run.
+        data: The data set, on the training device.
+        teacher: Shapes of the teacher's features; None if there is no teacher.
+        capture: Captures the steps as CUDA graphs; None: they are not captured.
+
+    Attributes:
+        epoch: Number of completed epochs.
+        curves: One entry for each completed epoch.
+        failure: Status and reason of a run that failed or diverged; it is not trained further.
     """
 
     def __init__(
-        self, task: Task, data: Data, teacher: Shapes | None, record: Record | None = None
+        self, task: Task, data: Data, teacher: Shapes | None, capture: Capture | None = None
     ) -> None:
         self.task = task
-        specification = task.specification
-        self.recipe = specification["recipe"]
+        spec = task.specification
+        self.recipe, self.seed = spec.recipe, spec.seed
         self.device = data.train_labels.device
-        self.sharded = Sharded(data.share)
-        self.seed, network = specification["seed"], specification["network"]
-        role = "student" if "teacher" in specification else "teacher"
-        with seeding.initialised_by("weights", role, self.seed, network):
-            net = models.build(network, data.facts.classes, data.facts.size)
+        with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
+            net = models.build(spec.network, data.facts.classes, data.facts.size)
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        method, labels = specification["method"], data.train_labels
-        objective = Objective(method, shapes, teacher or shapes, labels, self.seed)
-        self.objective = objective.to(self.device)
-        self.reads_stages = "stages" in self.objective.reads
+        loss = WeightedLoss(spec.method, shapes, teacher or shapes, data.train_labels, spec.seed)
+        self.loss = loss.to(self.device)
+        for module in (self.net, self.loss):
+            check_tensors(module.state_dict())
+        self.reads_stages = "stages" in self.loss.reads
         self.fused = self.device.type in FUSED
-        self.optimizer = _optimizer(self.net, self.objective, self.recipe, self.fused)
+        self.optimizer = _optimizer(self.net, self.loss, self.recipe, self.fused)
         self._lr = torch.zeros((), device=self.device)
-        self._sums = torch.zeros(1 + len(self.objective.terms), device=self.device)
-        self.replayed = Replayed(self.descend, record, self.objective.streams) if record else None
-        self.clock = Clock(self.device)
+        self._sums = torch.zeros(1 + len(self.loss.terms), device=self.device)
+        self.graphed = GraphedStep(self.descend, capture, self.loss.streams) if capture else None
+        self.timer = Timer(self.device)
         self.epoch = 0
-        self.curves: list[dict[str, Any]] = []
-        self.failure: tuple[Status, str] | None = None  # and its reason
+        self.curves: list[Epoch] = []
+        self.failure: tuple[Status, str] | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether it is through all epochs of its recipe, or has retired."""
-        return self.failure is not None or self.epoch >= self.recipe["epochs"]
+        """Whether the run has completed all epochs, or has failed."""
+        return self.failure is not None or self.epoch >= self.recipe.epochs
 
     def begin_epoch(self) -> None:
-        """Set the epoch's learning rate and start its sums at zero."""
-        rate = learning_rate(self.recipe, self.epoch + 1)
+        """Set the epoch's learning rate and reset its sums."""
+        lr = learning_rate(self.recipe, self.epoch + 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._lr.fill_(rate) if self.fused else rate
+            group["lr"] = self._lr.fill_(lr) if self.fused else lr
         self.net.train()
-        self.objective.train()
+        self.loss.train()
         self._sums.zero_()
         self._images = 0
 
     def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """One step of stochastic gradient descent on a batch, from the forward pass to its end.
+        """Train on one batch.
 
-        Images are those of the learner's share; the teacher's features and the batch are whole.
+        Args:
+            images: (B, 3, H, W).
+            teacher: The teacher's features; None if no term uses them.
+            batch: Labels and indices of the images.
         """
-        with self.clock:
-            noise = self.epoch, self._images, self.sharded.share.rank
+        with self.timer:
+            noise = self.epoch, self._images, 0  # the 0 is part of this stream's name
             seeding.restart(self.device, "noise", self.seed, *noise)
-            (self.replayed or self.descend)(images, teacher, batch)
+            (self.graphed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)
 
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """The step: all of it is on the device, and no number of it in Python changes."""
-        count = len(batch.labels)
-        with autocast(self.device, self.recipe), self.sharded.statistics(count):
-            raw = self.net(images)
-        own = float32(raw, stages=self.reads_stages)
-        seen = self.sharded.whole(own, count, stages=self.reads_stages)
-        total, terms = self.objective(seen, teacher or detached(seen), batch)
+        """Do the device's part of a step, in which no number of Python changes between steps."""
+        with autocast(self.device, self.recipe):
+            outputs = self.net(images)
+        student = float32(outputs, stages=self.reads_stages)
+        total, terms = self.loss(student, teacher or detached(student), batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        self.sharded.sum_gradients(self.net.parameters(), count)
         self.optimizer.step()
-        self._sums += torch.stack([total, *terms.values()]).detach() * count
+        self._sums += torch.stack([total, *terms.values()]).detach() * len(batch.labels)
 
     def end_epoch(self, shared_seconds: float) -> None:
-        """Add the epoch's entry to the curves; retire if its loss was not finite."""
+        """Append the epoch to the curves; the run fails as diverged if its loss is not finite.
+
+        Args:
+            shared_seconds: Time of work shared by the cohort: batches and the teacher's features.
+        """
         self.epoch += 1
-        self.sharded.level([self._sums, *self._tensors()])
         loss, *terms = (self._sums / self._images).tolist()
-        seconds = self.clock.seconds()
+        seconds = self.timer.seconds()
         if not math.isfinite(loss):
             self.failure = ("diverged", f"diverged at epoch {self.epoch}")
         self.curves.append(
-            {
-                "epoch": self.epoch,
-                "lr": learning_rate(self.recipe, self.epoch),
-                "loss": finite(loss),
-                "terms": dict(zip(self.objective.terms, map(finite, terms), strict=True)),
-                "seconds": seconds,
-                "shared_seconds": shared_seconds,
-                "images_per_second": self._images / seconds,
-                "peak_memory": peak_memory(self.device),
-            }
+            Epoch(
+                epoch=self.epoch,
+                lr=learning_rate(self.recipe, self.epoch),
+                loss=finite_or_none(loss),
+                terms=dict(zip(self.loss.terms, map(finite_or_none, terms), strict=True)),
+                seconds=seconds,
+                shared_seconds=shared_seconds,
+                images_per_second=self._images / seconds,
+                peak_memory=peak_memory(self.device),
+            )
         )
 
     @contextmanager
-    def retiring(self) -> Iterator[None]:
-        """Inside, an error costs this learner alone: it retires, with the error as its reason.
+    def catch_failure(self) -> Iterator[None]:
+        """Turn an error inside into this run's failure, so that the cohort continues.
 
-        What is not its own is raised: a lack of memory, a step that cannot be recorded, and an
-        error of one rank among several.
+        Raises:
+            Exception: Memory ran out, or a step cannot be captured; both concern the cohort.
         """
         try:
             yield
         except Exception as error:
-            shared = exhausted(error) or isinstance(error, Unrecordable)
-            if shared or not self.sharded.agreed(f"{self.task.id} failed"):
+            if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise
             self.failure = ("failed", f"{type(error).__name__}: {error}")
 
-    def _tensors(self) -> Iterator[Tensor]:
-        """All that training changes."""
-        for module in (self.net, self.objective):
-            yield from module.parameters()
-            yield from module.buffers()
-        for held in self.optimizer.state.values():
-            yield from (value for value in held.values() if isinstance(value, Tensor))
+    def checkpoint(self) -> bytes:
+        """Return everything that `restore` needs to resume after this epoch."""
+        parts = {
+            "network": self.net.state_dict(),
+            "loss": self.loss.state_dict(),
+            "momentum": momentum(self.optimizer),
+        }
+        return encode(self.task.id, self.curves, parts)
 
-    def saved(self) -> memoryview:
-        """All that is needed to go on from here, for `restore`."""
-        return packed(
-            self.task.id,
-            self.curves,
-            net=self.net.state_dict(),
-            objective=self.objective.state_dict(),
-            momentum=momentum(self.optimizer),
-        )
+    def restore(self, content: bytes) -> None:
+        """Resume from a checkpoint, with the numbers of a run that was not interrupted.
 
-    def restore(self, saved: bytes) -> None:
-        """Go on from what was saved, with the numbers of a run that was never stopped.
+        Args:
+            content: A checkpoint of this run.
 
-        Raises whatever there is to raise where it does not fit; then the learner is of no use any
-        more.
+        Raises:
+            Exception: The checkpoint is invalid; the trainer must not be used afterwards.
         """
-        state = unpacked(saved, self.task.id, self.recipe["epochs"], self.objective.terms)
-        self.net.load_state_dict(state["net"])
-        self.objective.load_state_dict(state["objective"])
-        set_momentum(self.optimizer, state["momentum"])
-        self.curves = state["curves"]
-        self.epoch = len(self.curves)
+        curves, parts = decode(content, self.task.id, self.recipe.epochs, self.loss.terms)
+        self.net.load_state_dict(parts["network"])
+        self.loss.load_state_dict(parts["loss"])
+        set_momentum(self.optimizer, parts["momentum"])
+        self.curves, self.epoch = curves, len(curves)
 
 
-def learning_rate(recipe: Mapping[str, Any], epoch: int) -> float:
-    """Lr · decay^n in the 1-based epoch, n the number of milestones that lie before it."""
-    passed = sum(epoch > milestone for milestone in recipe["milestones"])
-    return float(recipe["lr"] * recipe["decay"] ** passed)
-
-
-def finite(value: float) -> float | None:
-    """The value, or None, which JSON can hold, where it is not finite."""
-    return value if math.isfinite(value) else None
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return lr · decay^n for an epoch counted from 1, after n milestones."""
+    passed = sum(epoch > milestone for milestone in recipe.milestones)
+    return float(recipe.lr * recipe.decay**passed)
 
 
 def _optimizer(
-    net: nn.Module, objective: Objective, recipe: Mapping[str, Any], fused: bool
+    net: nn.Module, loss: WeightedLoss, recipe: Recipe, fused: bool
 ) -> torch.optim.Optimizer:
-    exempt = objective.undecayed()
-    decayed = [p for p in [*net.parameters(), *objective.parameters()] if p not in exempt]
-    groups = [{"params": decayed, "weight_decay": recipe["weight_decay"]}]
+    exempt = loss.undecayed()
+    decayed = [p for p in [*net.parameters(), *loss.parameters()] if p not in exempt]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
     if exempt:
-        kept = [p for p in objective.parameters() if p in exempt]
-        groups.append({"params": kept, "weight_decay": 0.0})
+        undecayed = [p for p in loss.parameters() if p in exempt]
+        groups.append({"params": undecayed, "weight_decay": 0.0})
     return torch.optim.SGD(
-        groups,
-        lr=recipe["lr"],
-        momentum=recipe["momentum"],
-        nesterov=recipe["nesterov"],
-        fused=fused,
+        groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )

@@ -4,16 +4,16 @@ import os
 from typing import Any
 
 from bench.execution import worker
-from bench.training.trainer import Learner
+from bench.training.trainer import Trainer
 
-step = Learner.step
+step = Trainer.step
 
 
-def first(learner: Learner, *given: Any) -> None:
+def first(learner: Trainer, *given: Any) -> None:
     step(learner, *given)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    Learner.step = first  # type: ignore[method-assign]
+    Trainer.step = first  # type: ignore[method-assign]
     worker.main()

@@ -1,27 +1,26 @@
 """The same work as the worker does it, and the floor under it: nothing but the networks."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from bench import models
+from bench.spec import Recipe
 from bench.training import loop
-from bench.training.cuda_graphs import Cuda, Replayed, Still
+from bench.training.cuda_graphs import CudaCapture, GraphedStep, StaticBatch
 from bench.training.evaluation import autocast
 from bench.training.teacher import Teacher
-from bench.training.timer import Clock
-from bench.training.trainer import Learner
+from bench.training.trainer import Timer, Trainer
 from tests.benchmarks.workload import Workload
 
 
-def kernels(recipe: Mapping[str, Any]) -> AbstractContextManager[object]:
+def kernels(recipe: Recipe) -> AbstractContextManager[object]:
     """What a worker lets cuDNN choose from."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=recipe["precision"] == "tf32")
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=recipe.precision == "tf32")
 
 
 class Cohort:
@@ -31,24 +30,24 @@ class Cohort:
         self, load: Workload, methods: Sequence[str], *changes: str, graphs: bool = False
     ) -> None:
         tasks, data = load.tasks(*changes), load.data
-        self.recipe = tasks[methods[0]].specification["recipe"]
+        self.recipe = tasks[methods[0]].specification.recipe
         net = models.build(load.teacher, data.facts.classes, data.facts.size)
         self.teacher = Teacher(net, data, self.recipe)
-        shapes, record = self.teacher.shapes, Cuda() if graphs else None
-        self.learners = [Learner(tasks[name], data, shapes, record) for name in methods]
+        shapes, record = self.teacher.shapes, CudaCapture() if graphs else None
+        self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
         ask = partial(self.teacher, stages=any(one.reads_stages for one in self.learners))
-        self.asked = Replayed(ask, Cuda()) if graphs else ask
-        self.clock = Clock(load.device)
+        self.asked = GraphedStep(ask, CudaCapture()) if graphs else ask
+        self.clock = Timer(load.device)
         stream = itertools.chain.from_iterable(
             loop.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
         )
-        still = Still(self.recipe["batch_size"])
+        still = StaticBatch(self.recipe.batch_size)
         self.stream = itertools.starmap(still, stream) if graphs else stream
 
     def __call__(self, count: int) -> None:
         stream = itertools.islice(self.stream, count)
         with kernels(self.recipe):
-            loop._epoch(self.learners, self.asked, stream, self.clock)
+            loop.train_epoch(self.learners, self.asked, stream, self.clock)
         if failed := [one.failure for one in self.learners if one.failure]:
             raise RuntimeError(f"not to be timed: {failed}")
 

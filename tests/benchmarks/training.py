@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from bench import models
-from bench.training import metrics
-from bench.training.evaluation import EVALUATION_BATCH, autocast, predict
+from bench.spec import Recipe
+from bench.training.evaluation import EVALUATION_BATCH, autocast, measure, predict
 from tests.benchmarks import reference
 from tests.benchmarks.ours import Bare, Cohort, kernels
 from tests.benchmarks.reference import Pictures, batches, references, told
@@ -111,7 +111,7 @@ def evaluation(load: Workload) -> list[Row]:
     """The test set through the student, with all metrics, in images a second."""
     facts, cohort = load.data.facts, Cohort(load, load.chosen[:1])
     net, plain = cohort.learners[0].net, models.build(load.student, facts.classes).to(load.device)
-    batch = cohort.recipe["batch_size"] // 2
+    batch = cohort.recipe.batch_size // 2
     tests = batches(Pictures(load.data, "test"), batch, load.workers // 2, shuffle=False)
     shape = min(EVALUATION_BATCH[load.device.type], facts.test), 3, facts.size, facts.size
     images = torch.randn(shape, device=load.device).contiguous(memory_format=torch.channels_last)
@@ -125,14 +125,14 @@ def evaluation(load: Workload) -> list[Row]:
             told(F.cross_entropy(logits, label), logits, label)
 
     def ours(precision: str) -> None:
-        recipe = {"precision": precision}
+        recipe = Recipe(precision=precision)
         with kernels(recipe):
-            metrics.measure(*predict(net, load.data, "test", recipe))
+            measure(*predict(net, load.data, "test", recipe))
 
     @torch.no_grad()
     def bare(precision: str) -> None:
         net.eval()
-        recipe = {"precision": precision}
+        recipe = Recipe(precision=precision)
         with kernels(recipe), autocast(load.device, recipe):
             for start in range(0, facts.test, len(images)):
                 net(images[: facts.test - start])

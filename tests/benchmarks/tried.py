@@ -49,7 +49,7 @@ def taught(bare: Bare) -> dict[str, Steps]:
     ways: dict[str, Steps] = {"as it is": bare.teacher}
     ways["folded"] = passes(bare, fuse(net).to(memory_format=torch.channels_last), [images])
     ways[f"in {PIECES} pieces"] = passes(bare, net, images.chunk(PIECES))
-    if bare.recipe["precision"] != "bf16":  # a trace knows no autocast
+    if bare.recipe.precision != "bf16":  # a trace knows no autocast
         ways["frozen"] = passes(bare, frozen(net, images), [images])
     if shutil.which("c++"):
         ways["compiled"] = passes(bare, torch.compile(net), [images])

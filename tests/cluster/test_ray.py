@@ -91,7 +91,7 @@ def test_lost_node_costs_an_epoch_and_changes_no_number(
     assert [event["reason"] for event in events if event["event"] == "exit"] == [None, None]
     epochs = [(event["run"], event["entry"]["epoch"]) for event in events if "entry" in event]
     assert len(epochs) == len(set(epochs)), "an epoch was repeated"
-    assert not list(results.folder.glob("state/*.pt"))
+    assert not list(results.folder.glob("state/*.safetensors"))
 
 
 def test_sigterm_ends_the_workers_on_all_nodes(

@@ -47,7 +47,7 @@ def same(undisturbed: tuple[Plan, Results]) -> Callable[[Results], bool]:
         for run in plan.runs:
             assert toy.numbers(results.record(run)) == toy.numbers(done.record(run))
         left = [*results.folder.rglob("*.part"), *results.folder.rglob(".lock")]
-        assert [*left, *results.folder.glob("state/*.pt")] == []
+        assert [*left, *results.folder.glob("state/*.safetensors")] == []
         return True
 
     return check

@@ -1,12 +1,14 @@
 """Corrupt files: detected by their checksums, quarantined, reported, and made again."""
 
-import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from bench import api
 from bench.api import Machine
@@ -91,7 +93,7 @@ def interrupt(plan: Plan, results: Results) -> list[Path]:
     runner = Runner(plan, estimate.forecast(plan), results, Interrupted())
     with pytest.raises(KeyboardInterrupt):
         runner.run(pending(plan, results, "failed"))
-    return sorted(results.folder.glob("state/*.pt"))
+    return sorted(results.folder.glob("state/*.safetensors"))
 
 
 def replace(path: Path) -> None:
@@ -99,15 +101,22 @@ def replace(path: Path) -> None:
     Results(path.parent.parent).save_state(path.stem, b"not a checkpoint")
 
 
-def edited(**changes: Callable[[Any], Any]) -> Callable[[Path], None]:
+def edited(
+    run: str = "", curves: Callable[[list[Any]], Any] = list, momentum: Tensor | None = None
+) -> Callable[[Path], None]:
     """Return a function that changes parts of a checkpoint, and its checksum."""
 
     def edit(path: Path) -> None:
-        results, content = Results(path.parent.parent), io.BytesIO()
-        state = torch.load(io.BytesIO(results.read_state(path.stem) or b""))
-        parts = {name: change(state[name]) for name, change in changes.items()}
-        torch.save(state | parts, content)
-        results.save_state(path.stem, content.getvalue())
+        results = Results(path.parent.parent)
+        content = results.read_state(path.stem) or b""
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header["__metadata__"]
+        entries = curves(json.loads(metadata["curves"]))
+        changed = {"run": metadata["run"] + run, "curves": json.dumps(entries)}
+        tensors = safetensors.torch.load(content)
+        if momentum is not None:
+            tensors["momentum/0"] = momentum
+        results.save_state(path.stem, safetensors.torch.save(tensors, changed))
 
     return edit
 
@@ -117,13 +126,13 @@ DAMAGES = {
     "truncated": truncate,
     "replaced": replace,
     "emptied": lambda path: path.write_bytes(b""),
-    "another run": edited(run=lambda run: f"{run}x"),
+    "another run": edited(run="x"),
     "no curves": edited(curves=lambda curves: 5),
     "an empty entry": edited(curves=lambda curves: [{}]),
     "no epoch": edited(curves=lambda curves: [{**entry, "epoch": "x"} for entry in curves]),
     "99 epochs": edited(curves=lambda curves: curves[:1] * 99),
     "all epochs": edited(curves=lambda curves: [{**curves[0], "epoch": n + 1} for n in range(4)]),
-    "no momentum": edited(momentum=lambda momentum: [torch.zeros(2, 2), *momentum[1:]]),
+    "no momentum": edited(momentum=torch.zeros(2, 2)),
 }
 
 

@@ -48,7 +48,7 @@ def fill(folder: Path, free: int) -> Path:
 def is_intact(results: Results) -> bool:
     """Return whether every file of the folder can be read."""
     list(results.records())
-    for path in results.folder.glob("state/*.pt"):
+    for path in results.folder.glob("state/*.safetensors"):
         assert results.read_state(path.stem)
     return not [*results.folder.rglob("*.part"), *results.folder.rglob("*.corrupt")]
 
@@ -86,7 +86,7 @@ def test_write_to_a_full_disk_leaves_the_old_file(small: Path) -> None:
         results.write(toy.record(reason="x" * 10_000))
     with pytest.raises(Unwritable, match=rf"weights/a.safetensors: {message}"):
         results.save_weights("a", bytes(10_000))
-    with pytest.raises(Unwritable, match=rf"state/a.pt: {message}"):
+    with pytest.raises(Unwritable, match=rf"state/a.safetensors: {message}"):
         results.save_state("a", bytes(10_000))
     assert [record.reason for record in results.records()] == ["old"]
     assert results.weights("a").read_bytes() == results.read_state("a") == b"old"

@@ -159,7 +159,7 @@ def test_runs_whose_worker_hangs_and_is_then_killed_fail_and_can_be_resumed(
         assert record.status == "failed"
         assert "was killed by signal 9" in str(record.reason)
         assert str(record.reason).endswith("2 attempts failed")
-    assert list(with_teacher.folder.glob("state/*.pt"))
+    assert list(with_teacher.folder.glob("state/*.safetensors"))
     assert api.execute(plan, with_teacher, INLINE) == []
     assert same(with_teacher)
 
@@ -221,6 +221,6 @@ def test_signal_ends_the_command_and_hung_workers_within_five_seconds(
     code = commands.end(limit_s)
     assert gone(hung, start + limit_s - time.monotonic())
     assert "stopped; the same command goes on from here" in commands.output
-    assert list((tmp_path / "results" / "state").glob("*.pt"))
+    assert list((tmp_path / "results" / "state").glob("*.safetensors"))
     assert not list((tmp_path / "results").rglob("*.part"))
     assert code == 128 + number

@@ -151,12 +151,12 @@ def test_second_command_names_the_first_and_reading_verbs_work(
 
 
 def test_clean_removes_no_file_of_a_locked_folder(here: Path) -> None:
-    part = here / "results" / "state" / ".a.pt.1.part"
+    part = here / "results" / "state" / ".a.safetensors.1.part"
     part.parent.mkdir(parents=True)
     part.touch()
     with process(HOLD, here / "results" / ".lock") as holder:
         assert line(holder) == "locked"
-        assert "would remove results/state/.a.pt.1.part" in bench("clean").stdout
+        assert "would remove results/state/.a.safetensors.1.part" in bench("clean").stdout
         assert wrong(bench("clean", "--yes")).startswith(f"results: locked by {name(holder)}")
         assert part.exists()
     assert bench("clean", "--yes").exit_code == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.results import Results
-from bench.training.oom import exhausted, shortage
+from bench.training.oom import describe_oom, is_out_of_memory
 from tests import soak, toy
 from tests.faults.commands import Commands
 
@@ -84,16 +84,16 @@ def test_cohort_is_split_until_only_the_student_that_is_too_large_fails(
 def test_out_of_memory_differs_from_other_errors() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(10**13)
-    assert exhausted(caught.value)
-    message = shortage(caught.value, torch.device("cpu"))
+    assert is_out_of_memory(caught.value)
+    message = describe_oom(caught.value, torch.device("cpu"))
     assert re.fullmatch(MESSAGE.format("cpu", "37252.90"), message)
-    assert exhausted(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
-    assert exhausted(MemoryError())
-    assert exhausted(RuntimeError("CUDA error: out of memory"))
-    assert exhausted(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"))
+    assert is_out_of_memory(torch.OutOfMemoryError("Tried to allocate 2.00 GiB."))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"))
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2) @ torch.ones(3)
-    assert not exhausted(caught.value)
+    assert not is_out_of_memory(caught.value)
 
 
 @pytest.mark.gpu
@@ -101,5 +101,5 @@ def test_out_of_memory_on_a_gpu_is_recognised() -> None:
     device = torch.device("cuda:0")
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2**42, dtype=torch.uint8, device=device)
-    assert exhausted(caught.value)
-    assert re.fullmatch(MESSAGE.format("cuda:0", "4096.00"), shortage(caught.value, device))
+    assert is_out_of_memory(caught.value)
+    assert re.fullmatch(MESSAGE.format("cuda:0", "4096.00"), describe_oom(caught.value, device))

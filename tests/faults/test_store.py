@@ -119,7 +119,7 @@ def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
     toy.write(tmp_path, recipe="{epochs: 100000, batch_size: 16}")
     commands.start("run", "toy.yaml", "--inline", MLFLOW_TRACKING_URI=silent)
     state = tmp_path / "results" / "state"
-    assert commands.wait_for(lambda: [*state.glob("*.pt")])
+    assert commands.wait_for(lambda: [*state.glob("*.safetensors")])
     os.kill(commands.pid, signal.SIGINT)
     assert commands.end(scaled(5.0)) == 130
 

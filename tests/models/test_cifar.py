@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench import models, seeding
 from bench.errors import BenchError
 from bench.models import dry
+from bench.spec import Recipe
 from bench.training.evaluation import autocast
 from tests.models.golden import FACTS, FOLDER, checkpoint, images
 
@@ -83,7 +84,7 @@ def test_outputs_in_each_mode_of_training(name: str, precision: str, limit: floa
     net = models.build(name, 100).eval()
     net.load_state_dict(checkpoint(name)["model"])
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.no_grad(), autocast(torch.device("cpu"), {"precision": precision}):
+    with torch.no_grad(), autocast(torch.device("cpu"), Recipe(precision=precision)):
         features = net(images().contiguous(memory_format=torch.channels_last))
     golden = np.load(FOLDER / f"{name}.npz")
     found = {"logits": features.logits, "pooled": features.pooled}

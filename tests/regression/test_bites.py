@@ -24,8 +24,8 @@ from bench import regression
 from bench.regression import Baseline, Verdicts
 from bench.report import build
 from bench.report.cells import Entry
-from bench.training.loss import Objective
-from bench.training.trainer import Learner
+from bench.training.loss import WeightedLoss
+from bench.training.trainer import Trainer
 from distillers import Features
 from distillers._bank import OtherClasses
 from distillers.kd import KD
@@ -49,7 +49,7 @@ LATE = DIGITS | {
     "methods": "{student: papers, crd: {ce: 0.1, crd: {weight: 0.8, temperature: 0.5}}}",
 }
 
-divergence, objective, begin_epoch = KD.forward, Objective.forward, Learner.begin_epoch
+divergence, objective, begin_epoch = KD.forward, WeightedLoss.forward, Trainer.begin_epoch
 
 
 def without_t2(self: KD, *batch: Any) -> Tensor:
@@ -63,13 +63,13 @@ def of_the_same_class(self: OtherClasses, labels: Tensor) -> Tensor:
     return same.multinomial(self.negatives, replacement=True, generator=self.rng)
 
 
-def in_eval_mode(self: Learner) -> None:
+def in_eval_mode(self: Trainer) -> None:
     """Students whose BatchNorm keeps the mean 0 and the variance 1 that it began with."""
     begin_epoch(self)
     self.net.eval()
 
 
-def misaligned(self: Objective, student: Features, teacher: Features, batch: Any) -> Any:
+def misaligned(self: WeightedLoss, student: Features, teacher: Features, batch: Any) -> Any:
     """Every sample is shown what the teacher says of its neighbour in the batch."""
     stages = tuple(stage.roll(1, 0) for stage in teacher.stages)
     shifted = Features(stages, teacher.pooled.roll(1, 0), teacher.logits.roll(1, 0))
@@ -93,9 +93,9 @@ BREAKAGES = {
     # 10.1 to 20.3 points, p <= 0.0080
     "crd, same class": Breakage(LATE, OtherClasses, "forward", of_the_same_class, {"crd"}),
     # student 13.7 to 30.1, kd 22.7 to 40.4, at 38.0 to 55.9 points, p <= 0.022
-    "eval mode": Breakage(EARLY, Learner, "begin_epoch", in_eval_mode, {"student", "kd", "at"}),
+    "eval mode": Breakage(EARLY, Trainer, "begin_epoch", in_eval_mode, {"student", "kd", "at"}),
     # kd 60.2 to 67.0, at 12.4 to 28.2 points, p <= 0.0058
-    "misaligned": Breakage(EARLY, Objective, "forward", misaligned, {"kd", "at"}),
+    "misaligned": Breakage(EARLY, WeightedLoss, "forward", misaligned, {"kd", "at"}),
 }
 
 

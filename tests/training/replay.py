@@ -1,9 +1,8 @@
-"""A CUDA graph, emulated on a CPU: what a recording holds and what it does not.
+"""CUDA graphs emulated on a CPU: which operations a graph contains, and that it runs no Python.
 
-Each operation is noted below autograd, with the tensors that it read and those that it made. To
-replay is to do the same operations again, on the same tensors and with the same plain numbers;
-Python is not asked again. So a number that changes from step to step without lying in a tensor is
-seen: the replayed steps go on with the one that was recorded.
+During the capture every operation below autograd is recorded with its inputs and outputs. A replay
+repeats these operations on the same tensors and the same Python numbers. A Python number that
+should change from step to step therefore keeps its captured value, and tests see the difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,37 +16,36 @@ from torch.utils._pytree import tree_leaves
 from bench.training.cuda_graphs import Call, Replay
 
 
-def tensors(of: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(of) if isinstance(leaf, Tensor)]
+def tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-class Notes(TorchDispatchMode):
-    """Does every operation, and notes it."""
+class Recording(TorchDispatchMode):
+    """Runs every operation and records it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.steps: list[tuple[Callable[..., Any], Any, Any, list[Tensor]]] = []
+        self.operations: list[tuple[Callable[..., Any], Any, Any, list[Tensor]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = func(*args, **kwargs)
-        self.steps.append((func, args, kwargs, tensors(made)))
-        return made
+        outputs = func(*args, **kwargs)
+        self.operations.append((func, args, kwargs, tensors(outputs)))
+        return outputs
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Do all that was noted again."""
-        for func, args, kwargs, made in self.steps:
-            read = {x.untyped_storage().data_ptr() for x in tensors((args, kwargs))}
-            again = tensors(func(*args, **kwargs))
-            for old, new in zip(made, again, strict=True):
-                if old.untyped_storage().data_ptr() not in read:  # neither a view nor in place
+        """Repeat all recorded operations."""
+        for func, args, kwargs, outputs in self.operations:
+            inputs = {x.untyped_storage().data_ptr() for x in tensors((args, kwargs))}
+            for old, new in zip(outputs, tensors(func(*args, **kwargs)), strict=True):
+                if old.untyped_storage().data_ptr() not in inputs:  # neither a view nor in place
                     old.copy_(new)
 
 
-def record(call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
-    """As `bench.training.cuda_graphs.Cuda`; here the recording is the first replay as well."""
-    with Notes() as notes:
-        made = call()
+def capture(call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
+    """Capture a call as `CudaCapture` does; here the capture is also the first replay."""
+    with Recording() as recording:
+        outputs = call()
     replays = iter([lambda: None])
-    return made, lambda: next(replays, notes.replay)()
+    return outputs, lambda: next(replays, recording.replay)()

@@ -1,4 +1,4 @@
-"""The law of the machine: together or alone, interrupted or not, the same numbers."""
+"""The law of training: together or alone, interrupted or not, a run gives the same numbers."""
 
 from pathlib import Path
 
@@ -6,170 +6,154 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench import api
 from bench.planning.plan import Plan, select
+from bench.spec import Recipe
 from bench.training import loop
-from bench.training.loop import Examiner
 from bench.training.teacher import Teacher
-from bench.training.trainer import Learner
+from bench.training.trainer import Trainer, learning_rate
 from distillers import Features
 from tests import toy
 
 EVERY = "[student, kd, fitnet, at, sp, cc, rkd, pkt, crd, crd+kd, wcord, wcord+kd, dcd, dcd+kd]"
 
 
-def outcome(whole: Plan, folder: Path) -> dict[str, str]:
-    results = toy.run(whole, folder)
-    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in whole.cells}
+def outcome(plan: Plan, folder: Path) -> dict[str, str]:
+    """Run a plan; all numbers of each method."""
+    results = toy.run(plan, folder)
+    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, dict[str, str]]:
     folder = tmp_path_factory.mktemp("together")
-    whole = toy.plan(folder, methods=EVERY)
-    return whole, outcome(whole, folder)
+    plan = toy.plan(folder, methods=EVERY)
+    return plan, outcome(plan, folder)
 
 
-def test_all_methods_end_with_a_result(together: tuple[Plan, dict[str, str]]) -> None:
-    whole, found = together
-    assert len(found) == 14
-    assert all('"done"' in text for text in found.values())
-    assert len(set(found.values())) == 14, "two methods gave the same numbers"
+def test_all_methods_are_done(together: tuple[Plan, dict[str, str]]) -> None:
+    _, results = together
+    assert len(results) == 14
+    assert all('"done"' in text for text in results.values())
+    assert len(set(results.values())) == 14, "two methods gave the same numbers"
 
 
 @pytest.mark.parametrize("method", ["student", "crd+kd", "wcord", "dcd+kd", "fitnet"])
-def test_alone_gives_the_numbers_of_together(
+def test_method_gives_the_same_numbers_alone_and_together(
     together: tuple[Plan, dict[str, str]], method: str, tmp_path: Path
 ) -> None:
-    whole, expected = together
-    alone = select(whole, f"method={method}")
+    plan, expected = together
+    alone = select(plan, f"method={method}")
     assert len(alone.cells) == 1
     assert outcome(alone, tmp_path) == {method: expected[method]}
 
 
-def test_order_of_methods_does_not_matter(
+def test_order_of_methods_does_not_change_numbers(
     together: tuple[Plan, dict[str, str]], tmp_path: Path
 ) -> None:
-    names = "[dcd, crd, kd]"
-    reversed_ = toy.plan(tmp_path, methods=names)
-    found = outcome(reversed_, tmp_path)
-    assert found == {name: together[1][name] for name in ("dcd", "crd", "kd")}
+    results = outcome(toy.plan(tmp_path, methods="[dcd, crd, kd]"), tmp_path)
+    assert results == {name: together[1][name] for name in ("dcd", "crd", "kd")}
 
 
-def test_order_of_terms_does_not_matter(tmp_path: Path) -> None:
+def test_order_of_terms_does_not_change_numbers(tmp_path: Path) -> None:
     crd = "crd: {weight: 0.8, negatives: 16, width: 8}"
-    one = toy.plan(tmp_path, methods=f"{{m: {{ce: 1, {crd}, kd: 1}}}}")
-    other = toy.plan(tmp_path, methods=f"{{m: {{kd: 1, {crd}, ce: 1}}}}")
-    assert set(one.runs) == set(other.runs)
-    assert outcome(one, tmp_path / "one") == outcome(other, tmp_path / "other")
+    forward = toy.plan(tmp_path, methods=f"{{m: {{ce: 1, {crd}, kd: 1}}}}")
+    backward = toy.plan(tmp_path, methods=f"{{m: {{kd: 1, {crd}, ce: 1}}}}")
+    assert set(forward.runs) == set(backward.runs)
+    assert outcome(forward, tmp_path / "forward") == outcome(backward, tmp_path / "backward")
 
 
-class Stopped(Exception):
-    """A power cut."""
+class PowerCut(Exception):
+    """Ends a cohort in the middle."""
 
 
-def test_interrupted_gives_the_numbers_of_undisturbed(
+def test_interrupted_cohort_gives_the_numbers_of_an_uninterrupted_one(
     together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, expected = together
-    train, seen = loop.train, []
+    plan, expected = together
+    train_cohort, epochs = loop.train_cohort, []
 
-    def cut(learners, teacher, data, seed, after, record):  # type: ignore[no-untyped-def]
-        def stopping(learner: Learner) -> None:
-            after(learner)
-            seen.append(learner)
-            if teacher is not None and len(seen) == 5:
-                raise Stopped
+    def interrupt(trainers, teacher, data, seed, after_epoch, capture):  # type: ignore[no-untyped-def]
+        def stop(trainer: Trainer) -> None:
+            after_epoch(trainer)
+            epochs.append(trainer.epoch)
+            if teacher is not None and len(epochs) == 5:
+                raise PowerCut
 
-        train(learners, teacher, data, seed, stopping, record)
+        train_cohort(trainers, teacher, data, seed, stop, capture)
 
-    monkeypatch.setattr(loop, "train", cut)
-    with pytest.raises(Stopped):
-        toy.run(whole, tmp_path)
+    monkeypatch.setattr(loop, "train_cohort", interrupt)
+    with pytest.raises(PowerCut):
+        toy.run(plan, tmp_path)
     monkeypatch.undo()
-    assert outcome(whole, tmp_path) == expected
+    assert len([*(tmp_path / "results" / "state").iterdir()]) > 0
+    assert outcome(plan, tmp_path) == expected
 
 
-def test_a_network_that_drops_out_draws_by_name_too(tmp_path: Path) -> None:
-    dropping = toy.plan(
+def test_dropout_gives_the_same_numbers_alone_and_together(tmp_path: Path) -> None:
+    plan = toy.plan(
         tmp_path,
         dataset="{name: digits, size: 32, per_class: 8, test_per_class: 5}",
         pairs="[{teacher: resnet8, student: 'torchvision:mobilenet_v3_small'}]",
     )
-    expected = outcome(dropping, tmp_path)
-    assert outcome(dropping, tmp_path / "again") == expected
-    alone = select(dropping, "method=kd")
+    expected = outcome(plan, tmp_path)
+    assert outcome(plan, tmp_path / "again") == expected
+    alone = select(plan, "method=kd")
     assert outcome(alone, tmp_path / "alone") == {"kd": expected["kd"]}
 
 
-def test_nothing_runs_twice(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path)
-    results = toy.run(whole, tmp_path)
-    before = {r["id"]: r["finished"] for r in results.records()}
+def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path)
+    results = toy.run(plan, tmp_path)
+    finished = {record.id: record.finished for record in results.records()}
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("*") if p.is_file()}
-    toy.run(whole, tmp_path)
-    assert {r["id"]: r["finished"] for r in results.records()} == before
+    toy.run(plan, tmp_path)
+    assert {record.id: record.finished for record in results.records()} == finished
     assert {p: p.stat().st_mtime_ns for p in files} == files
 
 
-def test_a_diverging_student_retires_alone(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods="{student: papers, wild: {ce: 1, kd: 1.0e+30}, kd: papers}")
-    results = toy.run(whole, tmp_path)
-    status = {c.method.name: results.record(c.run) for c in whole.cells}
-    assert status["wild"]["status"] == "diverged"
-    assert status["wild"]["reason"] == "diverged at epoch 1"
-    assert status["student"]["status"] == status["kd"]["status"] == "done"
-    kd = next(cell.run for cell in whole.cells if cell.method.name == "kd")
-    alone = select(whole, "method=kd")
-    again = toy.run(alone, tmp_path / "alone")
-    assert toy.numbers(again.record(kd)) == toy.numbers(status["kd"])
-
-
-def test_epochs_that_are_evaluated() -> None:
-    learner = Learner.__new__(Learner)
-    learner.recipe = {"evaluate_every": 2, "epochs": 5}
-    due = []
-    for learner.epoch in range(1, 6):
-        if Examiner.due(None, learner):  # type: ignore[arg-type]
-            due.append(learner.epoch)
-    assert due == [2, 4, 5]
+def test_diverging_student_does_not_change_the_others(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="{student: papers, wild: {ce: 1, kd: 1.0e+30}, kd: papers}")
+    results = toy.run(plan, tmp_path)
+    records = {cell.method.name: results.record(cell.run) for cell in plan.cells}
+    assert records["wild"].status == "diverged"
+    assert records["wild"].reason == "diverged at epoch 1"
+    assert records["student"].status == records["kd"].status == "done"
+    alone = toy.run(select(plan, "method=kd"), tmp_path / "alone")
+    assert toy.numbers(alone.record(records["kd"].id)) == toy.numbers(records["kd"])
 
 
 def test_learning_rate_falls_after_each_milestone() -> None:
-    from bench.training.trainer import learning_rate
-
-    recipe = {"lr": 0.05, "decay": 0.1, "milestones": [150, 180, 210]}
+    recipe = Recipe(lr=0.05, decay=0.1, milestones=(150, 180, 210))
     epochs = [1, 150, 151, 180, 181, 210, 211, 240]
     expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
-    assert [learning_rate(recipe, e) for e in epochs] == pytest.approx(expected)
+    assert [learning_rate(recipe, epoch) for epoch in epochs] == pytest.approx(expected)
 
 
-def test_a_run_has_the_precision_of_its_recipe(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods="[kd]")
-    lower = toy.plan(tmp_path, methods="[kd]")
-    other = toy.api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
-    assert set(whole.runs) == set(lower.runs)
-    assert not set(whole.runs) & set(other.runs)
-    a, b = toy.run(whole, tmp_path), toy.run(other, tmp_path)
-    one, two = (r.record(p.cells[0].run) for r, p in ((a, whole), (b, other)))
-    assert two["environment"]["precision"] == "bf16"
-    assert toy.numbers(one) != toy.numbers(two)
-    assert torch.isfinite(torch.tensor(two["curves"][-1]["loss"]))
+def test_precision_of_the_recipe_changes_run_and_numbers(tmp_path: Path) -> None:
+    float32 = toy.plan(tmp_path, methods="[kd]")
+    bf16 = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    assert not set(float32.runs) & set(bf16.runs)
+    exact, rounded = (toy.run(plan, tmp_path).record(plan.cells[0].run) for plan in (float32, bf16))
+    assert rounded.environment["precision"] == "bf16"
+    assert toy.numbers(exact) != toy.numbers(rounded)
+    assert torch.isfinite(torch.tensor(rounded.curves[-1].loss))
 
 
-def test_plain_students_do_not_ask_the_teacher(
+def test_plain_students_do_not_use_the_teacher(
     together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    passes: list[int] = []
     call = Teacher.__call__
 
-    def counted(teacher: Teacher, images: Tensor, stages: bool = True) -> Features:
-        asked.append(len(images))
+    def count(teacher: Teacher, images: Tensor, stages: bool = True) -> Features:
+        passes.append(len(images))
         return call(teacher, images, stages)
 
-    monkeypatch.setattr(Teacher, "__call__", counted)
-    whole, expected = together
-    alone = select(whole, "method=student")
+    monkeypatch.setattr(Teacher, "__call__", count)
+    plan, expected = together
+    alone = select(plan, "method=student")
     assert outcome(alone, tmp_path) == {"student": expected["student"]}
-    assert asked == []
-    outcome(select(whole, "method=student|kd"), tmp_path / "two")
-    assert asked
+    assert passes == []
+    outcome(select(plan, "method=student|kd"), tmp_path / "two")
+    assert passes
