@@ -16,38 +16,32 @@ T = TypeVar("T")
 
 
 class Heartbeat:
-    """Emits a heartbeat when it is called, unless the last one was less than `INTERVAL_S` ago."""
+    """A data set that emits heartbeats while its batches are read.
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._last = float("-inf")
+    Args:
+        data: The data set.
+        emit: Function that sends an event to the parent.
+    """
 
-    def __call__(self) -> None:
-        """Emit a heartbeat if one is due."""
-        now = time.monotonic()
-        if now - self._last >= INTERVAL_S:
-            self._last = now
-            self._emit({"event": "heartbeat"})
-
-
-class MonitoredData:
-    """A data set that emits heartbeats while its batches are read."""
-
-    def __init__(self, data: Data, heartbeat: Heartbeat) -> None:
+    def __init__(self, data: Data, emit: Emit) -> None:
         self.facts, self.share, self.train_labels = data.facts, data.share, data.train_labels
-        self._data, self._heartbeat = data, heartbeat
+        self._data, self._emit = data, emit
+        self._last = float("-inf")
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
     ) -> Iterator[tuple[Tensor, Batch]]:
         """Yield the batches of an epoch."""
-        return self._monitored(self._data.epoch(seed, epoch, batch_size, augment))
+        return self._watched(self._data.epoch(seed, epoch, batch_size, augment))
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of a split."""
-        return self._monitored(self._data.evaluation(split, batch_size))
+        return self._watched(self._data.evaluation(split, batch_size))
 
-    def _monitored(self, batches: Iterator[T]) -> Iterator[T]:
+    def _watched(self, batches: Iterator[T]) -> Iterator[T]:
         for batch in batches:
-            self._heartbeat()
+            now = time.monotonic()
+            if now - self._last >= INTERVAL_S:
+                self._last = now
+                self._emit({"event": "heartbeat"})
             yield batch

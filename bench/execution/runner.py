@@ -244,9 +244,5 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
 
 def teacher_info(teacher: Record) -> TeacherInfo:
     """Return what a student's record says of its teacher, from the teacher's record."""
-    return TeacherInfo(
-        id=teacher.id,
-        network=teacher.network.name,
-        sha256=teacher.weights or "",
-        top1=teacher.top1 or 0.0,
-    )
+    network, weights, top1 = teacher.network.name, teacher.weights or "", teacher.top1 or 0.0
+    return TeacherInfo(id=teacher.id, network=network, sha256=weights, top1=top1)

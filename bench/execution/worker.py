@@ -19,7 +19,7 @@ from torch import nn
 from bench import data, models, plugins
 from bench.data import Data, Selection
 from bench.errors import BenchError
-from bench.execution.heartbeat import Heartbeat, MonitoredData
+from bench.execution.heartbeat import Heartbeat
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import environment, now
@@ -116,7 +116,7 @@ def load_data(context: JobContext) -> Data:
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
     selection = Selection(job.dataset, *part)
     root = Path(job.data_root) if job.data_root else None
-    return MonitoredData(data.load(selection, root, context.device), Heartbeat(context.emit))
+    return Heartbeat(data.load(selection, root, context.device), context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -197,10 +197,11 @@ def resume(context: JobContext, trainer: Trainer) -> bool:
         if is_out_of_memory(error):
             raise
         reason = error.why if isinstance(error, Corrupt) else f"{type(error).__name__}: {error}"
+        first_line = reason.partition("\n")[0]
         path = quarantine(results.state(task.id))
         message = (
-            f"{task.name} restarts from epoch 0: its checkpoint is invalid ({_first_line(reason)}) "
-            f"and was moved to {path.name}"
+            f"{task.name} restarts from epoch 0: its checkpoint is invalid "
+            f"({first_line}) and was moved to {path.name}"
         )
         context.emit({"event": "notice", "text": message})
         return False
@@ -260,10 +261,6 @@ def emit_record(
         **fields,
     )
     context.emit({"event": "record", "record": record.content})
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
 
 
 def main() -> None:

@@ -5,16 +5,6 @@ from bench.results.record import Record, document
 from bench.results.store import PARTS, Corrupt, Results, Unwritable, leftovers, verify
 
 __all__ = [
-    "PARTS",
-    "Corrupt",
-    "LockHeld",
-    "Record",
-    "Results",
-    "Unwritable",
-    "document",
-    "leftovers",
-    "quarantine",
-    "sha256",
-    "verify",
-    "write_atomic",
-]
+    "PARTS", "Corrupt", "LockHeld", "Record", "Results", "Unwritable", "document", "leftovers",
+    "quarantine", "sha256", "verify", "write_atomic",
+]  # fmt: skip

@@ -67,15 +67,7 @@ def sha256(content: Path | bytes | memoryview) -> str:
 
 
 class LockHeld(BenchError):
-    """Another process holds a lock.
-
-    Attributes:
-        holder: The process, as `process 4711 on hostname`.
-    """
-
-    def __init__(self, holder: str, message: str) -> None:
-        super().__init__(message)
-        self.holder = holder
+    """Another process holds a lock; the message names it, as `process 4711 on hostname`."""
 
 
 @contextmanager
@@ -101,8 +93,11 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
     while isinstance(lock := _try_lock(path), str):
         killed = _has_ended(lock)
         if time.monotonic() - start >= (max(timeout_s, ORPHAN_TIMEOUT_S) if killed else timeout_s):
-            holder = f"a worker of {lock}, which has ended," if killed else lock
-            raise LockHeld(holder, f"{path}: locked by {holder}")
+            holder = f"a worker of {lock}, which has ended" if killed else lock
+            raise LockHeld(
+                f"{path}: locked by {holder}. Wait until it has ended, or use another folder; "
+                "verbs that only read work meanwhile"
+            )
         time.sleep(POLL_INTERVAL_S)
     try:
         yield lock

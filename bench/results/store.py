@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import BenchError, TeacherRefused
-from bench.results.files import LockHeld, locked, sha256, write_atomic
+from bench.results.files import locked, sha256, write_atomic
 from bench.results.record import FORMAT, NewerFormat, Record, document, parse
 
 PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
@@ -75,14 +75,9 @@ class Results:
                 )
             try:
                 descriptor = stack.enter_context(locked(self.lock_file))
-                write_atomic(self.folder / "runs" / ".writable", bytes(4096))
-                (self.folder / "runs" / ".writable").unlink()
-            except LockHeld as error:
-                raise LockHeld(
-                    error.holder,
-                    f"{self.folder}: locked by {error.holder}; wait until it has ended, or use "
-                    "another results folder. Verbs that only read work meanwhile",
-                ) from None
+                probe = self.folder / "runs" / ".writable"
+                write_atomic(probe, bytes(4096))
+                probe.unlink()
             except OSError as error:
                 reason = error.strerror or error
                 raise Unwritable(f"{self.folder}: cannot be written to: {reason}") from error

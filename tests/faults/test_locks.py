@@ -75,12 +75,8 @@ def test_lock_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     with process(HOLD, path) as holder:
         assert line(holder) == "locked"
-        with (
-            pytest.raises(LockHeld, match=f"{path}: locked by {name(holder)}") as caught,
-            locked(path),
-        ):
+        with pytest.raises(LockHeld, match=f"{path}: locked by {name(holder)}. "), locked(path):
             pass
-        assert caught.value.holder == name(holder)
         start = time.monotonic()
         with pytest.raises(LockHeld), locked(path, 0.3):
             pass
@@ -142,7 +138,7 @@ def test_second_command_names_the_first_and_reading_verbs_work(
         assert line(holder) == "locked"
         for verb in ("run", "run --overwrite always", "run --set recipe.epochs=1"):
             message = wrong(bench(*verb.split(), "toy.yaml", "--inline"))
-            assert message.startswith(f"results: locked by {name(holder)}; wait until it has ended")
+            assert message.startswith(f"results/.lock: locked by {name(holder)}. Wait until it")
         assert "1 done, 3 to do" in bench("status", "toy.yaml").stdout
         assert bench("report", "toy.yaml").exit_code == 0
         assert bench("plan", "toy.yaml").exit_code == 0
@@ -157,7 +153,7 @@ def test_clean_removes_no_file_of_a_locked_folder(here: Path) -> None:
     with process(HOLD, here / "results" / ".lock") as holder:
         assert line(holder) == "locked"
         assert "would remove results/state/.a.safetensors.1.part" in bench("clean").stdout
-        assert wrong(bench("clean", "--yes")).startswith(f"results: locked by {name(holder)}")
+        assert wrong(bench("clean", "--yes")).startswith(f"results/.lock: locked by {name(holder)}")
         assert part.exists()
     assert bench("clean", "--yes").exit_code == 0
     assert not part.exists()

@@ -9,7 +9,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,10 +63,9 @@ class RayExecutor:
 
     def __init__(self, options: RayOptions, results: Results, timeout_s: float) -> None:
         self._retries, self._timeout_s = options.retries, timeout_s
-        with _sigterm_restored():
-            self._ray = import_extra("ray", "ray")
-            self._connected_here = not self._ray.is_initialized()
-            _connect(self._ray, options.address)
+        self._ray = import_extra("ray", "ray")
+        self._connected_here = not self._ray.is_initialized()
+        _connect(self._ray, options.address)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         gpus = options.gpus
         if gpus is None:
@@ -161,7 +159,8 @@ def room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> in
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join a cluster. Does not start one, which would listen on every address."""
+    """Join a cluster; do not start one, which would listen on every address."""
+    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
     try:
         if address != "auto":  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")
@@ -174,14 +173,6 @@ def _connect(ray: Any, address: str) -> None:
             f"--executor ray: no cluster at address '{address}': {_first_line(error)}. Start one "
             "on this machine with `ray start --head`"
         ) from error
-
-
-@contextmanager
-def _sigterm_restored() -> Iterator[None]:
-    """Restore the handler of SIGTERM, which Ray replaces when it connects."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
