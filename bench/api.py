@@ -20,15 +20,15 @@ from bench.callbacks.mlflow import MLflow
 from bench.callbacks.progress import Progress
 from bench.data import Selection
 from bench.errors import BenchError
-from bench.execution.cluster import Ray, Slurm
-from bench.execution.executors import orphans
-from bench.execution.executors.local import PATIENCE, Executor, Inline, Processes
+from bench.execution.cluster import RayOptions, SlurmOptions
+from bench.execution.executors import Executor, ray, slurm
+from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import estimate
 from bench.planning.estimate import Estimate
 from bench.planning.plan import Plan, plan, select
 from bench.results import Record, Results
-from bench.results.repair import mended
+from bench.results.repair import quarantine_corrupt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +49,11 @@ class Machine:
     workers: int | None = None  # cohorts at a time on a CPU; None: one a core
     threads: int = 1  # of each worker on a CPU: part of what rounding depends on
     inline: bool = False  # in this process instead of one for each cohort
-    patience: float = PATIENCE  # seconds without a batch after which a worker counts as hanging
-    per_run: int = 1  # devices that train each run together; its batch and its id stay the same
+    patience: float = (
+        HEARTBEAT_TIMEOUT_S  # seconds without a batch after which a worker counts as hanging
+    )
     graphs: bool = False  # record steps as CUDA graphs
-    cluster: Ray | Slurm | None = None  # None: this machine
+    cluster: RayOptions | SlurmOptions | None = None  # None: this machine
 
     def devices(self) -> list[str]:
         """The device of each slot, or its devices; BenchError for what cannot be had.
@@ -62,8 +63,6 @@ class Machine:
         found = self._devices()
         if self.graphs and found[0].startswith("cpu"):
             raise BenchError("--cuda-graphs: no run gets a GPU; a CPU does without")
-        if self.graphs and self.per_run > 1:
-            raise BenchError("--cuda-graphs: only with one device a run, --devices-per-run 1")
         return found
 
     def _devices(self) -> list[str]:
@@ -75,41 +74,21 @@ class Machine:
             allowed = ", ".join(map(str, found)) or "none, for the CPU: this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {absent[0]}. Allowed: {allowed}")
         if gpus:
-            return [
-                "+".join(f"cuda:{gpu}" for gpu in group)
-                for group in self._groups(gpus)
-                for _ in range(self.per_gpu)
-            ]
+            return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        at_once = self.workers or max(1, (cores or 1) // (self.threads * self.per_run))
-        return ["+".join(["cpu"] * self.per_run)] * at_once
-
-    def _groups(self, gpus: Sequence[int]) -> Iterator[Sequence[int]]:
-        """The GPUs of each run; BenchError where they do not come out even."""
-        if len(gpus) % self.per_run:
-            said = f"{len(gpus)} GPUs are not a multiple of {self.per_run}"
-            raise BenchError(f"--devices-per-run: {said}. Choose some with --gpus")
-        if self.per_run > 1 and self.per_gpu > 1:
-            raise BenchError("--devices-per-run: only one cohort at a time, --per-gpu 1")
-        return (gpus[at : at + self.per_run] for at in range(0, len(gpus), self.per_run))
+        return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
 
     def executor(self, results: Results, lock: int) -> Executor:
         """The executor that works on these devices, for whoever holds the results' lock."""
         match self.cluster:
-            case Ray():
-                from bench.execution.executors.ray import OnRay  # imports what an extra installs
-
-                return OnRay(self.cluster, results, self.patience)
-            case Slurm():
-                from bench.execution.executors.slurm import OnSlurm
-
-                return OnSlurm(self.cluster, results, self.patience)
+            case RayOptions():
+                return ray.RayExecutor(self.cluster, results, self.patience)
+            case SlurmOptions():
+                return slurm.SlurmExecutor(self.cluster, results, self.patience)
         devices = self.devices()
-        if self.inline and self.per_run > 1:
-            raise BenchError("--inline: trains in this process alone, not over --devices-per-run")
         if self.inline:
-            return Inline(devices[0])
-        return Processes(devices, results.folder / "logs", [lock], self.patience)
+            return InlineExecutor(devices[0])
+        return ProcessExecutor(devices, results.folder / "logs", [lock], self.patience)
 
 
 def make_plan(
@@ -133,7 +112,7 @@ def root_of(data_root: Path | None) -> Path | None:
     return data_root or (Path(named) if named else None)
 
 
-def carry_out(
+def execute(
     whole: Plan,
     results: Results,
     machine: Machine = Machine(),  # noqa: B008 (frozen)
@@ -146,36 +125,36 @@ def carry_out(
     """Do what is missing of a plan; then every run of it has a record. Returns those in trouble.
 
     Before anything starts, the results folder is locked, jobs of Slurm that a killed command left
-    at work there are cancelled, and what is damaged in it is set aside; if there is something to
-    train, the data set is looked for, or downloaded: `MissingData` if in vain. `Held` where another
-    command has the folder. An interrupt, SIGTERM as well, ends all workers at once; every run goes
-    on from its last whole epoch another time.
+    at work there are cancelled, and corrupt files are quarantined; if there is something to
+    train, the data set is looked for, or downloaded: `MissingData` if in vain. `LockHeld` where
+    another command has the folder. An interrupt, SIGTERM as well, kills all workers; runs resume
+    from their last completed epoch another time.
     `view` is auto, live, plain, json, or None for silence.
     """
     root = root_of(data_root)
     with _terminable(), results.lock() as lock:
-        orphans.end(results)
+        slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
-        damage = mended(whole, results)
+        damage = quarantine_corrupt(whole, results)
         todo = pending(whole, results, overwrite)
-        forecasts = estimate.estimate(whole, root) if todo or overwrite == "never" else {}
-        todo = [run for run in todo if not _known(results.summary(run.id), forecasts[run.id])]
-        if any(forecasts[run.id].error is None for run in todo):
+        estimates = estimate.estimate(whole, root) if todo or overwrite == "never" else {}
+        todo = [run for run in todo if not _known(results.summary(run.id), estimates[run.id])]
+        if any(estimates[run.id].error is None for run in todo):
             _look_for(whole.suite.data, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
-            progress = Progress(whole, todo, forecasts, len(executor.devices))
+            progress = Progress(whole, todo, estimates, len(executor.devices))
             observers.append(console.view(view, progress, sys.stdout))
         for observer in observers:
             for text in damage:
                 observer.notice(text)
         runner = Runner(
-            whole, forecasts, results, executor, observers, root, machine.threads, machine.graphs
+            whole, estimates, results, executor, observers, root, machine.threads, machine.graphs
         )
-        runner.run(todo, afresh=overwrite == "always")
+        runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing(LOGGING)
-        return troubled(whole, results, forecasts)
+        return unfinished(whole, results, estimates)
 
 
 def sync(whole: Plan, results: Results) -> MLflow:
@@ -230,18 +209,18 @@ def _look_for(selection: Selection, root: Path | None) -> None:
         raise BenchError(f"data set '{selection.name}' of a plugin: {said}") from error
 
 
-def _known(record: Record | None, forecast: Estimate) -> bool:
+def _known(record: Record | None, estimate: Estimate) -> bool:
     """Whether a run is impossible, and its record says so already."""
-    if record is None or record["status"] != "skipped":
+    if record is None or record.status != "skipped":
         return False
-    return bool(record["reason"] == forecast.error)
+    return record.reason == estimate.error
 
 
-def troubled(whole: Plan, results: Results, forecasts: Mapping[str, Estimate]) -> list[Record]:
+def unfinished(whole: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Record]:
     """The records of runs that have no result although nothing stood in their way."""
-    possible = (run for run in whole.runs if run not in forecasts or forecasts[run].error is None)
+    possible = (run for run in whole.runs if run not in estimates or estimates[run].error is None)
     found = [record for run in possible if (record := results.summary(run)) is not None]
-    return [record for record in found if record["status"] != "done"]
+    return [record for record in found if record.status != "done"]
 
 
 def run(
@@ -258,7 +237,7 @@ def run(
     `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
     """
     whole, folder = make_plan(name, changes, filters, None, data_root), Results(Path(results))
-    carry_out(whole, folder, machine, data_root=data_root)
+    execute(whole, folder, machine, data_root=data_root)
     found = records(results)
     return found[found["id"].isin(list(whole.runs))].reset_index(drop=True)
 

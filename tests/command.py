@@ -1,8 +1,10 @@
-"""The command line under test, in this process or in one of its own."""
+"""The command line under test, in this process or in one of its own; the processes it starts."""
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -13,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 
 def bench(*arguments: object, **environment: str) -> Result:
-    """A command in this process; whatever it raises but an exit is raised here."""
+    """Run a command in this process; raise its exceptions, except for its exit."""
     runner = CliRunner(env={"COLUMNS": "100", **environment})
-    found = runner.invoke(app, [str(a) for a in arguments], prog_name="bench")
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return found
+    result = runner.invoke(app, [*map(str, arguments)], prog_name="bench")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
 
 
 def process(folder: Path, *arguments: object) -> subprocess.Popen[str]:
-    """The same in a process of its own, in that folder."""
+    """Start a command in a folder, as a process."""
     command = [sys.executable, "-m", "bench", *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     return subprocess.Popen(
@@ -31,9 +33,46 @@ def process(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wrong(found: Result) -> str:
-    """What is said of a wrong use: on standard error alone, with exit code 2."""
-    assert found.exit_code == 2
-    assert found.stdout == ""
-    assert "Traceback" not in found.stderr
-    return found.stderr.strip()
+def wrong(result: Result) -> str:
+    """Return the message of a command that was used wrongly: on stderr, with exit code 2."""
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip()
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            pids.append(int(path.parent.name))
+    return pids
+
+
+def workers(pid: int) -> list[int]:
+    """Return the ids of a process's children that are workers."""
+    commands = {child: Path(f"/proc/{child}/cmdline") for child in children(pid) if alive(child)}
+    return [pid for pid, path in commands.items() if b"bench.execution.worker" in path.read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: Iterable[int], timeout_s: float) -> bool:
+    """Return whether all processes end within a time."""
+    deadline, pids = time.monotonic() + timeout_s, list(pids)
+    while any(map(alive, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

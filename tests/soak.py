@@ -1,4 +1,4 @@
-"""Tests with a short version for `tox` and a long one for `tox -e soak`, told by BENCH_SOAK."""
+"""Tests with a short version for `tox`, and a long one for `tox -e soak`, which sets BENCH_SOAK."""
 
 import os
 
@@ -6,5 +6,5 @@ LONG = bool(os.environ.get("BENCH_SOAK"))
 
 
 def times(short: int, long: int) -> int:
-    """How often a test marked `soak` does what it does."""
+    """Return how often a test marked `soak` repeats its step."""
     return long if LONG else short

@@ -17,8 +17,7 @@ from bench.cli import EXAMPLES
 from bench.execution.protocol import Task
 from bench.results import Results
 from tests import toy
-from tests.command import bench, process, wrong
-from tests.execution.test_runner import alive, children
+from tests.command import alive, bench, children, process, wrong
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "torchvision", "timm", "mlflow", "pandas", "pydantic", "rich", "yaml", "tabulate"]

@@ -23,7 +23,7 @@ from bench.errors import BenchError
 from bench.report import build
 from bench.results import Record, Results
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import build
+from tests.distillers import geometry
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -238,7 +238,7 @@ def test_the_distiller_of_the_steps_passes_the_contract(
 ) -> None:
     monkeypatch.syspath_prepend(own_suite[0])
     kind = __import__("my_method").Direction
-    CHECKS[check](lambda seed: build(kind, seed))
+    CHECKS[check](lambda seed: geometry.build(kind, seed))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.gpu
 def losses(plan: Plan, folder: Path) -> dict[str, list[float]]:
     """Run a plan on the first GPU; the loss of each epoch, by method."""
     results = Results(folder / "results")
-    assert api.carry_out(plan, results, Machine(gpus=(0,), inline=True)) == []
+    assert api.execute(plan, results, Machine(gpus=(0,), inline=True)) == []
     losses = {}
     for cell in plan.cells:
         record = results.record(cell.run)
@@ -47,4 +47,4 @@ def test_bf16_trains_on_a_gpu(tmp_path: Path) -> None:
 
 def test_two_cohorts_share_a_gpu(tmp_path: Path) -> None:
     plan, results = toy.plan(tmp_path, seeds="[0, 1]"), Results(tmp_path / "results")
-    assert api.carry_out(plan, results, Machine(gpus=(0,), per_gpu=2)) == []
+    assert api.execute(plan, results, Machine(gpus=(0,), per_gpu=2)) == []

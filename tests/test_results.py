@@ -1,4 +1,4 @@
-"""A results folder: whole records or none, whatever happens while they are written."""
+"""The results folder: complete records or none, also after a crash during a write."""
 
 import json
 import os
@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, TeacherRefused
-from bench.results import Corrupt, Results, Unwritable, leftovers, verify
-from bench.results.files import set_aside, sha256, write_whole
-from bench.results.record import FORMAT
+from bench.results import (
+    Corrupt,
+    Record,
+    Results,
+    Unwritable,
+    leftovers,
+    quarantine,
+    sha256,
+    verify,
+    write_atomic,
+)
+from bench.results.record import FORMAT, sealed
 from tests import toy
 from tests.toy import record
 
@@ -22,18 +31,30 @@ def results(tmp_path: Path) -> Results:
     return Results(tmp_path / "results")
 
 
-def test_a_record_is_read_as_it_was_written(results: Results) -> None:
-    results.write(record(metrics={"last": {"top1": 1 / 3}}, reason="ein Grund → …"))
-    assert results.record("a") == {
-        "format": FORMAT, **record(metrics={"last": {"top1": 1 / 3}}, reason="ein Grund → …")
-    }  # fmt: skip
+def write_raw(results: Results, run: str, **fields: Any) -> None:
+    """Write JSON that need not be a valid record, with its checksum."""
+    content = {"format": FORMAT, **record(run).content, **fields}
+    write_atomic(results.file(run), sealed(json.dumps(content, indent=1)).encode())
+
+
+def with_top1(value: float) -> Record:
+    return record(metrics={"last": {"top1": value}})
+
+
+def test_record_is_read_as_it_was_written(results: Results) -> None:
+    written = record(metrics={"last": {"top1": 1 / 3}}, reason="ein Grund → …")
+    results.write(written)
+    assert results.record("a") == written
     assert results.record("b") is None
     assert [path.name for path in (results.folder / "runs").iterdir()] == ["a.json"]
 
 
-def test_numbers_that_are_none_are_refused(results: Results) -> None:
+def test_number_that_is_not_finite_is_refused(results: Results) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        with_top1(float("nan"))
+    unchecked = record().model_copy(update={"seconds": float("nan")})
     with pytest.raises(ValueError, match="JSON"):
-        results.write(record(loss=float("nan")))
+        results.write(unchecked)
     assert results.record("a") is None
 
 
@@ -42,62 +63,62 @@ def test_numbers_that_are_none_are_refused(results: Results) -> None:
     ["", '{"format": 1, "id": "a", ', "[]", "null", '{"id": "a"}', '{"format": 1}', "\x80",
      '{"format": 1, "id": "b"}'],
 )  # fmt: skip
-def test_what_is_no_record_is_told(text: str, results: Results) -> None:
+def test_invalid_record_is_reported_and_can_be_quarantined(text: str, results: Results) -> None:
     results.write(record("b"))
     results.file("a").write_text(text, "latin-1")
-    with pytest.raises(Corrupt, match=r"runs/a.json: damaged: .*`bench run` sets it aside"):
+    with pytest.raises(Corrupt, match=r"runs/a.json: corrupt: .*`bench run` quarantines it"):
         results.record("a")
     with pytest.raises(Corrupt):
         list(results.records())
-    aside = set_aside(results.file("a"))
-    assert aside.name == "a.json.corrupt"
+    path = quarantine(results.file("a"))
+    assert path.name == "a.json.corrupt"
     assert results.record("a") is None
-    assert [found["id"] for found in results.records()] == ["b"]
-    assert leftovers(results) == [aside]
+    assert [record.id for record in results.records()] == ["b"]
+    assert leftovers(results) == [path]
 
 
-def test_every_flipped_bit_of_a_record_is_found_or_changes_nothing(results: Results) -> None:
-    results.write(record(metrics={"last": {"top1": 71.25}}, reason="a–b"))
+def test_flipped_bit_of_a_record_is_detected_or_changes_nothing(results: Results) -> None:
+    written = record(metrics={"last": {"top1": 71.25}}, reason="a–b")
+    results.write(written)
     path = results.file("a")
-    before, content = results.record("a"), path.read_bytes()
-    for place in range(len(content)):
+    content = path.read_bytes()
+    for index in range(len(content)):
         for bit in range(8):
             flipped = bytearray(content)
-            flipped[place] ^= 1 << bit
+            flipped[index] ^= 1 << bit
             path.write_bytes(flipped)
             try:
-                found = results.record("a")
+                read = results.record("a")
             except Corrupt:
                 continue
-            assert found is not None
-            assert {key: found.get(key) for key in before or ()} == before
+            assert read is not None
+            assert {**read.content, **written.content} == read.content
 
 
-def test_a_record_that_was_changed_by_hand_is_damaged(results: Results) -> None:
-    results.write(record(metrics={"last": {"top1": 71.25}}))
+def test_record_that_was_edited_is_corrupt(results: Results) -> None:
+    results.write(with_top1(71.25))
     path = results.file("a")
     path.write_text(path.read_text().replace("71.25", "81.25"))
-    with pytest.raises(Corrupt, match="its content is not that of its sha256"):
+    with pytest.raises(Corrupt, match="its content does not match its sha256"):
         results.record("a")
 
 
-def test_a_record_without_a_sum_is_read_as_before(results: Results) -> None:
+def test_record_without_a_checksum_is_read(results: Results) -> None:
     results.write(record("b"))
-    old = {"format": 1, **record()}
-    results.file("a").write_text(json.dumps(old, indent=1))
-    assert results.record("a") == old
+    results.file("a").write_text(json.dumps({"format": 1, **record().content}, indent=1))
+    assert results.record("a") == record()
 
 
-def test_a_sum_that_is_not_where_it_was_written_does_not_count(results: Results) -> None:
-    results.write(record(metrics={"last": {"top1": 71.25}}))
+def test_checksum_outside_the_last_line_is_refused(results: Results) -> None:
+    results.write(with_top1(71.25))
     path = results.file("a")
-    changed = json.loads(path.read_text().replace("71.25", "81.25"))
-    path.write_text(json.dumps(changed, indent=2))  # as a tool for JSON leaves it
-    with pytest.raises(Corrupt, match="its sha256 is not where it was written"):
+    edited = json.loads(path.read_text().replace("71.25", "81.25"))
+    path.write_text(json.dumps(edited, indent=2))  # as a JSON tool would write it
+    with pytest.raises(Corrupt, match="its sha256 is not in the last line"):
         results.record("a")
 
 
-ODD: list[dict[str, Any]] = [
+INVALID: list[dict[str, Any]] = [
     {"status": []}, {"status": "well"}, {"reason": [1]}, {"seed": "x"}, {"seed": None},
     {"metrics": 5}, {"metrics": {"last": {"top1": "9"}}}, {"metrics": {"last": {"top1": 10**400}}},
     {"teacher": 5}, {"environment": [1]}, {"specification": 5}, {"network": {}}, {"curves": {}},
@@ -105,14 +126,14 @@ ODD: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("odd", ODD, ids=str)
-def test_a_record_of_another_shape_is_damaged(odd: dict[str, Any], results: Results) -> None:
-    results.write(record(**odd))
-    with pytest.raises(Corrupt, match=f"no record: {next(iter(odd))}"):
+@pytest.mark.parametrize("fields", INVALID, ids=str)
+def test_field_of_another_type_is_corrupt(fields: dict[str, Any], results: Results) -> None:
+    write_raw(results, "a", **fields)
+    with pytest.raises(Corrupt, match=f"not a record: {next(iter(fields))}"):
         results.record("a")
 
 
-def test_what_has_no_end_is_not_read(results: Results) -> None:
+def test_pipe_device_and_deep_json_are_refused_in_finite_time(results: Results) -> None:
     results.write(record("b"))
     for path in (results.file("a"), results.state("a")):
         path.parent.mkdir(exist_ok=True)
@@ -124,11 +145,11 @@ def test_what_has_no_end_is_not_read(results: Results) -> None:
             read()
     results.file("a").unlink()
     results.file("a").write_text("[" * 200_000)
-    with pytest.raises(Corrupt, match="no JSON"):
+    with pytest.raises(Corrupt, match="not JSON"):
         results.record("a")
 
 
-def test_a_record_of_the_future_is_no_damage(results: Results) -> None:
+def test_record_of_a_later_version_is_not_corrupt(results: Results) -> None:
     results.write(record("b"))
     results.file("a").write_text('{"format": 99, "id": "a"}')
     with pytest.raises(BenchError, match="format 99; this version reads 1") as raised:
@@ -136,78 +157,77 @@ def test_a_record_of_the_future_is_no_damage(results: Results) -> None:
     assert not isinstance(raised.value, Corrupt)
 
 
-def test_every_flipped_bit_of_a_state_is_found(results: Results) -> None:
+def test_flipped_bit_or_cut_of_a_checkpoint_is_detected(results: Results) -> None:
     content = bytes(range(40))
     assert results.read_state("a") is None
-    results.keep_state("a", content)
+    results.save_state("a", content)
     assert results.read_state("a") == content
     path = results.state("a")
-    whole = path.read_bytes()
-    for place in range(8 * len(whole)):
-        flipped = bytearray(whole)
-        flipped[place // 8] ^= 1 << place % 8
+    saved = path.read_bytes()
+    for index in range(8 * len(saved)):
+        flipped = bytearray(saved)
+        flipped[index // 8] ^= 1 << index % 8
         path.write_bytes(flipped)
-        with pytest.raises(Corrupt, match="a.safetensors: damaged"):
+        with pytest.raises(Corrupt, match="a.safetensors: corrupt"):
             results.read_state("a")
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+    for length in range(len(saved)):
+        path.write_bytes(saved[:length])
         with pytest.raises(Corrupt):
             results.read_state("a")
 
 
-def test_no_folder_is_no_record(results: Results, tmp_path: Path) -> None:
+def test_missing_folder_has_no_records_and_is_not_created(results: Results, tmp_path: Path) -> None:
     assert list(results.records()) == []
     assert results.record("a") is None
     assert leftovers(results) == []
-    assert not results.folder.exists(), "reading creates nothing"
+    assert not results.folder.exists()
     (tmp_path / "file").touch()
     assert Results(tmp_path / "file").record("a") is None
 
 
-def test_a_record_and_its_name_are_forced_to_the_disk(
+def test_record_and_its_name_are_synced_to_the_disk(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forced: list[int] = []
-    force = os.fsync
+    synced: list[int] = []
+    fsync = os.fsync
 
-    def noted(held: int) -> None:
-        forced.append(stat.S_IFMT(os.fstat(held).st_mode))
-        force(held)
+    def logged(descriptor: int) -> None:
+        synced.append(stat.S_IFMT(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", logged)
     results.write(record())
-    assert forced == [stat.S_IFREG, stat.S_IFDIR]
+    assert synced == [stat.S_IFREG, stat.S_IFDIR]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_crash_leaves_the_old_record(
+def test_failed_write_leaves_the_old_record(
     step: str, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results.write(record(reason="old"))
 
-    def crash(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, step, crash)
+        patched.setattr(os, step, fail)
         with pytest.raises(Unwritable, match=r"a.json: cannot be written: No space left"):
             results.write(record(reason="new"))
-    (found,) = results.records()
-    assert found["reason"] == "old"
-    assert [path.name for path in results.folder.rglob("*.*")] == ["a.json"], "no part of it"
+    assert [record.reason for record in results.records()] == ["old"]
+    assert [path.name for path in results.folder.rglob("*.*")] == ["a.json"], "a temporary file"
     results.write(record(reason="new"))
-    assert [found["reason"] for found in results.records()] == ["new"]
+    assert [record.reason for record in results.records()] == ["new"]
 
 
-def test_a_reader_meets_whole_files_only(tmp_path: Path) -> None:
+def test_reader_sees_complete_files_only(tmp_path: Path) -> None:
     path = tmp_path / "file"
     contents = [bytes([65 + n]) * 200_000 for n in range(2)]
-    write_whole(path, contents[0])
+    write_atomic(path, contents[0])
     ended = threading.Event()
 
     def write() -> None:
         for n in range(60):
-            write_whole(path, contents[n % 2])
+            write_atomic(path, contents[n % 2])
         ended.set()
 
     writer = threading.Thread(target=write)
@@ -219,17 +239,17 @@ def test_a_reader_meets_whole_files_only(tmp_path: Path) -> None:
     assert seen <= set(contents)
 
 
-def test_what_is_kept_of_a_run_is_forgotten_as_a_whole(results: Results) -> None:
+def test_delete_run_removes_all_files_of_that_run(results: Results) -> None:
     for run in ("a", "b"):
         results.write(record(run))
-        write_whole(results.weights(run), b"w")
-        write_whole(results.state(run), b"s")
-    results.forget("a")
-    results.forget("never there")
+        write_atomic(results.weights(run), b"w")
+        write_atomic(results.state(run), b"s")
+    results.delete_run("a")
+    results.delete_run("missing")
     assert {path.stem for path in results.folder.rglob("*") if path.is_file()} == {"b"}
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_lock_of_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(Unwritable, match=r"file/x: cannot be written to: Not a directory"),
@@ -241,35 +261,40 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
 
 
-def test_a_lock_ends_the_remains_of_a_killed_command(results: Results) -> None:
-    torn = [results.folder / folder / ".x.7.part" for folder in ("runs", "weights", "state")]
-    for path in torn:
+def test_lock_removes_temporary_files_of_a_killed_command(results: Results) -> None:
+    parts = [results.folder / folder / ".x.7.part" for folder in ("runs", "weights", "state")]
+    for path in parts:
         path.parent.mkdir(parents=True)
         path.touch()
     with results.lock():
-        assert not any(path.exists() for path in torn)
+        assert not any(path.exists() for path in parts)
 
 
-def test_weights_are_verified_by_their_sum(tmp_path: Path) -> None:
+def test_verify_refuses_another_sha256(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"abc")
     verify(path, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     path.write_bytes(b"abd")
-    with pytest.raises(TeacherRefused, match=rf"{path}: its sha256 is {sha256(path)}; ba7816"):
+    with pytest.raises(TeacherRefused, match=f"{path}: its sha256 is {sha256(path)}, expected ba7"):
         verify(path, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
 
-def test_leftovers_are_what_no_command_needs(results: Results) -> None:
+def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file") == sha256(b"abc") == sha256(memoryview(b"abc"))
+
+
+def test_leftovers_are_the_files_that_no_command_needs(results: Results) -> None:
     results.write(record("student"))
     results.write(record("teacher", kind="teacher"))
-    for run in ("student", "teacher", "under_way"):
-        write_whole(results.weights(run), b"w")
-        write_whole(results.state(run), b"s")
-    write_whole(results.folder / "logs" / "job.log", b"l")
-    write_whole(results.folder / "toy.md", b"t")
+    for run in ("student", "teacher", "unfinished"):
+        write_atomic(results.weights(run), b"w")
+        write_atomic(results.state(run), b"s")
+    write_atomic(results.folder / "logs" / "job.log", b"l")
+    write_atomic(results.folder / "toy.md", b"t")
     (results.folder / "runs" / ".x.json.7.part").touch()
-    plain = {str(path.relative_to(results.folder)) for path in leftovers(results)}
-    assert plain == {
+    names = {str(path.relative_to(results.folder)) for path in leftovers(results)}
+    assert names == {
         "runs/.x.json.7.part",
         "logs/job.log",
         "state/student.safetensors",
@@ -279,20 +304,20 @@ def test_leftovers_are_what_no_command_needs(results: Results) -> None:
     assert more == {results.weights("student")}
 
 
-def test_a_summary_is_the_record_without_its_curves(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path)
-    results = toy.run(whole, tmp_path)
-    for run in whole.runs:
+def test_summary_is_the_record_with_empty_curves(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path)
+    results = toy.run(plan, tmp_path)
+    for run in plan.runs:
         record = results.record(run)
         assert record is not None
-        assert record["curves"]
-        assert results.summary(run) == {**record, "curves": []}
+        assert record.curves
+        assert results.summary(run) == toy.changed(record, curves=[])
 
 
-def test_a_summary_of_a_damaged_curve_is_refused(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path)
-    results = toy.run(whole, tmp_path)
-    path = results.file(next(iter(whole.runs)))
+def test_summary_of_a_record_with_corrupt_curves_is_refused(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path)
+    results = toy.run(plan, tmp_path)
+    path = results.file(next(iter(plan.runs)))
     path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 2', 1))
     with pytest.raises(Corrupt):
         results.summary(path.stem)

@@ -74,7 +74,7 @@ def test_a_second_time_there_is_nothing_to_do(
     first = capsys.readouterr().out
     assert "2 done, 1 skipped" in first
     records = {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")}
-    assert api.carry_out(whole, results, HERE, view="plain") == []
+    assert api.execute(whole, results, HERE, view="plain") == []
     assert capsys.readouterr().out == "toy: nothing to do, all 3 runs have their record\n"
     assert {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")} == records
 
@@ -82,7 +82,7 @@ def test_a_second_time_there_is_nothing_to_do(
 def test_missing_data_is_told_before_anything_starts(tmp_path: Path) -> None:
     whole, results = toy.plan(tmp_path, dataset="tiny_imagenet"), Results(tmp_path / "results")
     with pytest.raises(MissingData, match="tiny-imagenet-200"):
-        api.carry_out(whole, results, HERE, data_root=tmp_path, view="plain")
+        api.execute(whole, results, HERE, data_root=tmp_path, view="plain")
     assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
 
 
@@ -91,7 +91,7 @@ def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
     results = claimed(whole, tmp_path / "results")
     for overwrite in ("never", "failed"):
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
-        assert api.carry_out(whole, results, HERE, view="plain", **how) == []
+        assert api.execute(whole, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
     (made,) = build.of(whole, results)
     assert "50.00" in report.text(made)
@@ -104,18 +104,18 @@ def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_is_impossible_is_no_trouble_whoever_asks(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
     results = toy.run(whole, tmp_path)
-    assert api.carry_out(whole, results, HERE, overwrite="never") == []
+    assert api.execute(whole, results, HERE, overwrite="never") == []
 
 
 def test_what_diverged_is_trouble_and_is_not_done_again(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="{bad: {ce: 1.0e+38}, student: papers}")
     results = Results(tmp_path / "results")
     for _ in range(2):
-        (record,) = api.carry_out(whole, results, HERE)
+        (record,) = api.execute(whole, results, HERE)
         assert record["status"] == "diverged"
         assert "bad" in record["name"]
     started = record["finished"]
-    assert api.carry_out(whole, results, HERE)[0]["finished"] == started
+    assert api.execute(whole, results, HERE)[0]["finished"] == started
 
 
 def test_overwrite_does_all_again(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_overwrite_does_all_again(tmp_path: Path) -> None:
     before = [toy.numbers(results.record(run)) for run in whole.runs]
     teacher = next(iter(whole.runs))
     results.write({**(results.record(teacher) or {}), "metrics": {"last": {"top1": -1.0}}})
-    api.carry_out(whole, results, HERE, overwrite="always")
+    api.execute(whole, results, HERE, overwrite="always")
     assert [toy.numbers(results.record(run)) for run in whole.runs] == before
 
 

@@ -1,4 +1,4 @@
-"""A suite small enough for tests: a few real digits, tiny recipes, all that a suite can say."""
+"""A suite small enough for tests: a few images of digits, short recipes, every key of a suite."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ from bench import api
 from bench.api import Machine
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
-from bench.results import Results
+from bench.results import Record, Results
+from bench.spec import RunSpec
 
 SUITE = """\
 suite_version: 1
@@ -23,38 +24,46 @@ pairs:
 options: {crd: {negatives: 16, width: 8}, wcord: {negatives: 16, width: 8, rounds: 5}}
 methods: [student, kd]
 """
+MEASURED = {"seconds", "shared_seconds", "images_per_second", "peak_memory"}  # of an epoch
 
 
 def write(folder: Path, text: str = SUITE, **lines: str) -> Path:
-    """The toy suite as a file, some of its top-level lines replaced: `seeds="[0, 1]"`."""
-    kept = [line for line in text.splitlines() if line.split(":")[0] not in lines]
+    """Write the toy suite, with some of its top-level lines replaced: `seeds="[0, 1]"`."""
+    unchanged = [line for line in text.splitlines() if line.split(":")[0] not in lines]
     if "pairs" in lines:
-        kept = [line for line in kept if not line.startswith("  - ")]
+        unchanged = [line for line in unchanged if not line.startswith("  - ")]
+    replaced = [f"{key}: {value}" for key, value in lines.items() if value]
     path = folder / "toy.yaml"
-    path.write_text("\n".join([*kept, *(f"{k}: {v}" for k, v in lines.items() if v)]) + "\n")
+    path.write_text("\n".join([*unchanged, *replaced]) + "\n")
     return path
 
 
 def plan(folder: Path, **lines: str) -> Plan:
-    """The plan of the toy suite."""
+    """Return the plan of the toy suite."""
     return api.make_plan(write(folder, **lines))
 
 
-def run(whole: Plan, folder: Path, **how: Any) -> Results:
-    """Carry a plan out in this process and return the folder's results."""
+def run(plan: Plan, folder: Path, **options: Any) -> Results:
+    """Execute a plan in this process; return the results folder."""
     results = Results(folder / "results")
-    api.carry_out(whole, results, Machine(gpus=(), inline=True), **how)
+    api.execute(plan, results, Machine(gpus=(), inline=True), **options)
     return results
 
 
-def record(run: str = "a", **details: Any) -> dict[str, Any]:
-    """The record of a student that is done, without a number, but for these details."""
-    of = {"network": "resnet8", "teacher": "t", "seed": 0}
-    return {**Task(run, "a student", of).record("done", None), **details}
+def record(run: str = "a", **fields: Any) -> Record:
+    """Return the record of a finished student without metrics, with some fields replaced."""
+    spec = RunSpec(network="resnet8", teacher="t", seed=0)
+    return changed(Task(run, "a student", spec).record("done", None), **fields)
 
 
-def numbers(record: Any) -> str:
-    """All that a record says of the training itself: no times, no memory, no machine."""
-    timed = {"seconds", "shared_seconds", "images_per_second", "peak_memory"}
-    curves = [{k: v for k, v in entry.items() if k not in timed} for entry in record["curves"]]
-    return json.dumps([record["status"], record["metrics"], curves, record["weights"]])
+def changed(record: Record | None, **fields: Any) -> Record:
+    """Return a copy of a record with some fields replaced."""
+    assert record is not None
+    return Record.model_validate({**record.content, **fields})
+
+
+def numbers(record: Record | None) -> str:
+    """Return all that training determines in a record: without times, memory, and machine."""
+    assert record is not None
+    curves = [epoch.model_dump(exclude=MEASURED, exclude_unset=True) for epoch in record.curves]
+    return json.dumps([record.status, record.metrics, curves, record.weights])

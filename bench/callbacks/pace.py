@@ -61,7 +61,8 @@ def ending(
     seconds: Work,
 ) -> float:
     """Seconds until all is done: what is under way, with what is left of it, and what waits."""
-    queue, now = Queue(slots, seconds, waiting), 0.0
+    queue, now = Queue(slots, seconds), 0.0
+    queue.put(*waiting)
     ends = [(left, turn, cohort) for turn, (left, cohort) in enumerate(underway)]
     heapq.heapify(ends)
     turn, going = len(ends), sum(left for left, _, _ in ends)

@@ -65,7 +65,7 @@ class Progress:
 
     plan: "Plan"
     todo: Sequence["Run"]
-    forecasts: "Mapping[str, Estimate]" = field(default_factory=dict)
+    estimates: "Mapping[str, Estimate]" = field(default_factory=dict)
     slots: int = 1
     clock: Callable[[], float] = time.monotonic
     groups: list[Underway] = field(default_factory=list)
@@ -131,8 +131,8 @@ class Progress:
 
     def _passes(self, run: str, unknown: float) -> float:
         """The work of one epoch of a network's forward passes."""
-        forecast = self.forecasts.get(run)
-        network = forecast.network if forecast else None
+        estimate = self.estimates.get(run)
+        network = estimate.network if estimate else None
         return float(network.multiply_adds) if network else unknown
 
     @property

@@ -162,15 +162,6 @@ Workers = Annotated[
 Threads = Annotated[
     int, typer.Option(metavar="N", min=1, help="Threads of each worker on a CPU; rounding varies.")
 ]
-PerRun = Annotated[
-    int,
-    typer.Option(
-        "--devices-per-run",
-        metavar="N",
-        min=1,
-        help="Devices that train each run together, sharing its batches; rounding varies.",
-    ),
-]
 Graphs = Annotated[
     bool,
     typer.Option(

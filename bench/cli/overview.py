@@ -32,10 +32,10 @@ def plan(
 
     `place` is where they are, if not here.
     """
-    forecasts = estimate.estimate(whole, root)
-    runs = _runs(whole, results, forecasts)
+    estimates = estimate.estimate(whole, root)
+    runs = _runs(whole, results, estimates)
     names = {device: place or _named(device) for device in devices}
-    todo = [r for r in pending(whole, results, "failed") if forecasts[r.id].error is None]
+    todo = [r for r in pending(whole, results, "failed") if estimates[r.id].error is None]
     return {
         "suite": whole.suite.name,
         "runs": runs,
@@ -45,14 +45,14 @@ def plan(
             {"device": device, "name": names[device], "at_a_time": slots}
             for device, slots in Counter(devices).items()
         ],
-        "networks": _costs(whole, forecasts),
-        "memory": _memory(whole, forecasts),
+        "networks": _costs(whole, estimates),
+        "memory": _memory(whole, estimates),
     }
 
 
 def _named(slot: str) -> str:
     """The name of a slot's device; its devices are of one kind."""
-    return device_name(torch.device(slot.split("+")[0]))
+    return device_name(torch.device(slot))
 
 
 def status(whole: Plan, results: Results) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _runs(
-    whole: Plan, results: Results, forecasts: Mapping[str, Estimate]
+    whole: Plan, results: Results, estimates: Mapping[str, Estimate]
 ) -> list[dict[str, str | None]]:
     names = whole.names()
     return [
@@ -150,20 +150,20 @@ def _runs(
             "id": run.id,
             "name": names[run.id],
             "kind": run.kind,
-            **_state(run, forecasts.get(run.id), results),
+            **_state(run, estimates.get(run.id), results),
         }
         for run in whole.runs.values()
     ]
 
 
-def _state(run: Run, forecast: Estimate | None, results: Results) -> dict[str, str | None]:
+def _state(run: Run, estimate: Estimate | None, results: Results) -> dict[str, str | None]:
     """What became of a run: its record's status, or what stands in its way, or `to do`."""
     record = results.summary(run.id)
     if record is not None and record["status"] != "skipped":
         return {"state": record["status"], "reason": record["reason"]}
-    if forecast is not None:
-        state = "to do" if forecast.error is None else "skipped"
-        return {"state": state, "reason": forecast.error or forecast.warning}
+    if estimate is not None:
+        state = "to do" if estimate.error is None else "skipped"
+        return {"state": state, "reason": estimate.error or estimate.warning}
     if record is not None:
         return {"state": "skipped", "reason": record["reason"]}
     return {"state": "to do", "reason": None}
@@ -188,11 +188,11 @@ def _pairs(whole: Plan, runs: Sequence[Content]) -> list[dict[str, Any]]:
     ]
 
 
-def _costs(whole: Plan, forecasts: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _costs(whole: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
     """Parameters, and multiply-adds of one image, of every network of the plan."""
     found = {}
     for run in whole.runs.values():
-        if (cost := forecasts[run.id].network) is not None:
+        if (cost := estimates[run.id].network) is not None:
             name = run.specification.network
             found[name] = {
                 "network": name,
@@ -202,10 +202,10 @@ def _costs(whole: Plan, forecasts: Mapping[str, Estimate]) -> list[dict[str, Any
     return list(found.values())
 
 
-def _memory(whole: Plan, forecasts: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _memory(whole: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
     """Bytes of banks and other buffers that a method keeps: the most of all pairs."""
     most: dict[str, int] = {}
     for cell in whole.cells:
-        held = forecasts[cell.run].memory
+        held = estimates[cell.run].memory
         most[cell.method.name] = max(held, most.get(cell.method.name, 0))
     return [{"method": name, "bytes": held} for name, held in most.items() if held]

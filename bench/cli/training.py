@@ -42,7 +42,6 @@ def run(
     per_gpu: given.PerGpu = 1,
     workers: given.Workers = None,
     threads: given.Threads = 1,
-    per_run: given.PerRun = 1,
     graphs: given.Graphs = False,
     inline: given.Inline = False,
     executor: given.EngineName = given.Engine.local,
@@ -63,16 +62,14 @@ def run(
         from bench.results import Results
 
         plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
-        here = api.Machine(
-            given.gpus_of(gpus), per_gpu, workers, threads, inline, per_run=per_run, graphs=graphs
-        )
+        here = api.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline, graphs=graphs)
         machine = _elsewhere(here, executor, cluster)
         if dry_run:
             _show_plan(plan, results, data_root, machine, as_json)
             return
         records, as_json = Results(results), as_json or view is given.View.json
         log = MLflow(plan, records) if tracker is given.Tracker.mlflow else None
-        lost = api.carry_out(
+        lost = api.execute(
             plan, records, machine, data_root=data_root, overwrite=overwrite.value,
             view="json" if as_json else view.value, tracker=log,
         )  # fmt: skip
@@ -207,7 +204,7 @@ def _elsewhere(here: "Machine", engine: given.Engine, file: Path | None) -> "Mac
     anywhere = api.Machine(threads=here.threads, graphs=here.graphs)
     if here != anywhere:
         raise BenchError(
-            "--gpus, --per-gpu, --workers, --devices-per-run, --inline: are of this machine, and "
+            "--gpus, --per-gpu, --workers, --inline: are of this machine, and "
             f"go with --executor local; --cluster FILE says what of {asked} a cohort gets"
         )
     return replace(anywhere, cluster=cluster.read(file, asked))

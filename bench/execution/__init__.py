@@ -1,1 +1,1 @@
-"""Jobs and those who do them: the runner plans, executors start, workers train."""
+"""The execution of a plan: the runner schedules cohorts, executors start workers, workers train."""

@@ -1,4 +1,4 @@
-"""What `--cluster FILE` says: how cohorts become tasks of Ray, or jobs of Slurm."""
+"""The file of `--cluster`: how cohorts become tasks of Ray or jobs of Slurm."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,13 +13,20 @@ from bench.config.validation import shaped
 from bench.errors import BenchError, Mistakes
 from bench.suite.schema import Part
 
-LEAST = 0.0001  # of a resource; Ray counts in this unit
+MIN_AMOUNT = 0.0001  # of a resource; Ray's unit
 
 
-def _shared(number: float) -> float:
-    if 0 < number < LEAST:
-        raise ValueError("less than Ray counts")
-    return number
+def _countable(amount: float) -> float:
+    if 0 < amount < MIN_AMOUNT:
+        raise ValueError("less than Ray's unit")
+    return amount
+
+
+def _not_job_name(option: str) -> str:
+    """Refuse sbatch's option for the name of a job, also abbreviated."""
+    if "job-name".startswith(option.replace("_", "-")):
+        raise ValueError(option)
+    return option
 
 
 Engine = Literal["ray", "slurm"]
@@ -31,39 +38,48 @@ Address = Annotated[
 ]
 Slots = Annotated[Whole, Ge(1), Le(10_000)]
 SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
-Share = Annotated[AtLeast0, AfterValidator(_shared)]
-GPUS = allowed(f"a number of GPUs, 0 or at least {LEAST}; two cohorts share one at 0.5")
-CPUS = allowed(f"a number of CPUs, at least {LEAST}")
-Directory = Annotated[Text | None, allowed("a folder that every node has")]
+GpuAmount = Annotated[AtLeast0, AfterValidator(_countable)]
+GPUS = allowed(f"a number of GPUs, 0 or at least {MIN_AMOUNT}; two cohorts share one at 0.5")
+CPUS = allowed(f"a number of CPUs, at least {MIN_AMOUNT}")
 Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
-FLAGS = "a mapping of sbatch's long options to their values; the name of jobs is the command's own"
+SbatchOption = Annotated[str, AfterValidator(_not_job_name)]
+SbatchValue = Annotated[str | int | float | bool, allowed("text, a number, or true")]
+SBATCH = "a mapping of sbatch's long options to their values, without job-name, which bench sets"
 
 
-def _no_name(flag: str) -> str:
-    """An option of sbatch, but not that of a job's name, nor one of its short forms."""
-    if "job-name".startswith(flag.replace("_", "-")):
-        raise ValueError(flag)
-    return flag
+class RayOptions(Part):
+    """The section `ray`: a Ray task for each cohort.
 
-
-Flag = Annotated[str, AfterValidator(_no_name)]
-Given = Annotated[str | int | float | bool, allowed("text, a number, or true")]
-
-
-class Ray(Part):
-    """A task of Ray for each cohort."""
+    Attributes:
+        address: Address of the cluster's head.
+        gpus: GPUs of a cohort; None: 1 if the cluster has GPUs.
+        cpus: CPUs of a cohort.
+        slots: Cohorts at a time; None: as many as fit on the nodes.
+        retries: How often a cohort is resubmitted after its node was lost.
+    """
 
     address: Address = "auto"
-    gpus: Annotated[Share | None, GPUS] = None  # None: 1 where the cluster has any
-    cpus: Annotated[Number, Ge(LEAST), CPUS] = 1.0
-    slots: Annotated[Slots | None, SLOTS] = None  # None: all that there is room for
-    retries: Natural = 10  # of a cohort whose node is lost, before it counts as a crash
-    data: Directory = None  # the data root on the nodes; None: the data set is sent to them
-    cache: Directory = None  # where nodes keep what they were sent; None: ~/.cache
+    gpus: Annotated[GpuAmount | None, GPUS] = None
+    cpus: Annotated[Number, Ge(MIN_AMOUNT), CPUS] = 1.0
+    slots: Annotated[Slots | None, SLOTS] = None
+    retries: Natural = 10
 
 
-class Slurm(Part):
-    """A job of Slurm for each cohort; those that start together are one array."""
+class SlurmOptions(Part):
+    """The section `slurm`: a Slurm job for each cohort; jobs that start together are one array.
+
+    Attributes:
+        gpus: GPUs of a job.
+        cpus: CPUs of a job.
+        memory: Memory of a job in GB; None: the cluster's default.
+        minutes: Time limit of a job; a longer cohort is requeued.
+        partition: Partition; None: the cluster's default.
+        slots: Jobs at a time.
+        requeues: How often a job is requeued after its time limit.
+        warning: Seconds between the signal and the time limit.
+        sbatch: Further options of sbatch.
+        setup: Lines of shell that run before the job.
+    """
 
     gpus: Natural
     cpus: Count = 1
@@ -71,42 +87,52 @@ class Slurm(Part):
     minutes: Annotated[Count, allowed("a whole number of minutes, at least 1")] = 60
     partition: Annotated[Text | None, allowed("a name that Slurm knows")] = None
     slots: Annotated[Slots, SLOTS] = 8
-    requeues: Natural = 100  # of a job whose time is over, before it counts as a crash
+    requeues: Natural = 100
     warning: Annotated[Count, allowed("seconds from the signal to the end, at least 1")] = 90
-    sbatch: dict[Flag, Given] = Field(default_factory=dict, description=FLAGS)
+    sbatch: dict[SbatchOption, SbatchValue] = Field(default_factory=dict, description=SBATCH)
     setup: Lines = ()
 
 
-class File(Part):
-    """The whole file; a section that is not asked for may be there."""
+class ClusterFile(Part):
+    """The file; it may hold sections of other executors."""
 
-    ray: Annotated[Ray | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
-    slurm: Annotated[Slurm | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
+    ray: Annotated[RayOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
+    slurm: Annotated[SlurmOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
 
 
-def read(path: Path | None, engine: Engine) -> Ray | Slurm:
-    """What the file says of this engine; raises `Mistakes`, every one of the file."""
+def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
+    """Read the section of an executor.
+
+    Args:
+        path: The cluster file; None: the defaults, which Slurm does not have.
+        engine: The executor.
+
+    Raises:
+        Mistakes: Every mistake in the file, by line.
+        BenchError: No file for Slurm.
+    """
     if path is None:
         if engine == "ray":
-            return Ray()
+            return RayOptions()
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
-    held = loader.load(path)
-    file, misshapen = shaped(held.data, File)
-    unending = _unending(file.slurm) if file and file.slurm else []
-    mistakes = held.sorted([*held.mistakes, *misshapen, *unending])
+    document = loader.load(path)
+    file, mistakes = shaped(document.data, ClusterFile)
+    mistakes = document.sorted([*document.mistakes, *mistakes, *_never_ending(file)])
     if file is None or mistakes:
-        raise Mistakes([held.told(mistake) for mistake in mistakes])
-    asked: Any = getattr(file, engine)
-    if asked is None:
-        others = ", ".join(held.data)
-        raise Mistakes([f"{path}:1  {engine}: missing, beside {others}. Allowed: a mapping"])
-    return asked  # type: ignore[no-any-return]
+        raise Mistakes([document.told(mistake) for mistake in mistakes])
+    options: Any = getattr(file, engine)
+    if options is None:
+        sections = ", ".join(document.data)
+        raise Mistakes([f"{path}:1  {engine}: missing. Found: {sections}. Allowed: a mapping"])
+    return options  # type: ignore[no-any-return]
 
 
-def _unending(asked: Slurm) -> list[Mistake]:
-    """A job that is warned before it begins would go back into the queue for ever."""
-    seconds = 60 * asked.minutes
-    if asked.warning < seconds:
+def _never_ending(file: ClusterFile | None) -> list[Mistake]:
+    """Refuse a job that gets the signal when it starts: it would be requeued for ever."""
+    if file is None or file.slurm is None or file.slurm.warning < 60 * file.slurm.minutes:
         return []
-    said = f"found the number {asked.warning}, and jobs of {seconds} seconds. Allowed: fewer"
-    return [Mistake(("slurm", "warning"), said)]
+    seconds = 60 * file.slurm.minutes
+    message = (
+        f"found the number {file.slurm.warning}. Allowed: less than {seconds}, the seconds of a job"
+    )
+    return [Mistake(("slurm", "warning"), message)]

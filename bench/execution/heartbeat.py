@@ -1,7 +1,8 @@
-"""A worker's signs of life: while batches go by, its parent hears of it."""
+"""Heartbeats of a worker: events that tell the executor that batches are being processed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -9,41 +10,38 @@ from bench.data import Augment, Data, Split
 from bench.execution.protocol import Emit
 from distillers import Batch
 
-PAUSE = 1.0  # seconds between two signs, at least
+INTERVAL_S = 1.0  # between two heartbeats, at least
+
+T = TypeVar("T")
 
 
-class Pulse:
-    """Says `alive` when it is called, unless it has just said so."""
+class Heartbeat:
+    """A data set that emits heartbeats while its batches are read.
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._said = float("-inf")
+    Args:
+        data: The data set.
+        emit: Function that sends an event to the parent.
+    """
 
-    def __call__(self) -> None:
-        """A batch has come."""
-        now = time.monotonic()
-        if now - self._said >= PAUSE:
-            self._said = now
-            self._emit({"event": "alive"})
-
-
-class Pulsing:
-    """A data set, each batch of which is a sign of life; in all else as it is."""
-
-    def __init__(self, data: Data, pulse: Callable[[], None]) -> None:
+    def __init__(self, data: Data, emit: Emit) -> None:
         self.facts, self.train_labels = data.facts, data.train_labels
-        self._data, self._pulse = data, pulse
+        self._data, self._emit = data, emit
+        self._last = float("-inf")
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
     ) -> Iterator[tuple[Tensor, Batch]]:
-        """The batches of an epoch."""
-        for batch in self._data.epoch(seed, epoch, batch_size, augment):
-            self._pulse()
-            yield batch
+        """Yield the batches of an epoch."""
+        return self._watched(self._data.epoch(seed, epoch, batch_size, augment))
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a split."""
-        for batch in self._data.evaluation(split, batch_size):
-            self._pulse()
+        """Yield the batches of a split."""
+        return self._watched(self._data.evaluation(split, batch_size))
+
+    def _watched(self, batches: Iterator[T]) -> Iterator[T]:
+        for batch in batches:
+            now = time.monotonic()
+            if now - self._last >= INTERVAL_S:
+                self._last = now
+                self._emit({"event": "heartbeat"})
             yield batch

@@ -1,31 +1,47 @@
-"""What a worker is told: one cohort, where it runs, and where its files are. Plain JSON."""
+"""Messages between the runner and its workers: jobs one way, events the other; JSON lines."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from bench.results.record import Record, Status
-from bench.spec import RunSpec
+from pydantic import TypeAdapter
 
-Event = Mapping[str, Any]
+from bench.results.record import Record, Status, TeacherInfo
+from bench.spec import RunSpec
+from bench.suite import Checkpoint
+
+Event = Mapping[str, Any]  # see `Job`
 Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run of a job."""
+    """One run of a job.
+
+    Attributes:
+        id: Id of the run.
+        name: Name of the run in messages.
+        specification: Specification of the run.
+        checkpoint: File to import as a teacher's weights; None: the network is trained.
+    """
 
     id: str
-    name: str  # what people call it
+    name: str
     specification: RunSpec
-    checkpoint: Mapping[str, Any] | None = None  # path and manifest, where there is one to adopt
+    checkpoint: Checkpoint | None = None
 
-    def record(self, status: Status, reason: str | None, **details: Any) -> Record:
-        """The task's record, with what is known of its end; the rest is empty but there."""
+    def record(self, status: Status, reason: str | None, **fields: Any) -> Record:
+        """Return the task's record.
+
+        Args:
+            status: Outcome of the run.
+            reason: Why the run is not done, else None.
+            **fields: Fields of `Record`, as JSON data; others are empty.
+        """
         spec = self.specification
-        network = {"name": spec.network, **details.pop("network", {})}
-        fields = {
+        content = {
             "id": self.id,
             "kind": spec.role,
             "status": status,
@@ -33,7 +49,7 @@ class Task:
             "name": self.name,
             "specification": spec,
             "seed": spec.seed,
-            "network": network,
+            "network": {"name": spec.network, **fields.pop("network", {})},
             "teacher": None,
             "weights": None,
             "metrics": {},
@@ -42,48 +58,70 @@ class Task:
             "started": None,
             "finished": None,
             "seconds": 0.0,
-            **details,
+            **fields,
         }
-        return Record.model_validate(fields)
+        return Record.model_validate(content)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort to be trained in lockstep on one device, or on several: `cuda:0+cuda:1`.
+    """A cohort to train in lockstep on one device.
 
-    A worker answers with events: `epoch` (run, entry), `record` (record), `notice` (text) for
-    people, `alive` now and then while it works; and, as its last word, `split` (reason) where the
-    cohort cannot be done as one, for lack of memory or because a step cannot be recorded, or
-    `unwritable` (reason) where the results take no more.
+    A worker answers with events, mappings with the key `event`:
+
+    - `epoch`: `run` completed an epoch; `entry` is its entry in the curves.
+    - `record`: a run ended; `record` is its content.
+    - `notice`: `text` for the user.
+    - `heartbeat`: a batch was processed; at most one a second.
+    - `split`: the cohort does not fit into memory or cannot be recorded, for this `reason`.
+    - `unwritable`: the results folder cannot be written to, for this `reason`.
+    - `exit`: the last event, from the executor; `reason` is None after a success.
+
+    Attributes:
+        id: Id of the cohort.
+        tasks: The runs.
+        teacher: The trained teacher of all runs; None: they are teachers.
+        device: Device, such as `cuda:0`.
+        threads: Threads of torch on a CPU.
+        results: Path of the results folder.
+        dataset: Name of the data set; for a folder of images `folder:PATH`.
+        data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
+        plugins: Paths of the suite's plugins.
+        graphs: Whether to record steps as CUDA graphs.
+        installed_plugins: Whether to load the plugins of installed packages.
     """
 
     id: str
     tasks: tuple[Task, ...]
-    teacher: Mapping[str, Any] | None  # id, network, sha256 and top1 of the teacher's record
+    teacher: TeacherInfo | None
     device: str
     threads: int
     results: str
-    dataset: str  # its name, which for a folder of images says where it lies
+    dataset: str
     data_root: str | None
     plugins: tuple[str, ...] = ()
-    graphs: bool = False  # whether steps are recorded as CUDA graphs
+    graphs: bool = False
+    installed_plugins: bool = True
 
-    @property
-    def devices(self) -> list[str]:
-        """The device of each rank: several train each run together."""
-        return self.device.split("+")
+    def without(self, runs: Collection[str]) -> "Job":
+        """Return the job without the tasks of these runs."""
+        return replace(self, tasks=tuple(task for task in self.tasks if task.id not in runs))
+
+    def absolute(self) -> "Job":
+        """Return the job with absolute paths, for a worker on another machine."""
+        root = Path(self.data_root or "data").resolve()
+        return replace(self, results=str(Path(self.results).resolve()), data_root=str(root))
 
     def to_json(self) -> str:
-        """The job as one line."""
-        return json.dumps(asdict(self), default=lambda spec: spec.content)
+        """Return the job as one line of JSON."""
+        return _adapter().dump_json(self, exclude_unset=True).decode()
 
     @staticmethod
     def from_json(text: str) -> "Job":
-        """The job of a line that `to_json` made."""
-        held = json.loads(text)
-        tasks = tuple(
-            Task(**{**task, "specification": RunSpec.model_validate(task["specification"])})
-            for task in held.pop("tasks")
-        )
-        plugins = tuple(held.pop("plugins"))
-        return Job(tasks=tasks, plugins=plugins, **held)
+        """Parse a line of `to_json`."""
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[Job]:
+    return TypeAdapter(Job)

@@ -1,7 +1,7 @@
-"""Which cohort is next, and in how many parts; whatever is chosen, the results are the same."""
+"""The order in which cohorts start, and how they are split; results do not depend on it."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.planning.plan import Cohort, Run
@@ -10,85 +10,95 @@ if TYPE_CHECKING:
     from bench.planning.estimate import Estimate
 
 Work = Callable[[Cohort], float]
-WORTH = 0.75  # of a cohort's work: half of its runs are no part of their own if they are more
+MAX_HALF_WORK = 0.75  # of a cohort's work: a cohort whose halves need more is not split
 
 
-def work_of(forecasts: "Mapping[str, Estimate]") -> Work:
-    """A cohort's work: multiply-adds for each image of the set, the teacher's passes included."""
+def work_of(estimates: "Mapping[str, Estimate]") -> Work:
+    """Return a function that estimates a cohort's work.
+
+    Its unit is multiply-adds for each training image, including the teacher's forward passes.
+    """
 
     def work(cohort: Cohort) -> float:
-        learning = sum(forecasts[run.id].work(run, 1) for run in cohort.runs)
-        if cohort.teacher is None or cohort.teacher not in forecasts:
-            return learning
-        return learning + forecasts[cohort.teacher].work(cohort.runs[0], 1) / 3
+        training = sum(estimates[run.id].work(run, 1) for run in cohort.runs)
+        if cohort.teacher is None or cohort.teacher not in estimates:
+            return training
+        return training + estimates[cohort.teacher].work(cohort.runs[0], 1) / 3
 
     return work
 
 
 class Queue:
-    """Cohorts that wait for one of so many slots, and for their teacher.
+    """Cohorts that wait for a slot and for their teacher.
 
-    Those that end latest, if they began now, come first: of a teacher, it and the longest cohort of
-    its students. A cohort is split where slots would idle otherwise.
+    The cohort that would end last if it started now comes first; a teacher's end includes the
+    longest cohort of its students. A cohort is split where slots would be idle otherwise.
+
+    Args:
+        slots: Number of slots, which each run one cohort at a time.
+        work: Function that estimates the work of a cohort.
     """
 
-    def __init__(self, slots: int, work: Work, cohorts: Iterable[Cohort] = ()) -> None:
-        self.total = 0.0  # work that waits
+    def __init__(self, slots: int, work: Work) -> None:
         self._slots, self._work = slots, work
         self._waiting: dict[str | None, list[tuple[float, int, Cohort]]] = {}  # by teacher
-        self._longest: dict[str, float] = {}
-        self._turn = 0
-        self.put(*cohorts)
+        self._waiting_work = 0.0
+        self._longest: dict[str, float] = {}  # work of a teacher's longest cohort of students
+        self._count = 0
 
     def __bool__(self) -> bool:
         return any(self._waiting.values())
 
     def put(self, *cohorts: Cohort) -> None:
-        """Let cohorts wait; teachers are best put together with their students."""
+        """Add cohorts; teachers should be added together with their students."""
         for cohort in sorted(cohorts, key=lambda cohort: cohort.teacher is None):
-            own = self._work(cohort)
+            work = self._work(cohort)
             after = max(self._longest.get(run.id, 0.0) for run in cohort.runs)
             if cohort.teacher is not None:
-                self._longest[cohort.teacher] = max(own, self._longest.get(cohort.teacher, 0.0))
-            self.total += own
-            self._turn += 1
-            place = -(own + after), self._turn, cohort
-            heapq.heappush(self._waiting.setdefault(cohort.teacher, []), place)
+                self._longest[cohort.teacher] = max(work, self._longest.get(cohort.teacher, 0.0))
+            self._waiting_work += work
+            self._count += 1
+            entry = -(work + after), self._count, cohort
+            heapq.heappush(self._waiting.setdefault(cohort.teacher, []), entry)
 
-    def take(self, ready: Callable[[str], bool], free: int, underway: float) -> Cohort | None:
-        """The next cohort whose teacher is ready, or a part of it; None if there is none.
+    def take(
+        self, is_ready: Callable[[str], bool], free_slots: int, running_work: float
+    ) -> Cohort | None:
+        """Remove and return the next cohort, or a part of it.
 
-        `free` slots have nothing to do; what the others have begun is `underway`, work too.
+        Args:
+            is_ready: Whether a teacher, by its run id, has ended.
+            free_slots: Number of slots that are idle now.
+            running_work: Remaining work of the cohorts that run.
+
+        Returns:
+            A cohort; None if no cohort's teacher is ready.
         """
         while heaps := [
             heap
             for teacher, heap in self._waiting.items()
-            if heap and (teacher is None or ready(teacher))
+            if heap and (teacher is None or is_ready(teacher))
         ]:
-            idle = sum(map(len, heaps)) < free
-            cohort = self._pop(min(heaps))
-            if not (parts := self._parts(cohort, idle, underway)):
+            idle = sum(map(len, heaps)) < free_slots
+            cohort = heapq.heappop(min(heaps))[2]
+            self._waiting_work -= self._work(cohort)
+            if not (parts := self._split(cohort, idle, running_work)):
                 return cohort
             self.put(*parts)
         return None
 
-    def _pop(self, heap: list[tuple[float, int, Cohort]]) -> Cohort:
-        cohort = heapq.heappop(heap)[2]
-        self.total -= self._work(cohort)
-        return cohort
-
-    def _parts(self, cohort: Cohort, idle: bool, underway: float) -> Sequence[Cohort]:
-        """Its halves if slots would idle, now or at the end, and halves take much less time."""
+    def _split(self, cohort: Cohort, idle: bool, running_work: float) -> Sequence[Cohort]:
+        """Return the halves if slots are idle, now or at the end, and halves are much shorter."""
         if len(cohort.runs) < 2:
             return ()
-        whole, parts = self._work(cohort), halves(cohort.runs)
-        part = self._work(parts[0])
-        if part >= WORTH * whole:
+        work, parts = self._work(cohort), halves(cohort.runs)
+        half = self._work(parts[0])
+        if half >= MAX_HALF_WORK * work:
             return ()
-        share = (underway + self.total + 2 * part) / self._slots
-        return parts if idle or max(share, part) < whole else ()
+        per_slot = (running_work + self._waiting_work + 2 * half) / self._slots
+        return parts if idle or max(per_slot, half) < work else ()
 
 
 def halves(runs: Sequence[Run]) -> list[Cohort]:
-    """The runs in two cohorts, or in one where there is but one run."""
+    """Split runs into two cohorts; a single run is one cohort."""
     return [Cohort(tuple(part)) for part in (runs[::2], runs[1::2]) if part]

@@ -1,117 +1,287 @@
-"""A cohort, from its job to its records.
+"""The worker of a job: load, train, save. `python -m bench.execution.worker` reads it from stdin.
 
-`python -m bench.execution.worker` reads a job from standard input.
-
-With a rank and a folder as arguments it is one more of those that train the job's runs together.
-
-A worker writes weights and the state of runs under way. Records it hands to its parent, as events.
+A worker writes weights and checkpoints itself. It sends records to its parent as events.
 """
 
 import json
 import os
 import sys
 import threading
-import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import safetensors.torch
 import torch
+from torch import nn
 
-from bench import plugins
+from bench import data, models, plugins
+from bench.data import Data, Selection
 from bench.errors import BenchError
-from bench.execution import ranks
-from bench.execution.desk import Beside, Desk
-from bench.execution.protocol import Emit, Event, Job
-from bench.results import Unwritable
-from bench.training.cuda_graphs import CaptureError
+from bench.execution.heartbeat import Heartbeat
+from bench.execution.protocol import Emit, Event, Job, Task
+from bench.results import Corrupt, Results, Unwritable, quarantine, verify
+from bench.results.environment import environment, now
+from bench.results.record import Epoch, Status
+from bench.suite import Checkpoint
+from bench.training import loop
+from bench.training import teacher as teachers
+from bench.training.cuda_graphs import CaptureError, CudaCapture
+from bench.training.evaluation import measure, predict
 from bench.training.oom import describe_oom, is_out_of_memory
+from bench.training.teacher import Teacher
+from bench.training.trainer import Trainer
+from distillers import Incompatible
 
 
-def work(job: Job, emit: Emit) -> None:
-    """Do a job: every task ends in one `record` event, whatever happens to the others.
+@dataclass(frozen=True)
+class JobContext:
+    """A job and what its functions share.
 
-    Unless memory is not enough for all, a step cannot be recorded, or the results cannot be
-    written: then that is the last event, and what has no record goes on from its state another
-    time.
+    Attributes:
+        job: The job.
+        emit: Function that sends an event to the parent.
+        results: The job's results folder.
+        device: Device of the training.
+        capture: Captures the students' steps as CUDA graphs; None: they are not captured.
+        started: Start of the job, for records.
     """
-    prepare(job)
-    with ranks.led(job, emit) as share:
-        _work(Desk(job, emit, share), emit)
+
+    job: Job
+    emit: Emit
+    results: Results
+    device: torch.device
+    capture: CudaCapture | None
+    started: str
+
+    @classmethod
+    def of(cls, job: Job, emit: Emit) -> "JobContext":
+        """Return the context of a job."""
+        capture = CudaCapture() if job.graphs else None
+        device = torch.device(job.device)
+        return cls(job, emit, Results(Path(job.results)), device, capture, now())
 
 
-def _work(desk: Desk, emit: Emit) -> None:
-    job = desk.job
+def run_job(job: Job, emit: Emit) -> None:
+    """Run a job: emit one `record` event for each task, whether or not other tasks fail.
+
+    If memory is short, a step cannot be captured, or the results folder cannot be written to, the
+    last event is `split` or `unwritable` instead; tasks without a record resume from their
+    checkpoints another time.
+
+    Args:
+        job: The job.
+        emit: Function that receives the events.
+    """
+    configure_process(job)
+    context = JobContext.of(job, emit)
     try:
-        if job.tasks[0].checkpoint is not None:
-            desk.adopt(job.tasks[0])
+        if (checkpoint := job.tasks[0].checkpoint) is not None:
+            import_checkpoint(context, job.tasks[0], checkpoint)
         else:
-            desk.train(job.tasks)
+            train(context)
     except CaptureError as error:
         emit({"event": "split", "reason": str(error)})
     except Unwritable as error:
         emit({"event": "unwritable", "reason": str(error)})
     except BenchError as error:
         for task in job.tasks:
-            desk.report(task, "failed", str(error))
+            emit_record(context, task, "failed", str(error))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        emit({"event": "split", "reason": describe_oom(error, desk.device)})
+        emit({"event": "split", "reason": describe_oom(error, context.device)})
 
 
-def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
-    """Train the runs of a job as another rank than the first; what it cannot do, it says."""
-    prepare(job, rank)
-    try:
-        share = ranks.join(job, rank, folder)
-        Beside(job, lambda event: None, share).train(job.tasks)
-    except Exception as error:
-        lack = is_out_of_memory(error)
-        said = describe_oom(error, torch.device(job.devices[rank])) if lack else None
-        reason = said or f"{type(error).__name__}: {error}"
-        emit({"event": "split" if lack else "exit", "reason": reason})
-        time.sleep(ranks.GRACE)  # the first rank may have come upon the same, and tells it
-        raise
-    threading.Event().wait()  # the first rank ends it: what it still reads may lie here
-
-
-def prepare(job: Job, rank: int = 0) -> None:
-    """Settings of this process: its GPU, threads, float32 as it is stated, and plugins."""
-    device = torch.device(job.devices[rank])
+def configure_process(job: Job) -> None:
+    """Set this process's GPU, threads and float32 precision; load plugins."""
+    device = torch.device(job.device)
     if device.index is not None:
-        torch.cuda.set_device(device)  # else streams, events and recordings are the first one's
+        torch.cuda.set_device(device)  # else streams and CUDA graphs use the first GPU
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = all(
-        task.specification["recipe"]["precision"] == "tf32" for task in job.tasks
+        task.specification.recipe.precision == "tf32" for task in job.tasks
     )
-    plugins.load_installed()
+    if job.installed_plugins:
+        plugins.load_installed()
     for path in job.plugins:
         plugins.load(Path(path))
 
 
-def main() -> None:
-    """Do the job on standard input's first line; end when the parent does."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # open until our very end
-    os.dup2(2, 1)  # whatever a library prints goes to the log, not among the events
-    job = Job.from_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def load_data(context: JobContext) -> Data:
+    """Load the data set of all tasks onto the device; reading it emits heartbeats."""
+    job, spec = context.job, context.job.tasks[0].specification.data
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    selection = Selection(job.dataset, *part)
+    root = Path(job.data_root) if job.data_root else None
+    return Heartbeat(data.load(selection, root, context.device), context.emit)
 
-    speaking = threading.Lock()
+
+def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
+    """Load the job's teacher from its recorded weights; None if the tasks are teachers."""
+    info = context.job.teacher
+    if info is None:
+        return None
+    path = context.results.weights(info.id)
+    verify(path, info.sha256)
+    network = teachers.load(info.network, dataset.facts, path)
+    return Teacher(network, dataset, context.job.tasks[0].specification.recipe)
+
+
+def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
+    """Save a checkpoint file as a teacher's weights, after checking its SHA-256 and accuracy."""
+    verify(checkpoint.path, checkpoint.sha256)
+    dataset = load_data(context)
+    network = teachers.load(task.specification.network, dataset.facts, checkpoint.path)
+    network = network.to(context.device)
+    last = measure(*predict(network, dataset, "test", task.specification.recipe))
+    teachers.check_accuracy(checkpoint.path, last["top1"], asdict(checkpoint))
+    cost = models.cost(network, dataset.facts.size)
+    weights = save_weights(context, task, network)
+    fields = {"network": asdict(cost), "metrics": {"last": last}, "weights": weights}
+    emit_record(context, task, "done", None, **fields)
+
+
+def train(context: JobContext) -> None:
+    """Train the tasks in lockstep, each from its checkpoint if it has one."""
+    dataset, tasks = load_data(context), context.job.tasks
+    teacher = load_teacher(context, dataset)
+    trainers = make_trainers(context, tasks, dataset, teacher)
+    if not trainers:
+        return
+
+    def after_epoch(trainer: Trainer) -> None:
+        save_epoch(context, trainer)
+
+    # With memory of its own: students read the teacher's features while their steps are replayed.
+    capture = CudaCapture() if context.job.graphs else None
+    seed = tasks[0].specification.seed
+    loop.train_cohort(trainers, teacher, dataset, seed, after_epoch, capture)
+
+
+def make_trainers(
+    context: JobContext, tasks: Sequence[Task], dataset: Data, teacher: Teacher | None
+) -> list[Trainer]:
+    """Return a trainer for each task that can be trained; emit records for the others."""
+    trainers = []
+    shapes = teacher.shapes if teacher else None
+    for task in tasks:
+        try:
+            trainer = Trainer(task, dataset, shapes, context.capture)
+        except Incompatible as error:
+            emit_record(context, task, "skipped", str(error))
+            continue
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
+            continue
+        if not resume(context, trainer):
+            trainer = Trainer(task, dataset, shapes, context.capture)
+        trainers.append(trainer)
+    return trainers
+
+
+def resume(context: JobContext, trainer: Trainer) -> bool:
+    """Restore a trainer from its checkpoint, if there is one.
+
+    Returns False if the checkpoint is invalid; it is quarantined, and the trainer is unusable.
+    """
+    task, results = trainer.task, context.results
+    try:
+        if (saved := results.read_state(task.id)) is not None:
+            trainer.restore(saved)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = error.why if isinstance(error, Corrupt) else f"{type(error).__name__}: {error}"
+        first_line = reason.partition("\n")[0]
+        path = quarantine(results.state(task.id))
+        message = (
+            f"{task.name} restarts from epoch 0: its checkpoint is invalid "
+            f"({first_line}) and was moved to {path.name}"
+        )
+        context.emit({"event": "notice", "text": message})
+        return False
+    return True
+
+
+def save_epoch(context: JobContext, trainer: Trainer) -> None:
+    """Save the trainer's checkpoint, or its weights after its last epoch; emit the epoch."""
+    task = trainer.task
+    if not trainer.ended:
+        context.results.save_state(task.id, trainer.checkpoint())
+    if trainer.failure is None:
+        context.emit({"event": "epoch", "run": task.id, "entry": trainer.curves[-1].content})
+    if not trainer.ended:
+        return
+    fields: dict[str, Any] = {
+        "curves": trainer.curves,
+        "network": asdict(trainer.cost),
+        "seconds": sum(epoch.seconds for epoch in trainer.curves),
+    }
+    if trainer.failure is not None:
+        emit_record(context, task, *trainer.failure, **fields)
+        return
+    weights = save_weights(context, task, trainer.net)
+    emit_record(
+        context, task, "done", None, weights=weights, metrics=summarise(trainer.curves), **fields
+    )
+
+
+def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
+    """Return the metrics of a record: of the last epoch, and of the best on the test set."""
+    evaluated = [epoch for epoch in curves if epoch.test]
+    last, best = evaluated[-1], max(evaluated, key=lambda epoch: epoch.test["top1"] or 0.0)
+    values = {"last": last.test, "oracle": {**best.test, "epoch": best.epoch}}
+    return {**values, "validation": last.validation} if last.validation else values
+
+
+def save_weights(context: JobContext, task: Task, network: nn.Module) -> str:
+    """Save a network's weights; return their SHA-256."""
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    content = safetensors.torch.save(state, {"network": task.specification.network})
+    return context.results.save_weights(task.id, content)
+
+
+def emit_record(
+    context: JobContext, task: Task, status: Status, reason: str | None, **fields: Any
+) -> None:
+    """Send a task's record to the parent."""
+    job = context.job
+    record = task.record(
+        status,
+        reason,
+        teacher=job.teacher,
+        environment=environment(context.device, task.specification.recipe.precision, job.graphs),
+        started=context.started,
+        finished=now(),
+        **fields,
+    )
+    context.emit({"event": "record", "record": record.content})
+
+
+def main() -> None:
+    """Run the job on the first line of standard input; exit when the parent exits."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # open until the exit
+    os.dup2(2, 1)  # output of libraries goes to the log, not among the events
+    job = Job.from_json(sys.stdin.readline())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+    writing = threading.Lock()
 
     def emit(event: Event) -> None:
-        with speaking:
+        with writing:
             channel.write(json.dumps(event, allow_nan=False) + "\n")
             channel.flush()
 
-    if sys.argv[1:]:
-        rank, folder = sys.argv[1:]
-        work_along(job, int(rank), Path(folder), emit)
-    else:
-        work(job, emit)
+    run_job(job, emit)
 
 
-def _end_with_parent() -> None:
-    """The parent holds the other end of our input: when it closes, so do we."""
+def _exit_with_parent() -> None:
+    """Exit when standard input, whose other end the parent holds, is closed."""
     sys.stdin.read()
     os._exit(1)
 

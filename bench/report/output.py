@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from bench.results import Unwritable, write_whole
+from bench.results import Unwritable, write_atomic
 
 
 def written(path: Path, content: bytes) -> Path:
     """The path, once the content is there; raises `Unwritable`."""
     try:
-        write_whole(path, content)
+        write_atomic(path, content)
     except OSError as error:  # of the part that it writes first, or of no file at all
         raise Unwritable(f"{path}: cannot be written: {error.strerror or error}") from error
     return path

@@ -1,8 +1,10 @@
-"""A folder of results: records, weights, checkpoints of unfinished runs."""
+"""A results folder: records, weights, checkpoints of unfinished runs."""
 
-from bench.results.files import Held, sha256, write_whole
+from bench.results.files import LockHeld, quarantine, sha256, write_atomic
 from bench.results.record import Record, document
-from bench.results.store import Corrupt, Results, Unwritable, leftovers, verify
+from bench.results.store import PARTS, Corrupt, Results, Unwritable, leftovers, verify
 
-__all__ = ["Corrupt", "Held", "Record", "Results", "Unwritable", "document", "leftovers", "sha256",
-           "verify", "write_whole"]  # fmt: skip
+__all__ = [
+    "PARTS", "Corrupt", "LockHeld", "Record", "Results", "Unwritable", "document", "leftovers",
+    "quarantine", "sha256", "verify", "write_atomic",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: goes into its record, never into its identity."""
+"""The environment of a run: stored in its record, not part of its id."""
 
 import os
 import platform
@@ -8,16 +8,25 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
+GIT_TIMEOUT_S = 10
+
 
 def environment(
-    device: torch.device, precision: str, devices: int = 1, graphs: bool = False
-) -> dict[str, Any]:
-    """Versions, device, precision, threads and commit of this process, one of so many devices."""
-    name = device_name(device)
+    device: torch.device, precision: str, graphs: bool = False
+) -> dict[str, str | int | bool | None]:
+    """Describe this process for a record.
+
+    Args:
+        device: Device of the training.
+        precision: `float32`, `tf32` or `bf16`.
+        graphs: Whether steps are recorded as CUDA graphs.
+
+    Returns:
+        Versions of the packages, commit, device, system and threads.
+    """
     return {
         "bench": _version("distillbench"),
         "commit": commit(),
@@ -26,7 +35,7 @@ def environment(
         "torchvision": _version("torchvision"),
         "timm": _version("timm"),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "device": f"{devices} x {name}" if devices > 1 else name,
+        "device": device_name(device),
         "system": platform.platform(),
         "threads": torch.get_num_threads(),
         "precision": precision,
@@ -35,39 +44,34 @@ def environment(
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the accelerator, or of the processor."""
+    """Return the name of the GPU, or `CPU` and the name of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU {_processor()}"
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes held so far: on the accelerator, or by this process."""
+    """Return the peak memory in bytes: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if told := re.search(r"VmHWM:\s+(\d+) kB", _status()):
-        return int(told[1]) * 1024
+    status = Path("/proc/self/status")
+    if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(peak[1]) * 1024
     import resource  # not on Windows
 
-    # A child starts with what its parent's memory came to: the most of either, then.
+    # Also counts the memory of the parent process at the time of the fork.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _status() -> str:
-    """What Linux tells of this process; empty elsewhere."""
-    path = Path("/proc/self/status")
-    return path.read_text() if path.exists() else ""
-
-
 def now() -> str:
-    """The time, UTC, to the second, in ISO 8601."""
+    """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @cache
 def commit() -> str | None:
-    """The git commit of the source tree that holds this package, `+` if it has been changed."""
-    folder = Path(__file__).parent.parent
+    """Return the git commit of this source tree, with `+` if tracked files are changed."""
+    folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return os.environ.get("BENCH_COMMIT")
     head = _git(folder, "rev-parse", "HEAD")
@@ -75,13 +79,12 @@ def commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        ran = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
-        )
+        run = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return ran.stdout.strip() if ran.returncode == 0 else None
+    return run.stdout.strip() if run.returncode == 0 else None
 
 
 @cache
@@ -90,8 +93,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0]}, {len(named)} cores" if named else platform.machine()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]}, {len(models)} cores" if models else platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Files among processes that may be killed: whole or not there, known by their sums, locked."""
+"""File operations that survive a kill at any time: atomic writes, checksums, locks, quarantine."""
 
 import hashlib
 import os
@@ -10,117 +10,134 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
-ORPHANS = 30.0  # seconds in which the workers of a killed command are gone
-PAUSE = 0.05  # seconds between two tries
+ORPHAN_TIMEOUT_S = 30.0  # within which the workers of a killed command end
+POLL_INTERVAL_S = 0.05  # between two attempts to lock a file
 
 
-def write_whole(path: Path, *content: bytes | memoryview, force: bool = True) -> None:
-    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
+def write_atomic(path: Path, *chunks: bytes | memoryview, fsync: bool = True) -> None:
+    """Write a file such that readers, also after a crash, see the old or the new content.
 
-    The content may come in parts. `force` waits until it is on the disk.
+    Args:
+        path: File to write; missing parent folders are created.
+        *chunks: The new content, in order.
+        fsync: Whether to wait until the content and the file's name are on the disk.
+
+    Raises:
+        OSError: The file cannot be written; the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.writelines(content)
+            file.writelines(chunks)
             file.flush()
-            if force:
+            if fsync:
                 os.fsync(file.fileno())
         os.replace(part, path)
-        if force:
-            _keep_name(path)
+        if fsync:
+            _fsync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
 
 
-def _keep_name(path: Path) -> None:
-    """Wait until the file's name, which is its folder's, is on the disk."""
-    folder = os.open(path.parent, os.O_RDONLY)
+def _fsync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-def set_aside(path: Path) -> Path:
-    """Move a damaged file out of the way; its new name, which ends in `.corrupt`."""
-    aside = path.with_name(f"{path.name}.corrupt")
-    os.replace(path, aside)
-    return aside
+def quarantine(path: Path) -> Path:
+    """Rename a corrupt file to `<name>.corrupt`; return the new path."""
+    target = path.with_name(f"{path.name}.corrupt")
+    os.replace(path, target)
+    return target
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
+def sha256(content: Path | bytes | memoryview) -> str:
+    """Return the SHA-256 of a file or of bytes, as 64 hex digits."""
+    if not isinstance(content, Path):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Held(BenchError):
-    """Somebody else holds a lock."""
-
-    def __init__(self, holder: str, said: str) -> None:
-        super().__init__(said)
-        self.holder = holder  # `process 4711 on its-host`
+class LockHeld(BenchError):
+    """Another process holds a lock; the message names it, as `process 4711 on hostname`."""
 
 
 @contextmanager
-def locked(path: Path, wait: float = 0.0) -> Iterator[int]:
-    """Hold a lock file, which is made and removed; yields its descriptor.
+def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
+    """Hold a lock file, which is created first and removed at the end.
 
-    A process that inherits the descriptor holds the lock as well. Tries for `wait` seconds, and,
-    where the holder was killed, until those who inherited it are gone; then raises `Held`. OSError
-    where no file can be made or locked.
+    A process that inherits the file's descriptor holds the lock as well. If the holder was killed,
+    this waits at least `ORPHAN_TIMEOUT_S` for the processes that inherited the lock.
+
+    Args:
+        path: The lock file.
+        timeout_s: Seconds to wait for the lock.
+
+    Yields:
+        The descriptor of the lock file.
+
+    Raises:
+        LockHeld: Another process still holds the lock.
+        OSError: The file cannot be created or locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-    while isinstance(held := _try(path), str):
-        orphans = _gone(held)
-        if time.monotonic() - begun >= (max(wait, ORPHANS) if orphans else wait):
-            holder = f"a worker of {held}, which has ended," if orphans else held
-            raise Held(holder, f"{path}: held by {holder}")
-        time.sleep(PAUSE)
+    start = time.monotonic()
+    while isinstance(lock := _try_lock(path), str):
+        killed = _has_ended(lock)
+        if time.monotonic() - start >= (max(timeout_s, ORPHAN_TIMEOUT_S) if killed else timeout_s):
+            holder = f"a worker of {lock}, which has ended" if killed else lock
+            raise LockHeld(
+                f"{path}: locked by {holder}. Wait until it has ended, or use another folder; "
+                "verbs that only read work meanwhile"
+            )
+        time.sleep(POLL_INTERVAL_S)
     try:
-        yield held
+        yield lock
     finally:
         with suppress(OSError):
-            path.unlink()  # as long as it is held: whoever waits will look for the file anew
-        os.close(held)
+            path.unlink()  # before the lock is released: processes that wait open the file again
+        os.close(lock)
 
 
-def _try(path: Path) -> int | str:
-    """The descriptor of the locked file, or who holds it."""
+def _try_lock(path: Path) -> int | str:
+    """Return the descriptor of the locked file, or a description of the holder."""
     import fcntl  # not on Windows
 
     while True:
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(path, held):
-                os.truncate(held, 0)
-                os.write(held, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return held
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_current(path, descriptor):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return descriptor
         except BlockingIOError:
-            with os.fdopen(held, errors="replace") as file:
+            with os.fdopen(descriptor, errors="replace") as file:
                 return file.read() or "another process"
         except BaseException:
-            os.close(held)
+            os.close(descriptor)
             raise
-        os.close(held)
+        os.close(descriptor)
 
 
-def _is_still(path: Path, held: int) -> bool:
-    """Whether the file was not removed by its last holder between our opening and locking it."""
+def _is_current(path: Path, descriptor: int) -> bool:
+    """Return whether the last holder did not remove the file before we locked it."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(held))
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _gone(holder: str) -> bool:
-    """Whether a process of this machine, which noted itself as the holder, is no more."""
+def _has_ended(holder: str) -> bool:
+    """Return whether the holder was a process of this machine that no longer exists."""
     words = holder.split()
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return False

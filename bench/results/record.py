@@ -1,17 +1,16 @@
-"""A run's record: JSON, one typed model, protected by a checksum."""
+"""The record of a run: JSON, one typed model, protected by a checksum."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from bench.results.files import sha256
 from bench.spec import Role, RunSpec, SpecPart
 
 FORMAT = 1
-SEAL = b',\n "sha256": "'  # begins the last line; the oldest records have none
-MAX_NUMBER = 3.5e38  # float32 holds no larger one
+CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records lack it
+MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Numbers = dict[str, Number | None]
 Status = Literal["done", "diverged", "failed", "skipped"]
@@ -81,54 +80,59 @@ class Record(SpecPart):
         return self.metrics.get("last", {}).get("top1")
 
 
-class Newer(Exception):
-    """A record of a format that this version does not know."""
+class NewerFormat(Exception):
+    """A record in a format of a later version."""
 
 
-def document(record: Record | Mapping[str, Any]) -> str:
-    """A record as it is on disk: JSON, whose last line is the SHA-256 of the lines before."""
-    content = record.content if isinstance(record, Record) else dict(record)
-    return sealed(json.dumps({"format": FORMAT, **content}, indent=1, allow_nan=False))
+def document(record: Record) -> str:
+    """Return a record's file content: JSON with the SHA-256 of all other lines in the last one."""
+    return sealed(json.dumps({"format": FORMAT, **record.content}, indent=1, allow_nan=False))
 
 
 def sealed(text: str) -> str:
-    """The JSON of a record with its last line, the sum."""
+    """Return the JSON of a record with the checksum line appended."""
     content = text.removesuffix("\n}").encode()
-    return (content + SEAL + _seal(content)).decode()
+    return (content + CHECKSUM_LINE + _checksum(content)).decode()
 
 
-def parsed(content: bytes, *, curves: bool = True) -> Record:
-    """The record of a file's content, its curves empty unless asked for.
+def parse(content: bytes, *, curves: bool = True) -> Record:
+    """Parse the content of a record's file.
 
-    Raises ValueError, which says what is wrong with it, and `Newer`.
+    Args:
+        content: The file's bytes.
+        curves: Whether to parse the curves; without, they are empty.
+
+    Raises:
+        ValueError: The content is not a valid record; the message says why.
+        NewerFormat: A later version wrote the record.
     """
-    end = content.rfind(SEAL)
-    if end >= 0 and content[end + len(SEAL) :] != _seal(memoryview(content)[:end]):
-        raise ValueError("its content is not that of its sha256")
+    end = content.rfind(CHECKSUM_LINE)
+    if end >= 0 and content[end + len(CHECKSUM_LINE) :] != _checksum(memoryview(content)[:end]):
+        raise ValueError("its content does not match its sha256")
     try:
-        found = json.loads(content if curves else _without_curves(content))
+        data = json.loads(content if curves else _without_curves(content))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON: {error}") from error
-    if not isinstance(found, dict) or "format" not in found:
-        raise ValueError("no record")
-    if (version := found.pop("format")) != FORMAT:
-        raise Newer(version)
-    if found.pop("sha256", None) and end < 0:
-        raise ValueError("its sha256 is not where it was written")
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(data, dict) or "format" not in data:
+        raise ValueError("not a record")
+    if (version := data.pop("format")) != FORMAT:
+        raise NewerFormat(version)
+    if data.pop("sha256", None) and end < 0:
+        raise ValueError("its sha256 is not in the last line")
     try:
-        return Record.model_validate(found)
+        return Record.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"no record: {where}: {first['msg']}") from error
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not a record: {field}: {first['msg']}") from error
 
 
-def _seal(content: bytes | memoryview) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
+def _checksum(content: bytes | memoryview) -> bytes:
+    return f'{sha256(content)}"\n}}\n'.encode()
 
 
 def _without_curves(content: bytes) -> bytes:
-    """The content of a record without its curves, the only list of its outermost level."""
+    """Return the content of a record without its curves, its only top-level list."""
     begin, end = content.find(b'\n "curves": [\n'), content.rfind(b'\n ],\n "')
     if not 0 <= begin < end:
         return content

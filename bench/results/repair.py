@@ -1,36 +1,41 @@
-"""What of a plan's results is damaged, found before anything is built upon it."""
-
-from collections.abc import Iterator
+"""Quarantine of corrupt files, before a plan's runs are built on them."""
 
 from bench.planning.plan import Plan, Run
-from bench.results import Corrupt, Results
-from bench.results.files import set_aside, sha256
+from bench.results.files import quarantine, sha256
+from bench.results.store import Corrupt, Results
 
 
-def mended(plan: Plan, results: Results) -> list[str]:
-    """Set aside each damaged record, and teacher's weights, of a plan: a sentence for each.
+def quarantine_corrupt(plan: Plan, results: Results) -> list[str]:
+    """Quarantine the corrupt records and teachers' weights of a plan, so that they are redone.
 
-    What is set aside is missing from then on, so that it is done again.
+    Students' weights are not checked: no run depends on them, and their readers verify them.
+
+    Args:
+        plan: The plan.
+        results: The results folder, locked.
+
+    Returns:
+        One message for each quarantined file.
     """
-    found = [error for run in plan.runs.values() for error in _damage(run, results)]
+    errors = (_corruption(run, results) for run in plan.runs.values())
     return [
-        f"{error.path}: damaged: {error.why}; set aside as {set_aside(error.path).name}"
-        for error in found
+        f"{error.path}: corrupt: {error.why}; quarantined as {quarantine(error.path).name}"
+        for error in errors
+        if error is not None
     ]
 
 
-def _damage(run: Run, results: Results) -> Iterator[Corrupt]:
+def _corruption(run: Run, results: Results) -> Corrupt | None:
+    """Return the error of a run's corrupt record or weights."""
     try:
         record = results.summary(run.id)
     except Corrupt as error:
-        yield error
-        return
-    weights = results.weights(run.id)
-    if record is None or record["status"] != "done" or run.kind == "student":
-        return  # nothing is built upon a student's weights; whoever reads them verifies them
-    if not weights.exists():
-        return
-    if not weights.is_file():
-        yield Corrupt(weights, "not a file")
-    elif (digest := sha256(weights)) != record["weights"]:
-        yield Corrupt(weights, f"its sha256 is {digest}, not {record['weights']}")
+        return error
+    path = results.weights(run.id)
+    if record is None or record.status != "done" or run.kind == "student" or not path.exists():
+        return None
+    if not path.is_file():
+        return Corrupt(path, "not a file")
+    if (digest := sha256(path)) != record.weights:
+        return Corrupt(path, f"its sha256 is {digest}, expected {record.weights}")
+    return None

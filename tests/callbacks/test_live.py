@@ -299,9 +299,9 @@ def test_time_left_of_a_run_that_goes_on_where_it_stopped(scene: Scene) -> None:
 
 def test_time_left_weighs_networks_by_their_multiply_adds(scene: Scene) -> None:
     teacher, students = scene.teachers[0], scene.students[0]
-    forecasts = {run.id: Estimate(None, Cost(1, 100)) for run in students.runs}
-    forecasts[teacher.runs[0].id] = Estimate(None, Cost(1, 1000))
-    progress = scene.progress(forecasts=forecasts)
+    estimates = {run.id: Estimate(None, Cost(1, 100)) for run in students.runs}
+    estimates[teacher.runs[0].id] = Estimate(None, Cost(1, 1000))
+    progress = scene.progress(estimates=estimates)
     progress.start(teacher, "cpu")
     scene.now += 20.0
     progress.advance(teacher.runs[0].id, {"epoch": 1, "seconds": 20.0})

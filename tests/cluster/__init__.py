@@ -1,4 +1,4 @@
-"""The executors of clusters, each on an engine that really runs on this machine."""
+"""The executors of clusters, on clusters that run on this machine."""
 
 import shutil
 
@@ -6,10 +6,10 @@ from bench.planning.plan import Plan
 from bench.results import Results
 
 
-def taught(whole: Plan, one: Results, other: Results) -> None:
-    """Give a results folder the teachers of another one."""
-    for run in whole.runs.values():
-        if run.kind == "teacher":
-            other.write(one.record(run.id) or {})
-            other.weights(run.id).parent.mkdir(exist_ok=True)
-            shutil.copy(one.weights(run.id), other.weights(run.id))
+def copy_teachers(plan: Plan, source: Results, target: Results) -> None:
+    """Copy the records and weights of a plan's teachers to another results folder."""
+    for record in source.records():
+        if record.kind == "teacher" and record.id in plan.runs:
+            target.write(record)
+            target.weights(record.id).parent.mkdir(exist_ok=True)
+            shutil.copy(source.weights(record.id), target.weights(record.id))

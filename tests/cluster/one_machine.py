@@ -40,28 +40,28 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """Why there can be none here; empty if there can."""
+    """Return why Slurm cannot run here; empty if it can."""
     path = f"{os.environ['PATH']}:/usr/sbin"
     absent = [tool for tool in TOOLS if not shutil.which(tool, path=path)]
     if absent:
         return f"Debian's slurm-wlm is not installed: no {', '.join(absent)}"
-    return "" if os.geteuid() == 0 else "Slurm's daemons want root"
+    return "" if os.geteuid() == 0 else "Slurm's daemons need root"
 
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[dict[str, str]]:
-    """Inside, a Slurm that takes jobs; the environment that its commands need."""
+    """Start a Slurm; yield the environment that its commands need."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    with socket.socket() as one, socket.socket() as two:
-        for free in (one, two):
+    with socket.socket() as first, socket.socket() as second:
+        for free in (first, second):
             free.bind(("127.0.0.1", 0))
-        ports = [free.getsockname()[1] for free in (one, two)]
-    known = {"folder": folder, "host": socket.gethostname(), "ports": ports}
-    (folder / "slurm.conf").write_text(CONFIGURATION.format(**known, cores=os.cpu_count()))
+        ports = [free.getsockname()[1] for free in (first, second)]
+    values = {"folder": folder, "host": socket.gethostname(), "ports": ports}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(**values, cores=os.cpu_count()))
     environment = {
         "SLURM_CONF": str(folder / "slurm.conf"),
         "PATH": f"{os.environ['PATH']}:/usr/sbin",
@@ -89,14 +89,14 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
 
 def _wait_until_idle(environment: dict[str, str]) -> None:
     for _ in range(60):
-        found = asked(environment, "sinfo", "--noheader", "--format=%T")
-        if found.strip() == "idle":
+        state = call(environment, "sinfo", "--noheader", "--format=%T")
+        if state.strip() == "idle":
             return
         time.sleep(0.5)
-    raise RuntimeError(f"Slurm's node does not become idle: {found}")
+    raise RuntimeError(f"Slurm's node does not become idle: {state}")
 
 
-def asked(environment: dict[str, str], *command: str) -> str:
-    """What a command of Slurm prints."""
-    whole = {**os.environ, **environment}
-    return subprocess.run(command, env=whole, check=False, capture_output=True, text=True).stdout
+def call(environment: dict[str, str], *command: str) -> str:
+    """Return the output of a command of Slurm."""
+    env = {**os.environ, **environment}
+    return subprocess.run(command, env=env, check=False, capture_output=True, text=True).stdout

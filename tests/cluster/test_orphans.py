@@ -1,4 +1,4 @@
-"""What a killed command left in Slurm's queue, on commands of Slurm that keep one in a file."""
+"""Slurm jobs of a killed command, on scripts that stand for Slurm's commands."""
 
 import re
 import shutil
@@ -10,39 +10,40 @@ import pytest
 from bench import api
 from bench.api import Machine
 from bench.errors import BenchError
-from bench.execution.cluster import Slurm
-from bench.execution.executors import orphans
-from bench.execution.executors.orphans import NOTE, Jobs
+from bench.execution.cluster import SlurmOptions
+from bench.execution.executors import slurm
+from bench.execution.executors.slurm import NOTE, SlurmExecutor
 from bench.execution.protocol import Job
 from bench.results import Results
 from tests import toy
-from tests.faults.commands import granted
+from tests.faults.commands import scaled
 
-NAMED = 'for flag; do case "$flag" in --name=*) name="${flag#--name=}" ;; esac; done'
-TOOLS = {
-    "squeue": f"{NAMED}\nif [ -e refuses ]; then echo no controller >&2; exit 1; fi\n"
+PARSE = 'for flag; do case "$flag" in --name=*) name="${flag#--name=}" ;; esac; done'
+COMMANDS = {
+    "squeue": f"{PARSE}\nif [ -e refuses ]; then echo no controller >&2; exit 1; fi\n"
     'grep -nx "$name" queue; exit 0',
-    "scancel": f'{NAMED}\necho "$*" >> told\nenv | grep SCANCEL_ >> told\n'
+    "scancel": f'{PARSE}\necho "$*" >> calls\nenv | grep SCANCEL_ >> calls\n'
     'if [ -e slow ]; then sleep 60; fi\n[ -e stuck ] || sed -i "/^$name$/d" queue',
-    "sbatch": 'cp "$1" script\ncp ../results/.slurm noted\necho "as $SBATCH_JOB_NAME" >> script\n'
+    "sbatch": 'cp "$1" script\ncp ../results/.slurm note\necho "as $SBATCH_JOB_NAME" >> script\n'
     "echo full >&2; exit 1",
     "srun": "exit 1",
     "sacct": "exit 1",
 }
+NAME = f"bench-{'0123456789abcdef' * 2}"
 
 
 class Queue:
-    """Names of jobs, a line each; what `scancel` was told."""
+    """A queue of job names in a file, and the calls of `scancel`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        for tool, script in TOOLS.items():
-            (folder / tool).write_text(f'#!/bin/sh\ncd "{folder}" || exit 9\n{script}\n')
-            (folder / tool).chmod(0o755)
-        self.has()
+        for command, script in COMMANDS.items():
+            (folder / command).write_text(f'#!/bin/sh\ncd "{folder}" || exit 9\n{script}\n')
+            (folder / command).chmod(0o755)
+        self.fill()
 
-    def has(self, *names: str) -> None:
+    def fill(self, *names: str) -> None:
         (self.folder / "queue").write_text("".join(f"{name}\n" for name in names))
 
     @property
@@ -50,121 +51,119 @@ class Queue:
         return (self.folder / "queue").read_text().split()
 
     @property
-    def told(self) -> str:
-        path = self.folder / "told"
-        return path.read_text() if path.exists() else ""
+    def calls(self) -> list[str]:
+        path = self.folder / "calls"
+        return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     monkeypatch.setenv("PATH", str(tmp_path / "slurm"), prepend=":")
-    monkeypatch.setattr(orphans, "PAUSE", 0.0)
+    monkeypatch.setattr(slurm, "CANCEL_INTERVAL_S", 0.0)
     return Queue(tmp_path / "slurm")
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> Jobs:
-    """What a command that was killed notes of its jobs."""
-    jobs = Jobs(tmp_path / "results")
-    jobs.note()
-    return jobs
+def killed(tmp_path: Path) -> Results:
+    """The results folder of a killed command whose jobs are named NAME."""
+    slurm.write_note(tmp_path / "results", NAME)
+    return Results(tmp_path / "results")
 
 
-def test_any_command_cancels_them_before_it_starts(
-    queue: Queue, left: Jobs, tmp_path: Path
+SELECT_NAME = " ".join(slurm.selector(NAME))
+
+
+def test_command_first_cancels_the_jobs_of_a_killed_one_and_no_others(
+    queue: Queue, killed: Results, tmp_path: Path
 ) -> None:
-    """And none but them, though others are in the queue, and `slurm/numbers` of old names some."""
-    numbers = left.folder / "slurm/numbers"
-    numbers.parent.mkdir()
-    numbers.write_text("100\n101\n")
-    queue.has("other", left.name, "bench", left.name)
-    whole = toy.plan(tmp_path)
-    toy.run(whole, tmp_path)
+    queue.fill("other", NAME, "bench", NAME)
+    toy.run(toy.plan(tmp_path), tmp_path)
     assert queue.names == ["other", "bench"]
-    assert set(queue.told.splitlines()) == {" ".join(orphans._which(left.name))}
-    assert not (left.folder / NOTE).exists()
+    assert set(queue.calls) == {SELECT_NAME}
+    assert not (killed.folder / NOTE).exists()
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "100\n101", "--user=root", f"bench-{'A' * 32}", f"bench-{'a' * 32},other", "bench\x1b[2J"],
 )
-def test_a_name_that_no_command_gave_is_refused(queue: Queue, tmp_path: Path, text: str) -> None:
+def test_note_with_another_name_is_refused(queue: Queue, tmp_path: Path, text: str) -> None:
     (tmp_path / NOTE).write_text(text)
-    with pytest.raises(BenchError, match=f"{NOTE}: found the text '.*'. Allowed: the name of jobs"):
-        orphans.end(Results(tmp_path))
-    assert queue.told == ""
+    with pytest.raises(
+        BenchError, match=f"{NOTE}: found the text '.*'. Allowed: the name of Slurm"
+    ):
+        slurm.cancel_orphans(Results(tmp_path))
+    assert queue.calls == []
 
 
-def test_a_folder_of_elsewhere_leaves_the_jobs_there_alone(
-    queue: Queue, left: Jobs, tmp_path: Path
+def test_copied_folder_leaves_the_jobs_of_the_original_alone(
+    queue: Queue, killed: Results, tmp_path: Path
 ) -> None:
-    queue.has(left.name)
-    shutil.copytree(left.folder, tmp_path / "copy")
-    orphans.end(Results(tmp_path / "copy"))
+    queue.fill(NAME)
+    shutil.copytree(killed.folder, tmp_path / "copy")
+    slurm.cancel_orphans(Results(tmp_path / "copy"))
     assert not (tmp_path / "copy" / NOTE).exists()
-    assert (queue.names, queue.told) == ([left.name], "")
-    (tmp_path / "link").symlink_to(left.folder)
-    orphans.end(Results(tmp_path / "link"))
+    assert (queue.names, queue.calls) == ([NAME], [])
+    (tmp_path / "link").symlink_to(killed.folder)
+    slurm.cancel_orphans(Results(tmp_path / "link"))
     assert queue.names == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "why"),
+    ("fault", "reason"),
     [
-        ("stuck", "Slurm has not ended them in 0 s"),
+        ("stuck", "Slurm has not ended them within 0 s"),
         ("refuses", "no controller"),
-        ("", "there is no squeue here"),
+        ("", "no command squeue here"),
     ],
 )
-def test_where_they_may_still_be_at_work_a_sentence_says_what_to_do(
-    queue: Queue, left: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, why: str
-) -> None:
-    queue.has(left.name)
-    monkeypatch.setattr(orphans, "LEAVE", 0.0)
+def test_jobs_that_may_still_run_stop_the_command_with_instructions(
+    queue: Queue, killed: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    fault: str, reason: str,
+) -> None:  # fmt: skip
+    queue.fill(NAME)
+    monkeypatch.setattr(slurm, "CANCEL_TIMEOUT_S", 0.0)
     if fault:
         (queue.folder / fault).touch()
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BenchError, match=f"jobs of Slurm named {left.name} may still") as found:
-        api.carry_out(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
-    assert f": {why}. Where Slurm is, `scancel --name={left.name}` ends" in str(found.value)
-    assert (left.folder / NOTE).exists()
+    with pytest.raises(BenchError, match=f"Slurm jobs named {NAME} may still work") as caught:
+        api.execute(toy.plan(tmp_path), killed, Machine(inline=True))
+    assert f": {reason}. Cancel them with `scancel --name={NAME}`" in str(caught.value)
+    assert (killed.folder / NOTE).exists()
 
 
-def test_all_are_cancelled_at_once_and_not_waited_for(
-    queue: Queue, left: Jobs, monkeypatch: pytest.MonkeyPatch
+def test_cancel_calls_scancel_once_and_does_not_wait_for_it(
+    queue: Queue, killed: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the environment would have `scancel` leave out."""
+    """Variables of the environment cannot exclude jobs."""
     monkeypatch.setenv("SCANCEL_STATE", "PENDING")
-    monkeypatch.setattr(orphans, "GRACE", 0.5)
-    queue.has(left.name, left.name, left.name)
+    monkeypatch.setattr(slurm, "KILL_TIMEOUT_S", 0.5)
+    queue.fill(NAME, NAME, NAME)
     (queue.folder / "slow").touch()
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.warns(ResourceWarning, match="still running"):
-        left.cancel()
-    assert time.monotonic() - begun < granted(3.0)
-    assert queue.told.splitlines() == [" ".join(orphans._which(left.name))]
-    assert (left.folder / NOTE).exists(), "the next command sees to them"
+        slurm.cancel(NAME)
+    assert time.monotonic() - start < scaled(3.0)
+    assert queue.calls == [SELECT_NAME]
+    assert (killed.folder / NOTE).exists(), "the next command needs it"
 
 
-def test_their_name_is_noted_before_the_first_is_submitted(
+def test_name_is_noted_before_the_first_job_is_submitted(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a kill loses none; and `sbatch` takes no other name from the environment."""
+    """`sbatch` takes no other name from the environment."""
     pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
-    from bench.execution.executors.slurm import OnSlurm
-
     monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
-    executor = OnSlurm(Slurm(gpus=0), Results(tmp_path / "results"), 600.0)
+    executor = SlurmExecutor(SlurmOptions(gpus=0), Results(tmp_path / "results"), 600.0)
     executor.start(0, Job("j", (), None, "cpu", 1, str(tmp_path), "digits", None))
     with pytest.raises(BenchError, match="sbatch refused a job"):
         executor.next()
-    name, folder = (queue.folder / "noted").read_text().splitlines()
+    name, folder = (queue.folder / "note").read_text().splitlines()
     assert re.fullmatch("bench-[0-9a-f]{32}", name)
     assert folder == str(tmp_path / "results")
     assert f"--job-name={name}\n" in (queue.folder / "script").read_text()
     assert (queue.folder / "script").read_text().endswith("as \n")
     executor.stop()
-    assert queue.told.splitlines() == [" ".join(orphans._which(name))]
-    assert (tmp_path / "results" / NOTE).exists(), "Slurm may have taken what it refused"
+    assert queue.calls == [" ".join(slurm.selector(name))]
+    assert (tmp_path / "results" / NOTE).exists(), "Slurm may have accepted the job"

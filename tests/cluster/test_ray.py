@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, which share no results, no data, no cache."""
+"""A Ray cluster of several nodes on this machine, which share the results folder."""
 
 import os
 import signal
@@ -12,94 +12,86 @@ import pytest
 from bench import api
 from bench.api import Machine
 from bench.errors import BenchError
-from bench.execution.cluster import Ray
-from bench.execution.executors.ray import OnRay
-from bench.execution.parcel import Sent
-from bench.execution.protocol import Event
-from bench.results import Results
-from bench.results.files import sha256
+from bench.execution.cluster import RayOptions
+from bench.execution.executors.ray import RayExecutor, run_on_node
+from bench.execution.protocol import Event, Job
+from bench.results import Results, sha256
 from tests import toy
-from tests.cluster import taught
-from tests.faults.commands import Commands, gone, granted
-
-pytest.importorskip("ray", reason="pip install 'distillbench[ray]'")
+from tests.cluster import copy_teachers
+from tests.command import gone
+from tests.faults.commands import Commands, scaled
 
 
 class Nodes:
-    """A head without room, and a node that has room for one cohort."""
+    """A head without room, and a node with room for one cohort."""
 
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         self.folder = folder
-        self.node = self.added("first")
+        self.replaced = False
+        self.node = self._add()
 
-    def added(self, name: str) -> Any:
-        """A node with a cache of its own."""
-        env = {"XDG_CACHE_HOME": str(self.folder / name)}
+    def _add(self) -> Any:
+        env = {"BENCH_TEST_NODE": str(self.folder)}  # marks the node's processes
         return self.cluster.add_node(num_cpus=1, env_vars=env)
 
     def replace(self) -> None:
-        """The node dies, with all that runs on it; another one comes."""
+        """Kill the node with its processes; add another one."""
         self.cluster.remove_node(self.node, allow_graceful=False)
-        self.node = self.added("second")
+        self.node, self.replaced = self._add(), True
 
-    def kept(self, name: str) -> list[Path]:
-        """The files that a node has kept."""
-        return sorted(path for path in (self.folder / name).rglob("*") if path.is_file())
+    def workers(self) -> list[int]:
+        """Return the process ids of workers on the nodes."""
+        pids = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                environment = (process / "environ").read_bytes()
+                command = (process / "cmdline").read_bytes()
+                if str(self.folder).encode() in environment and b"execution.worker" in command:
+                    pids.append(int(process.name))
+        return pids
 
 
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    pytest.importorskip("ray", reason="pip install 'distillbench[ray]'")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Nodes(tmp_path)
-    yield made
-    made.cluster.shutdown()
+    nodes = Nodes(tmp_path)
+    yield nodes
+    nodes.cluster.shutdown()
 
 
-def test_a_lost_node_costs_an_epoch_and_changes_no_number(
+def test_lost_node_costs_an_epoch_and_changes_no_number(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a node is sent each thing once, though it has done two jobs."""
-    whole = toy.plan(
-        tmp_path, recipe="{epochs: 60, batch_size: 16}", seeds="[0, 1]", methods="[kd]"
-    )
-    alone, results = toy.run(whole, tmp_path), Results(tmp_path / "ray")
-    taught(whole, alone, results)
-    seen: list[Event] = []
-    hear = OnRay.next
+    plan = toy.plan(tmp_path, recipe="{epochs: 60, batch_size: 16}", seeds="[0, 1]", methods="[kd]")
+    inline, results = toy.run(plan, tmp_path), Results(tmp_path / "ray")
+    copy_teachers(plan, inline, results)
+    events: list[Event] = []
+    next_event = RayExecutor.next
 
-    def meddling(self: OnRay) -> tuple[int, Event]:
-        slot, event = hear(self)
-        seen.append(event)
-        if sum(event["event"] == "epoch" for event in seen) == 3 and not nodes.kept("second"):
+    def disturbed(self: RayExecutor) -> tuple[int, Event]:
+        slot, event = next_event(self)
+        events.append(event)
+        if sum(event["event"] == "epoch" for event in events) == 3 and not nodes.replaced:
             nodes.replace()
         return slot, event
 
-    monkeypatch.setattr(OnRay, "next", meddling)
-    api.carry_out(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
-    for run in whole.runs:
-        assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
-        assert sha256(results.weights(run)) == (results.record(run) or {})["weights"]
-    (notice,) = [event["text"] for event in seen if event["event"] == "notice"]
+    monkeypatch.setattr(RayExecutor, "next", disturbed)
+    api.execute(plan, results, Machine(cluster=RayOptions(address=nodes.cluster.address)))
+    for run in plan.runs:
+        record = results.record(run)
+        assert record is not None
+        assert toy.numbers(inline.record(run)) == toy.numbers(record)
+        assert sha256(results.weights(run)) == record.weights
+    (notice,) = [event["text"] for event in events if event["event"] == "notice"]
     assert "its node was lost" in notice
-    assert [event["reason"] for event in seen if event["event"] == "exit"] == [None, None]
-    assert [p.name for p in nodes.kept("first")] == [p.name for p in nodes.kept("second")]
-    assert len(nodes.kept("second")) == 2  # the teacher's weights and the data set
-    told = [(e["run"], e["entry"]["epoch"]) for e in seen if e["event"] == "epoch"]
-    assert len(told) == len(set(told)), "an epoch that had come was done again"
-
-
-def at_work(folder: Path) -> list[int]:
-    """Workers on the nodes, which have a folder in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            told = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
-            if str(folder).encode() in told[0] and b"bench.execution.worker" in told[1]:
-                found.append(int(process.name))
-    return found
+    assert [event["reason"] for event in events if event["event"] == "exit"] == [None, None]
+    epochs = [(event["run"], event["entry"]["epoch"]) for event in events if "entry" in event]
+    assert len(epochs) == len(set(epochs)), "an epoch was repeated"
+    assert not list(results.folder.glob("state/*.safetensors"))
 
 
 def test_sigterm_ends_the_workers_on_all_nodes(
@@ -111,38 +103,28 @@ def test_sigterm_ends_the_workers_on_all_nodes(
     commands.start(*run, "--cluster", "cluster.yaml")
 
     def trains() -> bool:
-        said = [event["name"] for event in commands.events if event["event"] == "epoch"]
-        return any("kd" in name for name in said)
+        names = [event["name"] for event in commands.events if event["event"] == "epoch"]
+        return any("kd" in name for name in names)
 
-    assert commands.until(trains), commands.said
-    left = at_work(tmp_path)
-    assert left, commands.said
+    assert commands.wait_for(trains), commands.output
+    pids = nodes.workers()
+    assert pids, commands.output
     os.kill(commands.pid, signal.SIGTERM)
-    assert commands.end() == 143, commands.said
-    assert gone(left, granted(10))
+    assert commands.end() == 143, commands.output
+    assert gone(pids, scaled(10))
 
 
-def test_what_is_sent_is_fetched_once_and_again_when_damaged(tmp_path: Path) -> None:
-    fetched: list[str] = []
-
-    def fetch(content: str) -> bytes:
-        fetched.append(content)
-        return content.encode()
-
-    digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # of "x"
-    sent = Sent(digest, "data", "x")
-    assert sent.at(tmp_path, fetch).read_bytes() == b"x"
-    assert sent.at(tmp_path, fetch).read_bytes() == b"x"
-    assert fetched == ["x"]
-    sent.at(tmp_path, fetch).write_bytes(b"y")
-    assert sent.at(tmp_path, fetch).read_bytes() == b"x"
-    assert fetched == ["x", "x"]
-    with pytest.raises(BenchError, match=f"{digest} was sent"):
-        Sent(digest, "other", "z").at(tmp_path, fetch)
+def test_node_that_does_not_share_the_results_folder_is_refused(tmp_path: Path) -> None:
+    job = Job("j", (), None, "cpu", 1, str(tmp_path / "results"), "digits", None)
+    (event,) = run_on_node(job, 600.0)
+    assert event["event"] == "unwritable"
+    assert "results: missing on the node" in event["reason"]
+    assert not (tmp_path / "results").exists()
 
 
-def test_without_a_cluster_a_sentence_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_cluster_is_reported_with_the_command_that_starts_one(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'distillbench[ray]'")
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(BenchError, match="no cluster at address '127.0.0.1:1'.*ray start --head"):
-        Machine(cluster=Ray(address="127.0.0.1:1")).executor(Results(tmp_path / "r"), 0)
+        Machine(cluster=RayOptions(address="127.0.0.1:1")).executor(Results(tmp_path / "r"), 0)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,4 +1,4 @@
-"""A suite on a real Slurm of one machine, which this test starts: a requeue, kills, a SIGTERM."""
+"""A real Slurm of one machine, which this test starts: a requeue, kills, SIGTERM."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from bench.results import Results
 from tests import toy
-from tests.cluster import one_machine, taught
+from tests.cluster import copy_teachers, one_machine
 from tests.command import ROOT
 from tests.faults.commands import Commands
 
@@ -30,84 +30,84 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def queue(slurm: dict[str, str]) -> str:
-    """The number and the state of the one job there is."""
-    return one_machine.asked(slurm, "squeue", "--noheader", "--format=%A %T")
+    """Return the number and the state of the only job."""
+    return one_machine.call(slurm, "squeue", "--noheader", "--format=%A %T")
 
 
 def the_job(slurm: dict[str, str]) -> str:
-    """Its number; it runs."""
+    """Return its number, while it runs."""
     number, state = queue(slurm).split()
     assert state == "RUNNING"
     return number
 
 
 def epoch(commands: Commands) -> int:
-    """The last one that was told."""
-    told = [event["entry"]["epoch"] for event in commands.events if event["event"] == "epoch"]
-    return max(told, default=0)
+    """Return the last completed epoch."""
+    epochs = [event["entry"]["epoch"] for event in commands.events if event["event"] == "epoch"]
+    return max(epochs, default=0)
 
 
-def test_a_requeue_and_a_kill_cost_an_epoch_and_change_no_number(
+def test_requeue_and_kill_cost_an_epoch_and_change_no_number(
     slurm: dict[str, str], commands: Commands, tmp_path: Path
 ) -> None:
-    whole = toy.plan(tmp_path, recipe=RECIPE, methods="[student, kd]")
-    alone, results = toy.run(whole, tmp_path / "alone"), Results(tmp_path / "results")
-    taught(whole, alone, results)
+    plan = toy.plan(tmp_path, recipe=RECIPE, methods="[student, kd]")
+    inline, results = toy.run(plan, tmp_path / "inline"), Results(tmp_path / "results")
+    copy_teachers(plan, inline, results)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     commands.start(*RUN, **slurm)
-    assert commands.until(lambda: epoch(commands) > 2), commands.said
-    one_machine.asked(slurm, "scancel", "--signal=USR2", the_job(slurm))
-    assert commands.until(lambda: "PENDING" in queue(slurm)), commands.said
+    assert commands.wait_for(lambda: epoch(commands) > 2), commands.output
+    one_machine.call(slurm, "scancel", "--signal=USR2", the_job(slurm))
+    assert commands.wait_for(lambda: "PENDING" in queue(slurm)), commands.output
     before = epoch(commands)
-    assert commands.until(lambda: epoch(commands) > before), commands.said
-    one_machine.asked(slurm, "scancel", "--signal=KILL", "--full", the_job(slurm))
-    assert commands.end() == 0, commands.said
+    assert commands.wait_for(lambda: epoch(commands) > before), commands.output
+    one_machine.call(slurm, "scancel", "--signal=KILL", "--full", the_job(slurm))
+    assert commands.end() == 0, commands.output
     notices = [event["text"] for event in commands.events if event["event"] == "notice"]
-    assert len(notices) == 1, "the requeue was taken for a crash, or the kill was not"
-    assert "ended as UNKNOWN, for there is no accounting" in notices[0]
-    for run in whole.runs:
-        assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
+    assert len(notices) == 1, "the requeue counted as a crash, or the kill did not"
+    assert "ended as UNKNOWN, without accounting" in notices[0]
+    for run in plan.runs:
+        assert toy.numbers(inline.record(run)) == toy.numbers(results.record(run))
 
 
-@pytest.mark.parametrize("again", [RUN, LOCAL], ids=["slurm", "local"])
+@pytest.mark.parametrize("next_command", [RUN, LOCAL], ids=["slurm", "local"])
 def test_jobs_of_a_killed_command_end_before_the_next_one_starts(
-    slurm: dict[str, str], commands: Commands, tmp_path: Path, again: tuple[str, ...]
+    slurm: dict[str, str], commands: Commands, tmp_path: Path, next_command: tuple[str, ...]
 ) -> None:
-    """Of the same kind, or on this machine: nothing is done twice, and no number changes."""
-    whole = toy.plan(tmp_path, recipe=RECIPE, methods="[student, kd]")
-    alone, results = toy.run(whole, tmp_path / "alone"), Results(tmp_path / "results")
-    taught(whole, alone, results)
+    """The next command uses Slurm or this machine; no number changes."""
+    plan = toy.plan(tmp_path, recipe=RECIPE, methods="[student, kd]")
+    inline, results = toy.run(plan, tmp_path / "inline"), Results(tmp_path / "results")
+    copy_teachers(plan, inline, results)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     commands.start(*RUN, **slurm, SBATCH_JOB_NAME="mine")
-    assert commands.until(lambda: epoch(commands) > 2), commands.said
+    assert commands.wait_for(lambda: epoch(commands) > 2), commands.output
     os.kill(commands.pid, signal.SIGKILL)
     commands.end()
     orphan = the_job(slurm)
     (name, _) = (results.folder / ".slurm").read_text().splitlines()
-    named = one_machine.asked(slurm, "squeue", "--noheader", f"--name={name}", "--format=%A")
+    named = one_machine.call(slurm, "squeue", "--noheader", f"--name={name}", "--format=%A")
     assert named.split() == [orphan]
-    commands.start(*again, **slurm)
-    assert commands.until(lambda: epoch(commands)), commands.said
+    commands.start(*next_command, **slurm)
+    assert commands.wait_for(lambda: epoch(commands)), commands.output
     assert orphan not in queue(slurm)
     first = next(event for event in commands.events if event["event"] == "epoch")
-    assert first["entry"]["epoch"] > 2, "it began afresh"
-    assert commands.end() == 0, commands.said
-    for run in whole.runs:
-        assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
+    assert first["entry"]["epoch"] > 2, "it restarted"
+    assert commands.end() == 0, commands.output
+    for run in plan.runs:
+        assert toy.numbers(inline.record(run)) == toy.numbers(results.record(run))
     assert not (results.folder / ".slurm").exists()
 
 
-def test_sigterm_empties_the_queue(
+def test_sigterm_cancels_all_jobs(
     slurm: dict[str, str], commands: Commands, tmp_path: Path
 ) -> None:
     toy.write(tmp_path, recipe=RECIPE)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     commands.start(*RUN, **slurm)
-    assert commands.until(lambda: epoch(commands)), commands.said
+    assert commands.wait_for(lambda: epoch(commands)), commands.output
     os.kill(commands.pid, signal.SIGTERM)
-    assert commands.end() == 143, commands.said
+    assert commands.end() == 143, commands.output
     for _ in range(100):  # Slurm takes its time to end what was cancelled
-        if not (left := queue(slurm)):
+        if not (jobs := queue(slurm)):
             break
         time.sleep(0.1)
-    assert left == ""
+    assert jobs == ""

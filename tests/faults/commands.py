@@ -1,4 +1,4 @@
-"""`bench` as a process that can be killed, again and again, and what is left of it."""
+"""`bench` as a process that is killed at any time."""
 
 import json
 import os
@@ -10,22 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.execution.test_runner import alive, workers
+from tests.command import ROOT, workers
 
-ROOT = Path(__file__).parents[2]
 SERVER = """
 import json, os, sys
-import bench.feasibility, bench.overview, bench.session, bench.tables, sklearn.datasets
+import bench.api, bench.planning.estimate, bench.report.build, sklearn.datasets
 from bench.cli import main
 
 for line in sys.stdin:
-    asked = json.loads(line)
+    command = json.loads(line)
     if (pid := os.fork()) == 0:
-        os.chdir(asked["folder"])
-        os.environ.update(asked["environment"])
+        os.chdir(command["folder"])
+        os.environ.update(command["environment"])
         out = os.open("out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1), os.dup2(out, 2)
-        sys.argv = ["bench", *asked["arguments"]]
+        sys.argv = ["bench", *command["arguments"]]
         code = 0
         try:
             main()
@@ -39,7 +38,7 @@ for line in sys.stdin:
 
 
 def server() -> subprocess.Popen[str]:
-    """A process that has imported all there is, and forks into commands."""
+    """Start a process that has imported all packages and forks into commands."""
     return subprocess.Popen(
         [sys.executable, "-c", SERVER], text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
@@ -48,53 +47,53 @@ def server() -> subprocess.Popen[str]:
 
 
 class Commands:
-    """Runs `bench` in a folder, one command at a time, without the seconds that imports take."""
+    """Runs `bench` in a folder, one command at a time, without the time that imports take."""
 
     def __init__(self, folder: Path, server: subprocess.Popen[str]) -> None:
         self._folder, self._out, self._server = folder, folder / "out", server
 
     def start(self, *arguments: object, **environment: str) -> None:
-        """Begin a command; `pid` is its process."""
+        """Start a command; `pid` is its process."""
         self._out.unlink(missing_ok=True)
-        asked: dict[str, Any] = {"folder": str(self._folder), "environment": environment}
-        asked["arguments"] = [*map(str, arguments)]
+        command: dict[str, Any] = {"folder": str(self._folder), "environment": environment}
+        command["arguments"] = [*map(str, arguments)]
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.write(json.dumps(command) + "\n")
         self._server.stdin.flush()
         self.pid = int(self._line())
         self.code: int | None = None
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._waiter.start()
 
-    def end(self, seconds: float = 300.0) -> int:
-        """The exit code, waited for; that of a killed one is minus the signal's number."""
-        self._waiter.join(seconds)
-        assert self.code is not None, f"still there after {seconds} s:\n{self.said}"
+    def end(self, timeout_s: float = 300.0) -> int:
+        """Wait for the exit code; that of a killed command is minus the signal's number."""
+        self._waiter.join(timeout_s)
+        assert self.code is not None, f"still running after {timeout_s} s:\n{self.output}"
         return self.code
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """All that was printed so far."""
         return self._out.read_text() if self._out.exists() else ""
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was printed with --json."""
-        lines = self.said.rpartition("\n")[0].splitlines()
+        """The events that were printed with --json."""
+        lines = self.output.rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def until(self, happened: Callable[[], Any], seconds: float = 300.0) -> bool:
-        """Wait until something has happened, or the command has ended; whether it has happened."""
-        end = time.monotonic() + seconds
-        while not happened():
-            if self.code is not None or time.monotonic() > end:
-                return bool(happened())
+    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 300.0) -> bool:
+        """Wait until a condition holds or the command has ended; return whether it holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if self.code is not None or time.monotonic() > deadline:
+                return bool(condition())
             time.sleep(0.01)
         return True
 
     @property
     def workers(self) -> list[int]:
-        """The command's workers."""
+        """The process ids of the command's workers."""
         return workers(self.pid)
 
     def _line(self) -> str:
@@ -105,16 +104,6 @@ class Commands:
         self.code = int(self._line())
 
 
-def granted(seconds: float) -> float:
-    """What to grant, beside all that runs here, for what takes so many seconds at rest."""
+def scaled(seconds: float) -> float:
+    """Scale a time limit by the load of this machine."""
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def gone(pids: list[int], seconds: float) -> bool:
-    """Whether these processes are gone within so many seconds."""
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

@@ -20,44 +20,42 @@ LINES = {  # of the toy suite, in all of these tests
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Results]:
-    """A small suite, and its results where nothing went wrong."""
+    """A small plan, and its results without any fault."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    whole = toy.plan(folder, **LINES)
-    return whole, toy.run(whole, folder)
+    plan = toy.plan(folder, **LINES)
+    return plan, toy.run(plan, folder)
 
 
 @pytest.fixture
-def taught(undisturbed: tuple[Plan, Results], tmp_path: Path) -> Results:
-    """The same results with the students still to do."""
-    whole, done = undisturbed
+def with_teacher(undisturbed: tuple[Plan, Results], tmp_path: Path) -> Results:
+    """The same results without the students."""
+    plan, done = undisturbed
     results = Results(tmp_path / "results")
     shutil.copytree(done.folder, results.folder)
-    for run in whole.runs.values():
+    for run in plan.runs.values():
         if run.kind == "student":
-            results.forget(run.id)
+            results.delete_run(run.id)
     return results
 
 
 @pytest.fixture
 def same(undisturbed: tuple[Plan, Results]) -> Callable[[Results], bool]:
-    """Whether results are, number for number, the undisturbed ones, and nothing is lying about."""
-    whole, done = undisturbed
+    """A check that results equal the undisturbed ones, and that no temporary file is left."""
+    plan, done = undisturbed
 
-    def compared(results: Results) -> bool:
-        for run in whole.runs:
-            found = results.record(run)
-            assert found is not None
-            assert toy.numbers(found) == toy.numbers(done.record(run)), found["reason"]
-        rest = [*results.folder.rglob("*.part"), *results.folder.rglob(".lock")]
-        assert [*rest, *results.folder.glob("state/*.safetensors")] == []
+    def check(results: Results) -> bool:
+        for run in plan.runs:
+            assert toy.numbers(results.record(run)) == toy.numbers(done.record(run))
+        left = [*results.folder.rglob("*.part"), *results.folder.rglob(".lock")]
+        assert [*left, *results.folder.glob("state/*.safetensors")] == []
         return True
 
-    return compared
+    return check
 
 
 @pytest.fixture(scope="session")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of MLflow without an experiment: it takes seconds to make one."""
+    """A store of MLflow without an experiment, which takes seconds to create."""
     path = tmp_path_factory.mktemp("blank") / "mlflow.db"
     with pytest.MonkeyPatch.context() as environment:
         for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.QUIET):
@@ -68,7 +66,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tracker sets for mlflow lasts no longer than a test."""
+    """Restore the variables that the tracker sets for MLflow."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.QUIET):
         monkeypatch.setenv(name, mlflow.QUIET.get(name, "true"))
@@ -76,9 +74,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[subprocess.Popen[str]]:
-    """What forks into commands; those that were started have ended before it does."""
-    with command_server() as made:
-        yield made
+    """A process that forks into commands."""
+    with command_server() as process:
+        yield process
 
 
 @pytest.fixture

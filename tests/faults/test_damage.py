@@ -1,4 +1,4 @@
-"""Files that are no longer what was written: found by their sums, set aside, told, done again."""
+"""Corrupt files: detected by their checksums, quarantined, reported, and made again."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench import api
 from bench.api import Machine
-from bench.execution.executors.local import Inline
+from bench.execution.executors.local import InlineExecutor
+from bench.execution.protocol import Event
 from bench.execution.runner import Runner, pending
 from bench.planning import estimate
 from bench.planning.plan import Plan
@@ -20,93 +21,92 @@ from bench.results import Corrupt, Results
 from tests import toy
 from tests.command import bench, wrong
 
-HERE = Machine(gpus=(), inline=True)
+INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]
 
 
-def flipped(path: Path) -> None:
-    """One bit in the middle is another."""
+def flip(path: Path) -> None:
+    """Flip a bit in the middle of a file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 16
     path.write_bytes(content)
 
 
-def truncated(path: Path) -> None:
-    """The second half is gone."""
+def truncate(path: Path) -> None:
+    """Remove the second half of a file."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
-def run(whole: Plan, results: Results, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Do what is missing; what was noticed meanwhile."""
-    assert api.carry_out(whole, results, HERE, view="plain") == []
+def run(plan: Plan, results: Results, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Execute a plan; return its notices."""
+    assert api.execute(plan, results, INLINE, view="plain") == []
     lines = capsys.readouterr().out.splitlines()
     return [line.removeprefix("notice    ") for line in lines if line.startswith("notice")]
 
 
-@pytest.mark.parametrize("damage", [flipped, truncated])
-def test_a_damaged_record_is_set_aside_and_done_again(
+@pytest.mark.parametrize("damage", [flip, truncate])
+def test_corrupt_record_is_quarantined_and_its_run_repeated(
     damage: Callable[[Path], None], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = toy.plan(here)
-    results = toy.run(whole, here)
-    before = [toy.numbers(results.record(id)) for id in whole.runs]
-    path = results.file(whole.cells[0].run)
+    plan = toy.plan(here)
+    results = toy.run(plan, here)
+    before = [toy.numbers(results.record(run)) for run in plan.runs]
+    path = results.file(plan.cells[0].run)
     damage(path)
     for verb in ("report", "status"):
-        said = wrong(bench(verb, "toy.yaml"))
-        assert said.startswith(f"results/runs/{path.name}: damaged: "), "no half table"
-        assert said.endswith("`bench run` sets it aside and does the run again")
-    (notice,) = run(whole, results, capsys)
-    assert f"{path.name}: damaged: " in notice
-    assert notice.endswith(f"set aside as {path.name}.corrupt")
+        message = wrong(bench(verb, "toy.yaml"))
+        assert message.startswith(f"results/runs/{path.name}: corrupt: ")
+        assert message.endswith("`bench run` quarantines it and repeats the run")
+    (notice,) = run(plan, results, capsys)
+    assert f"{path.name}: corrupt: " in notice
+    assert notice.endswith(f"quarantined as {path.name}.corrupt")
     assert path.with_name(f"{path.name}.corrupt").exists()
-    assert [toy.numbers(results.record(id)) for id in whole.runs] == before
-    assert run(whole, results, capsys) == []
+    assert [toy.numbers(results.record(run)) for run in plan.runs] == before
+    assert run(plan, results, capsys) == []
 
 
-@pytest.mark.parametrize("damage", [flipped, truncated, lambda path: path.write_bytes(b"")])
-def test_a_damaged_teacher_is_made_again_before_students_learn_from_it(
-    damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], taught: Results, same: Same,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("damage", [flip, truncate, lambda path: path.write_bytes(b"")])
+def test_teacher_with_corrupt_weights_is_trained_again_before_its_students(
+    damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], with_teacher: Results,
+    same: Same, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    whole, _ = undisturbed
-    path = taught.weights(next(iter(whole.runs)))
+    plan, _ = undisturbed
+    path = with_teacher.weights(next(iter(plan.runs)))
     damage(path)
-    (notice,) = run(whole, taught, capsys)
-    assert f"{path}: damaged: its sha256 is " in notice
+    (notice,) = run(plan, with_teacher, capsys)
+    assert f"{path}: corrupt: its sha256 is " in notice
     assert path.with_name(f"{path.name}.corrupt").exists()
-    assert same(taught)
+    assert same(with_teacher)
 
 
-def interrupted(whole: Plan, results: Results) -> list[Path]:
-    """Stop in the second epoch of the students; their states."""
+def interrupt(plan: Plan, results: Results) -> list[Path]:
+    """Stop after the third epoch of the first student; return the checkpoints."""
 
-    class Stop(Inline):
-        def next(self):  # type: ignore[no-untyped-def]
+    class Interrupted(InlineExecutor):
+        def next(self) -> tuple[int, Event]:
             slot, event = super().next()
             if event["event"] == "epoch" and event["entry"]["epoch"] == 3:
                 raise KeyboardInterrupt
             return slot, event
 
-    runner = Runner(whole, estimate.estimate(whole), results, Stop())
+    runner = Runner(plan, estimate.estimate(plan), results, Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        runner.run(pending(whole, results, "failed"))
+        runner.run(pending(plan, results, "failed"))
     return sorted(results.folder.glob("state/*.safetensors"))
 
 
-def foreign(path: Path) -> None:
-    """A file with a good sum that is no checkpoint."""
-    results = Results(path.parent.parent)
-    results.keep_state(path.stem, b"not a checkpoint")
+def replace(path: Path) -> None:
+    """Replace a checkpoint by other bytes with a valid checksum."""
+    Results(path.parent.parent).save_state(path.stem, b"not a checkpoint")
 
 
-def odd(
+def edited(
     run: str = "", curves: Callable[[list[Any]], Any] = list, momentum: Tensor | None = None
 ) -> Callable[[Path], None]:
-    """A checkpoint with a good sum, of which some parts are others."""
+    """Return a function that changes parts of a checkpoint, and its checksum."""
 
-    def damage(path: Path) -> None:
+    def edit(path: Path) -> None:
         results = Results(path.parent.parent)
         content = results.read_state(path.stem) or b""
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -116,56 +116,59 @@ def odd(
         tensors = safetensors.torch.load(content)
         if momentum is not None:
             tensors["momentum/0"] = momentum
-        results.keep_state(path.stem, safetensors.torch.save(tensors, changed))
+        results.save_state(path.stem, safetensors.torch.save(tensors, changed))
 
-    return damage
+    return edit
 
 
 DAMAGES = {
-    "flipped": flipped,
-    "truncated": truncated,
-    "foreign": foreign,
+    "flipped": flip,
+    "truncated": truncate,
+    "replaced": replace,
     "emptied": lambda path: path.write_bytes(b""),
-    "another run": odd(run="x"),
-    "no curves": odd(curves=lambda curves: 5),
-    "an empty entry": odd(curves=lambda curves: [{}]),
-    "no epoch": odd(curves=lambda curves: [{**entry, "epoch": "x"} for entry in curves]),
-    "99 epochs": odd(curves=lambda curves: curves[:1] * 99),
-    "all epochs": odd(curves=lambda curves: [{**curves[0], "epoch": n + 1} for n in range(4)]),
-    "no momentum": odd(momentum=torch.zeros(2, 2)),
+    "another run": edited(run="x"),
+    "no curves": edited(curves=lambda curves: 5),
+    "an empty entry": edited(curves=lambda curves: [{}]),
+    "no epoch": edited(curves=lambda curves: [{**entry, "epoch": "x"} for entry in curves]),
+    "99 epochs": edited(curves=lambda curves: curves[:1] * 99),
+    "all epochs": edited(curves=lambda curves: [{**curves[0], "epoch": n + 1} for n in range(4)]),
+    "no momentum": edited(momentum=torch.zeros(2, 2)),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_state_is_set_aside_and_its_run_starts_afresh(
-    damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], taught: Results, same: Same,
-    capsys: pytest.CaptureFixture[str],
+def test_invalid_checkpoint_is_quarantined_and_its_run_restarts(
+    damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], with_teacher: Results,
+    same: Same, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    whole, _ = undisturbed
-    first, *others = states = interrupted(whole, taught)
-    assert len(states) == 3
+    plan, _ = undisturbed
+    first, *others = interrupt(plan, with_teacher)
+    assert len(others) == 2
     damage(first)
-    name = whole.names()[first.stem]
-    (notice,) = run(whole, taught, capsys)
-    assert notice.startswith(f"{name} starts afresh: {first.name}, now {first.name}.corrupt, is of")
+    name = plan.names()[first.stem]
+    (notice,) = run(plan, with_teacher, capsys)
+    assert notice.startswith(f"{name} restarts from epoch 0: its checkpoint is invalid (")
+    assert notice.endswith(f") and was moved to {first.name}.corrupt")
     assert first.with_name(f"{first.name}.corrupt").exists()
-    assert same(taught)
+    assert same(with_teacher)
 
 
-def test_a_damaged_state_is_never_read(taught: Results, undisturbed: tuple[Plan, Results]) -> None:
-    (first, *_) = interrupted(undisturbed[0], taught)
-    flipped(first)
-    with pytest.raises(Corrupt, match="its content is not that of its sha256"):
-        taught.read_state(first.stem)
+def test_corrupt_checkpoint_is_not_parsed(
+    with_teacher: Results, undisturbed: tuple[Plan, Results]
+) -> None:
+    first, *_ = interrupt(undisturbed[0], with_teacher)
+    flip(first)
+    with pytest.raises(Corrupt, match="its content does not match its sha256"):
+        with_teacher.read_state(first.stem)
 
 
-def test_clean_removes_what_was_set_aside(here: Path) -> None:
-    whole = toy.plan(here)
-    results = toy.run(whole, here)
-    path = results.file(whole.cells[0].run)
-    flipped(path)
-    toy.run(whole, here)
-    aside = path.with_name(f"{path.name}.corrupt")
-    assert f"would remove results/runs/{aside.name}" in bench("clean").stdout
+def test_clean_removes_quarantined_files(here: Path) -> None:
+    plan = toy.plan(here)
+    results = toy.run(plan, here)
+    path = results.file(plan.cells[0].run)
+    flip(path)
+    toy.run(plan, here)
+    corrupt = path.with_name(f"{path.name}.corrupt")
+    assert f"would remove results/runs/{corrupt.name}" in bench("clean").stdout
     bench("clean", "--yes")
-    assert not aside.exists()
+    assert not corrupt.exists()

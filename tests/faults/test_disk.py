@@ -1,4 +1,4 @@
-"""A disk that is full, or takes nothing: told in a sentence; nothing torn, nothing lost."""
+"""A disk that is full or read-only: the command says so; no file is lost or incomplete."""
 
 import resource
 import shutil
@@ -17,105 +17,104 @@ from tests import toy
 from tests.command import bench, wrong
 from tests.faults.conftest import LINES
 
-HERE = Machine(gpus=(), inline=True)
+INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]
 
 
 def mount(*arguments: str) -> None:
-    """Mount, or skip the test where that is not allowed."""
-    ran = subprocess.run(["mount", *arguments], capture_output=True, text=True)
-    if ran.returncode:
-        pytest.skip(f"nothing can be mounted here: {ran.stderr.strip()}")
+    """Mount a file system, or skip the test where that is not allowed."""
+    command = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    if command.returncode:
+        pytest.skip(f"mount is not allowed here: {command.stderr.strip()}")
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB of its own."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount("-t", "tmpfs", "-o", "size=8m", "none", str(place))
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    """A file system of 8 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=8m", "none", str(folder))
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def filled(place: Path, left: int) -> Path:
-    """A file that leaves so many bytes of room."""
-    path = place / "filler"
-    path.write_bytes(bytes(max(0, shutil.disk_usage(place).free - left)))
+def fill(folder: Path, free: int) -> Path:
+    """Write a file that leaves so many bytes free; return its path."""
+    path = folder / "filler"
+    path.write_bytes(bytes(max(0, shutil.disk_usage(folder).free - free)))
     return path
 
 
-def whole_files(results: Results) -> bool:
-    """Whether everything in the folder can be read as what it is."""
+def is_intact(results: Results) -> bool:
+    """Return whether every file of the folder can be read."""
     list(results.records())
     for path in results.folder.glob("state/*.safetensors"):
         assert results.read_state(path.stem)
     return not [*results.folder.rglob("*.part"), *results.folder.rglob("*.corrupt")]
 
 
-@pytest.mark.parametrize("left", [0, 900_000, 1_500_000])
-def test_a_full_disk_stops_the_command_and_it_goes_on_when_there_is_room(
-    left: int, small: Path, undisturbed: tuple[Plan, Results], same: Same
+@pytest.mark.parametrize("free", [0, 900_000, 1_500_000])
+def test_full_disk_stops_the_command_which_resumes_when_there_is_space(
+    free: int, small: Path, undisturbed: tuple[Plan, Results], same: Same
 ) -> None:
-    """By how much is left it is full before all, in the first epoch, or later."""
-    whole, done = undisturbed
+    """The disk is full at the start, in the first epoch, or later."""
+    plan, done = undisturbed
     results = Results(small / "results")
     shutil.copytree(done.folder / "runs", results.folder / "runs")
     shutil.copytree(done.folder / "weights", results.folder / "weights")
-    for run in [run for run in whole.runs.values() if run.kind == "student"][1:]:
-        results.forget(run.id)
-    kept = {record["id"] for record in results.records()}
-    filler = filled(small, left)
+    for run in [run for run in plan.runs.values() if run.kind == "student"][1:]:
+        results.delete_run(run.id)
+    finished = {record.id for record in results.records()}
+    filler = fill(small, free)
     with pytest.raises(Unwritable, match=r"cannot be written(| to): No space left on device"):
-        api.carry_out(whole, results, HERE)
-    assert whole_files(results)
-    assert kept <= {record["id"] for record in results.records()}
+        api.execute(plan, results, INLINE)
+    assert is_intact(results)
+    assert finished <= {record.id for record in results.records()}
     filler.unlink()
-    assert api.carry_out(whole, results, HERE) == []
+    assert api.execute(plan, results, INLINE) == []
     assert same(results)
 
 
-def test_no_room_for_one_file(small: Path) -> None:
+def test_write_to_a_full_disk_leaves_the_old_file(small: Path) -> None:
     results = Results(small)
-    record = toy.record(reason="old")
-    results.write(record)
-    results.keep_weights("a", b"old")
-    results.keep_state("a", b"old")
-    filler = filled(small, 0)
-    told = r"cannot be written: No space left on device; what is finished is kept, and once it can"
-    with pytest.raises(Unwritable, match=rf"runs/a.json: {told}"):
-        results.write({**record, "reason": "x" * 10_000})
-    with pytest.raises(Unwritable, match=rf"weights/a.safetensors: {told}"):
-        results.keep_weights("a", bytes(10_000))
-    with pytest.raises(Unwritable, match=rf"state/a.safetensors: {told}"):
-        results.keep_state("a", bytes(10_000))
-    assert [found["reason"] for found in results.records()] == ["old"]
+    results.write(toy.record(reason="old"))
+    results.save_weights("a", b"old")
+    results.save_state("a", b"old")
+    filler = fill(small, 0)
+    message = "cannot be written: No space left on device. Finished runs are saved; once the folder"
+    with pytest.raises(Unwritable, match=rf"runs/a.json: {message}"):
+        results.write(toy.record(reason="x" * 10_000))
+    with pytest.raises(Unwritable, match=rf"weights/a.safetensors: {message}"):
+        results.save_weights("a", bytes(10_000))
+    with pytest.raises(Unwritable, match=rf"state/a.safetensors: {message}"):
+        results.save_state("a", bytes(10_000))
+    assert [record.reason for record in results.records()] == ["old"]
     assert results.weights("a").read_bytes() == results.read_state("a") == b"old"
-    assert whole_files(results)
+    assert is_intact(results)
     filler.unlink()
-    results.write({**record, "reason": "new"})
-    assert [found["reason"] for found in results.records()] == ["new"]
+    results.write(toy.record(reason="new"))
+    assert [record.reason for record in results.records()] == ["new"]
 
 
-def test_no_room_for_mlflow_costs_a_warning_and_is_logged_later(
+def test_full_disk_costs_mlflow_a_warning_and_sync_logs_the_rest(
     small: Path, undisturbed: tuple[Plan, Results]
 ) -> None:
-    whole, done = undisturbed
+    plan, done = undisturbed
     results = Results(small / "results")
     shutil.copytree(done.folder / "runs", results.folder / "runs")
-    filler = filled(small, 900_000)
-    tracker = MLflow(whole, results)
+    filler = fill(small, 900_000)
+    tracker = MLflow(plan, results)
     tracker.log_missing()
-    (said,) = tracker.warnings
-    assert "the records are complete, and `bench sync toy`" in said
-    assert tracker.added < len(whole.runs)
+    (warning,) = tracker.warnings
+    assert "the records are complete, and `bench sync toy`" in warning
+    assert tracker.added < len(plan.runs)
     filler.unlink()
-    again = api.sync(whole, results)
+    again = api.sync(plan, results)
     assert again.warnings == []
-    assert tracker.added + again.added == len(whole.runs)
+    assert tracker.added + again.added == len(plan.runs)
 
 
-def test_a_folder_that_can_only_be_read(
+def test_read_only_folder_is_refused_by_run_but_not_by_status(
     small: Path, undisturbed: tuple[Plan, Results], here: Path
 ) -> None:
     _, done = undisturbed
@@ -123,23 +122,23 @@ def test_a_folder_that_can_only_be_read(
     shutil.copytree(done.folder, small / "results")
     next((small / "results" / "runs").glob("*.json")).unlink()
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-    said = wrong(bench("run", "toy.yaml", "--results", small / "results", "--tracker", "none"))
-    assert said == f"{small / 'results'}: cannot be written to: Read-only file system"
+    message = wrong(bench("run", "toy.yaml", "--results", small / "results", "--tracker", "none"))
+    assert message == f"{small / 'results'}: cannot be written to: Read-only file system"
     assert bench("status", "toy.yaml", "--results", small / "results").exit_code == 0
 
 
-def test_a_limit_on_files_is_like_a_full_disk(
-    undisturbed: tuple[Plan, Results], taught: Results, same: Same
+def test_limit_on_file_size_acts_like_a_full_disk(
+    undisturbed: tuple[Plan, Results], with_teacher: Results, same: Same
 ) -> None:
-    """Where nothing can be mounted, this still can: no file that is written passes 100 kB."""
-    whole, _ = undisturbed
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
+    """This also runs where mount is not allowed: files may have 100 kB at most."""
+    plan, _ = undisturbed
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(Unwritable, match="cannot be written: File too large; what is finished"):
-            api.carry_out(whole, taught, HERE)
+        with pytest.raises(Unwritable, match="cannot be written: File too large. Finished runs"):
+            api.execute(plan, with_teacher, INLINE)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    assert whole_files(taught)
-    assert api.carry_out(whole, taught, HERE) == []
-    assert same(taught)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert is_intact(with_teacher)
+    assert api.execute(plan, with_teacher, INLINE) == []
+    assert same(with_teacher)

@@ -1,4 +1,4 @@
-"""Another place, another time: a moved folder, a changed clock, another time zone."""
+"""A moved results folder, a changed clock, another time zone."""
 
 import os
 import shutil
@@ -18,37 +18,36 @@ from tests import toy
 from tests.data import toys
 from tests.faults.conftest import LINES
 
-HERE = Machine(gpus=(), inline=True)
+INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]
 
 
-def test_results_go_on_in_another_place(
-    undisturbed: tuple[Plan, Results], taught: Results, tmp_path: Path, same: Same
+def test_moved_results_and_suite_resume_and_give_the_same_tables(
+    undisturbed: tuple[Plan, Results], with_teacher: Results, tmp_path: Path, same: Same
 ) -> None:
-    """The suite has moved as well, and its tables are the same to the byte."""
     moved = Results(tmp_path / "far" / "away")
-    shutil.move(taught.folder, moved.folder)
+    shutil.move(with_teacher.folder, moved.folder)
     (tmp_path / "other").mkdir()
-    whole = toy.plan(tmp_path / "other", **LINES)
-    assert api.carry_out(whole, moved, HERE) == []
+    plan = toy.plan(tmp_path / "other", **LINES)
+    assert api.execute(plan, moved, INLINE) == []
     assert same(moved)
-    made, expected = (build.write(whole, of) for of in (moved, undisturbed[1]))
-    assert [path.read_bytes() for path in made] == [path.read_bytes() for path in expected]
+    tables, expected = (build.write(plan, results) for results in (moved, undisturbed[1]))
+    assert [path.read_bytes() for path in tables] == [path.read_bytes() for path in expected]
 
 
-def test_mlflow_follows_a_folder_that_moves(
-    undisturbed: tuple[Plan, Results], taught: Results, tmp_path: Path, blank: Path
+def test_mlflow_store_follows_a_moved_folder(
+    undisturbed: tuple[Plan, Results], with_teacher: Results, tmp_path: Path, blank: Path
 ) -> None:
-    """Old runs keep their record, and new ones do not write where the folder was."""
-    whole, done = undisturbed
-    shutil.copy(blank, taught.folder)
-    assert api.sync(whole, taught).added == 1
+    """Old runs keep their record; new ones do not write to the old place."""
+    plan, done = undisturbed
+    shutil.copy(blank, with_teacher.folder)
+    assert api.sync(plan, with_teacher).added == 1
     moved = Results(tmp_path / "far" / "away")
-    shutil.move(taught.folder, moved.folder)
-    for run in whole.runs:
-        moved.write(done.record(run) or {})
-    assert api.sync(whole, moved).added == len(whole.runs) - 1
-    assert not taught.folder.exists()
+    shutil.move(with_teacher.folder, moved.folder)
+    for record in done.records():
+        moved.write(record)
+    assert api.sync(plan, moved).added == len(plan.runs) - 1
+    assert not with_teacher.folder.exists()
     client = mlflow.client(mlflow.tracking_uri(moved))
     experiment = client.get_experiment_by_name("toy")
     for run in client.search_runs([experiment.experiment_id]):
@@ -59,7 +58,7 @@ def test_mlflow_follows_a_folder_that_moves(
 
 @pytest.fixture(params=["Pacific/Kiritimati", "America/Adak"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A time zone at one end of the day or the other."""
+    """The first and the last time zone of a day."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield request.param
@@ -67,49 +66,49 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-def test_a_clock_that_jumped_back_in_another_time_zone(
-    zone: str, undisturbed: tuple[Plan, Results], taught: Results, same: Same,
+def test_clock_that_jumps_back_changes_no_number(
+    zone: str, undisturbed: tuple[Plan, Results], with_teacher: Results, same: Same,
     monkeypatch: pytest.MonkeyPatch, blank: Path,
 ) -> None:  # fmt: skip
-    """What is there is of the future, by its own word and by the files' times."""
-    whole, _ = undisturbed
-    teacher = next(iter(whole.runs))
+    """Records and files are of the future."""
+    plan, _ = undisturbed
     future = "2099-01-01T00:00:00+00:00"
-    taught.write({**(taught.record(teacher) or {}), "started": future, "finished": future})
-    for path in taught.folder.rglob("*"):
+    teacher = with_teacher.record(next(iter(plan.runs)))
+    with_teacher.write(toy.changed(teacher, started=future, finished=future))
+    for path in with_teacher.folder.rglob("*"):
         os.utime(path, (4e9, 4e9))
-    for module in ("runner", "desk"):
+    for module in ("runner", "worker"):
         monkeypatch.setattr(f"bench.execution.{module}.now", lambda: "1999-01-01T00:00:00+00:00")
-    assert api.carry_out(whole, taught, HERE) == []
-    shutil.copy(blank, taught.folder)
-    assert api.sync(whole, taught).warnings == []
-    assert same(taught)
-    assert build.of(whole, taught)
+    assert api.execute(plan, with_teacher, INLINE) == []
+    shutil.copy(blank, with_teacher.folder)
+    assert api.sync(plan, with_teacher).warnings == []
+    assert same(with_teacher)
+    assert build.of(plan, with_teacher)
 
 
-def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
-    """Its runs are known by what is in it, and wherever it lies it is found."""
+def test_moved_folder_of_images_is_the_same_data(tmp_path: Path) -> None:
+    """Run ids depend on the images, not on their place."""
     counts = {"train": {"ant": 8, "cat": 8}, "test": {"ant": 4, "cat": 4}}
-    top = toys.image_folder(tmp_path / "a" / "images", counts)
+    images = toys.image_folder(tmp_path / "a" / "images", counts)
     lines = {"recipe": "{epochs: 1, batch_size: 8, crop: 0}", "options": ""}
-    whole = toy.plan(tmp_path, dataset=f"{{name: 'folder:{top}', size: 8}}", **lines)
-    results = toy.run(whole, tmp_path)
-    records = {run: results.record(run) for run in whole.runs}
+    plan = toy.plan(tmp_path, dataset=f"{{name: 'folder:{images}', size: 8}}", **lines)
+    results = toy.run(plan, tmp_path)
+    records = {record.id: record for record in results.records()}
+    assert records.keys() == plan.runs.keys()
     for record in records.values():
-        assert record is not None
-        assert record["status"] == "done"
-        assert record["specification"]["data"]["name"] == "folder"
-        assert str(tmp_path) not in results.file(record["id"]).read_text()
+        assert record.status == "done"
+        assert record.specification.data.name == "folder"
+        assert str(tmp_path) not in results.file(record.id).read_text()
 
-    shutil.move(top, tmp_path / "b" / "pictures")
+    shutil.move(images, tmp_path / "b" / "pictures")
     toy.write(tmp_path, dataset="{name: 'folder:pictures', size: 8}", **lines)
     moved = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
-    assert list(moved.runs) == list(whole.runs)
+    assert list(moved.runs) == list(plan.runs)
     student = moved.cells[0].run
-    results.forget(student)
+    results.delete_run(student)
     toy.run(moved, tmp_path, data_root=tmp_path / "b")
     assert toy.numbers(results.record(student)) == toy.numbers(records[student])
 
     (tmp_path / "b" / "pictures" / "train" / "ant" / "0.png").unlink()
     changed = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
-    assert not set(changed.runs) & set(whole.runs)
+    assert not set(changed.runs) & set(plan.runs)

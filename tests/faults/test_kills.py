@@ -1,10 +1,10 @@
-"""kill -9 at any moment, of the command or of a worker: nothing finished is lost, nor changed."""
+"""kill -9 of the command or of a worker at any time: no finished run is lost or changed."""
 
 import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,169 +13,169 @@ import pytest
 from bench import api
 from bench.api import Machine
 from bench.callbacks import mlflow
-from bench.execution.executors.local import Processes
+from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, ProcessExecutor
 from bench.execution.runner import Runner, pending
 from bench.planning import estimate
-from bench.planning.plan import Plan
+from bench.planning.plan import Cohort, Plan
 from bench.report import build
 from bench.results import Record, Results
 from tests import soak, toy
-from tests.execution.test_runner import workers
-from tests.faults.commands import Commands, gone, granted
+from tests.command import gone, workers
+from tests.faults.commands import Commands, scaled
 from tests.faults.conftest import LINES
 
 RUN = ("run", "toy.yaml", "--tracker", "none", "--json", "--workers", 1)
+INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]
 
 
 def finished(results: Results) -> dict[str, bytes]:
-    """The files of the records of runs that are done."""
-    done = (record["id"] for record in results.records() if record["status"] == "done")
-    return {id: results.file(id).read_bytes() for id in done}
+    """Return the content of the records of runs that are done."""
+    done = (record.id for record in results.records() if record.status == "done")
+    return {run: results.file(run).read_bytes() for run in done}
 
 
-def moment(commands: Commands, chance: random.Random) -> None:
-    """Wait for any moment of a command: of its start, or a little after one of its events."""
-    events = chance.randint(0, 5)
-    commands.until(lambda: len(commands.events) >= events, 60)
-    time.sleep(chance.uniform(0, 0.2 if events else 4.0))
+def wait_at_random(commands: Commands, rng: random.Random) -> None:
+    """Wait for any time of a command's start, or shortly after one of its events."""
+    events = rng.randint(0, 5)
+    commands.wait_for(lambda: len(commands.events) >= events, 60)
+    time.sleep(rng.uniform(0, 0.2 if events else 4.0))
 
 
-def harried(commands: Commands, results: Results, kills: int, *run: object) -> int:
-    """Give a command until it is through, and kill it, or one of its workers, so many times.
+def run_with_kills(commands: Commands, results: Results, kills: int, *run: object) -> int:
+    """Repeat a command until it succeeds, and kill it or one of its workers so many times.
 
-    Where it is through before, the records are forgotten: how often it was.
+    If it succeeds before the last kill, its records are deleted; returns how often it started anew.
     """
-    chance, rounds = random.Random(0), 1
+    rng, rounds = random.Random(0), 1
     commands.start(*run)
     while kills:
-        kept = finished(results)
-        moment(commands, chance)
+        before = finished(results)
+        wait_at_random(commands, rng)
         victims = [commands.pid] if kills % 2 else commands.workers
         if commands.code is None and victims:
-            os.kill(chance.choice(victims), signal.SIGKILL)
+            os.kill(rng.choice(victims), signal.SIGKILL)
             kills -= 1
         if victims == [commands.pid] or commands.code is not None:
-            assert commands.end() in (0, 3, -signal.SIGKILL), commands.said
+            assert commands.end() in (0, 3, -signal.SIGKILL), commands.output
             if commands.code == 0:
-                rounds, kept = rounds + 1, {}
+                rounds, before = rounds + 1, {}
                 for record in list(results.records()):
-                    results.forget(record["id"])
+                    results.delete_run(record.id)
             commands.start(*run)
-        assert kept.items() <= finished(results).items()
-    if commands.end() == 3:  # where the workers of one cohort were killed twice
+        assert before.items() <= finished(results).items()
+    if commands.end() == 3:  # the workers of a cohort were killed twice
         commands.start(*run)
-    assert commands.end() == 0, commands.said
+    assert commands.end() == 0, commands.output
     return rounds
 
 
 @pytest.mark.soak
-def test_kills_at_random_moments(
+def test_kills_at_random_times_change_no_number(
     commands: Commands, undisturbed: tuple[Plan, Results], same: Same, tmp_path: Path
 ) -> None:
-    whole, done = undisturbed
+    plan, done = undisturbed
     toy.write(tmp_path, **LINES)
     results = Results(tmp_path / "results")
     kills = soak.times(4, 50)
-    rounds = harried(commands, results, kills, *RUN)
+    rounds = run_with_kills(commands, results, kills, *RUN)
     print(f"{kills} kills in {rounds} rounds")
     assert same(results)
-    made, expected = build.write(whole, results), build.write(whole, done)
-    assert [path.read_bytes() for path in made] == [path.read_bytes() for path in expected]
+    tables, expected = build.write(plan, results), build.write(plan, done)
+    assert [path.read_bytes() for path in tables] == [path.read_bytes() for path in expected]
 
 
 @pytest.mark.soak
 @pytest.mark.skipif(not soak.LONG, reason="takes half an hour")
-def test_kills_of_the_quickstart(commands: Commands, tmp_path: Path) -> None:
-    """With MLflow, whose store is killed as well; nothing is in it twice."""
+def test_kills_of_the_quickstart_change_no_number(commands: Commands, tmp_path: Path) -> None:
+    """MLflow's store is killed as well, and holds each run once."""
     done, results = Results(tmp_path / "undisturbed"), Results(tmp_path / "results")
     run = ("run", "quickstart", "--json")
     commands.start(*run, "--tracker", "none", "--results", done.folder)
     assert commands.end(3600.0) == 0
-    rounds = harried(commands, results, 50, *run)
+    rounds = run_with_kills(commands, results, 50, *run)
     print(f"50 kills in {rounds} rounds")
-    whole = api.make_plan("quickstart")
-    for id in whole.runs:
-        assert toy.numbers(results.record(id)) == toy.numbers(done.record(id))
-    made, expected = (results.folder / "quickstart.md", done.folder / "quickstart.md")
-    assert made.read_bytes() == expected.read_bytes()
-    assert api.sync(whole, results).warnings == []
+    plan = api.make_plan("quickstart")
+    for run_id in plan.runs:
+        assert toy.numbers(results.record(run_id)) == toy.numbers(done.record(run_id))
+    tables = (results.folder / "quickstart.md", done.folder / "quickstart.md")
+    assert len({path.read_bytes() for path in tables}) == 1
+    assert api.sync(plan, results).warnings == []
     client = mlflow.client(mlflow.tracking_uri(results))
-    found = client.search_runs([client.get_experiment_by_name("quickstart").experiment_id])
-    assert sorted(run.data.tags["bench.run_id"] for run in found) == sorted(whole.runs)
+    runs = client.search_runs([client.get_experiment_by_name("quickstart").experiment_id])
+    assert sorted(run.data.tags["bench.run_id"] for run in runs) == sorted(plan.runs)
 
 
 class Saboteur:
-    """An observer that strikes the worker at the first epoch of each attempt."""
+    """An observer that sends a signal to the worker at the first epoch of each attempt."""
 
-    def __init__(self, executor: Processes, *strikes: int) -> None:
-        self.executor, self.strikes = executor, list(strikes)
+    def __init__(self, executor: ProcessExecutor, *signals: signal.Signals) -> None:
+        self.executor, self.signals = executor, list(signals)
         self.notices: list[str] = []
         self.epochs: list[tuple[str, int]] = []
-        self.armed = False
+        self.is_first = False
+        self.signalled = self.recorded = 0.0
 
-    def started(self, *_: Any) -> None:
-        self.armed = True
+    def started(self, cohort: Cohort, device: str) -> None:
+        self.is_first = True
 
-    def epoch(self, run: str, entry: dict[str, Any]) -> None:
+    def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
         self.epochs.append((run, entry["epoch"]))
-        if self.armed and self.strikes:
-            self.armed, strike = False, self.strikes.pop(0)
-            if strike == signal.SIGSTOP:
-                self.executor.patience = 0.5
+        if self.is_first and self.signals:
+            self.is_first, number = False, self.signals.pop(0)
+            if number == signal.SIGSTOP:
+                self.executor.timeout_s = 0.5
             (worker,) = workers(os.getpid())
-            self.struck = time.monotonic()
-            os.kill(worker, strike)
+            self.signalled = time.monotonic()
+            os.kill(worker, number)
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
-        self.executor.patience = 1800.0
+        self.executor.timeout_s = HEARTBEAT_TIMEOUT_S
 
     def record(self, record: Record) -> None:
-        self.noticed = time.monotonic() - self.struck
+        self.recorded = time.monotonic()
 
     def closed(self) -> None:
         pass
 
 
-def test_a_worker_that_hangs_and_then_is_killed(
-    undisturbed: tuple[Plan, Results], taught: Results, same: Same
+def test_runs_whose_worker_hangs_and_is_then_killed_fail_and_can_be_resumed(
+    undisturbed: tuple[Plan, Results], with_teacher: Results, same: Same
 ) -> None:
-    whole, _ = undisturbed
-    executor = Processes(["cpu"], taught.folder / "logs")
+    plan, _ = undisturbed
+    executor = ProcessExecutor(["cpu"], with_teacher.folder / "logs")
     saboteur = Saboteur(executor, signal.SIGSTOP, signal.SIGKILL)
-    runner = Runner(whole, estimate.estimate(whole), taught, executor, [saboteur])
-    runner.run(pending(whole, taught, "failed"))
+    runner = Runner(plan, estimate.estimate(plan), with_teacher, executor, [saboteur])
+    runner.run(pending(plan, with_teacher, "failed"))
     (notice,) = saboteur.notices
-    assert notice.startswith("resnet8/resnet8 student seed 0 and 2 more: its worker said nothing")
-    assert notice.endswith("once more from the last epoch")
-    assert saboteur.noticed < granted(2.0)
-    assert len(set(saboteur.epochs)) == len(saboteur.epochs) >= 2, "no epoch is done twice"
-    students = [taught.record(run.id) for run in whole.runs.values() if run.kind == "student"]
-    for record in students:
+    assert notice.startswith("resnet8/resnet8 student seed 0 and 2 more: its worker sent no event")
+    assert notice.endswith("retried from the last checkpoint")
+    assert saboteur.recorded - saboteur.signalled < scaled(2.0)
+    assert len(set(saboteur.epochs)) == len(saboteur.epochs) >= 2, "an epoch was repeated"
+    records = [with_teacher.record(run.id) for run in plan.runs.values() if run.kind == "student"]
+    for record in records:
         assert record is not None
-        assert record["status"] == "failed"
-        assert "ended by signal 9" in record["reason"]
-        assert record["reason"].endswith("it was tried 2 times")
-    assert len(list(taught.folder.glob("state/*.safetensors"))) > 0, (
-        "what the next time goes on from"
-    )
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
-    assert same(taught)
+        assert record.status == "failed"
+        assert "was killed by signal 9" in str(record.reason)
+        assert str(record.reason).endswith("2 attempts failed")
+    assert list(with_teacher.folder.glob("state/*.safetensors"))
+    assert api.execute(plan, with_teacher, INLINE) == []
+    assert same(with_teacher)
 
 
-def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
-    undisturbed: tuple[Plan, Results], taught: Results, same: Same, tmp_path: Path,
+def test_cohort_whose_worker_the_system_kills_for_memory_is_split(
+    undisturbed: tuple[Plan, Results], with_teacher: Results, same: Same, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Its counter of such kills is raised by hand; the kill is real."""
-    whole, _ = undisturbed
+    """The test writes the system's counter of such kills; the kill is real."""
+    plan, _ = undisturbed
     counter = tmp_path / "vmstat"
     counter.write_text("nr_free_pages 7\noom_kill 0\n")
-    monkeypatch.setattr("bench.execution.executors.local.KILLS", counter)
+    monkeypatch.setattr("bench.execution.executors.local.OOM_KILL_COUNTER", counter)
 
-    class Starving(Saboteur):
-        def epoch(self, run: str, entry: dict[str, Any]) -> None:
+    class OutOfMemory(Saboteur):
+        def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
             counter.write_text("nr_free_pages 7\noom_kill 1\n")
             super().epoch(run, entry)
 
@@ -183,19 +183,21 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
             super().notice(text)
             raise KeyboardInterrupt
 
-    executor = Processes(["cpu"], taught.folder / "logs")
-    observer = Starving(executor, signal.SIGKILL)
-    runner = Runner(whole, estimate.estimate(whole), taught, executor, [observer])
+    executor = ProcessExecutor(["cpu"], with_teacher.folder / "logs")
+    observer = OutOfMemory(executor, signal.SIGKILL)
+    runner = Runner(plan, estimate.estimate(plan), with_teacher, executor, [observer])
     with pytest.raises(KeyboardInterrupt):
-        runner.run(pending(whole, taught, "failed"))
+        runner.run(pending(plan, with_teacher, "failed"))
     (notice,) = observer.notices
-    assert notice.endswith("out of memory: the system ended the worker; they go on in two parts")
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
-    assert same(taught)
+    assert notice.endswith(
+        "out of memory: the system killed the worker; they resume as two cohorts"
+    )
+    assert api.execute(plan, with_teacher, INLINE) == []
+    assert same(with_teacher)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_sigterm_ends_all_within_five_seconds_even_what_hangs(
+def test_signal_ends_the_command_and_hung_workers_within_five_seconds(
     commands: Commands, tmp_path: Path, number: signal.Signals
 ) -> None:
     teachers = ("resnet8", "resnet14", "resnet20")
@@ -208,17 +210,17 @@ def test_sigterm_ends_all_within_five_seconds_even_what_hangs(
         epochs = [event["id"] for event in commands.events if event["event"] == "epoch"]
         return len(set(epochs)) == len(teachers)
 
-    assert commands.until(all_train), commands.said
-    hanging = commands.workers
-    assert len(hanging) == len(teachers)
-    for worker in hanging:
+    assert commands.wait_for(all_train), commands.output
+    hung = commands.workers
+    assert len(hung) == len(teachers)
+    for worker in hung:
         os.kill(worker, signal.SIGSTOP)
-    begun, limit = time.monotonic(), granted(5.0)
+    start, limit_s = time.monotonic(), scaled(5.0)
     os.kill(commands.pid, number)
-    os.kill(commands.pid, number)  # somebody is impatient
-    code = commands.end(limit)
-    assert gone(hanging, begun + limit - time.monotonic())
-    assert "stopped; the same command goes on from here" in commands.said
-    assert list((tmp_path / "results" / "state").glob("*.safetensors")), "what it goes on from"
+    os.kill(commands.pid, number)  # an impatient user
+    code = commands.end(limit_s)
+    assert gone(hung, start + limit_s - time.monotonic())
+    assert "stopped; the same command goes on from here" in commands.output
+    assert list((tmp_path / "results" / "state").glob("*.safetensors"))
     assert not list((tmp_path / "results").rglob("*.part"))
     assert code == 128 + number

@@ -1,4 +1,4 @@
-"""MLflow away, slow, or opened by many at once: training never waits; nothing stays unlogged."""
+"""MLflow unreachable, slow, or opened by many processes: training never waits for it."""
 
 import os
 import shutil
@@ -22,9 +22,9 @@ from bench.results import Results
 from bench.results.environment import now
 from tests import toy
 from tests.command import ROOT, bench
-from tests.faults.commands import Commands, granted
+from tests.faults.commands import Commands, scaled
 
-HERE = Machine(gpus=(), inline=True)
+INLINE = Machine(gpus=(), inline=True)
 PROCESSES = 16
 MANY = """
 import os, sys
@@ -48,42 +48,42 @@ print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in processes])
 """
 
 
-def claimed(whole: Plan, results: Results, *runs: str) -> Results:
-    """The same results with records that say of these runs that they are done."""
+def with_records(plan: Plan, results: Results, *runs: str) -> Results:
+    """Write records of finished runs, which were not trained."""
     for run in runs:
-        task = Task(run, whole.names()[run], whole.runs[run].specification)
+        task = Task(run, plan.names()[run], plan.runs[run].specification)
         metrics = {"last": {"top1": 50.0, "nll": 1.5}}
         results.write(task.record("done", None, metrics=metrics, finished=now()))
     return results
 
 
 def logged(uri: str) -> list[str]:
-    """The names of all runs in a store."""
+    """Return the names of all runs in a store."""
     client = tracking.client(uri)
     experiment = client.get_experiment_by_name("toy")
     return sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
 
 
-def test_a_fresh_store_opened_by_sixteen_processes(tmp_path: Path) -> None:
-    """Each with one record, in a results folder of its own."""
-    whole = toy.plan(tmp_path, seeds=str(list(range(PROCESSES))), methods="[kd]")
-    students = [run for run in whole.runs if whole.runs[run].kind == "student"]
+def test_new_store_is_opened_by_sixteen_processes_at_once(tmp_path: Path) -> None:
+    """Each process logs one record, of another results folder."""
+    plan = toy.plan(tmp_path, seeds=str(list(range(PROCESSES))), methods="[kd]")
+    students = [run for run in plan.runs if plan.runs[run].kind == "student"]
     folders = [tmp_path / str(number) for number in range(PROCESSES)]
     for run, folder in zip(students, folders, strict=True):
-        claimed(whole, Results(folder), run)
+        with_records(plan, Results(folder), run)
     uri = f"sqlite:///{tmp_path}/store.db"
     command = [sys.executable, "-c", MANY, tmp_path / "toy.yaml", uri, *folders]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
+    process = subprocess.run(
         [*map(str, command)], cwd=tmp_path, env=env, text=True, capture_output=True
     )
-    assert ran.stdout.strip() == str([1] * PROCESSES), ran.stdout + ran.stderr
+    assert process.stdout.strip() == str([1] * PROCESSES), process.stdout + process.stderr
     assert logged(uri) == sorted(f"resnet8/resnet8 kd seed {seed}" for seed in range(PROCESSES))
 
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a server that takes every call and never answers."""
+    """The address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -91,24 +91,26 @@ def silent() -> Iterator[str]:
 def test_training_does_not_wait_for_a_server_that_does_not_answer(
     silent: str, here: Path, monkeypatch: pytest.MonkeyPatch, blank: Path
 ) -> None:
-    whole, results = toy.plan(here), Results(here / "results")
+    plan, results = toy.plan(here), Results(here / "results")
     monkeypatch.setattr(api, "LOGGING", 0.2)
-    tracker = MLflow(whole, results, silent)
-    begun = time.monotonic()
-    assert api.carry_out(whole, results, HERE, tracker=tracker) == []
-    assert time.monotonic() - begun < granted(15.0), (
+    tracker = MLflow(plan, results, silent)
+    start = time.monotonic()
+    assert api.execute(plan, results, INLINE, tracker=tracker) == []
+    assert time.monotonic() - start < scaled(15.0), (
         "half of the time that one call to the server takes"
     )
-    assert [record["status"] for record in results.records()] == ["done"] * 3
-    (said,) = tracker.warnings
-    assert said.startswith(f"MLflow at {silent} is slow; the records are complete, and `bench sync")
+    assert [record.status for record in results.records()] == ["done"] * 3
+    (warning,) = tracker.warnings
+    assert warning.startswith(
+        f"MLflow at {silent} is slow; the records are complete, and `bench sync"
+    )
 
     shutil.copy(blank, results.folder / "mlflow.db")
-    found = bench("sync", "toy.yaml")
-    assert found.exit_code == 0
-    assert found.stdout == "toy: 3 records, 3 of them logged now\n"
+    result = bench("sync", "toy.yaml")
+    assert result.exit_code == 0
+    assert result.stdout == "toy: 3 records, 3 of them logged now\n"
     assert len(logged(tracking.tracking_uri(results))) == 3
-    assert api.sync(whole, results).added == 0
+    assert api.sync(plan, results).added == 0
 
 
 def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
@@ -117,19 +119,17 @@ def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
     toy.write(tmp_path, recipe="{epochs: 100000, batch_size: 16}")
     commands.start("run", "toy.yaml", "--inline", MLFLOW_TRACKING_URI=silent)
     state = tmp_path / "results" / "state"
-    assert commands.until(lambda: [*state.glob("*.safetensors")]), (
-        "after the teacher, whose record is there"
-    )
+    assert commands.wait_for(lambda: [*state.glob("*.safetensors")])
     os.kill(commands.pid, signal.SIGINT)
-    assert commands.end(granted(5.0)) == 130
+    assert commands.end(scaled(5.0)) == 130
 
 
-def test_a_store_that_was_half_made_by_a_killed_process(tmp_path: Path) -> None:
-    """It is made beside its place, and takes it once it is whole."""
-    whole = toy.plan(tmp_path)
-    results = claimed(whole, Results(tmp_path / "results"), *whole.runs)
-    torn = results.folder / ".mlflow.db.1.part"
-    torn.write_bytes(b"half a store")
-    assert api.sync(whole, results).warnings == []
-    assert not torn.exists()
-    assert len(logged(tracking.tracking_uri(results))) == len(whole.runs)
+def test_store_that_a_killed_process_left_incomplete_is_created_again(tmp_path: Path) -> None:
+    """A store is created under a temporary name, and renamed when it is complete."""
+    plan = toy.plan(tmp_path)
+    results = with_records(plan, Results(tmp_path / "results"), *plan.runs)
+    part = results.folder / ".mlflow.db.1.part"
+    part.write_bytes(b"half a store")
+    assert api.sync(plan, results).warnings == []
+    assert not part.exists()
+    assert len(logged(tracking.tracking_uri(results))) == len(plan.runs)

@@ -63,7 +63,7 @@ def test_payload_in_the_checkpoint_of_a_run_is_not_executed(format_: str, here: 
     mark, plan = here / "executed", toy.plan(here, methods="[student]")
     results = Results(here / "results")
     for run in plan.runs:
-        results.keep_state(run, FORMATS[format_]({"net": Payload(mark), "epoch": 1}))
+        results.save_state(run, FORMATS[format_]({"net": Payload(mark), "epoch": 1}))
     bench("run", "toy.yaml", "--tracker", "none", "--inline")
     assert not mark.exists()
     assert all(results.record(run) for run in plan.runs)

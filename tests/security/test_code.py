@@ -12,7 +12,7 @@ import distillers
 from bench import plugins
 from bench.cli import app
 from bench.errors import BenchError, Mistakes
-from bench.execution.executors.local import Processes
+from bench.execution.executors.local import ProcessExecutor
 from bench.execution.protocol import Job
 from bench.suite import read
 from tests import toy
@@ -120,7 +120,7 @@ def test_a_worker_imports_nothing_strange(
         id="empty", tasks=(), teacher=None, device="cpu", threads=1, results=str(here / "results"),
         dataset="digits", data_root=None,
     )  # fmt: skip
-    worker = Processes(["cpu"], here / "logs")
+    worker = ProcessExecutor(["cpu"], here / "logs")
     with plugins.closing():
         worker.start(0, empty)
         _, event = worker.next()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.execution.executors.local import Processes
+from bench.execution.executors.local import ProcessExecutor
 from bench.execution.protocol import Job
 from bench.results import PARTS, Results, Unwritable
 from tests import toy
@@ -31,7 +31,7 @@ def test_a_log_that_is_a_link_empties_no_file(tmp_path: Path, victim: Path) -> N
     logs = tmp_path / "results" / "logs"
     logs.mkdir(parents=True)
     (logs / "job.log").symlink_to(victim)
-    executor = Processes(["cpu"], logs)
+    executor = ProcessExecutor(["cpu"], logs)
     executor.start(0, Job("job", (), None, "cpu", 1, str(logs.parent), "digits", None))
     executor.stop()
     assert victim.read_text() == "precious"

@@ -112,10 +112,10 @@ def test_what_has_a_plan_comes_to_its_end() -> None:
             made = planned(small(number))
             if made is None or len(made.runs) > 4:
                 continue
-            forecasts = estimate.estimate(made)
-            if sum(forecasts[run.id].work(run, 100) for run in made.runs.values()) > WORK:
+            estimates = estimate.estimate(made)
+            if sum(estimates[run.id].work(run, 100) for run in made.runs.values()) > WORK:
                 continue
-            api.carry_out(made, results, Machine(gpus=(), inline=True))
+            api.execute(made, results, Machine(gpus=(), inline=True))
             statuses = [(results.record(run) or {}).get("status") for run in made.runs]
             assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
             done += 1

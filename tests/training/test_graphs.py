@@ -11,7 +11,7 @@ import torch
 from bench import api, data, models, seeding
 from bench.api import Machine
 from bench.errors import BenchError
-from bench.execution import desk
+from bench.execution import worker
 from bench.execution.protocol import Task
 from bench.results import Results
 from bench.training import trainer
@@ -126,10 +126,10 @@ def test_run_that_cannot_be_captured_fails_alone(
     recipe = "{epochs: 6, batch_size: 16, lr: 0.05, crop: 1, flip: false}"
     plan = toy.plan(tmp_path, methods="[student, kd, crd+kd, crd]", recipe=recipe)
     expected = toy.run(plan, tmp_path / "eager")
-    monkeypatch.setattr(desk, "CudaCapture", lambda: capture)
+    monkeypatch.setattr(worker, "CudaCapture", lambda: capture)
     monkeypatch.setattr(Machine, "devices", lambda machine: ["cpu"])
     results = Results(tmp_path / "captured")
-    api.carry_out(plan, results, Machine(gpus=(), inline=True, graphs=True))
+    api.execute(plan, results, Machine(gpus=(), inline=True, graphs=True))
     records = {cell.method.name: results.record(cell.run) for cell in plan.cells}
     assert records.pop("crd+kd").reason == "a wait"
     for record in records.values():

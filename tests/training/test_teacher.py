@@ -11,7 +11,7 @@ import torch
 from bench import data, models
 from bench.data import Selection
 from bench.errors import MissingData, TeacherRefused
-from bench.execution.executors.local import Inline
+from bench.execution.executors.local import InlineExecutor
 from bench.execution.runner import Runner
 from bench.planning.estimate import estimate
 from bench.results import Results, sha256
@@ -97,7 +97,7 @@ def test_error_names_the_missing_file(tmp_path: Path) -> None:
 
 
 def adopt(folder: Path, net: torch.nn.Module, manifest: str) -> Results:
-    """Run a suite with a checkpoint as its teacher."""
+    """Run a suite whose teacher is a checkpoint with this manifest."""
     torch.save({"model": net.state_dict()}, folder / "ckpt.pth")
     teachers = f"{{checkpoints: {{resnet8: {{path: ckpt.pth, {manifest}}}}}}}"
     return toy.run(toy.plan(folder, teachers=teachers, methods="[kd]"), folder)
@@ -140,8 +140,8 @@ def test_weights_that_changed_after_their_record_are_refused(tmp_path: Path) -> 
     weights["fc.bias"] += 1
     safetensors.torch.save_file(weights, results.weights(run.id))
     student = next(cell.run for cell in plan.cells if cell.method.name == "kd")
-    results.forget(student)
-    Runner(plan, estimate(plan), results, Inline()).run([plan.runs[student]])
+    results.delete_run(student)
+    Runner(plan, estimate(plan), results, InlineExecutor()).run([plan.runs[student]])
     record = results.record(student)
     assert record is not None
     assert record.status == "failed"

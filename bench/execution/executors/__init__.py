@@ -1,1 +1,47 @@
-"""Where jobs run: this machine, Ray, Slurm."""
+"""Executors: where jobs run. `Executor` is their interface to the runner."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from bench.errors import BenchError
+from bench.execution.protocol import Event, Job
+
+
+class Executor(Protocol):
+    """Slots, each of which runs one job at a time."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The device of each slot."""
+
+    def start(self, slot: int, job: Job) -> None:
+        """Start a job on a free slot."""
+
+    def next(self) -> tuple[int, Event]:
+        """Wait for the next event of any job; return its slot and the event.
+
+        The last event of a job is `exit`, also after a crash. An executor that can detect hung
+        jobs must kill them.
+        """
+
+    def stop(self) -> None:
+        """Kill all jobs; their runs can be resumed from their checkpoints."""
+
+
+def import_extra(package: str, extra: str) -> Any:
+    """Import the package of an executor.
+
+    Args:
+        package: Name of the package.
+        extra: Name of the executor and of the extra of distillbench that installs the package.
+
+    Raises:
+        BenchError: The package is not installed; the message says how to install it.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise BenchError(
+            f"--executor {extra}: {error}. Install it with pip install 'distillbench[{extra}]'"
+        ) from error

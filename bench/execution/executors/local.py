@@ -1,6 +1,5 @@
-"""Where jobs are worked on: the seam between the runner and machines."""
+"""Executors of this machine: jobs in worker processes, or in this process."""
 
-import contextlib
 import json
 import os
 import queue
@@ -11,76 +10,63 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from bench.execution.protocol import Event, Job
-from bench.execution.worker import work
+from bench.execution.worker import run_job
 
-PATIENCE = 1800.0  # seconds without a sign of life after which a worker counts as hanging
-GRACE = 3.0  # seconds that killed workers, all together, are waited for
-KILLS = Path("/proc/vmstat")  # where Linux counts those that it has killed for lack of memory
-TICK = 1.0  # seconds between two looks at who is silent
-
-
-class Executor(Protocol):
-    """Slots, each of which works on one job at a time."""
-
-    @property
-    def devices(self) -> Sequence[str]:
-        """The device of each slot."""
-
-    def start(self, slot: int, job: Job) -> None:
-        """Begin a job on a free slot."""
-
-    def next(self) -> tuple[int, Event]:
-        """The next event of any slot, waited for; `exit` with its `reason` ends a job.
-
-        Whoever can tell a job that hangs ends it himself.
-        """
-
-    def stop(self) -> None:
-        """End all jobs now; what they kept is there for the next time."""
+HEARTBEAT_TIMEOUT_S = 1800.0  # without an event, after which a worker counts as hung
+KILL_TIMEOUT_S = 3.0  # within which all killed workers end
+CHECK_INTERVAL_S = 1.0  # between two checks for hung workers
+OOM_KILL_COUNTER = Path("/proc/vmstat")  # where Linux counts processes killed for lack of memory
 
 
-class Inline:
-    """One slot in this process: nothing is isolated, everything can be stepped through."""
+class InlineExecutor:
+    """One slot in this process, for debugging: a crash is not isolated.
+
+    Args:
+        device: Device of the jobs, such as `cuda:0`.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         self.devices = [device]
         self._events: deque[Event] = deque()
 
     def start(self, slot: int, job: Job) -> None:
-        """Do the whole job, and keep its events for `next`."""
-        work(job, self._events.append)
+        """Run the job; keep its events for `next`."""
+        run_job(job, self._events.append)
         self._events.append({"event": "exit", "reason": None})
 
     def next(self) -> tuple[int, Event]:
-        """The next event of the job that was started."""
+        """Return the next event of the job."""
         return 0, self._events.popleft()
 
     def stop(self) -> None:
-        """Nothing runs beside the caller."""
+        """Do nothing: no job runs between calls."""
 
 
 @dataclass
 class Worker:
-    """A worker under way."""
+    """A worker process that runs."""
 
     process: subprocess.Popen[str]
     log: Path
-    kills: int  # of all processes, for lack of memory, when it was started
-    silent: float = 0.0  # seconds that were waited for it since it last said something
-    hung: bool = False  # and was ended for that
+    oom_kills: int  # of all processes of this machine, when the worker started
+    silent_s: float = 0.0  # seconds that `next` waited since the worker's last event
+    hung: bool = False  # whether it was killed for being silent
 
 
-class Processes:
-    """Each job in a process of its own, so that a crash, or a hang, costs one cohort.
+class ProcessExecutor:
+    """Each job in a worker process, so that a crash or a hang costs one cohort.
 
-    `inherited` are descriptors that stay open in the workers: a lock that holds while one of them
-    lives. A worker that says nothing for `patience` seconds is ended.
+    Args:
+        devices: The device of each slot.
+        logs: Folder for the output of workers.
+        inherited: File descriptors that workers inherit: a lock is held until they have ended.
+        timeout_s: Seconds without an event after which a worker is killed.
     """
 
     def __init__(
@@ -88,20 +74,20 @@ class Processes:
         devices: Sequence[str],
         logs: Path,
         inherited: Sequence[int] = (),
-        patience: float = PATIENCE,
+        timeout_s: float = HEARTBEAT_TIMEOUT_S,
     ) -> None:
         self.devices = list(devices)
-        self.patience = patience
+        self.timeout_s = timeout_s
         self._logs, self._inherited = logs, tuple(inherited)
         self._events: queue.Queue[tuple[int, Event]] = queue.Queue()
-        self._running: dict[int, Worker] = {}
+        self._workers: dict[int, Worker] = {}
 
     def start(self, slot: int, job: Job) -> None:
-        """Start a worker; what it prints goes to `logs/<job>.log`."""
+        """Start a worker; its output goes to `<logs>/<job id>.log`."""
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{job.id}.log"
         log.unlink(missing_ok=True)
-        with log.open("x") as errors:  # never through a link
+        with log.open("x") as errors:  # refuses a symbolic link
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.execution.worker"],
                 stdin=subprocess.PIPE,
@@ -110,86 +96,107 @@ class Processes:
                 text=True,
                 encoding="utf-8",
                 pass_fds=self._inherited,
-                start_new_session=True,  # Ctrl-C is for the parent, which stops its workers
+                start_new_session=True,  # Ctrl-C reaches the parent only, which stops its workers
             )
-        worker = self._running[slot] = Worker(process, log, _kills())
-        threading.Thread(target=self._talk, args=(slot, worker, job), daemon=True).start()
+        worker = self._workers[slot] = Worker(process, log, _oom_kills())
+        threading.Thread(target=self._communicate, args=(slot, worker, job), daemon=True).start()
 
     def next(self) -> tuple[int, Event]:
-        """The next event of any worker; those that hang are ended meanwhile."""
+        """Return the next event of any worker; kill workers that hang."""
         while True:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
-                slot, event = self._events.get(timeout=TICK)
+                slot, event = self._events.get(timeout=CHECK_INTERVAL_S)
             except queue.Empty:
-                self._waited(TICK)
+                self._kill_hung(CHECK_INTERVAL_S)
                 continue
             if event["event"] == "exit":
-                del self._running[slot]
+                del self._workers[slot]
             else:
-                self._running[slot].silent = 0.0
-            self._waited(min(TICK, time.monotonic() - begun))
-            if event["event"] != "alive":
+                self._workers[slot].silent_s = 0.0
+            self._kill_hung(min(CHECK_INTERVAL_S, time.monotonic() - start))
+            if event["event"] != "heartbeat":
                 return slot, event
 
     def stop(self) -> None:
-        """End all workers at once: their runs go on from the last epoch, whatever ended them."""
-        for worker in self._running.values():
+        """Kill all workers; wait for them at most `KILL_TIMEOUT_S`."""
+        for worker in self._workers.values():
             _kill(worker.process)
-        end = time.monotonic() + GRACE
-        for worker in self._running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk, say
-                worker.process.wait(max(0.0, end - time.monotonic()))
+        deadline = time.monotonic() + KILL_TIMEOUT_S
+        for worker in self._workers.values():
+            with suppress(subprocess.TimeoutExpired):  # it waits for a disk, say
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
 
-    def _waited(self, seconds: float) -> None:
-        """Count what was waited for each; not what went by while nobody listened to them."""
-        for worker in self._running.values():
-            worker.silent += seconds
-            if worker.silent > self.patience and not worker.hung:
+    def _kill_hung(self, waited_s: float) -> None:
+        """Kill workers that are silent for too long; only time that `next` waited counts."""
+        for worker in self._workers.values():
+            worker.silent_s += waited_s
+            if worker.silent_s > self.timeout_s and not worker.hung:
                 worker.hung = True
                 _kill(worker.process)
 
-    def _talk(self, slot: int, worker: Worker, job: Job) -> None:
-        """Tell the worker its job, and hear it to its end; all the while its input stays open."""
+    def _communicate(self, slot: int, worker: Worker, job: Job) -> None:
+        """Send the job, queue the events until the worker ends; its input stays open meanwhile."""
         process = worker.process
-        with contextlib.suppress(BrokenPipeError), process:  # afterwards its pipes are closed
+        with suppress(BrokenPipeError), process:  # closes the pipes at the end
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(job.to_json() + "\n")
             process.stdin.flush()
             for line in process.stdout:
-                with contextlib.suppress(json.JSONDecodeError):  # a line that a kill cut short
+                with suppress(json.JSONDecodeError):  # a line that a kill cut short
                     self._events.put((slot, json.loads(line)))
-        reason = _reason(process.returncode, worker.log)
+        reason = _exit_reason(process.returncode, worker.log)
         if worker.hung:
-            reason = f"its worker said nothing for {self.patience:g} s (see {worker.log})"
-        elif process.returncode == -signal.SIGKILL and _kills() > worker.kills:
-            said = "out of memory: the system ended the worker"
-            self._events.put((slot, {"event": "split", "reason": said}))
+            reason = f"its worker sent no event for {self.timeout_s:g} s (see {worker.log})"
+        elif process.returncode == -signal.SIGKILL and _oom_kills() > worker.oom_kills:
+            message = "out of memory: the system killed the worker"
+            self._events.put((slot, {"event": "split", "reason": message}))
         self._events.put((slot, {"event": "exit", "reason": reason}))
 
 
+def stream_events(job: Job, timeout_s: float) -> Iterator[Event]:
+    """Run a job in a worker process of this machine, and yield its events.
+
+    The worker is killed when the caller ends or closes the iterator.
+
+    Args:
+        job: The job.
+        timeout_s: Seconds without an event after which the worker is killed.
+    """
+    executor = ProcessExecutor([job.device], Path(job.results) / "logs", timeout_s=timeout_s)
+    executor.start(0, job)
+    try:
+        while True:
+            _, event = executor.next()
+            yield event
+            if event["event"] == "exit":
+                return
+    finally:
+        executor.stop()
+
+
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End a worker with all that it started: it leads a group of its own."""
+    """Kill a worker and its children, which are in its process group."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _kills() -> int:
-    """How many processes the system has killed for lack of memory; 0 where it does not tell."""
+def _oom_kills() -> int:
+    """Return how many processes the system has killed for lack of memory; 0 if unknown."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", KILLS.read_text(), re.M)
+        count = re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M)
     except OSError:
         return 0
-    return int(found[1]) if found else 0
+    return int(count[1]) if count else 0
 
 
-def _reason(code: int, log: Path) -> str | None:
-    """Why a worker ended, in a sentence; None if it ended well."""
+def _exit_reason(code: int, log: Path) -> str | None:
+    """Return why a worker ended, with the last line of its log; None if it succeeded."""
     if code == 0:
         return None
-    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    told = log.read_text(errors="replace") if log.exists() else ""
-    lines = [line for line in told.splitlines() if line.strip()]
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     last = f": {lines[-1].strip()}" if lines else ""
-    return f"its worker ended {how}{last} (see {log})"
+    return f"its worker {how}{last} (see {log})"

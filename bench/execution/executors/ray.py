@@ -1,209 +1,184 @@
-"""Cohorts as tasks of a Ray cluster, whose nodes need share no files with the parent.
+"""Jobs as tasks of a Ray cluster whose nodes share the results folder and the data root.
 
-The parent alone keeps what comes back, records, states and weights; so what a lost node was at
-work on goes on elsewhere, from the last epoch that came.
+A worker writes checkpoints and weights into the results folder itself; only the parent writes
+records. If a node is lost, its cohort resumes on another node from the last checkpoints.
 """
 
-import hashlib
 import signal
 import socket
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
 from bench.errors import BenchError
-from bench.execution.cluster import Ray
-from bench.execution.executors.node import installed, without
-from bench.execution.parcel import Parcel, Said, Sent, done
+from bench.execution.cluster import RayOptions
+from bench.execution.executors import import_extra
+from bench.execution.executors.local import stream_events
 from bench.execution.protocol import Event, Job
 from bench.results import Results
-from bench.results.files import write_whole
 
-TICK = 1.0  # seconds in which an interrupt is heard
-ANSWER = 10.0  # seconds in which the head of a cluster must answer
+POLL_INTERVAL_S = 1.0  # between two moments at which an interrupt is handled
+CONNECT_TIMEOUT_S = 10.0
 
 
-def serve(parcel: Parcel) -> Iterator[Said]:
-    """The task: what a worker on its node says."""
-    yield from done(parcel, installed("ray", "ray").get)
+def run_on_node(job: Job, timeout_s: float) -> Iterator[Event]:
+    """Run a job on this node; yield its events. The body of a Ray task."""
+    if not Results(Path(job.results)).lock_file.exists():  # the parent holds the lock
+        reason = (
+            f"{job.results}: missing on the node {socket.gethostname()}. --executor ray needs a "
+            "results folder that all nodes share"
+        )
+        yield {"event": "unwritable", "reason": reason}
+        return
+    yield from stream_events(job, timeout_s)
 
 
 @dataclass
-class Underway:
-    """A job under way."""
+class RayTask:
+    """A job that was submitted."""
 
     job: Job
-    stream: Any  # of what its task says
-    lost: int = 0  # nodes that it was on
-    ended: set[str] = field(default_factory=set)  # runs whose records have come
+    events: Any  # Ray's stream of the task's events
+    lost_nodes: int = 0  # nodes that were lost while they ran it
+    recorded: set[str] = field(default_factory=set)  # runs with a record
 
 
-class OnRay:
-    """A task for each job, on whatever node has room for it.
+class RayExecutor:
+    """A Ray task for each job, on any node with room for it.
 
-    A worker that crashes or hangs ends its job, as it does on this machine. A job whose node is
-    lost is given to another one, `retries` times.
+    A job whose node is lost is submitted again, at most `retries` times. A worker that crashes or
+    hangs ends its job, as on one machine.
+
+    Args:
+        options: The `ray` section of the cluster file.
+        results: The results folder, on a file system that all nodes share.
+        timeout_s: Seconds without an event after which a worker is killed.
+
+    Raises:
+        BenchError: Ray is not installed, no cluster answers, or no node has room for a cohort.
     """
 
-    def __init__(self, options: Ray, results: Results, patience: float) -> None:
-        self._options, self._results, self._patience = options, results, patience
-        with _signals_kept():
-            self._ray = installed("ray", "ray")
-            self._ours = not self._ray.is_initialized()
-            _connect(self._ray, options.address)
+    def __init__(self, options: RayOptions, results: Results, timeout_s: float) -> None:
+        self._retries, self._timeout_s = options.retries, timeout_s
+        self._ray = import_extra("ray", "ray")
+        self._connected_here = not self._ray.is_initialized()
+        _connect(self._ray, options.address)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         gpus = options.gpus
         if gpus is None:
             gpus = float(any(node.get("GPU") for node in nodes))
-        slots = options.slots or _room(nodes, {"CPU": options.cpus, "GPU": gpus})
+        slots = options.slots or room(nodes, {"CPU": options.cpus, "GPU": gpus})
         self.devices: Sequence[str] = ["cuda" if gpus else "cpu"] * slots
-        self._serve = self._ray.remote(
+        self._submit = self._ray.remote(
             num_cpus=options.cpus, num_gpus=gpus, max_retries=0, num_returns="streaming"
-        )(serve)
-        self._running: dict[int, Underway] = {}
+        )(run_on_node).remote
+        self._tasks: dict[int, RayTask] = {}
         self._ready: deque[tuple[int, Event]] = deque()
-        self._sent: dict[str, Sent] = {}  # by sum
 
     def start(self, slot: int, job: Job) -> None:
-        """Ask for a task; Ray starts it when a node has room."""
-        self._running[slot] = Underway(job, self._stream(job))
+        """Submit a task; Ray starts it when a node has room."""
+        job = job.absolute()
+        self._tasks[slot] = RayTask(job, self._submit(job, self._timeout_s))
 
     def next(self) -> tuple[int, Event]:
-        """The next event of any task, once what came with it is kept."""
+        """Return the next event of any task."""
         while not self._ready:
-            streams = {under.stream: slot for slot, under in self._running.items()}
-            found, _ = self._ray.wait([*streams], num_returns=1, timeout=TICK)
-            for stream in found:
-                slot = streams[stream]
-                self._hear(slot, self._running.pop(slot))
+            slots = {task.events: slot for slot, task in self._tasks.items()}
+            ready, _ = self._ray.wait([*slots], num_returns=1, timeout=POLL_INTERVAL_S)
+            for events in ready:
+                self._receive(slots[events])
         return self._ready.popleft()
 
     def stop(self) -> None:
-        """End all tasks now, and leave the cluster."""
-        for under in self._running.values():
-            self._ray.cancel(under.stream, force=True)
-        self._running.clear()
-        if self._ours:
+        """Kill all tasks; leave the cluster."""
+        for task in self._tasks.values():
+            self._ray.cancel(task.events, force=True)
+        self._tasks.clear()
+        if self._connected_here:
             self._ray.shutdown()
 
-    def _hear(self, slot: int, under: Underway) -> None:
-        """Take the next word of a task; unless it was the last, it goes behind the others."""
-        kinds = self._ray.exceptions
+    def _receive(self, slot: int) -> None:
+        """Take the next event of a task, which moves behind the other tasks."""
+        errors = self._ray.exceptions
+        task = self._tasks.pop(slot)
         try:
-            event, files = self._ray.get(next(under.stream))
-        except (kinds.NodeDiedError, kinds.WorkerCrashedError, kinds.ObjectLostError) as error:
-            self._lose(slot, under, _said(error))
-        except kinds.OutOfMemoryError as error:
-            self._say(slot, event="split", reason=f"out of memory on its node: {_said(error)}")
-            self._say(slot, event="exit", reason=None)
-        except (kinds.RayError, StopIteration) as error:
-            self._say(slot, event="exit", reason=f"its task ended: {_said(error)}")
+            event = self._ray.get(next(task.events))
+        except (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
+            self._resubmit(slot, task, _first_line(error))
+        except errors.OutOfMemoryError as error:
+            reason = f"out of memory on its node: {_first_line(error)}"
+            self._ready.append((slot, {"event": "split", "reason": reason}))
+            self._ready.append((slot, {"event": "exit", "reason": None}))
+        except (errors.RayError, StopIteration) as error:
+            reason = f"its task ended: {_first_line(error)}"
+            self._ready.append((slot, {"event": "exit", "reason": reason}))
         else:
-            self._keep(under.job, event, files)
             if event["event"] == "record":
-                under.ended.add(event["record"]["id"])
+                task.recorded.add(event["record"]["id"])
             if event["event"] != "exit":
-                self._running[slot] = under
+                self._tasks[slot] = task
             self._ready.append((slot, event))
 
-    def _say(self, slot: int, **event: Any) -> None:
-        self._ready.append((slot, event))
-
-    def _lose(self, slot: int, under: Underway, why: str) -> None:
-        """Give a job whose node is lost to another one, or give it up."""
-        left = without(under.job, under.ended)
-        if not left.tasks or under.lost >= self._options.retries:
-            self._say(slot, event="exit", reason=f"its node was lost: {why}")
+    def _resubmit(self, slot: int, task: RayTask, reason: str) -> None:
+        """Submit the job of a lost node again, or end it after too many lost nodes."""
+        job = task.job.without(task.recorded)
+        if not job.tasks or task.lost_nodes >= self._retries:
+            event = {"event": "exit", "reason": f"its node was lost: {reason}"}
+            self._ready.append((slot, event))
             return
-        first = left.tasks[0].name
-        text = f"{first}: its node was lost; elsewhere it goes on from the last epoch that came"
-        self._say(slot, event="notice", text=text)
-        self._running[slot] = Underway(left, self._stream(left), under.lost + 1)
+        text = f"{job.tasks[0].name}: its node was lost; it resumes from its checkpoint elsewhere"
+        self._ready.append((slot, {"event": "notice", "text": text}))
+        events = self._submit(job, self._timeout_s)
+        self._tasks[slot] = RayTask(job, events, task.lost_nodes + 1)
 
-    def _keep(self, job: Job, event: Event, files: Mapping[str, bytes]) -> None:
-        """Write what came with an event to where a worker of this machine would have written."""
-        if "state" in files:
-            self._results.keep_state(event["run"], files["state"])
-        if "weights" in files:
-            self._results.keep_weights(event["record"]["id"], files["weights"])
-        if "log" in files:
-            write_whole(self._results.folder / "logs" / f"{job.id}.log", files["log"])
 
-    def _stream(self, job: Job) -> Any:
-        """What the task of a job says, from when Ray has started it."""
-        of, states = job.tasks[0], [(task.id, self._results.state(task.id)) for task in job.tasks]
-        parcel = Parcel(
-            job=replace(job, data_root=self._options.data),
-            states={run: path.read_bytes() for run, path in states if path.exists()},
-            teacher=self._file(self._results.weights(job.teacher["id"])) if job.teacher else None,
-            dataset=None,
-            plugins=tuple(self._file(Path(path)) for path in job.plugins),
-            checkpoint=self._file(Path(of.checkpoint["path"])) if of.checkpoint else None,
-            patience=self._patience,
-            cache=self._options.cache,
-            closed=plugins.closed(),
+def room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> int:
+    """Return how many cohorts fit on all nodes together.
+
+    Args:
+        nodes: The resources of each node, such as `{"CPU": 8.0, "GPU": 1.0}`.
+        needs: The resources that a cohort needs.
+
+    Raises:
+        BenchError: No node has room for a cohort.
+    """
+    needs = {kind: amount for kind, amount in needs.items() if amount}
+    count = sum(
+        min(int(node.get(kind, 0.0) / amount) for kind, amount in needs.items()) for node in nodes
+    )
+    if not count:
+        missing = " and ".join(f"{amount:g} {kind}" for kind, amount in needs.items())
+        available = "; ".join(
+            ", ".join(f"{node.get(kind, 0):g} {kind}" for kind in needs) for node in nodes
         )
-        return self._serve.remote(parcel)
-
-    def _file(self, path: Path) -> Sent:
-        return self._put(path.name, path.read_bytes())
-
-    def _put(self, name: str, content: bytes) -> Sent:
-        """The content in Ray's object store, where the same one is put once."""
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._sent:
-            self._sent[digest] = Sent(digest, name, self._ray.put(content))
-        return self._sent[digest]
+        raise BenchError(f"--executor ray: no node has {missing} for a cohort. Found: {available}")
+    return count
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join a cluster; none is started, since that would listen on every address."""
+    """Join a cluster; do not start one, which would listen on every address."""
+    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
     try:
         if address != "auto":  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
         ray.init(
             address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR"
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise BenchError(
-            f"--executor ray: no cluster at address '{address}': {_said(error)}. `ray start "
-            "--head` makes this machine the head of one"
+            f"--executor ray: no cluster at address '{address}': {_first_line(error)}. Start one "
+            "on this machine with `ray start --head`"
         ) from error
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it connects; afterwards it is again whose it was."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, handler)
 
 
-def _room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> int:
-    """How many cohorts with these needs all nodes take together; BenchError where none does."""
-    asked = {kind: amount for kind, amount in needs.items() if amount}
-    room = sum(
-        min(int(node.get(kind, 0.0) / amount) for kind, amount in asked.items()) for node in nodes
-    )
-    if not room:
-        wanted = " and ".join(f"{amount:g} {kind}" for kind, amount in asked.items())
-        found = "; ".join(
-            ", ".join(f"{node.get(kind, 0):g} {kind}" for kind in asked) for node in nodes
-        )
-        raise BenchError(f"--executor ray: no node has {wanted} for a cohort. Found: {found}")
-    return room
-
-
-def _said(error: BaseException) -> str:
-    """The first line of what went wrong, on a node or in Ray."""
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or of its cause on a node."""
     cause = getattr(error, "cause", None) or error
     return str(cause).strip().partition("\n")[0] or type(cause).__name__

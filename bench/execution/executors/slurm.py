@@ -1,182 +1,297 @@
-"""Cohorts as jobs of Slurm, by way of submitit, in a results folder that all nodes share.
+"""Jobs as jobs of Slurm, submitted by submitit; all nodes share the results folder.
 
-A worker there writes states and weights itself, as on this machine. What it says is appended to
-`slurm/<job>.events`, which the parent reads: it alone writes records. A job that is pre-empted, or
-whose time is over, is put back in the queue and goes on from the last epoch.
+A worker writes checkpoints and weights into the results folder itself, and appends its events to
+`slurm/<job>.events`. The parent reads them; only the parent writes records. A job that is
+pre-empted or reaches its time limit is requeued and resumes from the last checkpoints.
+
+All jobs of a command have one random name. It is written to `.slurm` in the results folder before
+the first job is submitted, and removed when all have ended. If the command is killed, the next
+command in that folder cancels the jobs of that name.
 """
 
 import json
 import logging
 import os
+import re
+import secrets
 import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config.text import short
 from bench.errors import BenchError
-from bench.execution.cluster import Slurm
-from bench.execution.executors.node import installed, without, worked
-from bench.execution.executors.orphans import Jobs, asked
+from bench.execution.cluster import SlurmOptions
+from bench.execution.executors import import_extra
+from bench.execution.executors.local import KILL_TIMEOUT_S, stream_events
 from bench.execution.protocol import Event, Job
-from bench.results import Results
+from bench.results import Results, write_atomic
 
-TICK = 0.5  # seconds between two looks at what was said
-LOOKS = 6  # at what a job said that Slurm calls ended: a file may come late from another machine
-CHECK = 30.0  # seconds between two questions to Slurm
+POLL_INTERVAL_S = 0.5  # between two readings of the events
+STATUS_INTERVAL_S = 30.0  # between two questions to Slurm about a job
+MAX_EMPTY_READS = 6  # of the events of a job that has ended: a shared file system may be slow
+CANCEL_TIMEOUT_S = 90.0  # within which Slurm ends cancelled jobs; by default it grants them 30 s
+CANCEL_INTERVAL_S = 1.0  # between two cancellations of the same jobs
+NOTE = ".slurm"  # in the results folder: the name of the jobs, and the folder they work in
+MAX_NOTE_BYTES = 8192
+JOB_NAME = re.compile(r"bench-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Errand:
-    """What a job of Slurm calls; submitit pickles it, and calls it again after each requeue."""
+class SlurmTask:
+    """The function that a Slurm job calls; submitit pickles it and calls it after each requeue."""
 
     job: Job
     events: Path
-    patience: float
+    timeout_s: float
 
     def __call__(self) -> None:
-        """Do what of the job has no record yet; all that is said is appended to the events."""
-        ended = {
-            event["record"]["id"]
-            for event in _events(_read(self.events))
-            if event["event"] == "record"
-        }
-        left = without(self.job, ended)
+        """Run the tasks that have no record yet; append the events to the file."""
+        events = _parse(_read(self.events))
+        job = self.job.without(
+            {event["record"]["id"] for event in events if event["event"] == "record"}
+        )
         nothing: list[Event] = [{"event": "exit", "reason": None}]
-        said: Iterator[Event] = worked(left, self.patience) if left.tasks else iter(nothing)
+        stream: Iterator[Event] = stream_events(job, self.timeout_s) if job.tasks else iter(nothing)
         with self.events.open("a", encoding="utf-8") as file:
-            file.write("\n")  # behind a line that a kill cut short
-            for event in said:
+            file.write("\n")  # ends a line that a kill cut short
+            for event in stream:
                 file.write(json.dumps(event) + "\n")
                 file.flush()
 
     def checkpoint(self) -> Any:
-        """What submitit puts back in the queue: the same, for runs keep their state themselves."""
-        return installed("submitit", "slurm").helpers.DelayedSubmission(self)
+        """Return what submitit requeues: the same, since runs save their checkpoints."""
+        return import_extra("submitit", "slurm").helpers.DelayedSubmission(self)
 
 
 @dataclass
-class Underway:
+class SlurmJob:
     """A job that was submitted."""
 
-    slurm: Any  # what submitit knows of it
+    slurm: Any  # submitit's job
     events: Path
-    heard: int = 0  # bytes of the events
-    asked: float = 0.0  # when Slurm was asked last
-    looks: int = 0  # since Slurm called it ended
+    bytes_read: int = 0  # of the events
+    checked: float = 0.0  # when Slurm was asked last, by the monotonic clock
+    empty_reads: int = 0  # since Slurm reports that the job has ended
 
 
-class OnSlurm:
-    """A job of Slurm for each job; those that start together are one array.
+class SlurmExecutor:
+    """A Slurm job for each job; jobs that start together are submitted as one array.
 
-    `cluster` is submitit's name for where they run: `local`, processes of this machine, is for
-    tests. All jobs bear one name, by which `orphans` finds those of a command that was killed.
+    Args:
+        options: The `slurm` section of the cluster file.
+        results: The results folder, on a file system that all nodes share.
+        timeout_s: Seconds without an event after which a worker is killed.
+        cluster: submitit's name of the cluster; `local`, for tests: processes of this machine.
+
+    Raises:
+        BenchError: submitit or Slurm is not installed.
     """
 
     def __init__(
-        self, options: Slurm, results: Results, patience: float, cluster: str = "slurm"
+        self, options: SlurmOptions, results: Results, timeout_s: float, cluster: str = "slurm"
     ) -> None:
-        submitit = installed("submitit", "slurm")
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # it tells each vain call of sacct
+        submitit = import_extra("submitit", "slurm")
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns of each failed sacct
         self.devices: Sequence[str] = ["cuda" if options.gpus else "cpu"] * options.slots
-        self._patience, self._folder = patience, results.folder.resolve() / "slurm"
+        self._results, self._timeout_s = results.folder.resolve(), timeout_s
+        self._folder = self._results / "slurm"
         limit = {f"{cluster}_max_num_timeout": options.requeues}
         try:
             self._engine = submitit.AutoExecutor(self._folder, cluster, **limit)
         except RuntimeError as error:
             raise BenchError(f"--executor slurm: {error} sbatch and srun are needed") from error
-        self._jobs = Jobs(self._folder.parent)
-        self._engine.update_parameters(name=self._jobs.name, **_parameters(options))
+        self._name = f"bench-{secrets.token_hex(16)}"
+        self._engine.update_parameters(name=self._name, **_parameters(options))
         os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it
-        self._accounted = True  # whether sacct knows of jobs that have ended
+        self._has_accounting = True  # whether sacct knows jobs that have ended
         if cluster == "slurm":
-            self._accounted = not asked("sacct", "--noheader", "--jobs=0").returncode
-        self._asked: list[tuple[int, Errand]] = []
-        self._running: dict[int, Underway] = {}
+            self._has_accounting = not call("sacct", "--noheader", "--jobs=0").returncode
+        self._unsubmitted: list[tuple[int, SlurmTask]] = []
+        self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
-        """Note a job, to be submitted with all others that start now."""
-        root = str(Path(job.data_root or "data").resolve())
-        shared = replace(job, results=str(self._folder.parent), data_root=root)
+        """Keep a job until `next` submits all jobs that start now."""
         events = self._folder / f"{job.id}-{time.time_ns()}.events"
-        self._asked.append((slot, Errand(shared, events, self._patience)))
+        self._unsubmitted.append((slot, SlurmTask(job.absolute(), events, self._timeout_s)))
 
     def next(self) -> tuple[int, Event]:
-        """The next event of any job."""
-        self._submit()
+        """Submit new jobs; return the next event of any job."""
+        self.submit()
         while not self._ready:
-            for slot, under in [*self._running.items()]:
-                self._hear(slot, under)
+            for slot, job in [*self.jobs.items()]:
+                self._receive(slot, job)
             if not self._ready:
-                time.sleep(TICK)
+                time.sleep(POLL_INTERVAL_S)
         return self._ready.popleft()
 
     def stop(self) -> None:
-        """Cancel all jobs, those in the queue as well."""
-        if self._running or self._asked:
-            self._jobs.cancel()
+        """Cancel all jobs, pending ones as well."""
+        if self.jobs or self._unsubmitted:
+            cancel(self._name)
         else:
-            self._jobs.forget()
-        self._running.clear()
-        self._asked.clear()
+            (self._results / NOTE).unlink(missing_ok=True)
+        self.jobs.clear()
+        self._unsubmitted.clear()
 
-    def _submit(self) -> None:
-        if not self._asked:
+    def submit(self) -> None:
+        """Submit the jobs that `start` kept, as one array."""
+        if not self._unsubmitted:
             return
-        slots, errands = zip(*self._asked, strict=True)
-        self._jobs.note()
+        slots, tasks = zip(*self._unsubmitted, strict=True)
+        write_note(self._results, self._name)
         try:
             with self._engine.batch():
-                jobs = [self._engine.submit(errand) for errand in errands]
+                jobs = [self._engine.submit(task) for task in tasks]
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise BenchError(f"--executor slurm: sbatch refused a job: {error}") from error
-        for slot, errand, job in zip(slots, errands, jobs, strict=True):
-            self._running[slot] = Underway(job, errand.events)
-        self._asked.clear()
+        for slot, task, job in zip(slots, tasks, jobs, strict=True):
+            self.jobs[slot] = SlurmJob(job, task.events)
+        self._unsubmitted.clear()
 
-    def _hear(self, slot: int, under: Underway) -> None:
-        """Take in what a job has said; one that ended without a word has crashed."""
-        said = _read(under.events, under.heard)
-        under.heard += len(said)
-        for event in _events(said):
+    def _receive(self, slot: int, job: SlurmJob) -> None:
+        """Read new events of a job; a job that ended without an `exit` event has crashed."""
+        content = _read(job.events, job.bytes_read)
+        job.bytes_read += len(content)
+        for event in _parse(content):
             self._ready.append((slot, event))
             if event["event"] == "exit":
-                del self._running[slot]
-        if slot in self._running and not said and self._ended(under):
-            del self._running[slot]
-            self._ready.extend((slot, event) for event in self._why(under))
+                del self.jobs[slot]
+        if slot in self.jobs and not content and self._has_ended(job):
+            del self.jobs[slot]
+            self._ready.extend((slot, event) for event in self._last_events(job))
 
-    def _ended(self, under: Underway) -> bool:
-        """Whether Slurm calls a job ended, and it was given the time to be heard."""
+    def _has_ended(self, job: SlurmJob) -> bool:
+        """Return whether Slurm reports the job's end, and its last events had time to arrive."""
         now = time.monotonic()
-        ask = now - under.asked >= CHECK
-        under.asked = now if ask else under.asked
-        if self._accounted:
-            ended = under.slurm.done(force_check=ask)
+        due = now - job.checked >= STATUS_INTERVAL_S
+        job.checked = now if due else job.checked
+        if self._has_accounting:
+            ended = job.slurm.done(force_check=due)
         else:
-            ended = ask and _left_the_queue(under.slurm.job_id)
-        under.looks += bool(under.looks or ended)
-        return under.looks > LOOKS
+            ended = due and _left_the_queue(job.slurm.job_id)
+        job.empty_reads += bool(job.empty_reads or ended)
+        return job.empty_reads > MAX_EMPTY_READS
 
-    def _why(self, under: Underway) -> Iterator[Event]:
-        """The last events of a job that could not tell them itself."""
-        number, state = under.slurm.job_id, "UNKNOWN, for there is no accounting"
-        if self._accounted:
-            state = under.slurm.state
+    def _last_events(self, job: SlurmJob) -> Iterator[Event]:
+        """Yield the last events of a job that could not write them itself."""
+        number = job.slurm.job_id
+        state = job.slurm.state if self._has_accounting else "UNKNOWN, without accounting"
         if state.startswith("OUT_OF_ME"):
-            yield {"event": "split", "reason": f"out of memory: Slurm ended its job {number}"}
-        reason = f"its job {number} ended as {state} (see {under.slurm.paths.stderr})"
-        if not under.heard:
-            reason += f"; it said nothing: do all nodes share {self._folder.parent}?"
+            yield {"event": "split", "reason": f"out of memory: Slurm killed its job {number}"}
+        reason = f"its job {number} ended as {state} (see {job.slurm.paths.stderr})"
+        if not job.bytes_read:
+            reason += f"; it sent no event: do all nodes share {self._results}?"
         yield {"event": "exit", "reason": reason}
 
 
-def _parameters(options: Slurm) -> dict[str, Any]:
-    """The options as submitit calls them."""
+def cancel_orphans(results: Results) -> None:
+    """Cancel the jobs that a killed command left in a results folder; wait until they have ended.
+
+    The note of a folder that was moved or copied names jobs that work elsewhere; these are kept.
+
+    Args:
+        results: The results folder, locked.
+
+    Raises:
+        BenchError: The jobs may still run, or the note is invalid.
+    """
+    note = results.folder / NOTE
+    if not note.is_file():
+        return
+    with note.open("rb") as file:
+        name, _, folder = os.fsdecode(file.read(MAX_NOTE_BYTES)).partition("\n")
+    if not JOB_NAME.fullmatch(name):
+        raise BenchError(
+            f"{note}: found the text '{short(name)}'. Allowed: the name of Slurm jobs, as "
+            "`bench run` writes it. Remove the file once no job works in that folder"
+        )
+    if _is_same(Path(folder), results.folder) and (reason := _cancel_and_wait(name)):
+        raise BenchError(
+            f"{results.folder}: Slurm jobs named {name} may still work there: {reason}. "
+            f"Cancel them with `scancel --name={name}`; remove {note} once "
+            f"`squeue --name={name}` lists none"
+        )
+    note.unlink()
+
+
+def write_note(folder: Path, name: str) -> None:
+    """Note in a results folder the name of the jobs that work there."""
+    write_atomic(folder / NOTE, os.fsencode(f"{name}\n{folder}"))
+
+
+def cancel(name: str) -> None:
+    """Cancel the jobs of a name; wait at most `KILL_TIMEOUT_S` for scancel, which runs on.
+
+    The note stays, since Slurm ends the jobs later.
+    """
+    process = subprocess.Popen(
+        ["scancel", *selector(name)],
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_TIMEOUT_S)
+
+
+def call(*command: str) -> subprocess.CompletedProcess[str]:
+    """Call a command of Slurm, without the variables that would make it skip jobs."""
+    try:
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, env=_environment()
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"no command {command[0]} here")
+
+
+def selector(name: str) -> tuple[str, str]:
+    """Return the options of squeue and scancel that select our jobs of a name."""
+    return f"--name={name}", f"--user={os.getuid()}"
+
+
+def _cancel_and_wait(name: str) -> str:
+    """Cancel the jobs of a name until all have ended; return why they may not have, or ''."""
+    deadline = time.monotonic() + CANCEL_TIMEOUT_S
+    while True:
+        listed = call("squeue", "--noheader", "--format=%A", *selector(name))
+        if listed.returncode:
+            return listed.stderr.strip()
+        if not listed.stdout.strip():
+            return ""
+        if time.monotonic() > deadline:
+            return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
+        call("scancel", *selector(name))  # each time: a job may have requeued itself
+        time.sleep(CANCEL_INTERVAL_S)
+
+
+def _left_the_queue(number: str) -> bool:
+    """Return whether Slurm answers and lists no pending or running job of this number."""
+    listed = call("squeue", "--noheader", "--format=%T", f"--jobs={number}")
+    if listed.returncode:
+        return "Invalid job id" in listed.stderr
+    return not listed.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    filters = ("SCANCEL_", "SQUEUE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return folder.samefile(other)
+    return False
+
+
+def _parameters(options: SlurmOptions) -> dict[str, Any]:
+    """Return the options under submitit's names."""
     return {
         "timeout_min": options.minutes,
         "cpus_per_task": options.cpus,
@@ -190,26 +305,18 @@ def _parameters(options: Slurm) -> dict[str, Any]:
     }
 
 
-def _left_the_queue(number: str) -> bool:
-    """Whether Slurm, which answers, has no job of that number before it or under way."""
-    found = asked("squeue", "--noheader", "--format=%T", f"--jobs={number}")
-    if found.returncode:
-        return "Invalid job id" in found.stderr
-    return not found.stdout.strip()
-
-
-def _read(path: Path, since: int = 0) -> bytes:
-    """The whole lines of a file from a byte on; none where there is no file yet."""
+def _read(path: Path, start: int = 0) -> bytes:
+    """Return the complete lines of a file from a byte on; nothing if there is no file."""
     try:
         with path.open("rb") as file:
-            file.seek(since)
-            head, end, _ = file.read().rpartition(b"\n")
+            file.seek(start)
+            lines, end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
         return b""
-    return head + end
+    return lines + end
 
 
-def _events(said: bytes) -> Iterator[Event]:
-    for line in said.splitlines():
+def _parse(content: bytes) -> Iterator[Event]:
+    for line in content.splitlines():
         with suppress(ValueError):  # empty, or cut short by a kill
             yield json.loads(line)
