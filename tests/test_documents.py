@@ -22,8 +22,8 @@ from bench.cli import app, overview
 from bench.errors import BenchError
 from bench.report import build
 from bench.results import Record, Results
-from tests.distillers.contract import CHECKS
 from tests.distillers import geometry
+from tests.distillers.contract import CHECKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
