@@ -16,22 +16,17 @@ __all__ = [
     "Shapes",
     "load",
     "names",
-    "register",
 ]
-
-_added: dict[str, type[Distiller]] = {}
 
 
 def names() -> list[str]:
-    """Every module here without a leading underscore, and every distiller that was registered."""
-    own = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted({*own, *_added})
+    """Return the names of the distillers here: every module without a leading underscore."""
+    modules = pkgutil.iter_modules(__path__)
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
 def load(name: str) -> type[Distiller]:
     """The distiller of that name; KeyError where there is none."""
-    if name in _added:
-        return _added[name]
     if name not in names():
         raise KeyError(f"no distiller '{name}'; there are: {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
@@ -48,11 +43,3 @@ def defined_in(module: ModuleType) -> list[type[Distiller]]:
         and c.__module__ == module.__name__
         and not inspect.isabstract(c)
     ]
-
-
-def register(distiller: type[Distiller]) -> None:
-    """Make a user's distiller known by its class's name in lower case."""
-    name = distiller.__name__.lower()
-    if name in names() and _added.get(name) is not distiller:
-        raise ValueError(f"a distiller '{name}' exists already")
-    _added[name] = distiller

@@ -16,9 +16,6 @@ from bench.planning.plan import Plan
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
-from tests.suite import conftest
-
-forgotten = conftest.forgotten  # what a plugin registers is gone after each test
 
 NEGATIVES = "{crd: {negatives: 16, width: 8}}"
 
@@ -159,7 +156,7 @@ def test_a_plugins_data_set_that_cannot_be_read_is_told_before_anything_starts(
 ) -> None:
     (tmp_path / "wrong.py").write_text(PLUGIN)
     whole = toy.plan(tmp_path, plugins="[wrong.py]", dataset="{name: noise}")
-    assert data.facts(whole.suite.data).train == 20
+    assert data.facts(whole.suite.data, None, whole.suite.registry.datasets).train == 20
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(whole, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

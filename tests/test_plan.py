@@ -1,9 +1,6 @@
 """Runs and their ids: what makes another run, and what does not."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ from bench.planning.plan import SHARED, Plan, cohorts
 from bench.spec import Recipe, RunSpec
 from tests import toy
 
-ROOT = Path(__file__).parents[1]
 GOLDEN = """\
 suite_version: 1
 title: Golden
@@ -176,19 +172,6 @@ def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
     assert not set(teacher("a.pth", b"x")) & set(ids(tmp_path))
 
 
-EDITED = """
-import os, sys
-from pathlib import Path
-from bench import api
-
-for power in ("1", "2"):
-    if os.fork() == 0:  # a file that was loaded cannot be loaded again once it has changed
-        Path("mine.py").write_text(Path("mine.py").read_text().replace("** 1", f"** {power}"))
-        print(*api.make_plan("toy.yaml").runs, flush=True)
-        os._exit(0)
-    os.wait()
-"""
-
 PLUGIN = '''
 from distillers import Distiller
 
@@ -204,14 +187,12 @@ class Mine(Distiller):
 
 
 def test_ids_depend_on_the_text_of_the_plugin_that_a_run_uses(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    toy.write(tmp_path, methods="{kd: papers, mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
-    command = [sys.executable, "-W", "ignore", "-c", EDITED]
-    ran = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    before, after = (line.split() for line in ran.stdout.splitlines())
+    def plan_ids(power: str) -> list[str]:
+        (tmp_path / "mine.py").write_text(PLUGIN.replace("** 1", f"** {power}"))
+        methods = "{kd: papers, mine: {ce: 1, mine: 1}}"
+        return ids(tmp_path, methods=methods, plugins="[mine.py]")
+
+    before, after = plan_ids("1"), plan_ids("2")
     assert before[:2] == after[:2] == ids(tmp_path, methods="[kd]", plugins="")
     assert before[2] != after[2]
 

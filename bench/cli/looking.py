@@ -33,7 +33,8 @@ def show(
     with told():
         from bench import suite as suites
 
-        print(suites.render(suites.read(suites.find(suite), changes(set_, seeds))), end="")
+        path, asked = suites.find(suite), changes(set_, seeds)
+        print(suites.render(suites.read(path, asked, plugins=not no_plugins)), end="")
 
 
 def validate(
@@ -48,7 +49,7 @@ def validate(
 
         for name in suites:
             try:
-                found = known.read(known.find(name), set_ or ())
+                found = known.read(known.find(name), set_ or (), plugins=not no_plugins)
             except Mistakes as error:
                 mistakes += error.lines
             else:

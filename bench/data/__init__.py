@@ -1,6 +1,7 @@
 """Data sets, one a file: what is known of them, and their batches on a device."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,7 +39,6 @@ __all__ = [
     "names",
     "pack",
     "rank",
-    "register",
 ]
 
 STREAMED_FROM = 2 * 1024**3  # bytes of decoded images; smaller folders live on the device
@@ -49,24 +49,21 @@ _sources: dict[str, Source] = {source.facts.name: source for source in _own}
 
 
 def names() -> list[str]:
-    """Every data set with a name of its own, plugins' included; `folder:PATH` works too."""
+    """Return the sorted names of the built-in data sets; `folder:PATH` works too."""
     return sorted(_sources)
 
 
-def register(name: str, source: Source) -> None:
-    """Make a user's data set known by a name; BenchError if another one has it."""
-    if _sources.get(name, source) is not source or name.startswith(PREFIX):
-        raise BenchError(f"a data set '{name}' exists already; taken are: {', '.join(names())}")
-    _sources[name] = source
-
-
-def facts(selection: Selection, root: Path | None = None) -> Facts:
+def facts(
+    selection: Selection, root: Path | None = None, added: Mapping[str, Source] | None = None
+) -> Facts:
     """What is known of a selection without reading it; counts are those of the selected part.
+
+    `added` are the data sets of plugins by name.
 
     Only a folder is looked into, and only listed. Raises BenchError for an impossible selection,
     which says what is allowed, and MissingData for a folder that is not there.
     """
-    return counted(selection, _source(selection, _root(root)).facts)
+    return counted(selection, _source(selection, _root(root), added).facts)
 
 
 def load(
@@ -77,15 +74,17 @@ def load(
     stream: bool | None = None,
     workers: int = WORKERS,
     share: Share = Share(),  # noqa: B008 (frozen)
+    added: Mapping[str, Source] | None = None,
 ) -> Data:
     """The selected part of a data set, ready on the device; its batches are cut to the share.
 
     Official archives are looked for under `root` (None: BENCH_DATA, or `data` here) and downloaded
     to it; MissingData where that fails. Folders of more than `STREAMED_FROM` bytes are decoded
     again each epoch, by `workers` processes; `stream` overrules that for a folder of any size.
+    `added` are the data sets of plugins by name.
     """
     root = _root(root)
-    source = _source(selection, root)
+    source = _source(selection, root, added)
     part = counted(selection, source.facts)
     if stream and not isinstance(source, Folder):
         raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
@@ -95,13 +94,15 @@ def load(
     return Resident(part, _tensors(selection, part, whole), device, share)
 
 
-def pack(selection: Selection, root: Path | None) -> bytes:
+def pack(
+    selection: Selection, root: Path | None, added: Mapping[str, Source] | None = None
+) -> bytes:
     """The whole data set that a selection is of, decoded, as the file of `packed:PATH`.
 
     BenchError for a folder that is too large to be held in memory.
     """
     root = _root(root)
-    source = _source(selection, root)
+    source = _source(selection, root, added)
     if isinstance(source, Folder) and _large(source.facts):
         raise BenchError(
             f"{selection.name}: too large to be held in memory, {STREAMED_FROM:,} bytes"
@@ -113,16 +114,17 @@ def _root(root: Path | None) -> Path:
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
 
-def _source(selection: Selection, root: Path) -> Source:
+def _source(selection: Selection, root: Path, added: Mapping[str, Source] | None) -> Source:
     if selection.name.startswith(PREFIX):
         return Folder.of(selection, root)
     if selection.name.startswith(PACKED):
         return Packed(Path(selection.name.removeprefix(PACKED)))
-    if selection.name not in _sources:
+    sources = {**_sources, **(added or {})}
+    if selection.name not in sources:
         raise BenchError(
-            unknown("data set", selection.name, [*names(), f"{PREFIX}/path/to/images"])
+            unknown("data set", selection.name, [*sources, f"{PREFIX}/path/to/images"])
         )
-    return _sources[selection.name]
+    return sources[selection.name]
 
 
 def _large(part: Facts) -> bool:

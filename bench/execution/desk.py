@@ -13,6 +13,7 @@ from bench import data, models
 from bench.data import Data, Selection, Share
 from bench.execution.heartbeat import Pulse, Pulsing
 from bench.execution.protocol import Emit, Job, Task
+from bench.plugins import Registry
 from bench.results import Corrupt, Results, verify
 from bench.results.environment import environment, now
 from bench.results.files import set_aside
@@ -35,6 +36,7 @@ class Desk:
         self.job, self.emit, self.share = job, emit, share
         self.results = Results(Path(job.results))
         self.device = torch.device(job.devices[share.rank])
+        self.registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
         self.record = Cuda() if job.graphs else None
         self.started = now()
 
@@ -44,7 +46,9 @@ class Desk:
         held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
         selection = Selection(**{**held, "name": self.job.dataset})
         root = Path(self.job.data_root) if self.job.data_root else None
-        return Pulsing(data.load(selection, root, self.device, share=self.share), Pulse(self.emit))
+        added = self.registry.datasets
+        subject = data.load(selection, root, self.device, share=self.share, added=added)
+        return Pulsing(subject, Pulse(self.emit))
 
     def adopt(self, task: Task) -> None:
         """Make a teacher of a checkpoint: checked by sum and by accuracy, then kept as weights."""
@@ -52,7 +56,7 @@ class Desk:
         path = Path(manifest["path"])
         verify(path, of["checkpoint"])
         subject = self.data()
-        net = teachers.load(of["network"], subject.facts, path).to(self.device)
+        net = teachers.load(of["network"], subject.facts, path, self.registry).to(self.device)
         found = metrics.measure(*predict(net, subject, "test", of["recipe"]))
         teachers.check_accuracy(path, found["top1"], manifest)
         cost = models.cost(net, subject.facts.size)
@@ -86,14 +90,14 @@ class Desk:
             return None
         path = self.results.weights(of["id"])
         verify(path, of["sha256"])
-        net = teachers.load(of["network"], subject.facts, path)
+        net = teachers.load(of["network"], subject.facts, path, self.registry)
         return Teacher(net, subject, self.job.tasks[0].specification["recipe"])
 
     def learner(self, task: Task, subject: Data, teacher: Teacher | None) -> Learner | None:
         """The task's learner, gone on from its state if it has one; None if it cannot be made."""
         shapes = teacher.shapes if teacher else None
         try:
-            learner = Learner(task, subject, shapes, self.record)
+            learner = Learner(task, subject, shapes, self.record, self.registry)
         except Incompatible as error:
             self.report(task, "skipped", str(error))
             return None
@@ -104,7 +108,7 @@ class Desk:
             return None
         if self.resumed(learner):
             return learner
-        return Learner(task, subject, shapes, self.record)
+        return Learner(task, subject, shapes, self.record, self.registry)
 
     def resumed(self, learner: Learner) -> bool:
         """Whether all is well with the learner's state; one that is of no use is set aside."""

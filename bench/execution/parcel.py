@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
 from bench.data.packed import PREFIX
 from bench.errors import BenchError
 from bench.execution.executors.node import worked
@@ -54,7 +53,6 @@ class Parcel:
     checkpoint: Sent | None
     patience: float
     cache: str | None
-    closed: bool  # whether plugins are kept out
 
 
 def done(parcel: Parcel, fetch: Fetch) -> Iterator[Said]:
@@ -76,7 +74,6 @@ def _unpacked(parcel: Parcel, results: Results, fetch: Fetch) -> Job:
     """The job with this node's paths, once the files it needs are there."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     cache = Path(parcel.cache or f"{home}/distillbench").expanduser()
-    os.environ[plugins.CLOSED] = "1" if parcel.closed else ""
     job = replace(
         parcel.job,
         results=str(results.folder),

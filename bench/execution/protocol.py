@@ -66,6 +66,7 @@ class Job:
     dataset: str  # its name, which for a folder of images says where it lies
     data_root: str | None
     plugins: tuple[str, ...] = ()
+    plugins_enabled: bool = True
     graphs: bool = False  # whether steps are recorded as CUDA graphs
 
     @property

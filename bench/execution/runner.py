@@ -136,6 +136,7 @@ class Runner:
             dataset=self.plan.suite.data.name,
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
+            plugins_enabled=self.plan.suite.registry.enabled,
         )
 
     def _handle(self, slot: int, event: Event) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from bench import plugins
 from bench.errors import BenchError
 from bench.execution import ranks
 from bench.execution.desk import Beside, Desk
@@ -75,7 +74,7 @@ def work_along(job: Job, rank: int, folder: Path, emit: Emit) -> None:
 
 
 def prepare(job: Job, rank: int = 0) -> None:
-    """Settings of this process: its GPU, threads, float32 as it is stated, and plugins."""
+    """Settings of this process: its GPU, threads, and float32 as it is stated."""
     device = torch.device(job.devices[rank])
     if device.index is not None:
         torch.cuda.set_device(device)  # else streams, events and recordings are the first one's
@@ -84,9 +83,6 @@ def prepare(job: Job, rank: int = 0) -> None:
     torch.backends.cudnn.allow_tf32 = all(
         task.specification["recipe"]["precision"] == "tf32" for task in job.tasks
     )
-    plugins.load_installed()
-    for path in job.plugins:
-        plugins.load(Path(path))
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Networks by name: `build("resnet8x4", 100)(images)` are its `Features`.
 
 The 22 CIFAR networks of the field live here, one family a file; `timm:<name>` and
-`torchvision:<name>` are any network of those libraries; plugins `register` their own.
+`torchvision:<name>` are any network of those libraries; plugins add their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from bench.models import bottleneck, mobilenet, resnet, shufflenet, shufflenet_v
 from bench.models.measure import Cost, cost, shapes
 from bench.models.outside import LIBRARIES, Outside
 
-__all__ = ["Cost", "build", "cost", "names", "register", "shapes"]
+__all__ = ["Builder", "Cost", "build", "cost", "names", "shapes"]
 
 Builder = Callable[[int], nn.Module]
 
@@ -26,15 +26,16 @@ _own: dict[str, Builder] = {
     **shufflenet.NETWORKS,
     **shufflenet_v2.NETWORKS,
 }
-_added: dict[str, Builder] = {}
 
 
 def names() -> list[str]:
-    """The networks of this package and of plugins, sorted; not those of timm and torchvision."""
-    return sorted({*_own, *_added})
+    """Return the sorted names of this package's networks; timm and torchvision have more."""
+    return sorted(_own)
 
 
-def build(name: str, classes: int, size: int | None = None) -> nn.Module:
+def build(
+    name: str, classes: int, size: int | None = None, added: Mapping[str, Builder] | None = None
+) -> nn.Module:
     """Return a new network: images (B, 3, S, S) to `Features`.
 
     Its first weights come from torch's global generator, which the caller seeds.
@@ -43,27 +44,20 @@ def build(name: str, classes: int, size: int | None = None) -> nn.Module:
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
         classes: number of classes K.
         size: side S of its images; needed by vision transformers only, whose size is fixed.
+        added: the networks of plugins by name: `builder(classes)` returns a module on images
+            (B, 3, S, S), which may return `Features`, or logits (B, K): then its stages are found.
 
     Raises:
         BenchError: there is no network of that name, or it cannot be built for that size.
 
     """
-    if name in _added:
-        return Outside(_added[name](classes))
+    if added and name in added:
+        return Outside(added[name](classes))
     if name in _own:
         return _own[name](classes)
     library, colon, inner = name.partition(":")
     if colon and library in LIBRARIES:
         return LIBRARIES[library](inner, classes, size)
-    raise BenchError(f"{unknown('network', name, names())}, timm:<name>, torchvision:<name>")
-
-
-def register(name: str, builder: Builder) -> None:
-    """Make a user's network known: `builder(classes)` returns a module on images (B, 3, S, S).
-
-    The module may return `Features`, or logits (B, K): then its stages are found. Its parameters
-    get the prefix `network.`. Raises BenchError if the name is taken.
-    """
-    if name in _own or _added.get(name, builder) is not builder:
-        raise BenchError(f"a network '{name}' exists already")
-    _added[name] = builder
+    raise BenchError(
+        f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
+    )

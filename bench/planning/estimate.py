@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-import distillers
 from bench import data, models, seeding
 from bench.data import Facts
 from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import Plan, Run
-from distillers import Incompatible, Setting, Shapes
+from bench.plugins import Registry
+from distillers import Distiller, Incompatible, Setting, Shapes
 
 MOST_NUMBERS = 50_000_000  # that a network or a distiller is built with, to tell what it takes
 FEW_NUMBERS = 10_000  # a tensor's that are made all the same: constructors read such ones
@@ -40,7 +40,8 @@ class Forecast:
 
 def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
     """For each run of the plan, by id, what it takes or what stands in its way."""
-    facts = data.facts(plan.suite.data, root)
+    registry = plan.suite.registry
+    facts = data.facts(plan.suite.data, root, registry.datasets)
     networks = {run.id: run.specification.network for run in plan.runs.values()}
     made: dict[tuple[str, str, str], Forecast] = {}  # seeds and recipes take the same
     found: dict[str, Forecast] = {}
@@ -48,17 +49,25 @@ def forecast(plan: Plan, root: Path | None = None) -> dict[str, Forecast]:
         terms = run.specification.get("method", {})
         alike = networks[run.id], networks[run.teacher or run.id], repr(terms)
         if alike not in made:
-            made[alike] = _forecast(*alike[:2], terms, facts)
+            made[alike] = _forecast(*alike[:2], terms, facts, registry)
         found[run.id] = made[alike]
     return found
 
 
-def _forecast(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Forecast:
+def _forecast(
+    network: str, teacher: str, terms: Mapping[str, Any], facts: Facts, registry: Registry
+) -> Forecast:
     try:
-        student, cost = _network(network, facts.classes, facts.size)
-        other, _ = _network(teacher, facts.classes, facts.size)
+        student, cost = _network(network, facts.classes, facts.size, registry)
+        other, _ = _network(teacher, facts.classes, facts.size, registry)
         held = [
-            _term(name, json.dumps(term["options"], sort_keys=True), student, other, facts)
+            _term(
+                registry.distiller(name),
+                json.dumps(term["options"], sort_keys=True),
+                student,
+                other,
+                facts,
+            )
             for name, term in terms.items()
         ]
     except (BenchError, Incompatible) as error:
@@ -69,18 +78,20 @@ def _forecast(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts
 
 
 @cache
-def _network(name: str, classes: int, size: int) -> tuple[Shapes, Cost]:
-    net = _sketched(partial(models.build, name, classes, size))
+def _network(name: str, classes: int, size: int, registry: Registry) -> tuple[Shapes, Cost]:
+    net = _sketched(partial(registry.build_network, name, classes, size))
     return models.shapes(net, size), models.cost(net, size)
 
 
 @cache
-def _term(name: str, options: str, student: Shapes, teacher: Shapes, facts: Facts) -> int:
+def _term(
+    kind: type[Distiller], options: str, student: Shapes, teacher: Shapes, facts: Facts
+) -> int:
     """Bytes of the buffers of a distiller; raises what its construction raises."""
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(student, teacher, labels, torch.Generator())
     chosen: Mapping[str, object] = json.loads(options)
-    made = _sketched(partial(distillers.load(name), setting, **chosen))
+    made = _sketched(partial(kind, setting, **chosen))
     return sum(buffer.numel() * buffer.element_size() for buffer in made.buffers())
 
 

@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import data, plugins
+from bench import data
 from bench.data import Selection
 from bench.data.folder import PREFIX
 from bench.planning import filters
+from bench.plugins import Kind, Registry
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
@@ -124,16 +125,18 @@ class Cohort:
 
 def plan(suite: Suite, root: Path | None = None) -> Plan:
     """Every run that a suite asks for; `root` is where its data sets lie."""
-    data_spec = _data_spec(suite.data, data.facts(suite.data, root).fingerprint)
+    registry = suite.registry
+    facts = data.facts(suite.data, root, registry.datasets)
+    data_spec = _data_spec(suite.data, facts.fingerprint, registry)
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
             of = seed if suite.teacher_seed == "same" else suite.teacher_seed
-            teacher = _teacher(pair.teacher, data_spec, of)
+            teacher = _teacher(pair.teacher, data_spec, of, registry)
             runs[teacher.id] = teacher
             for method in suite.methods:
-                run = _student(pair, method, seed, data_spec, teacher.id)
+                run = _student(pair, method, seed, data_spec, teacher.id, registry)
                 runs[run.id] = run
                 cells.append(Cell(pair, method, seed, run.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
@@ -178,16 +181,16 @@ def _course(run: Run) -> str:
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
 
 
-def _data_spec(selection: Selection, fingerprint: str) -> DataSpec:
+def _data_spec(selection: Selection, fingerprint: str, registry: Registry) -> DataSpec:
     """What identifies the data; of a folder of images what is in it, not where it lies."""
     fields = {**asdict(selection), "fingerprint": fingerprint}
     if selection.name.startswith(PREFIX):
         return DataSpec(**{**fields, "name": "folder"})
-    return DataSpec(**fields, **_source("dataset", selection.name))
+    return DataSpec(**fields, **_source(registry, "dataset", selection.name))
 
 
-def _teacher(teacher: Teacher, data_spec: DataSpec, seed: int) -> Run:
-    common = {"revision": REVISION, "data": data_spec, **_network(teacher.network)}
+def _teacher(teacher: Teacher, data_spec: DataSpec, seed: int, registry: Registry) -> Run:
+    common = {"revision": REVISION, "data": data_spec, **_network(registry, teacher.network)}
     if teacher.checkpoint is not None:
         spec = RunSpec(
             **common,
@@ -201,15 +204,19 @@ def _teacher(teacher: Teacher, data_spec: DataSpec, seed: int) -> Run:
     return Run(spec.id, spec)
 
 
-def _student(pair: Pair, method: Method, seed: int, data_spec: DataSpec, teacher: str) -> Run:
+def _student(
+    pair: Pair, method: Method, seed: int, data_spec: DataSpec, teacher: str, registry: Registry
+) -> Run:
     terms = {
-        name: TermSpec(weight=term.weight, options=dict(term.options), **_source("distiller", name))
+        name: TermSpec(
+            weight=term.weight, options=dict(term.options), **_source(registry, "distiller", name)
+        )
         for name, term in method.terms.items()
     }
     spec = RunSpec(
         revision=REVISION,
         data=data_spec,
-        **_network(pair.student),
+        **_network(registry, pair.student),
         teacher=teacher,
         method=terms,
         recipe=_filled(pair.recipe),
@@ -223,11 +230,11 @@ def _filled(recipe: Recipe) -> Recipe:
     return Recipe(**recipe.model_dump())
 
 
-def _network(name: str) -> dict[str, Any]:
-    return {"network": name, **_source("network", name)}
+def _network(registry: Registry, name: str) -> dict[str, Any]:
+    return {"network": name, **_source(registry, "network", name)}
 
 
-def _source(kind: plugins.Kind, name: str) -> dict[str, Any]:
+def _source(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
     """A plugin's code is part of what can change a result."""
-    source = plugins.source_of(kind, name)
+    source = registry.source_of(kind, name)
     return {"source": source} if source else {}

@@ -12,6 +12,7 @@ from bench.config.overrides import Source, changed
 from bench.config.validation import shaped
 from bench.data import Selection
 from bench.errors import Mistakes
+from bench.plugins import Registry
 from bench.spec import Recipe
 from bench.suite import files, methods, references
 from bench.suite.builtin import find, shipped
@@ -42,24 +43,32 @@ __all__ = [
 MOST_RUNS = 50_000  # students of one suite
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Suite:
+def read(path: Path, overrides: Sequence[str] = (), *, plugins: bool = True) -> Suite:
     """The suite of a file, changed by `recipe.epochs=2` and the like, in their order.
+
+    `plugins=False` refuses a user's own code.
 
     Raises `Mistakes`: every mistake in the file, by line, then those in the changes.
     """
     source = changed(loader.load(path), overrides)
-    plugins, mistakes = files.loaded(source, path.parent)
+    registry = Registry(enabled=plugins)
+    paths, mistakes = files.load_plugins(source, path.parent, registry)
     file, misshapen = shaped(source.data, SuiteFile)
-    found = methods.resolve(source)
-    mistakes += [*source.document.mistakes, *misshapen, *references.wrong(source), *found.mistakes]
+    found = methods.resolve(source, registry)
+    mistakes += [
+        *source.document.mistakes,
+        *misshapen,
+        *references.wrong(source, registry),
+        *found.mistakes,
+    ]
     checkpoints: dict[str, Checkpoint] = {}
     if file is not None:
         checkpoints, unfit = files.checkpoints(file, path.parent)
         mistakes += [*unfit, *_recipes_wrong(file), *_too_many(file)]
     if file is None or mistakes or source.refused:
         raise Mistakes(source.told(mistakes))
-    made = _Builder(path, source, file, found, checkpoints).suite(plugins)
-    return replace(made, changes=tuple(overrides))
+    made = _Builder(path, source, file, found, checkpoints).suite(paths)
+    return replace(made, changes=tuple(overrides), registry=registry)
 
 
 def _recipes_wrong(file: SuiteFile) -> list[Mistake]:

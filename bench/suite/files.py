@@ -5,21 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import plugins
 from bench.config.errors import Mistake, Where
 from bench.config.overrides import Source
 from bench.errors import BenchError
+from bench.plugins import Registry
 from bench.suite.resolved import Checkpoint
 from bench.suite.schema import CheckpointEntry, SuiteFile
 
 LARGEST_CHECKPOINT = 8 * 1024**3  # bytes
 
 
-def loaded(source: Source, folder: Path) -> tuple[tuple[Path, ...], list[Mistake]]:
-    """The files of the suite's plugins, loaded."""
+def load_plugins(
+    source: Source, folder: Path, registry: Registry
+) -> tuple[tuple[Path, ...], list[Mistake]]:
+    """Load the suite's plugins into a registry and return their files."""
     files, mistakes = [], []
     try:
-        plugins.load_installed()
+        registry.load_installed()
     except BenchError as error:
         mistakes.append(Mistake((), str(error)))
     asked = source.data.get("plugins")
@@ -28,7 +30,7 @@ def loaded(source: Source, folder: Path) -> tuple[tuple[Path, ...], list[Mistake
             try:
                 with _reading(name):
                     files.append(_beside(folder, name))
-                    plugins.load(files[-1])
+                    registry.load(files[-1])
             except BenchError as error:
                 mistakes.append(Mistake(("plugins", i), str(error)))
     return tuple(files), mistakes

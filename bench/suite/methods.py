@@ -14,6 +14,7 @@ from bench.config.errors import Mistake, Where
 from bench.config.overrides import Source
 from bench.config.text import short
 from bench.errors import unknown
+from bench.plugins import Registry
 from bench.suite import options
 from bench.suite.resolved import Method, Term
 from bench.suite.schema import TermEntry, Weighted
@@ -55,10 +56,10 @@ def papers(name: str) -> dict[str, Term]:
     return found
 
 
-def resolve(source: Source) -> Resolution:
+def resolve(source: Source, registry: Registry) -> Resolution:
     """All methods that a suite's data names; what is ill-shaped is left to the schema."""
     found = Resolution()
-    shared = _shared(source, found)
+    shared = _shared(source, registry, found)
     named: dict[str, Where] = {}
     for name, where, entry in _entries(source.data.get("methods")):
         if name in named:
@@ -71,7 +72,7 @@ def resolve(source: Source) -> Resolution:
             sentence = unknown("canonical method", short(name), canonical())
             found.mistakes.append(Mistake(where, sentence))
             continue
-        maker = _Maker(source, found, shared, name, where)
+        maker = _Maker(source, registry, found, shared, name, where)
         found.methods.append(maker.method(entry))
         found.origins[f"methods.{name}"] = source.origin(where)
     used = {term for method in found.methods for term in method.terms}
@@ -101,12 +102,12 @@ def _well_shaped(terms: Mapping[str, Any]) -> Iterator[tuple[str, TermEntry]]:
             yield name, TermEntry(weight=1.0)  # so that its name is looked at
 
 
-def _shared(source: Source, found: Resolution) -> dict[str, dict[str, Any]]:
+def _shared(source: Source, registry: Registry, found: Resolution) -> dict[str, dict[str, Any]]:
     """The options that hold for every method, by distiller."""
     shared: dict[str, dict[str, Any]] = {}
     asked = source.data.get("options")
     for name, given in asked.items() if isinstance(asked, dict) else ():
-        distiller = _distiller(name, ("options", name), found)
+        distiller = _distiller(registry, name, ("options", name), found)
         if distiller and isinstance(given, dict):
             values, mistakes = options.checked(distiller, given, ("options", name))
             shared[name] = values
@@ -114,11 +115,15 @@ def _shared(source: Source, found: Resolution) -> dict[str, dict[str, Any]]:
     return shared
 
 
-def _distiller(name: str, where: Where, found: Resolution) -> type[Distiller] | None:
+def _distiller(
+    registry: Registry, name: str, where: Where, found: Resolution
+) -> type[Distiller] | None:
     try:
-        return distillers.load(name)
+        return registry.distiller(name)
     except KeyError:
-        found.mistakes.append(Mistake(where, unknown("distiller", name, distillers.names())))
+        found.mistakes.append(
+            Mistake(where, unknown("distiller", name, registry.names("distiller")))
+        )
         return None
 
 
@@ -127,6 +132,7 @@ class _Maker:
     """Makes one method."""
 
     source: Source
+    registry: Registry
     found: Resolution
     shared: Mapping[str, Mapping[str, Any]]
     name: str
@@ -140,7 +146,7 @@ class _Maker:
         if entry is None:
             entry = _terms.validate_python(papers["terms"])
         for name, given in entry.items():
-            distiller = _distiller(name, (*self.where, name), self.found)
+            distiller = _distiller(self.registry, name, (*self.where, name), self.found)
             if distiller:
                 terms[name] = self.term(name, distiller, given, own=own)
                 notes.append(distiller.note)

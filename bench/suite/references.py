@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench import data, models
+from bench import data
 from bench.config.errors import Mistake, Where
 from bench.config.fields import instead
 from bench.config.overrides import Source, value_at
 from bench.config.text import foreign, short
 from bench.errors import BenchError, MissingData, nearest, unknown
+from bench.plugins import Registry
 from bench.suite.schema import DataSet
 
 FOLDER = "folder:"
@@ -20,20 +21,20 @@ MOST_TOLD = 100  # wrong names; it takes time to find what each of them is neare
 _dataset: TypeAdapter[DataSet] = TypeAdapter(Annotated[DataSet, instead("name")])
 
 
-def wrong(source: Source) -> list[Mistake]:
+def wrong(source: Source, registry: Registry) -> list[Mistake]:
     """A mistake for each name that nothing has; what is ill-shaped is left to the schema."""
-    found = list(islice(_wrong(source), MOST_TOLD))
+    found = list(islice(_wrong(source, registry), MOST_TOLD))
     more = [Mistake((), f"{MOST_TOLD} names are wrong; the others were not looked at")]
     return found + more if len(found) == MOST_TOLD else found
 
 
-def _wrong(source: Source) -> Iterator[Mistake]:
-    yield from _dataset_mistakes(source.data.get("dataset"))
+def _wrong(source: Source, registry: Registry) -> Iterator[Mistake]:
+    yield from _dataset_mistakes(source.data.get("dataset"), registry)
     teachers: set[str] = set()
     pairs: dict[tuple[str, str], Where] = {}
     for where, sides in _pairs(source.data.get("pairs")):
         for side, name in sides.items():
-            if sentence := _network_mistake(name):
+            if sentence := _network_mistake(name, registry):
                 yield Mistake((*where, side), sentence)
         teachers |= {sides[side] for side in sides if side == "teacher"}
         if len(sides) == 2 and (first := pairs.setdefault(_both(sides), where)) != where:
@@ -58,32 +59,37 @@ def _both(sides: dict[str, str]) -> tuple[str, str]:
     return sides["teacher"], sides["student"]
 
 
-def _dataset_mistakes(given: Any) -> Iterator[Mistake]:
+def _dataset_mistakes(given: Any, registry: Registry) -> Iterator[Mistake]:
     inside = isinstance(given, dict)
     name = given.get("name") if inside else given
-    if isinstance(name, str) and name not in data.names() and not name.startswith(FOLDER):
-        known = [*data.names(), f"{FOLDER}/path/to/images"]
+    if (
+        isinstance(name, str)
+        and name not in registry.names("dataset")
+        and not name.startswith(FOLDER)
+    ):
+        known = [*registry.names("dataset"), f"{FOLDER}/path/to/images"]
         where = ("dataset", "name") if inside else ("dataset",)
         yield Mistake(where, foreign(name) or unknown("data set", short(name), known))
         return
     try:
         asked = _dataset.validate_python(given)
-        data.facts(data.Selection(**asked.model_dump()), None)
+        data.facts(data.Selection(**asked.model_dump()), None, registry.datasets)
     except (ValidationError, MissingData):
         return
     except BenchError as error:
         yield Mistake(("dataset",), str(error))
 
 
-def _network_mistake(name: str) -> str | None:
+def _network_mistake(name: str, registry: Registry) -> str | None:
     """What is wrong with a network's name, if anything is."""
-    if name in models.names():
+    networks = registry.names("network")
+    if name in networks:
         return None
     if odd := foreign(name):
         return odd
     library, colon, inner = name.partition(":")
     if not colon:
-        return f"{unknown('network', short(name), models.names())}, timm:<name>, torchvision:<name>"
+        return f"{unknown('network', short(name), networks)}, timm:<name>, torchvision:<name>"
     if library not in ("timm", "torchvision"):
         return unknown("library of networks", short(library), ("timm", "torchvision"))
     known = _outside(library)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data import Selection
+from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
 
 
@@ -77,4 +78,5 @@ class Suite:
     plugins: tuple[Path, ...]  # absolute
     origins: Mapping[str, str]
     unused: tuple[str, ...] = ()  # distillers of `options` that no method contains
+    registry: Registry = BUILTIN  # all names that the suite can use
     changes: tuple[str, ...] = ()  # `recipe.epochs=2`, as laid over the file

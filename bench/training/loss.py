@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 from torch import Generator, Tensor, nn
 
-import distillers
 from bench import seeding
-from distillers import Batch, Features, Setting, Shapes
+from bench.plugins import BUILTIN, Registry
+from distillers import Batch, Distiller, Features, Setting, Shapes
 from distillers._base import Tap
 
 
@@ -29,18 +29,20 @@ class Objective(nn.Module):
         teacher: Shapes,
         train_labels: Tensor,
         seed: int,
+        registry: Registry = BUILTIN,
     ) -> None:
         super().__init__()
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
-        for name in sorted(terms, key=lambda name: (_earliest(name), name)):
+        kinds = {name: registry.distiller(name) for name in terms}
+        for name in sorted(terms, key=lambda name: (_earliest(kinds[name]), name)):
             term = terms[name]
             rng = seeding.generator(train_labels.device, "draws", seed, name)
             own = Setting(student, teacher, train_labels, rng)
             self.streams.append(rng)
             with seeding.initialised_by("term", seed, name):
-                self.terms[name] = distillers.load(name)(own, **term["options"])
+                self.terms[name] = kinds[name](own, **term["options"])
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch
@@ -58,7 +60,7 @@ class Objective(nn.Module):
     @property
     def reads(self) -> set[Tap]:
         """The fields of the features that any term may use."""
-        return {tap for name in self.terms for tap in distillers.load(name).reads}
+        return {tap for term in self.terms.values() for tap in getattr(term, "reads", ())}
 
     def undecayed(self) -> set[nn.Parameter]:
         """The parameters that their distiller exempts from weight decay."""
@@ -69,6 +71,6 @@ class Objective(nn.Module):
         }
 
 
-def _earliest(name: str) -> int:
+def _earliest(kind: type[Distiller]) -> int:
     """How early in a network the first of the features lies that a distiller reads."""
-    return min((get_args(Tap).index(tap) for tap in distillers.load(name).reads), default=0)
+    return min((get_args(Tap).index(tap) for tap in kind.reads), default=0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench import models
 from bench.data import Data, Facts, Split
 from bench.errors import TeacherRefused
+from bench.plugins import BUILTIN, Registry
 from bench.training.evaluation import Recipe, autocast, float32, predict
 from bench.training.pretrained import read_state
 from distillers import Features
@@ -36,9 +37,9 @@ class Teacher:
         return predict(self.net, data, split, self.recipe)[0]
 
 
-def load(network: str, facts: Facts, path: Path) -> nn.Module:
+def load(network: str, facts: Facts, path: Path, registry: Registry = BUILTIN) -> nn.Module:
     """The named network with the weights of a file; `TeacherRefused` where they do not fit."""
-    net = models.build(network, facts.classes, facts.size)
+    net = registry.build_network(network, facts.classes, facts.size)
     state = read_state(path)
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}

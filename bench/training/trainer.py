@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench import models, seeding
 from bench.data import Data
 from bench.execution.protocol import Task
+from bench.plugins import BUILTIN, Registry
 from bench.results.environment import peak_memory
 from bench.results.record import Status
 from bench.training.checkpoint import momentum, packed, set_momentum, unpacked
@@ -33,7 +34,12 @@ class Learner:
     """
 
     def __init__(
-        self, task: Task, data: Data, teacher: Shapes | None, record: Record | None = None
+        self,
+        task: Task,
+        data: Data,
+        teacher: Shapes | None,
+        record: Record | None = None,
+        registry: Registry = BUILTIN,
     ) -> None:
         self.task = task
         specification = task.specification
@@ -43,12 +49,12 @@ class Learner:
         self.seed, network = specification["seed"], specification["network"]
         role = "student" if "teacher" in specification else "teacher"
         with seeding.initialised_by("weights", role, self.seed, network):
-            net = models.build(network, data.facts.classes, data.facts.size)
+            net = registry.build_network(network, data.facts.classes, data.facts.size)
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         method, labels = specification["method"], data.train_labels
-        objective = Objective(method, shapes, teacher or shapes, labels, self.seed)
+        objective = Objective(method, shapes, teacher or shapes, labels, self.seed, registry)
         self.objective = objective.to(self.device)
         self.reads_stages = "stages" in self.objective.reads
         self.fused = self.device.type in FUSED

@@ -135,18 +135,12 @@ def test_a_part_of_the_real_cifar100(cifar100_root):
     assert (images.std() - 1).abs() < 0.1
 
 
-def test_a_user_s_own_data_set(monkeypatch):
-    monkeypatch.setattr(data, "_sources", dict(data._sources))
-    toy = Toy()
-    data.register("toy", toy)
-    data.register("toy", toy)
-    assert "toy" in data.names()
-    part = data.load(Selection("toy", per_class=2), None, CPU)
+def test_a_plugins_data_set_is_loaded():
+    selection = Selection("toy", per_class=2)
+    part = data.load(selection, None, CPU, added={"toy": Toy()})
     assert torch.bincount(part.train_labels).tolist() == [2, 2, 2]
-    with pytest.raises(BenchError, match="a data set 'toy' exists already"):
-        data.register("toy", Toy())
-    with pytest.raises(BenchError, match="a data set 'cifar100' exists already"):
-        data.register("cifar100", toy)
+    with pytest.raises(BenchError, match="no data set 'toy'"):
+        data.load(selection, None, CPU)
 
 
 @pytest.mark.parametrize(
@@ -158,10 +152,10 @@ def test_a_user_s_own_data_set(monkeypatch):
         ({"fewest": (7, 2)}, "the rarest class has 3 test images, not 2"),
     ],
 )
-def test_a_source_that_does_not_keep_its_promise(monkeypatch, changes, said):
-    monkeypatch.setattr(data, "_sources", {"toy": Toy(**changes)})
+def test_a_source_that_does_not_keep_its_promise(changes, said):
+    added = {"toy": Toy(**changes)}
     with pytest.raises(BenchError, match=f"toy: what was read is not as promised: .*{said}"):
-        data.load(Selection("toy"), None, CPU)
+        data.load(Selection("toy"), None, CPU, added=added)
 
 
 def test_only_folders_stream():

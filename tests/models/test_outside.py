@@ -264,22 +264,11 @@ OWN = [
 ]
 
 
-@pytest.fixture
-def registry() -> object:
-    before = dict(models._added)
-    yield
-    models._added.clear()
-    models._added.update(before)
-
-
-@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(("own", "size", "stages", "pooled"), OWN)
 def test_a_users_own_network(
     own: Callable[[int], nn.Module], size: int, stages: tuple[tuple[int, ...], ...], pooled: int
 ) -> None:
-    models.register("mine", own)
-    assert "mine" in models.names()
-    net = models.build("mine", 6)
+    net = models.build("mine", 6, added={"mine": own})
     shapes = models.shapes(net, size)
     assert (shapes.stages, shapes.pooled, shapes.logits) == (stages, pooled, 6)
     for mode in (True, False):
@@ -347,15 +336,6 @@ def test_stages_under_autocast_and_without_gradients() -> None:
         features = net(x)
     assert features.logits.dtype == torch.bfloat16
     assert [stage.shape[-1] for stage in net.train()(x).stages] == [8, 4, 2, 1]
-
-
-@pytest.mark.usefixtures("registry")
-def test_names_are_taken_once() -> None:
-    models.register("mine", Plain)
-    models.register("mine", Plain)
-    for name, builder in (("mine", Blocks), ("resnet8", Plain)):
-        with pytest.raises(BenchError, match=f"a network '{name}' exists already"):
-            models.register(name, builder)
 
 
 def test_unknown_names_of_the_libraries() -> None:

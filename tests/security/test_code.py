@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import distillers
-from bench import plugins
+from bench import api
 from bench.cli import app
 from bench.errors import BenchError, Mistakes
 from bench.execution.executors.local import Processes
 from bench.execution.protocol import Job
+from bench.plugins import Registry
 from bench.suite import read
 from tests import toy
 from tests.command import ROOT, bench, wrong
@@ -49,22 +49,20 @@ def test_every_verb_that_reads_a_suite_keeps_plugins_out(verb: str, here: Path) 
     line = path.read_text().count("\n")
     more = ["--against", "published"] if verb == "check" else []
     said = wrong(bench(verb, "toy.yaml", "--no-plugins", *more))
-    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins, or BENCH" in said
+    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins" in said
     assert not (here / "executed").exists()
     assert not (here / "results").exists()
-    assert not plugins.closed()
 
 
-def test_the_door_is_closed_only_within(here: Path) -> None:
+def test_disabled_plugins_are_not_executed(here: Path) -> None:
     (here / "mine.py").write_text(DISTILLER)
-    with plugins.closing(), pytest.raises(BenchError, match=r"mine\.py is not loaded"):
-        plugins.load(here / "mine.py")
-    toy.write(here, plugins="[mine.py]")
-    assert "is not loaded" in wrong(bench("show", "toy.yaml", BENCH_NO_PLUGINS="1"))
-    assert not plugins.closed()
+    with pytest.raises(BenchError, match=r"mine\.py is not loaded: --no-plugins"):
+        Registry.of([here / "mine.py"], enabled=False)
+    path = toy.write(here, plugins="[mine.py]")
+    with pytest.raises(Mistakes, match="is not loaded"):
+        api.make_plan(path, plugins=False)
     assert not (here / "executed").exists()
-    with pytest.raises(BenchError, match="no file"):
-        plugins.load(here / "other.py")
+    assert api.make_plan(path).suite.registry.enabled
 
 
 @pytest.fixture
@@ -84,11 +82,12 @@ def test_what_is_installed_is_kept_out_too(
 ) -> None:
     monkeypatch.syspath_prepend(installed)
     path = toy.write(here, methods="{own: {stranger: 1}}")
-    plugins._load_entries.cache_clear()
-    with plugins.closing(), pytest.raises(Mistakes, match="no distiller 'stranger'"):
-        read(path)
-    assert "stranger" not in distillers.names()
+    with pytest.raises(Mistakes, match="no distiller 'stranger'"):
+        read(path, plugins=False)
     assert not (installed / "executed").exists()
+    assert "stranger" in read(path).registry.names("distiller")
+    assert (installed / "executed").exists()
+    sys.modules.pop("strange")
 
 
 def test_the_command_imports_nothing_strange(here: Path) -> None:
@@ -118,12 +117,11 @@ def test_a_worker_imports_nothing_strange(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     empty = Job(
         id="empty", tasks=(), teacher=None, device="cpu", threads=1, results=str(here / "results"),
-        dataset="digits", data_root=None,
+        dataset="digits", data_root=None, plugins_enabled=False,
     )  # fmt: skip
     worker = Processes(["cpu"], here / "logs")
-    with plugins.closing():
-        worker.start(0, empty)
-        _, event = worker.next()
+    worker.start(0, empty)
+    _, event = worker.next()
     assert "IndexError" in event["reason"]  # it has imported all, and looked for its first task
     assert not (here / "executed").exists()
     assert not (installed / "executed").exists()

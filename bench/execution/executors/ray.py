@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import data, plugins
+from bench import data
 from bench.data import Selection
 from bench.errors import BenchError
 from bench.execution.cluster import Ray
 from bench.execution.executors.node import installed, without
 from bench.execution.parcel import Parcel, Said, Sent, done
 from bench.execution.protocol import Event, Job
+from bench.plugins import Registry
 from bench.results import Results
 from bench.results.files import write_whole
 
@@ -148,7 +149,6 @@ class OnRay:
             checkpoint=self._file(Path(of.checkpoint["path"])) if of.checkpoint else None,
             patience=self._patience,
             cache=self._options.cache,
-            closed=plugins.closed(),
         )
         return self._serve.remote(parcel)
 
@@ -156,7 +156,10 @@ class OnRay:
         selection = Selection(job.dataset, size=job.tasks[0].specification["data"]["size"])
         if selection not in self._datasets:
             root = Path(job.data_root) if job.data_root else None
-            self._datasets[selection] = self._put("data", data.pack(selection, root))
+            registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
+            self._datasets[selection] = self._put(
+                "data", data.pack(selection, root, registry.datasets)
+            )
         return self._datasets[selection]
 
     def _file(self, path: Path) -> Sent:
