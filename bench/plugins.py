@@ -50,6 +50,8 @@ class Registry:
         self._distillers: dict[str, type[Distiller]] = {}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
         self._files: set[Path] = set()
+        packages = {"distiller": distillers, "network": models, "dataset": data}
+        self._builtin = {kind: package.names() for kind, package in packages.items()}
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -84,8 +86,7 @@ class Registry:
 
     def names(self, kind: Kind) -> list[str]:
         """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
-        builtin = {"distiller": distillers, "network": models, "dataset": data}[kind]
-        return sorted({*builtin.names(), *self._table(kind)})
+        return sorted({*self._builtin[kind], *self._table(kind)})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
         """Return the SHA-256 of the plugin file that defines a name; None for built-in names."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.planning import filters
 
 ROWS = [
@@ -19,7 +19,7 @@ def kept(text: str) -> list[str]:
 
 
 def mistakes(text: str) -> list[str]:
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(ConfigError) as caught:
         filters.fitting(ROWS, text)
     return list(caught.value.lines)
 
@@ -76,5 +76,5 @@ def test_a_pattern_that_is_said_twice_is_asked_once() -> None:
 
 def test_parts_that_fit_only_apart() -> None:
     rows = [{"pair": "a", "seed": "0"}, {"pair": "b", "seed": "1"}]
-    with pytest.raises(Mistakes, match="no run fits all of them"):
+    with pytest.raises(ConfigError, match="no run fits all of them"):
         filters.fitting(rows, "pair=a,seed=1")

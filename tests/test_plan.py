@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench import api, suite
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.planning.plan import SHARED, Plan, cohorts
 from bench.spec import Recipe, RunSpec
 from tests import toy
@@ -203,7 +203,7 @@ def test_a_filter_leaves_cells_and_what_they_need(tmp_path: Path) -> None:
     part = api.make_plan(path, filters="teacher=resnet14,method=kd,seed=1")
     assert list(named(part)) == ["resnet14 seed 0", "resnet14/resnet8 kd seed 1"]
     assert len(api.make_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
-    with pytest.raises(Mistakes, match="no teacher 'resnet20'"):
+    with pytest.raises(ConfigError, match="no teacher 'resnet20'"):
         api.make_plan(path, filters="teacher=resnet20")
 
 

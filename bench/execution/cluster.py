@@ -7,10 +7,9 @@ from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, Field, StringConstraints
 
 from bench.config import loader
-from bench.config.errors import Mistake
+from bench.config.errors import Problem, validate
 from bench.config.fields import AtLeast0, Count, Natural, Number, Positive, Text, Whole, allowed
-from bench.config.validation import shaped
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.suite.schema import Part
 
 LEAST = 0.0001  # of a resource; Ray counts in this unit
@@ -85,28 +84,28 @@ class File(Part):
 
 
 def read(path: Path | None, engine: Engine) -> Ray | Slurm:
-    """What the file says of this engine; raises `Mistakes`, every one of the file."""
+    """What the file says of this engine; raises `ConfigError`, with every problem of the file."""
     if path is None:
         if engine == "ray":
             return Ray()
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
-    held = loader.load(path)
-    file, misshapen = shaped(held.data, File)
+    document = loader.load(path)
+    file, invalid = validate(document.data, File)
     unending = _unending(file.slurm) if file and file.slurm else []
-    mistakes = held.sorted([*held.mistakes, *misshapen, *unending])
-    if file is None or mistakes:
-        raise Mistakes([held.told(mistake) for mistake in mistakes])
+    problems = [*document.problems, *invalid, *unending]
+    if file is None or problems:
+        raise ConfigError(document.format(problems))
     asked: Any = getattr(file, engine)
     if asked is None:
-        others = ", ".join(held.data)
-        raise Mistakes([f"{path}:1  {engine}: missing, beside {others}. Allowed: a mapping"])
+        others = ", ".join(document.data)
+        raise ConfigError([f"{path}:1  {engine}: missing, beside {others}. Allowed: a mapping"])
     return asked  # type: ignore[no-any-return]
 
 
-def _unending(asked: Slurm) -> list[Mistake]:
+def _unending(asked: Slurm) -> list[Problem]:
     """A job that is warned before it begins would go back into the queue for ever."""
     seconds = 60 * asked.minutes
     if asked.warning < seconds:
         return []
     said = f"found the number {asked.warning}, and jobs of {seconds} seconds. Allowed: fewer"
-    return [Mistake(("slurm", "warning"), said)]
+    return [Problem(("slurm", "warning"), said)]

@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Mapping, Sequence
 
-from bench.errors import Mistakes, unknown
+from bench.errors import ConfigError, unknown
 
 LONGEST = 2_000  # characters of a filter; each of its mistakes is told with all of it
 
@@ -13,12 +13,12 @@ Row = Mapping[str, str]  # what is known of a row, by key; all rows have the sam
 def fitting(rows: Sequence[Row], text: str) -> list[bool]:
     """For each row whether it fits the filter; an empty filter fits all.
 
-    Raises `Mistakes` for an unknown key, for a pattern that no row fits, if no row is left, and
+    Raises `ConfigError` for an unknown key, for a pattern that no row fits, if no row is left, and
     for a text that is longer than `LONGEST`.
     """
     if len(text) > LONGEST:
         allowed = f"at most {LONGEST:,}; a pattern such as vgg13/* is short for many names"
-        raise Mistakes([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
+        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
     wanted, mistakes = _parsed(text, list(rows[0]) if rows else [])
     for key, patterns in wanted.items():
         names = dict.fromkeys(row[key] for row in rows)
@@ -26,10 +26,12 @@ def fitting(rows: Sequence[Row], text: str) -> list[bool]:
             if not fnmatch.filter(names, pattern):
                 mistakes.append(f"--filter {text}: {unknown(key, pattern, names)}")
     if mistakes:
-        raise Mistakes(mistakes)
+        raise ConfigError(mistakes)
     kept = [_fits(row, wanted) for row in rows]
     if rows and not any(kept):
-        raise Mistakes([f"--filter {text}: each part fits some run, but no run fits all of them"])
+        raise ConfigError(
+            [f"--filter {text}: each part fits some run, but no run fits all of them"]
+        )
     return kept
 
 

@@ -147,7 +147,7 @@ def select(whole: Plan, text: str = "", limit: int | None = None) -> Plan:
     """The part of a plan whose cells fit `pair=…,method=crd,seed=0`, and at most `limit` of them.
 
     Values are shell patterns, several for one key stand apart by `|`; keys are pair, teacher,
-    student, method and seed. Raises `Mistakes` where nothing fits.
+    student, method and seed. Raises `ConfigError` where nothing fits.
     """
     fits = filters.fitting([cell.facts for cell in whole.cells], text)
     cells = tuple(cell for cell, kept in zip(whole.cells, fits, strict=True) if kept)[:limit]

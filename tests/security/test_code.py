@@ -10,7 +10,7 @@ import pytest
 
 from bench import api
 from bench.cli import app
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.execution.executors.local import Processes
 from bench.execution.protocol import Job
 from bench.plugins import Registry
@@ -59,7 +59,7 @@ def test_disabled_plugins_are_not_executed(here: Path) -> None:
     with pytest.raises(BenchError, match=r"mine\.py is not loaded: --no-plugins"):
         Registry.of([here / "mine.py"], enabled=False)
     path = toy.write(here, plugins="[mine.py]")
-    with pytest.raises(Mistakes, match="is not loaded"):
+    with pytest.raises(ConfigError, match="is not loaded"):
         api.make_plan(path, plugins=False)
     assert not (here / "executed").exists()
     assert api.make_plan(path).suite.registry.enabled
@@ -82,7 +82,7 @@ def test_what_is_installed_is_kept_out_too(
 ) -> None:
     monkeypatch.syspath_prepend(installed)
     path = toy.write(here, methods="{own: {stranger: 1}}")
-    with pytest.raises(Mistakes, match="no distiller 'stranger'"):
+    with pytest.raises(ConfigError, match="no distiller 'stranger'"):
         read(path, plugins=False)
     assert not (installed / "executed").exists()
     assert "stranger" in read(path).registry.names("distiller")

@@ -16,7 +16,7 @@ from bench import api, data
 from bench.api import Machine
 from bench.config.text import hidden
 from bench.data import Selection
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.planning import estimate
 from bench.planning.plan import Plan
 from bench.results import Results
@@ -35,8 +35,8 @@ SUITE = Path("suite.yaml")
 @pytest.fixture(autouse=True)
 def warm(here: Path) -> None:
     """In an empty folder, with all imported that a suite may ask for: it takes seconds, once."""
-    assert "resnet18" in references._outside("timm")
-    assert "resnet18" in references._outside("torchvision")
+    assert "resnet18" in references.library_networks("timm")
+    assert "resnet18" in references.library_networks("torchvision")
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def planned(text: str) -> Plan | None:
         assert line
         assert not hidden(line)
         place = re.match(r"suite\.yaml:(\d+)  \S", line)
-        if isinstance(refused, Mistakes):  # else it is about data that are not there
+        if isinstance(refused, ConfigError):  # else it is about data that are not there
             assert place, line
             assert 1 <= int(place[1]) <= text.count("\n") + text.count("\r") + 2
     return None
@@ -151,14 +151,15 @@ def test_names_are_what_they_look_like() -> None:
     wrong = toy.SUITE.replace("student: resnet8", "student: rеsnet8").replace("kd]", "kd, кd]")
     wrong = wrong.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
     SUITE.write_text(wrong, "utf-8")
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         api.make_plan(SUITE)
     said = [line.removeprefix("suite.yaml:") for line in error.value.lines]
-    hidden, ascii = "which cannot be seen. Allowed: visible characters", "Allowed in names: ASCII"
+    hidden = "an invisible character. Allowed: visible characters"
+    ascii = "Allowed in names: ASCII"
     for mistake in (
-        f"4  dataset.name: holds U+200D ZERO WIDTH JOINER, {hidden}",
-        f"9  pairs.0.student: 'rеsnet8' holds U+0435 CYRILLIC SMALL LETTER IE. {ascii}",
-        f"10  options: 'сrd' holds U+0441 CYRILLIC SMALL LETTER ES. {ascii}",
+        f"4  dataset.name: contains U+200D ZERO WIDTH JOINER, {hidden}",
+        f"9  pairs.0.student: 'rеsnet8' contains U+0435 CYRILLIC SMALL LETTER IE. {ascii}",
+        f"10  options: 'сrd' contains U+0441 CYRILLIC SMALL LETTER ES. {ascii}",
     ):
         assert mistake in said
     assert any(line.startswith("11  methods.2: found the text 'кd'") for line in said)

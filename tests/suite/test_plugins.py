@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import data
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.plugins import Registry
 from bench.suite import Suite, read
 
@@ -145,7 +145,7 @@ def test_suites_with_different_plugins_live_in_one_process(tmp_path: Path) -> No
 
 
 def test_options_of_a_plugin_are_checked(mine: Path, reading: Read) -> None:
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         reading(text=SUITE.replace("power: 3", "power: x, kind: l11, pwer: 1"))
     assert [line.split("  ", 1)[1] for line in error.value.lines] == [
         "methods.gap.gap.power: found the text 'x'. Allowed: a number",
@@ -228,7 +228,7 @@ def test_a_broken_file_can_be_mended(mine: Path) -> None:
 def test_mistakes_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
     (mine.parent / "broken.py").write_text("1 / 0")
     text = SUITE.replace("[mine.py]", "\n  - mine.py\n  - mime.py\n  - broken.py")
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         reading(text=text)
     path = mine.parent / "s.yaml"
     assert error.value.lines == (
@@ -265,7 +265,7 @@ def test_entry_points(installed: Path, reading: Read) -> None:
 
 def test_a_broken_entry_point_is_a_sentence(installed: Path, reading: Read) -> None:
     (installed / "gap_package/gap.py").write_text("1 / 0")
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         reading()
     assert str(error.value).endswith(
         "s.yaml:1  entry point 'gap' (gap_package) cannot be loaded: "

@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.config import loader
-from bench.config.nodes import LONGEST_KEY
+from bench.config.loader import MAX_KEY_LENGTH
 from bench.config.text import hidden, visible
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.suite import read, render
 from tests import toy
 from tests.soak import times
@@ -51,7 +51,7 @@ def same(one: Any, other: Any) -> bool:
 @given(st.dictionaries(KEY, VALUE, max_size=5))
 def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
     found = loader.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
-    assert found.mistakes == ()
+    assert found.problems == ()
     assert same(found.data, data)
 
 
@@ -63,11 +63,11 @@ def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
 def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
     try:
         found = loader.parse(text, "s.yaml")
-    except Mistakes as error:
+    except ConfigError as error:
         said = error.lines
     else:
         assert type(found.data) is dict
-        said = tuple(map(found.told, found.mistakes))
+        said = tuple(found.format(found.problems))
     for line in said:
         number = int(line.removeprefix("s.yaml:").split("  ")[0])
         assert 1 <= number <= text.count("\n") + text.count("\r") + 1
@@ -85,11 +85,11 @@ def test_a_number_is_that_number_or_text(number: float) -> None:
 
 
 @often
-@given(st.text(max_size=LONGEST_KEY))
+@given(st.text(max_size=MAX_KEY_LENGTH))
 def test_a_key_is_seen_and_ascii_or_refused(key: str) -> None:
     found = loader.parse(f"{json.dumps(key)}: 1", "s.yaml")
     assert found.data == ({key: 1} if key.isascii() and key.isprintable() else {})
-    assert bool(found.mistakes) is not bool(found.data)
+    assert bool(found.problems) is not bool(found.data)
 
 
 PLACES = st.sampled_from(
@@ -112,7 +112,7 @@ def test_any_change_is_made_or_refused(
     change = f"{place}={value}"
     try:
         assert read(path, [change]).changes == (change,)
-    except Mistakes as error:
+    except ConfigError as error:
         refused = error
     else:
         return

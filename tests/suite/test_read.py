@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.suite import find, read, shipped, warnings
 
 from .conftest import BASE, Read, Write
@@ -48,7 +48,7 @@ WHOLE = "Allowed: a whole number"
 
 
 def mistakes(path: Path, *changes: str) -> list[str]:
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         read(path, changes)
     return [line.removeprefix(f"{path}:") for line in error.value.lines]
 
@@ -61,7 +61,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: P
         "cifar100, digits, fashion_mnist, folder:/path/to/images, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
         f"5  recipe.epochs: found the text '240'. {WHOLE}, at least 1",
-        "5  recipe.lr: stands twice, first in line 5",
+        "5  recipe.lr: duplicate key, first defined on line 5",
         "5  recipe.nesterov: found the text 'no'. Allowed: true or false",
         "6  teachers.checkpoints.resnet65: no teacher 'resnet65'. Did you mean 'resnet56'? "
         "Allowed: resnet32x5, resnet56",
@@ -71,7 +71,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: P
         "10  pairs.1.student: missing. Allowed: the name of a network",
         "11  pairs.2.student: no library of networks 'tim'. Did you mean 'timm'? "
         "Allowed: timm, torchvision",
-        "13  pairs.4: resnet56/resnet20 stands twice, first in line 12",
+        "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12",
         "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
         "CRD takes width, negatives, temperature, momentum",
         f"17  methods.kdx: no canonical method 'kdx'. Did you mean 'kd'? {METHODS}",
@@ -107,7 +107,7 @@ def test_options_beyond_their_bounds(write: Write) -> None:
 
 def test_methods_that_stand_twice(write: Write) -> None:
     found = mistakes(write(BASE.replace("[student, kd]", "\n  - kd\n  - crd\n  - kd")))
-    assert found == ["9  methods.2: 'kd' stands twice, first in line 7"]
+    assert found == ["9  methods.2: duplicate method 'kd', first defined on line 7"]
 
 
 def test_impossible_selections_and_recipes(write: Write) -> None:
@@ -275,8 +275,8 @@ def test_wrong_changes_are_told_with_the_file_s_mistakes(write: Write) -> None:
         "(column 2)",
         "--set pairs.7.student=vgg8: no item '7' in this list. Allowed: 0 to 0",
         "--set methods.kd=1: no item 'kd' in this list. Allowed: 0 to 1",
-        "--set title.x=1: found the number 3 at title, which holds no keys",
-        "--set foo: no change. Allowed: key=value, e.g. recipe.epochs=2",
+        "--set title.x=1: found the number 3 at title, which has no keys",
+        "--set foo: not a change. Allowed: key=value, e.g. recipe.epochs=2",
     ]
 
 
@@ -303,7 +303,7 @@ def test_checkpoints(write: Write, tmp_path: Path) -> None:
     assert read(write(added=absent)).pairs[0].teacher.checkpoint.sha256 == other
     assert mistakes(write(added=added.replace("t.pth", f"t.pth, sha256: {other}"))) == [
         f"7  teachers.checkpoints.resnet56: the SHA-256 of '{tmp_path / 't.pth'}' is {digest}, "
-        "not what the suite says"
+        "but the suite says otherwise"
     ]
     assert mistakes(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
@@ -364,12 +364,12 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> 
     table = next(p for p in shipped() if p.stem == "cifar100_same_arch")
     for name in ("cifar100_same_arch", "cifar100_same_arch.yaml", "suites/cifar100_same_arch.yaml"):
         assert find(name) == table
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         find("cifar100_same_arhc")
     known = ", ".join(p.stem for p in shipped())
     assert str(error.value) == (
         "cifar100_same_arhc: no such suite. Did you mean 'cifar100_same_arch'? "
         f"Allowed: a suite file, {known}"
     )
-    with pytest.raises(Mistakes, match=r"^elsewhere/cifar100_same_arch.yaml: no such suite"):
+    with pytest.raises(ConfigError, match=r"^elsewhere/cifar100_same_arch.yaml: no such suite"):
         find("elsewhere/cifar100_same_arch.yaml")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bench.config.validation import shaped
+from bench.config.errors import validate
 from bench.spec import Recipe
 from bench.suite.schema import SuiteFile
 
@@ -20,13 +20,13 @@ WHOLE = "Allowed: a whole number, at least 1"
 
 
 def wrong(**change: Any) -> list[str]:
-    file, mistakes = shaped({**GOOD, **change}, SuiteFile)
-    assert (file is None) == bool(mistakes)
-    return [str(mistake) for mistake in mistakes]
+    file, problems = validate({**GOOD, **change}, SuiteFile)
+    assert (file is None) == bool(problems)
+    return [str(problem) for problem in problems]
 
 
 def test_defaults_are_the_recipe_of_the_paper() -> None:
-    file, _ = shaped(GOOD, SuiteFile)
+    file, _ = validate(GOOD, SuiteFile)
     assert file is not None
     assert file.seeds == (0, 1, 2)
     assert file.teachers.seed == 0
@@ -68,7 +68,7 @@ def test_every_field_says_what_is_allowed() -> None:
         ({"lr": [1]}, "lr: found a list. Allowed: a number above 0"),
         (
             {"lr": float("inf")},
-            "lr: found a number without a finite value. Allowed: a number above 0",
+            "lr: found a number that is not finite. Allowed: a number above 0",
         ),
         ({"momentum": 1}, "momentum: found the number 1. Allowed: a number from 0 to below 1"),
         ({"nesterov": 1}, "nesterov: found the number 1. Allowed: true or false"),
@@ -79,13 +79,13 @@ def test_every_field_says_what_is_allowed() -> None:
         ),
         (
             {"milestones": [180, 150]},
-            "milestones: found numbers that do not rise. "
-            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+            "milestones: found numbers that do not increase. "
+            "Allowed: a list of increasing whole numbers, e.g. [150, 180, 210]",
         ),
         (
             {"milestones": [150, "x"]},
             "milestones.1: found the text 'x'. "
-            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+            "Allowed: a list of increasing whole numbers, e.g. [150, 180, 210]",
         ),
         (
             {"epoch": 3},
@@ -101,7 +101,9 @@ def test_recipes(recipe: dict[str, Any], message: str) -> None:
 
 
 def test_whole_numbers_and_empty_lists_are_fine() -> None:
-    file, _ = shaped({**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}}, SuiteFile)
+    file, _ = validate(
+        {**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}}, SuiteFile
+    )
     assert file is not None
     assert (file.recipe.lr, file.recipe.milestones) == (1.0, ())
 
@@ -114,7 +116,7 @@ SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2"
     [("0-4", (0, 1, 2, 3, 4)), ("7", (7,)), ("0, 3-4", (0, 3, 4)), ([5, 2], (5, 2))],
 )
 def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
-    file, _ = shaped({**GOOD, "seeds": seeds}, SuiteFile)
+    file, _ = validate({**GOOD, "seeds": seeds}, SuiteFile)
     assert file is not None
     assert file.seeds == found
 
@@ -123,7 +125,7 @@ def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
     ("seeds", "message"),
     [
         (3, f"seeds: found the number 3. {SEEDS}"),
-        ([], f"seeds: found nothing in it. {SEEDS}"),
+        ([], f"seeds: found an empty list. {SEEDS}"),
         ("4-0", f"seeds: found the text '4-0'. {SEEDS}"),
         ("0-99999999", f"seeds: found the text '0-99999999'. {SEEDS}"),
         ([0, 1, 0], f"seeds: found 0 more than once. {SEEDS}"),
@@ -155,7 +157,7 @@ WEIGHT = "Allowed: a number, 0 or more"
         ),
         ({"dataset": {"size": 32}}, None),
         ({"dataset": {"name": "cifar100", "validation": -1}}, None),
-        ({"pairs": []}, "pairs: found nothing in it. Allowed: a list of {teacher: …, student: …}"),
+        ({"pairs": []}, "pairs: found an empty list. Allowed: a list of {teacher: …, student: …}"),
         ({"pairs": [{"teacher": "a"}]}, "pairs.0.student: missing. Allowed: the name of a network"),
         (
             {"pairs": [{**GOOD["pairs"][0], "lr": 0.01}]},
@@ -200,9 +202,9 @@ def test_wrong_files(change: dict[str, Any], message: str | None) -> None:
 
 
 def test_a_missing_key_and_all_others_at_once() -> None:
-    file, mistakes = shaped({"titel": 1, "recipe": {"lr": 0, "epochs": 0}}, SuiteFile)
+    file, problems = validate({"titel": 1, "recipe": {"lr": 0, "epochs": 0}}, SuiteFile)
     assert file is None
-    assert [m.where for m in mistakes] == [
+    assert [m.where for m in problems] == [
         ("suite_version",),
         ("title",),
         ("dataset",),
@@ -216,5 +218,5 @@ def test_a_missing_key_and_all_others_at_once() -> None:
 
 @pytest.mark.parametrize("key", ["<number>", "<list>", "[key]"])
 def test_keys_that_look_like_what_the_schema_says_inside(key: str) -> None:
-    _, mistakes = shaped({**GOOD, key: 1}, SuiteFile)
-    assert [str(one).partition(". ")[0] for one in mistakes] == [f"{key}: no key '{key}'"]
+    _, problems = validate({**GOOD, key: 1}, SuiteFile)
+    assert [str(one).partition(". ")[0] for one in problems] == [f"{key}: no key '{key}'"]
