@@ -81,6 +81,10 @@ def test_ids_do_not_depend_on_the_suites_name_nor_its_folder(tmp_path: Path) -> 
     assert list(api.make_plan(path).runs) == list(api.make_plan(other).runs)
 
 
+def test_ids_do_not_depend_on_the_group_of_a_pair(tmp_path: Path) -> None:
+    assert ids(tmp_path, "pairs.0.group=same architecture style") == ids(tmp_path)
+
+
 def test_ids_do_not_depend_on_other_pairs(tmp_path: Path) -> None:
     a, b = "{teacher: resnet8, student: resnet8}", "{teacher: resnet14, student: vgg8}"
     both = ids(tmp_path, pairs=f"[{a}, {b}]")

@@ -89,10 +89,11 @@ class Resolver:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
         self._note(("pairs", i, "recipe"), entry.recipe)
-        recipe = file.teachers.recipe.over(file.recipe)
-        teacher = Teacher(entry.teacher, recipe, self.checkpoints.get(entry.teacher))
+        teacher_recipe = file.teachers.recipe.over(file.recipe)
+        teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
         name = f"{entry.teacher}/{entry.student}"
-        return Pair(name, teacher, entry.student, entry.recipe.over(file.recipe))
+        recipe = entry.recipe.over(file.recipe)
+        return Pair(name, teacher, entry.student, recipe, entry.group)
 
     def _methods(self) -> list[Method]:
         entries = self.file.methods

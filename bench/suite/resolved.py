@@ -49,12 +49,13 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Pair:
-    """A column of the table."""
+    """A column of a table; pairs of different groups are in different tables."""
 
     name: str  # "resnet32x4/resnet8x4"
     teacher: Teacher
     student: str
     recipe: Recipe  # the student's
+    group: str | None = None  # not part of any run's id
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,12 @@ class Teachers(Part):
 
 
 class PairEntry(Part):
-    """One column of the table: the teacher, the student, changes of the student's recipe."""
+    """One column of a table: teacher, student, changes of the student's recipe, table."""
 
     teacher: Network
     student: Network
     recipe: RecipeChanges = RecipeEntry()
+    group: Annotated[Title | None, allowed("one line of text, at most 200 long")] = None
 
 
 class TermEntry(BaseModel):

@@ -150,6 +150,22 @@ def test_a_pairs_recipe_is_its_students_alone(reading: Read) -> None:
     assert suite.pairs[0].teacher.recipe.lr == 0.1
 
 
+def test_group_is_an_optional_text_of_a_pair(write: Write) -> None:
+    pairs = [
+        "{teacher: resnet56, student: resnet20, group: same architecture style}",
+        "{teacher: resnet56, student: vgg8}",
+        "{teacher: vgg13, student: vgg8, group: [x]}",
+    ]
+    text = BASE.replace("{teacher: resnet56, student: resnet20}", "\n  - ".join(pairs[:2]))
+    suite = read(write(text))
+    assert [pair.group for pair in suite.pairs] == ["same architecture style", None]
+    assert suite.origins["pairs.0.group"] == "suite:5"
+    assert "pairs.1.group" not in suite.origins
+    assert mistakes(write(text.replace(pairs[1], pairs[2]))) == [
+        "6  pairs.1.group: found a list. Allowed: one line of text, at most 200 long"
+    ]
+
+
 OWN = """\
 suite_version: 1
 title: Own methods

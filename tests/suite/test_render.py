@@ -103,7 +103,10 @@ options: {wcord: {form: kr}, fitnet: {relu: false}}
 def test_read_again_it_is_the_same(write: Write, tmp_path: Path) -> None:
     (tmp_path / "t.pth").write_bytes(b"")
     own = "{kd: papers, wcord: papers, no: {ce: 1, fitnet: {weight: 3, stage: 0}}, kd-2.5: {ce: 1}}"
-    first = read(write(BASE.replace("[student, kd]", own), HARD), ["title=12", 'title="1:30"'])
+    first = read(
+        write(BASE.replace("[student, kd]", own), HARD),
+        ["title=12", 'title="1:30"', 'pairs.0.group="1: x"'],
+    )
     again = read(write(render(first), name="again.yaml"))
     assert bare(again) == bare(first)
     assert first.caption == 'Two lines: "quoted", # no comment → é 🙂\n- yes'
