@@ -63,11 +63,8 @@ class References:
             return message
         library, colon, inner = name.partition(":")
         if not colon:
-            allowed = [*networks, *(f"{library}:<name>" for library in _LIBRARIES)]
-            return (
-                f"no network '{short(name)}'.{nearest(short(name), networks)} "
-                f"Allowed: {', '.join(allowed)}"
-            )
+            message = unknown("network", short(name), networks)
+            return f"{message}, timm:<name>, torchvision:<name>"
         if library not in _LIBRARIES:
             return unknown("library of networks", short(library), _LIBRARIES)
         known = library_networks(library)

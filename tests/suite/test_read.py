@@ -332,12 +332,12 @@ def test_warnings(reading: Read) -> None:
     text = BASE.replace("student: resnet20", "student: mobilenet_v2")
     suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd]"))
     assert warnings(suite) == [
-        "seeds: 1 seed, too few to tell methods apart; the papers take 3 or 5",
+        "seeds: 1 seed is too few to compare methods; the papers use 3 or 5",
         "options.crd: no method of this suite contains crd",
-        "pairs.0: mobilenet_v2 learns with lr 0.05, in the papers with 0.01 (recipe: {lr: 0.01})",
-        "recipe.milestones: the last epoch comes before 210; lr does not fall there",
-        "recipe.batch_size: 128; the weights of sp, dcd+kd hold for batches of 64, since their "
-        "losses compare the samples of a batch",
+        "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
+        "recipe.milestones: training ends before 210; lr is not reduced there",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64: their losses "
+        "compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 
