@@ -1,10 +1,11 @@
-"""YAML files as plain data with the line of every key and value.
+"""YAML files as plain data with the line of every key and value, and JSON files.
 
 Stricter than YAML, so that a text means what it seems to say: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
 visible. Anchors, aliases, merge keys and tags are refused: the data cannot be larger than the text.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -18,8 +19,8 @@ from bench.config.errors import Problem, Where, found
 from bench.config.text import foreign, hidden, short, visible
 from bench.errors import ConfigError
 
-MAX_BYTES = 256 * 1024  # of a file
-MAX_LEVELS = 20  # of nesting
+MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # of a file
+MAX_LEVELS, MAX_JSON_LEVELS = 20, 40  # of nesting
 MAX_VALUES = 5_000  # keys included
 MAX_KEY_LENGTH = 200  # characters
 MAX_NUMBER_LENGTH = 40  # characters; a longer one is text
@@ -92,24 +93,49 @@ def load(path: Path) -> Document:
     Raises:
         ConfigError: The file cannot be read, is too large, or is not such a document.
     """
-    name = str(path)
+    return parse(read(path, MAX_BYTES), str(path))
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file such as a baseline, at most `MAX_JSON_BYTES` long.
+
+    Raises:
+        ConfigError: The file cannot be read, is too large or too deep, or is not JSON.
+    """
+    problem = f"nested deeper than {MAX_JSON_LEVELS} levels, the maximum"
+    try:
+        content = json.loads(read(path, MAX_JSON_BYTES))
+        if not _is_deeper(content, MAX_JSON_LEVELS):
+            return content
+    except RecursionError:
+        pass
+    except ValueError as error:
+        problem = f"not JSON: {error}"
+    raise ConfigError([f"{path}: {problem}"])
+
+
+def read(path: Path, max_bytes: int) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        ConfigError: The file cannot be read, is larger than `max_bytes`, or is not such a text.
+    """
     if problem := hidden(path.name):
         raise ConfigError([f"{path.name!a}: the file's name {problem}"])
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError([f"{name}: not a file"])
+            raise ConfigError([f"{path}: not a file"])
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(max_bytes + 1)
     except OSError as error:
-        raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError([f"{name}: larger than {MAX_BYTES // 1024} KiB, the limit"])
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    if len(raw) > max_bytes:
+        raise ConfigError([f"{path}: larger than {max_bytes // 1024:,} KiB, the maximum"])
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{name}:{line}  not text in UTF-8"]) from error
-    return parse(text, name)
+        raise ConfigError([f"{path}:{line}  not text in UTF-8"]) from error
 
 
 def parse(text: str, name: str) -> Document:
@@ -141,6 +167,13 @@ def value(text: str, name: str) -> Any:
     if reader.problems:
         raise ConfigError([f"{name}: {problem}" for problem in reader.problems])
     return data
+
+
+def _is_deeper(content: Any, levels: int) -> bool:
+    if not isinstance(content, dict | list):
+        return False
+    items = content.values() if isinstance(content, dict) else content
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 class _Refused(Exception):

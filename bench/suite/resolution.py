@@ -93,7 +93,7 @@ class Resolver:
         teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
         name = f"{entry.teacher}/{entry.student}"
         recipe = entry.recipe.over(file.recipe)
-        return Pair(name, teacher, entry.student, recipe, entry.group)
+        return Pair(name, teacher, entry.student, recipe, entry.group or "")
 
     def _methods(self) -> list[Method]:
         entries = self.file.methods

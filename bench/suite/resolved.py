@@ -55,7 +55,7 @@ class Pair:
     teacher: Teacher
     student: str
     recipe: Recipe  # the student's
-    group: str | None = None  # not part of any run's id
+    group: str = ""  # not part of any run's id
 
 
 @dataclass(frozen=True)

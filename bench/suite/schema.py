@@ -97,7 +97,8 @@ class Teachers(Part):
     """How teachers are trained; by default one of seed 0 for all students, as in the papers."""
 
     seed: Annotated[
-        Annotated[Natural, tag("number")] | Annotated[Literal["same"], tag("text")],
+        Annotated[Whole, Ge(0), Le(1_000_000), tag("number")]
+        | Annotated[Literal["same"], tag("text")],
         by_type(number=int, text=str),
         allowed("a whole number, 0 or more, or same (as the student's)"),
     ] = 0

@@ -165,7 +165,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         file.truncate(100 * 1024**2)
     latin.write_bytes(b"a: 1\nb: caf\xe9\n")
     for path, message in [
-        (large, "larger than 256 KiB, the limit"),
+        (large, "larger than 256 KiB, the maximum"),
         (tmp_path, "not a file"),
         (tmp_path / "none", "cannot be read: No such file or directory"),
     ]:
@@ -183,3 +183,24 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 def test_a_number_is_never_infinite() -> None:
     assert math.isfinite(loader.value("1e308", "--set x"))
     assert loader.value("1" * 41, "--set x") == "1" * 41
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON: Expecting property name enclosed in double quotes"),
+        ("[" * 200_000, "nested deeper than 40 levels, the maximum"),
+        ("[" * 50 + "]" * 50, "nested deeper than 40 levels, the maximum"),
+    ],
+)
+def test_invalid_json_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        loader.load_json(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+def test_json_is_read(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text('{"a": [1, null]}')
+    assert loader.load_json(tmp_path / "b.json") == {"a": [1, None]}

@@ -158,7 +158,7 @@ def test_group_is_an_optional_text_of_a_pair(write: Write) -> None:
     ]
     text = BASE.replace("{teacher: resnet56, student: resnet20}", "\n  - ".join(pairs[:2]))
     suite = read(write(text))
-    assert [pair.group for pair in suite.pairs] == ["same architecture style", None]
+    assert [pair.group for pair in suite.pairs] == ["same architecture style", ""]
     assert suite.origins["pairs.0.group"] == "suite:5"
     assert "pairs.1.group" not in suite.origins
     assert mistakes(write(text.replace(pairs[1], pairs[2]))) == [
