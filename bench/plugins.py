@@ -30,7 +30,12 @@ from distillers import Distiller, Features
 GROUP = "distillbench.plugins"
 
 Kind = Literal["distiller", "network", "dataset"]
-TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
+_TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
+_BUILTIN: Mapping[Kind, frozenset[str]] = {
+    "distiller": frozenset(distillers.names()),
+    "network": frozenset(models.names()),
+    "dataset": frozenset(data.names()),
+}
 
 
 class Registry:
@@ -40,18 +45,13 @@ class Registry:
 
     Attributes:
         enabled: Whether plugins may be loaded.
-        datasets: The plugins' data sets by name, for `data.facts` and `data.load`.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
-        self.datasets: dict[str, Source] = {}
-        self._networks: dict[str, Any] = {}
-        self._distillers: dict[str, type[Distiller]] = {}
+        self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
         self._files: set[Path] = set()
-        packages = {"distiller": distillers, "network": models, "dataset": data}
-        self._builtin = {kind: package.names() for kind, package in packages.items()}
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -76,17 +76,23 @@ class Registry:
     def __hash__(self) -> int:
         return hash(frozenset(self._sources.items()))
 
+    @property
+    def datasets(self) -> Mapping[str, Source]:
+        """The plugins' data sets by name, for `data.facts` and `data.load`."""
+        return self._added["dataset"]
+
     def distiller(self, name: str) -> type[Distiller]:
         """Return the class of a distiller; raise KeyError if the name is unknown."""
-        return self._distillers[name] if name in self._distillers else distillers.load(name)
+        distiller: type[Distiller] = self._added["distiller"].get(name) or distillers.load(name)
+        return distiller
 
     def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
         """Return a new network, as `models.build` does, which also knows the plugins' networks."""
-        return models.build(name, classes, size, self._networks)
+        return models.build(name, classes, size, self._added["network"])
 
     def names(self, kind: Kind) -> list[str]:
         """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
-        return sorted({*self._builtin[kind], *self._table(kind)})
+        return sorted({*_BUILTIN[kind], *self._added[kind]})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
         """Return the SHA-256 of the plugin file that defines a name; None for built-in names."""
@@ -119,27 +125,17 @@ class Registry:
             module, path = _import(entry)
             self._add_module(module, path, _digest(path.read_bytes()))
 
-    def _table(self, kind: Kind) -> dict[str, Any]:
-        tables: dict[Kind, dict[str, Any]] = {
-            "distiller": self._distillers,
-            "network": self._networks,
-            "dataset": self.datasets,
-        }
-        return tables[kind]
-
     def _add_module(self, module: ModuleType, path: Path, digest: str) -> None:
         definitions = list(_definitions(module, path, digest))
         if not definitions:
             allowed = "subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}"
             raise BenchError(f"{path.name} defines nothing to benchmark. Allowed: {allowed}")
         for kind, name, definition, source in definitions:
-            table = self._table(kind)
-            if name.startswith(PREFIX) or (
-                name in self.names(kind) and table.get(name) is not definition
-            ):
+            reserved = name in _BUILTIN[kind] or name.startswith(PREFIX)
+            if reserved or self._added[kind].get(name, definition) is not definition:
                 known = f"a {kind} '{name}'".replace("dataset", "data set")
                 raise BenchError(f"{path.name}: {known} exists already; choose another name")
-            table[name] = definition
+            self._added[kind][name] = definition
             self._sources[kind, name] = source
 
 
@@ -198,7 +194,7 @@ def _definitions(
         file = Path(inspect.getfile(distiller))
         source = digest if file == path else _digest(file.read_bytes())
         yield "distiller", distiller.__name__.lower(), distiller, source
-    for table, kind in TABLES.items():
+    for table, kind in _TABLES.items():
         content = getattr(module, table, {})
         if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise BenchError(f"{path.name}: {table} is not a dict with names as keys")

@@ -39,18 +39,14 @@ def found(data: object) -> str:
     """Return `found the text 'x'`, `found the number 3`, `found a list` and the like."""
     match data:
         case None:
-            kind = "nothing"
+            return "found nothing"
         case bool():
-            kind = "true" if data else "false"
+            return f"found {str(data).lower()}"
         case int() | float():
-            kind = f"the number {data}"
+            return f"found the number {data}"
         case str():
-            kind = f"the text '{short(data)}'"
-        case list() | tuple():
-            kind = "a list"
-        case _:
-            kind = "a mapping"
-    return f"found {kind}"
+            return f"found the text '{short(data)}'"
+    return f"found a {'list' if isinstance(data, list | tuple) else 'mapping'}"
 
 
 def validate(

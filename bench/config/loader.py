@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -31,17 +31,11 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
-@dataclass(frozen=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A line and a column of a text, both counted from 1."""
 
     line: int
     column: int
-
-    @classmethod
-    def of(cls, node: yaml.Node) -> "Place":
-        """Return the start of a node."""
-        return cls(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 @dataclass(frozen=True)
@@ -149,7 +143,7 @@ def parse(text: str, name: str) -> Document:
     reader = _Reader()
     data = reader.plain(node, ())
     if not isinstance(node, yaml.MappingNode):
-        line = Place.of(node).line
+        line = _start(node).line
         raise ConfigError([f"{name}:{line}  {found(data)}. Allowed: a mapping of keys to values"])
     return Document(name, data, reader.keys, reader.values, tuple(reader.problems))
 
@@ -214,7 +208,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def plain(self, node: yaml.Node, where: Where) -> Any:
-        self.values[where] = Place.of(node)
+        self.values[where] = _start(node)
         if isinstance(node, yaml.MappingNode):
             return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
         if isinstance(node, yaml.SequenceNode):
@@ -228,7 +222,7 @@ class _Reader:
     def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
         """Yield each valid key once, with its value; note a problem for the others."""
         for key, content in node.value:
-            line = Place.of(key).line
+            line = _start(key).line
             if message := _invalid_key(key):
                 self.problems.append(Problem(where, message, line))
                 continue
@@ -238,7 +232,7 @@ class _Reader:
             elif at in self.keys:
                 message = f"duplicate key, first defined on line {self.keys[at].line}"
             else:
-                self.keys[at] = Place.of(key)
+                self.keys[at] = _start(key)
                 yield key.value, content
                 continue
             self.problems.append(Problem(at, message, line))
@@ -254,6 +248,10 @@ def _invalid_key(key: yaml.Node) -> str | None:
     if key.value.isascii() and not problem and not key.value.isprintable():
         problem = "contains a tab or a line break"
     return f"the key '{short(visible(key.value))}' {problem}" if problem else foreign(key.value)
+
+
+def _start(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _scalar(node: Any) -> str | int | float | bool | None:

@@ -14,9 +14,8 @@ _HIDDEN = re.compile(  # controls except tab and newline; bidirectional marks; j
 def hidden(text: str) -> str | None:
     """Return a message about the first invisible character; None if all are visible."""
     match = _HIDDEN.search(text)
-    if match is None:
-        return None
-    return f"contains {_named(match.group())}, an invisible character. Allowed: visible characters"
+    message = "contains {}, an invisible character. Allowed: visible characters"
+    return match and message.format(_named(match.group()))
 
 
 def visible(text: str) -> str:

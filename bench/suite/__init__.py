@@ -7,13 +7,12 @@ from bench.config import loader, overrides
 from bench.config.errors import validate
 from bench.errors import ConfigError
 from bench.plugins import Registry
-from bench.spec import Recipe
 from bench.suite import files
 from bench.suite.builtin import canonical, find, shipped
 from bench.suite.references import References, check
 from bench.suite.render import render
 from bench.suite.resolution import Resolver, papers
-from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
+from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite.schema import SuiteFile
 from bench.suite.warnings import warnings
 
@@ -21,10 +20,8 @@ __all__ = [
     "Checkpoint",
     "Method",
     "Pair",
-    "Recipe",
     "Suite",
     "Teacher",
-    "Term",
     "canonical",
     "find",
     "papers",

@@ -49,10 +49,8 @@ class References:
         """Return a message if a data set does not have such a subset; else None."""
         try:
             data.facts(data.Selection(**fields), None, self.registry.datasets)
-        except MissingData:
-            return None
         except BenchError as error:
-            return str(error)
+            return None if isinstance(error, MissingData) else str(error)
         return None
 
     def _unknown_network(self, name: str) -> str | None:

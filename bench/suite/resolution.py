@@ -1,6 +1,7 @@
 """From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +33,25 @@ def _canonical_terms(name: str) -> dict[str, TermEntry]:
     return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
 
 
+@dataclass
 class Resolver:
     """Resolves one suite.
 
-    Args:
+    Attributes:
         path: The suite's file.
         source: Its data, with changes.
         file: The same data, validated.
         registry: The names that the suite can use.
         checkpoints: The teachers' files by network.
+        origins: The origin of each value, by dotted place.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        source: ChangedDocument,
-        file: SuiteFile,
-        registry: Registry,
-        checkpoints: Mapping[str, Checkpoint],
-    ) -> None:
-        self.path, self.source, self.file, self.registry = path, source, file, registry
-        self.checkpoints = checkpoints
-        self.origins: dict[str, str] = {}
+    path: Path
+    source: ChangedDocument
+    file: SuiteFile
+    registry: Registry
+    checkpoints: Mapping[str, Checkpoint]
+    origins: dict[str, str] = field(default_factory=dict)
 
     def suite(self, plugins: tuple[Path, ...]) -> Suite:
         """Return the resolved suite; `plugins` are its plugin files."""
