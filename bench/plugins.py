@@ -133,8 +133,8 @@ class Registry:
         for kind, name, definition, source in definitions:
             reserved = name in _BUILTIN[kind] or name.startswith(PREFIX)
             if reserved or self._added[kind].get(name, definition) is not definition:
-                known = f"a {kind} '{name}'".replace("dataset", "data set")
-                raise BenchError(f"{path.name}: {known} exists already; choose another name")
+                existing = f"a {kind} '{name}'".replace("dataset", "data set")
+                raise BenchError(f"{path.name}: {existing} exists already; choose another name")
             self._added[kind][name] = definition
             self._sources[kind, name] = source
 

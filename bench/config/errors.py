@@ -57,7 +57,7 @@ def validate(
     Args:
         data: The data of a document.
         model: What the data must be; the description of each field says what is allowed.
-        context: What `fields.known` looks names up in; None: all names are accepted.
+        context: The names that `fields.known` accepts; None: it accepts all.
 
     Returns:
         The model, or None and every problem of the data.

@@ -149,7 +149,7 @@ def parse(text: str, name: str) -> Document:
 
 
 def value(text: str, name: str) -> Any:
-    """Return the plain data of one value of a command line, e.g. of `5e-4` or `[0, 1]`."""
+    """Return the plain data of a value on a command line, e.g. of `5e-4` or `[0, 1]`."""
     try:
         node = _root(text)
     except _Refused as error:

@@ -34,12 +34,12 @@ def load_plugins(
 
 def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], list[Problem]]:
     """Return the teachers' checkpoints by network, with their SHA-256, and problems."""
-    found: dict[str, Checkpoint] = {}
+    by_network: dict[str, Checkpoint] = {}
     problems: list[Problem] = []
     for network, entry in file.teachers.checkpoints.items():
         with _collect(problems, ("teachers", "checkpoints", network), entry.path):
-            found[network] = _checkpoint(entry, _resolve(folder, entry.path))
-    return found, problems
+            by_network[network] = _checkpoint(entry, _resolve(folder, entry.path))
+    return by_network, problems
 
 
 @contextmanager

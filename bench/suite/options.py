@@ -43,14 +43,14 @@ def check(
     distiller: type[Distiller], values: Mapping[str, Any], where: Where
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the valid options with values of the declared types, and a problem for each other."""
-    known = names(distiller)
+    parameters = names(distiller)
     types = inspect.get_annotations(distiller.__init__, eval_str=True)
     valid, problems = {}, []
     for name, value in values.items():
         type_ = types.get(name, Any)
-        if name not in known:
-            takes = f"{distiller.__name__} takes {', '.join(known) or 'no options'}"
-            message = f"no option '{name}'.{nearest(name, known)} {takes}"
+        if name not in parameters:
+            takes = f"{distiller.__name__} takes {', '.join(parameters) or 'no options'}"
+            message = f"no option '{name}'.{nearest(name, parameters)} {takes}"
             problems.append(Problem((*where, name), message))
             continue
         try:

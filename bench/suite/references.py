@@ -15,7 +15,7 @@ from bench.plugins import Registry
 from bench.suite import options
 from bench.suite.builtin import canonical
 
-MAX_PROBLEMS = 100  # unknown names whose nearest match is searched: it takes time for each
+MAX_PROBLEMS = 100  # unknown names that are reported; the search for the nearest match is slow
 _LIBRARIES = ("timm", "torchvision")
 
 
@@ -38,12 +38,12 @@ class References:
                 self.unknown_networks += message is not None
                 return message
             case "data set":
-                known = [*self.registry.names("dataset"), f"{PREFIX}/path/to/images"]
-                exists = name in known or name.startswith(PREFIX)
+                allowed = [*self.registry.names("dataset"), f"{PREFIX}/path/to/images"]
+                exists = name in allowed or name.startswith(PREFIX)
             case _:
-                known = self.registry.names("distiller")
-                exists = name in known
-        return None if exists else foreign(name) or unknown(kind, short(name), known)
+                allowed = self.registry.names("distiller")
+                exists = name in allowed
+        return None if exists else foreign(name) or unknown(kind, short(name), allowed)
 
     def invalid_selection(self, fields: Mapping[str, Any]) -> str | None:
         """Return a message if a data set does not have such a subset; else None."""
@@ -65,11 +65,11 @@ class References:
             return f"{message}, timm:<name>, torchvision:<name>"
         if library not in _LIBRARIES:
             return unknown("library of networks", short(library), _LIBRARIES)
-        known = library_networks(library)
-        if inner in known:
+        names = library_networks(library)
+        if inner in names:
             return None
-        problem = f"no network '{short(inner)}' in {library}.{nearest(inner, known)}"
-        return f"{problem} Allowed: the {len(known)} names of its list_models()"
+        problem = f"no network '{short(inner)}' in {library}.{nearest(inner, names)}"
+        return f"{problem} Allowed: the {len(names)} names of its list_models()"
 
 
 @cache
@@ -86,7 +86,7 @@ def library_networks(library: str) -> Sequence[str]:
 
 
 def check(source: ChangedDocument, references: References) -> list[Problem]:
-    """Return the problems that pydantic cannot see: duplicates, and names of other parts.
+    """Return the problems that pydantic cannot see: duplicates, and references between parts.
 
     Parts of the wrong type are skipped; the schema reports them.
     """

@@ -21,12 +21,12 @@ _terms: TypeAdapter[dict[str, TermEntry]] = TypeAdapter(Terms)
 
 def papers(name: str) -> dict[str, Term]:
     """Return the terms of a canonical method as the papers define it; empty for other names."""
-    found = {}
+    terms = {}
     for term, entry in _canonical_terms(name).items():
         distiller = BUILTIN.distiller(term)
         values, _ = options.check(distiller, entry.options, ())
-        found[term] = Term(entry.weight, options.defaults(distiller) | values)
-    return found
+        terms[term] = Term(entry.weight, options.defaults(distiller) | values)
+    return terms
 
 
 def _canonical_terms(name: str) -> dict[str, TermEntry]:
@@ -102,10 +102,10 @@ class Resolver:
     def _method(self, name: str, entry: Any, where: Where) -> Method:
         """Return the method of an entry: terms by distiller, else the canonical one."""
         self.origins[f"methods.{name}"] = self.source.origin(where)
-        own = isinstance(entry, dict)
+        is_own = isinstance(entry, dict)
         terms = {
-            term: self._term(name, term, content, (*where, term) if own else None)
-            for term, content in (entry if own else _canonical_terms(name)).items()
+            term: self._term(name, term, content, (*where, term) if is_own else None)
+            for term, content in (entry if is_own else _canonical_terms(name)).items()
         }
         notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
         label = canonical().get(name, {}).get("label", name)
@@ -124,13 +124,13 @@ class Resolver:
 
         default = {key: (value, "default") for key, value in options.defaults(distiller).items()}
         values, _ = options.check(distiller, entry.options, ())
-        own = {key: (value, origin(key)) for key, value in values.items()}
+        entered = {key: (value, origin(key)) for key, value in values.items()}
         values, _ = options.check(distiller, self.file.options.get(name, {}), ())
         shared = {
             key: (value, self.source.origin(("options", name, key)))
             for key, value in values.items()
         }
-        merged = default | shared | own if where else default | own | shared
+        merged = default | shared | entered if where else default | entered | shared
         ordered = {key: merged[key] for key in options.names(distiller)}
         self.origins[dotted(("methods", method, name, "weight"))] = origin("weight")
         for key, (_, source) in ordered.items():

@@ -40,9 +40,9 @@ def refused(text: str) -> str:
     ],
 )
 def test_numbers_and_words_have_their_types(text: str, value: object) -> None:
-    found = loader.value(text, "--set x")
-    assert found == value
-    assert type(found) is type(value)
+    number = loader.value(text, "--set x")
+    assert number == value
+    assert type(number) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_yaml_1_1_words_stay_text(text: str) -> None:
 
 def test_lines_and_columns_of_keys_values_and_items() -> None:
     text = "a: 1\nb:\n  - {c: x}\n  -\n    d:\n      e\n"
-    found = loader.parse(text, "s.yaml")
-    assert found.data == {"a": 1, "b": [{"c": "x"}, {"d": "e"}]}
-    assert found.keys["b", 0, "c"] == Place(3, 6)
-    assert found.values["b", 0, "c"] == Place(3, 9)
-    assert found.values["b", 1, "d"] == Place(6, 7)
-    assert [found.line_of(w) for w in [("a",), ("b", 0, "c"), ("b", 1), ("b", 1, "d")]] == [
+    document = loader.parse(text, "s.yaml")
+    assert document.data == {"a": 1, "b": [{"c": "x"}, {"d": "e"}]}
+    assert document.keys["b", 0, "c"] == Place(3, 6)
+    assert document.values["b", 0, "c"] == Place(3, 9)
+    assert document.values["b", 1, "d"] == Place(6, 7)
+    assert [document.line_of(w) for w in [("a",), ("b", 0, "c"), ("b", 1), ("b", 1, "d")]] == [
         1,
         3,
         5,
@@ -70,15 +70,15 @@ def test_lines_and_columns_of_keys_values_and_items() -> None:
 
 
 def test_line_of_a_missing_place_is_that_of_its_parent() -> None:
-    found = loader.parse("a: 1\nb: {c: 2}\n", "s.yaml")
-    assert found.line_of(("b", "x", 3)) == 2
-    assert found.line_of(("z",)) == 1
+    document = loader.parse("a: 1\nb: {c: 2}\n", "s.yaml")
+    assert document.line_of(("b", "x", 3)) == 2
+    assert document.line_of(("z",)) == 1
 
 
 def test_keys_are_text_and_not_repeated() -> None:
-    found = loader.parse('no: 1\n1: 2\n"1": 3\nx: {y: 1,\n  y: 2}\nno: 4\n', "s.yaml")
-    assert found.data == {"no": 1, "1": 2, "x": {"y": 1}}
-    assert found.format(found.problems) == [
+    document = loader.parse('no: 1\n1: 2\n"1": 3\nx: {y: 1,\n  y: 2}\nno: 4\n', "s.yaml")
+    assert document.data == {"no": 1, "1": 2, "x": {"y": 1}}
+    assert document.format(document.problems) == [
         "s.yaml:3  1: duplicate key, first defined on line 2",
         "s.yaml:5  x.y: duplicate key, first defined on line 4",
         "s.yaml:6  no: duplicate key, first defined on line 1",
@@ -94,9 +94,9 @@ def test_anchors_aliases_and_tags_are_refused_together() -> None:
 
 
 def test_merge_keys_and_keys_that_are_not_text_are_refused() -> None:
-    found = loader.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
-    assert found.data == {}
-    assert found.format(found.problems) == [
+    document = loader.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
+    assert document.data == {}
+    assert document.format(document.problems) == [
         "s.yaml:1  <<: merge keys are not allowed, write the keys out",
         "s.yaml:2  a key that is not plain text",
     ]
@@ -136,9 +136,9 @@ def test_unreadable_text_is_refused_with_its_line(text: str, message: str) -> No
 
 
 def test_escaped_invisible_characters_are_refused_with_their_line() -> None:
-    found = loader.parse('a:\n  b: "x\\0\\e\\u202ey"\n"c\\x1b": 1\nк: 2\n"a\\nb": 3', "s.yaml")
-    assert found.data == {"a": {"b": "xy"}}
-    assert found.format(found.problems) == [
+    document = loader.parse('a:\n  b: "x\\0\\e\\u202ey"\n"c\\x1b": 1\nк: 2\n"a\\nb": 3', "s.yaml")
+    assert document.data == {"a": {"b": "xy"}}
+    assert document.format(document.problems) == [
         "s.yaml:2  a.b: contains U+0000, an invisible character. Allowed: visible characters",
         f"s.yaml:3  the key 'c' contains U+001B, {INVISIBLE}",
         "s.yaml:4  'к' contains U+043A CYRILLIC SMALL LETTER KA. Allowed in names: ASCII",
@@ -147,8 +147,8 @@ def test_escaped_invisible_characters_are_refused_with_their_line() -> None:
 
 
 def test_keys_and_quotations_have_a_maximum_length() -> None:
-    found = loader.parse(f"{'k' * 201}: 1\n", "s.yaml")
-    (line,) = found.format(found.problems)
+    document = loader.parse(f"{'k' * 201}: 1\n", "s.yaml")
+    (line,) = document.format(document.problems)
     assert line == "s.yaml:1  a key of 201 characters. Allowed: at most 200"
     assert len(refused(f"a: &{'x' * 9000} 1\nb: !{'y' * 9000} 1\nc: *{'z' * 9000}\n")) < 400
 

@@ -84,7 +84,7 @@ def refused(path: Path, text: str) -> str:
     return str(error.value)
 
 
-def test_a_suite_with_a_distiller_a_network_and_a_data_set(mine: Path, reading: Read) -> None:
+def test_suite_uses_a_plugins_distiller_network_and_data_set(mine: Path, reading: Read) -> None:
     suite = reading(text=SUITE)
     assert suite.plugins == (mine.resolve(),)
     assert suite.data.name == "dots"
@@ -133,18 +133,18 @@ def test_suites_with_different_plugins_live_in_one_process(tmp_path: Path) -> No
         path.write_text(SUITE.replace("power: 3", "kind: l1"))
         return read(path)
 
-    one, two, edited = suite("one", "1.0"), suite("two", "2.0"), suite("one", "3.0")
+    first, second, edited = suite("one", "1.0"), suite("two", "2.0"), suite("one", "3.0")
     plain = tmp_path / "plain.yaml"
     plain.write_text(BASE)
     assert "gap" not in read(plain).registry.names("distiller")
-    powers = [s.methods[0].terms["gap"].options["power"] for s in (one, two, edited)]
+    powers = [s.methods[0].terms["gap"].options["power"] for s in (first, second, edited)]
     assert powers == [1.0, 2.0, 3.0]
-    assert len({s.registry.distiller("gap") for s in (one, two, edited)}) == 3
-    assert len({s.registry.source_of("distiller", "gap") for s in (one, two, edited)}) == 3
-    assert len({s.registry for s in (one, two, edited)}) == 3
+    assert len({s.registry.distiller("gap") for s in (first, second, edited)}) == 3
+    assert len({s.registry.source_of("distiller", "gap") for s in (first, second, edited)}) == 3
+    assert len({s.registry for s in (first, second, edited)}) == 3
 
 
-def test_options_of_a_plugin_are_checked(mine: Path, reading: Read) -> None:
+def test_invalid_options_of_a_plugin_are_refused(mine: Path, reading: Read) -> None:
     with pytest.raises(ConfigError) as error:
         reading(text=SUITE.replace("power: 3", "power: x, kind: l11, pwer: 1"))
     assert [line.split("  ", 1)[1] for line in error.value.lines] == [
@@ -215,17 +215,17 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
     ],
 )
-def test_what_is_wrong_with_a_file(mine: Path, text: str, message: str) -> None:
+def test_invalid_plugin_file_is_refused_with_its_line(mine: Path, text: str, message: str) -> None:
     assert refused(mine, text) == message
 
 
-def test_a_broken_file_can_be_mended(mine: Path) -> None:
+def test_repaired_plugin_file_is_loaded(mine: Path) -> None:
     refused(mine, "1 / 0")
     mine.write_text(CLASS + FORWARD)
     assert "own" in Registry.of([mine]).names("distiller")
 
 
-def test_mistakes_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
+def test_plugin_errors_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
     (mine.parent / "broken.py").write_text("1 / 0")
     text = SUITE.replace("[mine.py]", "\n  - mine.py\n  - mime.py\n  - broken.py")
     with pytest.raises(ConfigError) as error:
@@ -256,14 +256,14 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         sys.modules.pop(name, None)
 
 
-def test_entry_points(installed: Path, reading: Read) -> None:
+def test_entry_point_is_loaded(installed: Path, reading: Read) -> None:
     suite = reading(text=SUITE.replace("dots", "cifar100").replace("flat", "vgg8")[:-19])
     assert suite.methods[0].terms["gap"].weight == 2.0
     digest = hashlib.sha256((installed / "gap_package/gap.py").read_bytes()).hexdigest()
     assert suite.registry.source_of("distiller", "gap") == digest
 
 
-def test_a_broken_entry_point_is_a_sentence(installed: Path, reading: Read) -> None:
+def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:
     (installed / "gap_package/gap.py").write_text("1 / 0")
     with pytest.raises(ConfigError) as error:
         reading()
