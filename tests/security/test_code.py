@@ -1,4 +1,4 @@
-"""Plugins are the one door for code, and it can be closed."""
+"""Only plugins run a user's code, and `--no-plugins` disables them."""
 
 import inspect
 import os
@@ -43,13 +43,13 @@ VERBS = {
 @pytest.mark.parametrize(
     "verb", [v for v, given in VERBS.items() if {"suite", "suites"} & {*given}]
 )
-def test_every_verb_that_reads_a_suite_keeps_plugins_out(verb: str, here: Path) -> None:
+def test_no_plugins_disables_plugins_for_every_verb(verb: str, here: Path) -> None:
     (here / "mine.py").write_text(DISTILLER)
     path = toy.write(here, plugins="[mine.py]")
     line = path.read_text().count("\n")
     more = ["--against", "published"] if verb == "check" else []
-    said = wrong(bench(verb, "toy.yaml", "--no-plugins", *more))
-    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins" in said
+    message = wrong(bench(verb, "toy.yaml", "--no-plugins", *more))
+    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins" in message
     assert not (here / "executed").exists()
     assert not (here / "results").exists()
 
@@ -67,7 +67,7 @@ def test_disabled_plugins_are_not_executed(here: Path) -> None:
 
 @pytest.fixture
 def installed(here: Path) -> Path:
-    """The folder of a package with an entry point, as pip would leave it; `executed` tells."""
+    """Return the folder of an installed package; the file `executed` shows that it was imported."""
     site = here / "site"
     facts = site / "strange-1.0.dist-info"
     facts.mkdir(parents=True)
@@ -77,7 +77,7 @@ def installed(here: Path) -> Path:
     return site
 
 
-def test_what_is_installed_is_kept_out_too(
+def test_no_plugins_ignores_installed_plugins(
     installed: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(installed)
@@ -90,7 +90,7 @@ def test_what_is_installed_is_kept_out_too(
     sys.modules.pop("strange")
 
 
-def test_the_command_imports_nothing_strange(here: Path) -> None:
+def test_command_imports_nothing_from_the_current_folder(here: Path) -> None:
     for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
         (here / f"{name}.py").write_text(MARK)
     toy.write(here)
@@ -107,10 +107,9 @@ def test_the_command_imports_nothing_strange(here: Path) -> None:
         assert not (here / "executed").exists()
 
 
-def test_a_worker_imports_nothing_strange(
+def test_worker_imports_neither_current_folder_nor_disabled_plugins(
     installed: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither from the folder one stands in, nor what is installed where plugins are kept out."""
     for name in ("torch", "yaml", "PIL", "sklearn", "filecmp"):
         (here / f"{name}.py").write_text(MARK)
     paths = filter(None, [str(installed), os.environ.get("PYTHONPATH")])
@@ -122,6 +121,6 @@ def test_a_worker_imports_nothing_strange(
     worker = Processes(["cpu"], here / "logs")
     worker.start(0, empty)
     _, event = worker.next()
-    assert "IndexError" in event["reason"]  # it has imported all, and looked for its first task
+    assert "IndexError" in event["reason"]  # after all imports, at its first task
     assert not (here / "executed").exists()
     assert not (installed / "executed").exists()
