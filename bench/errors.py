@@ -26,7 +26,7 @@ class ConfigError(BenchError):
         self.lines = tuple(lines)
 
 
-Mistakes = ConfigError  # until bench.cli and bench.regression import ConfigError
+Mistakes = ConfigError  # until every package imports ConfigError
 
 
 class MissingData(BenchError):

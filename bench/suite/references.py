@@ -92,7 +92,7 @@ def check(source: ChangedDocument, references: References) -> list[Problem]:
     """
     problems = list(islice(_duplicates(source), MAX_PROBLEMS))
     if MAX_PROBLEMS in (len(problems), references.unknown_networks):
-        message = f"more than {MAX_PROBLEMS} unknown or duplicate names; only these were checked"
+        message = f"only the first {MAX_PROBLEMS} unknown or duplicate names are listed"
         problems.append(Problem((), message))
     return [*problems, *_methods(source, references.registry)]
 
@@ -104,13 +104,14 @@ def _duplicates(source: ChangedDocument) -> Iterator[Problem]:
     pairs = source.data.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
         teacher, student = map(_mapping(pair).get, ("teacher", "student"))
-        if isinstance(teacher, str) and teacher:
-            teachers.add(teacher)
-            first = places.setdefault((teacher, str(student)), ("pairs", i))
-            if isinstance(student, str) and first != ("pairs", i):
-                name = short(f"{teacher}/{student}")
-                line = source.document.line_of(first)
-                yield Problem(("pairs", i), f"duplicate pair {name}, first defined on line {line}")
+        if not isinstance(teacher, str) or not teacher:
+            continue
+        teachers.add(teacher)
+        where: Where = ("pairs", i)
+        if isinstance(student, str) and places.setdefault((teacher, student), where) != where:
+            line = source.document.line_of(places[teacher, student])
+            name = short(f"{teacher}/{student}")
+            yield Problem(where, f"duplicate pair {name}, first defined on line {line}")
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
         if name not in teachers:
@@ -122,7 +123,7 @@ def _methods(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
     """Yield duplicate and unknown methods, and invalid options."""
     shared = _mapping(source.data.get("options"))
     for name, values in shared.items():
-        yield from _options(registry, name, values, ("options", name))
+        yield from _options(registry, name, values, ("options", name), None)
     methods, places = source.data.get("methods"), dict[str, Where]()
     keys = methods if isinstance(methods, list | dict) else ()
     for i, name in enumerate(keys):
@@ -142,17 +143,14 @@ def _methods(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
 
 
 def _options(
-    registry: Registry,
-    name: str,
-    values: Any,
-    where: Where,
-    shared: Mapping[str, Any] | None = None,
+    registry: Registry, name: str, values: Any, where: Where, shared: Mapping[str, Any] | None
 ) -> Iterator[Problem]:
     """Yield the invalid options of a distiller; with `shared` ones, the missing options too."""
     if name in registry.names("distiller") and isinstance(values, dict):
         distiller = registry.distiller(name)
         yield from options.check(distiller, values, where)[1]
-        for option in options.required(distiller) if shared is not None else ():
+        required = [] if shared is None else options.required(distiller)
+        for option in required:
             if option not in {**(shared or {}), **values}:
                 message = f"missing. {distiller.__name__} requires this option"
                 yield Problem((*where, option), message)

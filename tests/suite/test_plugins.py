@@ -271,3 +271,12 @@ def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:
         "s.yaml:1  entry point 'gap' (gap_package) cannot be loaded: "
         "ZeroDivisionError: division by zero"
     )
+
+
+def test_missing_required_option_is_refused(mine: Path, reading: Read) -> None:
+    mine.write_text(PLUGIN.replace("power: float = 1.0", "power: float"))
+    with pytest.raises(ConfigError) as error:
+        reading(text=SUITE.replace("power: 3", "kind: l2"))
+    assert str(error.value).endswith("methods.gap.gap.power: missing. Gap requires this option")
+    suite = reading("options: {gap: {power: 2}}\n", text=SUITE.replace("power: 3", "kind: l2"))
+    assert suite.methods[0].terms["gap"].options == {"power": 2.0, "kind": "l2"}
