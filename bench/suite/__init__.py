@@ -8,10 +8,10 @@ from bench.config.errors import validate
 from bench.errors import ConfigError
 from bench.plugins import Registry
 from bench.suite import files
-from bench.suite.builtin import canonical, find, shipped
+from bench.suite.builtin import canonical, find, papers, shipped
 from bench.suite.references import References, check
 from bench.suite.render import render
-from bench.suite.resolution import Resolver, papers
+from bench.suite.resolution import Resolver
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite.schema import SuiteFile
 from bench.suite.warnings import warnings

@@ -6,10 +6,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+import distillers
 from bench.config import loader
 from bench.errors import ConfigError, nearest
+from bench.suite import options
+from bench.suite.resolved import Term
+from bench.suite.schema import TermEntry, Terms
 
 _HERE = Path(__file__).parents[1]
+_terms: TypeAdapter[dict[str, TermEntry]] = TypeAdapter(Terms)
 
 
 def shipped() -> list[Path]:
@@ -47,3 +54,18 @@ def canonical() -> dict[str, dict[str, Any]]:
     """Return the label, terms and source of each method of the papers' tables, in their order."""
     text = files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
+
+
+def papers(name: str) -> dict[str, Term]:
+    """Return the terms of a canonical method as the papers define it; empty for other names."""
+    terms = {}
+    for term, entry in canonical_terms(name).items():
+        distiller = distillers.load(term)
+        values, _ = options.check(distiller, entry.options, ())
+        terms[term] = Term(entry.weight, options.defaults(distiller) | values)
+    return terms
+
+
+def canonical_terms(name: str) -> dict[str, TermEntry]:
+    """Return the terms of a canonical method as methods.yaml has them; empty for other names."""
+    return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}

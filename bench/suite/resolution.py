@@ -5,32 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from bench.config.errors import Where, dotted
 from bench.config.overrides import ChangedDocument
 from bench.data import Selection
-from bench.plugins import BUILTIN, Registry
+from bench.plugins import Registry
 from bench.suite import options
-from bench.suite.builtin import canonical
+from bench.suite.builtin import canonical, canonical_terms
 from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import SuiteFile, TermEntry, Terms
-
-_terms: TypeAdapter[dict[str, TermEntry]] = TypeAdapter(Terms)
-
-
-def papers(name: str) -> dict[str, Term]:
-    """Return the terms of a canonical method as the papers define it; empty for other names."""
-    terms = {}
-    for term, entry in _canonical_terms(name).items():
-        distiller = BUILTIN.distiller(term)
-        values, _ = options.check(distiller, entry.options, ())
-        terms[term] = Term(entry.weight, options.defaults(distiller) | values)
-    return terms
-
-
-def _canonical_terms(name: str) -> dict[str, TermEntry]:
-    return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
+from bench.suite.schema import SuiteFile, TermEntry
 
 
 @dataclass
@@ -105,7 +89,7 @@ class Resolver:
         is_own = isinstance(entry, dict)
         terms = {
             term: self._term(name, term, content, (*where, term) if is_own else None)
-            for term, content in (entry if is_own else _canonical_terms(name)).items()
+            for term, content in (entry if is_own else canonical_terms(name)).items()
         }
         notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
         label = canonical().get(name, {}).get("label", name)
