@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench import data, plugins, suite
+from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
 from bench.callbacks.progress import Progress
-from bench.data import Selection
 from bench.errors import BenchError
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
@@ -29,6 +28,7 @@ from bench.planning.estimate import Estimate
 from bench.planning.plan import Plan, plan, select
 from bench.results import Record, Results
 from bench.results.repair import quarantine_corrupt
+from bench.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,12 +97,15 @@ def make_plan(
     filters: str = "",
     limit: int | None = None,
     data_root: Path | None = None,
+    *,
+    plugins: bool = True,
 ) -> Plan:
     """The plan of a suite, a file or the name of a shipped one, or the part that filters leave.
 
-    `changes` are `recipe.epochs=2` and the like, laid over the suite. Raises `Mistakes`.
+    `changes` are `recipe.epochs=2` and the like, laid over the suite; `plugins=False`
+    refuses a user's own code. Raises `ConfigError`.
     """
-    asked = suite.read(suite.find(name), changes)
+    asked = suite.read(suite.find(name), changes, plugins=plugins)
     return select(plan(asked, root_of(data_root)), filters, limit)
 
 
@@ -140,7 +143,7 @@ def execute(
         estimates = estimate.estimate(whole, root) if todo or overwrite == "never" else {}
         todo = [run for run in todo if not _known(results.summary(run.id), estimates[run.id])]
         if any(estimates[run.id].error is None for run in todo):
-            _look_for(whole.suite.data, root)
+            _look_for(whole.suite, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
             progress = Progress(whole, todo, estimates, len(executor.devices))
@@ -198,12 +201,13 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _look_for(selection: Selection, root: Path | None) -> None:
+def _look_for(suite: Suite, root: Path | None) -> None:
     """Read the data set once, so that what is wrong with it is told before anything starts."""
+    selection, registry = suite.data, suite.registry
     try:
-        data.load(selection, root, torch.device("cpu"))
+        data.load(selection, root, torch.device("cpu"), added=registry.datasets)
     except Exception as error:
-        if isinstance(error, BenchError) or not plugins.source_of("dataset", selection.name):
+        if isinstance(error, BenchError) or not registry.source_of("dataset", selection.name):
             raise
         said = f"{type(error).__name__}: {error}"
         raise BenchError(f"data set '{selection.name}' of a plugin: {said}") from error

@@ -1,11 +1,9 @@
 """Every error that a user can cause, and nothing else.
 
-BenchError                 a sentence for the user, never a traceback
-├── Mistakes               everything wrong with a suite or command line, at once (exit code 2)
-├── MissingData            a data set or a checkpoint is not where it was looked for
-├── TeacherRefused         a checkpoint is not the teacher that its manifest promises
-└── RunFailed              a run could not finish
-    └── Diverged           its loss was no longer finite
+BenchError                 a message for the user, never a traceback
+├── ConfigError            all errors of a suite, cluster file or command line (exit code 2)
+├── MissingData            a data set or a checkpoint was not found
+└── TeacherRefused         a checkpoint is not the teacher that its manifest describes
 """
 
 import difflib
@@ -13,11 +11,15 @@ from collections.abc import Iterable, Sequence
 
 
 class BenchError(Exception):
-    """Whatever went wrong, as one sentence that says where, what was found and what is allowed."""
+    """An error with a message that names the place, what was found and what is allowed."""
 
 
-class Mistakes(BenchError):
-    """All mistakes of one suite together, each a line `file:line  path: what was found. …`."""
+class ConfigError(BenchError):
+    """All errors of one file or command line.
+
+    Attributes:
+        lines: One message each: `file:line  path: what was found. Allowed: …`.
+    """
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -25,20 +27,20 @@ class Mistakes(BenchError):
 
 
 class MissingData(BenchError):
-    """A file that a run needs is absent: names the archive and the folder that was searched."""
+    """A file that a run needs is missing; the message names the archive and the folder."""
 
 
 class TeacherRefused(BenchError):
     """A teacher's accuracy or checksum differs from its manifest."""
 
 
-def nearest(found: str, allowed: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest of the allowed names, or nothing if none is close."""
-    close = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the closest allowed name; an empty text if none is close."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def unknown(what: str, found: str, allowed: Iterable[str]) -> str:
-    """`no <what> 'found'. Did you mean 'x'? Allowed: …`, the sentence for every unknown name."""
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """Return `no <kind> 'name'. Did you mean 'x'? Allowed: …`, the message for unknown names."""
     names = sorted(allowed)
-    return f"no {what} '{found}'.{nearest(found, names)} Allowed: {', '.join(names)}"
+    return f"no {kind} '{name}'.{nearest(name, names)} Allowed: {', '.join(names)}"

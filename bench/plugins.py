@@ -1,112 +1,171 @@
-"""The one door for code: a user's own distillers, networks, data sets.
+"""Plugins: a user's own distillers, networks and data sets, in a file or an installed package.
 
-In a file that a suite names, or in the module that an entry point of the group
-`distillbench.plugins` names, stand subclasses of `Distiller`, and the tables
-`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`. Whatever is found there is
-known by its name from then on.
+A plugin is a Python file that a suite names under `plugins`, or a module that an installed package
+names as an entry point of the group `distillbench.plugins`. It defines subclasses of `Distiller`,
+`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`. A `Registry` holds the names
+that one suite can use; two suites with different plugins can be open in one process.
 """
 
 import hashlib
 import importlib.util
 import inspect
-import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from torch import nn
+
 import distillers
 from bench import data, models
+from bench.data import Source
+from bench.data.folder import PREFIX
 from bench.errors import BenchError, nearest
 from distillers import Distiller, Features
 
 GROUP = "distillbench.plugins"
-CLOSED = "BENCH_NO_PLUGINS"  # in the environment, so that workers find it there too
 
 Kind = Literal["distiller", "network", "dataset"]
-
-_sources: dict[tuple[str, str], str] = {}  # (kind, name): SHA-256 of the file that defines it
-_loaded: dict[Path, str] = {}  # file: SHA-256 when it was loaded
-
-
-def closed() -> bool:
-    """Whether no plugin may be loaded, named or installed."""
-    return bool(os.environ.get(CLOSED))
+_TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
+_BUILTIN: Mapping[Kind, frozenset[str]] = {
+    "distiller": frozenset(distillers.names()),
+    "network": frozenset(models.names()),
+    "dataset": frozenset(data.names()),
+}
 
 
-@contextmanager
-def closing() -> Iterator[None]:
-    """Inside, and in processes that are started inside, no plugin is loaded; `--no-plugins`."""
-    before = os.environ.get(CLOSED, "")
-    os.environ[CLOSED] = "1"
-    try:
-        yield
-    finally:
-        os.environ[CLOSED] = before
+class Registry:
+    """The distillers, networks and data sets of one suite: the built-in ones and its plugins'.
+
+    Two registries are equal if their plugins define the same names by the same sources.
+
+    Attributes:
+        enabled: Whether plugins may be loaded.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
+        self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
+        self._files: set[Path] = set()
+
+    @classmethod
+    def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
+        """Return a registry of the installed plugins and of these files.
+
+        Args:
+            files: The plugin files of a suite.
+            enabled: False: load no plugin; then `files` must be empty.
+
+        Raises:
+            BenchError: A plugin is invalid, or plugins are disabled.
+        """
+        registry = cls(enabled=enabled)
+        registry.load_installed()
+        for file in files:
+            registry.load(file)
+        return registry
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registry) and self._sources == other._sources
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._sources.items()))
+
+    @property
+    def datasets(self) -> Mapping[str, Source]:
+        """The plugins' data sets by name, for `data.facts` and `data.load`."""
+        return self._added["dataset"]
+
+    def distiller(self, name: str) -> type[Distiller]:
+        """Return the class of a distiller; raise KeyError if the name is unknown."""
+        distiller: type[Distiller] = self._added["distiller"].get(name) or distillers.load(name)
+        return distiller
+
+    def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
+        """Return a new network, as `models.build` does, which also knows the plugins' networks."""
+        return models.build(name, classes, size, self._added["network"])
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
+        return sorted({*_BUILTIN[kind], *self._added[kind]})
+
+    def source_of(self, kind: Kind, name: str) -> str | None:
+        """Return the SHA-256 of the plugin file that defines a name; None for built-in names."""
+        return self._sources.get((kind, name))
+
+    def load(self, path: Path) -> None:
+        """Add the definitions of a plugin file.
+
+        Raises:
+            BenchError: The file is missing, fails, or defines something invalid.
+        """
+        if not self.enabled:
+            raise BenchError(f"{path.name} is not loaded: --no-plugins disables plugins")
+        path = path.resolve()
+        if not path.is_file():
+            files = [file.name for file in path.parent.glob("*.py")]
+            raise BenchError(f"no file '{path}'.{nearest(path.name, files)}")
+        if path not in self._files:
+            content = path.read_bytes()
+            self._add_module(_execute(path, content), path, _digest(content))
+            self._files.add(path)
+
+    def load_installed(self) -> None:
+        """Add the definitions of installed packages, unless plugins are disabled.
+
+        Raises:
+            BenchError: An entry point is invalid.
+        """
+        for entry in entry_points(group=GROUP) if self.enabled else ():
+            module, path = _import(entry)
+            self._add_module(module, path, _digest(path.read_bytes()))
+
+    def _add_module(self, module: ModuleType, path: Path, digest: str) -> None:
+        definitions = list(_definitions(module, path, digest))
+        if not definitions:
+            allowed = "subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}"
+            raise BenchError(f"{path.name} defines nothing to benchmark. Allowed: {allowed}")
+        for kind, name, definition, source in definitions:
+            reserved = name in _BUILTIN[kind] or name.startswith(PREFIX)
+            if reserved or self._added[kind].get(name, definition) is not definition:
+                existing = f"a {kind} '{name}'".replace("dataset", "data set")
+                raise BenchError(f"{path.name}: {existing} exists already; choose another name")
+            self._added[kind][name] = definition
+            self._sources[kind, name] = source
 
 
-def load(path: Path) -> None:
-    """Make known what a file defines; twice is harmless. BenchError says what is wrong with it."""
-    if closed():
-        raise BenchError(f"{path.name} is not loaded: --no-plugins, or {CLOSED}, keeps code out")
-    path = path.resolve()
-    if not path.is_file():
-        others = [other.name for other in path.parent.glob("*.py")]
-        raise BenchError(f"no file '{path}'.{nearest(path.name, others)}")
-    digest = _digest(path)
-    if _loaded.get(path, digest) != digest:
-        raise BenchError(f"{path.name} has changed since it was loaded: start Python anew")
-    if path in _loaded:
-        return
-    name = f"distillbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    module = _executed(path, name)
-    _register(module, path)
-    _loaded[path] = digest
+BUILTIN = Registry(enabled=False)
 
 
-def load_installed() -> None:
-    """Make known what installed packages offer as entry points, unless plugins are kept out."""
-    if not closed():
-        _load_entries()
-
-
-@cache
-def _load_entries() -> None:
-    for entry in entry_points(group=GROUP):
-        _load_entry(entry)
-
-
-def source_of(kind: Kind, name: str) -> str | None:
-    """The SHA-256 of the plugin that defines a name; None for what is not a plugin's."""
-    return _sources.get((kind, name))
-
-
-def _load_entry(entry: EntryPoint) -> None:
-    what = f"entry point '{entry.name}' ({entry.value})"
+def _import(entry: EntryPoint) -> tuple[ModuleType, Path]:
+    name = f"entry point '{entry.name}' ({entry.value})"
     try:
         module = entry.load()
     except Exception as error:
-        raise BenchError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
     if not isinstance(module, ModuleType) or not module.__file__:
-        raise BenchError(f"{what} is no module. Allowed: the name of a module")
-    _register(module, Path(module.__file__))
+        raise BenchError(f"{name} is not a module. Allowed: the name of a module")
+    return module, Path(module.__file__)
 
 
-def _executed(path: Path, name: str) -> ModuleType:
-    """The module of a file, in sys.modules under that name."""
+def _execute(path: Path, content: bytes) -> ModuleType:
+    """Return the module of a file's content; the same content of the same file runs once."""
+    name = f"distillbench_plugin_{path.stem}_{_digest(str(path).encode() + content)[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BenchError(f"'{path.name}' is no Python file. Allowed: files ending in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    if spec is None:
+        raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        exec(
+            compile(content, path, "exec", dont_inherit=True), vars(module)
+        )  # not a cached .pyc of another content
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise BenchError(f"{path.name}:{_line(error, path)}: {_reason(error)}") from error
@@ -114,7 +173,7 @@ def _executed(path: Path, name: str) -> ModuleType:
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """The last line of the file that an error went through."""
+    """Return the last line of the file in the error's traceback."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
@@ -126,64 +185,45 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _register(module: ModuleType, path: Path) -> None:
-    """Register all that a module defines; nothing at all is a mistake."""
-    adders: dict[Kind, Callable[[str, Any], None]] = {
-        "distiller": lambda _, distiller: distillers.register(distiller),
-        "network": models.register,
-        "dataset": data.register,
-    }
-    offered = _offered(module, path)
-    if not offered:
-        allowed = "subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}"
-        raise BenchError(f"{path.name} defines nothing to benchmark. Allowed: {allowed}")
-    for kind, name, thing, file in offered:
-        try:
-            adders[kind](name, thing)
-        except (ValueError, TypeError, BenchError) as error:
-            raise BenchError(f"{path.name}: {error}") from error
-        _sources[kind, name] = _digest(file)
-
-
-def _offered(module: ModuleType, path: Path) -> list[tuple[Kind, str, Any, Path]]:
-    """Kind, name, thing and defining file of all that a module offers."""
-    offered: list[tuple[Kind, str, Any, Path]] = []
+def _definitions(
+    module: ModuleType, path: Path, digest: str
+) -> Iterator[tuple[Kind, str, Any, str]]:
+    """Yield kind, name, definition and the SHA-256 of the defining file."""
     for distiller in _distillers(module):
         _check(distiller, path)
         file = Path(inspect.getfile(distiller))
-        offered.append(("distiller", distiller.__name__.lower(), distiller, file))
-    tables: dict[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
-    for table, kind in tables.items():
-        held = getattr(module, table, {})
-        if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
+        source = digest if file == path else _digest(file.read_bytes())
+        yield "distiller", distiller.__name__.lower(), distiller, source
+    for table, kind in _TABLES.items():
+        content = getattr(module, table, {})
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise BenchError(f"{path.name}: {table} is not a dict with names as keys")
-        offered += [(kind, name, thing, path) for name, thing in held.items()]
-    return offered
+        for name, definition in content.items():
+            yield kind, name, definition, digest
 
 
 def _distillers(module: ModuleType) -> list[type[Distiller]]:
-    """Those that a module defines, or takes from modules inside of it."""
-    inside = (module.__name__, f"{module.__name__}.")
+    """Return the distillers that a module defines, or imports from its submodules."""
     return [
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type)
-        and issubclass(thing, Distiller)
-        and (thing.__module__ == inside[0] or thing.__module__.startswith(inside[1]))
-        and not inspect.isabstract(thing)
+        item
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, Distiller)
+        and f"{item.__module__}.".startswith(f"{module.__name__}.")
+        and not inspect.isabstract(item)
     ]
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:
-    """A distiller's class attributes and constructor must be as the contract says."""
+    """Check the class attributes and the constructor that `Distiller` asks for."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
-    taps = [field.name for field in fields(Features)]
+    features = [field.name for field in fields(Features)]
     reads = getattr(distiller, "reads", None)
-    if not isinstance(reads, tuple) or not set(reads) <= set(taps):
-        allowed = ", ".join(repr(tap) for tap in taps)
-        raise BenchError(f"{where}.reads is not a tuple. Allowed in it: {allowed}")
+    if not isinstance(reads, tuple) or not set(reads) <= set(features):
+        allowed = ", ".join(repr(name) for name in features)
+        raise BenchError(f"{where}.reads is not a tuple of features. Allowed in it: {allowed}")
     if not isinstance(getattr(distiller, "paper", None), str):
-        raise BenchError(f"{where}.paper is missing. Allowed: a text that says where it is from")
+        raise BenchError(f"{where}.paper is missing. Allowed: a text that names the source")
     parameters = list(inspect.signature(distiller.__init__).parameters)
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
@@ -195,5 +235,5 @@ def _check(distiller: type[Distiller], path: Path) -> None:
         raise BenchError(f"{where}.__init__ has types that are not defined: {error}") from error
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

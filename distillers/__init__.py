@@ -19,17 +19,13 @@ __all__ = [
     "Shapes",
     "load",
     "names",
-    "register",
 ]
-
-_added: dict[str, type[Distiller]] = {}
 
 
 def names() -> list[str]:
-    """Return the names of all distillers: one for each file here, and those registered."""
+    """Return the sorted names of the distillers here, one for each file."""
     modules = {module.name for module in pkgutil.iter_modules(__path__)}
-    shipped = {name for name in modules - {"base"} if not name.startswith("_")}
-    return sorted({*shipped, *_added})
+    return sorted(name for name in modules - {"base"} if not name.startswith("_"))
 
 
 def load(name: str) -> type[Distiller]:
@@ -44,8 +40,6 @@ def load(name: str) -> type[Distiller]:
     Raises:
         KeyError: No distiller has this name.
     """
-    if name in _added:
-        return _added[name]
     if name not in names():
         raise KeyError(f"no distiller '{name}'. Allowed: {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
@@ -69,11 +63,3 @@ def defined_in(module: ModuleType) -> list[type[Distiller]]:
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
     ]
-
-
-def register(distiller: type[Distiller]) -> None:
-    """Make a user's distiller known by its class's name in lower case."""
-    name = distiller.__name__.lower()
-    if name in names() and _added.get(name) is not distiller:
-        raise ValueError(f"a distiller '{name}' exists already")
-    _added[name] = distiller

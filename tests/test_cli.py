@@ -261,7 +261,7 @@ MISTAKES = [
     ("run toy.yaml --filter method=kdd", "--filter method=kdd: no method 'kdd'. Did you mean 'kd'"),
     ("plan toy.yaml --filter metod=kd", "--filter metod=kd: no key 'metod'. Did you mean 'method'"),
     ("run toy.yaml --set recipe.epoch=2", "--set recipe.epoch=2: no key 'epoch'. Did you mean"),
-    ("run toy.yaml --set recipe.epochs", "--set recipe.epochs: no change. Allowed: key=value"),
+    ("run toy.yaml --set recipe.epochs", "--set recipe.epochs: not a change. Allowed: key=value"),
     (
         "run toy.yaml --set recipe.epochs=no",
         "--set recipe.epochs=no: found the text 'no'. Allowed:",

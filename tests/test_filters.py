@@ -1,8 +1,8 @@
-"""Filters: what fits, and what is said where nothing can."""
+"""Filters: the rows that match, and the messages where nothing can match."""
 
 import pytest
 
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.planning import filters
 
 ROWS = [
@@ -13,38 +13,38 @@ ROWS = [
 ]
 
 
-def kept(text: str) -> list[str]:
-    fits = filters.fitting(ROWS, text)
-    return [" ".join(row.values()) for row, fit in zip(ROWS, fits, strict=True) if fit]
+def matching(text: str) -> list[str]:
+    matches = filters.matches(ROWS, text)
+    return [" ".join(row.values()) for row, fits in zip(ROWS, matches, strict=True) if fits]
 
 
-def mistakes(text: str) -> list[str]:
-    with pytest.raises(Mistakes) as caught:
-        filters.fitting(ROWS, text)
-    return list(caught.value.lines)
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        filters.matches(ROWS, text)
+    return list(error.value.lines)
 
 
 @pytest.mark.parametrize("text", ["", "  ", ",", "pair=*"])
-def test_nothing_said_fits_all(text: str) -> None:
-    assert len(kept(text)) == len(ROWS)
+def test_empty_filter_matches_all(text: str) -> None:
+    assert len(matching(text)) == len(ROWS)
 
 
-def test_keys_must_all_fit_and_one_of_a_keys_patterns_is_enough() -> None:
-    assert kept("pair=*/vgg8,method=kd|crd,seed=1") == ["vgg13/vgg8 kd 1", "vgg13/vgg8 crd 1"]
-    assert kept(" pair = vgg13/* , method = crd+kd , seed = 10 ") == [
+def test_all_keys_and_one_pattern_of_each_must_match() -> None:
+    assert matching("pair=*/vgg8,method=kd|crd,seed=1") == ["vgg13/vgg8 kd 1", "vgg13/vgg8 crd 1"]
+    assert matching(" pair = vgg13/* , method = crd+kd , seed = 10 ") == [
         "vgg13/vgg8 crd+kd 10",
         "vgg13/mobilenet_v2 crd+kd 10",
     ]
 
 
-def test_a_pattern_is_the_whole_name() -> None:
-    assert len(kept("method=crd")) == 9
-    assert len(kept("method=crd*")) == 18
-    assert len(kept("seed=1")) == 12
+def test_pattern_matches_the_complete_name() -> None:
+    assert len(matching("method=crd")) == 9
+    assert len(matching("method=crd*")) == 18
+    assert len(matching("seed=1")) == 12
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("metod=kd", "no key 'metod'. Did you mean 'method'? Allowed: method, pair, seed"),
         ("method=kdd", "no method 'kdd'. Did you mean 'kd'? Allowed: crd, crd+kd, kd, student"),
@@ -55,26 +55,27 @@ def test_a_pattern_is_the_whole_name() -> None:
         ("method=kd,method=crd", "found method twice. Allowed: one method=, with | between"),
     ],
 )
-def test_a_filter_that_cannot_be_meant(text: str, said: str) -> None:
-    (line,) = mistakes(text)
-    assert line.startswith(f"--filter {text}: {said}")
+def test_invalid_filter_is_refused(text: str, message: str) -> None:
+    (line,) = problems(text)
+    assert line.startswith(f"--filter {text}: {message}")
 
 
-def test_all_mistakes_at_once() -> None:
-    assert len(mistakes("metod=kd,method=kdd,seed=7,x")) == 4
+def test_all_problems_are_reported_at_once() -> None:
+    assert len(problems("metod=kd,method=kdd,seed=7,x")) == 4
 
 
-def test_a_filter_that_would_tell_thousands_of_mistakes_is_refused_as_a_whole() -> None:
-    (line,) = mistakes(",".join(f"a{key}=1" for key in range(9000)))
+def test_very_long_filter_is_refused_without_details() -> None:
+    (line,) = problems(",".join(f"a{key}=1" for key in range(9000)))
     assert line.startswith("--filter: found 70,889 characters. Allowed: at most 2,000; a pattern")
-    assert len(mistakes("x=1," * 500)) == 500
+    assert len(problems("x=1," * 500)) == 500
 
 
-def test_a_pattern_that_is_said_twice_is_asked_once() -> None:
-    assert filters._parsed("seed=1|0| 1|0", ["seed"]) == ({"seed": ["1", "0"]}, [])
+def test_repeated_pattern_is_checked_once() -> None:
+    assert len(problems("seed=7|0| 7|0")) == 1
+    assert matching("seed=1|0| 1|0") == matching("seed=0|1")
 
 
-def test_parts_that_fit_only_apart() -> None:
+def test_parts_that_match_different_rows_are_refused() -> None:
     rows = [{"pair": "a", "seed": "0"}, {"pair": "b", "seed": "1"}]
-    with pytest.raises(Mistakes, match="no run fits all of them"):
-        filters.fitting(rows, "pair=a,seed=1")
+    with pytest.raises(ConfigError, match="no run all of them"):
+        filters.matches(rows, "pair=a,seed=1")

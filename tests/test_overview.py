@@ -9,7 +9,7 @@ import pytest
 import distillers
 from bench import models, suite
 from bench.cli import overview, texts
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.execution.protocol import Status, Task
 from bench.planning.plan import Plan
 from bench.results import Results
@@ -161,7 +161,7 @@ def test_lists_fit_a_terminal(what: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_list_that_is_none() -> None:
-    with pytest.raises(Mistakes, match="no list 'method'. Did you mean 'methods'?"):
+    with pytest.raises(ConfigError, match="no list 'method'. Did you mean 'methods'?"):
         overview.listing("method")
 
 

@@ -13,7 +13,7 @@ import torch
 import bench
 from bench import api, report
 from bench.api import Machine
-from bench.errors import BenchError, MissingData, Mistakes
+from bench.errors import BenchError, ConfigError, MissingData
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
 from bench.report import build
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 def test_a_plan_of_a_shipped_suite_by_its_name() -> None:
     assert len(api.make_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
-    with pytest.raises(Mistakes, match="Did you mean 'quickstart'?"):
+    with pytest.raises(ConfigError, match="Did you mean 'quickstart'?"):
         api.make_plan("quikstart")
 
 

@@ -31,7 +31,7 @@ def figures(
         from bench.report import draw
         from bench.results import Results
 
-        plan = made_plan(suite, set_, seeds, filter_, None, data_root)
+        plan = made_plan(suite, set_, seeds, filter_, None, data_root, plugins=not no_plugins)
         kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
         drawn, undrawn = set(), []
         root = api.root_of(data_root)

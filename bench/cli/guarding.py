@@ -35,7 +35,7 @@ def baseline(
         from bench.report import build
         from bench.results import Results
 
-        made = made_plan(suite, set_, seeds, data_root=data_root)
+        made = made_plan(suite, set_, seeds, data_root=data_root, plugins=not no_plugins)
         found = regression.baseline(build.entries(made, Results(results)), made.suite.name)
         if found.trouble:
             complain("\n".join(["no baseline: cells without a result", *found.trouble]))
@@ -70,7 +70,7 @@ def check(
 
         _agree(suite, baseline, against, metric)
         known = regression.read(baseline) if baseline else None
-        made = made_plan(suite, set_, seeds, filter_, data_root=data_root)
+        made = made_plan(suite, set_, seeds, filter_, data_root=data_root, plugins=not no_plugins)
         entries = build.entries(made, Results(results))
         if known:
             found = regression.check(entries, known, metric, tolerance, complete=not filter_)

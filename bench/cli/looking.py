@@ -10,7 +10,7 @@ import typer
 from bench.cli import options as given
 from bench.cli import texts
 from bench.cli.telling import WRONG_USE, changes, complain, say, tell, told
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 
 RESULTS = Path("results")
 
@@ -33,7 +33,8 @@ def show(
     with told():
         from bench import suite as suites
 
-        print(suites.render(suites.read(suites.find(suite), changes(set_, seeds))), end="")
+        path, asked = suites.find(suite), changes(set_, seeds)
+        print(suites.render(suites.read(path, asked, plugins=not no_plugins)), end="")
 
 
 def validate(
@@ -48,8 +49,8 @@ def validate(
 
         for name in suites:
             try:
-                found = known.read(known.find(name), set_ or ())
-            except Mistakes as error:
+                found = known.read(known.find(name), set_ or (), plugins=not no_plugins)
+            except ConfigError as error:
                 mistakes += error.lines
             else:
                 tell(f"{name}: good")

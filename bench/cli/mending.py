@@ -26,7 +26,10 @@ def sync(
         from bench import api
         from bench.results import Results
 
-        plan, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
+        plan, records = (
+            made_plan(suite, set_, seeds, filter_, None, data_root, plugins=not no_plugins),
+            Results(results),
+        )
         found = sum(records.file(run).exists() for run in plan.runs)
         if not found:
             raise BenchError(

@@ -86,14 +86,6 @@ def _numbered(text: str | None) -> str | None:
     return text
 
 
-def _kept_out(context: typer.Context, given: bool) -> bool:
-    if given:
-        from bench import plugins
-
-        context.with_resource(plugins.closing())
-    return given
-
-
 SuiteName = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite's file, or the name of a shipped suite.")
 ]
@@ -135,7 +127,7 @@ Limit = Annotated[
 ]
 NoPlugins = Annotated[
     bool,
-    typer.Option("--no-plugins", callback=_kept_out, help="Refuse a user's own code: see README."),
+    typer.Option("--no-plugins", help="Refuse a user's own code: see README."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
 Redo = Annotated[

@@ -10,7 +10,7 @@ import torch
 import distillers
 from bench import data, models, suite
 from bench.data import Selection
-from bench.errors import Mistakes, unknown
+from bench.errors import ConfigError, unknown
 from bench.execution.runner import pending
 from bench.planning import estimate
 from bench.planning.estimate import Estimate
@@ -98,7 +98,7 @@ def listing(what: str) -> list[dict[str, Any]]:
         "datasets": _datasets,
     }
     if what not in kinds:
-        raise Mistakes([f"bench list {what}: {unknown('list', what, kinds)}"])
+        raise ConfigError([f"bench list {what}: {unknown('list', what, kinds)}"])
     return kinds[what]()
 
 

@@ -67,11 +67,14 @@ def made_plan(
     filter_: str = "",
     limit: int | None = None,
     data_root: Path | None = None,
+    *,
+    plugins: bool = True,
 ) -> "Plan":
     """The plan of a suite, changed and filtered as the command line says."""
     from bench import api
 
-    return api.make_plan(suite, changes(set_, seeds), filter_, limit, data_root)
+    asked = changes(set_, seeds)
+    return api.make_plan(suite, asked, filter_, limit, data_root, plugins=plugins)
 
 
 def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:

@@ -61,7 +61,7 @@ def run(
         from bench.report import build
         from bench.results import Results
 
-        plan = made_plan(suite, set_, seeds, filter_, limit, data_root)
+        plan = made_plan(suite, set_, seeds, filter_, limit, data_root, plugins=not no_plugins)
         here = api.Machine(given.gpus_of(gpus), per_gpu, workers, threads, inline, graphs=graphs)
         machine = _elsewhere(here, executor, cluster)
         if dry_run:
@@ -103,7 +103,7 @@ def plan(
     with told():
         from bench import api
 
-        made = made_plan(suite, set_, seeds, filter_, limit, data_root)
+        made = made_plan(suite, set_, seeds, filter_, limit, data_root, plugins=not no_plugins)
         _show_plan(made, results, data_root, api.Machine(), as_json)
 
 
@@ -122,7 +122,7 @@ def status(
         from bench.cli import overview
         from bench.results import Results
 
-        made = made_plan(suite, set_, seeds, filter_, None, data_root)
+        made = made_plan(suite, set_, seeds, filter_, None, data_root, plugins=not no_plugins)
         say(overview.status(made, Results(results)), texts.status, as_json)
 
 
@@ -150,7 +150,10 @@ def report(
         from bench.results import Results
 
         kinds = report.known_formats(formats.split(","), page=not published_only)
-        made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
+        made, records = (
+            made_plan(suite, set_, seeds, filter_, None, data_root, plugins=not no_plugins),
+            Results(results),
+        )
         how: dict[str, Any] = {"formats": kinds, "standalone": standalone}
         if published_only:
             show_tables(build.published_only(made))
@@ -187,7 +190,7 @@ def teachers(
         from bench.cli import overview
         from bench.results import Results
 
-        made = made_plan(suite, set_, data_root=data_root)
+        made = made_plan(suite, set_, data_root=data_root, plugins=not no_plugins)
         say(overview.teachers(made, Results(results)), texts.teachers, as_json)
 
 

@@ -1,4 +1,4 @@
-"""A suite's data after the command line's changes, which knows where each value comes from."""
+"""A document with `--set` changes, which knows the origin of each value."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config import loader
-from bench.config.errors import Mistake, Where, dotted, found
-from bench.config.loader import Document
-from bench.config.nodes import MOST_LEVELS
+from bench.config.errors import Problem, Where, dotted, found
+from bench.config.loader import MAX_LEVELS, Document
 from bench.config.text import hidden
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -22,112 +21,109 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The data, and who said what of it."""
+class ChangedDocument:
+    """A document's data after changes.
+
+    Attributes:
+        document: The file.
+        data: Its data, changed.
+        changes: The changes that were made.
+        refused: Messages about changes that could not be made.
+    """
 
     document: Document
     data: dict[str, Any]
     changes: tuple[Change, ...] = ()
-    refused: tuple[str, ...] = ()  # sentences about changes that cannot be made
+    refused: tuple[str, ...] = ()
 
     def origin(self, where: Where) -> str:
-        """`command line`, or `suite:LINE`, of a value that one of them has set."""
-        return "command line" if self._change(where) else f"suite:{self.document.line_of(where)}"
+        """Return `command line` or `suite:LINE`, the origin of a value that is set."""
+        change = self._change(where)
+        return "command line" if change else f"suite:{self.document.line_of(where)}"
 
-    def told(self, mistakes: Iterable[Mistake]) -> list[str]:
-        """Sentences for the user: those of the file in the order of its lines, then `--set`'s."""
-        mistakes = list(mistakes)
-        changed = [(change, m) for m in mistakes if (change := self._change(m.where))]
-        written = [m for m in mistakes if not self._change(m.where)]
-        lines = [self.document.told(m) for m in self.document.sorted(written)]
-        for change, mistake in changed:
-            at = "" if change.where == mistake.where else f" {dotted(mistake.where)}:"
-            lines.append(f"--set {change.text}:{at} {mistake.sentence}")
-        return [*lines, *self.refused]
+    def format(self, problems: Iterable[Problem]) -> list[str]:
+        """Return a message for each problem: in the order of the file, then of `--set`."""
+        in_file, in_changes = [], []
+        for problem in problems:
+            if change := self._change(problem.where):
+                at = "" if change.where == problem.where else f" {dotted(problem.where)}:"
+                in_changes.append(f"--set {change.text}:{at} {problem.message}")
+            else:
+                in_file.append(problem)
+        return [*self.document.format(in_file), *in_changes, *self.refused]
 
     def _change(self, where: Where) -> Change | None:
-        """The last change at this place or above it; else of the part that the file lacks."""
+        """Return the last change at or above a place, else within the part missing in the file."""
         parts = [where[: i + 1] for i in range(len(where))]
-        lacks = [part for part in parts if not self.document.has(part)][:1]
+        missing = [part for part in parts if part not in self.document.values][:1]
         near = [c for c in self.changes if where[: len(c.where)] == c.where]
-        near = near or [c for c in self.changes for top in lacks if c.where[: len(top)] == top]
+        near = near or [c for c in self.changes for top in missing if c.where[: len(top)] == top]
         return near[-1] if near else None
 
 
-def changed(base: Document, texts: Sequence[str]) -> Source:
-    """The document with `recipe.epochs=2` and the like laid over it, in their order."""
-    data = copy.deepcopy(base.data)
+def apply(document: Document, texts: Sequence[str]) -> ChangedDocument:
+    """Apply changes such as `recipe.epochs=2`, in their order."""
+    data = copy.deepcopy(document.data)
     changes: list[Change] = []
     refused: list[str] = []
     for text in texts:
         try:
-            changes.append(_change(data, text))
-        except Mistakes as error:
+            changes.append(_apply(data, text))
+        except ConfigError as error:
             refused += error.lines
-    return Source(base, data, tuple(changes), tuple(refused))
+    return ChangedDocument(document, data, tuple(changes), tuple(refused))
 
 
-def value_at(data: Any, where: Where) -> Any:
-    """What stands at a place of plain data; None where there is nothing."""
-    for part in where:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            return None
-    return data
-
-
-def _change(data: dict[str, Any], text: str) -> Change:
+def _apply(data: dict[str, Any], text: str) -> Change:
     name = f"--set {text}"
-    place, equals, written = text.partition("=")
+    place, equals, value = text.partition("=")
     parts = [part.strip() for part in place.split(".")]
     if not equals or not all(parts):
-        raise Mistakes([f"{name}: no change. Allowed: key=value, e.g. recipe.epochs=2"])
-    if odd := hidden(place):
-        raise Mistakes([f"{name}: {odd}"])
-    if len(parts) > MOST_LEVELS:
-        raise Mistakes([f"{name}: more than {MOST_LEVELS} levels of nesting"])
-    new = loader.value(written, name)
+        raise ConfigError([f"{name}: not a change. Allowed: key=value, e.g. recipe.epochs=2"])
+    if problem := hidden(place):
+        raise ConfigError([f"{name}: {problem}"])
+    if len(parts) > MAX_LEVELS:
+        raise ConfigError([f"{name}: more than {MAX_LEVELS} levels of nesting"])
+    new = loader.value(value, name)
     where: Where = ()
-    holder: Any = data
-    while parts:
-        key, parts = _step(holder, parts, name)
+    parent: Any = data
+    while True:
+        key, parts = _next_key(parent, parts, name)
         where = (*where, key)
         if not parts:
-            holder[key] = new
-            break
-        holder[key] = _opened(where, value_at(holder, (key,)), name)
-        holder = holder[key]
-    return Change(text, where)
+            parent[key] = new
+            return Change(text, where)
+        content = parent.get(key) if isinstance(parent, dict) else parent[key]
+        parent[key] = _opened(where, content, name)
+        parent = parent[key]
 
 
-def _step(holder: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
-    """The next key and the parts behind it; a key that is there may hold dots itself."""
-    if isinstance(holder, list):
-        last = len(holder) - 1
+def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
+    """Return the next key and the parts after it; an existing key may contain dots itself."""
+    if isinstance(parent, list):
+        last = len(parent) - 1
         if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
-            raise Mistakes([f"{name}: no item '{parts[0]}' in this list. Allowed: 0 to {last}"])
+            allowed = f"0 to {last}" if parent else "none, it is empty"
+            raise ConfigError([f"{name}: no item '{parts[0]}' in this list. Allowed: {allowed}"])
         return int(parts[0]), parts[1:]
     for count in range(len(parts), 0, -1):
         key = ".".join(parts[:count])
-        if key in holder:
+        if key in parent:
             return key, parts[count:]
     return parts[0], parts[1:]
 
 
-def _opened(where: Where, inside: Any, name: str) -> Any:
-    """What holds the keys below a place: a short form written out, or a new mapping."""
-    if inside is None:
+def _opened(where: Where, content: Any, name: str) -> Any:
+    """Return a container for the keys below a place: a short form is written out."""
+    if content is None:
         return {}
-    if isinstance(inside, dict | list):
-        return inside
+    if isinstance(content, dict | list):
+        return content
     match where:
         case ("dataset",):
-            return {"name": inside}
+            return {"name": content}
         case ("teachers", "checkpoints", _):
-            return {"path": inside}
+            return {"path": content}
         case ("methods", _, _):
-            return {"weight": inside}
-    raise Mistakes([f"{name}: {found(inside)} at {dotted(where)}, which holds no keys"])
+            return {"weight": content}
+    raise ConfigError([f"{name}: {found(content)} at {dotted(where)}, which has no keys"])

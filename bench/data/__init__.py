@@ -5,6 +5,7 @@ sources; `resident` and `streamed` yield the batches.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,7 +33,6 @@ __all__ = [
     "facts",
     "load",
     "names",
-    "register",
 ]
 
 STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay on the device
@@ -45,42 +45,29 @@ _sources: dict[str, Source] = {
 
 
 def names() -> list[str]:
-    """Return the sorted names of all data sets, those of plugins included.
+    """Return the sorted names of the built-in data sets.
 
     `folder:PATH` is a data set too, but not listed.
     """
     return sorted(_sources)
 
 
-def register(name: str, source: Source) -> None:
-    """Add a plugin's data set to the names that suites may use.
-
-    Args:
-        name: its name in suites.
-        source: the data set.
-
-    Raises:
-        BenchError: a different data set has that name.
-
-    """
-    if _sources.get(name, source) is not source or name.startswith(PREFIX):
-        raise BenchError(f"a data set '{name}' exists already; taken are: {', '.join(names())}")
-    _sources[name] = source
-
-
-def facts(selection: Selection, root: Path | None = None) -> Facts:
+def facts(
+    selection: Selection, root: Path | None = None, added: Mapping[str, Source] | None = None
+) -> Facts:
     """Return the facts of the selected part of a data set, without reading an image.
 
     Args:
         selection: the data set and the part of it.
         root: the data root, for folders with a relative path; None for the default of `load`.
+        added: data sets of plugins by name.
 
     Raises:
         BenchError: the selection is impossible; the message says what is allowed.
         MissingData: a folder does not exist.
 
     """
-    return selected_facts(selection, _source(selection, _data_root(root)).facts)
+    return selected_facts(selection, _source(selection, _data_root(root), added).facts)
 
 
 def load(
@@ -90,6 +77,7 @@ def load(
     *,
     stream: bool | None = None,
     workers: int = WORKERS,
+    added: Mapping[str, Source] | None = None,
 ) -> Data:
     """Load the selected part of a data set, ready for training on a device.
 
@@ -101,6 +89,7 @@ def load(
         stream: whether to decode a folder again in each epoch; None for folders of more than
             `STREAM_ABOVE_BYTES` bytes.
         workers: processes that decode a streamed folder.
+        added: data sets of plugins by name.
 
     Raises:
         BenchError: the selection is impossible, or the data differ from their facts.
@@ -108,7 +97,7 @@ def load(
 
     """
     root = _data_root(root)
-    source = _source(selection, root)
+    source = _source(selection, root, added)
     part = selected_facts(selection, source.facts)
     if stream and not isinstance(source, Folder):
         raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
@@ -122,14 +111,15 @@ def _data_root(root: Path | None) -> Path:
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
 
-def _source(selection: Selection, root: Path) -> Source:
+def _source(selection: Selection, root: Path, added: Mapping[str, Source] | None) -> Source:
     if selection.name.startswith(PREFIX):
         return Folder.from_selection(selection, root)
-    if selection.name not in _sources:
+    sources = {**_sources, **(added or {})}
+    if selection.name not in sources:
         raise BenchError(
-            unknown("data set", selection.name, [*names(), f"{PREFIX}/path/to/images"])
+            unknown("data set", selection.name, [*sources, f"{PREFIX}/path/to/images"])
         )
-    return _sources[selection.name]
+    return sources[selection.name]
 
 
 def _is_large(part: Facts) -> bool:

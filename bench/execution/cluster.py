@@ -7,10 +7,9 @@ from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, Field, StringConstraints
 
 from bench.config import loader
-from bench.config.errors import Mistake
+from bench.config.errors import Problem, validate
 from bench.config.fields import AtLeast0, Count, Natural, Number, Positive, Text, Whole, allowed
-from bench.config.validation import shaped
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.suite.schema import Part
 
 MIN_AMOUNT = 0.0001  # of a resource; Ray's unit
@@ -108,7 +107,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
         engine: The executor.
 
     Raises:
-        Mistakes: Every mistake in the file, by line.
+        ConfigError: Every problem in the file, by line.
         BenchError: No file for Slurm.
     """
     if path is None:
@@ -116,18 +115,18 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
             return RayOptions()
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
     document = loader.load(path)
-    file, mistakes = shaped(document.data, ClusterFile)
-    mistakes = document.sorted([*document.mistakes, *mistakes, *_never_ending(file)])
-    if file is None or mistakes:
-        raise Mistakes([document.told(mistake) for mistake in mistakes])
+    file, invalid = validate(document.data, ClusterFile)
+    problems = [*document.problems, *invalid, *_never_ending(file)]
+    if file is None or problems:
+        raise ConfigError(document.format(problems))
     options: Any = getattr(file, engine)
     if options is None:
         sections = ", ".join(document.data)
-        raise Mistakes([f"{path}:1  {engine}: missing. Found: {sections}. Allowed: a mapping"])
+        raise ConfigError([f"{path}:1  {engine}: missing. Found: {sections}. Allowed: a mapping"])
     return options  # type: ignore[no-any-return]
 
 
-def _never_ending(file: ClusterFile | None) -> list[Mistake]:
+def _never_ending(file: ClusterFile | None) -> list[Problem]:
     """Refuse a job that gets the signal when it starts: it would be requeued for ever."""
     if file is None or file.slurm is None or file.slurm.warning < 60 * file.slurm.minutes:
         return []
@@ -135,4 +134,4 @@ def _never_ending(file: ClusterFile | None) -> list[Mistake]:
     message = (
         f"found the number {file.slurm.warning}. Allowed: less than {seconds}, the seconds of a job"
     )
-    return [Mistake(("slurm", "warning"), message)]
+    return [Problem(("slurm", "warning"), message)]

@@ -88,7 +88,7 @@ class Job:
         data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
         plugins: Paths of the suite's plugins.
         graphs: Whether to record steps as CUDA graphs.
-        installed_plugins: Whether to load the plugins of installed packages.
+        plugins_enabled: Whether to load the plugins of installed packages.
     """
 
     id: str
@@ -101,7 +101,7 @@ class Job:
     data_root: str | None
     plugins: tuple[str, ...] = ()
     graphs: bool = False
-    installed_plugins: bool = True
+    plugins_enabled: bool = True
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

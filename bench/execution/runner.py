@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from bench import plugins
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, Work, halves, work_of
@@ -156,7 +155,7 @@ class Runner:
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
-            installed_plugins=not plugins.closed(),
+            plugins_enabled=self.plan.suite.registry.enabled,
         )
 
     def _handle(self, slot: int, event: Event) -> None:

@@ -16,11 +16,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from bench import data, models, plugins
+from bench import data, models
 from bench.data import Data, Selection
 from bench.errors import BenchError
 from bench.execution.heartbeat import Heartbeat
 from bench.execution.protocol import Emit, Event, Job, Task
+from bench.plugins import Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import environment, now
 from bench.results.record import Epoch, Status
@@ -43,6 +44,7 @@ class JobContext:
         job: The job.
         emit: Function that sends an event to the parent.
         results: The job's results folder.
+        registry: Networks, data sets and distillers, those of the job's plugins included.
         device: Device of the training.
         capture: Captures the students' steps as CUDA graphs; None: they are not captured.
         started: Start of the job, for records.
@@ -51,6 +53,7 @@ class JobContext:
     job: Job
     emit: Emit
     results: Results
+    registry: Registry
     device: torch.device
     capture: CudaCapture | None
     started: str
@@ -60,7 +63,8 @@ class JobContext:
         """Return the context of a job."""
         capture = CudaCapture() if job.graphs else None
         device = torch.device(job.device)
-        return cls(job, emit, Results(Path(job.results)), device, capture, now())
+        registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
+        return cls(job, emit, Results(Path(job.results)), registry, device, capture, now())
 
 
 def run_job(job: Job, emit: Emit) -> None:
@@ -95,7 +99,7 @@ def run_job(job: Job, emit: Emit) -> None:
 
 
 def configure_process(job: Job) -> None:
-    """Set this process's GPU, threads and float32 precision; load plugins."""
+    """Set this process's GPU, threads and float32 precision."""
     device = torch.device(job.device)
     if device.index is not None:
         torch.cuda.set_device(device)  # else streams and CUDA graphs use the first GPU
@@ -104,10 +108,6 @@ def configure_process(job: Job) -> None:
     torch.backends.cudnn.allow_tf32 = all(
         task.specification.recipe.precision == "tf32" for task in job.tasks
     )
-    if job.installed_plugins:
-        plugins.load_installed()
-    for path in job.plugins:
-        plugins.load(Path(path))
 
 
 def load_data(context: JobContext) -> Data:
@@ -116,7 +116,9 @@ def load_data(context: JobContext) -> Data:
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
     selection = Selection(job.dataset, *part)
     root = Path(job.data_root) if job.data_root else None
-    return Heartbeat(data.load(selection, root, context.device), context.emit)
+    return Heartbeat(
+        data.load(selection, root, context.device, added=context.registry.datasets), context.emit
+    )
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -126,7 +128,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
         return None
     path = context.results.weights(info.id)
     verify(path, info.sha256)
-    network = teachers.load(info.network, dataset.facts, path)
+    network = teachers.load(info.network, dataset.facts, path, context.registry)
     return Teacher(network, dataset, context.job.tasks[0].specification.recipe)
 
 
@@ -134,7 +136,9 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     """Save a checkpoint file as a teacher's weights, after checking its SHA-256 and accuracy."""
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
-    network = teachers.load(task.specification.network, dataset.facts, checkpoint.path)
+    network = teachers.load(
+        task.specification.network, dataset.facts, checkpoint.path, context.registry
+    )
     network = network.to(context.device)
     last = measure(*predict(network, dataset, "test", task.specification.recipe))
     teachers.check_accuracy(checkpoint.path, last["top1"], asdict(checkpoint))
@@ -169,7 +173,7 @@ def make_trainers(
     shapes = teacher.shapes if teacher else None
     for task in tasks:
         try:
-            trainer = Trainer(task, dataset, shapes, context.capture)
+            trainer = Trainer(task, dataset, shapes, context.capture, context.registry)
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
             continue
@@ -179,7 +183,7 @@ def make_trainers(
             emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
             continue
         if not resume(context, trainer):
-            trainer = Trainer(task, dataset, shapes, context.capture)
+            trainer = Trainer(task, dataset, shapes, context.capture, context.registry)
         trainers.append(trainer)
     return trainers
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-import distillers
 from bench import data, models, seeding
 from bench.data import Facts
 from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import Plan, Run
-from distillers import Incompatible, Setting, Shapes
+from bench.plugins import Registry
+from distillers import Distiller, Incompatible, Setting, Shapes
 
 MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
 SMALL_ELEMENTS = 10_000  # of a tensor that always gets memory: constructors read such tensors
@@ -69,7 +69,8 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
         BenchError: the plan's selection of data is impossible.
 
     """
-    facts = data.facts(plan.suite.data, root)
+    registry = plan.suite.registry
+    facts = data.facts(plan.suite.data, root, registry.datasets)
     networks = {run.id: run.specification.network for run in plan.runs.values()}
     distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
     estimates: dict[str, Estimate] = {}
@@ -77,19 +78,23 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
         terms = run.specification.get("method", {})
         key = networks[run.id], networks[run.teacher or run.id], repr(terms)
         if key not in distinct:
-            distinct[key] = _estimate(*key[:2], terms, facts)
+            distinct[key] = _estimate(*key[:2], terms, facts, registry)
         estimates[run.id] = distinct[key]
     return estimates
 
 
-def _estimate(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts) -> Estimate:
+def _estimate(
+    network: str, teacher: str, terms: Mapping[str, Any], facts: Facts, registry: Registry
+) -> Estimate:
     try:
-        student_shapes, cost = _measure(network, facts.classes, facts.size)
-        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size)
+        student_shapes, cost = _measure(network, facts.classes, facts.size, registry)
+        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size, registry)
         memory = 0
         for name, term in terms.items():
             options = json.dumps(term["options"], sort_keys=True)
-            memory += _buffer_bytes(name, options, student_shapes, teacher_shapes, facts)
+            memory += _buffer_bytes(
+                registry.distiller(name), options, student_shapes, teacher_shapes, facts
+            )
     except (BenchError, Incompatible) as error:
         return Estimate(str(error))
     except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
@@ -98,19 +103,19 @@ def _estimate(network: str, teacher: str, terms: Mapping[str, Any], facts: Facts
 
 
 @cache
-def _measure(network: str, classes: int, size: int) -> tuple[Shapes, Cost]:
-    net = build_for_estimate(partial(models.build, network, classes, size))
+def _measure(network: str, classes: int, size: int, registry: Registry) -> tuple[Shapes, Cost]:
+    net = build_for_estimate(partial(registry.build_network, network, classes, size))
     return models.shapes(net, size), models.cost(net, size)
 
 
 @cache
 def _buffer_bytes(
-    distiller: str, options: str, student: Shapes, teacher: Shapes, facts: Facts
+    distiller: type[Distiller], options: str, student: Shapes, teacher: Shapes, facts: Facts
 ) -> int:
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(student, teacher, labels, torch.Generator())
     arguments: Mapping[str, object] = json.loads(options)
-    term = build_for_estimate(partial(distillers.load(distiller), setting, **arguments))
+    term = build_for_estimate(partial(distiller, setting, **arguments))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 
 

@@ -1,59 +1,61 @@
-"""Which rows `pair=vgg13/*,method=kd|crd,seed=0` means: shell patterns for each of some keys."""
+"""Filters such as `pair=vgg13/*,method=kd|crd,seed=0`: shell patterns for some keys of a row."""
 
 import fnmatch
 from collections.abc import Mapping, Sequence
 
-from bench.errors import Mistakes, unknown
+from bench.errors import ConfigError, unknown
 
-LONGEST = 2_000  # characters of a filter; each of its mistakes is told with all of it
+MAX_LENGTH = 2_000  # characters of a filter; each message about it quotes it
 
-Row = Mapping[str, str]  # what is known of a row, by key; all rows have the same keys
+Row = Mapping[str, str]  # values by key; all rows have the same keys
 
 
-def fitting(rows: Sequence[Row], text: str) -> list[bool]:
-    """For each row whether it fits the filter; an empty filter fits all.
+def matches(rows: Sequence[Row], text: str) -> list[bool]:
+    """Return for each row whether a filter matches it; an empty filter matches all.
 
-    Raises `Mistakes` for an unknown key, for a pattern that no row fits, if no row is left, and
-    for a text that is longer than `LONGEST`.
+    Args:
+        rows: The rows.
+        text: The filter, at most `MAX_LENGTH` long.
+
+    Raises:
+        ConfigError: A key is unknown, a pattern matches no row, or no row matches all of them.
     """
-    if len(text) > LONGEST:
-        allowed = f"at most {LONGEST:,}; a pattern such as vgg13/* is short for many names"
-        raise Mistakes([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
-    wanted, mistakes = _parsed(text, list(rows[0]) if rows else [])
-    for key, patterns in wanted.items():
+    if len(text) > MAX_LENGTH:
+        allowed = f"at most {MAX_LENGTH:,}; a pattern such as vgg13/* replaces many names"
+        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
+    filters, problems = _parse(text, list(rows[0]) if rows else [])
+    for key, patterns in filters.items():
         names = dict.fromkeys(row[key] for row in rows)
-        for pattern in patterns:
-            if not fnmatch.filter(names, pattern):
-                mistakes.append(f"--filter {text}: {unknown(key, pattern, names)}")
-    if mistakes:
-        raise Mistakes(mistakes)
-    kept = [_fits(row, wanted) for row in rows]
-    if rows and not any(kept):
-        raise Mistakes([f"--filter {text}: each part fits some run, but no run fits all of them"])
-    return kept
+        problems += [
+            unknown(key, pattern, names)
+            for pattern in patterns
+            if not fnmatch.filter(names, pattern)
+        ]
+    if problems:
+        raise ConfigError([f"--filter {text}: {problem}" for problem in problems])
+    fits = [
+        all(any(fnmatch.fnmatchcase(row[key], p) for p in ps) for key, ps in filters.items())
+        for row in rows
+    ]
+    if rows and not any(fits):
+        raise ConfigError([f"--filter {text}: each part matches some run, but no run all of them"])
+    return fits
 
 
-def _parsed(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The patterns of each key, and what is wrong with the text."""
-    wanted: dict[str, list[str]] = {}
-    mistakes = []
-    for part in (part.strip() for part in text.split(",") if part.strip()):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
+def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the patterns of each key, and the problems of the text."""
+    filters: dict[str, list[str]] = {}
+    problems = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = map(str.strip, part.partition("="))
         if not equals or not value:
             allowed = f"KEY=VALUE with one of {', '.join(keys)} as key"
-            mistakes.append(f"--filter {text}: found '{part}'. Allowed: {allowed}")
+            problems.append(f"found '{part}'. Allowed: {allowed}")
         elif key not in keys:
-            mistakes.append(f"--filter {text}: {unknown('key', key, keys)}")
-        elif key in wanted:
+            problems.append(unknown("key", key, keys))
+        elif key in filters:
             allowed = f"one {key}=, with | between its values"
-            mistakes.append(f"--filter {text}: found {key} twice. Allowed: {allowed}")
+            problems.append(f"found {key} twice. Allowed: {allowed}")
         else:
-            wanted[key] = list(dict.fromkeys(pattern.strip() for pattern in value.split("|")))
-    return wanted, mistakes
-
-
-def _fits(row: Row, wanted: Mapping[str, Sequence[str]]) -> bool:
-    return all(
-        any(fnmatch.fnmatchcase(row[key], pattern) for pattern in patterns)
-        for key, patterns in wanted.items()
-    )
+            filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
+    return filters, problems

@@ -1,4 +1,4 @@
-"""From a suite to runs, and from runs to cohorts. Pure: nothing is read, trained or written."""
+"""From a suite to runs, and from runs to cohorts. Nothing is trained or written here."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,23 +7,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import data, plugins
-from bench.data import Selection
+from bench import data
 from bench.data.folder import PREFIX
 from bench.planning import filters
+from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
-REVISION = 1  # of the meaning of a specification: raise it when the same one gives other numbers
+REVISION = 1  # raise it when the same specification gives other numbers
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training, or one checkpoint to adopt. The id is a hash of the specification.
+    """One training, or one checkpoint to adopt.
 
-    The specification holds all that can change the result and nothing else: data set and subset,
-    network, teacher, method with every option, recipe, seed, and the source of plugins used.
+    Attributes:
+        id: Hash of the specification.
+        specification: Everything that can change the result, and nothing else.
+        checkpoint: The file that a teacher is read from; None: it is trained.
     """
 
     id: str
@@ -32,33 +34,33 @@ class Run:
 
     @property
     def kind(self) -> Role:
-        """Whether it learns from a teacher."""
+        """`student` if the run learns from a teacher, else `teacher`."""
         return self.specification.role
 
     @property
     def teacher(self) -> str | None:
-        """The id of the run whose network it learns from."""
+        """The id of the run whose network the run learns from."""
         return self.specification.teacher
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One seed of one cell of the suite's table, and the run that fills it."""
+    """One seed of one cell of the suite's tables, with the ids of its run and teacher's run."""
 
     pair: Pair
     method: Method
     seed: int
     run: str
-    teacher: str  # the id of the teacher's run
+    teacher: str
 
     @property
     def name(self) -> str:
-        """How people call it: `resnet32x4/resnet8x4 crd+kd seed 0`."""
+        """The name in messages: `resnet32x4/resnet8x4 crd+kd seed 0`."""
         return f"{self.pair.name} {self.method.name} seed {self.seed}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a filter can ask for."""
+        """The values that a filter compares, by key."""
         return {
             "pair": self.pair.name,
             "teacher": self.pair.teacher.network,
@@ -70,44 +72,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a suite, each once, teachers first, and the cells that they fill."""
+    """All runs of a suite and the cells of its tables.
+
+    Attributes:
+        suite: The suite.
+        runs: Each run once, by id, teachers first.
+        cells: The cells; two cells with equal specifications have one run.
+        part: The filter and limit of `select`, if they left something out.
+    """
 
     suite: Suite
     runs: Mapping[str, Run]
     cells: tuple[Cell, ...]
-    part: tuple[str, ...] = ()  # what `select` was told, where the plan is not the whole suite
+    part: tuple[str, ...] = ()
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """In what it is not the suite as its file has it: changes of values, then the selection."""
+        """The changes of the suite's values, then the filter and limit."""
         return *self.suite.changes, *self.part
 
     @property
     def stem(self) -> str:
-        """What its files are called: they must not stand in the place of the whole suite's."""
+        """The start of output file names; a changed suite does not overwrite the original's."""
         return f"{self.suite.name}-part" if self.departures else self.suite.name
 
     @cached_property
     def first(self) -> Mapping[str, Cell]:
-        """For each student's run the first cell that it fills."""
+        """The first cell of each student's run."""
         return {cell.run: cell for cell in reversed(self.cells)}
 
     def names(self) -> Mapping[str, str]:
-        """For each run what people call it, by the first cell that it fills."""
+        """Return the name of each run in messages, by its first cell."""
         return self._names
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        named = {run: cell.name for run, cell in self.first.items()}
-        for run in self.runs.values():
-            if run.kind == "teacher":
-                named[run.id] = f"{run.specification.network} seed {run.specification.seed}"
-        return named
+        specs = {run.id: run.specification for run in self.runs.values() if run.kind == "teacher"}
+        teachers = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
+        return {run: cell.name for run, cell in self.first.items()} | teachers
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that can train in lockstep: same data, teacher, seed, and course of an epoch."""
+    """Runs that can train in lockstep: the same data, teacher, seed and epochs."""
 
     runs: tuple[Run, ...]
 
@@ -118,58 +125,68 @@ class Cohort:
 
     @property
     def id(self) -> str:
-        """A name for the cohort: a hash of its runs' ids."""
+        """The hash of the runs' ids."""
         return content_hash([run.id for run in self.runs])
 
 
 def plan(suite: Suite, root: Path | None = None) -> Plan:
-    """Every run that a suite asks for; `root` is where its data sets lie."""
-    data_spec = _data_spec(suite.data, data.facts(suite.data, root).fingerprint)
+    """Return the plan of a suite.
+
+    Args:
+        suite: The suite.
+        root: Folder of data sets; None: `BENCH_DATA`, or `data` in the current folder.
+
+    Raises:
+        BenchError: The data set does not have the selected images.
+        MissingData: A folder of images is missing.
+    """
+    specs = _Specifications(suite, root)
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
-            of = seed if suite.teacher_seed == "same" else suite.teacher_seed
-            teacher = _teacher(pair.teacher, data_spec, of)
+            teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
+            teacher = specs.teacher(pair.teacher, teacher_seed)
             runs[teacher.id] = teacher
             for method in suite.methods:
-                run = _student(pair, method, seed, data_spec, teacher.id)
+                run = specs.student(pair, method, seed, teacher.id)
                 runs[run.id] = run
                 cells.append(Cell(pair, method, seed, run.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
 
 
-def select(whole: Plan, text: str = "", limit: int | None = None) -> Plan:
-    """The part of a plan whose cells fit `pair=…,method=crd,seed=0`, and at most `limit` of them.
+def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
+    """Return the part of a plan that a filter matches, with the teachers it needs.
 
-    Values are shell patterns, several for one key stand apart by `|`; keys are pair, teacher,
-    student, method and seed. Raises `Mistakes` where nothing fits.
+    Args:
+        plan: The plan.
+        text: `pair=vgg13/*,method=kd|crd,seed=0`: shell patterns, with `|` between several of one
+            key. Keys are pair, teacher, student, method and seed.
+        limit: Number of cells at most.
+
+    Raises:
+        ConfigError: The filter is invalid, or matches nothing.
     """
-    fits = filters.fitting([cell.facts for cell in whole.cells], text)
-    cells = tuple(cell for cell, kept in zip(whole.cells, fits, strict=True) if kept)[:limit]
-    if cells == whole.cells:
-        return whole
+    matches = filters.matches([cell.facts for cell in plan.cells], text)
+    cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
+    if cells == plan.cells:
+        return plan
     needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
-    told = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
-    return replace(
-        whole,
-        cells=cells,
-        runs={id: run for id, run in whole.runs.items() if id in needed},
-        part=(*whole.part, *told),
-    )
+    runs = {id: run for id, run in plan.runs.items() if id in needed}
+    part = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
+    return replace(plan, cells=cells, runs=runs, part=(*plan.part, *part))
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """The runs grouped for lockstep; teachers each alone, so that they can train side by side."""
+    """Group runs for lockstep; each teacher is alone, so that teachers can train in parallel."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        groups[_course(run)].append(run)
+        groups[_cohort_key(run)].append(run)
     return [Cohort(tuple(group)) for group in groups.values()]
 
 
-def _course(run: Run) -> str:
-    """What runs of one cohort have in common."""
+def _cohort_key(run: Run) -> str:
     if run.kind == "teacher":
         return run.id
     spec = run.specification
@@ -178,56 +195,51 @@ def _course(run: Run) -> str:
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
 
 
-def _data_spec(selection: Selection, fingerprint: str) -> DataSpec:
-    """What identifies the data; of a folder of images what is in it, not where it lies."""
-    fields = {**asdict(selection), "fingerprint": fingerprint}
-    if selection.name.startswith(PREFIX):
-        return DataSpec(**{**fields, "name": "folder"})
-    return DataSpec(**fields, **_source("dataset", selection.name))
+class _Specifications:
+    """Makes the runs of one suite."""
 
+    def __init__(self, suite: Suite, root: Path | None) -> None:
+        self.registry = suite.registry
+        facts = data.facts(suite.data, root, self.registry.datasets)
+        fields = {**asdict(suite.data), "fingerprint": facts.fingerprint}
+        if suite.data.name.startswith(PREFIX):
+            fields["name"] = "folder"  # its content identifies it, not its path
+        else:
+            fields |= self._source("dataset", suite.data.name)
+        self.data = DataSpec(**fields)
 
-def _teacher(teacher: Teacher, data_spec: DataSpec, seed: int) -> Run:
-    common = {"revision": REVISION, "data": data_spec, **_network(teacher.network)}
-    if teacher.checkpoint is not None:
-        spec = RunSpec(
-            **common,
-            recipe=Recipe(precision=teacher.recipe.precision),
-            seed=0,
-            checkpoint=teacher.checkpoint.sha256,
-        )
-        return Run(spec.id, spec, teacher.checkpoint)
-    plain = {"ce": TermSpec(weight=1.0, options={})}
-    spec = RunSpec(**common, method=plain, recipe=_filled(teacher.recipe), seed=seed)
-    return Run(spec.id, spec)
+    def teacher(self, teacher: Teacher, seed: int) -> Run:
+        if teacher.checkpoint is not None:
+            recipe = Recipe(precision=teacher.recipe.precision)
+            spec = self._spec(
+                teacher.network, recipe=recipe, seed=0, checkpoint=teacher.checkpoint.sha256
+            )
+            return Run(spec.id, spec, teacher.checkpoint)
+        method = {"ce": TermSpec(weight=1.0, options={})}
+        spec = self._spec(teacher.network, method=method, recipe=_filled(teacher.recipe), seed=seed)
+        return Run(spec.id, spec)
 
+    def student(self, pair: Pair, method: Method, seed: int, teacher: str) -> Run:
+        terms = {
+            name: TermSpec(
+                weight=term.weight, options=dict(term.options), **self._source("distiller", name)
+            )
+            for name, term in method.terms.items()
+        }
+        recipe = _filled(pair.recipe)
+        spec = self._spec(pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed)
+        return Run(spec.id, spec)
 
-def _student(pair: Pair, method: Method, seed: int, data_spec: DataSpec, teacher: str) -> Run:
-    terms = {
-        name: TermSpec(weight=term.weight, options=dict(term.options), **_source("distiller", name))
-        for name, term in method.terms.items()
-    }
-    spec = RunSpec(
-        revision=REVISION,
-        data=data_spec,
-        **_network(pair.student),
-        teacher=teacher,
-        method=terms,
-        recipe=_filled(pair.recipe),
-        seed=seed,
-    )
-    return Run(spec.id, spec)
+    def _spec(self, network: str, **fields: Any) -> RunSpec:
+        source = self._source("network", network)
+        return RunSpec(revision=REVISION, data=self.data, network=network, **source, **fields)
+
+    def _source(self, kind: Kind, name: str) -> dict[str, Any]:
+        """Return the SHA-256 of a plugin: its code can change the result."""
+        source = self.registry.source_of(kind, name)
+        return {"source": source} if source else {}
 
 
 def _filled(recipe: Recipe) -> Recipe:
-    """The recipe with every key set, so that a specification holds them all."""
+    """Return the recipe with every key set, so that the specification contains them all."""
     return Recipe(**recipe.model_dump())
-
-
-def _network(name: str) -> dict[str, Any]:
-    return {"network": name, **_source("network", name)}
-
-
-def _source(kind: plugins.Kind, name: str) -> dict[str, Any]:
-    """A plugin's code is part of what can change a result."""
-    source = plugins.source_of(kind, name)
-    return {"source": source} if source else {}

@@ -8,15 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.errors import BenchError, Mistakes, unknown
+from bench.config import loader
+from bench.errors import ConfigError, unknown
 from bench.regression.baseline import Baseline
 from bench.regression.cells import Cell, Summary
 from bench.report.cells import LARGEST, Hole
 from bench.report.output import written
 
 FORMAT = 1
-MOST_BYTES = 64 * 1024 * 1024  # of a file
-MOST_LEVELS = 40  # of nesting in it
 _CLOSE = 1e-6  # relative, between what a file says and what its values amount to
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
@@ -109,47 +108,17 @@ def _summary(found: Summary) -> dict[str, Any]:
 
 
 def read(path: Path) -> Baseline:
-    """The baseline of a file. Raises `Mistakes`, a line each; BenchError where there is no file."""
-    content = _content(path)
+    """Return the baseline of a file. Raises `ConfigError`, a line for each problem."""
+    content = loader.load_json(path)
     said = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
     if type(said) is not int or said != FORMAT:
         found = json.dumps(said)[:60]
-        raise Mistakes([f"{path}  format: found {found}; this version reads format {FORMAT}"])
+        raise ConfigError([f"{path}  format: found {found}; this version reads format {FORMAT}"])
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
-        raise Mistakes(list(_lines(path, error))) from None
+        raise ConfigError(list(_lines(path, error))) from None
     return Baseline(file.suite, tuple(_cells(file)), file.environment, file.made)
-
-
-def _content(path: Path) -> Any:
-    """The plain data of a file that is neither too large nor too deep."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise Mistakes([f"{path}: larger than {MOST_BYTES >> 20} MiB, the most that is read"])
-        text = raw.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: no baseline can be read there: {error}") from None
-    try:
-        content = json.loads(text)
-        deep = _deeper(content, MOST_LEVELS)
-    except RecursionError:
-        deep = True
-    except ValueError as error:
-        raise Mistakes([f"{path}: not JSON: {error}"]) from None
-    if deep:
-        raise Mistakes([f"{path}: nested deeper than {MOST_LEVELS} levels, the most that is read"])
-    return content
-
-
-def _deeper(content: Any, most: int) -> bool:
-    """Whether some data is nested deeper than so many levels."""
-    if not isinstance(content, dict | list):
-        return False
-    inner = content.values() if isinstance(content, dict) else content
-    return most == 0 or any(_deeper(one, most - 1) for one in inner)
 
 
 def _cells(file: _File) -> Iterable[Cell]:

@@ -9,6 +9,7 @@ import torch
 from bench import data
 from bench.data import Data, Selection
 from bench.errors import BenchError, MissingData
+from bench.plugins import BUILTIN, Registry
 from bench.report.cells import Entry
 from bench.report.diagrams import Matrix, class_correlation
 from bench.report.figures import methods
@@ -23,6 +24,7 @@ def differences(
     pair: str,
     root: Path | None = None,
     device: str | None = None,
+    registry: Registry = BUILTIN,
 ) -> dict[str, list[Matrix]]:
     """Teacher's minus student's class correlations (K, K) over the test set, by label and seed.
 
@@ -35,11 +37,11 @@ def differences(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for label, some in methods(entries, pair).items():
         for record in _usable(some, results):
-            subject = subject or _data(record, root, where)
+            subject = subject or _data(record, root, where, registry)
             of = record["teacher"]
             if of["id"] not in taught:
-                taught[of["id"]] = _teacher(of, record, results, subject)
-            own = _correlation(record, results, subject)
+                taught[of["id"]] = _teacher(of, record, results, subject, registry)
+            own = _correlation(record, results, subject, registry)
             found.setdefault(label, []).append(taught[of["id"]] - own)
     return found
 
@@ -53,27 +55,31 @@ def _usable(entries: Sequence[Entry], results: Results) -> Iterator[Any]:
             yield record
 
 
-def _data(record: Record, root: Path | None, device: torch.device) -> Data:
+def _data(record: Record, root: Path | None, device: torch.device, registry: Registry) -> Data:
     of = record["specification"]["data"]
     held = {name: value for name, value in of.items() if name not in ("fingerprint", "source")}
-    return data.load(Selection(**held), root, device)
+    return data.load(Selection(**held), root, device, added=registry.datasets)
 
 
-def _teacher(of: Mapping[str, Any], record: Record, results: Results, subject: Data) -> Matrix:
+def _teacher(
+    of: Mapping[str, Any], record: Record, results: Results, subject: Data, registry: Registry
+) -> Matrix:
     known = results.record(of["id"])
     if known is None or not results.weights(of["id"]).is_file():
         raise MissingData(f"{results.weights(of['id'])}: the teacher's weights are not there")
     if known.get("weights") != of["sha256"]:
         raise BenchError(f"{of['id']}: not the teacher that {record['id']} learned from")
-    return _correlation(known, results, subject)
+    return _correlation(known, results, subject, registry)
 
 
-def _correlation(record: Record, results: Results, subject: Data) -> Matrix:
+def _correlation(record: Record, results: Results, subject: Data, registry: Registry) -> Matrix:
     """The class correlations (K, K) of a run's network over the test set."""
     path = results.weights(record["id"])
     verify(path, record["weights"])
     of = record["specification"]
-    net = networks.load(of["network"], subject.facts, path).to(subject.train_labels.device)
+    net = networks.load(of["network"], subject.facts, path, registry).to(
+        subject.train_labels.device
+    )
     logits, _ = predict(net, subject, "test", record.specification.recipe)
     try:
         return class_correlation(logits.cpu().numpy())

@@ -131,7 +131,9 @@ def _ranks(of: _Subject, pair: str) -> Iterator[Sheet]:
 def _correlation(of: _Subject, pair: str) -> Iterator[Sheet]:
     from bench.report import correlation
 
-    found = correlation.differences(of.entries, of.results, pair, of.root)
+    found = correlation.differences(
+        of.entries, of.results, pair, of.root, registry=of.plan.suite.registry
+    )
     if not found:
         raise BenchError(
             f"no student's weights in {of.results.folder / 'weights'}; `bench run` keeps them, "

@@ -1,77 +1,74 @@
-"""The files that a suite names, plugins and teachers' checkpoints: found, bounded, known by sum."""
+"""The files that a suite names: plugins and teachers' checkpoints."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench import plugins
-from bench.config.errors import Mistake, Where
-from bench.config.overrides import Source
+from bench.config.errors import Problem, Where
 from bench.errors import BenchError
+from bench.plugins import Registry
 from bench.suite.resolved import Checkpoint
 from bench.suite.schema import CheckpointEntry, SuiteFile
 
-LARGEST_CHECKPOINT = 8 * 1024**3  # bytes
+MAX_CHECKPOINT_BYTES = 8 * 1024**3
 
 
-def loaded(source: Source, folder: Path) -> tuple[tuple[Path, ...], list[Mistake]]:
-    """The files of the suite's plugins, loaded."""
-    files, mistakes = [], []
-    try:
-        plugins.load_installed()
-    except BenchError as error:
-        mistakes.append(Mistake((), str(error)))
-    asked = source.data.get("plugins")
-    for i, name in enumerate(asked if isinstance(asked, list) else ()):
+def load_plugins(
+    data: Mapping[str, Any], folder: Path, registry: Registry
+) -> tuple[tuple[Path, ...], list[Problem]]:
+    """Load the installed plugins and those of a suite's data; return the files, and problems."""
+    paths: list[Path] = []
+    problems: list[Problem] = []
+    with _collect(problems, ()):
+        registry.load_installed()
+    names = data.get("plugins")
+    for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str) and name and "\n" not in name:
-            try:
-                with _reading(name):
-                    files.append(_beside(folder, name))
-                    plugins.load(files[-1])
-            except BenchError as error:
-                mistakes.append(Mistake(("plugins", i), str(error)))
-    return tuple(files), mistakes
+            with _collect(problems, ("plugins", i), name):
+                paths.append(_resolve(folder, name))
+                registry.load(paths[-1])
+    return tuple(paths), problems
 
 
-def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], list[Mistake]]:
-    """The teachers' files by network, each known by the SHA-256 of what it holds."""
-    found, mistakes = {}, []
+def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], list[Problem]]:
+    """Return the teachers' checkpoints by network, with their SHA-256, and problems."""
+    by_network: dict[str, Checkpoint] = {}
+    problems: list[Problem] = []
     for network, entry in file.teachers.checkpoints.items():
-        where: Where = ("teachers", "checkpoints", network)
-        try:
-            with _reading(entry.path):
-                found[network] = _checkpoint(entry, _beside(folder, entry.path))
-        except BenchError as error:
-            mistakes.append(Mistake(where, str(error)))
-    return found, mistakes
+        with _collect(problems, ("teachers", "checkpoints", network), entry.path):
+            by_network[network] = _checkpoint(entry, _resolve(folder, entry.path))
+    return by_network, problems
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Inside, what the system says of a path becomes a sentence."""
+def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
+    """Add an error inside to the problems, also one of the operating system about a path."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: no user behind a ~, a circle of links
+    except BenchError as error:
+        problems.append(Problem(where, str(error)))
+    except (OSError, RuntimeError) as error:  # RuntimeError: no user behind a ~, a loop of links
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BenchError(f"'{name}' cannot be read: {reason}") from error
+        problems.append(Problem(where, f"'{name}' cannot be read: {reason}"))
 
 
-def _beside(folder: Path, name: str) -> Path:
-    """A path that a suite in that folder names."""
+def _resolve(folder: Path, name: str) -> Path:
+    """Return the absolute path of a name in a suite of that folder."""
     return (folder / Path(name).expanduser()).resolve()
 
 
 def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
-    """The checkpoint of an entry; a file that is not there yet must be named by its SHA-256."""
+    """Return an entry's checkpoint; a file that does not exist yet needs a SHA-256."""
     digest = entry.sha256
     if path.is_file():
-        if (size := path.stat().st_size) > LARGEST_CHECKPOINT:
-            raise BenchError(f"'{path}' has {size:,} bytes. Allowed: {LARGEST_CHECKPOINT:,}")
+        if (size := path.stat().st_size) > MAX_CHECKPOINT_BYTES:
+            raise BenchError(f"'{path}' has {size:,} bytes. Allowed: {MAX_CHECKPOINT_BYTES:,}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if entry.sha256 not in (None, digest):
-            raise BenchError(f"the SHA-256 of '{path}' is {digest}, not what the suite says")
+            raise BenchError(f"the SHA-256 of '{path}' is {digest}, but the suite says otherwise")
     if digest is None:
         raise BenchError(f"no file '{path}'. Allowed: a checkpoint's path, or one with sha256")
     return Checkpoint(path, digest, entry.top1, entry.tolerance)

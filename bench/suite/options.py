@@ -9,11 +9,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from bench.config.errors import Mistake, Where, found
+from bench.config.errors import Problem, Where, found
 from bench.errors import nearest
 from distillers import Distiller
-
-Kind = type[Distiller]
 
 _WORDS = {
     "int_type": "a whole number",
@@ -25,69 +23,65 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
 
-def options(distiller: Kind) -> dict[str, inspect.Parameter]:
-    """What a suite may set, by name: the arguments of the constructor after the setting."""
+def names(distiller: type[Distiller]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a suite may set: all after the setting."""
     _self, _setting, *rest = inspect.signature(distiller.__init__).parameters.values()
     return {p.name: p for p in rest if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
 
-def defaults(distiller: Kind) -> dict[str, Any]:
-    """The options that need not be set, with their values."""
-    found_ = options(distiller)
-    return {name: p.default for name, p in found_.items() if p.default is not p.empty}
+def defaults(distiller: type[Distiller]) -> dict[str, Any]:
+    """Return the default values of the options that have one."""
+    return {k: p.default for k, p in names(distiller).items() if p.default is not p.empty}
 
 
-def checked(
-    distiller: Kind, given: Mapping[str, Any], where: Where
-) -> tuple[dict[str, Any], list[Mistake]]:
-    """The given options with values of the declared types, and a mistake for each that is not."""
-    known = options(distiller)
+def required(distiller: type[Distiller]) -> list[str]:
+    """Return the options without a default value."""
+    return [name for name, p in names(distiller).items() if p.default is p.empty]
+
+
+def check(
+    distiller: type[Distiller], values: Mapping[str, Any], where: Where
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the valid options with values of the declared types, and a problem for each other."""
+    parameters = names(distiller)
     types = inspect.get_annotations(distiller.__init__, eval_str=True)
-    values, mistakes = {}, []
-    for name, value in given.items():
-        if name not in known:
-            mistakes.append(Mistake((*where, name), _unknown(distiller, name, known)))
+    valid, problems = {}, []
+    for name, value in values.items():
+        type_ = types.get(name, Any)
+        if name not in parameters:
+            takes = f"{distiller.__name__} takes {', '.join(parameters) or 'no options'}"
+            message = f"no option '{name}'.{nearest(name, parameters)} {takes}"
+            problems.append(Problem((*where, name), message))
             continue
         try:
-            values[name] = _typed(value, types.get(name, Any))
+            valid[name] = _convert(value, type_)
         except ValidationError as error:
-            sentence = _wrong(value, types[name], error)
-            mistakes.append(Mistake((*where, name), sentence))
-    return values, mistakes
+            problems.append(Problem((*where, name), _message(value, type_, error)))
+    return valid, problems
 
 
-def missing(distiller: Kind, given: Mapping[str, Any]) -> list[str]:
-    """Options without a default that were not given."""
-    return [name for name in options(distiller) if name not in {**defaults(distiller), **given}]
-
-
-def _typed(value: Any, type_: Any) -> Any:
-    """The value as the type has it (an int as a float, a list as a tuple), never converted."""
+def _convert(value: Any, type_: Any) -> Any:
+    """Return an int as a float, a list as a tuple, where the type asks for it; else unchanged."""
     strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
     try:
         adapter = TypeAdapter(type_, config=strict)
-    except PydanticUserError:  # a type that brings its own configuration
+    except PydanticUserError:  # a type with a configuration of its own
         adapter = TypeAdapter(type_)
     return adapter.validate_json(json.dumps(value))
 
 
-def _unknown(distiller: Kind, name: str, known: Mapping[str, Any]) -> str:
-    takes = ", ".join(known) or "no options"
-    return f"no option '{name}'.{nearest(name, known)} {distiller.__name__} takes {takes}"
-
-
-def _wrong(value: Any, type_: Any, error: ValidationError) -> str:
-    first = error.errors()[0]
+def _message(value: Any, type_: Any, error: ValidationError) -> str:
     if get_origin(type_) is Literal:
-        names = [str(arg) for arg in get_args(type_)]
-        guess = nearest(value, names) if isinstance(value, str) else ""
-        return f"{found(value)}.{guess} Allowed: {', '.join(names)}"
-    sentence = first["msg"].removeprefix("Input should be ")
-    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(first['type'], sentence)}"
+        choices = [str(arg) for arg in get_args(type_)]
+        guess = nearest(value, choices) if isinstance(value, str) else ""
+        return f"{found(value)}.{guess} Allowed: {', '.join(choices)}"
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Input should be ")
+    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(first['type'], reason)}"
 
 
 def _range(type_: Any) -> str:
-    """A number with bounds in words, `a whole number, at least 1 and at most 8`; else nothing."""
+    """Return a bounded number in words: `a whole number, at least 1 and at most 8`; or nothing."""
     kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)
     bounds = [_BOUNDS[type(limit)].format(limit) for limit in limits if type(limit) in _BOUNDS]
     return f"{_NUMBERS[kind]}, {' and '.join(bounds)}" if kind in _NUMBERS and bounds else ""

@@ -8,91 +8,87 @@ from typing import Any
 
 from bench.config import loader
 from bench.config.errors import Where, dotted
-from bench.suite.resolved import Suite
+from bench.spec import Recipe
+from bench.suite.resolved import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
-WIDEST = 60  # columns before a comment; longer lines push theirs out
+COMMENT_COLUMN = 60  # at most; the comment of a longer line follows it
 
-Line = tuple[str, str]  # a line of YAML, and the comment behind it
+Line = tuple[str, str]  # a line of YAML, and its comment
 
 
 def render(suite: Suite) -> str:
-    """The suite as YAML; read again it is the same suite."""
-    lines = list(_lines(suite))
-    width = max(
-        (len(text) for text, comment in lines if comment and len(text) <= WIDEST), default=0
-    )
+    """Return the suite as YAML; `read` returns the same suite from it."""
+    lines = list(_mapping(_content(suite), (), "", suite.origins))
+    lengths = [len(text) for text, comment in lines if comment and len(text) <= COMMENT_COLUMN]
+    width = max(lengths, default=0)
     return "".join(
         f"{text:<{width}}  # {comment}\n" if comment else f"{text}\n" for text, comment in lines
     )
 
 
-def _lines(suite: Suite) -> Iterator[Line]:
-    origins = suite.origins
-    yield from _pairs({"suite_version": 1}, (), origins)
-    texts = {"title": suite.title, "caption": suite.caption}
-    yield from _pairs(texts, (), origins)
-    yield "dataset:", ""
-    yield from _pairs(asdict(suite.data), ("dataset",), origins)
-    yield "recipe:", ""
-    yield from _pairs(suite.recipe.model_dump(), ("recipe",), origins)
-    yield from _teachers(suite)
-    yield from _pairs({"seeds": suite.seeds}, (), origins)
-    yield "pairs:", ""
-    for i, pair in enumerate(suite.pairs):
-        sides = {"teacher": pair.teacher.network, "student": pair.student}
-        (first, comment), *rest = _pairs(sides, ("pairs", i), origins, indent=4)
-        yield f"  - {first.strip()}", comment
-        yield from rest
-        yield from _changes(pair.recipe.model_dump(), ("pairs", i, "recipe"), origins, indent=4)
-    yield "methods:", ""
-    for method in suite.methods:
-        yield f"  {_scalar(method.name)}:", origins[f"methods.{method.name}"]
-        for name, term in method.terms.items():
-            yield f"    {_scalar(name)}:", ""
-            values = {"weight": term.weight, **term.options}
-            yield from _pairs(values, ("methods", method.name, name), origins, indent=6)
-    if suite.plugins:
-        yield from _pairs({"plugins": [str(path) for path in suite.plugins]}, (), origins)
+def _content(suite: Suite) -> dict[str, Any]:
+    def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
+        """Return the part of a recipe that is set at that place."""
+        values = recipe.model_dump().items()
+        return {k: v for k, v in values if dotted((*where, "recipe", k)) in suite.origins}
+
+    def pair(i: int, pair: Pair) -> dict[str, Any]:
+        group = {"group": pair.group} if pair.group else {}
+        names = {"teacher": pair.teacher.network, "student": pair.student}
+        return {**names, **group, "recipe": changes(pair.recipe, "pairs", i)}
+
+    checkpoints = {
+        pair.teacher.network: {**asdict(checkpoint), "path": str(checkpoint.path)}
+        for pair in suite.pairs
+        if (checkpoint := pair.teacher.checkpoint)
+    }
+    return {
+        "suite_version": 1,
+        "title": suite.title,
+        "caption": suite.caption,
+        "dataset": asdict(suite.data),
+        "recipe": suite.recipe.model_dump(),
+        "teachers": {
+            "seed": suite.teacher_seed,
+            "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
+            "checkpoints": checkpoints,
+        },
+        "seeds": suite.seeds,
+        "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
+        "methods": {
+            method.name: {
+                name: {"weight": term.weight, **term.options} for name, term in method.terms.items()
+            }
+            for method in suite.methods
+        },
+        **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
+    }
 
 
-def _teachers(suite: Suite) -> Iterator[Line]:
-    origins = suite.origins
-    yield "teachers:", ""
-    yield from _pairs({"seed": suite.teacher_seed}, ("teachers",), origins)
-    recipe = suite.pairs[0].teacher.recipe.model_dump()
-    yield from _changes(recipe, ("teachers", "recipe"), origins, indent=2)
-    held = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs if p.teacher.checkpoint}
-    if held:
-        yield "  checkpoints:", ""
-    for network, checkpoint in held.items():
-        yield f"    {_scalar(network)}:", ""
-        values = {**asdict(checkpoint), "path": str(checkpoint.path)}
-        where = ("teachers", "checkpoints", network)
-        yield from _pairs(values, where, origins, indent=6)
-
-
-def _changes(
-    recipe: Mapping[str, Any], where: Where, origins: Mapping[str, str], indent: int
+def _mapping(
+    content: Mapping[str, Any], where: Where, indent: str, origins: Mapping[str, str]
 ) -> Iterator[Line]:
-    """The part of a recipe that was set at that place."""
-    changes = {key: value for key, value in recipe.items() if dotted((*where, key)) in origins}
-    if changes:
-        yield f"{' ' * indent}recipe:", ""
-        yield from _pairs(changes, where, origins, indent + 2)
-
-
-def _pairs(
-    values: Mapping[str, Any], where: Where, origins: Mapping[str, str], indent: int | None = None
-) -> Iterator[Line]:
-    """A line for each key; by default indented as deep as the place is."""
-    margin = " " * (2 * len(where) if indent is None else indent)
-    for key, value in values.items():
-        yield f"{margin}{key}: {_scalar(value)}", origins.get(dotted((*where, key)), "")
+    """Yield the lines of a mapping; an empty mapping inside is left out."""
+    for key, value in content.items():
+        at = (*where, key)
+        origin = origins.get(dotted(at), "")
+        if isinstance(value, dict):
+            if value:
+                yield f"{indent}{_scalar(key)}:", origin if where == ("methods",) else ""
+                yield from _mapping(value, at, indent + "  ", origins)
+        elif key == "pairs":
+            yield f"{indent}{key}:", ""
+            for i, item in enumerate(value):
+                (first, comment), *rest = _mapping(item, (*at, i), indent + "    ", origins)
+                yield f"{indent}  - {first.strip()}", comment
+                yield from rest
+        else:
+            yield f"{indent}{_scalar(key)}: {_scalar(value)}", origin
 
 
 def _scalar(value: Any) -> str:
-    """A value on one line of YAML."""
+    """Return a value on one line of YAML."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and loader.value(value, "") == value:
         return value
     return json.dumps(value, ensure_ascii=False)

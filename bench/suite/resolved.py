@@ -1,4 +1,4 @@
-"""A suite with everything resolved: no short forms, no defaults left to fill in."""
+"""A resolved suite: no short forms, every default filled in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data import Selection
+from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
 
 
 @dataclass(frozen=True)
 class Term:
-    """A distiller's weight in a method, and all of its options, defaults filled in."""
+    """A distiller's weight in a method, and the values of all its options."""
 
     weight: float
     options: Mapping[str, Any]
@@ -23,23 +24,23 @@ class Method:
 
     name: str
     terms: Mapping[str, Term]  # by the distillers' names
-    note: str | None = None  # a caveat that tables mark, e.g. "reconstruction"
-    label: str = ""  # as papers print the name; a suite's own methods have their name
+    note: str | None = None  # marked in tables, e.g. "reconstruction"
+    label: str = ""  # the name in the papers' tables; for a suite's own methods, their name
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained teacher's file, and what it promises to be."""
+    """A trained teacher's file, and its promised properties."""
 
     path: Path  # absolute
     sha256: str
-    top1: float | None  # test accuracy in percent; None: not promised
+    top1: float | None  # promised test accuracy in percent; None: not promised
     tolerance: float  # percentage points
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network to learn from: trained by the recipe, or read from the checkpoint."""
+    """The network that a student learns from: trained, or read from the checkpoint."""
 
     network: str
     recipe: Recipe
@@ -48,33 +49,50 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Pair:
-    """A column of the table."""
+    """A column of a table; pairs of different groups are in different tables."""
 
     name: str  # "resnet32x4/resnet8x4"
     teacher: Teacher
     student: str
     recipe: Recipe  # the student's
+    group: str = ""  # not part of any run's id
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite file asks for.
+    """A resolved suite file.
 
-    `origins` maps dotted places, e.g. `recipe.lr` or `methods.crd.crd.negatives`, to
-    "suite:LINE", "papers", "default" or "command line".
+    Attributes:
+        name: The file's name without .yaml.
+        title: Title of its tables.
+        caption: Text below its tables.
+        path: The file.
+        data: Its images.
+        recipe: The recipe before the changes of pairs and teachers.
+        teacher_seed: Seed of all teachers, or `same` as the student's.
+        seeds: Seeds of the students.
+        pairs: Columns of its tables.
+        methods: Rows of its tables.
+        plugins: Absolute paths of its plugin files.
+        origins: `suite:LINE`, `papers`, `default` or `command line`, by dotted places such as
+            `recipe.lr` or `methods.crd.crd.negatives`.
+        unused: Distillers in `options` that no method contains.
+        registry: The distillers, networks and data sets that it can use.
+        changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
-    name: str  # the file's name without .yaml
+    name: str
     title: str
     caption: str
     path: Path
     data: Selection
-    recipe: Recipe  # before what pairs and teachers change in it
+    recipe: Recipe
     teacher_seed: int | Literal["same"]
     seeds: tuple[int, ...]
     pairs: tuple[Pair, ...]
     methods: tuple[Method, ...]
-    plugins: tuple[Path, ...]  # absolute
+    plugins: tuple[Path, ...]
     origins: Mapping[str, str]
-    unused: tuple[str, ...] = ()  # distillers of `options` that no method contains
-    changes: tuple[str, ...] = ()  # `recipe.epochs=2`, as laid over the file
+    unused: tuple[str, ...] = ()
+    registry: Registry = BUILTIN
+    changes: tuple[str, ...] = ()

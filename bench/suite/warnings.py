@@ -1,57 +1,50 @@
-"""What a reader of a suite's table should know, though nothing in the suite is wrong."""
+"""Warnings: deviations from the papers in a valid suite."""
 
 from collections.abc import Iterator
 
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
-from bench.suite.resolved import Pair, Suite
+from bench.suite.resolved import Suite
 
 RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the samples of a batch
-USUAL_BATCH = PAPERS.batch_size  # for which the papers found the weights of those
-FEWEST_SEEDS = 3
+MIN_SEEDS = 3
 
 
 def warnings(suite: Suite) -> list[str]:
-    """One sentence for each way in which the suite departs from what makes numbers comparable."""
-    return [*_of_seeds(suite), *_of_options(suite), *_of_rates(suite), *_of_batches(suite)]
+    """Return one message for each deviation that makes results hard to compare."""
+    return [*_seeds(suite), *_options(suite), *_learning_rates(suite), *_batch_sizes(suite)]
 
 
-def _of_seeds(suite: Suite) -> Iterator[str]:
-    count = len(suite.seeds)
-    if count < FEWEST_SEEDS:
-        some = "1 seed" if count == 1 else f"{count} seeds"
-        yield f"seeds: {some}, too few to tell methods apart; the papers take 3 or 5"
+def _seeds(suite: Suite) -> Iterator[str]:
+    if (count := len(suite.seeds)) < MIN_SEEDS:
+        seeds = "1 seed is" if count == 1 else f"{count} seeds are"
+        yield f"seeds: {seeds} too few to compare methods; the papers use 3 or 5"
 
 
-def _of_options(suite: Suite) -> Iterator[str]:
+def _options(suite: Suite) -> Iterator[str]:
     for name in suite.unused:
         yield f"options.{name}: no method of this suite contains {name}"
 
 
-def _of_rates(suite: Suite) -> Iterator[str]:
+def _learning_rates(suite: Suite) -> Iterator[str]:
     for i, pair in enumerate(suite.pairs):
-        recipe = pair.recipe
-        if pair.student in SMALL_LR_STUDENTS and recipe.lr != SMALL_LR:
+        if pair.student in SMALL_LR_STUDENTS and pair.recipe.lr != SMALL_LR:
             yield (
-                f"pairs.{i}: {pair.student} learns with lr {recipe.lr:g}, in the papers with "
+                f"pairs.{i}: {pair.student} is trained with lr {pair.recipe.lr:g}; the papers use "
                 f"{SMALL_LR:g} (recipe: {{lr: {SMALL_LR:g}}})"
             )
-    late = {m for pair in suite.pairs for m in _late(pair)}
+    recipes = [recipe for pair in suite.pairs for recipe in (pair.recipe, pair.teacher.recipe)]
+    late = {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}
     if late:
-        several = ", ".join(str(m) for m in sorted(late))
-        yield f"recipe.milestones: the last epoch comes before {several}; lr does not fall there"
+        milestones = ", ".join(map(str, sorted(late)))
+        yield f"recipe.milestones: training ends before {milestones}; lr is not reduced there"
 
 
-def _late(pair: Pair) -> list[int]:
-    recipes = (pair.recipe, pair.teacher.recipe)
-    return [m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs]
-
-
-def _of_batches(suite: Suite) -> Iterator[str]:
-    sizes = {pair.recipe.batch_size for pair in suite.pairs} - {USUAL_BATCH}
-    touched = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
-    if sizes and touched:
-        size = ", ".join(str(size) for size in sorted(sizes))
+def _batch_sizes(suite: Suite) -> Iterator[str]:
+    sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
+    methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
+    if sizes and methods:
         yield (
-            f"recipe.batch_size: {size}; the weights of {', '.join(touched)} hold for batches "
-            f"of {USUAL_BATCH}, since their losses compare the samples of a batch"
+            f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "
+            f"{', '.join(methods)} are for batches of {PAPERS.batch_size}: their losses compare "
+            "the samples of a batch"
         )

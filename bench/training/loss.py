@@ -5,10 +5,10 @@ from typing import get_args
 
 from torch import Generator, Tensor, nn
 
-import distillers
 from bench import seeding
+from bench.plugins import BUILTIN, Registry
 from bench.spec import TermSpec
-from distillers import Batch, Features, Setting, Shapes
+from distillers import Batch, Distiller, Features, Setting, Shapes
 from distillers.base import FeatureName
 
 
@@ -25,6 +25,7 @@ class WeightedLoss(nn.Module):
         teacher: Shapes of the teacher's features.
         train_labels: (N,), on the training device.
         seed: The run's seed.
+        registry: The distillers of the suite.
 
     Attributes:
         terms: The distillers by name.
@@ -38,17 +39,19 @@ class WeightedLoss(nn.Module):
         teacher: Shapes,
         train_labels: Tensor,
         seed: int,
+        registry: Registry = BUILTIN,
     ) -> None:
         super().__init__()
         self.weights = {name: term.weight for name, term in terms.items()}
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
-        for name in sorted(terms, key=lambda name: (_earliest_feature(name), name)):
+        classes = {name: registry.distiller(name) for name in terms}
+        for name in sorted(terms, key=lambda name: (_earliest_feature(classes[name]), name)):
             rng = seeding.generator(train_labels.device, "draws", seed, name)
             setting = Setting(student, teacher, train_labels, rng)
             self.streams.append(rng)
             with seeding.initialised_by("term", seed, name):
-                self.terms[name] = distillers.load(name)(setting, **terms[name].options)
+                self.terms[name] = classes[name](setting, **terms[name].options)
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch
@@ -75,7 +78,7 @@ class WeightedLoss(nn.Module):
     @property
     def reads(self) -> set[FeatureName]:
         """The fields of the features that any term may use."""
-        return {feature for name in self.terms for feature in distillers.load(name).reads}
+        return {feature for term in self.terms.values() for feature in getattr(term, "reads", ())}
 
     def undecayed(self) -> set[nn.Parameter]:
         """Return the parameters that their distiller exempts from weight decay."""
@@ -86,8 +89,6 @@ class WeightedLoss(nn.Module):
         }
 
 
-def _earliest_feature(name: str) -> int:
+def _earliest_feature(distiller: type[Distiller]) -> int:
     """Return the position in a network of the earliest feature that a distiller reads."""
-    return min(
-        (get_args(FeatureName).index(feature) for feature in distillers.load(name).reads), default=0
-    )
+    return min((get_args(FeatureName).index(feature) for feature in distiller.reads), default=0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench import models
 from bench.data import Data, Facts
 from bench.errors import TeacherRefused
+from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
 from bench.training.evaluation import autocast, float32
 from bench.training.pretrained import read_state
@@ -53,19 +54,20 @@ class Teacher:
         return float32(features, stages=stages)
 
 
-def load(network: str, facts: Facts, path: Path) -> nn.Module:
+def load(network: str, facts: Facts, path: Path, registry: Registry = BUILTIN) -> nn.Module:
     """Build a network with the weights of a file.
 
     Args:
         network: The network's name.
         facts: Says the number of classes and the size of images.
         path: The file.
+        registry: The networks of the suite.
 
     Raises:
         MissingData: The file does not exist.
         TeacherRefused: The file is not a checkpoint of this network.
     """
-    net = models.build(network, facts.classes, facts.size)
+    net = registry.build_network(network, facts.classes, facts.size)
     state = read_state(path)
     expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     actual = {name: tuple(value.shape) for name, value in state.items()}

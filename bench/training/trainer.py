@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench import models, seeding
 from bench.data import Data
 from bench.execution.protocol import Task
+from bench.plugins import BUILTIN, Registry
 from bench.results.environment import peak_memory
 from bench.results.record import Epoch, Status
 from bench.spec import Recipe
@@ -64,6 +65,7 @@ class Trainer:
         data: The data set, on the training device.
         teacher: Shapes of the teacher's features; None if there is no teacher.
         capture: Captures the steps as CUDA graphs; None: they are not captured.
+        registry: The networks and distillers of the suite.
 
     Attributes:
         epoch: Number of completed epochs.
@@ -72,18 +74,24 @@ class Trainer:
     """
 
     def __init__(
-        self, task: Task, data: Data, teacher: Shapes | None, capture: Capture | None = None
+        self,
+        task: Task,
+        data: Data,
+        teacher: Shapes | None,
+        capture: Capture | None = None,
+        registry: Registry = BUILTIN,
     ) -> None:
         self.task = task
         spec = task.specification
         self.recipe, self.seed = spec.recipe, spec.seed
         self.device = data.train_labels.device
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
-            net = models.build(spec.network, data.facts.classes, data.facts.size)
+            net = registry.build_network(spec.network, data.facts.classes, data.facts.size)
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        loss = WeightedLoss(spec.method, shapes, teacher or shapes, data.train_labels, spec.seed)
+        labels = data.train_labels
+        loss = WeightedLoss(spec.method, shapes, teacher or shapes, labels, spec.seed, registry)
         self.loss = loss.to(self.device)
         check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
         self.reads_stages = "stages" in self.loss.reads

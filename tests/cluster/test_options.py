@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.execution import cluster
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import ray
@@ -44,7 +44,7 @@ slrum: {}
 slurm:
   partition: 3
 """
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     path = tmp_path / "cluster.yaml"
     assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
@@ -53,7 +53,7 @@ slurm:
         "3  ray.gpus: found the number -1. Allowed: a number of GPUs, 0 or at least 0.0001; two "
         "cohorts share one at 0.5",
         "4  ray.slots: found the number 0. Allowed: how many cohorts at a time, 1 to 10,000",
-        "5  ray.slots: stands twice, first in line 4",
+        "5  ray.slots: duplicate key, first defined on line 4",
         "6  ray.address: found the text 'ray://head'. Allowed: auto, or host:port of the cluster's "
         "head",
         "7  slrum: no key 'slrum'. Did you mean 'slurm'? Allowed: ray, slurm",
@@ -81,7 +81,7 @@ slurm:
 def test_number_that_would_overflow_or_never_end_is_refused(
     text: str, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     (line,) = caught.value.lines
     assert line.startswith(f"{tmp_path / 'cluster.yaml'}:{message}")
@@ -96,7 +96,7 @@ def test_smallest_amounts_are_accepted(tmp_path: Path) -> None:
 
 
 def test_missing_section_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(Mistakes, match="cluster.yaml:1  slurm: missing. Found: ray"):
+    with pytest.raises(ConfigError, match="cluster.yaml:1  slurm: missing. Found: ray"):
         read(tmp_path, "ray: {}", "slurm")
 
 

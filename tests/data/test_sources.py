@@ -133,18 +133,12 @@ def test_part_of_real_cifar100_is_loaded(cifar100_root):
     assert (images.std() - 1).abs() < 0.1
 
 
-def test_plugin_data_set_is_registered_once(monkeypatch):
-    monkeypatch.setattr(data, "_sources", dict(data._sources))
-    toy = Toy()
-    data.register("toy", toy)
-    data.register("toy", toy)
-    assert "toy" in data.names()
-    part = data.load(Selection("toy", per_class=2), None, CPU)
+def test_plugin_data_set_is_loaded():
+    selection = Selection("toy", per_class=2)
+    part = data.load(selection, None, CPU, added={"toy": Toy()})
     assert torch.bincount(part.train_labels).tolist() == [2, 2, 2]
-    with pytest.raises(BenchError, match="a data set 'toy' exists already"):
-        data.register("toy", Toy())
-    with pytest.raises(BenchError, match="a data set 'cifar100' exists already"):
-        data.register("cifar100", toy)
+    with pytest.raises(BenchError, match="no data set 'toy'"):
+        data.load(selection, None, CPU)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +150,10 @@ def test_plugin_data_set_is_registered_once(monkeypatch):
         ({"fewest": (7, 2)}, "the rarest class has 3 test images, not 2"),
     ],
 )
-def test_source_that_differs_from_its_facts_raises(monkeypatch, changes, message):
-    monkeypatch.setattr(data, "_sources", {"toy": Toy(**changes)})
+def test_source_that_differs_from_its_facts_raises(changes, message):
+    added = {"toy": Toy(**changes)}
     with pytest.raises(BenchError, match=f"toy: the data differ from their facts: .*{message}"):
-        data.load(Selection("toy"), None, CPU)
+        data.load(Selection("toy"), None, CPU, added=added)
 
 
 def test_only_folders_can_be_streamed():

@@ -266,22 +266,11 @@ PLUGINS = [
 ]
 
 
-@pytest.fixture
-def registry() -> object:
-    before = dict(models._added)
-    yield
-    models._added.clear()
-    models._added.update(before)
-
-
-@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(("builder", "size", "stages", "pooled"), PLUGINS)
 def test_stages_of_a_plugin_network(
     builder: Callable[[int], nn.Module], size: int, stages: tuple[tuple[int, ...], ...], pooled: int
 ) -> None:
-    models.register("mine", builder)
-    assert "mine" in models.names()
-    net = models.build("mine", 6)
+    net = models.build("mine", 6, added={"mine": builder})
     shapes = models.shapes(net, size)
     assert (shapes.stages, shapes.pooled, shapes.logits) == (stages, pooled, 6)
     for mode in (True, False):
@@ -349,15 +338,6 @@ def test_stages_work_under_autocast_and_inference_mode() -> None:
         features = net(x)
     assert features.logits.dtype == torch.bfloat16
     assert [stage.shape[-1] for stage in net.train()(x).stages] == [8, 4, 2, 1]
-
-
-@pytest.mark.usefixtures("registry")
-def test_registering_a_taken_name_raises() -> None:
-    models.register("mine", Plain)
-    models.register("mine", Plain)
-    for name, builder in (("mine", Blocks), ("resnet8", Plain)):
-        with pytest.raises(BenchError, match=f"a network '{name}' exists already"):
-            models.register(name, builder)
 
 
 def test_unknown_library_network_raises_with_the_nearest_match() -> None:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bench import regression
-from bench.errors import BenchError, Mistakes
-from bench.regression.file import MOST_BYTES
+from bench.config.loader import MAX_JSON_BYTES
+from bench.errors import BenchError, ConfigError
 from tests.regression.factory import entries, generator, suite, unfinished
 from tests.regression.test_check import changed
 
@@ -77,7 +77,7 @@ def test_all_mistakes_are_told_each_with_its_place(tmp_path):
     del found["suite"]
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(found))
-    with pytest.raises(Mistakes) as raised:
+    with pytest.raises(ConfigError) as raised:
         regression.read(path)
     told = "\n".join(raised.value.lines)
     at = "pairs.resnet8x4/resnet8.methods"
@@ -115,7 +115,7 @@ def test_a_summary_that_no_records_have(tmp_path, one, said):
     path = tmp_path / "b.json"
     pairs = {"a/b": {"methods": {"kd": {"metrics": {"top1": one}}}}}
     path.write_text(json.dumps({"format": 1, "suite": "s", "pairs": pairs}))
-    with pytest.raises(Mistakes, match=said):
+    with pytest.raises(ConfigError, match=said):
         regression.read(path)
 
 
@@ -134,19 +134,19 @@ def test_a_summary_that_no_records_have(tmp_path, one, said):
 def test_what_is_no_baseline(tmp_path, text, said):
     path = tmp_path / "b.json"
     path.write_text(text)
-    with pytest.raises(Mistakes, match=said):
+    with pytest.raises(ConfigError, match=said):
         regression.read(path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with (tmp_path / "b.json").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
-    with pytest.raises(Mistakes, match="larger than 64 MiB, the most that is read"):
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(ConfigError, match="larger than 65,536 KiB, the maximum"):
         regression.read(tmp_path / "b.json")
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(BenchError, match="no baseline can be read there"):
+    with pytest.raises(BenchError, match="cannot be read: No such file"):
         regression.read(tmp_path / "none.json")
 
 

@@ -1,7 +1,7 @@
-"""Suites that nobody would write, each a function of a seed: from good ones, and by the schema.
+"""Random suites, each a function of a seed.
 
-Three ways: characters of a good suite are changed; its nodes are; a suite is made up by what the
-schema says, with values inside, at, and outside of every range.
+A valid suite with changed characters, a valid suite with changed nodes, or a suite generated from
+the schema with values inside, at and outside of every range.
 """
 
 import random
@@ -31,7 +31,7 @@ NUMBERS = (
     0, 1, 2, 3, 4, -1, 4096, 4097, 10**6, 10**6 + 1, 2**31, 2**31 + 1, 2**63, 2**64, 10**39, 10**40,
     0.0, -0.0, 0.1, 0.5, 1.0, 1e-320, 1e308, -1e308, float("inf"), float("nan"),
 )  # fmt: skip
-RAW = (  # YAML that no dump would write
+RAW = (  # YAML that PyYAML does not dump
     "&a [x]", "*a", "!!python/object/apply:os.system ['touch executed']", "!!binary aGk=", "!x y",
     '"\\0"', '"\\ud800"', '"\\UFFFFFFFF"', '"\\N\\L\\P"', '"\\x9b"', "'", '"', "|", ">-", "? [x]",
     "- - - -", "[" * 50, "{a: " * 50, "%YAML 9.9", "---", "...", "\t", "9" * 41, "9" * 5000, "0x1f",
@@ -40,21 +40,21 @@ RAW = (  # YAML that no dump would write
 
 
 def mutant(number: int) -> str:
-    """The suite of that number, as text."""
+    """Return the suite of a seed, as text."""
     rng = random.Random(number)
-    text = rng.choice((_spelled, _changed, _made_up))(rng)
+    text = rng.choice((_with_changed_text, _with_changed_nodes, _from_schema))(rng)
     if rng.random() < 0.1:
         text = text.replace(rng.choice(text.splitlines() or [""]), rng.choice(RAW), 1)
     return text
 
 
 def small(number: int) -> str:
-    """The toy suite with a node or two changed: often a suite that trains in seconds."""
+    """Return the toy suite with one or two changed nodes: it often trains in seconds."""
     rng = random.Random(number)
     content = yaml.safe_load(toy.SUITE)
     for _ in range(rng.choice((1, 1, 2))):
-        holder, key = rng.choice(list(_places(content)))
-        holder[key] = rng.choice(
+        container, key = rng.choice(list(_places(content)))
+        container[key] = rng.choice(
             (*NUMBERS[:8], 0.5, 1e308, "same", "student", "kd", "crd+kd", "sp")
         )
     return yaml.safe_dump(content, sort_keys=False)
@@ -62,12 +62,12 @@ def small(number: int) -> str:
 
 @cache
 def _words() -> tuple[str, ...]:
-    """All that a suite may name: keys, networks, data sets, distillers, methods, options."""
-    found = {*data.names(), *models.names(), *distillers.names(), *suite.canonical()}
-    found |= {"temperature", "width", "negatives", "weight", "rounds", "stage", "form", "relu"}
+    """Return keys, and names of networks, data sets, distillers, methods and options."""
+    words = {*data.names(), *models.names(), *distillers.names(), *suite.canonical()}
+    words |= {"temperature", "width", "negatives", "weight", "rounds", "stage", "form", "relu"}
     for part in (_schema(), *_schema()["$defs"].values()):
-        found |= set(part.get("properties", ()))
-    return tuple(sorted(found))
+        words |= set(part.get("properties", ()))
+    return tuple(sorted(words))
 
 
 @cache
@@ -82,8 +82,8 @@ def _good() -> tuple[str, ...]:
     return (*bare, toy.SUITE, toy.SUITE, toy.SUITE)
 
 
-def _spelled(rng: random.Random) -> str:
-    """A good suite with a few of its characters, words or lines changed."""
+def _with_changed_text(rng: random.Random) -> str:
+    """Return a valid suite with some changed characters, words or lines."""
     text = rng.choice(_good())
     for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
         start = rng.randrange(len(text) + 1)
@@ -104,32 +104,32 @@ def _spelled(rng: random.Random) -> str:
     return text
 
 
-def _changed(rng: random.Random) -> str:
-    """A good suite with a few of its nodes replaced, removed, renamed, moved or wrapped."""
+def _with_changed_nodes(rng: random.Random) -> str:
+    """Return a valid suite with some nodes replaced, removed, renamed, moved or wrapped."""
     content = yaml.safe_load(rng.choice(_good()))
     for _ in range(rng.choice((1, 1, 1, 2, 8))):
-        holder, key = rng.choice(list(_places(content)) or [(content, None)])
+        container, key = rng.choice(list(_places(content)) or [(content, None)])
         if key is None:
             break
         match rng.randrange(6):
             case 0:
-                del holder[key]
+                del container[key]
             case 1:
-                holder[key] = [holder[key]]
+                container[key] = [container[key]]
             case 2:
-                holder[key] = {rng.choice((*_words(), *TEXTS)): holder[key]}
-            case 3 if isinstance(holder, dict):
-                holder[rng.choice((*_words(), *TEXTS))] = holder.pop(key)
+                container[key] = {rng.choice((*_words(), *TEXTS)): container[key]}
+            case 3 if isinstance(container, dict):
+                container[rng.choice((*_words(), *TEXTS))] = container.pop(key)
             case 4:
-                other, place = rng.choice(list(_places(content)))
-                holder[key] = _copied(other[place])
+                source, place = rng.choice(list(_places(content)))
+                container[key] = _copied(source[place])
             case _:
-                holder[key] = _value(rng)
+                container[key] = _value(rng)
     return _dumped(content, rng)
 
 
 def _places(content: Any) -> Any:
-    """Each (holder, key) in some plain data."""
+    """Yield each (container, key) in plain data."""
     keys = content if isinstance(content, dict) else range(len(content))
     for key in keys:
         yield content, key
@@ -146,13 +146,13 @@ def _value(rng: random.Random) -> Any:
     return rng.choice(rng.choice(kinds))
 
 
-def _made_up(rng: random.Random) -> str:
-    """A suite by the schema: most of it good, some of it beside."""
+def _from_schema(rng: random.Random) -> str:
+    """Return a suite generated from the schema, mostly valid."""
     return _dumped(_fitting(_schema(), "", rng), rng)
 
 
 def _fitting(part: Mapping[str, Any], name: str, rng: random.Random) -> Any:
-    """A value for a part of the schema, and for the key of that name."""
+    """Return a value for a part of the schema and the key of that name."""
     if rng.random() < 0.02:
         return _value(rng)
     if "$ref" in part:
@@ -178,15 +178,15 @@ def _fitting(part: Mapping[str, Any], name: str, rng: random.Random) -> Any:
 
 def _mapping(part: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     required = part.get("required", ())
-    made = {
-        key: _fitting(of, key, rng)
-        for key, of in part.get("properties", {}).items()
+    mapping = {
+        key: _fitting(property_, key, rng)
+        for key, property_ in part.get("properties", {}).items()
         if rng.random() < (0.97 if key in required else 0.3)
     }
     if isinstance(more := part.get("additionalProperties"), dict):
         keys = rng.sample((*distillers.names(), "temperature", "mine"), rng.choice((1, 2, 3)))
-        made |= {key: _fitting(more, key, rng) for key in keys}
-    return made
+        mapping |= {key: _fitting(more, key, rng) for key in keys}
+    return mapping
 
 
 def _number(part: Mapping[str, Any], kind: str, rng: random.Random) -> Any:
@@ -198,8 +198,8 @@ def _number(part: Mapping[str, Any], kind: str, rng: random.Random) -> Any:
 
 
 def _named(name: str, rng: random.Random) -> str:
-    """A text for the key of that name: mostly one that is there."""
-    known: Mapping[str, Sequence[str]] = {
+    """Return a text for the key of that name, mostly an existing name."""
+    names: Mapping[str, Sequence[str]] = {
         "name": (*data.names(), "folder:x"),
         "teacher": models.names(),
         "student": (*models.names(), "timm:resnet18", "torchvision:resnet18"),
@@ -207,7 +207,7 @@ def _named(name: str, rng: random.Random) -> str:
         "path": ("x.pth", "suite.yaml", "../x"),
         "plugins": ("x.py", "suite.yaml"),
     }
-    return rng.choice(known.get(name, _words()) if rng.random() < 0.9 else TEXTS)
+    return rng.choice(names.get(name, _words()) if rng.random() < 0.9 else TEXTS)
 
 
 def _dumped(content: Any, rng: random.Random) -> str:

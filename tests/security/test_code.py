@@ -1,4 +1,4 @@
-"""Plugins are the one door for code, and it can be closed."""
+"""Only plugins run a user's code, and `--no-plugins` disables them."""
 
 import inspect
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import distillers
-from bench import plugins
+from bench import api
 from bench.cli import app
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.execution.executors.local import ProcessExecutor
 from bench.execution.protocol import Job
+from bench.plugins import Registry
 from bench.suite import read
 from tests import toy
 from tests.command import ROOT, bench, wrong
@@ -43,33 +43,31 @@ VERBS = {
 @pytest.mark.parametrize(
     "verb", [v for v, given in VERBS.items() if {"suite", "suites"} & {*given}]
 )
-def test_every_verb_that_reads_a_suite_keeps_plugins_out(verb: str, here: Path) -> None:
+def test_no_plugins_disables_plugins_for_every_verb(verb: str, here: Path) -> None:
     (here / "mine.py").write_text(DISTILLER)
     path = toy.write(here, plugins="[mine.py]")
     line = path.read_text().count("\n")
     more = ["--against", "published"] if verb == "check" else []
-    said = wrong(bench(verb, "toy.yaml", "--no-plugins", *more))
-    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins, or BENCH" in said
+    message = wrong(bench(verb, "toy.yaml", "--no-plugins", *more))
+    assert f"toy.yaml:{line}  plugins.0: mine.py is not loaded: --no-plugins" in message
     assert not (here / "executed").exists()
     assert not (here / "results").exists()
-    assert not plugins.closed()
 
 
-def test_the_door_is_closed_only_within(here: Path) -> None:
+def test_disabled_plugins_are_not_executed(here: Path) -> None:
     (here / "mine.py").write_text(DISTILLER)
-    with plugins.closing(), pytest.raises(BenchError, match=r"mine\.py is not loaded"):
-        plugins.load(here / "mine.py")
-    toy.write(here, plugins="[mine.py]")
-    assert "is not loaded" in wrong(bench("show", "toy.yaml", BENCH_NO_PLUGINS="1"))
-    assert not plugins.closed()
+    with pytest.raises(BenchError, match=r"mine\.py is not loaded: --no-plugins"):
+        Registry.of([here / "mine.py"], enabled=False)
+    path = toy.write(here, plugins="[mine.py]")
+    with pytest.raises(ConfigError, match="is not loaded"):
+        api.make_plan(path, plugins=False)
     assert not (here / "executed").exists()
-    with pytest.raises(BenchError, match="no file"):
-        plugins.load(here / "other.py")
+    assert api.make_plan(path).suite.registry.enabled
 
 
 @pytest.fixture
 def installed(here: Path) -> Path:
-    """The folder of a package with an entry point, as pip would leave it; `executed` tells."""
+    """Return the folder of an installed package; the file `executed` shows that it was imported."""
     site = here / "site"
     facts = site / "strange-1.0.dist-info"
     facts.mkdir(parents=True)
@@ -79,19 +77,20 @@ def installed(here: Path) -> Path:
     return site
 
 
-def test_what_is_installed_is_kept_out_too(
+def test_no_plugins_ignores_installed_plugins(
     installed: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(installed)
     path = toy.write(here, methods="{own: {stranger: 1}}")
-    plugins._load_entries.cache_clear()
-    with plugins.closing(), pytest.raises(Mistakes, match="no distiller 'stranger'"):
-        read(path)
-    assert "stranger" not in distillers.names()
+    with pytest.raises(ConfigError, match="no distiller 'stranger'"):
+        read(path, plugins=False)
     assert not (installed / "executed").exists()
+    assert "stranger" in read(path).registry.names("distiller")
+    assert (installed / "executed").exists()
+    sys.modules.pop("strange")
 
 
-def test_the_command_imports_nothing_strange(here: Path) -> None:
+def test_command_imports_nothing_from_the_current_folder(here: Path) -> None:
     for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
         (here / f"{name}.py").write_text(MARK)
     toy.write(here)
@@ -108,22 +107,20 @@ def test_the_command_imports_nothing_strange(here: Path) -> None:
         assert not (here / "executed").exists()
 
 
-def test_a_worker_imports_nothing_strange(
+def test_worker_imports_neither_current_folder_nor_disabled_plugins(
     installed: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither from the folder one stands in, nor what is installed where plugins are kept out."""
     for name in ("torch", "yaml", "PIL", "sklearn", "filecmp"):
         (here / f"{name}.py").write_text(MARK)
     paths = filter(None, [str(installed), os.environ.get("PYTHONPATH")])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     empty = Job(
         id="empty", tasks=(), teacher=None, device="cpu", threads=1, results=str(here / "results"),
-        dataset="digits", data_root=None,
+        dataset="digits", data_root=None, plugins_enabled=False,
     )  # fmt: skip
     worker = ProcessExecutor(["cpu"], here / "logs")
-    with plugins.closing():
-        worker.start(0, empty)
-        _, event = worker.next()
+    worker.start(0, empty)
+    _, event = worker.next()
     assert "IndexError" in event["reason"]  # it has imported all, and looked for its first task
     assert not (here / "executed").exists()
     assert not (installed / "executed").exists()

@@ -1,4 +1,4 @@
-"""Any text at all, given as a suite: a plan or mistakes with lines, no traceback and no hang."""
+"""Any text as a suite gives a plan or errors with lines, never a traceback or a hang."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from bench import api, data
 from bench.api import Machine
 from bench.config.text import hidden
 from bench.data import Selection
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.planning import estimate
 from bench.planning.plan import Plan
 from bench.results import Results
@@ -34,14 +34,14 @@ SUITE = Path("suite.yaml")
 
 @pytest.fixture(autouse=True)
 def warm(here: Path) -> None:
-    """In an empty folder, with all imported that a suite may ask for: it takes seconds, once."""
-    assert "resnet18" in references._outside("timm")
-    assert "resnet18" in references._outside("torchvision")
+    """Import timm and torchvision, which takes seconds, before the timed tests."""
+    assert "resnet18" in references.library_networks("timm")
+    assert "resnet18" in references.library_networks("torchvision")
 
 
 @contextmanager
-def told(number: int) -> Iterator[None]:
-    """Inside, an error says which suite it is about, and a hang is one."""
+def timeout(number: int) -> Iterator[None]:
+    """Inside, errors name the suite, and a hang is an error."""
 
     def hangs(*_: object) -> None:
         raise TimeoutError(f"{PATIENCE} s")
@@ -58,8 +58,8 @@ def told(number: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def planned(text: str) -> Plan | None:
-    """The plan of a text, or None after a look at its mistakes."""
+def plan_of(text: str) -> Plan | None:
+    """Return the plan of a text, or None after checks of its error messages."""
     SUITE.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
         return api.make_plan(SUITE)
@@ -69,7 +69,7 @@ def planned(text: str) -> Plan | None:
         assert line
         assert not hidden(line)
         place = re.match(r"suite\.yaml:(\d+)  \S", line)
-        if isinstance(refused, Mistakes):  # else it is about data that are not there
+        if isinstance(refused, ConfigError):  # else the data set is missing
             assert place, line
             assert 1 <= int(place[1]) <= text.count("\n") + text.count("\r") + 2
     return None
@@ -77,23 +77,23 @@ def planned(text: str) -> Plan | None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_mutated_suite_is_a_plan_or_mistakes_with_lines(part: int) -> None:
+def test_mutated_suite_gives_a_plan_or_errors_with_lines(part: int) -> None:
     plans = 0
     for number in range(part, times(2_000, 100_000), PARTS):
-        with told(number):
-            if made := planned(mutant(number)):
+        with timeout(number):
+            if plan := plan_of(mutant(number)):
                 plans += 1
-                assert {cell.run for cell in made.cells} <= set(made.runs)
+                assert {cell.run for cell in plan.cells} <= set(plan.runs)
     assert plans > 10
     assert list(Path().iterdir()) == [SUITE]
 
 
 @pytest.mark.soak
-def test_what_has_mistakes_leaves_nothing_behind() -> None:
+def test_invalid_suite_writes_nothing() -> None:
     refused = 0
     for number in range(times(30, 1_000)):
-        with told(number):
-            if planned(mutant(number)) is None:
+        with timeout(number):
+            if plan_of(mutant(number)) is None:
                 wrong(bench("run", SUITE, "--tracker", "none", "--inline"))
                 refused += 1
     assert refused > 10
@@ -101,29 +101,28 @@ def test_what_has_mistakes_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.soak
-def test_what_has_a_plan_comes_to_its_end() -> None:
-    """Every run has a record, whatever is in it: nothing is left half done."""
+def test_valid_suite_ends_with_a_record_for_every_run() -> None:
     results, done = Results(Path("results")), 0
-    wanted = times(3, 200)
-    for number in range(20 * wanted):
-        if done == wanted:
+    count = times(3, 200)
+    for number in range(20 * count):
+        if done == count:
             break
-        with told(number):
-            made = planned(small(number))
-            if made is None or len(made.runs) > 4:
+        with timeout(number):
+            plan = plan_of(small(number))
+            if plan is None or len(plan.runs) > 4:
                 continue
-            estimates = estimate.estimate(made)
-            if sum(estimates[run.id].work(run, 100) for run in made.runs.values()) > WORK:
+            estimates = estimate.estimate(plan)
+            if sum(estimates[run.id].work(run, 100) for run in plan.runs.values()) > WORK:
                 continue
-            api.execute(made, results, Machine(gpus=(), inline=True))
-            statuses = [(results.record(run) or {}).get("status") for run in made.runs]
+            api.execute(plan, results, Machine(gpus=(), inline=True))
+            statuses = [(results.record(run) or {}).get("status") for run in plan.runs]
             assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
             done += 1
-    assert done == wanted
+    assert done == count
 
 
-def test_the_worst_suites_are_refused_in_time() -> None:
-    """As large as a suite may be, and all of it wrong."""
+def test_largest_invalid_suites_are_refused_in_time() -> None:
+    """Suites of the maximum size in which everything is invalid."""
     pairs = "".join(f"- {{teacher: 'timm:no{i}', student: no{i}}}\n" for i in range(900))
     head = "suite_version: 1\ntitle: T\ndataset: digits\n"
     for text in (
@@ -142,26 +141,27 @@ def test_the_worst_suites_are_refused_in_time() -> None:
         f"{head}pairs: [{{teacher: resnet8, student: resnet8}}]\nseeds: 0-999\nmethods:\n"
         + "".join(f"  m{i}: {{ce: 1}}\n" for i in range(60)),
     ):
-        with told(0):
-            assert planned(text) is None
+        with timeout(0):
+            assert plan_of(text) is None
 
 
-def test_names_are_what_they_look_like() -> None:
-    """A letter that looks like another is named; so is what cannot be seen."""
-    wrong = toy.SUITE.replace("student: resnet8", "student: rеsnet8").replace("kd]", "kd, кd]")
-    wrong = wrong.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
-    SUITE.write_text(wrong, "utf-8")
-    with pytest.raises(Mistakes) as error:
+def test_lookalike_letters_and_invisible_characters_are_refused() -> None:
+    """The message names the character."""
+    text = toy.SUITE.replace("student: resnet8", "student: rеsnet8").replace("kd]", "kd, кd]")
+    text = text.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
+    SUITE.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as error:
         api.make_plan(SUITE)
-    said = [line.removeprefix("suite.yaml:") for line in error.value.lines]
-    hidden, ascii = "which cannot be seen. Allowed: visible characters", "Allowed in names: ASCII"
-    for mistake in (
-        f"4  dataset.name: holds U+200D ZERO WIDTH JOINER, {hidden}",
-        f"9  pairs.0.student: 'rеsnet8' holds U+0435 CYRILLIC SMALL LETTER IE. {ascii}",
-        f"10  options: 'сrd' holds U+0441 CYRILLIC SMALL LETTER ES. {ascii}",
+    lines = [line.removeprefix("suite.yaml:") for line in error.value.lines]
+    hidden = "an invisible character. Allowed: visible characters"
+    ascii = "Allowed in names: ASCII"
+    for message in (
+        f"4  dataset.name: contains U+200D ZERO WIDTH JOINER, {hidden}",
+        f"9  pairs.0.student: 'rеsnet8' contains U+0435 CYRILLIC SMALL LETTER IE. {ascii}",
+        f"10  options: 'сrd' contains U+0441 CYRILLIC SMALL LETTER ES. {ascii}",
     ):
-        assert mistake in said
-    assert any(line.startswith("11  methods.2: found the text 'кd'") for line in said)
+        assert message in lines
+    assert any(line.startswith("11  methods.2: found the text 'кd'") for line in lines)
 
 
 GIANT = """\
@@ -186,17 +186,17 @@ finally:
 """
 
 
-def test_what_a_giant_takes_is_told_without_taking_it(here: Path) -> None:
+def test_cost_of_a_giant_network_needs_little_memory(here: Path) -> None:
     SUITE.write_text(GIANT)
     done = subprocess.run(
         [sys.executable, "-c", PEAK], cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True, capture_output=True, check=True,
     )  # fmt: skip
-    told, _, peak = done.stdout.strip().rpartition("\n")
+    output, _, peak = done.stdout.strip().rpartition("\n")
     assert int(peak) < 2 * 1024**3
-    found = json.loads(told)
-    assert {run["state"] for run in found["runs"]} == {"to do"}
-    parameters = {entry["network"]: entry["parameters"] for entry in found["networks"]}
+    plan = json.loads(output)
+    assert {run["state"] for run in plan["runs"]} == {"to do"}
+    parameters = {entry["network"]: entry["parameters"] for entry in plan["networks"]}
     assert parameters["timm:vit_giant_patch14_clip_224"] == 1_010_863_114
-    (banks,) = found["memory"]
+    (banks,) = plan["memory"]
     assert banks["bytes"] > 2 * data.facts(Selection("digits")).train * 65536 * 4

@@ -1,12 +1,10 @@
-"""Suites written into a temporary folder, and plugins that are forgotten after each test."""
+"""Suites written into a temporary folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import distillers
-from bench import data, models, plugins
 from bench.suite import Suite, read
 
 BASE = """\
@@ -42,14 +40,3 @@ def reading(write: Write) -> Read:
         return read(write(text, added), changes)
 
     return reader
-
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test registers is gone after it."""
-    monkeypatch.setattr(distillers, "_added", dict(distillers._added))
-    monkeypatch.setattr(models, "_added", dict(models._added))
-    monkeypatch.setattr(data, "_sources", dict(data._sources))
-    monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
-    monkeypatch.setattr(plugins, "_sources", dict(plugins._sources))
-    plugins._load_entries.cache_clear()

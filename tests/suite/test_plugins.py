@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import distillers
-from bench import data, models, plugins
-from bench.errors import BenchError, Mistakes
+from bench import data
+from bench.errors import BenchError, ConfigError
+from bench.plugins import Registry
+from bench.suite import Suite, read
 
-from .conftest import Read, Write
+from .conftest import BASE, Read, Write
 
 PLUGIN = '''\
 """All three kinds."""
@@ -79,43 +80,72 @@ def mine(tmp_path: Path) -> Path:
 def refused(path: Path, text: str) -> str:
     path.write_text(text)
     with pytest.raises(BenchError) as error:
-        plugins.load(path)
+        Registry().load(path)
     return str(error.value)
 
 
-def test_a_suite_with_a_distiller_a_network_and_a_data_set(mine: Path, reading: Read) -> None:
+def test_suite_uses_a_plugins_distiller_network_and_data_set(mine: Path, reading: Read) -> None:
     suite = reading(text=SUITE)
     assert suite.plugins == (mine.resolve(),)
     assert suite.data.name == "dots"
     (method,) = suite.methods
     assert method.terms["gap"].options == {"power": 3.0, "kind": "l1"}
     assert method.note == "an example"
-    assert distillers.load("gap").__name__ == "Gap"
-    assert data.facts(suite.data, None).classes == 2
-    assert isinstance(models.build("flat", 2), torch.nn.Module)
+    registry = suite.registry
+    assert registry.distiller("gap").__name__ == "Gap"
+    assert data.facts(suite.data, None, registry.datasets).classes == 2
+    assert isinstance(registry.build_network("flat", 2), torch.nn.Module)
+    assert {"gap", "kd"} < {*registry.names("distiller")}
+    assert {"flat", "vgg8"} < {*registry.names("network")}
+    assert {"dots", "cifar100"} < {*registry.names("dataset")}
 
 
 def test_the_source_of_each_name_is_known(mine: Path) -> None:
-    plugins.load(mine)
+    registry = Registry.of([mine])
     digest = hashlib.sha256(mine.read_bytes()).hexdigest()
-    assert plugins.source_of("distiller", "gap") == digest
-    assert plugins.source_of("network", "flat") == digest
-    assert plugins.source_of("dataset", "dots") == digest
-    assert plugins.source_of("distiller", "kd") is None
-    assert plugins.source_of("network", "gap") is None
+    assert registry.source_of("distiller", "gap") == digest
+    assert registry.source_of("network", "flat") == digest
+    assert registry.source_of("dataset", "dots") == digest
+    assert registry.source_of("distiller", "kd") is None
+    assert registry.source_of("network", "gap") is None
 
 
-def test_twice_is_harmless_but_not_with_another_text(mine: Path) -> None:
-    plugins.load(mine)
-    first = distillers.load("gap")
-    plugins.load(mine.parent / "." / mine.name)
-    assert distillers.load("gap") is first
-    message = refused(mine, PLUGIN + "\n")
-    assert message == "mine.py has changed since it was loaded: start Python anew"
+def test_loading_a_file_twice_runs_it_once(mine: Path) -> None:
+    registry = Registry.of([mine, mine.parent / "." / mine.name])
+    again = Registry.of([mine])
+    assert registry.distiller("gap") is again.distiller("gap")
+    assert registry == again != Registry()
+    assert hash(registry) == hash(again)
 
 
-def test_options_of_a_plugin_are_checked(mine: Path, reading: Read) -> None:
-    with pytest.raises(Mistakes) as error:
+def test_names_are_defined_once(mine: Path) -> None:
+    other = mine.with_name("other.py")
+    other.write_text(PLUGIN)
+    with pytest.raises(BenchError, match="^other.py: a distiller 'gap' exists already; choose an"):
+        Registry.of([mine, other])
+
+
+def test_suites_with_different_plugins_live_in_one_process(tmp_path: Path) -> None:
+    def suite(folder: str, power: str) -> Suite:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "mine.py").write_text(PLUGIN.replace("= 1.0", f"= {power}"))
+        path = tmp_path / folder / "s.yaml"
+        path.write_text(SUITE.replace("power: 3", "kind: l1"))
+        return read(path)
+
+    first, second, edited = suite("one", "1.0"), suite("two", "2.0"), suite("one", "3.0")
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(BASE)
+    assert "gap" not in read(plain).registry.names("distiller")
+    powers = [s.methods[0].terms["gap"].options["power"] for s in (first, second, edited)]
+    assert powers == [1.0, 2.0, 3.0]
+    assert len({s.registry.distiller("gap") for s in (first, second, edited)}) == 3
+    assert len({s.registry.source_of("distiller", "gap") for s in (first, second, edited)}) == 3
+    assert len({s.registry for s in (first, second, edited)}) == 3
+
+
+def test_invalid_options_of_a_plugin_are_refused(mine: Path, reading: Read) -> None:
+    with pytest.raises(ConfigError) as error:
         reading(text=SUITE.replace("power: 3", "power: x, kind: l11, pwer: 1"))
     assert [line.split("  ", 1)[1] for line in error.value.lines] == [
         "methods.gap.gap.power: found the text 'x'. Allowed: a number",
@@ -126,6 +156,8 @@ def test_options_of_a_plugin_are_checked(mine: Path, reading: Read) -> None:
 
 HEAD = "from distillers import Distiller\n"
 CLASS = HEAD + "class Own(Distiller):\n    paper = ''\n    reads = ('logits',)\n"
+TAKEN = "exists already; choose another name"
+READS = "Own.reads is not a tuple of features. Allowed in it: 'stages', 'pooled', 'logits'"
 FORWARD = "    def forward(self, s, t, b): return 0\n"
 
 
@@ -149,20 +181,26 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
             "Allowed: subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}",
         ),
         ("NETWORKS = [1]\n", "mine.py: NETWORKS is not a dict with names as keys"),
-        ("NETWORKS = {'resnet8': 1}\n", "mine.py: a network 'resnet8' exists already"),
+        (
+            "NETWORKS = {'resnet8': 1}\n",
+            f"mine.py: a network 'resnet8' {TAKEN}",
+        ),
         (
             CLASS.replace("('logits',)", "('logits')") + FORWARD,
-            "mine.py:2: Own.reads is not a tuple. Allowed in it: 'stages', 'pooled', 'logits'",
+            f"mine.py:2: {READS}",
         ),
         (
             CLASS.replace("logits", "logit") + FORWARD,
-            "mine.py:2: Own.reads is not a tuple. Allowed in it: 'stages', 'pooled', 'logits'",
+            f"mine.py:2: {READS}",
         ),
         (
             CLASS.replace("paper", "papers") + FORWARD,
-            "mine.py:2: Own.paper is missing. Allowed: a text that says where it is from",
+            "mine.py:2: Own.paper is missing. Allowed: a text that names the source",
         ),
-        (CLASS.replace("Own", "KD") + FORWARD, "mine.py: a distiller 'kd' exists already"),
+        (
+            CLASS.replace("Own", "KD") + FORWARD,
+            f"mine.py: a distiller 'kd' {TAKEN}",
+        ),
         (
             CLASS + FORWARD + "    def __init__(self): pass\n",
             "mine.py:2: Own.__init__ takes no setting. Allowed: (self, setting, *, options)",
@@ -177,21 +215,20 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
     ],
 )
-def test_what_is_wrong_with_a_file(mine: Path, text: str, message: str) -> None:
+def test_invalid_plugin_file_is_refused_with_its_line(mine: Path, text: str, message: str) -> None:
     assert refused(mine, text) == message
 
 
-def test_a_broken_file_can_be_mended(mine: Path) -> None:
+def test_repaired_plugin_file_is_loaded(mine: Path) -> None:
     refused(mine, "1 / 0")
     mine.write_text(CLASS + FORWARD)
-    plugins.load(mine)
-    assert "own" in distillers.names()
+    assert "own" in Registry.of([mine]).names("distiller")
 
 
-def test_mistakes_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
+def test_plugin_errors_name_the_suites_line(write: Write, mine: Path, reading: Read) -> None:
     (mine.parent / "broken.py").write_text("1 / 0")
     text = SUITE.replace("[mine.py]", "\n  - mine.py\n  - mime.py\n  - broken.py")
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         reading(text=text)
     path = mine.parent / "s.yaml"
     assert error.value.lines == (
@@ -217,21 +254,29 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield site
     for name in ("gap_package", "gap_package.gap"):
         sys.modules.pop(name, None)
-    plugins._load_entries.cache_clear()
 
 
-def test_entry_points(installed: Path, reading: Read) -> None:
+def test_entry_point_is_loaded(installed: Path, reading: Read) -> None:
     suite = reading(text=SUITE.replace("dots", "cifar100").replace("flat", "vgg8")[:-19])
     assert suite.methods[0].terms["gap"].weight == 2.0
     digest = hashlib.sha256((installed / "gap_package/gap.py").read_bytes()).hexdigest()
-    assert plugins.source_of("distiller", "gap") == digest
+    assert suite.registry.source_of("distiller", "gap") == digest
 
 
-def test_a_broken_entry_point_is_a_sentence(installed: Path, reading: Read) -> None:
+def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:
     (installed / "gap_package/gap.py").write_text("1 / 0")
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         reading()
     assert str(error.value).endswith(
         "s.yaml:1  entry point 'gap' (gap_package) cannot be loaded: "
         "ZeroDivisionError: division by zero"
     )
+
+
+def test_missing_required_option_is_refused(mine: Path, reading: Read) -> None:
+    mine.write_text(PLUGIN.replace("power: float = 1.0", "power: float"))
+    with pytest.raises(ConfigError) as error:
+        reading(text=SUITE.replace("power: 3", "kind: l2"))
+    assert str(error.value).endswith("methods.gap.gap.power: missing. Gap requires this option")
+    suite = reading("options: {gap: {power: 2}}\n", text=SUITE.replace("power: 3", "kind: l2"))
+    assert suite.methods[0].terms["gap"].options == {"power": 2.0, "kind": "l2"}

@@ -1,4 +1,4 @@
-"""What holds for every text, every value and every change, not only for those one thinks of."""
+"""Properties of every text, every value and every change."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.config import loader
-from bench.config.nodes import LONGEST_KEY
+from bench.config.loader import MAX_KEY_LENGTH
 from bench.config.text import hidden, visible
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.suite import read, render
 from tests import toy
 from tests.soak import times
@@ -37,22 +37,22 @@ VALUE = st.recursive(
 )
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types throughout: 1 is neither 1.0 nor true."""
-    if isinstance(one, dict):
-        return type(other) is dict and same(list(one.items()), list(other.items()))
-    if isinstance(one, list | tuple):
-        matched = len(one) == len(other) and all(map(same, one, other))
-        return isinstance(other, list | tuple) and matched
-    return type(one) is type(other) and one == other
+def same(a: Any, b: Any) -> bool:
+    """Return whether both are equal and of the same types: 1 is neither 1.0 nor true."""
+    if isinstance(a, dict):
+        return type(b) is dict and same(list(a.items()), list(b.items()))
+    if isinstance(a, list | tuple):
+        matched = len(a) == len(b) and all(map(same, a, b))
+        return isinstance(b, list | tuple) and matched
+    return type(a) is type(b) and a == b
 
 
 @often
 @given(st.dictionaries(KEY, VALUE, max_size=5))
-def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
-    found = loader.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
-    assert found.mistakes == ()
-    assert same(found.data, data)
+def test_json_is_read_unchanged(data: dict[str, Any]) -> None:
+    document = loader.parse(json.dumps(data, ensure_ascii=False), "s.yaml")
+    assert document.problems == ()
+    assert same(document.data, data)
 
 
 @often
@@ -60,15 +60,15 @@ def test_json_is_read_as_what_it_says(data: dict[str, Any]) -> None:
 @example('"\\UFFFFFFFF"')
 @example("%YAML 1." + "9" * 5000)
 @example("? " * 100)
-def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
+def test_any_text_is_a_mapping_or_refused_with_a_line(text: str) -> None:
     try:
-        found = loader.parse(text, "s.yaml")
-    except Mistakes as error:
-        said = error.lines
+        document = loader.parse(text, "s.yaml")
+    except ConfigError as error:
+        lines = error.lines
     else:
-        assert type(found.data) is dict
-        said = tuple(map(found.told, found.mistakes))
-    for line in said:
+        assert type(document.data) is dict
+        lines = tuple(document.format(document.problems))
+    for line in lines:
         number = int(line.removeprefix("s.yaml:").split("  ")[0])
         assert 1 <= number <= text.count("\n") + text.count("\r") + 1
         assert not hidden(line)
@@ -76,20 +76,20 @@ def test_any_text_is_a_mapping_or_a_mistake_with_its_line(text: str) -> None:
 
 @often
 @given(st.floats() | st.integers())
-def test_a_number_is_that_number_or_text(number: float) -> None:
-    found = loader.value(repr(number), "--set x")
+def test_number_is_read_as_that_number_or_text(number: float) -> None:
+    number_read = loader.value(repr(number), "--set x")
     if len(repr(number)) > 40 or not math.isfinite(number):
-        assert found == repr(number)
+        assert number_read == repr(number)
     else:
-        assert same(found, number)
+        assert same(number_read, number)
 
 
 @often
-@given(st.text(max_size=LONGEST_KEY))
-def test_a_key_is_seen_and_ascii_or_refused(key: str) -> None:
-    found = loader.parse(f"{json.dumps(key)}: 1", "s.yaml")
-    assert found.data == ({key: 1} if key.isascii() and key.isprintable() else {})
-    assert bool(found.mistakes) is not bool(found.data)
+@given(st.text(max_size=MAX_KEY_LENGTH))
+def test_key_is_visible_ascii_or_refused(key: str) -> None:
+    document = loader.parse(f"{json.dumps(key)}: 1", "s.yaml")
+    assert document.data == ({key: 1} if key.isascii() and key.isprintable() else {})
+    assert bool(document.problems) is not bool(document.data)
 
 
 PLACES = st.sampled_from(
@@ -112,7 +112,7 @@ def test_any_change_is_made_or_refused(
     change = f"{place}={value}"
     try:
         assert read(path, [change]).changes == (change,)
-    except Mistakes as error:
+    except ConfigError as error:
         refused = error
     else:
         return
@@ -121,7 +121,7 @@ def test_any_change_is_made_or_refused(
 
 @settings(often, max_examples=times(50, 5_000))
 @given(title=TEXT.map(lambda text: f"t{text}".replace("\n", "")), caption=TEXT)
-def test_titles_and_captions_survive_being_shown(
+def test_titles_and_captions_survive_rendering(
     tmp_path_factory: pytest.TempPathFactory, title: str, caption: str
 ) -> None:
     folder = tmp_path_factory.getbasetemp()

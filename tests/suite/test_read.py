@@ -1,11 +1,11 @@
-"""From a file to a resolved suite, or to all of its mistakes."""
+"""From a file to a resolved suite, or to all of its problems."""
 
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.suite import find, read, shipped, warnings
 
 from .conftest import BASE, Read, Write
@@ -47,21 +47,21 @@ DISTILLERS = "Allowed: at, cc, ce, crd, dcd, fitnet, kd, pkt, rkd, sp, wcord"
 WHOLE = "Allowed: a whole number"
 
 
-def mistakes(path: Path, *changes: str) -> list[str]:
-    with pytest.raises(Mistakes) as error:
+def problems(path: Path, *changes: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
         read(path, changes)
     return [line.removeprefix(f"{path}:") for line in error.value.lines]
 
 
-def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: Path) -> None:
-    assert mistakes(write(WRONG)) == [
+def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_path: Path) -> None:
+    assert problems(write(WRONG)) == [
         "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
         "dataset, recipe, teachers, seeds, pairs, methods, options, plugins",
         "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
         "cifar100, digits, fashion_mnist, folder:/path/to/images, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
         f"5  recipe.epochs: found the text '240'. {WHOLE}, at least 1",
-        "5  recipe.lr: stands twice, first in line 5",
+        "5  recipe.lr: duplicate key, first defined on line 5",
         "5  recipe.nesterov: found the text 'no'. Allowed: true or false",
         "6  teachers.checkpoints.resnet65: no teacher 'resnet65'. Did you mean 'resnet56'? "
         "Allowed: resnet32x5, resnet56",
@@ -71,7 +71,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: P
         "10  pairs.1.student: missing. Allowed: the name of a network",
         "11  pairs.2.student: no library of networks 'tim'. Did you mean 'timm'? "
         "Allowed: timm, torchvision",
-        "13  pairs.4: resnet56/resnet20 stands twice, first in line 12",
+        "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12",
         "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
         "CRD takes width, negatives, temperature, momentum",
         f"17  methods.kdx: no canonical method 'kdx'. Did you mean 'kd'? {METHODS}",
@@ -86,14 +86,14 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write, tmp_path: P
     ]
 
 
-def test_options_beyond_their_bounds(write: Write) -> None:
+def test_options_out_of_range_are_refused(write: Write) -> None:
     methods = """
   kd: {ce: 1, kd: {weight: 1, temperature: 0}}
   wcord: {ce: 1, wcord: {weight: 1, rounds: 10001, momentum: 1.5, local_weight: -1}}
   dcd: {ce: 1, dcd: {weight: 1, width: 1, alpha: 0}}
   crd: papers"""
     added = "options: {crd: {width: 100000, negatives: 0}}"
-    assert mistakes(write(BASE.replace(" [student, kd]", methods), added)) == [
+    assert problems(write(BASE.replace(" [student, kd]", methods), added)) == [
         "7  methods.kd.kd.temperature: found the number 0. Allowed: a number, above 0",
         f"8  methods.wcord.wcord.rounds: found the number 10001. {WHOLE}, at least 1 and at most "
         "10000",
@@ -105,24 +105,24 @@ def test_options_beyond_their_bounds(write: Write) -> None:
     ]
 
 
-def test_methods_that_stand_twice(write: Write) -> None:
-    found = mistakes(write(BASE.replace("[student, kd]", "\n  - kd\n  - crd\n  - kd")))
-    assert found == ["9  methods.2: 'kd' stands twice, first in line 7"]
+def test_duplicate_method_is_refused(write: Write) -> None:
+    lines = problems(write(BASE.replace("[student, kd]", "\n  - kd\n  - crd\n  - kd")))
+    assert lines == ["9  methods.2: duplicate method 'kd', first defined on line 7"]
 
 
-def test_impossible_selections_and_recipes(write: Write) -> None:
+def test_impossible_selection_and_recipe_are_refused(write: Write) -> None:
     text = BASE.replace("cifar100", "{name: cifar100, per_class: 501}")
     added = "recipe: {momentum: 0}\nteachers: {recipe: {nesterov: true}}\n"
-    found = mistakes(write(text, added))
-    assert len(found) == 2
-    assert found[0].startswith(
+    lines = problems(write(text, added))
+    assert len(lines) == 2
+    assert lines[0].startswith(
         "3  dataset: cifar100: per_class 501 is not possible; allowed: 1 to "
     )
     sentence = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
-    assert found[1] == f"8  teachers.recipe.nesterov: {sentence}"
+    assert lines[1] == f"8  teachers.recipe.nesterov: {sentence}"
 
 
-def test_a_suite_resolved(reading: Read) -> None:
+def test_suite_is_resolved(reading: Read) -> None:
     suite = reading("recipe: {lr: 0.1, epochs: 20}\nteachers: {recipe: {epochs: 40}, seed: same}\n")
     (pair,) = suite.pairs
     assert (suite.name, suite.title, suite.seeds, suite.teacher_seed) == (
@@ -142,12 +142,28 @@ def test_a_suite_resolved(reading: Read) -> None:
     assert (kd.label, kd.note) == ("KD", None)
 
 
-def test_a_pairs_recipe_is_its_students_alone(reading: Read) -> None:
+def test_pairs_recipe_changes_only_the_student(reading: Read) -> None:
     pair = "{teacher: resnet56, student: resnet20, recipe: {lr: 1e-2}}"
     text = BASE.replace("{teacher: resnet56, student: resnet20}", pair)
     suite = reading("recipe: {lr: 0.1}\n", text=text)
     assert suite.pairs[0].recipe.lr == 0.01
     assert suite.pairs[0].teacher.recipe.lr == 0.1
+
+
+def test_group_is_an_optional_text_of_a_pair(write: Write) -> None:
+    pairs = [
+        "{teacher: resnet56, student: resnet20, group: same architecture style}",
+        "{teacher: resnet56, student: vgg8}",
+        "{teacher: vgg13, student: vgg8, group: [x]}",
+    ]
+    text = BASE.replace("{teacher: resnet56, student: resnet20}", "\n  - ".join(pairs[:2]))
+    suite = read(write(text))
+    assert [pair.group for pair in suite.pairs] == ["same architecture style", ""]
+    assert suite.origins["pairs.0.group"] == "suite:5"
+    assert "pairs.1.group" not in suite.origins
+    assert problems(write(text.replace(pairs[1], pairs[2]))) == [
+        "6  pairs.1.group: found a list. Allowed: one line of text, at most 200 long"
+    ]
 
 
 OWN = """\
@@ -166,23 +182,23 @@ options:
 """
 
 
-def test_who_wins_options_and_weights(reading: Read) -> None:
+def test_own_options_override_suite_options_override_papers(reading: Read) -> None:
     suite = reading(text=OWN)
     method = {m.name: m for m in suite.methods}
-    crd, own = method["crd"].terms["crd"], method["crd-4"].terms["crd"]
+    crd, crd_4 = method["crd"].terms["crd"], method["crd-4"].terms["crd"]
     assert (crd.weight, crd.options["negatives"], crd.options["temperature"]) == (0.8, 64, 1.0)
-    assert (own.weight, own.options["negatives"], own.options["temperature"]) == (0.5, 4, 1.0)
-    assert type(own.options["temperature"]) is float
+    assert (crd_4.weight, crd_4.options["negatives"], crd_4.options["temperature"]) == (0.5, 4, 1.0)
+    assert type(crd_4.options["temperature"]) is float
     wcord = method["wcord"]
     assert wcord.terms["wcord"].options["local_weight"] == 0.0
     assert (wcord.note, method["crd"].note) == ("reconstruction", None)
     assert method["kd"].terms["ce"].weight == 0.5
 
 
-def test_origins(reading: Read) -> None:
+def test_each_value_has_its_origin(reading: Read) -> None:
     text = OWN + "recipe: {lr: 0.1, epochs: 9}\nteachers: {recipe: {lr: 1}}\n"
-    found = reading("", "recipe.epochs=2", "options.crd.temperature=2", "seeds=0-4", text=text)
-    origins = found.origins
+    suite = reading("", "recipe.epochs=2", "options.crd.temperature=2", "seeds=0-4", text=text)
+    origins = suite.origins
     expected = {
         "title": "suite:2",
         "caption": "default",
@@ -213,7 +229,7 @@ def test_origins(reading: Read) -> None:
     assert "teachers.recipe.epochs" not in origins
 
 
-def test_changes(reading: Read) -> None:
+def test_changes_override_the_file(reading: Read) -> None:
     suite = reading(
         "",
         "recipe.epochs=2",
@@ -237,15 +253,15 @@ def test_changes(reading: Read) -> None:
     assert suite.title == "a=b"
 
 
-def test_a_key_with_dots_can_be_changed(write: Write) -> None:
+def test_key_with_dots_can_be_changed(write: Write) -> None:
     text = BASE.replace("[student, kd]", "{kd-2.5: {ce: 1, kd: 1}}")
     suite = read(write(text), ["methods.kd-2.5.kd.temperature=2.5"])
     assert suite.methods[0].terms["kd"].options == {"temperature": 2.5}
 
 
-def test_wrong_changes_are_told_with_the_file_s_mistakes(write: Write) -> None:
+def test_invalid_changes_are_reported_after_the_files_problems(write: Write) -> None:
     path = write(BASE.replace("A test", "3"))
-    found = mistakes(
+    lines = problems(
         path,
         "recipe.epoch=2",
         "recipe.lr=fast",
@@ -258,7 +274,7 @@ def test_wrong_changes_are_told_with_the_file_s_mistakes(write: Write) -> None:
         "seeds=2",
         "teachers={seed: x}",
     )
-    assert found == [
+    assert lines == [
         "2  title: found the number 3. Allowed: one line of text, at most 200 long",
         "--set recipe.lr=fast: found the text 'fast'. Allowed: a number above 0",
         "--set recipe.epoch=2: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, "
@@ -275,21 +291,21 @@ def test_wrong_changes_are_told_with_the_file_s_mistakes(write: Write) -> None:
         "(column 2)",
         "--set pairs.7.student=vgg8: no item '7' in this list. Allowed: 0 to 0",
         "--set methods.kd=1: no item 'kd' in this list. Allowed: 0 to 1",
-        "--set title.x=1: found the number 3 at title, which holds no keys",
-        "--set foo: no change. Allowed: key=value, e.g. recipe.epochs=2",
+        "--set title.x=1: found the number 3 at title, which has no keys",
+        "--set foo: not a change. Allowed: key=value, e.g. recipe.epochs=2",
     ]
 
 
-def test_an_outside_network(reading: Read, write: Write) -> None:
+def test_networks_of_torchvision_are_checked(reading: Read, write: Write) -> None:
     good = BASE.replace("resnet56", "torchvision:resnet18")
     assert reading(text=good).pairs[0].name == "torchvision:resnet18/resnet20"
-    (found,) = mistakes(write(good.replace("resnet18", "resnet19")))
-    assert found.startswith(
+    (line,) = problems(write(good.replace("resnet18", "resnet19")))
+    assert line.startswith(
         "5  pairs.0.teacher: no network 'resnet19' in torchvision. Did you mean 'resnet18'?"
     )
 
 
-def test_checkpoints(write: Write, tmp_path: Path) -> None:
+def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) -> None:
     (tmp_path / "t.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     added = "teachers: {checkpoints: {resnet56: {path: t.pth, top1: 72.34}}}\n"
@@ -298,30 +314,30 @@ def test_checkpoints(write: Write, tmp_path: Path) -> None:
         assert checkpoint is not None
         assert (checkpoint.path, checkpoint.sha256) == (tmp_path / "t.pth", digest)
         assert checkpoint.top1 == (72.34 if "top1" in text else None)
-    other = "0" * 64
-    absent = added.replace("t.pth", f"u.pth, sha256: {other}")
-    assert read(write(added=absent)).pairs[0].teacher.checkpoint.sha256 == other
-    assert mistakes(write(added=added.replace("t.pth", f"t.pth, sha256: {other}"))) == [
+    other_digest = "0" * 64
+    absent = added.replace("t.pth", f"u.pth, sha256: {other_digest}")
+    assert read(write(added=absent)).pairs[0].teacher.checkpoint.sha256 == other_digest
+    assert problems(write(added=added.replace("t.pth", f"t.pth, sha256: {other_digest}"))) == [
         f"7  teachers.checkpoints.resnet56: the SHA-256 of '{tmp_path / 't.pth'}' is {digest}, "
-        "not what the suite says"
+        "but the suite says otherwise"
     ]
-    assert mistakes(write(added=added.replace("t.pth", "u.pth"))) == [
+    assert problems(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
         "Allowed: a checkpoint's path, or one with sha256"
     ]
 
 
-def test_warnings(reading: Read) -> None:
+def test_deviations_from_the_papers_are_warnings(reading: Read) -> None:
     added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {crd: {negatives: 1}}\n"
     text = BASE.replace("student: resnet20", "student: mobilenet_v2")
     suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd]"))
     assert warnings(suite) == [
-        "seeds: 1 seed, too few to tell methods apart; the papers take 3 or 5",
+        "seeds: 1 seed is too few to compare methods; the papers use 3 or 5",
         "options.crd: no method of this suite contains crd",
-        "pairs.0: mobilenet_v2 learns with lr 0.05, in the papers with 0.01 (recipe: {lr: 0.01})",
-        "recipe.milestones: the last epoch comes before 210; lr does not fall there",
-        "recipe.batch_size: 128; the weights of sp, dcd+kd hold for batches of 64, since their "
-        "losses compare the samples of a batch",
+        "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
+        "recipe.milestones: training ends before 210; lr is not reduced there",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64: their losses "
+        "compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 
@@ -331,7 +347,7 @@ def test_shipped_suites_are_valid(path: Path) -> None:
     read(path)
 
 
-def test_the_papers_tables() -> None:
+def test_shipped_suites_have_the_pairs_of_the_papers() -> None:
     same, cross = read(find("cifar100_same_arch")), read(find("suites/cifar100_cross_arch.yaml"))
     assert [pair.name for pair in same.pairs] == [
         "wrn_40_2/wrn_16_2",
@@ -356,7 +372,9 @@ def test_the_papers_tables() -> None:
     assert {pair.teacher.recipe.lr for pair in cross.pairs} == {0.05}
 
 
-def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+def test_find_returns_files_and_shipped_suites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
     path = write()
     assert find(path) == path
     monkeypatch.chdir(tmp_path)
@@ -364,12 +382,12 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> 
     table = next(p for p in shipped() if p.stem == "cifar100_same_arch")
     for name in ("cifar100_same_arch", "cifar100_same_arch.yaml", "suites/cifar100_same_arch.yaml"):
         assert find(name) == table
-    with pytest.raises(Mistakes) as error:
+    with pytest.raises(ConfigError) as error:
         find("cifar100_same_arhc")
-    known = ", ".join(p.stem for p in shipped())
+    names = ", ".join(p.stem for p in shipped())
     assert str(error.value) == (
         "cifar100_same_arhc: no such suite. Did you mean 'cifar100_same_arch'? "
-        f"Allowed: a suite file, {known}"
+        f"Allowed: a suite file, {names}"
     )
-    with pytest.raises(Mistakes, match=r"^elsewhere/cifar100_same_arch.yaml: no such suite"):
+    with pytest.raises(ConfigError, match=r"^elsewhere/cifar100_same_arch.yaml: no such suite"):
         find("elsewhere/cifar100_same_arch.yaml")

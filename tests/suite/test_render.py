@@ -1,4 +1,4 @@
-"""`bench show`: everything spelled out, with its origin, and readable as a suite again."""
+"""`bench show`: every value with its origin, in a valid suite file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +72,7 @@ teachers: {recipe: {epochs: 9}}
 
 
 def bare(suite: Suite) -> Suite:
-    """A suite without what depends on the file it stands in."""
+    """Return a suite without the values that depend on its file."""
     return replace(suite, changes=(), path=Path(), name="", origins={}, unused=())
 
 
@@ -80,7 +80,7 @@ def squeezed(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_rendered(reading: Read) -> None:
+def test_rendering_shows_every_value_with_its_origin(reading: Read) -> None:
     text = render(reading("", "dataset.per_class=50", text=TEXT))
     assert squeezed(text) == squeezed(RENDERED)
     columns = {line.index("  # ") for line in text.splitlines() if "#" in line}
@@ -100,10 +100,15 @@ options: {wcord: {form: kr}, fitnet: {relu: false}}
 """
 
 
-def test_read_again_it_is_the_same(write: Write, tmp_path: Path) -> None:
+def test_rendered_suite_is_read_as_the_same_suite(write: Write, tmp_path: Path) -> None:
     (tmp_path / "t.pth").write_bytes(b"")
-    own = "{kd: papers, wcord: papers, no: {ce: 1, fitnet: {weight: 3, stage: 0}}, kd-2.5: {ce: 1}}"
-    first = read(write(BASE.replace("[student, kd]", own), HARD), ["title=12", 'title="1:30"'])
+    methods = (
+        "{kd: papers, wcord: papers, no: {ce: 1, fitnet: {weight: 3, stage: 0}}, kd-2.5: {ce: 1}}"
+    )
+    first = read(
+        write(BASE.replace("[student, kd]", methods), HARD),
+        ["title=12", 'title="1:30"', 'pairs.0.group="1: x"'],
+    )
     again = read(write(render(first), name="again.yaml"))
     assert bare(again) == bare(first)
     assert first.caption == 'Two lines: "quoted", # no comment → é 🙂\n- yes'
@@ -111,6 +116,6 @@ def test_read_again_it_is_the_same(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
-def test_shipped_suites_survive(path: Path, write: Write) -> None:
+def test_shipped_suites_survive_rendering(path: Path, write: Write) -> None:
     first = read(path)
     assert bare(read(write(render(first)))) == bare(first)

@@ -1,11 +1,11 @@
-"""Types and ranges of a suite's keys, and the sentence for each that is wrong."""
+"""Types and ranges of a suite's keys, and the message for each invalid value."""
 
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from bench.config.validation import shaped
+from bench.config.errors import validate
 from bench.spec import Recipe
 from bench.suite.schema import SuiteFile
 
@@ -19,14 +19,14 @@ GOOD: dict[str, Any] = {
 WHOLE = "Allowed: a whole number, at least 1"
 
 
-def wrong(**change: Any) -> list[str]:
-    file, mistakes = shaped({**GOOD, **change}, SuiteFile)
-    assert (file is None) == bool(mistakes)
-    return [str(mistake) for mistake in mistakes]
+def problems_of(**change: Any) -> list[str]:
+    file, problems = validate({**GOOD, **change}, SuiteFile)
+    assert (file is None) == bool(problems)
+    return [str(problem) for problem in problems]
 
 
-def test_defaults_are_the_recipe_of_the_paper() -> None:
-    file, _ = shaped(GOOD, SuiteFile)
+def test_defaults_are_the_papers_recipe() -> None:
+    file, _ = validate(GOOD, SuiteFile)
     assert file is not None
     assert file.seeds == (0, 1, 2)
     assert file.teachers.seed == 0
@@ -47,7 +47,7 @@ def test_defaults_are_the_recipe_of_the_paper() -> None:
     }
 
 
-def test_every_field_says_what_is_allowed() -> None:
+def test_every_field_has_a_description() -> None:
     def fields(model: type[BaseModel]) -> list[str | None]:
         return [field.description for field in model.model_fields.values()]
 
@@ -68,7 +68,7 @@ def test_every_field_says_what_is_allowed() -> None:
         ({"lr": [1]}, "lr: found a list. Allowed: a number above 0"),
         (
             {"lr": float("inf")},
-            "lr: found a number without a finite value. Allowed: a number above 0",
+            "lr: found a number that is not finite. Allowed: a number above 0",
         ),
         ({"momentum": 1}, "momentum: found the number 1. Allowed: a number from 0 to below 1"),
         ({"nesterov": 1}, "nesterov: found the number 1. Allowed: true or false"),
@@ -79,13 +79,13 @@ def test_every_field_says_what_is_allowed() -> None:
         ),
         (
             {"milestones": [180, 150]},
-            "milestones: found numbers that do not rise. "
-            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+            "milestones: found numbers that do not increase. "
+            "Allowed: a list of increasing whole numbers, e.g. [150, 180, 210]",
         ),
         (
             {"milestones": [150, "x"]},
             "milestones.1: found the text 'x'. "
-            "Allowed: a list of rising whole numbers, e.g. [150, 180, 210]",
+            "Allowed: a list of increasing whole numbers, e.g. [150, 180, 210]",
         ),
         (
             {"epoch": 3},
@@ -95,13 +95,15 @@ def test_every_field_says_what_is_allowed() -> None:
         ),
     ],
 )
-def test_recipes(recipe: dict[str, Any], message: str) -> None:
-    assert wrong(recipe=recipe) == [f"recipe.{message}"]
-    assert wrong(teachers={"recipe": recipe}) == [f"teachers.recipe.{message}"]
+def test_invalid_recipe_is_refused(recipe: dict[str, Any], message: str) -> None:
+    assert problems_of(recipe=recipe) == [f"recipe.{message}"]
+    assert problems_of(teachers={"recipe": recipe}) == [f"teachers.recipe.{message}"]
 
 
-def test_whole_numbers_and_empty_lists_are_fine() -> None:
-    file, _ = shaped({**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}}, SuiteFile)
+def test_integers_and_empty_lists_are_valid() -> None:
+    file, _ = validate(
+        {**GOOD, "recipe": {"lr": 1, "weight_decay": 0, "milestones": []}}, SuiteFile
+    )
     assert file is not None
     assert (file.recipe.lr, file.recipe.milestones) == (1.0, ())
 
@@ -110,20 +112,20 @@ SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2"
 
 
 @pytest.mark.parametrize(
-    ("seeds", "found"),
+    ("seeds", "expected"),
     [("0-4", (0, 1, 2, 3, 4)), ("7", (7,)), ("0, 3-4", (0, 3, 4)), ([5, 2], (5, 2))],
 )
-def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
-    file, _ = shaped({**GOOD, "seeds": seeds}, SuiteFile)
+def test_seeds_are_a_list_or_a_range(seeds: Any, expected: tuple[int, ...]) -> None:
+    file, _ = validate({**GOOD, "seeds": seeds}, SuiteFile)
     assert file is not None
-    assert file.seeds == found
+    assert file.seeds == expected
 
 
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
         (3, f"seeds: found the number 3. {SEEDS}"),
-        ([], f"seeds: found nothing in it. {SEEDS}"),
+        ([], f"seeds: found an empty list. {SEEDS}"),
         ("4-0", f"seeds: found the text '4-0'. {SEEDS}"),
         ("0-99999999", f"seeds: found the text '0-99999999'. {SEEDS}"),
         ([0, 1, 0], f"seeds: found 0 more than once. {SEEDS}"),
@@ -131,8 +133,8 @@ def test_seeds(seeds: Any, found: tuple[int, ...]) -> None:
         ([-1], f"seeds.0: found the number -1. {SEEDS}"),
     ],
 )
-def test_wrong_seeds(seeds: Any, message: str) -> None:
-    assert wrong(seeds=seeds) == [message]
+def test_invalid_seeds_are_refused(seeds: Any, message: str) -> None:
+    assert problems_of(seeds=seeds) == [message]
 
 
 NAME = "Allowed: a name of letters, digits and _ . + -, at most 60 long"
@@ -155,11 +157,11 @@ WEIGHT = "Allowed: a number, 0 or more"
         ),
         ({"dataset": {"size": 32}}, None),
         ({"dataset": {"name": "cifar100", "validation": -1}}, None),
-        ({"pairs": []}, "pairs: found nothing in it. Allowed: a list of {teacher: …, student: …}"),
+        ({"pairs": []}, "pairs: found an empty list. Allowed: a list of {teacher: …, student: …}"),
         ({"pairs": [{"teacher": "a"}]}, "pairs.0.student: missing. Allowed: the name of a network"),
         (
             {"pairs": [{**GOOD["pairs"][0], "lr": 0.01}]},
-            "pairs.0.lr: no key 'lr'. Allowed: teacher, student, recipe",
+            "pairs.0.lr: no key 'lr'. Allowed: teacher, student, recipe, group",
         ),
         ({"methods": ["a b"]}, f"methods.0: found the text 'a b'. {NAME}"),
         ({"methods": {"a,b": None}}, f"methods.a,b: found the text 'a,b'. {NAME}"),
@@ -191,18 +193,18 @@ WEIGHT = "Allowed: a number, 0 or more"
         ),
     ],
 )
-def test_wrong_files(change: dict[str, Any], message: str | None) -> None:
-    found = wrong(**change)
-    assert len(found) == 1
-    assert found[0].startswith(f"{next(iter(change))}")
-    assert "Allowed: " in found[0]
-    assert message is None or found == [message]
+def test_invalid_value_is_refused(change: dict[str, Any], message: str | None) -> None:
+    lines = problems_of(**change)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{next(iter(change))}")
+    assert "Allowed: " in lines[0]
+    assert message is None or lines == [message]
 
 
-def test_a_missing_key_and_all_others_at_once() -> None:
-    file, mistakes = shaped({"titel": 1, "recipe": {"lr": 0, "epochs": 0}}, SuiteFile)
+def test_missing_and_invalid_keys_are_reported_together() -> None:
+    file, problems = validate({"titel": 1, "recipe": {"lr": 0, "epochs": 0}}, SuiteFile)
     assert file is None
-    assert [m.where for m in mistakes] == [
+    assert [m.where for m in problems] == [
         ("suite_version",),
         ("title",),
         ("dataset",),
@@ -215,6 +217,6 @@ def test_a_missing_key_and_all_others_at_once() -> None:
 
 
 @pytest.mark.parametrize("key", ["<number>", "<list>", "[key]"])
-def test_keys_that_look_like_what_the_schema_says_inside(key: str) -> None:
-    _, mistakes = shaped({**GOOD, key: 1}, SuiteFile)
-    assert [str(one).partition(". ")[0] for one in mistakes] == [f"{key}: no key '{key}'"]
+def test_keys_that_look_like_tags_are_refused(key: str) -> None:
+    _, problems = validate({**GOOD, key: 1}, SuiteFile)
+    assert [str(problem).partition(". ")[0] for problem in problems] == [f"{key}: no key '{key}'"]

@@ -1,0 +1,131 @@
+"""From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from bench.config.errors import Where, dotted
+from bench.config.overrides import ChangedDocument
+from bench.data import Selection
+from bench.plugins import Registry
+from bench.suite import options
+from bench.suite.builtin import canonical, canonical_terms
+from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
+from bench.suite.schema import SuiteFile, TermEntry
+
+
+@dataclass
+class Resolver:
+    """Resolves one suite.
+
+    Attributes:
+        path: The suite's file.
+        source: Its data, with changes.
+        file: The same data, validated.
+        registry: The names that the suite can use.
+        checkpoints: The teachers' files by network.
+        origins: The origin of each value, by dotted place.
+    """
+
+    path: Path
+    source: ChangedDocument
+    file: SuiteFile
+    registry: Registry
+    checkpoints: Mapping[str, Checkpoint]
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def suite(self, plugins: tuple[Path, ...]) -> Suite:
+        """Return the resolved suite; `plugins` are its plugin files."""
+        file = self.file
+        self._note((), file, "default")
+        self._note(("dataset",), file.dataset, "default")
+        self._note(("recipe",), file.recipe, "papers")
+        self._note(("teachers",), file.teachers, "papers")
+        self._note(("teachers", "recipe"), file.teachers.recipe)
+        for network, entry in file.teachers.checkpoints.items():
+            self._note(("teachers", "checkpoints", network), entry, "default")
+        methods = tuple(self._methods())
+        terms = {term for method in methods for term in method.terms}
+        return Suite(
+            name=self.path.stem,
+            title=file.title,
+            caption=file.caption.strip(),
+            path=self.path,
+            data=Selection(**file.dataset.model_dump()),
+            recipe=file.recipe,
+            teacher_seed="same" if file.teachers.seed == "same" else file.teachers.seed,
+            seeds=file.seeds,
+            pairs=tuple(self._pair(i) for i in range(len(file.pairs))),
+            methods=methods,
+            plugins=plugins,
+            origins=self.origins,
+            unused=tuple(name for name in file.options if name not in terms),
+            registry=self.registry,
+            changes=tuple(change.text for change in self.source.changes),
+        )
+
+    def _pair(self, i: int) -> Pair:
+        entry, file = self.file.pairs[i], self.file
+        self._note(("pairs", i), entry)
+        self._note(("pairs", i, "recipe"), entry.recipe)
+        teacher_recipe = file.teachers.recipe.over(file.recipe)
+        teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
+        name = f"{entry.teacher}/{entry.student}"
+        recipe = entry.recipe.over(file.recipe)
+        return Pair(name, teacher, entry.student, recipe, entry.group or "")
+
+    def _methods(self) -> list[Method]:
+        entries = self.file.methods
+        if isinstance(entries, list):
+            return [self._method(name, None, ("methods", i)) for i, name in enumerate(entries)]
+        return [self._method(name, entry, ("methods", name)) for name, entry in entries.items()]
+
+    def _method(self, name: str, entry: Any, where: Where) -> Method:
+        """Return the method of an entry: terms by distiller, else the canonical one."""
+        self.origins[f"methods.{name}"] = self.source.origin(where)
+        is_own = isinstance(entry, dict)
+        terms = {
+            term: self._term(name, term, content, (*where, term) if is_own else None)
+            for term, content in (entry if is_own else canonical_terms(name)).items()
+        }
+        notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
+        label = canonical().get(name, {}).get("label", name)
+        return Method(name, terms, "; ".join(filter(None, notes)) or None, label)
+
+    def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> Term:
+        """Return a term with all options.
+
+        An own method's options (at `where`) override the suite's `options`, which override the
+        papers' options of a canonical method; all of them override the defaults.
+        """
+        distiller = self.registry.distiller(name)
+
+        def origin(key: str) -> str:
+            return self.source.origin((*where, key)) if where else "papers"
+
+        default = {key: (value, "default") for key, value in options.defaults(distiller).items()}
+        values, _ = options.check(distiller, entry.options, ())
+        entered = {key: (value, origin(key)) for key, value in values.items()}
+        values, _ = options.check(distiller, self.file.options.get(name, {}), ())
+        shared = {
+            key: (value, self.source.origin(("options", name, key)))
+            for key, value in values.items()
+        }
+        merged = default | shared | entered if where else default | entered | shared
+        ordered = {key: merged[key] for key in options.names(distiller)}
+        self.origins[dotted(("methods", method, name, "weight"))] = origin("weight")
+        for key, (_, source) in ordered.items():
+            self.origins[dotted(("methods", method, name, key))] = source
+        return Term(entry.weight, {key: value for key, (value, _) in ordered.items()})
+
+    def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
+        """Note the origin of each value of a part; without a default, of those set only."""
+        for key in type(part).model_fields:
+            at = (*where, key)
+            if key in part.model_fields_set:
+                self.origins[dotted(at)] = self.source.origin(at)
+            elif default:
+                self.origins[dotted(at)] = default
