@@ -163,7 +163,7 @@ def test_a_plugins_data_set_that_cannot_be_read_is_told_before_anything_starts(
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(whole, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
-    assert api.root_of(tmp_path) == tmp_path
+    assert api.find_data_root(tmp_path) == tmp_path
 
 
 TOLD = [  # what is built, by name or class, and the images it is measured with

@@ -17,7 +17,7 @@ EVERY = "[student, kd, fitnet, at, sp, cc, rkd, pkt, crd, crd+kd, wcord, wcord+k
 
 def losses(whole: Plan, folder: Path) -> dict[str, list[float]]:
     results = Results(folder / "results")
-    assert api.carry_out(whole, results, Machine(gpus=(0,), inline=True)) == []
+    assert api.execute(whole, results, Machine(gpus=(0,), inline=True)) == []
     found = {}
     for cell in whole.cells:
         record = results.record(cell.run)
@@ -41,10 +41,10 @@ def test_together_and_alone_agree_on_a_gpu(method: str, tmp_path: Path) -> None:
 
 def test_bf16_trains_on_a_gpu(tmp_path: Path) -> None:
     toy.write(tmp_path, methods="[kd, crd]")
-    whole = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    whole = api.load_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
     assert set(losses(whole, tmp_path)) == {"kd", "crd"}
 
 
 def test_two_cohorts_share_a_gpu(tmp_path: Path) -> None:
     whole, results = toy.plan(tmp_path, seeds="[0, 1]"), Results(tmp_path / "results")
-    assert api.carry_out(whole, results, Machine(gpus=(0,), per_gpu=2)) == []
+    assert api.execute(whole, results, Machine(gpus=(0,), per_gpu=2)) == []

@@ -45,7 +45,7 @@ def named(whole: Plan) -> dict[str, str]:
 
 def ids(folder: Path, *changes: str, **lines: str) -> list[str]:
     """The ids of the toy suite's runs, the teacher's first."""
-    return list(api.make_plan(toy.write(folder, **lines), changes).runs)
+    return list(api.load_plan(toy.write(folder, **lines), changes).runs)
 
 
 def students(whole: Plan) -> set[str]:
@@ -55,12 +55,12 @@ def students(whole: Plan) -> set[str]:
 def test_golden_ids(tmp_path: Path) -> None:
     path = tmp_path / "golden.yaml"
     path.write_text(GOLDEN)
-    assert named(api.make_plan(path)) == IDS
+    assert named(api.load_plan(path)) == IDS
 
 
 def test_ids_come_without_reading_data(tmp_path: Path) -> None:
     toy.plan(tmp_path, dataset="cifar100", recipe="{epochs: 2}")
-    whole = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
+    whole = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
     assert len(whole.runs) == 3
 
 
@@ -82,7 +82,7 @@ def test_ids_do_not_depend_on_the_suites_name_nor_its_folder(tmp_path: Path) -> 
     path, other = toy.write(tmp_path), tmp_path / "there" / "other.yaml"
     other.parent.mkdir()
     other.write_text(path.read_text())
-    assert list(api.make_plan(path).runs) == list(api.make_plan(other).runs)
+    assert list(api.load_plan(path).runs) == list(api.load_plan(other).runs)
 
 
 def test_ids_do_not_depend_on_other_pairs(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ from bench import api
 for power in ("1", "2"):
     if os.fork() == 0:  # a file that was loaded cannot be loaded again once it has changed
         Path("mine.py").write_text(Path("mine.py").read_text().replace("** 1", f"** {power}"))
-        print(*api.make_plan("toy.yaml").runs, flush=True)
+        print(*api.load_plan("toy.yaml").runs, flush=True)
         os._exit(0)
     os.wait()
 """
@@ -219,21 +219,21 @@ def test_ids_depend_on_the_text_of_the_plugin_that_a_run_uses(tmp_path: Path) ->
 def test_a_filter_leaves_cells_and_what_they_need(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]", pairs="[{teacher: resnet8, student: resnet8}, "
                      "{teacher: resnet14, student: resnet8}]")  # fmt: skip
-    part = api.make_plan(path, filters="teacher=resnet14,method=kd,seed=1")
+    part = api.load_plan(path, filters="teacher=resnet14,method=kd,seed=1")
     assert list(named(part)) == ["resnet14 seed 0", "resnet14/resnet8 kd seed 1"]
-    assert len(api.make_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
+    assert len(api.load_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
     with pytest.raises(Mistakes, match="no teacher 'resnet20'"):
-        api.make_plan(path, filters="teacher=resnet20")
+        api.load_plan(path, filters="teacher=resnet20")
 
 
 def test_a_limit_counts_students_and_keeps_their_teachers(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]")
-    assert list(named(api.make_plan(path, limit=1))) == [
+    assert list(named(api.load_plan(path, limit=1))) == [
         "resnet8 seed 0",
         "resnet8/resnet8 student seed 0",
     ]
-    assert api.make_plan(path, limit=100) == api.make_plan(path)
-    assert len(api.make_plan(path, filters="method=kd", limit=1).runs) == 2
+    assert api.load_plan(path, limit=100) == api.load_plan(path)
+    assert len(api.load_plan(path, filters="method=kd", limit=1).runs) == 2
 
 
 def test_cohorts_are_split_by_what_an_epoch_depends_on(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import typer
 import bench
 import distillers
 from bench import api, models, results, suite
-from bench.cli import app, overview
+from bench.cli.app import VERBS, app
+from bench.cli.list import list_rows
 from bench.errors import BenchError
 from bench.execution.protocol import Task
 from bench.report import build
@@ -86,8 +87,9 @@ def test_command_lines_were_found() -> None:
 
 def test_verbs_and_flags_are_those_of_the_app() -> None:
     group: Any = typer.main.get_command(app)
-    assert [verb for verb, *_ in rows(section("Verbs"))] == list(group.commands)
-    known = {flag for verb in group.commands.values() for p in verb.params for flag in p.opts}
+    assert [verb for verb, *_ in rows(section("Verbs"))] == list(VERBS)
+    commands = [group.get_command(None, verb) for verb in VERBS]
+    known = {flag for command in commands for p in command.params for flag in p.opts}
     assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known | {"--help"}
     codes = re.findall(r"(\d) (\w+)", str(app.info.epilog))
     assert all(re.search(rf"\b{code} \(?{what}", section("Verbs")) for code, what in codes)
@@ -98,14 +100,14 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     named = re.search(r"--metric (.*)", told[1])
     assert named
     with pytest.raises(BenchError) as caught:
-        build.of(api.make_plan("quickstart"), Results(tmp_path), "none")
+        build.of(api.load_plan("quickstart"), Results(tmp_path), "none")
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", named[1])) - {"or"} == set(allowed.split(", "))
 
 
 def test_methods_are_those_of_the_file_with_their_weights() -> None:
     told = [(name, weights) for name, _, weights, *_ in rows(section("Methods"))]
-    listed = [(row["method"], row["terms"]) for row in overview.listing("methods")]
+    listed = [(row["method"], row["terms"]) for row in list_rows("methods")]
     assert told == listed
 
 
@@ -121,9 +123,7 @@ def test_networks_and_data_sets_are_those_there_are() -> None:
     assert listing
     assert sorted(listing[1].replace("\n", " ").split(", ")) == models.names()
     told = [name for name, *_ in rows(section("Data"))]
-    assert sorted(told) == sorted(
-        [*(row["dataset"] for row in overview.listing("datasets")), told[-1]]
-    )
+    assert sorted(told) == sorted([*(row["dataset"] for row in list_rows("datasets")), told[-1]])
     assert told[-1] == "folder:PATH"
 
 
@@ -146,7 +146,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
     (example,) = blocks(section("Suites"), "yaml")
     path = tmp_path / "example.yaml"
     path.write_text(example)
-    whole = api.make_plan(path)
+    whole = api.load_plan(path)
     assert suite.warnings(whole.suite) == []
     assert len(whole.cells) == 5 * 3 * 4
     plain = example.replace("epochs: 240", "").replace("recipe: #", "recipe: {} #")
@@ -154,7 +154,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
         line for line in plain.splitlines() if not re.match(r"  (batch|mile|weight|prec)", line)
     ]
     path.write_text("\n".join(kept))
-    assert list(api.make_plan(path).runs) == list(whole.runs), "these values are the defaults"
+    assert list(api.load_plan(path).runs) == list(whole.runs), "these values are the defaults"
 
 
 def steps() -> tuple[str, str, str]:
@@ -236,7 +236,7 @@ def test_the_quickstarts_table_is_that_of_its_records(tmp_path: Path) -> None:
     """Made anew from committed records; a placeholder only where there are none."""
     shown = README.split("<!-- quickstart table: bench report quickstart -->")[1]
     shown = shown.split("<!-- end -->")[0].strip()
-    whole = api.make_plan("quickstart")
+    whole = api.load_plan("quickstart")
     folders = [path.parent for path in (ROOT / "results").rglob("runs")]
     held = [f for f in folders if all(Results(f).record(run) for run in whole.runs)]
     if not held:

@@ -1,4 +1,4 @@
-"""A suite small enough for tests: a few real digits, tiny recipes, all that a suite can say."""
+"""A suite small enough for tests: a few real digits and tiny recipes."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ from bench import api
 from bench.api import Machine
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
-from bench.results import Results
+from bench.results import Record, Results
+from bench.spec import RunSpec
 
 SUITE = """\
 suite_version: 1
@@ -37,24 +38,30 @@ def write(folder: Path, text: str = SUITE, **lines: str) -> Path:
 
 def plan(folder: Path, **lines: str) -> Plan:
     """The plan of the toy suite."""
-    return api.make_plan(write(folder, **lines))
+    return api.load_plan(write(folder, **lines))
 
 
-def run(whole: Plan, folder: Path, **how: Any) -> Results:
-    """Carry a plan out in this process and return the folder's results."""
+def run(plan: Plan, folder: Path, **options: Any) -> Results:
+    """Execute a plan in this process and return the folder's results."""
     results = Results(folder / "results")
-    api.carry_out(whole, results, Machine(gpus=(), inline=True), **how)
+    api.execute(plan, results, Machine(gpus=(), inline=True), **options)
     return results
 
 
-def record(run: str = "a", **details: Any) -> dict[str, Any]:
-    """The record of a student that is done, without a number, but for these details."""
-    of = {"network": "resnet8", "teacher": "t", "seed": 0}
-    return {**Task(run, "a student", of).record("done", None), **details}
+def record(run: str = "a", **fields: Any) -> Record:
+    """The record of a student that is done, without numbers, except for these fields."""
+    spec = RunSpec(network="resnet8", teacher="t", seed=0)
+    return changed(Task(run, "a student", spec).record("done", None), **fields)
 
 
-def numbers(record: Any) -> str:
-    """All that a record says of the training itself: no times, no memory, no machine."""
-    timed = {"seconds", "shared_seconds", "images_per_second", "peak_memory"}
-    curves = [{k: v for k, v in entry.items() if k not in timed} for entry in record["curves"]]
-    return json.dumps([record["status"], record["metrics"], curves, record["weights"]])
+def changed(record: Record, **fields: Any) -> Record:
+    """The record with other values in some fields."""
+    return Record.model_validate({**record.content, **fields})
+
+
+def numbers(record: Record | None) -> str:
+    """Everything in a record about the training itself: no times, no memory, no machine."""
+    assert record is not None
+    measured = {"seconds", "shared_seconds", "images_per_second", "peak_memory"}
+    curves = [epoch.model_dump(exclude=measured) for epoch in record.curves]
+    return json.dumps([record.status, record.metrics, curves, record.weights])

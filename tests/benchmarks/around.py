@@ -23,13 +23,13 @@ LARGE = "cifar100_same_arch"
 
 def verbs(load: Workload) -> list[Row]:
     """`bench --help`; `bench plan` of many runs; `bench report` over a record of each."""
-    asked = api.make_plan(LARGE).suite
+    asked = api.load_plan(LARGE).suite
     count = math.ceil(load.runs / (len(asked.pairs) * len(asked.methods)))
-    whole = api.make_plan(LARGE, [f"seeds=0-{count - 1}"])
+    whole = api.load_plan(LARGE, [f"seeds=0-{count - 1}"])
     with tempfile.TemporaryDirectory() as folder:
         of = [LARGE, "--seeds", f"0-{count - 1}", "--results", folder]
         helped = command(["bench", "--help"], load)
-        alone = partial(api.make_plan, LARGE, [f"seeds=0-{count - 1}"])
+        alone = partial(api.load_plan, LARGE, [f"seeds=0-{count - 1}"])
         made = [timed(alone, load) for _ in range(load.rounds)]
         planned = command(["bench", "plan", *of], load)
         (Path(folder) / "runs").mkdir()

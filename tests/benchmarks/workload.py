@@ -30,7 +30,7 @@ class Workload:
     runs: int = 10_000  # of the large plan, and records of the large report
 
     def plan(self, *changes: str) -> Plan:
-        return api.make_plan(self.suite, changes)
+        return api.load_plan(self.suite, changes)
 
     def tasks(self, *changes: str) -> dict[str, Task]:
         """For each method of the suite the task of its run."""

@@ -103,7 +103,7 @@ def test_the_section_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     [
         ("--executor slurm", "--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`"),
         ("--cluster c.yaml", "--cluster: only with --executor. Allowed: ray, slurm"),
-        ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --devices-per-run, --inline"),
+        ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --inline"),
         ("--executor ray --cluster nope.yaml", "nope.yaml: cannot be read: No such file"),
     ],
 )

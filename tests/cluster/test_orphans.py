@@ -127,7 +127,7 @@ def test_where_they_may_still_be_at_work_a_sentence_says_what_to_do(
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchError, match=f"jobs of Slurm named {left.name} may still") as found:
-        api.carry_out(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
+        api.execute(toy.plan(tmp_path), Results(left.folder), Machine(inline=True))
     assert f": {why}. Where Slurm is, `scancel --name={left.name}` ends" in str(found.value)
     assert (left.folder / NOTE).exists()
 

@@ -78,7 +78,7 @@ def test_a_lost_node_costs_an_epoch_and_changes_no_number(
         return slot, event
 
     monkeypatch.setattr(OnRay, "next", meddling)
-    api.carry_out(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
+    api.execute(whole, results, Machine(cluster=Ray(address=nodes.cluster.address)))
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
         assert sha256(results.weights(run)) == (results.record(run) or {})["weights"]

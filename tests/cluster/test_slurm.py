@@ -63,7 +63,7 @@ def test_preemption_and_a_crash_cost_an_epoch_and_change_no_number(
     executor = Disturbed(results)
     monkeypatch.setattr("bench.execution.executors.slurm.TICK", 0.02)
     monkeypatch.setattr(Machine, "executor", lambda *_: executor)
-    api.carry_out(whole, results)
+    api.execute(whole, results)
     for run in whole.runs:
         assert toy.numbers(alone.record(run)) == toy.numbers(results.record(run))
     assert executor.faults == {}

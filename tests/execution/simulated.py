@@ -1,8 +1,7 @@
 """A study on many GPUs in virtual time: the real runner, and an executor that only lets time pass.
 
-`python -m tests.execution.simulated` prints how much of the GPUs' time was idle, and how true the
-time left was. Nothing is trained: seconds are a network's multiply-adds divided by a speed that
-the forecasts do not know.
+`python -m tests.execution.simulated` prints how much of the GPUs' time was idle. Nothing is
+trained: seconds are a network's multiply-adds divided by a speed that the forecasts do not know.
 """
 
 import argparse
@@ -11,7 +10,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ WRONG = 2.0  # a network is up to so many times faster, or slower, than its mult
 NOISE = 0.1  # standard deviation of the logarithm of a run's time
 START = 10.0  # seconds until a worker trains
 CRASHES, SHORT = 0.005, 0.01  # shares of jobs whose worker crashes, or lacks memory at the start
-SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the whole time, at which the time left is looked at
-PAUSE = 1.02  # times the clock's count, until the time left is asked for again
 CURVE = {"lr": 0.05, "loss": 1.0, "test": {"top1": 70.0}}
 
 
@@ -128,10 +125,9 @@ class Simulated:
 
 @dataclass
 class Watch:
-    """Asks for the time left now and then."""
+    """Keeps the progress of the study, as a view does."""
 
     progress: Progress
-    said: list[tuple[float, float]] = field(default_factory=list)  # when, and how many seconds
 
     def started(self, cohort: Cohort, device: str) -> None:
         self.progress.start(cohort, device)
@@ -141,10 +137,6 @@ class Watch:
 
     def record(self, record: Record) -> None:
         self.progress.end(record)
-        now = self.progress.clock()
-        asked = self.said[-1][0] if self.said else 0.0
-        if now > PAUSE * asked and (left := self.progress.left()) is not None:
-            self.said.append((now, left))
 
     def notice(self, text: str) -> None:
         pass
@@ -161,7 +153,6 @@ class Story:
     idle: float  # share of the slots' time in which nothing ran
     makespan: float  # seconds of virtual time
     cpu: float  # seconds of this process
-    errors: tuple[float, ...]  # of the time left, at SHARES, in parts of the whole time
     statuses: Mapping[str, int]
 
 
@@ -171,18 +162,11 @@ def study(plan: Plan, slots: int, folder: Path, seed: int = 0) -> Story:
     executor = Simulated(plan, forecasts, slots, seed)
     begun = time.process_time()
     todo = pending(plan, results, "failed")
-    watch = Watch(Progress(plan, todo, forecasts, slots, clock=lambda: executor.now))
+    watch = Watch(Progress(plan, todo, forecasts, clock=lambda: executor.now))
     Runner(plan, forecasts, results, executor, [watch]).run(todo)
     end, cpu = executor.now, time.process_time() - begun
-    errors = tuple(_error(watch.said, share * end, end) for share in SHARES)
     idle = 1 - executor.busy / (slots * end)
-    return Story(len(plan.runs), idle, end, cpu, errors, watch.progress.counts)
-
-
-def _error(said: Sequence[tuple[float, float]], when: float, end: float) -> float:
-    """By how much what was said last before that time is wrong, in parts of the whole time."""
-    at, left = max(((at, left) for at, left in said if at <= when), default=(when, math.inf))
-    return (at + left - end) / end
+    return Story(len(plan.runs), idle, end, cpu, watch.progress.counts)
 
 
 SUITES = ("cifar100_same_arch", "cifar100_cross_arch")
@@ -190,7 +174,7 @@ SUITES = ("cifar100_same_arch", "cifar100_cross_arch")
 
 def suite(folder: Path, seeds: int, teachers: str = "0", epochs: int = 12) -> Plan:
     """The 13 pairs of CRD's two tables, all methods, so many seeds."""
-    pairs = [pair for name in SUITES for pair in api.make_plan(name).suite.pairs]
+    pairs = [pair for name in SUITES for pair in api.load_plan(name).suite.pairs]
     lines = ["suite_version: 1", "title: The whole study", "dataset: cifar100"]
     lines += [f"recipe: {{epochs: {epochs}, milestones: [{epochs // 2}]}}"]
     lines += [f"teachers: {{seed: {teachers}}}", f"seeds: {list(range(seeds))}", "pairs:"]
@@ -198,11 +182,11 @@ def suite(folder: Path, seeds: int, teachers: str = "0", epochs: int = 12) -> Pl
         own = f"recipe: {{lr: {pair.recipe.lr}}}"
         teacher, student = pair.teacher.network, pair.student
         lines.append(f"  - {{teacher: {teacher}, student: {student}, {own}}}")
-    methods = api.make_plan(SUITES[0]).suite.methods
+    methods = api.load_plan(SUITES[0]).suite.methods
     lines.append(f"methods: [{', '.join(method.name for method in methods)}]")
     path = folder / "study.yaml"
     path.write_text("\n".join(lines) + "\n")
-    return api.make_plan(path)
+    return api.load_plan(path)
 
 
 def main() -> None:
@@ -218,11 +202,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             plan = suite(Path(folder), asked.seeds, asked.teachers, asked.epochs)
             told = study(plan, asked.slots, Path(folder), seed)
-        errors = " ".join(f"{100 * error:+.1f}" for error in told.errors)
         print(
             f"{told.runs} runs, {asked.slots} slots: idle {100 * told.idle:.1f} %, "
-            f"all done after {told.makespan:.0f} s; the time left was wrong by {errors} % of that "
-            f"at {SHARES}; {told.cpu:.1f} s of CPU; {dict(told.statuses)}"
+            f"all done after {told.makespan:.0f} s; {told.cpu:.1f} s of CPU; {dict(told.statuses)}"
         )
 
 

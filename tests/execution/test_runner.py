@@ -108,7 +108,7 @@ def test_workers_give_the_numbers_of_this_process(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, seeds="[0, 1]")
     inline = toy.run(whole, tmp_path / "a")
     apart = Results(tmp_path / "b")
-    api.carry_out(whole, apart, api.Machine(gpus=(), workers=2))
+    api.execute(whole, apart, api.Machine(gpus=(), workers=2))
     for run in whole.runs:
         assert toy.numbers(inline.record(run)) == toy.numbers(apart.record(run))
 

@@ -1,4 +1,4 @@
-"""Ten thousand runs on 64 GPUs, in virtual time: hardly any slot idles, and the time left is true.
+"""Ten thousand runs on 64 GPUs, in virtual time: hardly any slot idles.
 
 Here a part of it, whose time is not ruled by a single teacher; `tox -e soak` does all of it.
 """
@@ -9,7 +9,6 @@ from tests.execution.simulated import Story, study, suite
 from tests.soak import LONG, times
 
 IDLE = 0.05
-WRONG = (0.1, 0.1, 0.05, 0.05, 0.05)  # of the whole time, at `SHARES` of it
 
 
 @pytest.fixture(scope="module", params=["0", "same"])
@@ -24,12 +23,6 @@ def test_slots_hardly_idle(story: Story) -> None:
     assert story.statuses == {"done": story.runs}
     assert story.runs > (10_000 if LONG else 900)
     assert story.idle < IDLE
-
-
-@pytest.mark.soak
-def test_the_time_left_is_true(story: Story) -> None:
-    for error, bound in zip(story.errors, WRONG, strict=True):
-        assert abs(error) < bound
 
 
 @pytest.mark.soak

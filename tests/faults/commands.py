@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SERVER = """
 import json, os, sys
 import bench.feasibility, bench.overview, bench.session, bench.tables, sklearn.datasets
-from bench.cli import main
+from bench.cli.app import main
 
 for line in sys.stdin:
     asked = json.loads(line)

@@ -37,7 +37,7 @@ def truncated(path: Path) -> None:
 
 def run(whole: Plan, results: Results, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Do what is missing; what was noticed meanwhile."""
-    assert api.carry_out(whole, results, HERE, view="plain") == []
+    assert api.execute(whole, results, HERE, view="plain") == []
     lines = capsys.readouterr().out.splitlines()
     return [line.removeprefix("notice    ") for line in lines if line.startswith("notice")]
 

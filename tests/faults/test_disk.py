@@ -67,11 +67,11 @@ def test_a_full_disk_stops_the_command_and_it_goes_on_when_there_is_room(
     kept = {record["id"] for record in results.records()}
     filler = filled(small, left)
     with pytest.raises(Unwritable, match=r"cannot be written(| to): No space left on device"):
-        api.carry_out(whole, results, HERE)
+        api.execute(whole, results, HERE)
     assert whole_files(results)
     assert kept <= {record["id"] for record in results.records()}
     filler.unlink()
-    assert api.carry_out(whole, results, HERE) == []
+    assert api.execute(whole, results, HERE) == []
     assert same(results)
 
 
@@ -137,9 +137,9 @@ def test_a_limit_on_files_is_like_a_full_disk(
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
     try:
         with pytest.raises(Unwritable, match="cannot be written: File too large; what is finished"):
-            api.carry_out(whole, taught, HERE)
+            api.execute(whole, taught, HERE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert whole_files(taught)
-    assert api.carry_out(whole, taught, HERE) == []
+    assert api.execute(whole, taught, HERE) == []
     assert same(taught)

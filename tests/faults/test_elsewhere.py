@@ -30,7 +30,7 @@ def test_results_go_on_in_another_place(
     shutil.move(taught.folder, moved.folder)
     (tmp_path / "other").mkdir()
     whole = toy.plan(tmp_path / "other", **LINES)
-    assert api.carry_out(whole, moved, HERE) == []
+    assert api.execute(whole, moved, HERE) == []
     assert same(moved)
     made, expected = (build.write(whole, of) for of in (moved, undisturbed[1]))
     assert [path.read_bytes() for path in made] == [path.read_bytes() for path in expected]
@@ -80,7 +80,7 @@ def test_a_clock_that_jumped_back_in_another_time_zone(
         os.utime(path, (4e9, 4e9))
     for module in ("runner", "desk"):
         monkeypatch.setattr(f"bench.execution.{module}.now", lambda: "1999-01-01T00:00:00+00:00")
-    assert api.carry_out(whole, taught, HERE) == []
+    assert api.execute(whole, taught, HERE) == []
     shutil.copy(blank, taught.folder)
     assert api.sync(whole, taught).warnings == []
     assert same(taught)
@@ -103,7 +103,7 @@ def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
 
     shutil.move(top, tmp_path / "b" / "pictures")
     toy.write(tmp_path, dataset="{name: 'folder:pictures', size: 8}", **lines)
-    moved = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    moved = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert list(moved.runs) == list(whole.runs)
     student = moved.cells[0].run
     results.forget(student)
@@ -111,5 +111,5 @@ def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:
     assert toy.numbers(results.record(student)) == toy.numbers(records[student])
 
     (tmp_path / "b" / "pictures" / "train" / "ant" / "0.png").unlink()
-    changed = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    changed = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert not set(changed.runs) & set(whole.runs)

@@ -94,7 +94,7 @@ def test_kills_of_the_quickstart(commands: Commands, tmp_path: Path) -> None:
     assert commands.end(3600.0) == 0
     rounds = harried(commands, results, 50, *run)
     print(f"50 kills in {rounds} rounds")
-    whole = api.make_plan("quickstart")
+    whole = api.load_plan("quickstart")
     for id in whole.runs:
         assert toy.numbers(results.record(id)) == toy.numbers(done.record(id))
     made, expected = (results.folder / "quickstart.md", done.folder / "quickstart.md")
@@ -158,7 +158,7 @@ def test_a_worker_that_hangs_and_then_is_killed(
         assert "ended by signal 9" in record["reason"]
         assert record["reason"].endswith("it was tried 2 times")
     assert len(list(taught.folder.glob("state/*.pt"))) > 0, "what the next time goes on from"
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.execute(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 
@@ -188,7 +188,7 @@ def test_a_worker_that_the_system_kills_for_memory_goes_on_in_parts(
         runner.run(pending(whole, taught, "failed"))
     (notice,) = observer.notices
     assert notice.endswith("out of memory: the system ended the worker; they go on in two parts")
-    assert api.carry_out(whole, taught, Machine(gpus=(), inline=True)) == []
+    assert api.execute(whole, taught, Machine(gpus=(), inline=True)) == []
     assert same(taught)
 
 

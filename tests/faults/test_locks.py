@@ -164,7 +164,7 @@ def test_a_command_in_two_threads_of_one_process(
         taught.lock(),
         pytest.raises(Held, match=f"process {os.getpid()} on .* is at work there"),
     ):
-        api.carry_out(undisturbed[0], taught, Machine(gpus=(), inline=True))
+        api.execute(undisturbed[0], taught, Machine(gpus=(), inline=True))
 
 
 def test_the_next_command_waits_for_the_workers_of_a_killed_one(

@@ -35,7 +35,7 @@ from bench.results import Results
 from bench.callbacks.mlflow import MLflow
 
 suite, uri = sys.argv[1:3]
-plan = api.make_plan(suite)
+plan = api.load_plan(suite)
 processes = []
 for folder in sys.argv[3:]:
     if (pid := os.fork()) == 0:
@@ -95,7 +95,7 @@ def test_training_does_not_wait_for_a_server_that_does_not_answer(
     monkeypatch.setattr(api, "LOGGING", 0.2)
     tracker = MLflow(whole, results, silent)
     begun = time.monotonic()
-    assert api.carry_out(whole, results, HERE, tracker=tracker) == []
+    assert api.execute(whole, results, HERE, tracker=tracker) == []
     assert time.monotonic() - begun < granted(15.0), (
         "half of the time that one call to the server takes"
     )

@@ -10,7 +10,7 @@ import pytest
 
 import distillers
 from bench import plugins
-from bench.cli import app
+from bench.cli.app import app
 from bench.errors import BenchError, Mistakes
 from bench.execution.executors.local import Processes
 from bench.execution.protocol import Job
@@ -95,7 +95,7 @@ def test_the_command_imports_nothing_strange(here: Path) -> None:
     for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
         (here / f"{name}.py").write_text(MARK)
     toy.write(here)
-    script = "import sys; from bench.cli import main; sys.exit(main())"  # as pip writes it
+    script = "import sys; from bench.cli.app import main; sys.exit(main())"  # as pip writes it
     (here / "bin").mkdir()
     (here / "bin" / "run").write_text(script)
     for command in (["-P", "-m", "bench"], ["bin/run"]):

@@ -62,7 +62,7 @@ def planned(text: str) -> Plan | None:
     """The plan of a text, or None after a look at its mistakes."""
     SUITE.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        return api.make_plan(SUITE)
+        return api.load_plan(SUITE)
     except BenchError as error:
         refused = error
     for line in str(refused).split("\n"):
@@ -115,7 +115,7 @@ def test_what_has_a_plan_comes_to_its_end() -> None:
             forecasts = estimate.forecast(made)
             if sum(forecasts[run.id].work(run, 100) for run in made.runs.values()) > WORK:
                 continue
-            api.carry_out(made, results, Machine(gpus=(), inline=True))
+            api.execute(made, results, Machine(gpus=(), inline=True))
             statuses = [(results.record(run) or {}).get("status") for run in made.runs]
             assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
             done += 1
@@ -152,7 +152,7 @@ def test_names_are_what_they_look_like() -> None:
     wrong = wrong.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
     SUITE.write_text(wrong, "utf-8")
     with pytest.raises(Mistakes) as error:
-        api.make_plan(SUITE)
+        api.load_plan(SUITE)
     said = [line.removeprefix("suite.yaml:") for line in error.value.lines]
     hidden, ascii = "which cannot be seen. Allowed: visible characters", "Allowed in names: ASCII"
     for mistake in (
@@ -177,7 +177,7 @@ seeds: [0]
 """
 PEAK = """
 import torch
-from bench.cli import app
+from bench.cli.app import app
 from bench.results.environment import peak_memory
 try:
     app(["plan", "suite.yaml", "--json"], prog_name="bench")

@@ -109,7 +109,7 @@ def test_what_cannot_be_recorded_fails_alone(
     monkeypatch.setattr(desk, "Cuda", lambda: record)
     monkeypatch.setattr(Machine, "devices", Machine._devices)  # which would refuse a CPU
     results = Results(tmp_path / "recorded")
-    api.carry_out(whole, results, Machine(gpus=(), inline=True, graphs=True))
+    api.execute(whole, results, Machine(gpus=(), inline=True, graphs=True))
     found = {cell.method.name: results.record(cell.run) or {} for cell in whole.cells}
     assert found.pop("crd+kd")["reason"] == "a wait"
     for known in found.values():
@@ -183,7 +183,7 @@ def test_full_batches_lie_in_the_same_tensors() -> None:
 
 
 def test_only_where_there_is_a_gpu_and_one_for_each_run() -> None:
-    with pytest.raises(BenchError, match="--cuda-graphs: no run gets a GPU"):
+    with pytest.raises(BenchError, match="--cuda-graphs needs a GPU"):
         Machine(gpus=(), graphs=True).devices()
 
 

@@ -146,7 +146,7 @@ def test_learning_rate_falls_after_each_milestone() -> None:
 def test_a_run_has_the_precision_of_its_recipe(tmp_path: Path) -> None:
     whole = toy.plan(tmp_path, methods="[kd]")
     lower = toy.plan(tmp_path, methods="[kd]")
-    other = toy.api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    other = toy.api.load_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
     assert set(whole.runs) == set(lower.runs)
     assert not set(whole.runs) & set(other.runs)
     a, b = toy.run(whole, tmp_path), toy.run(other, tmp_path)

@@ -72,7 +72,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Results]:
 
 
 def run_over(whole: Plan, results: Results, devices: int) -> None:
-    api.carry_out(whole, results, Machine(gpus=(), workers=1, per_run=devices))
+    api.execute(whole, results, Machine(gpus=(), workers=1, per_run=devices))
 
 
 def students(whole: Plan) -> list[str]:
@@ -178,7 +178,7 @@ def test_a_run_goes_on_over_another_number_of_devices(
     monkeypatch.setattr(loop, "train", cut)
     here = Machine(gpus=(), inline=True)
     with pytest.raises(Stopped):
-        api.carry_out(whole, found, here)
+        api.execute(whole, found, here)
     teacher = next(iter(whole.runs.values()))
     job = Job(
         "j", (_task(whole.runs[run], "t"),), _summary(found.record(teacher.id) or {}),
@@ -191,7 +191,7 @@ def test_a_run_goes_on_over_another_number_of_devices(
     assert event["event"] == "epoch"
     assert event["entry"]["epoch"] == 2
     monkeypatch.undo()
-    api.carry_out(whole, found, here)
+    api.execute(whole, found, here)
     same(expected, found, run, rel=1e-3)
 
 
