@@ -15,7 +15,7 @@ from tests.execution.test_runner import alive, workers
 ROOT = Path(__file__).parents[2]
 SERVER = """
 import json, os, sys
-import bench.feasibility, bench.overview, bench.session, bench.tables, sklearn.datasets
+import bench.cli.run, bench.cli.sync, sklearn.datasets
 from bench.cli.app import main
 
 for line in sys.stdin:
