@@ -9,6 +9,8 @@ import rich.live
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from bench.callbacks.progress import LOST, CohortProgress, Progress, RunProgress
@@ -91,8 +93,11 @@ class Live:
         """Return the current view."""
         with self._lock:
             progress = self._progress
+            bar = Table.grid(padding=(0, 2))
+            name = Text(progress.plan.suite.name, "bold")
+            bar.add_row(name, ProgressBar(progress.work or 1.0, progress.done))
             rows = [row for cohort in progress.cohorts for row in _rows(cohort)]
-            return Group(progress.bar, Text(progress.summary), *_latest_lost(progress), *rows)
+            return Group(bar, Text(progress.summary), *_latest_lost(progress), *rows)
 
 
 def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:

@@ -11,19 +11,20 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.callbacks import mlflow_fields
 from bench.errors import BenchError
+from bench.execution.runner import Observer
 from bench.results import Record, Results, document, write_whole
 from bench.results.files import locked
 from bench.spec import content_hash
 
 if TYPE_CHECKING:
-    from bench.planning.plan import Cohort, Plan
+    from bench.planning.plan import Plan
 
 FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
 ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
@@ -38,7 +39,7 @@ SETTINGS = {  # of mlflow, unless the environment sets them
 }
 
 
-class MLflow:
+class MLflow(Observer):
     """An observer that logs each record: an experiment for a suite, an MLflow run for a run.
 
     A record is logged once; a run that was done again replaces its old entry. An error of MLflow
@@ -79,15 +80,6 @@ class MLflow:
         )
         return [re.sub(r"//[^/@\s]*@", "//", warning)]  # no passwords
 
-    def started(self, cohort: "Cohort", device: str) -> None:
-        """Do nothing."""
-
-    def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Do nothing: a record holds all epochs."""
-
-    def notice(self, text: str) -> None:
-        """Do nothing."""
-
     def record(self, record: Record) -> None:
         """Log a record, unless the store has it."""
         if self._gave_up:
@@ -100,9 +92,6 @@ class MLflow:
         except Exception as error:  # whatever mlflow raises
             self._failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
-
-    def closed(self) -> None:
-        """Do nothing."""
 
     def log_missing(self) -> None:
         """Log every record of the plan that the store lacks, or holds in an older state."""

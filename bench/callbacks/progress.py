@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import rich.progress
-
 from bench.planning.plan import Cohort
 from bench.results import Record
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from bench.planning.plan import Plan, Run
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
-RATE_WINDOW_S = 24 * 3600.0  # the rate of the time left is the mean over at most this long
 
 
 @dataclass(eq=False)
@@ -92,16 +89,9 @@ class Progress:
         self.runs = {run.id: self._pending(run, forecasts or {}) for run in todo}
         self.cohorts: list[CohortProgress] = []  # those that train now
         self._cohort_of: dict[str, CohortProgress] = {}
-        self.bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}", style="bold", markup=False),
-            rich.progress.BarColumn(bar_width=None),
-            get_time=clock,
-            speed_estimate_period=RATE_WINDOW_S,
-            expand=True,
-        )
-        total = sum(run.epochs * run.work for run in self.runs.values())
-        self.bar.add_task(plan.suite.name, total=total)
-        (self._task,) = self.bar.tasks
+        self.work = sum(run.epochs * run.work for run in self.runs.values())
+        self.done = 0.0  # of the work, in this session
+        self._training_since: float | None = None
 
     def _pending(self, run: "Run", forecasts: "Mapping[str, Forecast]") -> RunProgress:
         name, cell = self.plan.names()[run.id], self.plan.first.get(run.id)
@@ -113,8 +103,6 @@ class Progress:
 
     def start(self, cohort: Cohort, device: str) -> CohortProgress:
         """Note that a cohort starts; a part of a cohort that was split replaces that cohort."""
-        if not self._cohort_of:
-            self.bar.advance(self._task.id, 0)  # the rate counts from here
         runs = [self.runs[run.id] for run in cohort.runs]
         split = {id(self._cohort_of[run.id]) for run in cohort.runs if run.id in self._cohort_of}
         started = CohortProgress(cohort, device, runs)
@@ -124,29 +112,27 @@ class Progress:
 
     def advance(self, run_id: str, entry: Mapping[str, Any]) -> CohortProgress:
         """Note a completed epoch of a run."""
-        run = self.runs[run_id]
-        epochs = entry["epoch"] - run.epoch
-        if run.epoch == 0 and epochs > 1:  # resumed: earlier epochs are not part of the rate
-            self._drop((epochs - 1) * run.work)
-            epochs = 1
+        run, cohort = self.runs[run_id], self._cohort_of[run_id]
+        if self._training_since is None:  # starting workers is not part of the rate
+            epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
+            self._training_since = self.clock() - epoch_s
+        if run.epoch == 0:  # resumed: earlier epochs are not part of the rate
+            self.work -= (entry["epoch"] - 1) * run.work
+            run.epoch = entry["epoch"] - 1
+        self.done += max(0, entry["epoch"] - run.epoch) * run.work
         run.epoch = entry["epoch"]
         run.top1 = entry.get("test", {}).get("top1", run.top1)
-        self.bar.advance(self._task.id, max(0, epochs) * run.work)
-        return self._cohort_of[run_id]
+        return cohort
 
     def end(self, record: Record) -> RunProgress:
         """Note a record; a cohort ends with the last record of its runs."""
         run = self.runs[record.id]
         run.status, run.reason, run.top1 = record.status, record.reason, record.top1
-        self._drop((run.epochs - run.epoch) * run.work)
+        self.work -= (run.epochs - run.epoch) * run.work  # 0 unless it was lost
         cohort = self._cohort_of.get(record.id)
         if cohort in self.cohorts and all(run.status for run in cohort.runs):
             self.cohorts.remove(cohort)
         return run
-
-    def _drop(self, work: float) -> None:
-        """Take work that will not be done out of the total."""
-        self._task.total = (self._task.total or 0.0) - work
 
     @property
     def counts(self) -> Counter[str]:
@@ -160,9 +146,11 @@ class Progress:
 
     @property
     def time_left(self) -> float | None:
-        """Seconds left: remaining work over the rate so far; None while the rate is unknown."""
-        left = self._task.time_remaining
-        return left if self._task.completed else None
+        """Seconds left: remaining work over the rate so far; None before the first epoch."""
+        if self._training_since is None:
+            return None
+        rate = self.done / max(1e-9, self.clock() - self._training_since)
+        return max(0.0, self.work - self.done) / rate
 
     @property
     def summary(self) -> str:
