@@ -11,20 +11,19 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.callbacks import mlflow_fields
 from bench.errors import BenchError
-from bench.execution.runner import Observer
 from bench.results import Record, Results, document, write_whole
 from bench.results.files import locked
 from bench.spec import content_hash
 
 if TYPE_CHECKING:
-    from bench.planning.plan import Plan
+    from bench.planning.plan import Cohort, Plan
 
 FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
 ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
@@ -39,7 +38,7 @@ SETTINGS = {  # of mlflow, unless the environment sets them
 }
 
 
-class MLflow(Observer):
+class MLflow:
     """An observer that logs each record: an experiment for a suite, an MLflow run for a run.
 
     A record is logged once; a run that was done again replaces its old entry. An error of MLflow
@@ -80,18 +79,42 @@ class MLflow(Observer):
         )
         return [re.sub(r"//[^/@\s]*@", "//", warning)]  # no passwords
 
+    def started(self, cohort: "Cohort", device: str) -> None:
+        """Do nothing."""
+
+    def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
+        """Open the store: that takes seconds, in which the workers train."""
+        if self._experiment is None:
+            self._attempt(self._open)
+
     def record(self, record: Record) -> None:
         """Log a record, unless the store has it."""
+        self._attempt(lambda: self._log(record))
+
+    def notice(self, text: str) -> None:
+        """Do nothing."""
+
+    def closed(self) -> None:
+        """Do nothing."""
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Use the store; whatever mlflow raises costs only a warning."""
         if self._gave_up:
             return
         try:
             with _file_lock(self.uri):
-                if self._experiment is None:
-                    self._experiment = _Experiment(self.uri, self._plan, self._results)
-                self.added += self._experiment.put(record)
-        except Exception as error:  # whatever mlflow raises
+                action()
+        except Exception as error:
             self._failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
+
+    def _open(self) -> "_Experiment":
+        if self._experiment is None:
+            self._experiment = _Experiment(self.uri, self._plan, self._results)
+        return self._experiment
+
+    def _log(self, record: Record) -> None:
+        self.added += self._open().put(record)
 
     def log_missing(self) -> None:
         """Log every record of the plan that the store lacks, or holds in an older state."""

@@ -92,6 +92,7 @@ class Progress:
         self.work = sum(run.epochs * run.work for run in self.runs.values())
         self.done = 0.0  # of the work, in this session
         self._training_since: float | None = None
+        self._last_epoch = 0.0  # time of the last epoch
 
     def _pending(self, run: "Run", forecasts: "Mapping[str, Forecast]") -> RunProgress:
         name, cell = self.plan.names()[run.id], self.plan.first.get(run.id)
@@ -120,7 +121,7 @@ class Progress:
             self.work -= (entry["epoch"] - 1) * run.work
             run.epoch = entry["epoch"] - 1
         self.done += max(0, entry["epoch"] - run.epoch) * run.work
-        run.epoch = entry["epoch"]
+        run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
         return cohort
 
@@ -149,8 +150,8 @@ class Progress:
         """Seconds left: remaining work over the rate so far; None before the first epoch."""
         if self._training_since is None:
             return None
-        rate = self.done / max(1e-9, self.clock() - self._training_since)
-        return max(0.0, self.work - self.done) / rate
+        per_work = (self._last_epoch - self._training_since) / self.done
+        return max(0.0, (self.work - self.done) * per_work - (self.clock() - self._last_epoch))
 
     @property
     def summary(self) -> str:
