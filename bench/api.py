@@ -247,7 +247,7 @@ def execute(
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
-    """Log every record of a plan that MLflow lacks.
+    """Log every record of a plan that MLflow does not have.
 
     Args:
         plan: The plan.

@@ -133,14 +133,14 @@ def test_interrupt_ends_workers_and_says_how_to_resume(here: Path) -> None:
     while any(map(alive, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(alive, workers))
-    assert list((here / "results" / "state").glob("*.pt")), "what it goes on from"
+    assert list((here / "results" / "state").glob("*.pt")), "checkpoints to resume from"
 
 
 def test_limit_runs_one_student_and_its_teacher(here: Path) -> None:
     toy.write(here)
-    one = bench("run", "toy.yaml", "--limit", 1, *IN_PLACE)
-    assert one.exit_code == 0
-    assert "toy: 2 done, after" in one.stdout
+    result = bench("run", "toy.yaml", "--limit", 1, *IN_PLACE)
+    assert result.exit_code == 0
+    assert "toy: 2 done, after" in result.stdout
     assert bench("status", "toy.yaml").stdout.startswith("toy: 2 done, 1 to do\n")
     assert "toy: 1 done, after" in bench("run", "toy.yaml", *IN_PLACE).stdout
 
@@ -242,8 +242,8 @@ def test_report_prints_statistics_and_compares_with_another_method(here: Path) -
     assert "a difference of more than 3 points is ruled out" in " ".join(result.stdout.split())
     assert result.stdout.endswith("toy-statistics.md, results/toy-statistics.tex, "
                                  "results/toy-statistics.csv\n")  # fmt: skip
-    other = bench("report", "toy.yaml", "--statistics", "--versus", "student").stdout
-    assert "Difference to Student" in other
+    text = bench("report", "toy.yaml", "--statistics", "--versus", "student").stdout
+    assert "Difference to Student" in text
     message = wrong(bench("report", "toy.yaml", "--versus", "kdd"))
     assert message == "no method 'kdd'. Did you mean 'kd'? Allowed: kd, student"
 
@@ -251,7 +251,7 @@ def test_report_prints_statistics_and_compares_with_another_method(here: Path) -
 def test_filtered_suite_does_not_overwrite_the_table(here: Path) -> None:
     toy.write(here)
     bench("run", "toy.yaml", *IN_PLACE)
-    plan = (here / "results" / "toy.md").read_text()
+    table = (here / "results" / "toy.md").read_text()
     result = bench("run", "toy.yaml", "--filter", "method=kd", *IN_PLACE)
     assert "Not as in the suite's file: method=kd." in " ".join(result.stdout.split())
     assert (here / "results" / "toy-part.md").exists()
@@ -260,7 +260,7 @@ def test_filtered_suite_does_not_overwrite_the_table(here: Path) -> None:
         .stdout.splitlines()[-1]
         .startswith("written: results/toy-part.md")
     )
-    assert (here / "results" / "toy.md").read_text() == plan
+    assert (here / "results" / "toy.md").read_text() == table
 
 
 MISTAKES = [
@@ -333,8 +333,8 @@ def test_missing_gpu_keeps_finished_records(here: Path) -> None:
 
 def test_seeds_replace_those_of_the_suite(here: Path) -> None:
     toy.write(here)
-    found = json.loads(bench("plan", "toy.yaml", "--seeds", "0-1, 7", "--json").stdout)
-    names = [run["name"] for run in found["runs"] if "kd" in run["name"]]
+    plan = json.loads(bench("plan", "toy.yaml", "--seeds", "0-1, 7", "--json").stdout)
+    names = [run["name"] for run in plan["runs"] if "kd" in run["name"]]
     assert names == [f"resnet8/resnet8 kd seed {seed}" for seed in (0, 1, 7)]
     assert "seeds: [3]  # command line" in re.sub(
         " +#", "  #", bench("show", "toy.yaml", "--seeds", 3).stdout

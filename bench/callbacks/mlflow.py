@@ -98,7 +98,7 @@ class MLflow:
         """Do nothing."""
 
     def _attempt(self, action: Callable[[], object]) -> None:
-        """Use the store; whatever mlflow raises costs only a warning."""
+        """Use the store; an exception costs only a warning."""
         if self._gave_up:
             return
         try:
@@ -117,7 +117,7 @@ class MLflow:
         self.added += self._open().put(record)
 
     def log_missing(self) -> None:
-        """Log every record of the plan that the store lacks, or holds in an older state."""
+        """Log every record of the plan that the store does not have, or has in an older state."""
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
@@ -147,7 +147,7 @@ class _Experiment:
         """Make this the only entry of its run; return whether it had to be added."""
         entries = self._logged.setdefault(record.id, {})
         fingerprint = content_hash(record.content)
-        current = next((id for id, known in entries.items() if known == fingerprint), None)
+        current = next((id for id, tag in entries.items() if tag == fingerprint), None)
         keep = current or self._add(record, fingerprint)
         for old in [id for id in entries if id != keep]:
             self._client.delete_run(old)

@@ -26,7 +26,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "baseline": "Record a suite's means and spreads, for `check`.",
     "check": "Compare records with a baseline, or with the papers.",
     "compare": "Compare two results folders.",
-    "sync": "Log a suite's records that MLflow lacks.",
+    "sync": "Log a suite's records that MLflow does not have.",
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value, and where each comes from.",
     "validate": "Check suites: every mistake with its line, and warnings.",
@@ -44,7 +44,7 @@ class LazyGroup(TyperGroup):
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # loaded by get_command
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a verb; None if there is no such verb."""
+        """Return the command of a verb; None for an unknown verb."""
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"bench.cli.{cmd_name}")

@@ -35,7 +35,7 @@ def command(
 
 
 def list_rows(what: str) -> list[dict[str, Any]]:
-    """Return the rows of a list; raise `Mistakes` if there is no such list."""
+    """Return the rows of a list; raise `Mistakes` for an unknown list."""
     if what not in LISTS:
         raise Mistakes([f"bench list {what}: {unknown('list', what, LISTS)}"])
     return LISTS[what]()

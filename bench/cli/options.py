@@ -167,9 +167,9 @@ def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., N
 @contextmanager
 def plugins_refused(refused: bool) -> Iterator[None]:
     """Refuse plugins, here and in workers that are started meanwhile."""
-    from bench import plugins
-
     if refused:
+        from bench import plugins
+
         with plugins.closing():
             yield
     else:

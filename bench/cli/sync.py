@@ -11,7 +11,7 @@ from bench.results import Results
 
 @options.suite_verb("limit")
 def command(suite: options.SuiteOptions) -> None:
-    """Log a suite's records that MLflow lacks.
+    """Log a suite's records that MLflow does not have.
 
     Example: bench sync quickstart --results results
     """

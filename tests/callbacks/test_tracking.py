@@ -56,8 +56,8 @@ class Store:
 
     def runs(self, experiment: str = "toy") -> dict[str, Any]:
         """The runs of the experiment by their names, each of which must be there once."""
-        found = self.client.get_experiment_by_name(experiment)
-        runs = list(self.client.search_runs([found.experiment_id]))
+        id = self.client.get_experiment_by_name(experiment).experiment_id
+        runs = list(self.client.search_runs([id]))
         assert len({run.info.run_name for run in runs}) == len(runs)
         return {run.info.run_name: run for run in runs}
 

@@ -59,10 +59,10 @@ def test_mlflow_listens_only_on_127_0_0_1(store: Path) -> None:
     served = process(store, "ui", "--port", port)
     try:
         for _ in range(120):
-            if found := listening(port):
+            if addresses := listening(port):
                 break
             time.sleep(1)
-        assert found == ["0100007F"]
+        assert addresses == ["0100007F"]
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.communicate(timeout=30)
