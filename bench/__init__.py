@@ -12,7 +12,7 @@ __all__ = ["records", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Bring in torch only when one of the functions is asked for."""
+    """Import a public function, and with it torch, when it is first used."""
     if name in __all__:
         from bench import api
 

@@ -1,5 +1,5 @@
-"""`python -P -m bench` is `bench`; without `-P` it is what the folder one stands in makes of it."""
+"""Run `python -P -m bench` as `bench`; without -P, Python imports from the working folder."""
 
-from bench.cli import main
+from bench.cli.app import main
 
 main()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from bench.cli import app
+from bench.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,7 +19,7 @@ def test_the_quickstart_and_the_probe_are_there() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_run_of_the_suite_is_done(name: str) -> None:
-    whole, results = api.make_plan(name), Results(RESULTS / name)
+    whole, results = api.load_plan(name), Results(RESULTS / name)
     statuses = {run: (results.record(run) or {}).get("status") for run in whole.runs}
     assert set(statuses.values()) == {"done"}
     assert set(statuses) == {record["id"] for record in results.records()}
@@ -40,7 +40,7 @@ def written(whole: Plan, results: Results) -> list[Path]:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(RESULTS / name / "runs")
-    for file in written(api.make_plan(name), Results(tmp_path)):
+    for file in written(api.load_plan(name), Results(tmp_path)):
         committed = RESULTS / name / file.name
         assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
 
@@ -55,7 +55,7 @@ def test_figures_are_there(name: str) -> None:
 def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> None:
     pairs = 0
     for name in ("cifar100_same_arch", "cifar100_cross_arch"):
-        whole = api.make_plan(name)
+        whole = api.load_plan(name)
         pairs += len(whole.suite.pairs)
         files = build.write_published(whole, Results(tmp_path), formats=tuple(report.FORMATS))
         for file in files:
@@ -66,7 +66,7 @@ def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_teacher_is_ahead_of_the_plain_student(name: str) -> None:
-    whole, results = api.make_plan(name), Results(RESULTS / name)
+    whole, results = api.load_plan(name), Results(RESULTS / name)
     for cell in whole.cells:
         if cell.method.name == "student":
             taught, alone = results.record(cell.teacher), results.record(cell.run)

@@ -18,7 +18,7 @@ import typer
 import bench
 import distillers
 from bench import api, models, results, suite
-from bench.cli import app, overview
+from bench.cli.app import app, overview
 from bench.errors import BenchError
 from bench.report import build
 from bench.results import Record, Results
@@ -109,7 +109,7 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     metrics = re.search(r"--metric (.*)", row[1])
     assert metrics
     with pytest.raises(BenchError) as caught:
-        build.of(api.make_plan("quickstart"), Results(tmp_path), "none")
+        build.of(api.load_plan("quickstart"), Results(tmp_path), "none")
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", metrics[1])) - {"or"} == set(allowed.split(", "))
 
@@ -156,7 +156,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
     (example,) = blocks(section("A suite"), "yaml")
     path = tmp_path / "example.yaml"
     path.write_text(example)
-    plan = api.make_plan(path)
+    plan = api.load_plan(path)
     assert suite.warnings(plan.suite) == []
     assert len(plan.cells) == 5 * 3 * 4
     plain = example.replace("epochs: 240", "").replace("recipe: #", "recipe: {} #")
@@ -164,7 +164,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
         line for line in plain.splitlines() if not re.match(r"  (batch|mile|weight|prec)", line)
     ]
     path.write_text("\n".join(lines))
-    assert list(api.make_plan(path).runs) == list(plan.runs), "these values are the defaults"
+    assert list(api.load_plan(path).runs) == list(plan.runs), "these values are the defaults"
 
 
 def steps() -> tuple[str, str, str]:

@@ -46,7 +46,7 @@ def ran(made: Path, here: Path) -> Path:
 
 
 def toy_plan(folder: Path, filters: str = "") -> Plan:
-    return api.make_plan(folder / "toy.yaml", filters=filters)
+    return api.load_plan(folder / "toy.yaml", filters=filters)
 
 
 def pictures(folder: Path) -> list[str]:
@@ -75,7 +75,7 @@ def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> N
     code = (
         "from pathlib import Path; from bench import drawing, session; "
         "from bench.results import Results; "
-        "print(*draw.draw(api.make_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
+        "print(*draw.draw(api.load_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
     )
     files, said = [], []
     for seed in ("1", "2"):

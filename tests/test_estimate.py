@@ -15,9 +15,6 @@ from bench.planning.plan import Plan
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
-from tests.suite import conftest
-
-forgotten = conftest.forgotten  # removes after each test what a plugin registered
 
 NEGATIVES = "{crd: {negatives: 16, width: 8}}"
 
@@ -166,7 +163,7 @@ def test_unreadable_plugin_data_set_raises_before_training(
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(plan, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
-    assert api.root_of(tmp_path) == tmp_path
+    assert api.find_data_root(tmp_path) == tmp_path
 
 
 MEASURED = [  # network, image size

@@ -41,7 +41,7 @@ def test_together_and_alone_agree_on_a_gpu(method: str, tmp_path: Path) -> None:
 
 def test_bf16_trains_on_a_gpu(tmp_path: Path) -> None:
     toy.write(tmp_path, methods="[kd, crd]")
-    plan = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    plan = api.load_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
     assert set(losses(plan, tmp_path)) == {"kd", "crd"}
 
 

@@ -41,7 +41,7 @@ def named(plan: Plan) -> dict[str, str]:
 
 def ids(folder: Path, *changes: str, **lines: str) -> list[str]:
     """The ids of the toy suite's runs, the teacher's first."""
-    return list(api.make_plan(toy.write(folder, **lines), changes).runs)
+    return list(api.load_plan(toy.write(folder, **lines), changes).runs)
 
 
 def students(plan: Plan) -> set[str]:
@@ -51,12 +51,12 @@ def students(plan: Plan) -> set[str]:
 def test_golden_ids(tmp_path: Path) -> None:
     path = tmp_path / "golden.yaml"
     path.write_text(GOLDEN)
-    assert named(api.make_plan(path)) == IDS
+    assert named(api.load_plan(path)) == IDS
 
 
 def test_ids_do_not_need_the_data(tmp_path: Path) -> None:
     toy.plan(tmp_path, dataset="cifar100", recipe="{epochs: 2}")
-    plan = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
+    plan = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "nothing")
     assert len(plan.runs) == 3
 
 
@@ -78,7 +78,7 @@ def test_ids_do_not_depend_on_the_suites_name_or_folder(tmp_path: Path) -> None:
     path, copy = toy.write(tmp_path), tmp_path / "there" / "copy.yaml"
     copy.parent.mkdir()
     copy.write_text(path.read_text())
-    assert list(api.make_plan(path).runs) == list(api.make_plan(copy).runs)
+    assert list(api.load_plan(path).runs) == list(api.load_plan(copy).runs)
 
 
 def test_ids_do_not_depend_on_the_group_of_a_pair(tmp_path: Path) -> None:
@@ -204,21 +204,21 @@ def test_ids_depend_on_the_text_of_a_used_plugin(tmp_path: Path) -> None:
 def test_filter_keeps_matching_cells_and_their_teachers(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]", pairs="[{teacher: resnet8, student: resnet8}, "
                      "{teacher: resnet14, student: resnet8}]")  # fmt: skip
-    part = api.make_plan(path, filters="teacher=resnet14,method=kd,seed=1")
+    part = api.load_plan(path, filters="teacher=resnet14,method=kd,seed=1")
     assert list(named(part)) == ["resnet14 seed 0", "resnet14/resnet8 kd seed 1"]
-    assert len(api.make_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
+    assert len(api.load_plan(path, filters="pair=*/resnet8,student=resnet8").cells) == 8
     with pytest.raises(ConfigError, match="no teacher 'resnet20'"):
-        api.make_plan(path, filters="teacher=resnet20")
+        api.load_plan(path, filters="teacher=resnet20")
 
 
 def test_limit_counts_students_and_keeps_their_teachers(tmp_path: Path) -> None:
     path = toy.write(tmp_path, seeds="[0, 1]")
-    assert list(named(api.make_plan(path, limit=1))) == [
+    assert list(named(api.load_plan(path, limit=1))) == [
         "resnet8 seed 0",
         "resnet8/resnet8 student seed 0",
     ]
-    assert api.make_plan(path, limit=100) == api.make_plan(path)
-    assert len(api.make_plan(path, filters="method=kd", limit=1).runs) == 2
+    assert api.load_plan(path, limit=100) == api.load_plan(path)
+    assert len(api.load_plan(path, filters="method=kd", limit=1).runs) == 2
 
 
 def test_cohorts_are_split_by_shared_recipe_keys(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The verbs as functions, as a notebook calls them."""
+"""`bench.run`, `bench.records` and the functions behind the verbs, as a notebook calls them."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import torch
 import bench
 from bench import api, report
 from bench.api import Machine
-from bench.errors import BenchError, ConfigError, MissingData
+from bench.errors import BenchError, MissingData, Mistakes
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
 from bench.report import build
@@ -24,11 +24,11 @@ HERE = Machine(gpus=(), inline=True)
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 
 
-def claimed(whole: Plan, folder: Path) -> Results:
-    """A folder whose records say that all runs of a plan are done."""
-    results, names = Results(folder), whole.names()
+def claimed(plan: Plan, folder: Path) -> Results:
+    """A folder with a record of each run of a plan, all done."""
+    results, names = Results(folder), plan.names()
     metrics = {"last": {"top1": 50.0, "nll": 1.5}}
-    for run in whole.runs.values():
+    for run in plan.runs.values():
         task = Task(run.id, names[run.id], run.specification)
         results.write(task.record("done", None, metrics=metrics))
     return results
@@ -36,119 +36,122 @@ def claimed(whole: Plan, folder: Path) -> Results:
 
 def test_run_returns_the_records_of_the_suite(tmp_path: Path) -> None:
     path, folder = toy.write(tmp_path), tmp_path / "results"
-    found = bench.run(path, results=folder, machine=HERE)
-    assert isinstance(found, pd.DataFrame)
-    assert list(found["status"]) == ["done"] * 3
-    assert set(found["name"]) == {
+    frame = bench.run(path, results=folder, machine=HERE)
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame["status"]) == ["done"] * 3
+    assert set(frame["name"]) == {
         "resnet8 seed 0", "resnet8/resnet8 student seed 0", "resnet8/resnet8 kd seed 0"
     }  # fmt: skip
-    assert found["metrics.last.top1"].between(0, 100).all()
-    students = found[found["kind"] == "student"]
+    assert frame["metrics.last.top1"].between(0, 100).all()
+    students = frame[frame["kind"] == "student"]
     assert [len(curve) for curve in students["curves"]] == [2, 2]
     assert students["metrics.last.agreement"].notna().all()
-    assert found["environment.torch"].iloc[0] == torch.__version__
+    assert frame["environment.torch"].iloc[0] == torch.__version__
 
     changed = bench.run(path, results=folder, machine=HERE, changes=["recipe.epochs=1"],
                         filters="method=kd")  # fmt: skip
     assert [len(curve) for curve in changed["curves"]] == [1, 1], "the teacher's, and the student's"
     everything = bench.records(folder)
     assert len(everything) == 4
-    assert set(found["id"]) | set(changed["id"]) == set(everything["id"])
+    assert set(frame["id"]) | set(changed["id"]) == set(everything["id"])
 
 
-def test_records_of_no_folder_are_none(tmp_path: Path) -> None:
+def test_records_of_a_missing_folder_are_empty(tmp_path: Path) -> None:
     assert len(bench.records(tmp_path / "nowhere")) == 0
 
 
-def test_no_other_names_are_offered() -> None:
+def test_public_names_are_records_and_run() -> None:
     assert bench.__all__ == ["records", "run"]
     with pytest.raises(AttributeError, match="'bench' has no attribute 'runn'"):
         bench.runn  # noqa: B018
 
 
-def test_a_second_time_there_is_nothing_to_do(
+def test_execute_twice_does_nothing_the_second_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
-    results = toy.run(whole, tmp_path, view="plain")
+    plan = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
+    results = toy.run(plan, tmp_path, view="plain")
     first = capsys.readouterr().out
     assert "2 done, 1 skipped" in first
     records = {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")}
-    assert api.execute(whole, results, HERE, view="plain") == []
-    assert capsys.readouterr().out == "toy: nothing to do, all 3 runs have their record\n"
+    assert api.execute(plan, results, HERE, view="plain") == []
+    assert capsys.readouterr().out == "toy: nothing to do, all 3 runs have a record\n"
     assert {path: path.stat().st_mtime_ns for path in results.folder.rglob("*.json")} == records
 
 
-def test_missing_data_is_told_before_anything_starts(tmp_path: Path) -> None:
-    whole, results = toy.plan(tmp_path, dataset="tiny_imagenet"), Results(tmp_path / "results")
+def test_missing_data_is_reported_before_anything_starts(tmp_path: Path) -> None:
+    plan, results = toy.plan(tmp_path, dataset="tiny_imagenet"), Results(tmp_path / "results")
     with pytest.raises(MissingData, match="tiny-imagenet-200"):
-        api.execute(whole, results, HERE, data_root=tmp_path, view="plain")
+        api.execute(plan, results, HERE, data_root=tmp_path, view="plain")
     assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
 
 
-def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = toy.plan(tmp_path, dataset="tiny_imagenet")
-    results = claimed(whole, tmp_path / "results")
+def test_finished_runs_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = toy.plan(tmp_path, dataset="tiny_imagenet")
+    results = claimed(plan, tmp_path / "results")
     for overwrite in ("never", "failed"):
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
-        assert api.execute(whole, results, HERE, view="plain", **how) == []
+        assert api.execute(plan, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
-    (made,) = build.of(whole, results)
-    assert "50.00" in report.text(made)
-    files = build.write(whole, results)
+    (table,) = build.of(plan, results)
+    assert "50.00" in report.text(table)
+    files = build.write(plan, results)
     assert [path.name for path in files] == ["toy.md", "toy.tex", "toy.csv"]
-    files = build.write(whole, results, "nll")
+    files = build.write(plan, results, "nll")
     assert [path.name for path in files] == ["toy-nll.md", "toy-nll.tex", "toy-nll.csv"]
 
 
-def test_what_is_impossible_is_no_trouble_whoever_asks(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
-    results = toy.run(whole, tmp_path)
-    assert api.execute(whole, results, HERE, overwrite="never") == []
+def test_impossible_run_is_not_unfinished(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student, crd]", options="{crd: {negatives: 79}}")
+    results = toy.run(plan, tmp_path)
+    assert api.execute(plan, results, HERE, overwrite="never") == []
 
 
-def test_what_diverged_is_trouble_and_is_not_done_again(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path, methods="{bad: {ce: 1.0e+38}, student: papers}")
+def test_diverged_run_is_unfinished_and_not_repeated(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="{bad: {ce: 1.0e+38}, student: papers}")
     results = Results(tmp_path / "results")
     for _ in range(2):
-        (record,) = api.execute(whole, results, HERE)
-        assert record["status"] == "diverged"
-        assert "bad" in record["name"]
-    started = record["finished"]
-    assert api.execute(whole, results, HERE)[0]["finished"] == started
+        (record,) = api.execute(plan, results, HERE)
+        assert record.status == "diverged"
+        assert "bad" in record.name
+    assert api.execute(plan, results, HERE)[0].finished == record.finished
 
 
-def test_overwrite_does_all_again(tmp_path: Path) -> None:
-    whole = toy.plan(tmp_path)
-    results = toy.run(whole, tmp_path)
-    before = [toy.numbers(results.record(run)) for run in whole.runs]
-    teacher = next(iter(whole.runs))
-    results.write({**(results.record(teacher) or {}), "metrics": {"last": {"top1": -1.0}}})
-    api.execute(whole, results, HERE, overwrite="always")
-    assert [toy.numbers(results.record(run)) for run in whole.runs] == before
+def test_overwrite_always_repeats_every_run(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path)
+    results = toy.run(plan, tmp_path)
+    before = [toy.numbers(results.record(run)) for run in plan.runs]
+    teacher = next(iter(plan.runs))
+    record = results.record(teacher)
+    assert record is not None
+    results.write(toy.changed(record, metrics={"last": {"top1": -1.0}}))
+    api.execute(plan, results, HERE, overwrite="always")
+    assert [toy.numbers(results.record(run)) for run in plan.runs] == before
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_unwritable_results_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "results").touch()
     with pytest.raises(BenchError, match="results: cannot be written to"):
         toy.run(toy.plan(tmp_path), tmp_path)
 
 
-def test_a_plan_of_a_shipped_suite_by_its_name() -> None:
-    assert len(api.make_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
-    with pytest.raises(ConfigError, match="Did you mean 'quickstart'?"):
-        api.make_plan("quikstart")
+def test_load_plan_finds_a_shipped_suite_by_name() -> None:
+    assert len(api.load_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
+    with pytest.raises(Mistakes, match="Did you mean 'quickstart'?"):
+        api.load_plan("quikstart")
 
 
-def test_data_lie_where_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_root_comes_from_argument_or_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    assert api.root_of(None) is None
+    assert api.find_data_root(None) is None
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    assert api.root_of(None) == tmp_path
-    assert api.root_of(tmp_path / "own") == tmp_path / "own"
+    assert api.find_data_root(None) == tmp_path
+    assert api.find_data_root(tmp_path / "own") == tmp_path / "own"
 
 
-def test_slots_of_a_processor() -> None:
+def test_cpu_slots_follow_workers_and_threads() -> None:
     cores = len(os.sched_getaffinity(0))
     assert Machine(gpus=()).devices() == ["cpu"] * cores
     assert Machine(gpus=(), workers=3).devices() == ["cpu"] * 3
@@ -156,21 +159,21 @@ def test_slots_of_a_processor() -> None:
 
 
 @needs_no_gpu
-def test_a_gpu_that_is_not_there_is_told() -> None:
+def test_missing_gpu_is_an_error() -> None:
     assert set(Machine().devices()) == {"cpu"}
     with pytest.raises(BenchError, match="no GPU 1. Allowed: none, for the CPU"):
         Machine(gpus=(1,)).devices()
 
 
 @pytest.mark.gpu
-def test_slots_of_a_gpu() -> None:
+def test_gpu_slots_follow_per_gpu() -> None:
     assert Machine(gpus=(0,), per_gpu=2).devices() == ["cuda:0", "cuda:0"]
     with pytest.raises(BenchError, match="no GPU 99. Allowed: 0"):
         Machine(gpus=(0, 99)).devices()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_interrupt_does_not_break_off_the_ending(number: signal.Signals) -> None:
+def test_second_signal_does_not_interrupt_the_shutdown(number: signal.Signals) -> None:
     ended: list[str] = []
 
     def work() -> None:
@@ -183,7 +186,7 @@ def test_a_second_interrupt_does_not_break_off_the_ending(number: signal.Signals
             ended.append("all")
 
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt) as stopped, api._terminable():
+    with pytest.raises(KeyboardInterrupt) as stopped, api.stop_on_sigterm():
         work()
     assert ended == ["all"]
     assert stopped.value.args == (number,)

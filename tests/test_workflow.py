@@ -1,4 +1,4 @@
-"""The workflow file that is shipped for GitHub: its commands are ours, its files are there."""
+"""The shipped GitHub workflow: its commands parse, its files exist."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from bench import regression, suite
-from bench.cli import app
+from bench.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "bench-check.yml").read_text("utf-8"))
@@ -21,7 +21,7 @@ STEPS = [step for step in JOB["steps"] if "run" in step]
 def arguments(step: dict[str, Any]) -> list[str]:
     """The words of a step's command, variables replaced by their values."""
     values = {**WORKFLOW["env"], "GITHUB_STEP_SUMMARY": "summary.md"}
-    return shlex.split(re.sub(r"\$(\w+)", lambda found: str(values[found[1]]), step["run"]))
+    return shlex.split(re.sub(r"\$(\w+)", lambda match: str(values[match[1]]), step["run"]))
 
 
 VERBS = [words[1:] for words in map(arguments, STEPS) if words[0] == "bench"]
@@ -35,18 +35,18 @@ def test_every_command_parses(words: list[str]) -> None:
         verb.make_context(verb.name, rest, parent=context)
 
 
-def test_it_runs_then_checks_then_reports_whatever_was_found() -> None:
+def test_workflow_runs_checks_and_always_reports() -> None:
     assert [words[0] for words in VERBS] == ["run", "check", "report"]
     (report,) = (step for step in STEPS if step["run"].startswith("bench report"))
     assert report["if"] == "always()"
 
 
-def test_its_baseline_is_that_of_its_suite() -> None:
+def test_baseline_belongs_to_the_suite() -> None:
     env = WORKFLOW["env"]
     assert suite.find(env["SUITE"]).is_file()
     assert regression.read(ROOT / env["BASELINE"]).suite == env["SUITE"]
 
 
-def test_no_record_comes_from_an_earlier_job() -> None:
-    """Ids of runs do not hash our code: a kept record would hide what a change of code did."""
+def test_records_are_not_cached_between_jobs() -> None:
+    """Run ids do not depend on our code: a cached record would hide the effect of a change."""
     assert not any("cache@" in step.get("uses", "") for step in JOB["steps"])

@@ -40,7 +40,7 @@ def write(folder: Path, text: str = SUITE, **lines: str) -> Path:
 
 def plan(folder: Path, **lines: str) -> Plan:
     """Return the plan of the toy suite."""
-    return api.make_plan(write(folder, **lines))
+    return api.load_plan(write(folder, **lines))
 
 
 def run(plan: Plan, folder: Path, **options: Any) -> Results:

@@ -1,1 +1,1 @@
-"""Observers of a run of a suite: MLflow, and what is seen on a terminal."""
+"""Observers of a running suite: console, text and JSON lines, MLflow."""

@@ -1,20 +1,20 @@
-"""What is seen of a run of a suite: on a terminal a table that is redrawn in place."""
+"""Progress on a terminal: a table that is redrawn in place."""
 
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+import rich.live
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
-from rich.live import Live as Screen
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.callbacks.progress import Course, Progress, Underway
-from bench.callbacks.text import LOST, Json, Plain, outcome, summary
+from bench.callbacks.progress import LOST, CohortProgress, Progress, RunProgress
+from bench.callbacks.text import Json, Plain, outcome, summary
 from bench.config.text import printable
 from bench.errors import BenchError, unknown
 from bench.results import Record
@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from bench.planning.plan import Cohort
 
 KINDS = ("auto", "live", "plain", "json")
-REFRESH = 2  # times a second
-TROUBLES = 3  # of the latest, shown while others run
+REFRESHES_PER_S = 2
+MAX_LOST_SHOWN = 3  # latest runs without a result that are shown while others train
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}
 
 
 def view(kind: str, progress: Progress, out: TextIO) -> "Live | Plain | Json":
-    """The observer of a kind: auto, live, plain or json; auto is live on a terminal, else plain."""
+    """Return the observer that shows progress.
+
+    Args:
+        kind: `live`, `plain` or `json`; `auto` is live on a terminal, else plain.
+        progress: State of the session.
+        out: Where the view is written.
+
+    Raises:
+        BenchError: The kind is unknown.
+    """
     if kind not in KINDS:
         raise BenchError(unknown("view", kind, KINDS))
     if kind == "json":
@@ -41,16 +50,16 @@ def view(kind: str, progress: Progress, out: TextIO) -> "Live | Plain | Json":
 
 
 class Live:
-    """A table of the cohorts under way, redrawn in place; a summary stays when all is done."""
+    """A table of the cohorts that train, redrawn in place; a summary remains at the end."""
 
     def __init__(self, progress: Progress, out: TextIO, console: Console | None = None) -> None:
         self._progress = progress
         self._console = console or Console(file=out, highlight=False)
-        self._lock = threading.Lock()  # the screen draws from a thread of its own
-        self._screen = Screen(
+        self._lock = threading.Lock()  # rich draws in a thread of its own
+        self._screen = rich.live.Live(
             console=self._console,
-            get_renderable=self.drawn,
-            refresh_per_second=REFRESH,
+            get_renderable=self.draw,
+            refresh_per_second=REFRESHES_PER_S,
             transient=True,
         )
 
@@ -71,54 +80,53 @@ class Live:
             self._progress.end(record)
 
     def notice(self, text: str) -> None:
-        """Leave it above the table."""
+        """Print the notice above the table."""
         self._console.print(printable(text), soft_wrap=True, markup=False)
 
     def closed(self) -> None:
-        """Leave a summary in the table's place."""
+        """Replace the table by a summary."""
         self._screen.stop()
         for line in summary(self._progress):
             self._console.print(printable(line), soft_wrap=True, markup=False)
 
-    def drawn(self) -> RenderableType:
-        """The whole view at this moment."""
+    def draw(self) -> RenderableType:
+        """Return the current view."""
         with self._lock:
             progress = self._progress
             bar = Table.grid(padding=(0, 2))
-            bar.add_row(Text(progress.plan.suite.name, "bold"), ProgressBar(1, progress.share))
-            blocks = [part for group in progress.groups for part in _blocks(group)]
-            return Group(bar, Text(progress.said()), *_troubles(progress), *blocks)
+            name = Text(progress.plan.suite.name, "bold")
+            bar.add_row(name, ProgressBar(progress.work or 1.0, progress.done))
+            rows = [row for cohort in progress.cohorts for row in _rows(cohort)]
+            return Group(bar, Text(progress.summary), *_latest_lost(progress), *rows)
 
 
-def _blocks(group: Underway) -> Iterator[RenderableType]:
-    """For each pair of a cohort a line that says where it is, and its accuracies."""
-    pairs: dict[str, list[Course]] = {}
-    for course in group.courses:
-        pairs.setdefault(course.pair, []).append(course)
-    for pair, courses in pairs.items():
-        name = f"{pair} seed {courses[0].run.specification['seed']}"
-        ended = [course.status for course in courses if course.status in LOST]
-        lives = [f"{len(courses) - len(ended)} alive"] if courses[0].method else []
-        lives += [f"{ended.count(status)} {status}" for status in dict.fromkeys(ended)]
-        where = name if courses[0].method else group.label
-        title = (group.device, where, f"epoch {group.epoch}", *lives)
+def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
+    """For each pair of a cohort a line with its epoch, and a line with its accuracies."""
+    pairs: dict[str, list[RunProgress]] = {}
+    for run in cohort.runs:
+        pairs.setdefault(run.pair, []).append(run)
+    for pair, runs in pairs.items():
+        title = [cohort.device, cohort.label, f"epoch {cohort.epoch}"]
+        if runs[0].method:
+            title[1] = f"{pair} seed {runs[0].run.specification.seed}"
+            lost = [run.status for run in runs if run.status in LOST]
+            title.append(f"{len(runs) - len(lost)} alive")
+            title += [f"{lost.count(status)} {status}" for status in dict.fromkeys(lost)]
         yield Text("  ".join(title), "cyan", no_wrap=True, overflow="ellipsis")
-        yield Padding(
-            Columns([_accuracy(course) for course in courses], padding=(0, 2)), (0, 0, 0, 2)
-        )
+        yield Padding(Columns(map(_accuracy, runs), padding=(0, 2)), (0, 0, 0, 2))
 
 
-def _accuracy(course: Course) -> Text:
-    """A method's last top-1, in a width that does not change, or that it is lost."""
-    value = f"{course.top1:.1f}" if course.top1 is not None else "-"
-    if course.status in LOST:
-        return Text(f"{course.method} lost", COLOURS[course.status])
-    return Text(f"{course.method or 'top-1'} {value:>4}")
+def _accuracy(run: RunProgress) -> Text:
+    """A method's last top-1 in a fixed width, or that it is lost."""
+    if run.status in LOST:
+        return Text(f"{run.method} lost", COLOURS[run.status])
+    value = f"{run.top1:.1f}" if run.top1 is not None else "-"
+    return Text(f"{run.method or 'top-1'} {value:>4}")
 
 
-def _troubles(progress: Progress) -> Iterator[Text]:
-    """The latest runs that came to no good, a line each."""
-    lost = [course for course in progress.courses.values() if course.status in LOST]
-    for course in lost[-TROUBLES:]:
-        colour = COLOURS[course.status or ""]
-        yield Text(printable(outcome(course, 0.0)), colour, overflow="ellipsis", no_wrap=True)
+def _latest_lost(progress: Progress) -> Iterator[Text]:
+    """A line for each of the latest runs without a result."""
+    lost = [run for run in progress.runs.values() if run.status in LOST]
+    for run in lost[-MAX_LOST_SHOWN:]:
+        colour = COLOURS[run.status or ""]
+        yield Text(printable(outcome(run, 0.0)), colour, overflow="ellipsis", no_wrap=True)

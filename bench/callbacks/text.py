@@ -1,52 +1,51 @@
-"""What is seen of a run of a suite where no terminal is: plain lines, or JSON lines."""
+"""Progress as plain lines, or as lines of JSON."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.callbacks.progress import Course, Progress, duration
+from bench.callbacks.progress import LOST, Progress, RunProgress, duration
 from bench.config.text import as_json, printable
 from bench.results import Record
 
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort
 
-LOST = ("failed", "diverged", "skipped")  # how a run ends without a result
-PAUSE = 10.0  # seconds between two lines of progress
+INTERVAL_S = 10.0  # between two lines about epochs
 
 
 class Plain:
-    """A line for each event that matters, and one of progress now and then."""
+    """A line for each start, end and notice, and a line of progress every ten seconds."""
 
     def __init__(self, progress: Progress, out: TextIO) -> None:
         self._progress, self._out = progress, out
-        self._said = progress.clock()
+        self._last_line = progress.clock()
 
     def started(self, cohort: "Cohort", device: str) -> None:
-        """Say which runs begin, and where."""
-        group = self._progress.start(cohort, device)
-        methods = ", ".join(dict.fromkeys(course.method for course in group.courses))
-        self._say(f"started   {group.label} on {device}{methods and f': {methods}'}")
+        """Write which runs start on which device."""
+        started = self._progress.start(cohort, device)
+        methods = ", ".join(dict.fromkeys(run.method for run in started.runs))
+        self._write(f"started   {started.label} on {device}{methods and f': {methods}'}")
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Say how far the cohort is, if nothing was said for a while."""
-        group = self._progress.advance(run, entry)
-        if self._progress.clock() - self._said >= PAUSE:
-            self._say(f"epoch     {group.epoch} of {group.label}; {self._progress.said()}")
+        """Write the epoch of the cohort, unless a line was written just now."""
+        cohort = self._progress.advance(run, entry)
+        if self._progress.clock() - self._last_line >= INTERVAL_S:
+            self._write(f"epoch     {cohort.epoch} of {cohort.label}; {self._progress.summary}")
 
     def record(self, record: Record) -> None:
-        """Say how the run ended."""
-        self._say(outcome(self._progress.end(record), record["seconds"]))
+        """Write how the run ended."""
+        self._write(outcome(self._progress.end(record), record.seconds))
 
     def notice(self, text: str) -> None:
-        """Say it."""
-        self._say(f"notice    {text}")
+        """Write the notice."""
+        self._write(f"notice    {text}")
 
     def closed(self) -> None:
-        """Say how all ended."""
-        self._say(next(summary(self._progress)))
+        """Write how many runs ended with which status."""
+        self._write(next(summary(self._progress)))
 
-    def _say(self, line: str) -> None:
-        self._said = self._progress.clock()
+    def _write(self, line: str) -> None:
+        self._last_line = self._progress.clock()
         self._out.write(f"{printable(line)}\n")
         self._out.flush()
 
@@ -58,59 +57,59 @@ class Json:
         self._progress, self._out = progress, out
 
     def started(self, cohort: "Cohort", device: str) -> None:
-        """`cohort`, `device`, and `runs`, each with `id` and `name`."""
-        group = self._progress.start(cohort, device)
-        runs = [{"id": course.run.id, "name": course.name} for course in group.courses]
-        self._say("started", cohort=cohort.id, device=device, runs=runs)
+        """Write `cohort`, `device`, and `runs`, each with `id` and `name`."""
+        started = self._progress.start(cohort, device)
+        runs = [{"id": run.run.id, "name": run.name} for run in started.runs]
+        self._write("started", cohort=cohort.id, device=device, runs=runs)
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """`id` and `name` of the run, and the `entry` of its curves."""
+        """Write `id` and `name` of the run, and the `entry` of its curves."""
         self._progress.advance(run, entry)
-        self._say("epoch", id=run, name=self._progress.courses[run].name, entry=entry)
+        self._write("epoch", id=run, name=self._progress.runs[run].name, entry=entry)
 
     def record(self, record: Record) -> None:
-        """`id`, `name`, `status`, `reason`, `metrics` and `seconds` of the record."""
-        course = self._progress.end(record)
-        kept = {key: record[key] for key in ("status", "reason", "metrics", "seconds")}
-        self._say("record", id=record["id"], name=course.name, **kept)
+        """Write `id`, `name`, `status`, `reason`, `metrics` and `seconds` of the record."""
+        name = self._progress.end(record).name
+        fields = record.model_dump(mode="json", include={"status", "reason", "metrics", "seconds"})
+        self._write("record", id=record.id, name=name, **fields)
 
     def notice(self, text: str) -> None:
-        """`text`."""
-        self._say("notice", text=text)
+        """Write `text`."""
+        self._write("notice", text=text)
 
     def closed(self) -> None:
-        """`runs`, how many there were to do, `counts` by status, and the `seconds` it all took."""
-        runs, seconds = len(self._progress.courses), round(self._progress.elapsed, 3)
-        self._say("closed", runs=runs, counts=dict(self._progress.counts), seconds=seconds)
+        """Write the number of `runs` to do, their `counts` by status, and the `seconds` taken."""
+        runs, seconds = len(self._progress.runs), round(self._progress.elapsed, 3)
+        self._write("closed", runs=runs, counts=dict(self._progress.counts), seconds=seconds)
 
-    def _say(self, event: str, **content: Any) -> None:
+    def _write(self, event: str, **content: Any) -> None:
         self._out.write(as_json({"event": event, **content}, indent=None) + "\n")
         self._out.flush()
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """How many runs ended how, in a line; then a line for each reason there was."""
+    """Yield a line with the number of runs by status, then a line for each reason."""
     name, counts = progress.plan.suite.name, progress.counts
     parts = [f"{counts[status]} {status}" for status in ("done", *LOST) if counts[status]]
-    if open_ := len(progress.courses) - counts.total():
-        parts.append(f"{open_} not finished")
+    if unfinished := len(progress.runs) - counts.total():
+        parts.append(f"{unfinished} not finished")
     if not parts:
-        yield f"{name}: nothing to do, all {len(progress.plan.runs)} runs have their record"
+        yield f"{name}: nothing to do, all {len(progress.plan.runs)} runs have a record"
         return
     yield f"{name}: {', '.join(parts)}, after {duration(progress.elapsed)}"
-    reasons: dict[tuple[str, str], list[Course]] = {}
-    for course in progress.courses.values():
-        if course.status in LOST:
-            reasons.setdefault((course.status, course.reason or ""), []).append(course)
-    for (status, reason), courses in reasons.items():
-        more = f" and {len(courses) - 1} more" if len(courses) > 1 else ""
-        yield f"  {status:9} {courses[0].name}{more}: {reason}"
+    reasons: dict[tuple[str, str], list[RunProgress]] = {}
+    for run in progress.runs.values():
+        if run.status in LOST:
+            reasons.setdefault((run.status, run.reason or ""), []).append(run)
+    for (status, reason), runs in reasons.items():
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"  {status:9} {runs[0].name}{more}: {reason}"
 
 
-def outcome(course: Course, seconds: float) -> str:
-    """How a run ended, and after how many seconds of training, in a line."""
-    if course.status != "done":
-        return f"{course.status:9} {course.name}: {course.reason}"
-    top1 = f"top-1 {course.top1:.2f} %, " if course.top1 is not None else ""
-    took = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
-    return f"done      {course.name}: {top1}{took}"
+def outcome(run: RunProgress, seconds: float) -> str:
+    """Return a line about how a run ended after so many seconds of training."""
+    if run.status != "done":
+        return f"{run.status:9} {run.name}: {run.reason}"
+    top1 = f"top-1 {run.top1:.2f} %, " if run.top1 is not None else ""
+    trained = duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+    return f"done      {run.name}: {top1}{trained}"

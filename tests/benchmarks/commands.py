@@ -23,9 +23,9 @@ LARGE = "cifar100_same_arch"
 
 def verbs(load: Workload) -> list[Row]:
     """Time `bench --help`, `bench plan` of many runs, and `bench report` over their records."""
-    suite = api.make_plan(LARGE).suite
+    suite = api.load_plan(LARGE).suite
     count = math.ceil(load.runs / (len(suite.pairs) * len(suite.methods)))
-    make_plan = partial(api.make_plan, LARGE, [f"seeds=0-{count - 1}"])
+    make_plan = partial(api.load_plan, LARGE, [f"seeds=0-{count - 1}"])
     plan = make_plan()
     with tempfile.TemporaryDirectory() as folder:
         arguments = [LARGE, "--seeds", f"0-{count - 1}", "--results", folder]

@@ -31,7 +31,7 @@ class Workload:
 
     def plan(self, *changes: str) -> Plan:
         """Return the suite's plan, with changes such as "recipe.precision=bf16"."""
-        return api.make_plan(self.suite, changes)
+        return api.load_plan(self.suite, changes)
 
     def tasks(self, *changes: str) -> dict[str, Task]:
         """Return the task of each method's run."""

@@ -1,8 +1,7 @@
-"""MLflow, a real one on sqlite: the store says what the records say, and can fail without harm."""
+"""MLflow on a real SQLite store: it holds what the records hold, and its failures cost nothing."""
 
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,19 @@ from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
-from bench.results import Results
+from bench.results import Record, Results
+from bench.spec import RunSpec
 from tests import toy
 
 NOW = "2026-11-21T03:07:00+00:00"
 
 
-def record(plan: Plan, id: str, status: Any = "done", **details: Any) -> dict[str, Any]:
-    """A record of a run of the plan, two epochs long, in the words of a worker."""
+def record(plan: Plan, id: str, status: Any = "done", **details: Any) -> Record:
+    """A record of a run of the plan, two epochs long."""
     reason = None if status == "done" else f"{status} at epoch 2"
     tested = {"top1": 50.0, "nll": 1.25}
     timed = {"seconds": 6.0, "shared_seconds": 0.25, "images_per_second": 1e4, "peak_memory": 10**9}
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "network": {"parameters": 78042, "multiply_adds": 12501632},
         "metrics": {"last": tested, "oracle": {**tested, "top1": 52.0, "epoch": 1}},
         "curves": [
@@ -37,10 +37,10 @@ def record(plan: Plan, id: str, status: Any = "done", **details: Any) -> dict[st
         "seconds": 12.5,
     }
     if plan.runs[id].teacher:
-        known["teacher"] = {"id": plan.runs[id].teacher, "network": "resnet8", "sha256": "f00"}
-        known["teacher"]["top1"] = 60.0
+        fields["teacher"] = {"id": plan.runs[id].teacher, "network": "resnet8", "sha256": "f00"}
+        fields["teacher"]["top1"] = 60.0
     run = Task(id, plan.names()[id], plan.runs[id].specification)
-    return {**run.record(status, reason, **known), **details}
+    return run.record(status, reason, **fields | details)
 
 
 def cell(plan: Plan, method: str) -> str:
@@ -56,8 +56,8 @@ class Store:
 
     def runs(self, experiment: str = "toy") -> dict[str, Any]:
         """The runs of the experiment by their names, each of which must be there once."""
-        found = self.client.get_experiment_by_name(experiment)
-        runs = list(self.client.search_runs([found.experiment_id]))
+        id = self.client.get_experiment_by_name(experiment).experiment_id
+        runs = list(self.client.search_runs([id]))
         assert len({run.info.run_name for run in runs}) == len(runs)
         return {run.info.run_name: run for run in runs}
 
@@ -67,10 +67,10 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tracker sets for mlflow lasts no longer than a test."""
+    """Undo the settings of mlflow after each test."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.QUIET):
-        monkeypatch.setenv(name, mlflow.QUIET.get(name, "true"))
+    for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.SETTINGS):
+        monkeypatch.setenv(name, mlflow.SETTINGS.get(name, "true"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without an experiment: MLflow takes seconds to make one."""
+    """A store without an experiment: MLflow takes seconds to make kd."""
     path = tmp_path_factory.mktemp("blank") / "mlflow.db"
     mlflow.client(f"sqlite:///{path}")
     return path
@@ -100,27 +100,27 @@ def fresh(tmp_path: Path) -> Results:
     return Results(tmp_path / "fresh")
 
 
-def logged(plan: Plan, results: Results, *records: Mapping[str, Any]) -> MLflow:
-    """A tracker that was told of these records, as by a runner."""
+def logged(plan: Plan, results: Results, *records: Record) -> MLflow:
+    """A tracker that received these records, as from a runner."""
     tracker = MLflow(plan, results)
-    for one in records:
-        results.write(one)
-        tracker.record(one)
+    for record in records:
+        results.write(record)
+        tracker.record(record)
     tracker.log_missing()
     return tracker
 
 
-def test_a_record_is_logged_whole(plan: Plan, results: Results) -> None:
-    one = record(plan, cell(plan, "kd"))
-    tracker = logged(plan, results, one)
+def test_record_is_logged_completely(plan: Plan, results: Results) -> None:
+    kd = record(plan, cell(plan, "kd"))
+    tracker = logged(plan, results, kd)
     assert tracker.warnings == []
     store = Store(results)
     (run,) = store.runs().values()
     assert run.info.run_name == "resnet8/resnet8 kd seed 0"
     assert run.info.status == "FINISHED"
     assert run.info.end_time == 1795230420000
-    wanted = {
-        "bench.run_id": one["id"],
+    expected = {
+        "bench.run_id": kd.id,
         "kind": "student",
         "status": "done",
         "pair": "resnet8/resnet8",
@@ -129,31 +129,31 @@ def test_a_record_is_logged_whole(plan: Plan, results: Results) -> None:
         "device": "CPU",
         "teacher.sha256": "f00",
     }
-    assert wanted.items() <= run.data.tags.items()
+    assert expected.items() <= run.data.tags.items()
     assert "reason" not in run.data.tags
     artifact = results.folder / "mlartifacts" / run.info.run_id / "artifacts" / "record.json"
-    assert artifact.read_text() == results.file(one["id"]).read_text()
+    assert artifact.read_text() == results.file(kd.id).read_text()
 
 
 def test_params_are_the_flat_specification(plan: Plan, results: Results) -> None:
-    one = record(plan, cell(plan, "crd"))
-    logged(plan, results, one)
+    crd = record(plan, cell(plan, "crd"))
+    logged(plan, results, crd)
     (run,) = Store(results).runs().values()
-    of = one["specification"]
-    wanted = {
+    spec = crd.specification
+    expected = {
         "network": "resnet8",
         "teacher.network": "resnet8",
-        "teacher.run": of["teacher"],
+        "teacher.run": spec.teacher,
         "seed": "0",
         "data.name": "digits",
         "data.per_class": "8",
         "recipe.lr": "0.05",
         "recipe.milestones": "[1]",
         "recipe.flip": "false",
-        "method.crd.weight": str(of["method"]["crd"]["weight"]),
+        "method.crd.weight": str(spec.method["crd"].weight),
         "method.crd.negatives": "16",
     }
-    assert wanted.items() <= run.data.params.items()
+    assert expected.items() <= run.data.params.items()
 
 
 def test_metrics_have_epochs_as_steps(plan: Plan, results: Results) -> None:
@@ -170,38 +170,39 @@ def test_metrics_have_epochs_as_steps(plan: Plan, results: Results) -> None:
     assert ends.items() <= run.data.metrics.items()
 
 
-def test_more_numbers_than_a_call_takes(plan: Plan, results: Results) -> None:
+def test_more_metrics_than_a_call_takes_are_all_logged(plan: Plan, results: Results) -> None:
     kd = record(plan, cell(plan, "kd"))
-    curves = [{**kd["curves"][0], "epoch": e, "loss": e / 2} for e in range(1, 401)]
-    logged(plan, results, {**kd, "curves": curves})
+    curves = [{**kd.curves[0].content, "epoch": e, "loss": e / 2} for e in range(1, 401)]
+    logged(plan, results, record(plan, kd.id, curves=curves))
     store = Store(results)
     (run,) = store.runs().values()
     assert store.curve(run, "loss") == [(e, e / 2) for e in range(1, 401)]
 
 
-def test_names_and_long_values_are_made_to_fit(plan: Plan, results: Results) -> None:
-    one = record(plan, cell(plan, "kd"), "failed", reason="x" * 9000)
-    one["specification"] = {**one["specification"], "über+name": "y" * 9000}
-    one["metrics"] = {"last": {"top1@half": 1.0}}
-    assert logged(plan, results, one).warnings == []
+def test_names_and_long_values_fit_mlflows_limits(plan: Plan, results: Results) -> None:
+    id = cell(plan, "kd")
+    spec = RunSpec.model_validate({**plan.runs[id].specification.content, "über+name": "y" * 9000})
+    metrics = {"last": {"top1@half": 1.0}}
+    failed = Task(id, "", spec).record("failed", "x" * 9000, metrics=metrics, finished=NOW)
+    assert logged(plan, results, failed).warnings == []
     (run,) = Store(results).runs().values()
     assert run.data.params["_ber_name"] == "y" * 5999 + "…"
     assert run.data.tags["reason"] == "x" * 5999 + "…"
     assert run.data.metrics["final/top1_half"] == 1.0
 
 
-def test_a_record_is_logged_once(plan: Plan, results: Results) -> None:
-    one, other = record(plan, cell(plan, "kd")), record(plan, cell(plan, "crd"))
-    logged(plan, results, one, other, one)
+def test_record_is_logged_once(plan: Plan, results: Results) -> None:
+    kd, crd = record(plan, cell(plan, "kd")), record(plan, cell(plan, "crd"))
+    logged(plan, results, kd, crd, kd)
     before = {name: run.info.run_id for name, run in Store(results).runs().items()}
-    tracker = MLflow(plan, results)  # another day
+    tracker = MLflow(plan, results)  # of another session
     tracker.log_missing()
     assert tracker.warnings == []
     assert {name: run.info.run_id for name, run in Store(results).runs().items()} == before
     assert len(before) == 2
 
 
-def test_a_run_done_again_replaces_the_old_one(plan: Plan, results: Results) -> None:
+def test_repeated_run_replaces_the_old_entry(plan: Plan, results: Results) -> None:
     kd = cell(plan, "kd")
     logged(plan, results, record(plan, kd, status="failed", curves=[]), record(plan, kd))
     (run,) = Store(results).runs().values()
@@ -212,19 +213,19 @@ def test_a_run_done_again_replaces_the_old_one(plan: Plan, results: Results) -> 
     assert run.data.metrics["total_seconds"] == 99.0
 
 
-def test_a_run_that_was_cut_short_in_the_store_is_logged_anew(plan: Plan, results: Results) -> None:
-    one = record(plan, cell(plan, "kd"))
-    logged(plan, results, one)
+def test_partial_entry_is_replaced(plan: Plan, results: Results) -> None:
+    kd = record(plan, cell(plan, "kd"))
+    logged(plan, results, kd)
     store = Store(results)
     (run,) = store.runs().values()
     store.client.delete_tag(run.info.run_id, mlflow.FINGERPRINT)  # it is set last
-    logged(plan, results, one)
+    logged(plan, results, kd)
     (again,) = store.runs().values()
     assert again.info.run_id != run.info.run_id
 
 
 @pytest.mark.parametrize("status", ["failed", "diverged", "skipped"])
-def test_a_run_without_a_result_is_failed(plan: Plan, results: Results, status: str) -> None:
+def test_run_without_a_result_is_failed(plan: Plan, results: Results, status: str) -> None:
     kd = cell(plan, "kd")
     bare = Task(kd, "kd", plan.runs[kd].specification).record(status, "a reason", finished=NOW)
     assert logged(plan, results, bare).warnings == []
@@ -233,7 +234,7 @@ def test_a_run_without_a_result_is_failed(plan: Plan, results: Results, status: 
     assert {"status": status, "reason": "a reason"}.items() <= run.data.tags.items()
 
 
-def test_what_is_missing_is_logged_later(plan: Plan, results: Results) -> None:
+def test_log_missing_logs_unlogged_records(plan: Plan, results: Results) -> None:
     for id in plan.runs:
         results.write(record(plan, id))  # as with --tracker none
     tracker = MLflow(plan, results)
@@ -245,7 +246,7 @@ def test_what_is_missing_is_logged_later(plan: Plan, results: Results) -> None:
     assert runs["resnet8 seed 0"].data.tags["kind"] == "teacher"
 
 
-def test_nothing_is_made_before_the_first_record(plan: Plan, fresh: Results) -> None:
+def test_nothing_is_created_before_the_first_record(plan: Plan, fresh: Results) -> None:
     tracker = MLflow(plan, fresh)
     tracker.log_missing()
     tracker.closed()
@@ -257,26 +258,25 @@ def test_mlflow_is_silent(plan: Plan, fresh: Results, capfd: pytest.CaptureFixtu
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_store_that_cannot_be_written_costs_a_warning(plan: Plan, fresh: Results) -> None:
+def test_unwritable_store_costs_only_a_warning(plan: Plan, fresh: Results) -> None:
     (fresh.folder / "mlflow.db").mkdir(parents=True)
     tracker = logged(plan, fresh, *(record(plan, id) for id in plan.runs))
-    (said,) = tracker.warnings
-    assert "mlflow.db" in said
-    assert "the records are complete" in said
+    (warning,) = tracker.warnings
+    assert "mlflow.db" in warning
+    assert "the records are complete" in warning
     assert len(list(fresh.records())) == len(plan.runs)
 
 
-def test_one_record_that_cannot_be_logged_does_not_cost_the_others(
+def test_record_that_cannot_be_logged_does_not_stop_the_others(
     plan: Plan, results: Results
 ) -> None:
-    kd, crd = record(plan, cell(plan, "kd")), record(plan, cell(plan, "crd"))
-    broken = {**kd, "finished": "yesterday"}
-    (said,) = logged(plan, results, broken, crd).warnings
-    assert "ValueError" in said
+    broken = record(plan, cell(plan, "kd"), finished="yesterday")
+    (warning,) = logged(plan, results, broken, record(plan, cell(plan, "crd"))).warnings
+    assert "ValueError" in warning
     assert set(Store(results).runs()) == {"resnet8/resnet8 crd seed 0"}
 
 
-def test_a_store_elsewhere(
+def test_tracking_uri_names_another_store(
     plan: Plan, fresh: Results, blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -287,28 +287,28 @@ def test_a_store_elsewhere(
     assert not (fresh.folder / "mlflow.db").exists()
 
 
-def test_a_server_that_is_not_there_costs_a_warning_without_its_password(
+def test_missing_server_costs_a_warning_without_its_password(
     plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = MLflow(plan, results, "http://me:secret@127.0.0.1:9")
     tracker.record(record(plan, cell(plan, "kd")))
     tracker.log_missing()
-    (said,) = tracker.warnings
-    assert "http://127.0.0.1:9" in said
-    assert "secret" not in said
+    (warning,) = tracker.warnings
+    assert "http://127.0.0.1:9" in warning
+    assert "secret" not in warning
 
 
-def test_without_mlflow_a_sentence_says_what_to_do(
+def test_error_without_mlflow_names_the_fix(
     plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(BenchError, match="pip install mlflow, or use --tracker none"):
+    with pytest.raises(BenchError, match="or use --tracker none"):
         MLflow(plan, results)
 
 
-def test_the_pages_need_a_store(fresh: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BenchError, match="no MLflow store there; `bench run SUITE --results"):
+def test_ui_needs_a_store(fresh: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match="no MLflow store; `bench run SUITE --results"):
         mlflow.ui(fresh)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org")
     with pytest.raises(BenchError, match="https://example.org"):

@@ -156,7 +156,7 @@ SUITES = ("cifar100_same_arch", "cifar100_cross_arch")
 
 def suite(folder: Path, seeds: int, teachers: str = "0", epochs: int = 12) -> Plan:
     """Return a plan of the 13 pairs of CRD's two tables with all methods and so many seeds."""
-    pairs = [pair for name in SUITES for pair in api.make_plan(name).suite.pairs]
+    pairs = [pair for name in SUITES for pair in api.load_plan(name).suite.pairs]
     lines = ["suite_version: 1", "title: The whole study", "dataset: cifar100"]
     lines += [f"recipe: {{epochs: {epochs}, milestones: [{epochs // 2}]}}"]
     lines += [f"teachers: {{seed: {teachers}}}", f"seeds: {list(range(seeds))}", "pairs:"]
@@ -164,11 +164,11 @@ def suite(folder: Path, seeds: int, teachers: str = "0", epochs: int = 12) -> Pl
         recipe = f"recipe: {{lr: {pair.recipe.lr}}}"
         teacher, student = pair.teacher.network, pair.student
         lines.append(f"  - {{teacher: {teacher}, student: {student}, {recipe}}}")
-    methods = api.make_plan(SUITES[0]).suite.methods
+    methods = api.load_plan(SUITES[0]).suite.methods
     lines.append(f"methods: [{', '.join(method.name for method in methods)}]")
     path = folder / "study.yaml"
     path.write_text("\n".join(lines) + "\n")
-    return api.make_plan(path)
+    return api.load_plan(path)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tests.command import ROOT, workers
 SERVER = """
 import json, os, sys
 import bench.api, bench.planning.estimate, bench.report.build, sklearn.datasets
-from bench.cli import main
+from bench.cli.app import main
 
 for line in sys.stdin:
     command = json.loads(line)

@@ -58,8 +58,8 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of MLflow without an experiment, which takes seconds to create."""
     path = tmp_path_factory.mktemp("blank") / "mlflow.db"
     with pytest.MonkeyPatch.context() as environment:
-        for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.QUIET):
-            environment.setenv(name, mlflow.QUIET.get(name, "true"))
+        for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.SETTINGS):
+            environment.setenv(name, mlflow.SETTINGS.get(name, "true"))
         mlflow.client(f"sqlite:///{path}")
     return path
 
@@ -68,8 +68,8 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore the variables that the tracker sets for MLflow."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.QUIET):
-        monkeypatch.setenv(name, mlflow.QUIET.get(name, "true"))
+    for name in ("MLFLOW_DISABLE_TELEMETRY", *mlflow.SETTINGS):
+        monkeypatch.setenv(name, mlflow.SETTINGS.get(name, "true"))
 
 
 @pytest.fixture(scope="session")

@@ -51,9 +51,9 @@ def test_mlflow_store_follows_a_moved_folder(
     client = mlflow.client(mlflow.tracking_uri(moved))
     experiment = client.get_experiment_by_name("toy")
     for run in client.search_runs([experiment.experiment_id]):
-        assert run.info.artifact_uri.startswith(moved.folder.as_uri())
-        (artifact,) = client.list_artifacts(run.info.run_id)
-        assert artifact.path == "record.json"
+        path = f"{run.info.run_id}/artifacts"
+        assert run.info.artifact_uri == f"mlflow-artifacts:/{path}", "as MLflow's server reads it"
+        assert (moved.folder / "mlartifacts" / path / "record.json").is_file()
 
 
 @pytest.fixture(params=["Pacific/Kiritimati", "America/Adak"])
@@ -102,7 +102,7 @@ def test_moved_folder_of_images_is_the_same_data(tmp_path: Path) -> None:
 
     shutil.move(images, tmp_path / "b" / "pictures")
     toy.write(tmp_path, dataset="{name: 'folder:pictures', size: 8}", **lines)
-    moved = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    moved = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert list(moved.runs) == list(plan.runs)
     student = moved.cells[0].run
     results.delete_run(student)
@@ -110,5 +110,5 @@ def test_moved_folder_of_images_is_the_same_data(tmp_path: Path) -> None:
     assert toy.numbers(results.record(student)) == toy.numbers(records[student])
 
     (tmp_path / "b" / "pictures" / "train" / "ant" / "0.png").unlink()
-    changed = api.make_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
+    changed = api.load_plan(tmp_path / "toy.yaml", data_root=tmp_path / "b")
     assert not set(changed.runs) & set(plan.runs)

@@ -95,7 +95,7 @@ def test_kills_of_the_quickstart_change_no_number(commands: Commands, tmp_path: 
     assert commands.end(3600.0) == 0
     rounds = run_with_kills(commands, results, 50, *run)
     print(f"50 kills in {rounds} rounds")
-    plan = api.make_plan("quickstart")
+    plan = api.load_plan("quickstart")
     for run_id in plan.runs:
         assert toy.numbers(results.record(run_id)) == toy.numbers(done.record(run_id))
     tables = (results.folder / "quickstart.md", done.folder / "quickstart.md")

@@ -1,4 +1,4 @@
-"""MLflow unreachable, slow, or opened by many processes: training never waits for it."""
+"""MLflow missing, silent, or opened by many processes: no run is lost, and `sync` logs the rest."""
 
 import os
 import shutil
@@ -29,13 +29,13 @@ PROCESSES = 16
 MANY = """
 import os, sys
 from pathlib import Path
-import mlflow.store.tracking.sqlalchemy_store  # once for all
+import mlflow.store.tracking.sqlalchemy_store  # once for all processes
 from bench import api
 from bench.results import Results
 from bench.callbacks.mlflow import MLflow
 
 suite, uri = sys.argv[1:3]
-plan = api.make_plan(suite)
+plan = api.load_plan(suite)
 processes = []
 for folder in sys.argv[3:]:
     if (pid := os.fork()) == 0:
@@ -88,22 +88,18 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_training_does_not_wait_for_a_server_that_does_not_answer(
+def test_silent_server_costs_a_timeout_and_a_warning(
     silent: str, here: Path, monkeypatch: pytest.MonkeyPatch, blank: Path
 ) -> None:
     plan, results = toy.plan(here), Results(here / "results")
-    monkeypatch.setattr(api, "LOGGING", 0.2)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = MLflow(plan, results, silent)
-    start = time.monotonic()
     assert api.execute(plan, results, INLINE, tracker=tracker) == []
-    assert time.monotonic() - start < scaled(15.0), (
-        "half of the time that one call to the server takes"
-    )
     assert [record.status for record in results.records()] == ["done"] * 3
     (warning,) = tracker.warnings
-    assert warning.startswith(
-        f"MLflow at {silent} is slow; the records are complete, and `bench sync"
-    )
+    assert warning.startswith(f"MLflow at {silent} failed: ")
+    assert "the records are complete, and `bench sync toy` or the next run" in warning
 
     shutil.copy(blank, results.folder / "mlflow.db")
     result = bench("sync", "toy.yaml")
@@ -113,7 +109,22 @@ def test_training_does_not_wait_for_a_server_that_does_not_answer(
     assert api.sync(plan, results).added == 0
 
 
-def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
+def test_server_that_is_down_is_not_called_for_every_record(
+    silent: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = toy.plan(here, seeds="[0, 1, 2, 3]")
+    results = with_records(plan, Results(here / "results"), *plan.runs)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = MLflow(plan, results, silent)
+    tracker.log_missing()  # imports mlflow
+    begun = time.monotonic()
+    for record in results.records():
+        tracker.record(record)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_interrupt_does_not_wait_for_a_silent_server(
     silent: str, commands: Commands, tmp_path: Path
 ) -> None:
     toy.write(tmp_path, recipe="{epochs: 100000, batch_size: 16}")

@@ -43,7 +43,7 @@ def holm(values):
 @pytest.fixture(scope="module")
 def quickstart():
     """Its statistics, and its accuracies by method and seed, read without the code under test."""
-    whole, results = api.make_plan("quickstart"), Results(QUICKSTART)
+    whole, results = api.load_plan("quickstart"), Results(QUICKSTART)
     values = {}
     for cell in whole.cells:
         last = results.record(cell.run)["metrics"]["last"]

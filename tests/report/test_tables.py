@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def whole():
-    return api.make_plan("quickstart")
+    return api.load_plan("quickstart")
 
 
 @pytest.fixture

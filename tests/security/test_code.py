@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import api
-from bench.cli import app
+from bench.cli.app import app
 from bench.errors import BenchError, ConfigError
 from bench.execution.executors.local import ProcessExecutor
 from bench.execution.protocol import Job
@@ -60,9 +60,9 @@ def test_disabled_plugins_are_not_executed(here: Path) -> None:
         Registry.of([here / "mine.py"], enabled=False)
     path = toy.write(here, plugins="[mine.py]")
     with pytest.raises(ConfigError, match="is not loaded"):
-        api.make_plan(path, plugins=False)
+        api.load_plan(path, plugins=False)
     assert not (here / "executed").exists()
-    assert api.make_plan(path).suite.registry.enabled
+    assert api.load_plan(path).suite.registry.enabled
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_command_imports_nothing_from_the_current_folder(here: Path) -> None:
     for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
         (here / f"{name}.py").write_text(MARK)
     toy.write(here)
-    script = "import sys; from bench.cli import main; sys.exit(main())"  # as pip writes it
+    script = "import sys; from bench.cli.app import main; sys.exit(main())"  # as pip writes it
     (here / "bin").mkdir()
     (here / "bin" / "run").write_text(script)
     for command in (["-P", "-m", "bench"], ["bin/run"]):

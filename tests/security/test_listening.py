@@ -1,4 +1,4 @@
-"""Nothing listens on any address but 127.0.0.1, unless it is told to."""
+"""Nothing listens on any address but 127.0.0.1, unless `--host` names one."""
 
 import os
 import re
@@ -23,22 +23,22 @@ def store(here: Path) -> Path:
     return here
 
 
-def test_no_module_listens_by_itself() -> None:
+def test_no_module_opens_a_port() -> None:
     sources = {path: path.read_text() for path in (ROOT / "bench").rglob("*.py")}
     assert [path for path, text in sources.items() if re.search(SERVERS, text)] == []
 
 
-def test_mlflows_pages_are_for_this_machine_unless_told(
+def test_ui_listens_on_127_0_0_1_by_default(
     store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(sys, "executable", "/bin/echo")  # the command is told, not done
-    for told, host in [((), "127.0.0.1"), (("--host", "0.0.0.0"), "0.0.0.0")]:
-        bench("ui", *told)
+    monkeypatch.setattr(sys, "executable", "/bin/echo")  # print the command
+    for options, host in [((), "127.0.0.1"), (("--host", "0.0.0.0"), "0.0.0.0")]:
+        bench("ui", *options)
         assert re.findall(r"--host (\S+)", capfd.readouterr().out) == [host]
 
 
-def test_mlflows_pages_import_nothing_from_the_folder_one_stands_in(
+def test_ui_imports_nothing_from_the_working_folder(
     store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -53,16 +53,16 @@ def test_mlflows_pages_import_nothing_from_the_folder_one_stands_in(
 
 @pytest.mark.soak
 @pytest.mark.skipif(not LONG, reason="it takes MLflow 10 s to start")
-def test_mlflows_pages_are_served_on_127_0_0_1_alone(store: Path) -> None:
+def test_mlflow_listens_only_on_127_0_0_1(store: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     served = process(store, "ui", "--port", port)
     try:
         for _ in range(120):
-            if found := listening(port):
+            if addresses := listening(port):
                 break
             time.sleep(1)
-        assert found == ["0100007F"]
+        assert addresses == ["0100007F"]
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""Texts of suites and records, whatever they hold, are nothing but texts in every output."""
+"""Hostile text in suites and records stays text in every output."""
 
 import csv
 import io
@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench import report
+from bench.execution.protocol import Task
 from bench.report.page import page
 from bench.report.statistics import statistics
 from bench.report.table import About, Entry, table
@@ -163,13 +164,12 @@ def html(text: str) -> None:
     assert re.findall(policy, text) == re.findall(policy, PLAIN["html"]) != []
 
 
-def test_a_terminal_is_told_nothing_that_it_would_obey(here: Path) -> None:
+def test_terminal_receives_no_control_sequences(here: Path) -> None:
     """Records and files come from elsewhere: with sequences that move, hide, rename, answer."""
-    whole, results = toy.plan(here), Results(here / "results")
+    plan, results = toy.plan(here), Results(here / "results")
     hostile = "".join(piece for piece in PIECES if "\n" not in piece and piece != "\ud800")
-    for run in whole.runs.values():
-        record = {"id": run.id, "kind": run.kind, "name": hostile, "status": "failed"}
-        results.write({**record, "reason": hostile, "metrics": {}, "curves": []})
+    for run in plan.runs.values():
+        results.write(Task(run.id, hostile, run.specification).record("failed", hostile))
     folder = here / "\x1b[2J\x9b31m"
     (folder / "logs").mkdir(parents=True)
     (folder / "logs" / "a\x1b]0;x\x07\udcff.log").touch()
@@ -182,7 +182,7 @@ def test_a_terminal_is_told_nothing_that_it_would_obey(here: Path) -> None:
         ("clean", "--results", folder), ("clean", "--results", folder, "--yes"),
         ("validate", folder / "toy.yaml"), (*quickstart, "--output", folder / "b.json"),
     ):  # fmt: skip
-        found = bench(*arguments)
-        assert found.output
-        odd = {c for c in found.output if not c.isprintable()} - {"\n"}
+        result = bench(*arguments)
+        assert result.output
+        odd = {c for c in result.output if not c.isprintable()} - {"\n"}
         assert not odd, (arguments, odd)

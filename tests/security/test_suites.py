@@ -62,7 +62,7 @@ def plan_of(text: str) -> Plan | None:
     """Return the plan of a text, or None after checks of its error messages."""
     SUITE.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        return api.make_plan(SUITE)
+        return api.load_plan(SUITE)
     except BenchError as error:
         refused = error
     for line in str(refused).split("\n"):
@@ -151,7 +151,7 @@ def test_lookalike_letters_and_invisible_characters_are_refused() -> None:
     text = text.replace("digits", '"dig\\u200dits"').replace("crd:", "сrd:")
     SUITE.write_text(text, "utf-8")
     with pytest.raises(ConfigError) as error:
-        api.make_plan(SUITE)
+        api.load_plan(SUITE)
     lines = [line.removeprefix("suite.yaml:") for line in error.value.lines]
     hidden = "an invisible character. Allowed: visible characters"
     ascii = "Allowed in names: ASCII"
@@ -177,7 +177,7 @@ seeds: [0]
 """
 PEAK = """
 import torch
-from bench.cli import app
+from bench.cli.app import app
 from bench.results.environment import peak_memory
 try:
     app(["plan", "suite.yaml", "--json"], prog_name="bench")

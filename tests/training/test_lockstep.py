@@ -132,7 +132,7 @@ def test_learning_rate_falls_after_each_milestone() -> None:
 
 def test_precision_of_the_recipe_changes_run_and_numbers(tmp_path: Path) -> None:
     float32 = toy.plan(tmp_path, methods="[kd]")
-    bf16 = api.make_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
+    bf16 = api.load_plan(tmp_path / "toy.yaml", ["recipe.precision=bf16"])
     assert not set(float32.runs) & set(bf16.runs)
     exact, rounded = (toy.run(plan, tmp_path).record(plan.cells[0].run) for plan in (float32, bf16))
     assert rounded.environment["precision"] == "bf16"

@@ -1,0 +1,88 @@
+"""The command `bench`: its verbs, their help, and its exit codes."""
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from bench.cli.console import handle_errors
+
+INTERNAL_ERROR = 5  # exit code of a bug: Python's own would be that of a regression
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,  # rich takes three times as long to import as all the rest
+    "pretty_exceptions_enable": False,
+}
+
+
+VERBS = {  # shown by --help, which imports no verb's module
+    "run": "Run a suite, then print and write its table.",
+    "plan": "Show what would run, what is done or skipped, and what it takes.",
+    "status": "Count a suite's runs by state; say why some have no result.",
+    "report": "Print and write a suite's table, from its records.",
+    "figures": "Draw a suite's figures, as PNG and PDF, from its records.",
+    "baseline": "Record a suite's means and spreads, for `check`.",
+    "check": "Compare records with a baseline, or with the papers.",
+    "compare": "Compare two results folders.",
+    "sync": "Log a suite's records that MLflow does not have.",
+    "list": "List suites, methods, distillers, networks or datasets.",
+    "show": "Print a suite with every value, and where each comes from.",
+    "validate": "Check suites: every mistake with its line, and warnings.",
+    "teachers": "Show a suite's teachers: origin, accuracy, weights.",
+    "ui": "Open MLflow's pages on a results folder.",
+    "clean": "Remove checkpoints of ended runs, logs and partial files.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a verb's module when the verb is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # loaded by get_command
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a verb; None for an unknown verb."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"bench.cli.{cmd_name}")
+        verb = typer.Typer(**SETTINGS)
+        verb.command(cmd_name)(module.command)
+        return typer.main.get_command(verb)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; a user's mistake becomes a sentence and exit code 2."""
+        with handle_errors():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="bench",
+    cls=LazyGroup,
+    epilog="Exit codes: 0 done, 1 regression, 2 wrong use, 3 some runs failed, 4 inconclusive, "
+    "5 an error of bench itself.",
+    no_args_is_help=True,
+    context_settings={"max_content_width": 100},
+    **SETTINGS,
+)
+
+
+@app.callback()
+def bench() -> None:
+    """Benchmarks of knowledge distillation: suites in YAML, tables as in the papers."""
+
+
+def main() -> None:
+    """Run the command line; a bug ends in a traceback and exit code 5."""
+    try:
+        app(prog_name="bench")
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(INTERNAL_ERROR)

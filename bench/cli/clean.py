@@ -1,0 +1,36 @@
+"""The verb `clean`."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from bench.cli import options
+from bench.cli.console import echo
+from bench.cli.formatting import count
+from bench.results import Results, leftovers
+
+
+def command(
+    results: options.ResultsDir = Path("results"),
+    yes: Annotated[bool, Option("--yes", help="Remove; without: only show.")] = False,
+    weights: Annotated[bool, Option("--weights", help="Also the students' weights.")] = False,
+) -> None:
+    """Remove checkpoints of ended runs, logs and partial files.
+
+    Example: bench clean --results results --yes
+    """
+    store = Results(results)
+    files = leftovers(store, weights)
+    size = sum(path.stat().st_size for path in files)
+    with store.lock() if yes and files else nullcontext():
+        for path in files:
+            echo(f"{'removed' if yes else 'would remove'} {path}")
+            if yes:
+                path.unlink(missing_ok=True)  # locking removes partial files, too
+    if not files:
+        echo(f"{results}: nothing to remove")
+        return
+    hint = "" if yes else "; --yes removes them"
+    echo(f"{results}: {count(len(files), 'file')}, {size / 1e6:.1f} MB{hint}")

@@ -1,0 +1,54 @@
+"""The verb `compare`, and the output of `check`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument
+
+from bench import regression, report
+from bench.cli import options
+from bench.cli.console import print_result
+from bench.errors import BenchError
+from bench.regression import Verdicts
+from bench.results import Record, Results
+
+
+def command(
+    before: Annotated[Path, Argument(metavar="A", help="A results folder: before.")],
+    now: Annotated[Path, Argument(metavar="B", help="A results folder: now.")],
+    metric: options.Metric = "top1",
+    tolerance: options.Tolerance = None,
+    as_json: options.AsJson = False,
+    junit: options.JUnit = None,
+    markdown: options.MarkdownFile = None,
+) -> None:
+    """Compare two results folders.
+
+    Example: bench compare results.before results --tolerance 0.5
+    """
+    names = str(before), str(now)
+    verdicts = regression.compare(_records(before), _records(now), metric, tolerance, names)
+    report_verdicts(verdicts, False, as_json, junit, markdown)
+
+
+def report_verdicts(
+    verdicts: Verdicts, strict: bool, as_json: bool, junit: Path | None, markdown: Path | None
+) -> None:
+    """Print verdicts, write the files that were asked for, and exit with the verdicts' code."""
+    document = regression.verdicts_document(verdicts)
+    if junit:
+        report.save(junit, regression.verdicts_junit(verdicts, strict).encode())
+    if markdown:
+        report.save(markdown, report.markdown(document).encode())
+    content = regression.verdicts_data(verdicts, strict)
+    print_result(content, lambda _: report.text(document).removesuffix("\n"), as_json)
+    raise typer.Exit(verdicts.exit_code(strict))
+
+
+def _records(folder: Path) -> Sequence[Record]:
+    records = list(Results(folder).summaries())
+    if not records:
+        raise BenchError(f"{folder}: no records. Allowed: a folder that `bench run` wrote to")
+    return records

@@ -1,0 +1,73 @@
+"""What all verbs share: printing, errors, exit codes."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bench.config.text import as_json as json_text
+from bench.config.text import printable
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.planning.plan import Plan
+    from bench.results import Results
+
+WRONG_USE, RUNS_FAILED = 2, 3
+
+
+@contextmanager
+def handle_errors() -> Iterator[None]:
+    """Print a user's mistake on standard error, and exit with code 2."""
+    try:
+        yield
+    except BenchError as error:
+        print_error(str(error))
+        raise typer.Exit(WRONG_USE) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output has ended; click would exit 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        raise typer.Exit(WRONG_USE) from None
+    except KeyboardInterrupt as interrupt:
+        print_error("stopped; the same command resumes from here")
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        raise typer.Exit(128 + number) from None
+
+
+def print_error(text: str) -> None:
+    """Print on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def echo(text: str) -> None:
+    """Print on standard output."""
+    print(printable(text), flush=True)
+
+
+def print_result(content: Any, to_text: Callable[[Any], str], as_json: bool) -> None:
+    """Print content as JSON for scripts, or as text for people."""
+    print(json_text(content) if as_json else printable(to_text(content)))
+
+
+def print_files(files: "list[Path]") -> None:
+    """Print which files were written."""
+    echo(f"written: {', '.join(map(str, files))}")
+
+
+def require_record(plan: "Plan", results: "Results", suite: str) -> int:
+    """Return the number of the plan's records; raise BenchError if there are none."""
+    count = sum(results.file(run).exists() for run in plan.runs)
+    if not count:
+        raise BenchError(
+            f"{results.folder}: no record of the {len(plan.runs)} runs that were asked for; "
+            f"`bench run {suite} --results {results.folder}` makes them"
+        )
+    return count

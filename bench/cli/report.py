@@ -1,0 +1,69 @@
+"""The verb `report`."""
+
+import shutil
+import sys
+from typing import Annotated, Any
+
+from typer import Option
+
+from bench import report
+from bench.cli import options
+from bench.cli.console import print_files, require_record
+from bench.report import Kind, Report, ReportOptions, build
+from bench.results import Results
+
+
+@options.suite_verb("limit")
+def command(
+    suite: options.SuiteOptions,
+    metric: options.Metric = "top1",
+    formats: Annotated[
+        str, Option("--format", metavar="FORMATS", help="Of md, tex, csv, json, txt, html.")
+    ] = "md,tex,csv",
+    standalone: Annotated[
+        bool, Option("--standalone", help="Write LaTeX that compiles on its own.")
+    ] = False,
+    published: Annotated[
+        bool, Option("--published", help="Show the papers' value and the gap in each cell.")
+    ] = False,
+    published_only: Annotated[
+        bool, Option("--published-only", help="Only the papers' tables of the suite's pairs.")
+    ] = False,
+    statistics: Annotated[
+        bool,
+        Option("--statistics", help="Instead of the table: intervals, verdicts, mean ranks."),
+    ] = False,
+    versus: Annotated[
+        str | None,
+        Option(metavar="METHOD", help="Compare methods with this one; without: kd."),
+    ] = None,
+    tolerance: options.Tolerance = None,
+) -> None:
+    """Print and write a suite's table, from its records.
+
+    Example: bench report quickstart --metric nll
+    """
+    kinds = report.check_formats(formats.split(","), page=not published_only)
+    plan, results = suite.load_plan(), Results(suite.results)
+    content = ReportOptions(metric, kinds, standalone, published, versus, tolerance)
+    if published_only:
+        print_report(build.published_report(plan))
+        print_files(build.write_published(plan, results, content))
+        return
+    require_record(plan, results, suite.suite)
+    kind: Kind = "statistics" if statistics else "tables"
+    entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
+    made = build.assemble(plan, results, content, entries)
+    print_report(made, kind)
+    print_files(build.write(plan, results, content, kind, entries, made))
+
+
+def print_report(made: Report, kind: Kind = "tables") -> None:
+    """Print tables or statistics as wide as the terminal allows."""
+    print(report.show(made, kind, **_terminal()), flush=True)
+
+
+def _terminal() -> dict[str, Any]:
+    """The width of standard output, and whether it is a terminal."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    return {"width": width, "terminal": sys.stdout.isatty()}

@@ -1,0 +1,25 @@
+"""The verb `sync`."""
+
+import typer
+
+from bench import api
+from bench.cli import options
+from bench.cli.console import WRONG_USE, echo, print_error, require_record
+from bench.cli.formatting import count
+from bench.results import Results
+
+
+@options.suite_verb("limit")
+def command(suite: options.SuiteOptions) -> None:
+    """Log a suite's records that MLflow does not have.
+
+    Example: bench sync quickstart --results results
+    """
+    plan, results = suite.load_plan(), Results(suite.results)
+    records = require_record(plan, results, suite.suite)
+    tracker = api.sync(plan, results)
+    echo(f"{plan.suite.name}: {count(records, 'record')}, {tracker.added} of them logged now")
+    for warning in tracker.warnings:
+        print_error(f"warning: {warning}")
+    if tracker.warnings:
+        raise typer.Exit(WRONG_USE)

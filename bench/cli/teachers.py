@@ -1,0 +1,64 @@
+"""The verb `teachers`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.cli import options
+from bench.cli.console import print_result
+from bench.cli.formatting import Content, paragraphs, table
+from bench.planning.plan import Plan
+from bench.results import Results
+
+OPTIONAL = ("promised", "weights", "sha256")  # columns that are left out if they are empty
+
+
+@options.suite_verb("seeds", "filter_", "limit")
+def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
+    """Show a suite's teachers: origin, accuracy, weights.
+
+    Example: bench teachers suites/cifar100_same_arch.yaml
+    """
+    rows = teacher_rows(suite.load_plan(), Results(suite.results))
+    print_result(rows, teachers_text, as_json)
+
+
+def teacher_rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
+    """Return each teacher's origin, state, accuracy in percent, and weights."""
+    rows = []
+    for run in (run for run in plan.runs.values() if run.kind == "teacher"):
+        record, weights = results.summary(run.id), results.weights(run.id)
+        rows.append(
+            {
+                "network": run.specification.network,
+                "seed": run.specification.seed,
+                "from": str(run.checkpoint.path) if run.checkpoint else "training",
+                "state": record.status if record else "to do",
+                "top1": record.top1 if record else None,
+                "manifest": run.checkpoint.top1 if run.checkpoint else None,
+                "weights": str(weights) if weights.exists() else None,
+                "sha256": record.weights if record else None,
+                "reason": record.reason if record else None,
+            }
+        )
+    return rows
+
+
+def teachers_text(rows: Sequence[Content]) -> str:
+    """Return teachers as a table for people, then why some have no result."""
+    columns = [
+        {
+            "teacher": row["network"],
+            "seed": row["seed"],
+            "from": row["from"],
+            "state": row["state"],
+            "top-1": "" if row["top1"] is None else f"{row['top1']:.2f}",
+            "promised": "" if row["manifest"] is None else f"{row['manifest']:.2f}",
+            "weights": row["weights"] or "",
+            "sha256": (row["sha256"] or "")[:12],
+        }
+        for row in rows
+    ]
+    empty = {key for key in OPTIONAL if not any(row[key] for row in columns)}
+    shown = [{key: row[key] for key in row if key not in empty} for row in columns]
+    reasons = [f"{r['network']} seed {r['seed']}: {r['reason']}" for r in rows if r["reason"]]
+    return paragraphs(table(shown, right=["top-1", "promised"]), reasons)
