@@ -9,7 +9,7 @@ from bench.config.text import printable
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.report.draw import Undrawn
+    from bench.report.figures import NotDrawn
 
 RESULTS = Path("results")
 
@@ -28,27 +28,27 @@ def figures(
     """Draw a suite's figures, as PNG and PDF, from its records."""
     with told():
         from bench import api
-        from bench.report import draw
+        from bench.report import figures as drawing
         from bench.results import Results
 
         plan = made_plan(suite, set_, seeds, filter_, None, data_root)
         kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
         drawn, undrawn = set(), []
         root = api.root_of(data_root)
-        for found in draw.draw(plan, Results(results), metric, kinds, root):
-            if isinstance(found, draw.Undrawn):
+        for found in drawing.draw(plan, Results(results), metric, kinds, root):
+            if isinstance(found, drawing.NotDrawn):
                 undrawn.append(found)
                 continue
             drawn.add(found.kind)
             written = f"written: {', '.join(map(str, found.files))}"
-            print(printable("\n  ".join([written, *found.told])), flush=True)
+            print(printable("\n  ".join([written, *found.numbers])), flush=True)
         if not drawn or not drawn.issuperset(kinds):
             raise BenchError(_reasons(undrawn))
         if undrawn:
             complain(_reasons(undrawn))
 
 
-def _reasons(undrawn: "list[Undrawn]") -> str:
+def _reasons(undrawn: "list[NotDrawn]") -> str:
     """A line for each reason why figures of a kind cannot be drawn, with the first pair."""
     pairs: dict[tuple[str, str], list[str]] = {}
     for one in undrawn:

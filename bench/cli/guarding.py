@@ -14,7 +14,8 @@ from bench.config.text import printable
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.regression import Baseline, Verdicts
+    from bench.regression import Verdicts
+    from bench.report import Report
     from bench.results import Record
 
 RESULTS = Path("results")
@@ -31,18 +32,18 @@ def baseline(
 ) -> None:
     """Record a suite's means and spreads, for `check`."""
     with told():
-        from bench import regression
+        from bench import report
         from bench.report import build
         from bench.results import Results
 
-        made = made_plan(suite, set_, seeds, data_root=data_root)
-        found = regression.baseline(build.entries(made, Results(results)), made.suite.name)
-        if found.trouble:
-            complain("\n".join(["no baseline: cells without a result", *found.trouble]))
+        plan = made_plan(suite, set_, seeds, data_root=data_root)
+        made = build.assemble(plan, Results(results))
+        if made.problems:
+            complain("\n".join(["no baseline: cells without a result", *made.problems]))
             raise typer.Exit(RUNS_FAILED)
-        path = output or results / f"{made.stem}-baseline.json"
-        regression.write(found, path)
-        tell(f"written: {path}: {_size(found)}")
+        path = output or results / f"{plan.stem}-baseline.json"
+        report.save(path, report.render(made, "json").encode())
+        tell(f"written: {path}: {_size(made)}")
 
 
 def check(
@@ -97,10 +98,10 @@ def compare(
         _tell(found, False, as_json, junit, markdown)
 
 
-def _size(found: "Baseline") -> str:
+def _size(made: "Report") -> str:
     """`14 cells, n = 3`."""
-    ns = sorted({one.n for cell in found.cells for one in cell.metrics.values()})
-    cells = sum(bool(cell.metrics) for cell in found.cells)
+    ns = sorted({one.n for cell in made.cells for one in cell.metrics.values()})
+    cells = sum(bool(cell.metrics) for cell in made.cells)
     return f"{cells} cells, n = {' to '.join(map(str, dict.fromkeys((ns[0], ns[-1]))))}"
 
 
@@ -141,13 +142,13 @@ def _tell(
     found: "Verdicts", strict: bool, as_json: bool, junit: Path | None, markdown: Path | None
 ) -> None:
     """Print the verdicts, write them where asked, and end with their exit code."""
-    from bench import regression
-    from bench.report.output import written
+    from bench import regression, report
 
+    document = regression.verdicts_document(found)
     if junit:
-        written(junit, regression.junit(found, strict).encode())
+        report.save(junit, regression.verdicts_junit(found, strict).encode())
     if markdown:
-        written(markdown, regression.markdown(found).encode())
-    text = json_text(regression.data(found, strict)) + "\n"
-    print(text if as_json else printable(regression.text(found)), end="")
+        report.save(markdown, report.markdown(document).encode())
+    text = json_text(regression.verdicts_data(found, strict)) + "\n"
+    print(text if as_json else printable(report.text(document)), end="")
     raise typer.Exit(found.exit_code(strict))

@@ -19,8 +19,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
-    from bench.report.statistics import Statistics
-    from bench.report.table import Table
+    from bench.report import Kind, Report
 
 WRONG_USE, RUNS_FAILED = 2, 3
 
@@ -79,18 +78,11 @@ def changes(set_: Sequence[str] | None, seeds: str | None) -> list[str]:
     return [*(set_ or []), *([f"seeds={seeds_of(seeds)}"] if seeds is not None else [])]
 
 
-def show_tables(made: "Sequence[Table]") -> None:
+def show_tables(made: "Report", kind: "Kind" = "tables") -> None:
     """Print tables as wide as the terminal allows; at once, since writing them may fail."""
     from bench import report
 
-    print("\n".join(report.text(one, **_screen()) for one in made), flush=True)
-
-
-def show_statistics(found: "Sequence[Statistics]") -> None:
-    """Print statistics as `show_tables` prints tables."""
-    from bench import report
-
-    print("\n".join(report.text_sheet(report.sheet(one), **_screen()) for one in found), flush=True)
+    print(report.show(made, kind, **_screen()), flush=True)
 
 
 def show_files(files: "Sequence[Path]") -> None:

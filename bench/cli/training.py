@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,6 @@ from bench.cli.telling import (
     made_plan,
     say,
     show_files,
-    show_statistics,
     show_tables,
     told,
 )
@@ -76,11 +75,10 @@ def run(
             plan, records, machine, data_root=data_root, overwrite=overwrite.value,
             view="json" if as_json else view.value, tracker=log,
         )  # fmt: skip
-        known = list(build.entries(plan, records))
-        table = build.of(plan, records, known=known)
+        made = build.assemble(plan, records)
         if not as_json:
-            show_tables(table)
-        files = build.write(plan, records, known=known, made=table)
+            show_tables(made)
+        files = build.write(plan, records, made=made)
         if as_json:
             print(json_text({"event": "tables", "files": list(map(str, files))}, None))
         else:
@@ -152,29 +150,23 @@ def report(
         from bench.report import build
         from bench.results import Results
 
-        kinds = report.known_formats(formats.split(","), page=not published_only)
-        made, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
-        how: dict[str, Any] = {"formats": kinds, "standalone": standalone}
+        kinds = report.check_formats(formats.split(","), page=not published_only)
+        plan, records = made_plan(suite, set_, seeds, filter_, None, data_root), Results(results)
+        options = report.ReportOptions(metric, kinds, standalone, published, versus, tolerance)
         if published_only:
-            show_tables(build.published_only(made))
-            show_files(build.write_published(made, records, **how))
+            show_tables(build.published_report(plan))
+            show_files(build.write_published(plan, records, options))
             return
-        if not any(records.file(run).exists() for run in made.runs):
+        if not any(records.file(run).exists() for run in plan.runs):
             raise BenchError(
-                f"{results}: no record of any of the {len(made.runs)} runs asked for; "
+                f"{results}: no record of any of the {len(plan.runs)} runs; "
                 f"`bench run {suite} --results {results}` makes them"
             )
-        beside: dict[str, Any] = {"versus": versus, "tolerance": tolerance}
-        if statistics:
-            beside["known"] = list(build.entries(made, records))
-            show_statistics(build.statistics(made, records, metric, **beside))
-            show_files(build.write_statistics(made, records, metric, **beside, **how))
-            return
-        beside["beside"] = published
-        beside["known"] = list(build.entries(made, records, curves="html" in kinds))
-        table = build.of(made, records, metric, **beside)
-        show_tables(table)
-        show_files(build.write(made, records, metric, made=table, **beside, **how))
+        kind: report.Kind = "statistics" if statistics else "tables"
+        entries = list(build.entries(plan, records, curves=report.PAGE in kinds))
+        made = build.assemble(plan, records, options, entries)
+        show_tables(made, kind)
+        show_files(build.write(plan, records, options, kind, entries, made))
 
 
 def teachers(
