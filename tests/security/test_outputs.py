@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.report.page import page
+from bench.report.table import Entry, table
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench import report
-from bench.report.page import page
 from bench.report.statistics import statistics
-from bench.report.table import About, Entry, table
 from bench.results import Results
 from tests import toy
 from tests.command import ROOT, bench
@@ -66,7 +66,7 @@ def _record(run: str, text: str, top1: float | None, seed: int) -> dict[str, Any
 
 def outputs(text: str) -> dict[str, str]:
     """Every format of the table and of its statistics, and the page."""
-    about = About(text, text, {"name": text})
+    about = TableContext(text, text, {"name": text})
     made = table(entries(text), about)
     found = {name: write([made], text, True) for name, write in report.FORMATS.items()}
     sheets = {
