@@ -22,7 +22,7 @@ from bench import api, models, results, suite
 from bench.cli import app, overview
 from bench.errors import BenchError
 from bench.execution.protocol import Task
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.results import Results
 from tests.distillers.contract import CHECKS
 from tests.distillers.geometry import built
@@ -98,7 +98,7 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     named = re.search(r"--metric (.*)", told[1])
     assert named
     with pytest.raises(BenchError) as caught:
-        build.of(api.make_plan("quickstart"), Results(tmp_path), "none")
+        build.assemble(api.make_plan("quickstart"), Results(tmp_path), ReportOptions("none"))
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", named[1])) - {"or"} == set(allowed.split(", "))
 

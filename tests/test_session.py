@@ -93,11 +93,10 @@ def test_what_is_done_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
         assert api.carry_out(whole, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
-    (made,) = build.of(whole, results)
-    assert "50.00" in report.text(made)
+    assert "50.00" in report.render(build.assemble(whole, results), "txt")
     files = build.write(whole, results)
     assert [path.name for path in files] == ["toy.md", "toy.tex", "toy.csv"]
-    files = build.write(whole, results, "nll")
+    files = build.write(whole, results, report.ReportOptions("nll"))
     assert [path.name for path in files] == ["toy-nll.md", "toy-nll.tex", "toy-nll.csv"]
 
 

@@ -84,7 +84,7 @@ def test_a_clock_that_jumped_back_in_another_time_zone(
     shutil.copy(blank, taught.folder)
     assert api.sync(whole, taught).warnings == []
     assert same(taught)
-    assert build.of(whole, taught)
+    assert build.assemble(whole, taught)
 
 
 def test_a_folder_of_images_that_moved_is_the_same_data(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ def style() -> Iterator[None]:
     """Apply the style of all figures inside, independent of the user's settings."""
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a method's name
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -220,4 +222,5 @@ def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str 
     text = f"means of {many if few == many else f'{few} to {many}'} seeds{more}"
     if many == 1:
         text = "single runs"
-    return f"{labels.network(entry.teacher)} → {labels.network(entry.student)}, {text}"
+    names = f"{labels.network(entry.teacher)} → {labels.network(entry.student)}"
+    return f"{one_line(names)}, {text}"

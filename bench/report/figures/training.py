@@ -126,7 +126,7 @@ def _costs(entries: Sequence[Entry], metric: str) -> list[tuple[float, float, st
         (
             sum(epoch.seconds + epoch.shared_seconds for epoch in record.curves),
             value,
-            str(record.environment.get("device")),
+            labels.one_line(str(record.environment.get("device"))),
         )
         for entry in entries
         if entry.finished and (record := entry.record) and record.curves
