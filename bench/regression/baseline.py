@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,7 +14,6 @@ from bench.report.model import Cell, Entry, Measured, Report, Row, Table, cells
 from bench.report.writers.data import SCHEMA
 
 MAX_BYTES = 64 * 1024 * 1024
-MAX_LEVELS = 40  # of nesting
 _CLOSE = 1e-6  # relative, between a summary and its values
 
 
@@ -43,7 +41,10 @@ def read(path: Path) -> Report:
         BenchError: The file cannot be read.
     """
     text = _text(path)
-    content = _content(path, text)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Mistakes([f"{path}: not JSON: {error}"]) from None
     number = content.get("format", Report.format) if isinstance(content, dict) else Report.format
     if type(number) is not int or number != Report.format:
         hint = f"Allowed: {Report.format}; record the baseline again with `bench baseline`"
@@ -66,28 +67,6 @@ def _text(path: Path) -> str:
         return raw.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: cannot be read as a baseline: {error}") from None
-
-
-def _content(path: Path, text: str) -> Any:
-    """Return the data of JSON that is not nested too deeply."""
-    try:
-        content = json.loads(text)
-        deep = _is_deeper(content, MAX_LEVELS)
-    except RecursionError:
-        deep = True
-    except ValueError as error:
-        raise Mistakes([f"{path}: not JSON: {error}"]) from None
-    if deep:
-        raise Mistakes([f"{path}: nested deeper than {MAX_LEVELS} levels, the maximum"])
-    return content
-
-
-def _is_deeper(content: Any, levels: int) -> bool:
-    """Whether data is nested deeper than so many levels."""
-    if not isinstance(content, dict | list):
-        return False
-    inner = content.values() if isinstance(content, dict) else content
-    return levels == 0 or any(_is_deeper(value, levels - 1) for value in inner)
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:

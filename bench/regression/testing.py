@@ -153,7 +153,7 @@ class RegressionTest:
             if not self.metric.higher:
                 low, high = -high, -low
             verdict = self._verdict(match, outcome, self._reason(result, needed))
-            yield replace(verdict, low=low, high=high, p=result.p, seeds=needed)
+            yield replace(verdict, low=low, high=high, p=result.p, seeds_needed=needed)
 
     def _needed(self, match: Match, result: "_Result", family: int) -> int | None:
         """Return the seeds per side with which an inconclusive cell would be decided, at 80 %.

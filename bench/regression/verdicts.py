@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
@@ -42,7 +42,7 @@ class Verdict:
         low: Lower bound of the change; each bound holds with 95 %.
         high: Upper bound.
         p: p of an alarm, Holm-corrected over the family.
-        seeds: Seeds per side that would decide an inconclusive cell.
+        seeds_needed: Seeds per side that would decide an inconclusive cell.
         notes: Other differences: setting, teacher.
         altered: Whether the setting is not that of before.
     """
@@ -57,7 +57,7 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    seeds: int | None = None
+    seeds_needed: int | None = None
     notes: tuple[str, ...] = ()
     altered: bool = False
 
@@ -173,25 +173,7 @@ def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
         "exit_code": verdicts.exit_code(strict),
         "counts": dict(verdicts.counts),
         "notes": list(verdicts.notes),
-        "cells": [
-            {
-                "pair": cell.pair,
-                "method": cell.method,
-                "label": cell.label,
-                "outcome": cell.outcome,
-                "reason": cell.reason,
-                "before": _measured_data(cell.before),
-                "now": _measured_data(cell.now),
-                "change": cell.change,
-                "low": cell.low,
-                "high": cell.high,
-                "p": cell.p,
-                "seeds_needed": cell.seeds,
-                "altered": cell.altered,
-                "notes": list(cell.notes),
-            }
-            for cell in verdicts.cells
-        ],
+        "cells": [asdict(cell) | {"change": cell.change} for cell in verdicts.cells],
     }
 
 
@@ -216,13 +198,10 @@ def verdicts_junit(verdicts: Verdicts, strict: bool = False) -> str:
     root = ET.Element("testsuites", totals)
     suite = ET.SubElement(root, "testsuite", {**totals, "skipped": str(kinds.count("skipped"))})
     properties = ET.SubElement(suite, "properties")
-    for name, value in (
-        ("metric", verdicts.metric.name),
-        ("tolerance", f"{verdicts.tolerance:g}"),
-        ("against", verdicts.against),
-        ("outcome", verdicts.outcome),
-    ):
-        ET.SubElement(properties, "property", {"name": name, "value": one_line(value)})
+    data = verdicts_data(verdicts, strict)
+    for name in ("metric", "tolerance", "against", "outcome"):
+        value = one_line(str(data[name]))
+        ET.SubElement(properties, "property", {"name": name, "value": value})
     for cell, kind in zip(verdicts.cells, kinds, strict=True):
         _test_case(suite, cell, kind, verdicts)
     texts = [*_heading(verdicts), *_notes(verdicts)]
@@ -264,13 +243,6 @@ def _measured(measured: Measured | None, metric: Metric) -> str:
         return ""
     std = "" if measured.std is None else f" ± {metric.format(measured.std)}"
     return f"{metric.format(measured.mean)}{std} ({measured.n})"
-
-
-def _measured_data(measured: Measured | None) -> dict[str, Any] | None:
-    if measured is None:
-        return None
-    values = {str(seed): value for seed, value in measured.values.items()}
-    return {"mean": measured.mean, "std": measured.std, "n": measured.n, "values": values}
 
 
 def _section(cells: Iterable[Verdict], verdicts: Verdicts, title: str = "") -> Section:

@@ -24,9 +24,7 @@ def mark(
     marked_columns = tuple(replace(column, mark=daggers(column.note)) for column in columns)
     marked_rows = tuple(
         replace(
-            row,
-            mark=daggers(row.note),
-            cells=tuple(_marked(cell, letters) for cell in row.cells),
+            row, mark=daggers(row.note), cells=tuple(_marked(cell, letters) for cell in row.cells)
         )
         for row in rows
     )

@@ -4,15 +4,7 @@ from collections.abc import Iterator
 
 from bench.report.caption import how_tested, tested
 from bench.report.comparison import not_tested, overall
-from bench.report.document import (
-    Document,
-    GridCell,
-    GridRow,
-    Section,
-    grid_cell,
-    header,
-    spans,
-)
+from bench.report.document import Document, GridCell, GridRow, Section, grid_cell, header, spans
 from bench.report.labels import Metric, count, join, p_equals, p_value, sentences, signed
 from bench.report.model import Cell, Column, Note, Overall, Row, Table, named
 from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison

@@ -4,14 +4,7 @@ Tables call `compare_to_baseline`; the regression check calls `regression_verdic
 `difference_verdicts`. All tests assume that the runs of a cell are normally distributed.
 """
 
-from bench.stats.comparison import (
-    MAX_SEEDS,
-    POWER,
-    Difference,
-    paired,
-    seeds_needed,
-    welch,
-)
+from bench.stats.comparison import MAX_SEEDS, POWER, Difference, paired, seeds_needed, welch
 from bench.stats.estimates import Estimate, Samples, estimate, moderated, resolution, samples
 from bench.stats.multiple_testing import (
     ALPHA,

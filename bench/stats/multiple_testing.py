@@ -94,10 +94,7 @@ def regression_verdicts(gain: Difference, tolerance: float, alpha: float = ALPHA
     """
     p = holm(gain.p_below())
     low, _ = gain.interval(1 - 2 * alpha)
-    rules = {
-        "regression": (p < alpha) & (gain.mean < -tolerance),
-        "pass": low > -tolerance,
-    }
+    rules = {"regression": (p < alpha) & (gain.mean < -tolerance), "pass": low > -tolerance}
     return FamilyVerdicts(np.select(list(rules.values()), list(rules), "inconclusive"), p)
 
 

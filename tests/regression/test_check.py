@@ -106,8 +106,8 @@ def test_a_loss_that_may_be_noise_is_inconclusive_and_says_how_many_seeds_would_
     cell = next(cell for cell in found.cells if cell.method == "kd")
     assert cell.outcome == "inconclusive"
     assert "worse by 0.80 points, not significant (p = " in cell.reason
-    assert cell.seeds > 5
-    assert f"about {cell.seeds} seeds per side would decide it" in cell.reason
+    assert cell.seeds_needed > 5
+    assert f"about {cell.seeds_needed} seeds per side would decide it" in cell.reason
     assert "if the true loss is as measured" in cell.reason
 
 
@@ -126,7 +126,7 @@ def test_a_tolerance_of_zero_can_fail_but_never_be_shown():
     cell = next(cell for cell in found.cells if cell.method == "kd")
     assert cell.outcome == "inconclusive"
     assert cell.reason.endswith("with a tolerance of 0 no number of seeds can rule out a loss")
-    assert cell.seeds is None
+    assert cell.seeds_needed is None
 
 
 def test_less_is_better_for_losses_and_calibration():

@@ -42,7 +42,7 @@ def test_a_wide_spread_is_inconclusive_and_says_how_many_seeds_would_tell():
     found = regression.compare(A, b)
     cell = next(cell for cell in found.cells if cell.method == "kd")
     assert cell.outcome == "inconclusive"
-    assert cell.seeds > 4
+    assert cell.seeds_needed > 4
     assert "a difference of more than 0.5 points is not ruled out" in cell.reason
 
 

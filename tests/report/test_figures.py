@@ -17,7 +17,7 @@ from bench.report.figures.correlation import class_correlation, differences, mea
 from bench.report.figures.ranks import groups
 from bench.report.model import Entry
 from bench.results import Results, sha256
-from tests.records import make_epoch, make_record
+from tests.records import make_record
 
 PAIR = "wrn_40_2/wrn_16_2"
 
@@ -173,24 +173,6 @@ def test_cost_is_seconds_as_if_alone():
         one.record.curves.clear()
     with pytest.raises(BenchError, match="no record has both top1 and the seconds"):
         training.cost(without, PAIR)
-
-
-def test_names_of_points_cover_neither_each_other_nor_points_and_stay_inside():
-    asked = []
-    for place in range(14):
-        epoch = make_epoch(1, seconds=10 + place // 5 / 10, shared_seconds=0.0)
-        means = [74 + place % 5 / 10, 74.2]
-        asked += runs(f"method-{place}", {"ce": 1, "kd": 1}, means, curves=[epoch])
-    [axes] = training.cost(asked, PAIR).axes
-    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
-    assert len(boxes) == 14
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
-    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    points = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
-    assert len(points) == 14
-    assert not [point for point in points for box in boxes if box.contains(*point)]
-    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):

@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.report.figures.style import (
-    SPREAD,
-    Look,
-    axis_label,
-    empty,
-    looks,
-    methods,
-    name_lines,
-    style,
-    title,
-)
+from bench.report.figures import style
+from bench.report.figures.style import SPREAD, Look, looks, methods, name_lines
 from bench.report.model import Entry, Measured, cell
 
 if TYPE_CHECKING:
@@ -81,8 +72,8 @@ def ablation(
     if all(len(line) < 2 for line in series):
         raise BenchError(f"the records have no two values of {distiller}'s {setting}")
     levels = [p for p in points if all(name != distiller for name, _ in p.settings)]
-    with style():
-        figure, axes = empty(4.6, max(3.2, 0.9 + 0.2 * (len(series) + len(levels))))
+    with style.style():
+        figure, axes = style.empty(4.6, max(3.2, 0.9 + 0.2 * (len(series) + len(levels))))
         line_looks = looks(len(series) + len(levels))
         for line, look in zip(series, line_looks, strict=False):
             _plot(axes, line, look)
@@ -91,12 +82,12 @@ def ablation(
             axes.axhline(level.measured.mean, **look, zorder=1)
         scale = _set_scale(axes, sorted({value for line in series for value in line}))
         axes.set_xlabel(f"{setting} of {label_of.get(distiller, distiller)}{scale}")
-        axes.set_ylabel(axis_label(metric))
+        axes.set_ylabel(style.axis_label(metric))
         ends = [[*line.values()][-1] for line in series]
         names = [_name(end, ends, option, label_of) for end in ends] + [p.label for p in levels]
         means = [point.measured.mean for point in ends + levels]
         name_lines(axes, means, names, [*line_looks[: len(series)], *across])
-        axes.set_title(title(entries, pair, [point.measured.n for point in points], SPREAD))
+        axes.set_title(style.title(entries, pair, [point.measured.n for point in points], SPREAD))
     return figure
 
 

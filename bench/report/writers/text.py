@@ -10,14 +10,7 @@ from bench.report.writers import Markup
 _WIDTH = 100  # of paragraphs, where no screen has another
 _ANSI = re.compile("\x1b\\[[0-9]*m")
 _TEXT = Markup(
-    str,
-    {
-        "best": "*{}*",
-        "second": "_{}_",
-        "value": " {} ",
-        "mark": "[{}]",
-        "published": " [{}]",
-    },
+    str, {"best": "*{}*", "second": "_{}_", "value": " {} ", "mark": "[{}]", "published": " [{}]"}
 )
 _TERMINAL = Markup(
     str,
