@@ -20,19 +20,20 @@ def test_the_quickstart_and_the_probe_are_there() -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_run_of_the_suite_is_done(name: str) -> None:
     whole, results = api.load_plan(name), Results(RESULTS / name)
-    statuses = {run: (results.record(run) or {}).get("status") for run in whole.runs}
-    assert set(statuses.values()) == {"done"}
-    assert set(statuses) == {record["id"] for record in results.records()}
+    records = list(results.records())
+    assert {record.status for record in records} == {"done"}
+    assert set(whole.runs) == {record.id for record in records}
 
 
 def written(whole: Plan, results: Results) -> list[Path]:
     """Everything that `bench report` makes of records, and `bench baseline`."""
-    found = regression.baseline(build.entries(whole, results), whole.suite.name)
     baseline = results.folder / f"{whole.stem}-baseline.json"
-    regression.write(found, baseline)
+    report.save(baseline, report.render(build.assemble(whole, results), "json").encode())
+    options = report.ReportOptions(formats=(*report.FORMATS, report.PAGE))
+    statistics = report.ReportOptions(formats=("md", "tex", "csv", "txt"))  # json is the same
     return [
-        *build.write(whole, results, formats=(*report.FORMATS, report.PAGE)),
-        *build.write_statistics(whole, results, formats=tuple(report.STATISTICS)),
+        *build.write(whole, results, options),
+        *build.write(whole, results, statistics, "statistics"),
         baseline,
     ]
 
@@ -43,6 +44,15 @@ def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Pa
     for file in written(api.load_plan(name), Results(tmp_path)):
         committed = RESULTS / name / file.name
         assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_records_pass_the_check_against_the_committed_baseline(name: str) -> None:
+    whole, results = api.load_plan(name), Results(RESULTS / name)
+    baseline = regression.read(RESULTS / name / f"{name}-baseline.json")
+    verdicts = regression.check(build.entries(whole, results), baseline)
+    assert {cell.outcome for cell in verdicts.cells} == {"pass"}
+    assert verdicts.exit_code(strict=True) == 0
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -57,7 +67,8 @@ def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> Non
     for name in ("cifar100_same_arch", "cifar100_cross_arch"):
         whole = api.load_plan(name)
         pairs += len(whole.suite.pairs)
-        files = build.write_published(whole, Results(tmp_path), formats=tuple(report.FORMATS))
+        options = report.ReportOptions(formats=report.FORMATS)
+        files = build.write_published(whole, Results(tmp_path), options)
         for file in files:
             committed = RESULTS / "papers" / file.name
             assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
@@ -72,6 +83,8 @@ def test_the_teacher_is_ahead_of_the_plain_student(name: str) -> None:
             taught, alone = results.record(cell.teacher), results.record(cell.run)
             assert taught is not None
             assert alone is not None
-            assert taught["metrics"]["last"]["top1"] > alone["metrics"]["last"]["top1"]
-            losses = [entry["loss"] for entry in alone["curves"]]
-            assert losses[-1] < losses[0]
+            assert (taught.top1 or 0) > (alone.top1 or 100)
+            first, last = alone.curves[0].loss, alone.curves[-1].loss
+            assert first is not None
+            assert last is not None
+            assert last < first

@@ -18,9 +18,10 @@ import typer
 import bench
 import distillers
 from bench import api, models, results, suite
-from bench.cli.app import app, overview
+from bench.cli.app import app
+from bench.cli.list import list_rows
 from bench.errors import BenchError
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.results import Record, Results
 from tests.distillers import geometry
 from tests.distillers.contract import CHECKS
@@ -109,14 +110,14 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
     metrics = re.search(r"--metric (.*)", row[1])
     assert metrics
     with pytest.raises(BenchError) as caught:
-        build.of(api.load_plan("quickstart"), Results(tmp_path), "none")
+        build.assemble(api.load_plan("quickstart"), Results(tmp_path), ReportOptions("none"))
     allowed = str(caught.value).partition("Allowed: ")[2]
     assert set(re.findall(r"\w+", metrics[1])) - {"or"} == set(allowed.split(", "))
 
 
 def test_methods_are_those_of_the_file_with_their_weights() -> None:
     shown = [(name, weights) for name, _, weights, *_ in rows(PAGES["METHODS.md"])]
-    assert shown == [(row["method"], row["terms"]) for row in overview.listing("methods")]
+    assert shown == [(row["method"], row["terms"]) for row in list_rows("methods")]
 
 
 def test_papers_are_those_of_the_distillers() -> None:
@@ -135,7 +136,7 @@ def test_networks_are_all_listed() -> None:
 def test_data_sets_are_all_listed() -> None:
     shown = [name for name, *_ in rows(section("Data", "SUITES.md"))]
     assert shown[-1] == "folder:PATH"
-    assert sorted(shown[:-1]) == sorted(row["dataset"] for row in overview.listing("datasets"))
+    assert sorted(shown[:-1]) == sorted(row["dataset"] for row in list_rows("datasets"))
 
 
 def test_shipped_suites_are_all_linked() -> None:

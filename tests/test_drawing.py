@@ -12,8 +12,8 @@ import pytest
 
 from bench import api
 from bench.planning.plan import Plan
-from bench.report import draw
-from bench.report.draw import Drawn, Undrawn, file_name
+from bench.report import figures
+from bench.report.figures import Drawn, NotDrawn, file_name
 from bench.results import Results
 from tests import toy
 from tests.command import ROOT, bench, wrong
@@ -27,7 +27,7 @@ LINES = {
 }
 PAIRS = ("resnet8-resnet8", "resnet8-wrn_16_1")
 ONE = "pair=*/resnet8"
-TOO_FEW = "no average ranks: at least 2 pairs and 3 methods without holes are needed, and there are"
+TOO_FEW = "no average ranks: they need at least 2 pairs and 3 methods without missing values, found"
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
 
 def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> None:
     code = (
-        "from pathlib import Path; from bench import drawing, session; "
+        "from pathlib import Path; from bench import api; from bench.report import figures; "
         "from bench.results import Results; "
-        "print(*draw.draw(api.load_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
+        "print(*figures.draw(api.load_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
     )
     files, said = [], []
     for seed in ("1", "2"):
@@ -106,7 +106,7 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
         "no two methods with a result differ in a single number",
         f"ranks: {TOO_FEW} 2 pairs and 1 method",
         "correlation: resnet8/resnet8 and 1 more: no student's weights in results/weights; "
-        "`bench run` keeps them, and with `--overwrite always` makes them anew",
+        "`bench run` saves them, and `bench run --overwrite always` makes them again",
     ]
 
 
@@ -142,23 +142,23 @@ def test_unknown_kinds_and_metrics_are_told_before_anything_is_drawn(ran: Path) 
 def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
     toy.write(here)
     said = wrong(bench("figures", "toy.yaml"))
-    assert said == "results: no record of any of the 3 runs asked for; `bench run` makes them"
+    assert said == "results: no record of any of the 3 runs; `bench run` makes them"
     assert not (here / "results").exists()
 
 
 def test_another_metric_has_files_of_its_own(ran: Path) -> None:
     results = Results(ran / "results")
     kinds = ("curves", "cost", "ranks", "correlation")
-    found = list(draw.draw(toy_plan(ran, ONE), results, "kl", kinds))
+    found = list(figures.draw(toy_plan(ran, ONE), results, "kl", kinds))
     drawn = [one.files[0].name for one in found if isinstance(one, Drawn)]
     assert drawn == [
         "toy-part-kl-curves-resnet8-resnet8.png",
         "toy-part-kl-cost-resnet8-resnet8.png",
         "toy-part-correlation-resnet8-resnet8.png",  # knows no metric
     ]
-    oracle = list(draw.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
+    oracle = list(figures.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
     reason = "no record has a curve of oracle"
-    assert oracle == [Undrawn("curves", "resnet8/resnet8", reason)]
+    assert oracle == [NotDrawn("curves", "resnet8/resnet8", reason)]
 
 
 def test_ranks_are_those_of_the_metric_low_or_high(
@@ -167,17 +167,19 @@ def test_ranks_are_those_of_the_metric_low_or_high(
     plan, results, shown = toy_plan(ran), Results(ran / "results"), []
     for cell in plan.cells:
         last = {"top1": {"kd": 50.0, "crd-4": 60.0}.get(cell.method.name, 40.0)}
-        record = dict(results.record(cell.run) or {})
-        results.write(record | {"metrics": {"last": last | {"nll": 100 - last["top1"]}}})
-    real = draw.diagrams.rank_diagram
+        metrics = {"last": last | {"nll": 100 - last["top1"]}}
+        record = results.record(cell.run)
+        assert record is not None
+        results.write(record.model_copy(update={"metrics": metrics}))
+    real = figures.ranks.rank_diagram
 
     def watched(labels: list[str], found: Any, metric: str) -> Any:
         shown.append((dict(zip(labels, found.average, strict=True)), found.pairs, metric))
         return real(labels, found, metric)
 
-    monkeypatch.setattr(draw.diagrams, "rank_diagram", watched)
+    monkeypatch.setattr(figures.ranks, "rank_diagram", watched)
     for metric in ("top1", "nll"):
-        [drawn] = draw.draw(plan, results, metric, ["ranks"])
+        [drawn] = figures.draw(plan, results, metric, ["ranks"])
         assert isinstance(drawn, Drawn)
     ranks = {"KD": 2.0, "crd-4": 1.0, "crd-16": 3.0}
     assert shown == [(ranks, 2, "top-1 test accuracy"), (ranks, 2, "test NLL")]

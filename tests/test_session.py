@@ -93,11 +93,10 @@ def test_finished_runs_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixtur
         how: dict[str, Any] = {"overwrite": overwrite, "data_root": tmp_path}
         assert api.execute(plan, results, HERE, view="plain", **how) == []
     assert capsys.readouterr().out.count("nothing to do") == 2
-    (table,) = build.of(plan, results)
-    assert "50.00" in report.text(table)
+    assert "50.00" in report.render(build.assemble(plan, results), "txt")
     files = build.write(plan, results)
     assert [path.name for path in files] == ["toy.md", "toy.tex", "toy.csv"]
-    files = build.write(plan, results, "nll")
+    files = build.write(plan, results, report.ReportOptions("nll"))
     assert [path.name for path in files] == ["toy-nll.md", "toy-nll.tex", "toy-nll.csv"]
 
 

@@ -1,36 +1,22 @@
-"""The gate: whether records still are what a baseline, another folder or a paper says. No torch.
+"""The regression check: records compared with a baseline, another folder, or the papers.
 
-A baseline is recorded once (`baseline`, `write`) and held against later records (`read`, `check`).
-`against_published` takes the papers' numbers in its place, `compare` a second results folder. All
-three return `Verdicts`, which `text`, `data`, `junit` and `markdown` write down.
+A baseline is the JSON of a report (`baseline`, `read`). `check` compares later records with it,
+`against_published` compares them with the papers, `compare` compares two results folders. All three
+return `Verdicts`. It imports no torch.
 """
 
-from bench.regression.baseline import Baseline, baseline
-from bench.regression.cells import Cell, Summary
-from bench.regression.check import check
+from bench.regression.baseline import baseline, read
+from bench.regression.check import against_published, check
 from bench.regression.compare import compare
-from bench.regression.file import read, write
-from bench.regression.published import against_published
-from bench.regression.to_data import data
-from bench.regression.to_junit import junit
-from bench.regression.to_markdown import markdown
-from bench.regression.to_text import text
-from bench.regression.verdicts import Verdict, Verdicts
+from bench.regression.verdicts import (
+    Verdict,
+    Verdicts,
+    verdicts_data,
+    verdicts_document,
+    verdicts_junit,
+)
 
 __all__ = [
-    "Baseline",
-    "Cell",
-    "Summary",
-    "Verdict",
-    "Verdicts",
-    "against_published",
-    "baseline",
-    "check",
-    "compare",
-    "data",
-    "junit",
-    "markdown",
-    "read",
-    "text",
-    "write",
-]
+    "Verdict", "Verdicts", "against_published", "baseline", "check", "compare", "read",
+    "verdicts_data", "verdicts_document", "verdicts_junit",
+]  # fmt: skip

@@ -1,56 +1,83 @@
-"""What is recorded of a suite, to hold later records against."""
+"""Baselines: the JSON that `bench report --format json` writes, read back and validated."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from statistics import fmean, stdev
 
-from bench.regression.cells import Cell, from_entries
-from bench.report.cells import Entry
-from bench.report.wording import joined
+from pydantic import ValidationError
 
+from bench.config.errors import found
+from bench.config.loader import load_json
+from bench.errors import ConfigError, unknown
+from bench.report.model import Cell, Entry, Measured, Report, Row, Table, cells
+from bench.report.writers.data import SCHEMA
 
-@dataclass(frozen=True)
-class Baseline:
-    """Means, spreads and seeds of every cell of a suite, for every metric that was recorded."""
-
-    suite: str
-    cells: tuple[Cell, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)  # versions, device, commit
-    made: str | None = None  # when its last run ended, ISO 8601
-
-    @property
-    def trouble(self) -> tuple[str, ...]:
-        """The cells that lack a result without being impossible: no baseline should be so."""
-        return tuple(
-            f"{cell.name}: {cell.hole.reason}"
-            for cell in self.cells
-            if cell.hole and (cell.hole.status != "skipped" or cell.metrics)
-        )
-
-    @property
-    def title(self) -> str:
-        """`the baseline of quickstart (commit 61fcf1e, 2026-11-21)`."""
-        commit = self.environment.get("commit", "")
-        short = commit[:7] + ("+" if commit.endswith("+") else "")
-        told = [f"commit {short}" if commit else "", (self.made or "")[:10]]
-        said = ", ".join(part for part in told if part)
-        return f"the baseline of {self.suite}" + (f" ({said})" if said else "")
+_CLOSE = 1e-6  # relative, between a summary and its values
 
 
-def baseline(entries: Iterable[Entry], suite: str) -> Baseline:
-    """The baseline of a suite's records; the same records give the same baseline."""
-    asked = list(entries)
-    records = [entry.record for entry in asked if entry.record is not None]
-    made = max((str(record.get("finished") or "") for record in records), default="")
-    return Baseline(suite, tuple(from_entries(asked)), environment(records), made or None)
+def baseline(entries: Iterable[Entry], suite: str) -> Report:
+    """Return a report with the cells of a suite's runs alone, a row each.
+
+    The same records give the same baseline; so does the report of the suite.
+
+    Args:
+        entries: The runs of the suite.
+        suite: Name of the suite.
+    """
+    runs = list(entries)
+    return Report.of(suite, [Table(tuple(Row((cell,)) for cell in cells(runs).values()))], runs)
 
 
-def environment(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """What records were made with: each key with all of its values."""
-    found: dict[str, set[str]] = {}
-    for record in records:
-        if record.get("status") == "done":
-            for key, value in (record.get("environment") or {}).items():
-                if value is not None:
-                    found.setdefault(key, set()).add(str(value))
-    return {key: joined(sorted(values)) for key, values in found.items()}
+def read(path: Path) -> Report:
+    """Read a baseline.
+
+    Args:
+        path: A file that `bench baseline` or `bench report --format json` wrote.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not valid; one line an error.
+    """
+    content = load_json(path)
+    number = content.get("format", Report.format) if isinstance(content, dict) else Report.format
+    if type(number) is not int or number != Report.format:
+        hint = f"Allowed: {Report.format}; record the baseline again with `bench baseline`"
+        raise ConfigError([f"{path}  format: found {json.dumps(number)[:60]}. {hint}"])
+    try:
+        report = SCHEMA.validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ConfigError([f"{path}  {line}" for line in _mistakes(error)]) from None
+    if lines := [f"{path}  {line}" for cell in report.cells for line in _contradictions(cell)]:
+        raise ConfigError(lines)
+    return report
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    """Return `tables.0.rows.1.label: what was found, what is allowed` for each mistake."""
+    keys = {key.name for part in (Report, Table, Row, Cell, Measured) for key in fields(part)}
+    for each in error.errors():
+        place = ".".join(str(part) for part in each["loc"] if part != "[key]") or "the file"
+        message = each["msg"]
+        if each["type"] == "unexpected_keyword_argument":
+            message = unknown("key", str(each["loc"][-1]), keys)
+        elif each["type"] == "missing":
+            message = "missing"
+        else:
+            message = f"{found(each['input'])}. {message}"
+        yield f"{place}: {message}"
+
+
+def _contradictions(cell: Cell) -> Iterator[str]:
+    """Return a line for each metric with a summary that does not fit its values."""
+    for name, measured in cell.metrics.items():
+        place = f"{cell.name} {name}"
+        if (measured.std is None) is not (measured.n == 1):
+            yield f"{place}: found std {measured.std} for n = {measured.n}. Allowed: null for 1"
+        values = list(measured.values.values())
+        if values:
+            stated = (measured.n, measured.mean, measured.std or 0.0)
+            real = (len(values), fmean(values), stdev(values) if len(values) > 1 else 0.0)
+            scale = max(1.0, *map(abs, real))
+            if any(abs(a - b) > _CLOSE * scale for a, b in zip(stated, real, strict=True)):
+                yield f"{place}: n, mean and std are not those of the values"

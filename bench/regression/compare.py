@@ -1,16 +1,13 @@
-"""Two results folders side by side."""
+"""Two results folders compared cell by cell."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
-from bench.regression import settings
-from bench.regression.baseline import environment
-from bench.regression.cells import Cell, Record, from_records
-from bench.regression.check import verdict
-from bench.regression.judging import question
-from bench.regression.matching import Match
+from bench.regression.testing import Match, RegressionTest, version_changes
 from bench.regression.verdicts import Verdict, Verdicts
-
-Key = tuple[str, str]
+from bench.report.model import Cell, Entry, cell, environment, settings
+from bench.results.record import Record
 
 
 def compare(
@@ -20,53 +17,82 @@ def compare(
     tolerance: float | None = None,
     names: tuple[str, str] = ("A", "B"),
 ) -> Verdicts:
-    """Better, same, worse or inconclusive for each cell that two folders have in common.
+    """Return better, same, worse or inconclusive for each cell that two folders share.
 
-    better, worse: the difference exceeds the tolerance and noise is ruled out (two-sided, Holm
-    over the cells); same: a difference beyond the tolerance is ruled out. Cells are the same by
-    pair and method; of several with that name those that also agree in every setting, and where
-    none does, the difference is told. Raises BenchError for an unknown metric.
+    better, worse: the difference exceeds the tolerance and is significant (two-sided,
+    Holm-corrected); same: a difference beyond the tolerance is ruled out. Cells match by pair and
+    method; of several with that name, those that agree in every setting. Where none do, a note
+    names the difference.
+
+    Args:
+        before: The records of the first folder.
+        now: The records of the second.
+        metric: Name of the metric.
+        tolerance: In its unit; None: 0.5 points.
+        names: Names of the folders.
+
+    Raises:
+        BenchError: The metric is unknown.
     """
-    asked = question(metric, tolerance, "compare")
+    test = RegressionTest.of(metric, tolerance, two_sided=True)
     records = list(before), list(now)
-    sides = from_records(records[0]), from_records(records[1])
-    coupled = _coupled(*sides)
-    verdicts = tuple(asked.all(_matched(left, right, metric, names) for left, right in coupled))
-    notes = settings.environments(environment(records[0]), environment(records[1]))
+    pairs = _matches(_cells(records[0]), _cells(records[1]))
+    verdicts = tuple(test.verdicts(_checked(*pair, metric, names) for pair in pairs))
+    notes = version_changes(environment(records[0]), environment(records[1]))
     against = f"{names[0]} (now: {names[1]})"
-    return Verdicts("compare", "", against, asked.metric, asked.tolerance, verdicts, notes)
+    return Verdicts("compare", "", against, test.metric, test.tolerance, verdicts, notes)
 
 
-def _coupled(before: list[Cell], now: list[Cell]) -> Iterable[tuple[Cell | None, Cell | None]]:
-    """Each cell with its counterpart, if there is one; cells of the same name in a stable order."""
-    groups: dict[Key, tuple[list[Cell], list[Cell]]] = {}
+def _cells(records: Sequence[Record]) -> list[Cell]:
+    """Return the cells of a results folder with its teachers; another setting is another cell."""
+    by_id = {record.id: record for record in records}
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    teachers: dict[tuple[str, str, str], Record | None] = {}
+    for record in by_id.values():
+        pair, method = _names(record)
+        teacher = by_id.get(record.specification.teacher or "")
+        key = pair, method, json.dumps(settings(record, teacher), sort_keys=True)
+        groups.setdefault(key, []).append(Entry(pair, "", "", method, record.seed, record))
+        teachers.setdefault(key, teacher)
+    return [cell(groups[key], "top1", teachers[key]) for key in sorted(groups)]
+
+
+def _names(record: Record) -> tuple[str, str]:
+    """Return pair and method of a record by its name, `resnet8x4/resnet8 kd seed 0`."""
+    label = re.sub(r" seed -?\d+$", "", record.name or record.id)
+    pair, _, method = label.partition(" ")
+    return pair, method or record.kind
+
+
+def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
+    """Return each cell with its counterpart; cells of the same name in a stable order."""
+    groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):
-        for cell in cells:
-            groups.setdefault(cell.key, ([], []))[side].append(cell)
+        for each in cells:
+            groups.setdefault((each.pair, each.method), ([], []))[side].append(each)
     for left, right in groups.values():
-        for cell in list(left):
-            twin = next((o for o in right if not settings.differs(cell, o)), None)
-            if twin is not None:
-                left.remove(cell)
+        for each in list(left):
+            same = (other for other in right if not Match(each, other).setting_note)
+            if (twin := next(same, None)) is not None:
+                left.remove(each)
                 right.remove(twin)
-                yield cell, twin
+                yield each, twin
         while left and right:
             yield left.pop(0), right.pop(0)
-        yield from ((cell, None) for cell in left)
-        yield from ((None, cell) for cell in right)
+        yield from ((each, None) for each in left)
+        yield from ((None, each) for each in right)
 
 
-def _matched(
+def _checked(
     before: Cell | None, now: Cell | None, metric: str, names: tuple[str, str]
 ) -> Match | Verdict:
-    for cell, other, name in ((now, before, names[0]), (before, now, names[1])):
-        if other is None and cell is not None:
-            return verdict(cell, "uncompared", f"not in {name}")
-    assert before is not None
-    assert now is not None
-    for cell, name in ((before, names[0]), (now, names[1])):
-        if cell.hole is not None:
-            return verdict(cell, "uncompared", f"in {name} {cell.hole.reason}")
-        if metric not in cell.metrics:
-            return verdict(cell, "uncompared", f"in {name} without {metric}")
+    """Return both cells, or the verdict on a cell without a counterpart or a result."""
+    if before is None or now is None:
+        [alone] = filter(None, (before, now))
+        return Verdict.of(alone, "uncompared", f"not in {names[0 if before is None else 1]}")
+    for each, name in ((before, names[0]), (now, names[1])):
+        if each.missing is not None:
+            return Verdict.of(each, "uncompared", f"in {name} {each.missing.reason}")
+        if metric not in each.metrics:
+            return Verdict.of(each, "uncompared", f"in {name} without {metric}")
     return Match(before, now)

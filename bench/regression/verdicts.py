@@ -1,11 +1,14 @@
-"""What the gate says: a verdict for each cell, and one for all of them."""
+"""Verdicts of the regression check, one a cell and one for all; as a document, data, JUnit XML."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+from xml.etree import ElementTree as ET
 
-from bench.regression.cells import Summary
-from bench.report.wording import Metric
+from bench.report.document import Document, GridRow, Section, grid_cell, header, spans
+from bench.report.labels import Metric, count, join, one_line, p_value, signed
+from bench.report.model import Cell, Measured, Note
 
 Outcome = Literal[
     "regression", "failed", "missing", "worse", "inconclusive", "better", "same", "pass",
@@ -13,40 +16,64 @@ Outcome = Literal[
 ]  # fmt: skip
 Kind = Literal["check", "published", "compare"]
 
+FORMAT = 1  # of the JSON
+MAX_NAMED = 3  # cells that a note lists by name
 ORDER: tuple[Outcome, ...] = (
     "regression", "failed", "missing", "worse", "inconclusive", "better", "same", "pass",
     "skipped", "uncompared",
 )  # fmt: skip
-_JUDGED = frozenset(ORDER) - {"skipped", "uncompared"}
+_DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
+_QUIET = ("pass", "same", "better", "skipped")  # without a reason in the notes
+_FOLDED = ("pass", "same", "skipped", "uncompared")
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
+_JUNIT = {
+    "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
+    "skipped": "skipped", "uncompared": "skipped",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One cell, before and now; all numbers in the unit of the metric."""
+    """One cell before and now; all numbers in the unit of the metric.
+
+    Attributes:
+        outcome: The verdict in one word.
+        reason: Why, as a phrase.
+        low: Lower bound of the change; each bound holds with 95 %.
+        high: Upper bound.
+        p: p of an alarm, Holm-corrected over the family.
+        seeds_needed: Seeds per side that would decide an inconclusive cell.
+        notes: Other differences: setting, teacher.
+        altered: Whether the setting is not that of before.
+    """
 
     pair: str
     method: str
     label: str
     outcome: Outcome
-    reason: str  # one phrase
-    before: Summary | None = None
-    now: Summary | None = None
-    low: float | None = None  # of the change: each bound alone holds with 95 %
+    reason: str
+    before: Measured | None = None
+    now: Measured | None = None
+    low: float | None = None
     high: float | None = None
-    p: float | None = None  # behind an alarm, Holm over the family
-    seeds: int | None = None  # on both sides, that would settle an inconclusive one
-    notes: tuple[str, ...] = ()  # what else differs: setting, teacher
-    altered: bool = False  # compared although its setting is not that of before
+    p: float | None = None
+    seeds_needed: int | None = None
+    notes: tuple[str, ...] = ()
+    altered: bool = False
+
+    @classmethod
+    def of(cls, cell: Cell, outcome: Outcome, reason: str) -> "Verdict":
+        """Return a verdict without numbers."""
+        return cls(cell.pair, cell.method, cell.label, outcome, reason.removeprefix(f"{outcome}: "))
 
     @property
     def name(self) -> str:
-        """How people call the cell: `resnet8x4/resnet8 crd+kd`."""
+        """`resnet8x4/resnet8 crd+kd`."""
         return f"{self.pair} {self.method}"
 
     @property
     def doubtful(self) -> bool:
-        """Whether it fails where strictness is asked for: inconclusive, or another setting."""
+        """Whether a strict check fails: inconclusive, or another setting."""
         return self.outcome == "inconclusive" or self.altered
 
     @property
@@ -57,43 +84,52 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts of one check, in the order of the suite."""
+    """The verdicts of one check, in the order of the suite.
+
+    Attributes:
+        against: `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`.
+        notes: Differences of all cells: another version, another device.
+    """
 
     kind: Kind
     suite: str
-    against: str  # "the baseline of quickstart (commit 61fcf1e, 2026-11-21)"
+    against: str
     metric: Metric
     tolerance: float
     cells: tuple[Verdict, ...]
-    notes: tuple[str, ...] = ()  # on the whole: another version, another device
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[Outcome, int]:
-        """How many cells have each outcome, the gravest first."""
-        found = Counter(cell.outcome for cell in self.cells)
-        return {outcome: found[outcome] for outcome in ORDER if found[outcome]}
+        """The number of cells of each outcome, the most severe first."""
+        counts = Counter(cell.outcome for cell in self.cells)
+        return {outcome: counts[outcome] for outcome in ORDER if counts[outcome]}
 
     def named(self, *outcomes: Outcome) -> list[Verdict]:
-        """The cells with one of these outcomes."""
+        """Return the cells with one of these outcomes."""
         return [cell for cell in self.cells if cell.outcome in outcomes]
 
     @property
     def outcome(self) -> str:
-        """One word for all cells: that of the gravest."""
-        if not self.named(*_JUDGED):
+        """The most severe outcome of any cell."""
+        if not self.named(*_DECIDED):
             return "nothing compared"
         if self.kind == "compare":
             return "compared"
         return next(iter(self.counts))
 
     def exit_code(self, strict: bool = False) -> int:
-        """0 pass, 1 regression, 2 nothing could be compared, 3 runs failed or missing, 4 doubt.
+        """Return the exit code of the command.
 
-        A regression outweighs missing runs: it stands whatever they will bring. 4 only if strict:
-        a cell is inconclusive, or it was compared although its setting has changed. Of `compare`,
-        which asks for no verdict on the whole, 0 or 2.
+        Args:
+            strict: Whether doubtful cells fail.
+
+        Returns:
+            0 pass, 1 regression, 2 nothing could be compared, 3 runs failed or missing, 4 a cell is
+            doubtful (only if strict). A regression has priority over missing runs. `compare` has no
+            overall verdict: 0 or 2.
         """
-        if not self.named(*_JUDGED):
+        if not self.named(*_DECIDED):
             return _WRONG_USE
         if self.kind == "compare":
             return _PASS
@@ -103,3 +139,158 @@ class Verdicts:
             return _FAILED
         doubt = any(cell.doubtful for cell in self.cells)
         return _INCONCLUSIVE if strict and doubt else _PASS
+
+
+def verdicts_document(verdicts: Verdicts) -> Document:
+    """Return verdicts as a document: cells that need attention, the others folded, reasons."""
+    title, question = _heading(verdicts)
+    attention = [cell for cell in verdicts.cells if cell.outcome not in _FOLDED]
+    attention.sort(key=lambda cell: ORDER.index(cell.outcome))
+    others = [cell for cell in verdicts.cells if cell.outcome in _FOLDED]
+    sections = []
+    if attention:
+        sections.append(_section(attention, verdicts))
+    if others:
+        number = count(len(others), "other cell" if attention else "cell")
+        sections.append(_section(others, verdicts, title=number))
+    notes = tuple(Note("", text) for text in _notes(verdicts))
+    caption = spans(f"{question[0].upper()}{question[1:]}.")
+    return Document(title, caption, tuple(sections), notes, verdicts.metric.name)
+
+
+def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
+    """Return verdicts as plain data for JSON; the keys are always the same."""
+    return {
+        "format": FORMAT,
+        "kind": verdicts.kind,
+        "suite": verdicts.suite or None,
+        "against": verdicts.against,
+        "metric": verdicts.metric.name,
+        "unit": verdicts.metric.difference_unit,
+        "higher_is_better": verdicts.metric.higher,
+        "tolerance": verdicts.tolerance,
+        "outcome": verdicts.outcome,
+        "exit_code": verdicts.exit_code(strict),
+        "counts": dict(verdicts.counts),
+        "notes": list(verdicts.notes),
+        "cells": [asdict(cell) | {"change": cell.change} for cell in verdicts.cells],
+    }
+
+
+def verdicts_junit(verdicts: Verdicts, strict: bool = False) -> str:
+    """Return verdicts as JUnit XML, one test case a cell.
+
+    Args:
+        verdicts: What to write.
+        strict: Whether doubtful cells are failures, as in the exit code.
+    """
+    kinds = [
+        "failure" if strict and cell.doubtful else _JUNIT.get(cell.outcome, "")
+        for cell in verdicts.cells
+    ]
+    totals = {
+        "name": one_line(f"bench {verdicts.kind} {verdicts.suite}"),
+        "tests": str(len(kinds)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "time": "0",
+    }
+    root = ET.Element("testsuites", totals)
+    suite = ET.SubElement(root, "testsuite", {**totals, "skipped": str(kinds.count("skipped"))})
+    properties = ET.SubElement(suite, "properties")
+    data = verdicts_data(verdicts, strict)
+    for name in ("metric", "tolerance", "against", "outcome"):
+        value = one_line(str(data[name]))
+        ET.SubElement(properties, "property", {"name": name, "value": value})
+    for cell, kind in zip(verdicts.cells, kinds, strict=True):
+        _test_case(suite, cell, kind, verdicts)
+    texts = [*_heading(verdicts), *_notes(verdicts)]
+    ET.SubElement(suite, "system-out").text = "\n".join(map(one_line, texts))
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
+
+
+def _heading(verdicts: Verdicts) -> list[str]:
+    """Return the answer in a few words, and what was compared."""
+    counts = join(f"{n} {outcome}" for outcome, n in verdicts.counts.items() or [("cells", 0)])
+    suite = f"{verdicts.suite}: " if verdicts.suite else ""
+    return [
+        one_line(f"{suite}{verdicts.outcome} ({counts})"),
+        f"{verdicts.metric.description}, tolerance {verdicts.tolerance:g} "
+        f"{verdicts.metric.difference_unit}, against {verdicts.against}",
+    ]
+
+
+def _columns(verdicts: Verdicts) -> list[str]:
+    before = "Published" if verdicts.kind == "published" else "Before"
+    return [before, "Now", "Change", "Bounds", "p"]
+
+
+def _numbers(cell: Verdict, metric: Metric) -> list[str]:
+    """Return before, now, change, bounds and p of a cell; empty where it has none."""
+    digits = metric.digits
+    change = signed(cell.change, digits) if cell.change is not None else ""
+    bounds = ""
+    if cell.low is not None and cell.high is not None:
+        bounds = f"{signed(cell.low, digits)} … {signed(cell.high, digits)}"
+    p = "" if cell.p is None else p_value(cell.p)
+    return [_measured(cell.before, metric), _measured(cell.now, metric), change, bounds, p]
+
+
+def _measured(measured: Measured | None, metric: Metric) -> str:
+    """Return `75.48 ± 0.09 (5)`: mean, standard deviation and number of seeds."""
+    if measured is None:
+        return ""
+    std = "" if measured.std is None else f" ± {metric.format(measured.std)}"
+    return f"{metric.format(measured.mean)}{std} ({measured.n})"
+
+
+def _section(cells: Iterable[Verdict], verdicts: Verdicts, title: str = "") -> Section:
+    names = ["Verdict", "Pair", "Method", *_columns(verdicts)]
+    rows = (
+        (cell.outcome, cell.pair, cell.method, *_numbers(cell, verdicts.metric)) for cell in cells
+    )
+    grid = tuple(GridRow(tuple(map(grid_cell, row))) for row in rows)
+    return Section(header(names), grid, spans(title), folded=bool(title))
+
+
+def _notes(verdicts: Verdicts) -> Iterator[str]:
+    """Return reasons, the most severe first, then other differences, then how to read bounds."""
+    for outcome in verdicts.counts:
+        if outcome not in _QUIET:
+            pairs = ((cell.reason, cell.name) for cell in verdicts.named(outcome))
+            yield from (f"{outcome}: {names}: {reason}" for reason, names in _grouped(pairs))
+    pairs = ((note, cell.name) for cell in verdicts.cells for note in cell.notes)
+    yield from (f"note: {names}: {note}" for note, names in _grouped(pairs))
+    yield from (f"note: {note}" for note in verdicts.notes)
+    if tested := sum(cell.p is not None for cell in verdicts.cells):
+        sides = "two-sided" if verdicts.kind == "compare" else "one-sided"
+        family = f"Holm-corrected over {count(tested, 'comparison')}"
+        yield f"bounds: each holds with 95 %; p: {sides}, {family}"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Return each text once, with the names of its cells, or their number."""
+    groups: dict[str, list[str]] = {}
+    for text, name in pairs:
+        groups.setdefault(text, []).append(name)
+    for text, names in groups.items():
+        yield text, ", ".join(names) if len(names) <= MAX_NAMED else f"{len(names)} cells"
+
+
+def _test_case(suite: ET.Element, cell: Verdict, kind: str, verdicts: Verdicts) -> None:
+    classname = ".".join(filter(None, (verdicts.suite, cell.pair)))
+    attributes = {"classname": one_line(classname), "name": one_line(cell.method), "time": "0"}
+    case = ET.SubElement(suite, "testcase", attributes)
+    numbers = zip(_columns(verdicts), _numbers(cell, verdicts.metric), strict=True)
+    details = [f"{name.lower()}: {value}" for name, value in numbers if value]
+    text = "\n".join(map(one_line, (cell.reason, *details, *cell.notes)))
+    if kind:
+        by_setting = cell.altered and cell.outcome not in ("regression", "inconclusive")
+        message = cell.notes[0] if by_setting else cell.reason
+        child = ET.SubElement(case, kind, {"message": one_line(message)})
+        if kind != "skipped":
+            child.set("type", cell.outcome)
+            child.text = text
+            return
+    ET.SubElement(case, "system-out").text = text

@@ -1,123 +1,139 @@
-"""Tables and their statistics in each format: the same records give the same bytes."""
+"""Tables, statistics and figures of results: the same records give the same bytes.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+`bench.report.build` makes a `Report` of a plan and its records; this module writes reports. It
+imports no torch.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 from bench.errors import BenchError, unknown
-from bench.report.output import written
-from bench.report.sheet import sheet
-from bench.report.statistics import Statistics
-from bench.report.statistics_data import statistics_csv, statistics_json
-from bench.report.table import Table
-from bench.report.to_data import as_json, comma_separated
-from bench.report.to_latex import document, latex, latex_sheet
-from bench.report.to_markdown import markdown, markdown_sheet
-from bench.report.to_text import text, text_sheet
+from bench.report.document import Document, table_document
+from bench.report.model import Report
+from bench.report.statistics import statistics_document
+from bench.report.writers import save
+from bench.report.writers.data import csv_text, json_text
+from bench.report.writers.latex import latex
+from bench.report.writers.markdown import markdown
+from bench.report.writers.text import text
 
 __all__ = [
-    "FORMATS", "PAGE", "STATISTICS", "USUAL", "as_json", "comma_separated", "document",
-    "known_formats", "latex", "markdown", "sheet", "text", "text_sheet", "write",
-    "write_statistics",
+    "DEFAULT_FORMATS", "FORMATS", "PAGE", "Kind", "Report", "ReportOptions", "check_formats",
+    "markdown", "render", "save", "show", "text", "write",
 ]  # fmt: skip
 
-T = TypeVar("T")
-Writer = Callable[[Sequence[T], str, bool], str]  # what is written, stem, standalone
+FORMATS = ("md", "tex", "csv", "json", "txt")
+PAGE = "html"  # the format with the tables of all metrics, their statistics and figures
+DEFAULT_FORMATS = ("md", "tex", "csv")
+Kind = Literal["tables", "statistics"]
 
 
-def _each(made: Callable[[T], str]) -> Writer[T]:
-    """One below the other."""
-    return lambda found, stem, standalone: "\n".join(map(made, found))
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows and how it is written.
 
-
-def _all(made: Callable[[Sequence[T]], str]) -> Writer[T]:
-    """All in one."""
-    return lambda found, stem, standalone: made(found)
-
-
-def _floats(made: Callable[[T, str], str]) -> Writer[T]:
-    """LaTeX, each with a label of its own."""
-
-    def written(found: Sequence[T], stem: str, standalone: bool) -> str:
-        labels = [stem if place == 1 else f"{stem}-{place}" for place in range(1, len(found) + 1)]
-        parts = list(map(made, found, labels))
-        return document(parts) if standalone else "\n".join(parts)
-
-    return written
-
-
-FORMATS: Mapping[str, Writer[Table]] = {
-    "md": _each(markdown),
-    "tex": _floats(latex),
-    "csv": _all(comma_separated),
-    "json": _all(as_json),
-    "txt": _each(text),
-}
-STATISTICS: Mapping[str, Writer[Statistics]] = {
-    "md": _each(lambda found: markdown_sheet(sheet(found))),
-    "tex": _floats(lambda found, label: latex_sheet(sheet(found), label)),
-    "csv": _all(statistics_csv),
-    "json": _all(statistics_json),
-    "txt": _each(lambda found: text_sheet(sheet(found))),
-}
-PAGE = "html"  # the format that holds the tables of all metrics, and their statistics
-USUAL = ("md", "tex", "csv")
-
-
-def known_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]:
-    """The formats, each once; raises BenchError, with the nearest one, for an unknown format.
-
-    page: whether there is a page to write, too.
+    Attributes:
+        metric: Metric of the tables.
+        formats: Formats to write, of `FORMATS` and `PAGE`.
+        standalone: Whether LaTeX is a document that compiles.
+        published: Whether published values are shown next to the measured ones.
+        reference: Method that the others are compared with; None: KD.
+        tolerance: Difference that counts as none; None: the metric's default.
     """
-    known = (*FORMATS, PAGE) if page else tuple(FORMATS)
-    found = tuple(dict.fromkeys(names))
-    for name in found:
-        if name not in known:
-            raise BenchError(unknown("format", name, known))
-    return found
+
+    metric: str = "top1"
+    formats: Sequence[str] = DEFAULT_FORMATS
+    standalone: bool = False
+    published: bool = False
+    reference: str | None = None
+    tolerance: float | None = None
+
+
+def check_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]:
+    """Return the formats without duplicates.
+
+    Args:
+        names: Formats as a user wrote them.
+        page: Whether `html` is allowed.
+
+    Raises:
+        BenchError: A format is unknown.
+    """
+    allowed = (*FORMATS, PAGE) if page else FORMATS
+    formats = tuple(dict.fromkeys(names))
+    for name in formats:
+        if name not in allowed:
+            raise BenchError(unknown("format", name, allowed))
+    return formats
+
+
+def render(
+    report: Report, name: str, kind: Kind = "tables", *, label: str = "", standalone: bool = False
+) -> str:
+    """Return tables, or their statistics, in a format other than `html`.
+
+    Args:
+        report: What to write.
+        name: One of `FORMATS`.
+        kind: `tables` or `statistics`.
+        label: LaTeX label of the first table.
+        standalone: Whether LaTeX is a document that compiles.
+    """
+    match name:
+        case "csv":
+            return csv_text(report, kind == "statistics")
+        case "json":
+            return json_text(report)
+        case "tex":
+            return latex(_documents(report, kind), label, standalone)
+    return "\n".join(map(markdown if name == "md" else text, _documents(report, kind)))
+
+
+def show(report: Report, kind: Kind = "tables", *, width: int | None, terminal: bool) -> str:
+    """Return tables, or their statistics, as text for a screen of that many columns."""
+    documents = _documents(report, kind)
+    return "\n".join(text(each, width=width, terminal=terminal) for each in documents)
 
 
 def write(
-    tables: Sequence[Table],
+    report: Report,
     folder: Path,
     stem: str,
-    formats: Sequence[str] = USUAL,
-    *,
-    standalone: bool = False,
+    options: ReportOptions = ReportOptions(),  # noqa: B008 (frozen)
+    kind: Kind = "tables",
     page: Callable[[], str] | None = None,
 ) -> list[Path]:
-    """Write the tables as <stem>.<format>, each whole or not at all: the paths written.
+    """Write tables, or their statistics, as <stem>.<format>, each file atomically.
 
-    standalone: LaTeX as a document that compiles as it is; page: makes what `html` is to hold, see
-    `bench.report.page`. Raises BenchError, before anything is written, for an unknown format.
+    Args:
+        report: What to write.
+        folder: Where to write.
+        stem: Name of the files without an ending.
+        options: Formats, and whether LaTeX compiles.
+        kind: `tables` or `statistics`; `html` has no statistics of its own.
+        page: Makes the content of `html`; None: not available.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        BenchError: A format is unknown; nothing is written then.
     """
-    return [
-        _text(
-            folder / f"{stem}.{name}",
-            page() if page and name == PAGE else FORMATS[name](tables, stem, standalone),
-        )
-        for name in known_formats(formats, page=page is not None)
-    ]
+    paths = []
+    statistics = kind == "statistics"
+    for name in check_formats(options.formats, page=statistics or page is not None):
+        if name != PAGE:
+            content = render(report, name, kind, label=stem, standalone=options.standalone)
+        elif statistics or page is None:
+            continue
+        else:
+            content = page()
+        paths.append(save(folder / f"{stem}.{name}", content.encode()))
+    return paths
 
 
-def write_statistics(
-    found: Sequence[Statistics],
-    folder: Path,
-    stem: str,
-    formats: Sequence[str] = USUAL,
-    *,
-    standalone: bool = False,
-) -> list[Path]:
-    """Write statistics as <stem>.<format>, as `write` does: the paths written.
-
-    For `html` there is no file: the page of a suite holds its statistics.
-    """
-    return [
-        _text(folder / f"{stem}.{name}", STATISTICS[name](found, stem, standalone))
-        for name in known_formats(formats)
-        if name != PAGE
-    ]
-
-
-def _text(path: Path, content: str) -> Path:
-    return written(path, content.encode())
+def _documents(report: Report, kind: Kind) -> list[Document]:
+    make = table_document if kind == "tables" else statistics_document
+    return list(map(make, report.tables))

@@ -1,146 +1,127 @@
-"""The caption of a table: all that a reader must know to use its numbers, as sentences."""
+"""The caption of a table: everything that a reader needs to use its numbers, as sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from bench.report import wording
-from bench.report.cells import Cell, Entry, Quoted
-from bench.report.layout import Column, Row
-from bench.report.wording import Metric, counted, joined
+from bench.report import labels
+from bench.report.labels import Metric, count, join
+from bench.report.model import Cell, Column, Entry, Row, TableContext
+from bench.results.record import Record
 from bench.stats import ALPHA
 
 
-@dataclass(frozen=True)
-class About:
-    """What a table tells of a suite beyond its records, in plain values."""
-
-    title: str
-    caption: str = ""  # the suite's own words
-    data: Mapping[str, Any] = field(default_factory=dict)  # the fields of bench.data.Selection
-    recipes: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict
-    )  # pair: the fields of bench.suite.Recipe
-    reference: str = "kd"  # the method that others are compared with
-    tolerance: float | None = None  # a difference that counts as none; None: the metric's own
-
-
 def caption(
-    about: About,
+    context: TableContext,
     metric: Metric,
     columns: Sequence[Column],
     rows: Sequence[Row],
-    asked: Sequence[Entry],
+    entries: Sequence[Entry],
     *,
-    quoted: bool,
+    published: bool,
 ) -> str:
-    """The suite's own words, metric, data, recipe, seeds, versions, and what the signs mean."""
+    """Return the caption of a table.
+
+    Args:
+        context: The suite's caption, data and recipes.
+        metric: The table's metric.
+        columns: Its pairs.
+        rows: Its rows.
+        entries: The runs that it is made of.
+        published: Whether the published values were asked for.
+    """
     others = [row for row in rows if row.role != "teacher"]
     usual = others[0].n if others else 0
     teachers = [row.n for row in rows if row.role == "teacher" and row.n not in (0, usual)]
-    done = [entry for entry in asked if entry.record and entry.record.get("status") == "done"]
-    found = sorted({entry.seed for entry in done if entry.role != "teacher"})
-    uniform = all(n == row.n for row in rows for n in ns(row))
-    partial = any(one.status == "partial" for row in others for one in row.cells)
-    made = _environment(entry.record for entry in done if entry.record)
-    return wording.sentences(
+    finished = [entry for entry in entries if entry.finished]
+    seeds = sorted({entry.seed for entry in finished if entry.role != "teacher"})
+    uniform = all(n == row.n for row in rows for n in run_counts(row))
+    partial = any(cell.status == "partial" for row in others for cell in row.cells)
+    versions = _versions(entry.record for entry in finished if entry.record)
+    students = [(c.student, context.recipes[c.pair]) for c in columns if c.pair in context.recipes]
+    return labels.sentences(
         (
-            about.caption,
-            measure(metric),
-            wording.data_set(about.data),
-            wording.recipe(about.recipes, {column.pair: column.student for column in columns}),
-            _seeds(usual, found, uniform=uniform),
+            context.caption,
+            metric.description,
+            labels.data_set(context.data) if context.data else "",
+            labels.recipes(students),
+            _runs(usual, seeds, uniform=uniform),
             *(f"teachers: n = {n}" for n in teachers),
-            "cells that lack seeds are neither ranked nor tested" if partial else "",
-            f"made with {made}" if made else "",
-            arrows(rows, about.reference),
-            beside(rows) if quoted else "",
+            "cells with missing seeds are neither ranked nor tested" if partial else "",
+            f"run with {versions}" if versions else "",
+            arrows(rows, context.reference),
+            _published(rows) if published else "",
         )
     )
 
 
-def measure(metric: Metric) -> str:
-    """`top-1 test accuracy of the last epoch (%; higher is better)`."""
-    return f"{metric.phrase} ({metric.unit}; {'higher' if metric.higher else 'lower'} is better)"
-
-
-def ns(row: Row) -> list[int]:
-    """The number of runs of each cell that has a value."""
-    return [one.measured.n for one in row.cells if one.measured]
+def run_counts(row: Row) -> list[int]:
+    """Return the number of runs of each cell with a measured value."""
+    return [cell.measured.n for cell in row.cells if cell.measured]
 
 
 def arrows(rows: Sequence[Row], reference: str) -> str:
-    """What arrows and asterisks mean; empty where there are none."""
-    if not any(one.versus for one in _cells(rows)):
+    """Return the meaning of arrows and asterisks; empty where there are no arrows."""
+    cells = _cells(rows)
+    if not any(cell.versus for cell in cells):
         return ""
     label = next(row.label for row in rows if row.name == reference)
-    return f"↑ better and ↓ worse than {label}, by mean; {_noise(rows)}"
-
-
-def _noise(rows: Sequence[Row]) -> str:
-    """Which of the arrows are more than noise, by which test of how many cells."""
-    if not (number := tested(rows)):
-        return "no verdict about noise"
-    starred = any(one.versus and one.significant for one in _cells(rows))
-    found = "* where noise is" if starred else "nowhere is noise"
-    students = any(one.judgement for row in rows if row.role == "student" for one in row.cells)
-    among = ", the plain student's among them" if students else ""
-    return (
-        f"{found} ruled out as the cause (p < {ALPHA}, {how_tested(rows)}, corrected by Holm for "
-        f"{counted(number, 'cell')} tested{among})"
-    )
+    begin = f"↑ better and ↓ worse than {label}, by mean"
+    if not tested(rows):
+        reason = "published values" if all(c.only_published for c in cells) else "one seed"
+        return f"{begin}; significance not tested ({reason})"
+    if any(cell.versus and cell.significant for cell in cells):
+        return f"{begin}; * significant difference from {label} ({how_tested(rows)})"
+    return f"{begin}; no difference from {label} is significant ({how_tested(rows)})"
 
 
 def tested(rows: Sequence[Row]) -> int:
-    """How many cells were tested beside the reference: the family of the table."""
-    return sum(one.judgement is not None for one in _cells(rows))
+    """Return the number of cells that were compared statistically with the reference."""
+    return sum(cell.comparison is not None for cell in _cells(rows))
 
 
 def how_tested(rows: Sequence[Row]) -> str:
-    """`two-sided t-tests within seeds`: how the cells were tested."""
-    pairings = {one.judgement.paired for one in _cells(rows) if one.judgement}
-    how = {True: "within seeds", False: "of independent runs (Welch)"}
-    both = "within seeds, or of independent runs (Welch) where the seeds differ"
-    return f"two-sided t-tests {both if len(pairings) > 1 else how[pairings.pop()]}"
+    """Return `paired t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`."""
+    pairings = {cell.comparison.paired for cell in _cells(rows) if cell.comparison}
+    tests = "paired t-tests over seeds" if True in pairings else "Welch's t-tests"
+    if len(pairings) > 1:
+        tests += ", Welch's where the seeds differ"
+    return f"{tests}, Holm-corrected over {count(tested(rows), 'comparison')}, p < {ALPHA}"
 
 
-def beside(rows: Sequence[Row]) -> str:
-    """What stands in square brackets, and where it is from."""
-    quoted = [one.published for one in _cells(rows) if one.published]
-    if not quoted:
-        return "no published value has this data set, pair, method and metric"
-    return f"in square brackets the published value, and ours minus it: {origins(quoted)}"
+def _published(rows: Sequence[Row]) -> str:
+    """Return the meaning and the sources of the values in square brackets."""
+    sources = dict.fromkeys(cell.published.source for cell in _cells(rows) if cell.published)
+    if not sources:
+        return "no published value for this data set, pair, method and metric"
+    return f"in square brackets the published value, and ours minus it: {'; '.join(sources)}"
 
 
-def origins(quoted: Sequence[Quoted]) -> str:
-    """`CRD, Table 1; WCoRD, …`: where published values are from, each place once."""
-    return "; ".join(dict.fromkeys(one.source for one in quoted))
+def _cells(rows: Sequence[Row]) -> list[Cell]:
+    return [cell for row in rows for cell in row.cells]
 
 
-def _cells(rows: Sequence[Row]) -> Iterator[Cell]:
-    return (one for row in rows for one in row.cells)
+def _runs(usual: int, seeds: Sequence[int], *, uniform: bool) -> str:
+    """Return over how many runs the numbers are.
 
-
-def _seeds(usual: int, found: Sequence[int], *, uniform: bool) -> str:
-    """What the numbers of a table are: one run, or a mean and a spread over so many seeds.
-
-    usual: the n of most cells, 0 when there is none; found: all seeds, in order.
+    Args:
+        usual: The n of most cells; 0 without any.
+        seeds: All seeds, in order.
+        uniform: Whether all cells have the usual n.
     """
     if not usual:
         return "No run has finished yet"
-    named = ", ".join(map(str, found))
-    said = f"mean ± unbiased standard deviation over n = {usual} seeds ({named})"
+    names = ", ".join(map(str, seeds))
+    text = f"mean ± standard deviation (n − 1) over n = {usual} seeds ({names})"
     if usual == 1:
-        said = f"single runs (n = 1, seed {named}): no measure of noise"
-    return said if uniform else f"{said}; another n stands in brackets"
+        text = f"single runs (n = 1, seed {names}), without a standard deviation"
+    return text if uniform else f"{text}; a different n is given in brackets"
 
 
-def _environment(records: Iterable[Mapping[str, Any]]) -> str:
-    """`torch 2.15.0; NVIDIA H200; float32`: what the records were made with, each value once."""
-    found = [record.get("environment", {}) for record in records]
+def _versions(records: Iterable[Record]) -> str:
+    """Return `torch 2.15.0; NVIDIA H200; float32`, each value once."""
+    environments = [record.environment for record in records]
     parts = []
     for key, prefix in (("torch", "torch "), ("device", ""), ("precision", "")):
-        values = sorted({str(one[key]) for one in found if one.get(key)})
+        values = sorted({str(each[key]) for each in environments if each.get(key)})
         if values:
-            parts.append(prefix + joined(values))
+            parts.append(prefix + join(values))
     return "; ".join(parts)

@@ -1,6 +1,6 @@
 """Numbers that the papers print, from the transcribed tables under results/published.
 
-A cell that was not found in a source that could be read is empty there and stays empty here.
+A number that was not found in a readable source is empty there and stays empty here.
 """
 
 import csv
@@ -9,15 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError
-from bench.report import deviations, wording
+from bench.report import labels
 from bench.report.caption import arrows
-from bench.report.cells import Cell, Quoted, Role
-from bench.report.layout import Column, Row, Table
-from bench.report.marks import marked
-from bench.report.table import by_mean
+from bench.report.comparison import by_mean
+from bench.report.footnotes import data_deviation, mark
+from bench.report.model import Cell, Column, PublishedValue, Role, Row, Table
+from bench.spec import DataSpec
 
 _HERE = Path(__file__).parents[1]
 _FILES = ("crd", "wcord", "dcd", "reproductions")
@@ -42,24 +41,31 @@ _DOUBTS = {
         "doubtful: 73.34 is far below the same network alone (79.34)"
     ),
 }
+_ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One published number, or the place of one that was not found."""
+    """One published number, or the place of one that was not found.
+
+    Attributes:
+        pair: `wrn_40_2/wrn_16_2`, by this package's names.
+        teacher: As printed; so are student, method, data.
+        doubt: Why the number is doubtful; empty for most.
+    """
 
     paper: str
     table: str
-    data: str  # "CIFAR-100", as printed
-    pair: str  # "wrn_40_2/wrn_16_2", by this package's names
-    teacher: str  # as printed
+    data: str
+    pair: str
+    teacher: str
     student: str
-    method: str  # as printed
+    method: str
     metric: str
     value: float | None
     std: float | None
     source: str
-    doubt: str  # why the number should not be trusted; empty for most
+    doubt: str
 
     @property
     def name(self) -> str:
@@ -67,122 +73,129 @@ class Line:
         return self.method.lower()
 
     @property
-    def quoted(self) -> Quoted | None:
+    def published(self) -> PublishedValue | None:
         """The number as the content of a cell."""
         if self.value is None:
             return None
-        return Quoted(self.value, self.std, _place(self.paper, self.table), self.doubt)
+        paper, table = self.paper.split(" (")[0], self.table.split(" (")[0]
+        source = f"{paper}, {table}" if paper != "WCoRD" else "WCoRD, reprinted by ITRD"
+        return PublishedValue(self.value, self.std, source, self.doubt)
 
 
 @cache
 def lines() -> tuple[Line, ...]:
-    """All transcribed numbers, in the order of the files."""
+    """Return all transcribed numbers, in the order of the files."""
     folders = (_HERE / "published", _HERE.parent / "results" / "published")
-    folder = next((one for one in folders if one.is_dir()), None)
+    folder = next((path for path in folders if path.is_dir()), None)
     if folder is None:
-        raise BenchError("results/published: the papers' transcribed tables are not there")
+        raise BenchError("results/published: the papers' transcribed tables are missing")
     return tuple(line for name in _FILES for line in _read(folder / f"{name}.csv"))
 
 
-def quotes(data: Mapping[str, Any]) -> dict[tuple[str, str], Quoted]:
-    """Published last-epoch accuracies by pair and method; none for a subset or another data set.
+def published_values(data: DataSpec) -> dict[tuple[str, str], PublishedValue]:
+    """Return published last-epoch accuracies by pair and method.
 
-    data: the fields of bench.data.Selection. The first table that has a cell counts: 1 and 2 before
-    7 (combinations with KD), then WCoRD and the current DCD and RRD.
+    There are none for a subset or another data set. The first table with a cell counts: 1 and 2
+    before 7 (combinations with KD), then WCoRD and the current DCD and RRD.
     """
-    printed = _DATA.get(str(data.get("name")))
-    if printed is None or not deviations.whole(data):
+    printed = _DATA.get(data.name)
+    if printed is None or data_deviation(data):
         return {}
-    found: dict[tuple[str, str], Quoted] = {}
+    values: dict[tuple[str, str], PublishedValue] = {}
     for line in lines():
-        if line.data == printed and _main(line) and line.quoted:
-            found.setdefault((line.pair, line.name), line.quoted)
-    return found
+        if line.data == printed and _is_main(line) and line.published:
+            values.setdefault((line.pair, line.name), line.published)
+    return values
 
 
 def tables(pairs: Collection[str] | None = None) -> list[Table]:
-    """The 13 published pairs, or some of them, in the layout of CRD's Tables 1 and 2.
+    """Return the published pairs in the layout of CRD's Tables 1 and 2.
 
-    Beside CRD's own rows stand WCoRD+KD, DCD and DCD+KD. Raises BenchError where no pair is left.
+    Rows of later papers follow CRD's own: WCoRD+KD, DCD and DCD+KD.
+
+    Args:
+        pairs: Names of pairs; None: all 13.
+
+    Raises:
+        BenchError: None of the pairs was published.
     """
     made = []
     for number in _STYLES:
         main = [line for line in lines() if line.paper == "CRD" and line.table == number]
         names = dict.fromkeys(line.pair for line in main)
-        kept = [name for name in names if pairs is None or name in pairs]
-        if kept:
-            made.append(_table(number, kept))
+        if chosen := [name for name in names if pairs is None or name in pairs]:
+            made.append(_table(number, chosen))
     if not made:
         raise BenchError("no published number: none of the suite's pairs is in the papers' tables")
     return made
 
 
 def _table(number: str, pairs: Sequence[str]) -> Table:
-    """One table of CRD with the rows of later papers below it."""
     style, spread = _STYLES[number]
-    metric = wording.metric("top1")
-    found = {
+    metric = labels.metric("top1")
+    line_of = {
         (line.method, line.pair): line
         for line in lines()
-        if line.pair in pairs and (line.table == number or _later(line))
+        if line.pair in pairs and (line.table == number or _is_later(line))
     }
     columns = [
-        Column(pair, found["Teacher", pair].teacher, found["Teacher", pair].student)
+        Column(pair, line_of["Teacher", pair].teacher, line_of["Teacher", pair].student)
         for pair in pairs
     ]
-    methods = dict.fromkeys(method for method, _ in found)
-    rows = [_row(method, [found.get((method, pair)) for pair in pairs]) for method in methods]
-    rows = by_mean([row for row in rows if any(c.measured for c in row.cells)], metric, _REFERENCE)
-    said = wording.sentences(
+    methods = dict.fromkeys(method for method, _ in line_of)
+    rows = [_row(method, pairs, line_of) for method in methods]
+    rows = by_mean([r for r in rows if any(c.shown for c in r.cells)], metric, _REFERENCE)
+    caption = labels.sentences(
         (
             f"as published, not run here: CRD (arXiv:1910.10699), {number}; {spread}",
             "top-1 test accuracy (%; higher is better) on CIFAR-100",
-            "LCKT, GCKT and WCoRD without KD were not found in a source that could be read",
+            "LCKT, GCKT and WCoRD without KD were not found in a readable source",
             "an empty cell is empty in its paper",
             arrows(rows, _REFERENCE),
         )
     )
-    return Table(f"Published: {style}", said, metric, *marked(columns, rows), _REFERENCE)
+    marked_columns, marked_rows, notes = mark(columns, rows)
+    title = f"Published: {style}"
+    return Table(marked_rows, title, caption, metric, marked_columns, notes, _REFERENCE)
 
 
-def _row(method: str, found: Sequence[Line | None]) -> Row:
-    roles: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
-    papers = [line.paper for line in found if line]
-    cells = tuple(Cell(line.quoted if line else None) for line in found)
-    return Row(
-        roles.get(method, "method"), method.lower(), method, cells, _NOTES.get(papers[0], "")
-    )
+def _row(method: str, pairs: Sequence[str], line_of: Mapping[tuple[str, str], Line]) -> Row:
+    role, found = _ROLES.get(method, "method"), [line_of.get((method, pair)) for pair in pairs]
+    cells = tuple(
+        Cell(
+            pair, method.lower(), method, role,
+            published=line.published if line else None, only_published=True,
+        )
+        for pair, line in zip(pairs, found, strict=True)
+    )  # fmt: skip
+    paper = next(line.paper for line in found if line)
+    return Row(cells, method.lower(), method, role, _NOTES.get(paper, ""))
 
 
-def _main(line: Line) -> bool:
+def _is_main(line: Line) -> bool:
     """Whether the line is of a table of accuracies by pair and method."""
     crd = line.paper == "CRD" and line.table in ("Table 1", "Table 2", "Table 7")
-    return (crd or _later(line) or line.table == _CURRENT) and line.metric == "top1_acc"
+    return (crd or _is_later(line) or line.table == _CURRENT) and line.metric == "top1_acc"
 
 
-def _later(line: Line) -> bool:
+def _is_later(line: Line) -> bool:
     """Whether the line is of WCoRD's main tables, or of the current version of DCD."""
     wcord = line.paper == "WCoRD" and line.table.endswith("-arch table")
     return wcord or (line.paper == "DCD" and line.table == _CURRENT)
-
-
-def _place(paper: str, table: str) -> str:
-    if paper == "WCoRD":
-        return "WCoRD, reprinted by ITRD"
-    return f"{paper.split(' (')[0]}, {table.split(' (')[0]}"
 
 
 def _read(path: Path) -> Iterator[Line]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             method = re.sub(r" \(source label: .*\)$", "", row["method"])
+            teacher, student = row["teacher"], row["student"]
             yield Line(
                 row["paper"],
                 row["table"],
                 row["dataset"],
-                f"{_network(row['teacher'])}/{_network(row['student'])}",
-                row["teacher"],
-                row["student"],
+                f"{labels.network_id(teacher)}/{labels.network_id(student)}",
+                teacher,
+                student,
                 method,
                 row["metric"],
                 float(row["value"]) if row["value"] else None,
@@ -190,11 +203,3 @@ def _read(path: Path) -> Iterator[Line]:
                 row["source"],
                 _DOUBTS.get((row["table"], method, row["value"]), ""),
             )
-
-
-def _network(printed: str) -> str:
-    """The name here of a network that the papers print so."""
-    names = ("resnet50", "mobilenet_v2", "shufflenet_v1", "shufflenet_v2")
-    if wide := re.fullmatch(r"WRN-(\d+)-(\d+)", printed):
-        return f"wrn_{wide[1]}_{wide[2]}"
-    return {wording.network(name): name for name in names}.get(printed, printed)

@@ -1,131 +1,183 @@
-"""The statistics of a table: spreads and verdicts of its cells, methods over all pairs. Pure."""
+"""The statistics of a table as a document: a grid for each pair, and one over the pairs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from bench.report.cells import Cell, Measured
-from bench.report.layout import Column, Row, Table
-from bench.report.wording import counted
-from bench.stats import Estimate, Ranks, estimate, ranks, relative_improvement
-
-
-@dataclass(frozen=True)
-class Line:
-    """One method, or the plain student, on one pair."""
-
-    row: Row
-    cell: Cell
-    estimate: Estimate | None  # None: no value
-    untested: str = ""  # why it has no judgement; empty for the reference
+from bench.report.caption import how_tested, tested
+from bench.report.comparison import not_tested, overall
+from bench.report.document import Document, GridCell, GridRow, Section, grid_cell, header, spans
+from bench.report.labels import Metric, count, join, p_equals, p_value, sentences, signed
+from bench.report.model import Cell, Column, Note, Overall, Row, Table, named
+from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One column of the table, its methods as lines."""
-
-    column: Column
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Overall:
-    """The methods over all pairs."""
-
-    pairs: int
-    methods: tuple[Row, ...]  # with a value for every pair and seed
-    left_out: tuple[Row, ...]  # the others
-    ranks: Ranks | None  # of `methods`, in their order
-    improvement: tuple[float | None, ...] | None  # of `methods`; None in it: the reference itself
-    lacking: tuple[str, ...]  # why there are no ranks, or no improvement
+def statistics_document(table: Table) -> Document:
+    """Return a table's intervals, differences, p-values, verdicts and ranks as a document."""
+    pairs = tuple(_pair(i, column, table) for i, column in enumerate(table.columns))
+    sections = (*pairs, _over_pairs(overall(table), table))
+    grids = [cell.text for s in sections for row in s.rows for cell in row.cells]
+    texts = [*grids, *(section.title for section in sections)]
+    marks = {span.text for text in texts for span in text if span.style == "mark"}
+    notes = [note for note in table.notes if note.mark in marks]
+    notes += [Note("", text) for text in _assumptions(table)]
+    title = spans(f"{table.title}: statistics")[0].text
+    return Document(title, spans(_caption(table)), sections, tuple(notes), table.metric.name)
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """All that a table's values say beyond their means."""
+def verdict(comparison: Comparison, tolerance: float) -> str:
+    """Return a verdict with the seeds needed: `inconclusive (about 6 seeds)`."""
+    if comparison.verdict != "inconclusive":
+        return comparison.verdict
+    if comparison.seeds is not None:
+        return f"inconclusive (about {comparison.seeds} seeds)"
+    if not tolerance and not comparison.mean:
+        return "inconclusive"
+    return f"inconclusive (more than {MAX_SEEDS} seeds)"
 
-    table: Table
-    pairs: tuple[Pair, ...]
-    overall: Overall
+
+def untested_reason(row: Row, place: int, table: Table) -> str:
+    """Return why a row's cell in a column was not compared; empty where it was."""
+    base = table.baseline
+    if base is None or row is base or row.cells[place].comparison:
+        return ""
+    return not_tested(row.cells[place], base, base.cells[place])
 
 
-def statistics(table: Table) -> Statistics:
-    """The statistics of a table of measured values.
+def _caption(table: Table) -> str:
+    base = table.baseline
+    parts = [
+        table.metric.description,
+        "mean, standard deviation (n − 1) and 95 % interval of the mean over n runs",
+    ]
+    if base is None:
+        parts.append("the table has no reference method: nothing is compared")
+    elif not tested(table.rows):
+        parts.append(f"no cell could be compared with {base.label}")
+    else:
+        amount = f"{table.tolerance:g} {table.metric.difference_unit}"
+        beyond = f" and a difference of more than {amount}" if table.tolerance else ""
+        parts += [
+            f"difference: method minus {base.label}, with its 95 % interval",
+            f"column p: {how_tested(table.rows).removesuffix(f', p < {ALPHA}')}; intervals are not "
+            "corrected",
+            f"better, worse: p < {ALPHA}{beyond}",
+            f"same: a difference of more than {amount} is ruled out (two one-sided tests at "
+            f"{ALPHA})"
+            if table.tolerance
+            else "with a tolerance of 0, no verdict is `same`",
+            "inconclusive: none of these; in brackets the number of seeds that would decide it",
+        ]
+    return sentences(parts)
 
-    Teachers have none: they are not compared. Nothing is averaged over a hole.
-    """
-    rows = [row for row in table.rows if row.role != "teacher"]
-    pairs = tuple(
-        Pair(column, tuple(_line(row, place, table.baseline) for row in rows))
-        for place, column in enumerate(table.columns)
+
+def _assumptions(table: Table) -> Iterator[str]:
+    yield "Assumption: the runs of a cell are normally distributed."
+    yield (
+        "If one teacher serves all seeds, the intervals and p-values do not include the variation "
+        "between teachers."
     )
-    return Statistics(table, pairs, _overall(table))
+    if tested(table.rows):
+        yield (
+            "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
+            "the same initial student."
+        )
+        yield (
+            "p-values are corrected within this table: not across metrics or tables, and not for "
+            "repeated looks while seeds are added."
+        )
+        yield (
+            f"Seeds needed: for a power of {100 * POWER:g} %, if the spread is as measured and "
+            "the true difference is as measured, or 0 where it is within the tolerance."
+        )
 
 
-def _line(row: Row, place: int, base: Row | None) -> Line:
-    cell = row.cells[place]
-    found = cell.measured
-    spread = estimate(found.values) if isinstance(found, Measured) else None
-    if base is None or row is base or cell.judgement:
-        return Line(row, cell, spread)
-    return Line(row, cell, spread, _untested(cell, base, base.cells[place]))
-
-
-def _untested(cell: Cell, base: Row, level: Cell) -> str:
-    """Why a cell has no judgement beside the reference."""
-    if cell.hole:
-        return f"not tested: lacks {'seeds' if cell.measured else 'values'}"
-    if level.hole:
-        return f"not tested: {base.label} lacks {'seeds' if level.measured else 'values'}"
-    return "not tested: a single run is no measure of noise"
-
-
-def _overall(table: Table) -> Overall:
-    rows = [row for row in table.rows if row.role == "method"]
-    methods = tuple(row for row in rows if _whole(row))
-    left_out = tuple(row for row in rows if not _whole(row))
-    places, few = _ranks(table, methods)
-    gains, obstacle = _improvement(table, methods)
-    lacking = tuple(filter(None, (few, obstacle)))
-    return Overall(len(table.columns), methods, left_out, places, gains, lacking)
-
-
-def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
-    """Average ranks of the methods, or why there are none."""
-    pairs = len(table.columns)
-    if pairs < 2 or len(methods) < 3:
-        found = f"{counted(pairs, 'pair')} and {counted(len(methods), 'method')}"
-        needed = "at least 2 pairs and 3 methods without holes"
-        return None, f"no average ranks: {needed} are needed, and there are {found}"
-    means = list(zip(*map(_means, methods), strict=True))
-    return ranks(means, higher=table.metric.higher), ""
-
-
-def _improvement(
-    table: Table, methods: Sequence[Row]
-) -> tuple[tuple[float | None, ...] | None, str]:
-    """By how much more methods improve on the plain student than the reference, or why not."""
-    none = "no relative improvement"
-    base, plain = table.baseline, [row for row in table.rows if row.role == "student"]
-    if base is None or len(plain) != 1 or base is plain[0]:
-        return None, f"{none}: it takes a reference method and one plain student"
-    for row in (base, *plain):
-        if not _whole(row):
-            return None, f"{none}: {row.label} lacks values or seeds"
-    starts, levels = _means(plain[0]), _means(base)
-    for column, start, level in zip(table.columns, starts, levels, strict=True):
-        if level == start or (level > start) is not table.metric.higher:
-            said = f"{base.label} does not improve on the plain student of {column.name}"
-            return None, f"{none}: {said}"
-    found = (
-        None if row is base else relative_improvement(starts, levels, _means(row))
-        for row in methods
+def _pair(place: int, column: Column, table: Table) -> Section:
+    """Return the grid of one pair."""
+    names = ["Method", "n", "Mean ± std", "95 % interval"]
+    if table.baseline:
+        names += [f"Difference to {table.baseline.label}", "p", "Verdict"]
+    rows = tuple(
+        GridRow(tuple(_cells(row, place, table))[: len(names)], row.name, row.role)
+        for row in table.rows
+        if row.role != "teacher"
     )
-    return tuple(found), ""
+    return Section(header(names), rows, spans(column.name, column.mark), pair=column.pair)
 
 
-def _whole(row: Row) -> bool:
-    return all(cell.rival for cell in row.cells)
+def _cells(row: Row, place: int, table: Table) -> Iterator[GridCell]:
+    cell, metric = row.cells[place], table.metric
+    yield grid_cell(row.label, row.mark)
+    yield from _estimate(cell, metric)
+    comparison = cell.comparison
+    if comparison is None:
+        reason = "reference" if row is table.baseline else untested_reason(row, place, table)
+        yield from (GridCell(), GridCell(), grid_cell(reason))
+        return
+    interval = _interval(comparison.low, comparison.high, metric, change=True)
+    yield grid_cell(f"{signed(comparison.mean, metric.digits)} {interval}")
+    yield grid_cell("" if comparison.p is None else p_value(comparison.p))
+    yield grid_cell(verdict(comparison, table.tolerance))
 
 
-def _means(row: Row) -> list[float]:
-    return [cell.rival.mean for cell in row.cells if cell.rival]
+def _estimate(cell: Cell, metric: Metric) -> Iterator[GridCell]:
+    measured = cell.measured
+    if measured is None:
+        yield from (grid_cell("0"), grid_cell(cell.status, cell.mark), GridCell())
+        return
+    std = "" if measured.std is None else f" ± {metric.format(measured.std)}"
+    yield grid_cell(str(measured.n))
+    yield grid_cell(metric.format(measured.mean) + std, cell.mark)
+    yield grid_cell(_interval(measured.low, measured.high, metric))
+
+
+def _interval(low: float | None, high: float | None, metric: Metric, change: bool = False) -> str:
+    if low is None or high is None:
+        return ""
+    ends = (signed(e, metric.digits) if change else metric.format(e) for e in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def _over_pairs(result: Overall, table: Table) -> Section:
+    """Return the methods over all pairs, with the ranks and improvements that there are."""
+    names, columns = ["Method"], []
+    if result.ranks:
+        names.append("Average rank")
+        columns.append([f"{rank:.2f}" for rank in result.ranks.average])
+    if result.improvements:
+        names.append("Relative improvement")
+        columns.append(
+            [
+                "reference" if gain is None else f"{signed(100 * gain, 1)} %"
+                for gain in result.improvements
+            ]
+        )
+    rows = tuple(
+        GridRow((grid_cell(row.label, row.mark), *map(grid_cell, cells)), row.name, row.role)
+        for name, *cells in zip(result.methods, *columns, strict=True)
+        if (row := named(table.rows, name))
+    )
+    text = sentences(_over_pairs_text(result, table))
+    return Section(header(names), rows if columns else (), spans("Over the pairs"), text)
+
+
+def _over_pairs_text(result: Overall, table: Table) -> Iterator[str]:
+    if ranks := result.ranks:
+        yield (
+            f"average ranks, 1 the best, over {count(ranks.pairs, 'pair')} and "
+            f"{count(len(ranks.average), 'method')}: Friedman's chi-square "
+            f"{ranks.statistic:.2f}, {p_equals(ranks.p)}"
+        )
+        yield (
+            f"ranks that differ by less than {ranks.critical:.2f}, Nemenyi's critical distance at "
+            f"{ALPHA}, are not significantly different"
+        )
+        yield "pairs count as independent, even if they share a network; seeds do not count"
+    if result.improvements and table.baseline:
+        label = table.baseline.label
+        yield (
+            f"relative improvement, as in the CRD paper: (method − {label}) / ({label} − plain "
+            f"student), the mean over {count(result.pairs, 'pair')}"
+        )
+    yield from result.obstacles
+    if result.incomplete:
+        names = join(row.label for row in table.rows if row.name in result.incomplete)
+        yield f"excluded, as values or seeds are missing: {names}"

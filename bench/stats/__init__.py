@@ -1,39 +1,25 @@
-"""Statistics over seeds: spreads, differences with their noise, verdicts, ranks. Without torch.
+"""Statistics over seeds: estimates, differences, corrected verdicts, ranks. Imports no torch.
 
-`judge` is the one call that a table needs; `guard` and `compared` are the rules behind the gate.
-All of it takes runs to scatter normally around the mean of their cell.
+Tables call `compare_to_baseline`; the regression check calls `regression_verdicts` and
+`difference_verdicts`. All tests assume that the runs of a cell are normally distributed.
 """
 
-from bench.stats.difference import Difference, paired, welch
-from bench.stats.judge import Judgement, judge
-from bench.stats.power import MOST, POWER, seeds
-from bench.stats.ranks import Ranks, ranks, relative_improvement
-from bench.stats.samples import Estimate, Samples, estimate, resolution, samples, shared
-from bench.stats.verdicts import ALPHA, Guarded, Judged, Versus, compared, guard, holm
+from bench.stats.comparison import MAX_SEEDS, POWER, Difference, paired, seeds_needed, welch
+from bench.stats.estimates import Estimate, Samples, estimate, moderated, resolution, samples
+from bench.stats.multiple_testing import (
+    ALPHA,
+    Comparison,
+    FamilyVerdicts,
+    compare_to_baseline,
+    difference_verdicts,
+    holm,
+    regression_verdicts,
+)
+from bench.stats.ranking import Ranks, ranks, relative_improvement
 
 __all__ = [
-    "ALPHA",
-    "MOST",
-    "POWER",
-    "Difference",
-    "Estimate",
-    "Guarded",
-    "Judged",
-    "Judgement",
-    "Ranks",
-    "Samples",
-    "Versus",
-    "compared",
-    "estimate",
-    "guard",
-    "holm",
-    "judge",
-    "paired",
-    "ranks",
-    "relative_improvement",
-    "resolution",
-    "samples",
-    "seeds",
-    "shared",
-    "welch",
-]
+    "ALPHA", "MAX_SEEDS", "POWER", "Comparison", "Difference", "Estimate", "FamilyVerdicts",
+    "Ranks", "Samples", "compare_to_baseline", "difference_verdicts", "estimate", "holm",
+    "moderated", "paired", "ranks", "regression_verdicts", "relative_improvement", "resolution",
+    "samples", "seeds_needed", "welch",
+]  # fmt: skip

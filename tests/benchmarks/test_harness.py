@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.results import Results
 from distillers import Features, Setting, Shapes
 from distillers.crd import CRD
@@ -125,7 +125,7 @@ def test_random_records_give_a_table(load: Workload, tmp_path: Path) -> None:
         record = results.record(run.id)
         assert record is not None
         assert len(record.curves) == run.specification.recipe.epochs
-    assert "±" not in build.write(plan, results, formats=["csv"])[0].read_text()
+    assert "±" not in build.write(plan, results, ReportOptions(formats=["csv"]))[0].read_text()
 
 
 def test_command_prints_one_table_and_saves_every_number(

@@ -83,7 +83,7 @@ def test_clock_that_jumps_back_changes_no_number(
     shutil.copy(blank, with_teacher.folder)
     assert api.sync(plan, with_teacher).warnings == []
     assert same(with_teacher)
-    assert build.of(plan, with_teacher)
+    assert build.assemble(plan, with_teacher)
 
 
 def test_moved_folder_of_images_is_the_same_data(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.cells import Entry
+from bench.report.model import Entry
+from bench.results.record import Record
+from tests.records import make_record
 
 PAIR = ("resnet8x4", "resnet8")
 METHODS = ("student", "kd", "fitnet", "at", "sp", "cc", "rkd", "pkt", "crd", "crd+kd", "wcord",
@@ -23,50 +25,48 @@ TERMS = {
 
 def record(
     pair=PAIR, method="kd", seed=0, top1=97.0, *, of: Mapping[str, Any] | None = None, **more
-):
-    """A done record; `of` changes its specification, `more` adds metrics or replaces fields."""
+) -> Record:
+    """A finished record; `of` changes its specification, `more` adds metrics or replaces fields."""
     teacher, student = pair
     metrics = {"top1": top1, "nll": 1.3 - top1 / 100}
     metrics |= {key: more.pop(key) for key in ("nll", "ece", "kl") if key in more}
     terms = {"ce": {"weight": 1.0, "options": {}}} if method == "student" else TERMS
-    return {
-        "format": 1,
-        "id": f"{teacher}/{student} {method} {seed}",
-        "kind": "student",
-        "status": "done",
-        "reason": None,
+    specification = {
+        "revision": 1, "data": DATA, "network": student, "teacher": f"{teacher} 0",
+        "method": terms, "recipe": RECIPE, **(of or {}),
+    }  # fmt: skip
+    fields = {
         "name": f"{teacher}/{student} {method} seed {seed}",
-        "specification": {
-            "revision": 1, "data": DATA, "network": student, "teacher": f"{teacher} {0}",
-            "method": terms, "recipe": RECIPE, "seed": seed, **(of or {}),
-        },
-        "seed": seed,
         "teacher": {"id": f"{teacher} 0", "network": teacher, "sha256": "7e" * 32, "top1": 98.0},
         "metrics": {"last": metrics, "oracle": {"top1": top1 + 0.4, "epoch": 9}},
         "environment": ENVIRONMENT,
         "finished": f"2026-11-21T04:3{seed % 10}:00+00:00",
-        **more,
-    }  # fmt: skip
+    }
+    run = more.pop("run", f"{teacher}/{student} {method} {seed}")
+    return make_record(run, seed, specification=specification, **{**fields, **more})
 
 
 def teacher(name="resnet8x4", **more):
     """The record of a teacher, seed 0."""
-    found = record((name, name), "student", 0, 98.0, **more)
-    found |= {"id": f"{name} 0", "name": f"{name} seed 0", "kind": "teacher", "teacher": None}
-    found["specification"] = {
-        key: value for key, value in found["specification"].items() if key != "teacher"
-    }
-    return found
+    metrics = {"last": {"top1": 98.0, "nll": 0.32}, "oracle": {"top1": 98.4, "epoch": 9}}
+    terms = {"ce": {"weight": 1.0, "options": {}}}
+    fields = {"environment": ENVIRONMENT, "finished": "2026-11-21T04:30:00+00:00", **more}
+    return make_record(
+        f"{name} 0", kind="teacher", name=f"{name} seed 0", metrics=metrics,
+        specification={"revision": 1, "data": DATA, "network": name, "method": terms,
+                       "recipe": RECIPE},
+        **fields,
+    )  # fmt: skip
 
 
 def unfinished(status, reason, pair=PAIR, method="kd", seed=0):
     """A record without a result."""
-    return {**record(pair, method, seed), "status": status, "reason": reason, "metrics": {}}
+    return record(pair, method, seed, status=status, reason=reason, metrics={})
 
 
 def entry(found, pair=PAIR, method="kd", seed=0, label=""):
     role = "student" if method == "student" else "method"
-    return Entry("/".join(pair), *pair, method, seed, found, label or method.upper(), None, role)
+    return Entry("/".join(pair), *pair, method, seed, found, label or method.upper(), "", role)
 
 
 def entries(values: Mapping[str, Iterable[float]], pair=PAIR, first=0, **more) -> Iterator[Entry]:

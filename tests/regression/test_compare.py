@@ -42,8 +42,8 @@ def test_a_wide_spread_is_inconclusive_and_says_how_many_seeds_would_tell():
     found = regression.compare(A, b)
     cell = next(cell for cell in found.cells if cell.method == "kd")
     assert cell.outcome == "inconclusive"
-    assert cell.seeds > 4
-    assert "a difference of more than 0.5 is not ruled out" in cell.reason
+    assert cell.seeds_needed > 4
+    assert "a difference of more than 0.5 points is not ruled out" in cell.reason
 
 
 def test_a_folder_beside_itself_is_the_same():
@@ -54,8 +54,7 @@ def test_a_folder_beside_itself_is_the_same():
 def test_another_setting_is_compared_and_told_but_its_twin_goes_first():
     longer = {"recipe": {**RECIPE, "epochs": 40}}
     extra = [
-        {**record(seed=seed, top1=98.0 + seed / 10, of=longer), "id": f"long {seed}"}
-        for seed in range(3)
+        record(seed=seed, top1=98.0 + seed / 10, of=longer, run=f"long {seed}") for seed in range(3)
     ]
     both = regression.compare(A, [*extra, *A])
     assert by_method(both)["kd"] in ("same", "uncompared")
@@ -66,7 +65,7 @@ def test_another_setting_is_compared_and_told_but_its_twin_goes_first():
 
 
 def test_a_failed_run_is_told():
-    torn = [*A[:-1], {**unfinished("failed", "boom", method="at", seed=3), "id": A[-1]["id"]}]
+    torn = [*A[:-1], unfinished("failed", "boom", method="at", seed=3)]
     found = regression.compare(A, torn, names=("old", "new"))
     cell = next(cell for cell in found.cells if cell.method == "at")
     assert (cell.outcome, cell.reason) == ("uncompared", "in new seed 3 failed: boom")

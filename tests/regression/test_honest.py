@@ -17,8 +17,8 @@ from scipy import stats
 from bench import regression
 from bench.regression import Verdicts
 from bench.report import build
-from bench.report.cells import Entry
-from bench.stats import guard, samples, shared, welch
+from bench.report.model import Entry
+from bench.stats import moderated, regression_verdicts, samples, welch
 from tests import toy
 from tests.stats.test_promises import joined, part
 
@@ -105,9 +105,9 @@ def scatter() -> float:
     rates = []
     for _ in range(300):
         groups = draw.normal(size=(len(GROUPS), cells, GROUP))
-        both = shared(joined(samples(groups[before]), samples(groups[now])))
+        both = moderated(joined(samples(groups[before]), samples(groups[now])))
         gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
-        rates.append((guard(gain, 0.0).verdict == "regression").any(-1).mean())
+        rates.append((regression_verdicts(gain, 0.0).verdict == "regression").any(-1).mean())
     return float(np.max(rates) - np.mean(rates))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import regression
+from bench import regression, report
 from tests.regression.factory import RECIPE, entries, unfinished
 from tests.regression.test_check import changed
 
@@ -49,13 +49,20 @@ def verdicts():
     return regression.check(now, base)
 
 
+def text(found):
+    return report.text(regression.verdicts_document(found))
+
+
+def markdown(found):
+    return report.markdown(regression.verdicts_document(found))
+
+
 WRITERS = {
-    "check.txt": regression.text,
-    "check.md": regression.markdown,
+    "check.txt": text,
     "check.json": lambda found: (
-        json.dumps(regression.data(found), indent=1, ensure_ascii=False) + "\n"
+        json.dumps(regression.verdicts_data(found), indent=1, ensure_ascii=False) + "\n"
     ),
-    "check.xml": regression.junit,
+    "check.xml": regression.verdicts_junit,
 }
 
 
@@ -69,12 +76,12 @@ def test_the_golden_verdicts_show_every_outcome_of_a_check():
     assert found.counts == {
         "regression": 1, "failed": 1, "missing": 2, "inconclusive": 1, "pass": 2, "uncompared": 1,
     }  # fmt: skip
-    assert (found.exit_code(), regression.data(found)["exit_code"]) == (1, 1)
+    assert (found.exit_code(), regression.verdicts_data(found)["exit_code"]) == (1, 1)
 
 
 def test_junit_is_xml_with_counts_that_hold():
     for strict in (False, True):
-        root = ET.fromstring(regression.junit(verdicts(), strict))
+        root = ET.fromstring(regression.verdicts_junit(verdicts(), strict))
         [suite] = root
         cases = suite.findall("testcase")
         assert (root.tag, suite.tag) == ("testsuites", "testsuite")
@@ -103,31 +110,31 @@ def nasty():
 
 
 def test_no_name_breaks_a_format():
-    root = ET.fromstring(regression.junit(nasty()).encode())
+    root = ET.fromstring(regression.verdicts_junit(nasty()).encode())
     assert len(root.findall("testsuite/testcase")) == 8
-    assert "\x1b" not in regression.text(nasty())
-    rows = [line for line in regression.markdown(nasty()).splitlines() if line.startswith("| ")]
+    assert "\x1b" not in text(nasty())
+    rows = [line for line in markdown(nasty()).splitlines() if line.startswith("| ")]
     for row in rows:
-        assert row.replace(r"\|", "").count("|") == 10
+        assert row.replace(r"\|", "").count("|") == 9
         assert "<i>" not in row
-    json.loads(json.dumps(regression.data(nasty())))
+    json.loads(json.dumps(regression.verdicts_data(nasty())))
 
 
 def test_an_empty_comparison_is_still_a_document():
     empty = regression.compare([], [])
-    assert regression.text(empty).startswith("nothing compared\n")
-    assert "### nothing compared" in regression.markdown(empty)
-    assert ET.fromstring(regression.junit(empty)).find("testsuite").get("tests") == "0"
-    assert regression.data(empty)["cells"] == []
+    assert text(empty).startswith("nothing compared (0 cells)\n")
+    assert "## nothing compared" in markdown(empty)
+    assert ET.fromstring(regression.verdicts_junit(empty)).find("testsuite").get("tests") == "0"
+    assert regression.verdicts_data(empty)["cells"] == []
 
 
 def test_markdown_folds_away_what_is_well():
-    head, folded = regression.markdown(verdicts()).split("<details>")
-    assert "| regression |" in head
-    assert "| pass |" not in head
-    assert "| pass |" in folded
+    head, folded = markdown(verdicts()).split("<details>")
+    assert "| regression   |" in head
+    assert "| pass " not in head
+    assert "| pass " in folded
     quiet = regression.check(list(entries(BEFORE)), regression.baseline(list(entries(BEFORE)), "q"))
-    assert "All 7 cells" in regression.markdown(quiet)
+    assert "<summary>7 cells</summary>" in markdown(quiet)
 
 
 def test_the_gate_needs_no_torch():

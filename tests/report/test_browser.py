@@ -3,12 +3,12 @@
 import pytest
 from page_factory import HOSTILE, entries
 from screen import choose, find, keys, needs_browser, one, rows, settled, size, started
+from test_page import page
 
-from bench.report.page import page
-from bench.report.table import About
+from bench.report.model import TableContext
 
 pytestmark = needs_browser
-ABOUT = About("Probe", "In a browser.")
+ABOUT = TableContext("Probe", "In a browser.")
 SCHEME = "prefers-color-scheme"
 
 
@@ -40,8 +40,28 @@ def test_the_page_is_whole_and_loads_nothing(shown):
     assert browser.title == "Probe"
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert rows(browser) == ["kd", "at", "crd", "wcord", "dcd"]
-    assert len(find(browser, "#curve-chart path.line")) == 5
-    assert len(find(browser, "#cost-chart .dot")) == 5
+    assert len(find(browser, ".chart:not([hidden]) svg")) == 6  # 2 pairs: curves, loss, cost
+    fill = "return getComputedStyle(document.querySelector('svg path[stroke]')).stroke"
+    assert browser.execute_script(fill).startswith("rgb")
+
+
+def test_a_number_opens_its_record(shown):
+    browser = shown()
+    one(browser, ".result:not([hidden]) tr[data-method=crd] .number").click()
+    [record] = find(browser, ".record[open]")
+    settled(record.is_displayed)
+    assert record.get_attribute("id") == "run-wrn_40_2/wrn_16_2crd0"
+    assert "torch\n2.15.0" in record.text
+    assert browser.switch_to.active_element == record.find_element("css selector", "summary")
+
+
+def test_keys_alone_reach_numbers_and_records(shown):
+    browser = shown()
+    number = one(browser, ".result:not([hidden]) tr[data-method=dcd] .number")
+    browser.execute_script("arguments[0].focus()", number)
+    keys(browser, "\ue007")  # Enter
+    settled(lambda: find(browser, ".record[open]"))
+    assert "OutOfMemoryError: 8 GiB" in one(browser, ".record[open]").text
 
 
 def test_a_head_sorts_falling_rising_and_back(shown):
@@ -64,7 +84,8 @@ def test_the_metric_switches_table_and_cost(shown):
     choose(browser, "metric", "nll")
     [figure] = find(browser, ".result:not([hidden])")
     assert figure.get_attribute("data-metric") == "nll"
-    assert "NLL" in one(browser, "#cost-chart svg").get_attribute("aria-label")
+    charts = find(browser, "#cost .chart:not([hidden])")
+    assert all("NLL" in chart.get_attribute("aria-label") for chart in charts)
 
 
 def test_methods_and_pairs_can_be_hidden_everywhere(shown):
@@ -73,57 +94,14 @@ def test_methods_and_pairs_can_be_hidden_everywhere(shown):
     one(browser, "#methods input[value=crd]").click()
     assert rows(browser) == ["kd", "at", "wcord", "dcd"]
     assert one(browser, "#methods-count").text == "5 of 6"
-    assert len(find(browser, "#curve-chart path.line")) == 4
     keys(browser, "\ue00c")  # Escape
     assert not find(browser, ".filter[open]")
     find(browser, ".filter summary")[1].click()
     one(browser, "#pairs input[value='wrn_40_2/wrn_16_2']").click()
     heads = find(browser, ".result:not([hidden]) thead th:not([hidden])")
     assert len(heads) == 2
-    assert "resnet8x4" in heads[1].text
-
-
-def test_a_number_opens_its_records_and_escape_returns_to_it(shown):
-    browser = shown()
-    number = one(browser, ".result:not([hidden]) tr[data-method=crd] .number")
-    number.click()
-    panel = one(browser, "#panel")
-    assert panel.is_displayed()
-    assert one(browser, "#panel-title").text == "CRD, WRN-40-2 → WRN-16-2"
-    assert "wrn_40_2/wrn_16_2crd0" in panel.text
-    assert "torch\n2.15.0" in panel.text
-    assert "method:\n  ce:\n    weight: 1" in panel.text
-    assert len(find(browser, "#panel svg")) == 2
-    find(browser, "#panel .seeds button")[2].click()
-    assert "wrn_40_2/wrn_16_2crd2" in panel.text
-    link = one(browser, "#panel a").get_attribute("href")
-    assert link.endswith("/runs/wrn_40_2%2Fwrn_16_2crd2.json")
-    keys(browser, "\ue00c")
-    assert not panel.is_displayed()
-    assert browser.switch_to.active_element == number
-
-
-def test_a_number_tells_its_interval_difference_and_verdict(shown):
-    browser = shown()
-    one(browser, ".result:not([hidden]) tr[data-method=at] .number").click()
-    told = one(browser, "#panel dl").text
-    assert "Mean ± std\n74.10 ± 0.10" in told
-    assert "95 % interval\n[73.85, 74.35]" in told
-    assert "Difference to KD\n−0.80 [−0.90, −0.70]" in told
-    assert "Verdict\nworse" in told
-    keys(browser, "\ue00c")
-    find(browser, ".result:not([hidden]) tr[data-method=wcord] .number")[1].click()
-    told = one(browser, "#panel dl").text
-    assert "Mean ± std\n76.20 ± 0.28\n" in told  # without the mark of a note
-    assert "not tested: lacks seeds" in told
-    keys(browser, "\ue00c")
-    choose(browser, "metric", "nll")
-    one(browser, ".result:not([hidden]) tr[data-method=at] .number").click()
-    assert one(browser, "#panel h3").text == "Test NLL of the last epoch"
-    keys(browser, "\ue00c")
-    one(browser, ".result:not([hidden]) tr[data-role=teacher] .number").click()
-    assert one(browser, "#panel h3").text == "Result"
-    keys(browser, "\ue00c")
+    assert "ShuffleNetV2" in heads[1].text
+    assert len(find(browser, ".chart:not([hidden])")) == 3
 
 
 def test_statistics_go_with_metric_methods_and_pairs(shown):
@@ -161,42 +139,6 @@ def test_statistics_are_printed_and_close_again(shown):
     assert find(browser, ".statistics[open]") == []
 
 
-def test_keys_alone_reach_numbers_heads_points_and_runs(shown):
-    browser = shown()
-    for selector in (".number", "#cost-chart .dot", ".run"):
-        browser.execute_script("document.getElementById('all-records').open = true")
-        target = one(browser, selector)
-        browser.execute_script("arguments[0].focus()", target)
-        assert browser.switch_to.active_element == target
-        keys(browser, "\ue007")  # Enter
-        assert one(browser, "#panel").is_displayed()
-        keys(browser, "\ue00c")
-    tabs = browser.execute_script(
-        "return [...document.querySelectorAll('[tabindex]')].map(e => e.tabIndex)"
-    )
-    assert set(tabs) <= {0, -1}
-
-
-def test_a_hole_tells_its_reason_in_the_panel(shown):
-    browser = shown()
-    one(browser, ".result:not([hidden]) tr[data-method=dcd] .number").click()
-    assert "failed" in one(browser, "#panel").text
-    assert "OutOfMemoryError: 8 GiB" in one(browser, "#panel").text
-    keys(browser, "\ue00c")
-
-
-def test_a_method_is_set_off_among_the_curves(shown):
-    browser = shown()
-    one(browser, "#curve-legend button[data-set-off=crd]").click()
-    assert len(find(browser, "#curve-chart path.band")) == 1
-    assert browser.switch_to.active_element.get_attribute("data-set-off") == "crd"
-    assert len(find(browser, "#curve-chart path.line.faded")) == 4
-    choose(browser, "curve-value", "loss")
-    assert "do not compare" in one(browser, "#curve-caption").text
-    choose(browser, "curve-epochs", "late")
-    assert len(find(browser, "#curve-chart path.line")) == 5
-
-
 @pytest.mark.parametrize("width", [320, 360, 768, 1600])
 def test_the_page_fits_the_screen(shown, width):
     browser = shown()
@@ -204,9 +146,7 @@ def test_the_page_fits_the_screen(shown, width):
     settled(lambda: browser.execute_script("return innerWidth") == width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     one(browser, ".result:not([hidden]) .number").click()
-    wide = browser.execute_script("return document.getElementById('panel').scrollWidth")
-    assert wide <= width
-    keys(browser, "\ue00c")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 def test_dark_and_paper(shown):
@@ -225,11 +165,12 @@ def test_dark_and_paper(shown):
 
 
 def test_hostile_texts_are_only_shown(shown):
-    browser = shown(entries(HOSTILE), About(HOSTILE, HOSTILE))
+    browser = shown(entries(HOSTILE), TableContext(HOSTILE, HOSTILE))
     assert "<img src=x onerror=alert(1)>" in browser.title
     assert find(browser, "img") == []
     one(browser, ".result:not([hidden]) .methods .number").click()
-    assert "<img src=x" in one(browser, "#panel").text
+    settled(lambda: find(browser, ".record[open]"))
+    assert "<img src=x" in one(browser, ".record[open]").text
     assert find(browser, "img, b-evil") == []
 
 

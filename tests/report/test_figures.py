@@ -12,20 +12,22 @@ from report_factory import record
 from bench import data, models, stats
 from bench.data import Selection
 from bench.errors import BenchError, MissingData
-from bench.report import ablation, cost, curves, diagrams, figures
-from bench.report.cells import Entry
-from bench.report.correlation import differences
-from bench.report.diagrams import class_correlation, groups, mean_difference
+from bench.report.figures import ablation, correlation, ranks, style, training
+from bench.report.figures.correlation import class_correlation, differences, mean_difference
+from bench.report.figures.ranks import groups
+from bench.report.model import Entry
 from bench.results import Results, sha256
-from tests.toy import record as whole_record
+from tests.records import make_record
 
 PAIR = "wrn_40_2/wrn_16_2"
 
 
-def runs(name, terms, means, pair=PAIR, **more):
+def runs(name, terms, means, pair=PAIR, curves=(), status="done", **more):
     """Entries of a method, a seed for each mean; terms: by distiller its options, or a weight."""
     method = {
-        distiller: {"weight": of, "options": {}} if of == 1 else {"weight": 0.8, "options": of}
+        distiller: {"weight": of, "options": {}}
+        if isinstance(of, int)
+        else {"weight": 0.8, "options": of}
         for distiller, of in terms.items()
     }
     return [
@@ -34,15 +36,24 @@ def runs(name, terms, means, pair=PAIR, **more):
             *pair.split("/"),
             name,
             seed,
-            {**record(f"{pair}{name}{seed}", seed, mean), "specification": {"method": method}},
+            _record(f"{pair}{name}{seed}", seed, mean, method, curves, status),
             role="student" if set(terms) == {"ce"} else "method",
+            distillers=tuple(name for name in terms if name != "ce"),
             **more,
         )
         for seed, mean in enumerate(means)
     ]
 
 
-def varied(values):
+def _record(run, seed, top1, method, curves, status):
+    metrics = record(run, seed, top1).metrics
+    specification = {"method": method}
+    return make_record(
+        run, seed, metrics=metrics, specification=specification, curves=list(curves), status=status
+    )
+
+
+def varied(values, status="done"):
     """CRD with other numbers of negatives, a few seeds each, KD and the student."""
     return [
         *runs("student", {"ce": 1}, [73.0, 73.4]),
@@ -50,7 +61,7 @@ def varied(values):
         *(
             entry
             for n, means in values.items()
-            for entry in runs(f"crd-{n}", {"ce": 1, "crd": {"negatives": n}}, means)
+            for entry in runs(f"crd-{n}", {"ce": 1, "crd": {"negatives": n}}, means, status=status)
         ),
     ]
 
@@ -81,12 +92,9 @@ def test_an_ablation_shows_means_against_the_recorded_option():
 
 
 def test_an_ablation_needs_two_values_that_were_measured():
-    asked = varied({16: [74.0], 64: [75.0]})
-    for one in asked:
-        if one.method == "crd-64":
-            one.record["status"] = "diverged"
+    asked = [*varied({16: [74.0]}), *varied({64: [75.0]}, "diverged")[4:]]
     assert ablation.varied(asked, PAIR) == []
-    with pytest.raises(BenchError, match="no two values of crd's negatives"):
+    with pytest.raises(BenchError, match="the records have no two values of crd's negatives"):
         ablation.ablation(asked, PAIR, ("crd", "negatives"))
 
 
@@ -109,8 +117,7 @@ def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
 
 
 def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
-    asked = [*runs("a", {"ce": 1, "at": 1}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
-    asked[0].record["specification"]["method"]["at"]["weight"] = 0
+    asked = [*runs("a", {"ce": 1, "at": 0}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
     assert ablation.varied(asked, PAIR) == [("at", "weight")]
     [axes] = ablation.ablation(asked, PAIR, ("at", "weight")).axes
     assert heights(axes, 0, 0.8) == [[70.0, 71.0]]
@@ -118,21 +125,21 @@ def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
 
 
 def test_learning_curves_are_means_over_the_seeds():
-    figure = curves.learning_curves(entries(), PAIR, "loss")
+    figure = training.learning_curves(entries(), PAIR, "loss")
     [axes] = figure.axes
     assert list(axes.lines[0].get_xdata()) == list(range(1, 13))
     assert axes.lines[0].get_ydata()[1] == pytest.approx(2.0)
     assert texts(figure) == {"ce", "KD", "AT", "CRD", "WCoRD"}
     assert axes.get_title("left") == "WRN-40-2 → WRN-16-2, means of 3 seeds"
     with pytest.raises(BenchError, match="no record has a curve of kl"):
-        curves.learning_curves(entries(), PAIR, "kl")
+        training.learning_curves(entries(), PAIR, "kl")
 
 
 def test_epochs_are_whole_numbers_and_lost_seeds_are_told():
     asked = [one for one in entries() if (one.method, one.seed) != ("kd", 2)]
     for one in asked:
-        one.record["curves"] = [e for e in one.record["curves"] if e["epoch"] in (5, 6)]
-    [axes] = curves.learning_curves(asked, PAIR).axes
+        one.record.curves[:] = [e for e in one.record.curves if e.epoch in (5, 6)]
+    [axes] = training.learning_curves(asked, PAIR).axes
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5, 6]
     assert axes.get_title("left").endswith("means of 2 to 3 seeds")
@@ -144,7 +151,7 @@ def test_methods_that_share_a_label_stay_apart():
         *runs("mine", {"ce": 1, "kd": {}}, [75.0], label="KD"),
         *runs("x\ny", {"ce": 1}, [73.0]),
     ]
-    found = figures.methods(asked, PAIR)
+    found = style.methods(asked, PAIR)
     assert {label: some[0].method for label, some in found.items()} == {
         "KD (kd)": "kd",
         "KD (mine)": "mine",
@@ -153,7 +160,7 @@ def test_methods_that_share_a_label_stay_apart():
 
 
 def test_cost_is_seconds_as_if_alone():
-    figure = cost.cost(entries(), PAIR)
+    figure = training.cost(entries(), PAIR)
     [axes] = figure.axes
     assert {"ce", "KD", "AT", "CRD", "WCoRD"} <= texts(figure)
     marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
@@ -161,43 +168,28 @@ def test_cost_is_seconds_as_if_alone():
     assert (16.2, 74.9) in at  # KD: 12 epochs of 1.0, 1.1, 1.2 s and 0.25 s shared, on average
     assert axes.get_xlabel() == "seconds of one training, as if alone on CPU x, 2 cores"
     assert axes.get_title("left").endswith("means of 3 seeds ± standard deviation")
-    without = [one for one in entries() if one.record.pop("curves")]
-    with pytest.raises(BenchError, match="no record tells both top1 and the seconds"):
-        cost.cost(without, PAIR)
-
-
-def test_names_of_points_cover_neither_each_other_nor_points_and_stay_inside():
-    asked = []
-    for place in range(14):
-        found = runs(f"method-{place}", {"ce": 1, "kd": 1}, [74 + place % 5 / 10, 74.2])
-        for one in found:
-            epoch = {"epoch": 1, "images_per_second": 1.0, "seconds": 10 + place // 5 / 10}
-            one.record["curves"] = [epoch]
-        asked += found
-    [axes] = cost.cost(asked, PAIR).axes
-    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
-    assert len(boxes) == 14
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
-    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    points = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
-    assert len(points) == 14
-    assert not [point for point in points for box in boxes if box.contains(*point)]
-    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
+    without = entries()
+    for one in without:
+        one.record.curves.clear()
+    with pytest.raises(BenchError, match="no record has both top1 and the seconds"):
+        training.cost(without, PAIR)
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    ranks = stats.ranks([[1, 2, 3], [1, 3, 2]])
+    average = stats.ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):
         asked = varied({16: [74.0], 64: [75.0]})
         for name, made in (
-            ("curves", curves.learning_curves(entries(), PAIR)),
-            ("cost", cost.cost(entries(), PAIR)),
+            ("curves", training.learning_curves(entries(), PAIR)),
+            ("cost", training.cost(entries(), PAIR)),
             ("ablation", ablation.ablation(asked, PAIR, ("crd", "negatives"))),
-            ("ranks", diagrams.rank_diagram("ABC", ranks, "top-1")),
-            ("correlations", diagrams.correlations({"KD $x$": [np.eye(3)[::-1] * 0.1]}, "_")),
+            ("ranks", ranks.rank_diagram("ABC", average, "top-1")),
+            (
+                "correlations",
+                correlation.correlation_figure({"KD $x$": [np.eye(3)[::-1] * 0.1]}, "_"),
+            ),
         ):
-            paths = figures.save(made, tmp_path / folder, name)
+            paths = style.save_figure(made, tmp_path / folder, name)
             assert [path.suffix for path in paths] == [".png", ".pdf"]
     for first in sorted((tmp_path / "a").iterdir()):
         assert first.read_bytes() == (tmp_path / "b" / first.name).read_bytes()
@@ -205,7 +197,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 
 def test_lines_differ_without_colours_too():
-    found = figures.looks(36)
+    found = style.looks(36)
     assert len({(str(look["linestyle"]), look["marker"]) for look in found}) == 36
     assert len({look["color"] for look in found[:7]}) == 7
 
@@ -217,12 +209,12 @@ def test_names_of_lines_are_moved_apart_as_little_as_can_be():
         ([0.0, 0.2, 0.1], [0.0, 2.0, 1.0]),  # not below the bottom, in their order
         ([4.0, 9.9, 9.8], [4.0, 10.0, 9.0]),  # not above the top
     ):
-        figure, axes = figures.empty(4.0, 4.0)
+        figure, axes = style.empty(4.0, 4.0)
         gap = 0.15 * figure.dpi / axes.get_window_extent().height  # what a name takes of the height
         axes.set_ylim(10 - 1 / gap, 10)
         if min(wanted) == 0:
             axes.set_ylim(0, 1 / gap)
-        figures.name_lines(axes, wanted, "abc", figures.looks(3))
+        style.name_lines(axes, wanted, "abc", style.looks(3))
         assert [text.get_position()[1] for text in axes.texts] == pytest.approx(spaced)
 
 
@@ -241,13 +233,15 @@ def test_class_correlations_are_pearsons():
 def test_the_mean_difference_leaves_the_diagonal_out():
     matrix = np.array([[9.0, -1.0], [3.0, 9.0]])
     assert mean_difference(matrix) == 2.0
-    assert diagrams.amount([matrix]) == "mean |Δ| = 2.000"
-    assert diagrams.amount([matrix, matrix * 2]) == "mean |Δ| = 3.000 ± 1.414"
+    assert correlation.describe([matrix]) == "mean |Δ| = 2.000"
+    assert correlation.describe([matrix, matrix * 2]) == "mean |Δ| = 3.000 ± 1.414"
 
 
 def test_correlations_draw_the_first_seed_and_tell_the_mean():
     matrix = np.array([[0.0, -1.0], [0.5, 0.0]])
-    figure = diagrams.correlations({name: [matrix, matrix * 3] for name in "abcdefghi"}, "Pair")
+    figure = correlation.correlation_figure(
+        {name: [matrix, matrix * 3] for name in "abcdefghi"}, "Pair"
+    )
     squares = [axes for axes in figure.axes if axes.images]
     assert len(squares) == 9
     assert len({axes.get_subplotspec().colspan.start for axes in squares}) == 3
@@ -257,15 +251,15 @@ def test_correlations_draw_the_first_seed_and_tell_the_mean():
 
 
 def test_methods_within_the_critical_distance_are_joined_once():
-    ranks = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 6.0}
-    assert groups(ranks, 1.5) == [["a", "b"], ["b", "c"]]
-    assert groups(ranks, 2.5) == [["a", "b", "c"]]
-    assert groups(ranks, 1.0) == []  # differ by as much: told apart
+    average = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 6.0}
+    assert groups(average, 1.5) == [["a", "b"], ["b", "c"]]
+    assert groups(average, 2.5) == [["a", "b", "c"]]
+    assert groups(average, 1.0) == []  # a difference of exactly the distance is significant
 
 
 def test_the_rank_diagram_tells_its_tests():
     found = stats.ranks([[70, 71, 72, 73]] * 5)
-    figure = diagrams.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
+    figure = ranks.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
     said = " ".join(texts(figure))
     assert f"critical distance {found.critical:.2f}\n(Nemenyi, 5%)" in said
     assert "average rank by top-1 test accuracy, 5 pairs; Friedman: p = 0.0018" in said
@@ -291,10 +285,11 @@ def results(tmp_path):
             "top1": 50.0,
         }
         found.write(
-            whole_record(
+            make_record(
                 run,
-                specification={**of, "network": "resnet8", "seed": 0},
-                metrics=record(run, 0, 50.0)["metrics"],
+                kind="teacher" if run == "t" else "student",
+                specification=of,
+                metrics=record(run, 0, 50.0).metrics,
                 weights=sha256(path),
                 teacher=None if run == "t" else taught,
             )
@@ -328,7 +323,7 @@ def test_a_network_without_an_opinion_is_named(results):
     path = results.weights("other")
     dead = {key: value * 0 for key, value in safetensors.torch.load_file(path).items()}
     safetensors.torch.save_file(dead, path)
-    results.write({**results.record("other"), "weights": sha256(path)})
+    results.write(results.record("other").model_copy(update={"weights": sha256(path)}))
     with pytest.raises(BenchError, match="other.safetensors: class correlations: a logit is"):
         differences(taught(results, "other"), results, "p")
 

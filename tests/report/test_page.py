@@ -1,17 +1,28 @@
-"""The page as text: safe, alone, the same bytes for the same records."""
+"""The page as text: safe, self-contained, the same bytes for the same records."""
 
 import base64
 import hashlib
-import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
 from page_factory import HOSTILE, entries
-from report_factory import cells, probe_about, probe_entries
+from report_factory import cells
 
-from bench.report.embedded import MOST_POINTS, Embedded, curves
-from bench.report.page import page
-from bench.report.table import About, Entry
+from bench.report.build import all_tables
+from bench.report.model import Entry, TableContext
+from bench.report.writers.html import page as write_page
+from tests.records import make_record
+
+
+def page(runs, context):
+    return write_page(runs, context, all_tables(runs, replace(context, caption="")))
+
+
+@pytest.fixture(scope="module")
+def text():
+    return page(entries(), TableContext("T"))
 
 
 class Reader(HTMLParser):
@@ -41,72 +52,74 @@ def sha(text):
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def embedded_data(text):
-    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+def test_same_records_give_the_same_bytes(text):
+    assert page(entries(), TableContext("T")) == text
 
 
-def test_the_same_records_give_the_same_bytes():
-    assert page(probe_entries(), probe_about()) == page(probe_entries(), probe_about())
-
-
-def test_nothing_is_loaded_and_only_the_own_style_and_script_may_run():
-    reader = read(page(entries(), About("T")))
-    attributes = [(tag, *one) for tag, found in reader.elements for one in found.items()]
-    assert not [one for one in attributes if one[1] in ("src", "srcset", "style", "action")]
-    assert not [one for one in attributes if one[1].startswith("on")]
-    assert {value for _, key, value in attributes if key == "href"} == {
-        "#results", "#curves", "#cost", "#records",
-    }  # fmt: skip
+def test_page_loads_nothing_and_runs_only_its_own_style_and_script(text):
+    reader = read(text)
+    attributes = [(tag, *pair) for tag, found in reader.elements for pair in found.items()]
+    assert not [each for each in attributes if each[1] in ("src", "srcset", "style", "action")]
+    assert not [each for each in attributes if each[1].startswith("on")]
+    links = {value for tag, key, value in attributes if key == "href" and tag == "a"}
+    sections = {"#results", "#curves", "#cost", "#records"}
+    assert sections < links
+    assert all(link.startswith(("#run-", "runs/")) for link in links - sections)
     [policy] = [f["content"] for _, f in reader.elements if f.get("http-equiv")]
-    style, _, script = reader.texts
+    style, script = reader.texts
     assert policy.startswith("default-src 'none'; ")
     assert f"style-src '{sha(style)}'; script-src '{sha(script)}'; base-uri 'none'" in policy
     assert "unsafe" not in policy
-    assert "http" not in script.replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in script
 
 
 def test_hostile_texts_stay_texts():
-    text = page(entries(HOSTILE), About(HOSTILE, HOSTILE))
+    text = page(entries(HOSTILE), TableContext(HOSTILE, HOSTILE))
     tags = [tag for tag, _ in read(text).elements]
-    assert tags.count("script") == 2
+    assert tags.count("script") == 1
     assert not {"img", "b-evil", "iframe"} & set(tags)
-    data = embedded_data(text)
-    assert HOSTILE.replace("\ud800", " ") in {one["label"] for one in data["cells"]}
-    assert "<" not in re.search(r'id="data">(.*?)</script>', text, re.S)[1]
 
 
-def test_every_number_is_a_button_to_its_records():
-    text = page(entries(), About("T"))
-    data = embedded_data(text)
-    buttons = [f for tag, f in read(text).elements if tag == "button" and "data-cell" in f]
-    for found in buttons:
-        assert data["cells"][int(found["data-cell"])]["runs"]
-        assert found["aria-haspopup"] == "dialog"
-    assert len({found["data-cell"] for found in buttons}) == len(data["cells"])
-    crd = next(found for found in buttons if found["aria-label"].startswith("CRD"))
+def test_numbers_lead_to_records_that_are_on_the_page(text):
+    elements = read(text).elements
+    numbers = [f for tag, f in elements if tag == "a" and f.get("class") == "number"]
+    records = {f["id"] for _, f in elements if f.get("class") == "record"}
+    assert len(records) == len({entry.record.id for entry in entries()})
+    for number in numbers:
+        assert number["href"].removeprefix("#") in {id_.replace(" ", "%20") for id_ in records}
+    crd = next(f for f in numbers if f["aria-label"].startswith("CRD"))
     assert "WRN-40-2 to WRN-16-2: 75.20 ± 0.26, n = 3, best of its column" in crd["aria-label"]
 
 
-def test_each_table_is_followed_by_its_statistics():
-    text = page(entries(), About("T"))
+def test_record_lists_results_specification_and_environment(text):
+    record = text.split('id="run-wrn_40_2/wrn_16_2crd0"')[1].split('class="record"')[0]
+    assert "<dt>top1</dt><dd>75.00 %</dd>" in record
+    assert "<dt>torch</dt><dd>2.15.0</dd>" in record
+    assert "78,042 parameters, 781,952 multiply-adds" in record
+    assert "method:\n  ce:\n    weight: 1.0" in record
+    assert 'href="runs/wrn_40_2%2Fwrn_16_2crd0.json"' in record
+
+
+def test_each_table_is_followed_by_its_statistics(text):
     elements = read(text).elements
-    kinds = [f["class"] for tag, f in elements if f.get("class") in ("result", "statistics")]
+    kinds = [f["class"] for _, f in elements if f.get("class") in ("result", "statistics")]
     assert kinds == ["result", "statistics"] * (len(kinds) // 2)
-    metrics = [f["data-metric"] for tag, f in elements if "data-metric" in f]
+    tables = [f for _, f in elements if f.get("class") in ("result", "statistics")]
+    metrics = [f["data-metric"] for f in tables]
     assert metrics[::2] == metrics[1::2]
     assert "T: statistics" in text
     assert "inconclusive (about" in text
     assert ">−0.80 [−0.90, −0.70]<" in text
 
 
-def test_the_tolerance_and_the_reference_hold_on_the_page_too():
-    text = page(entries(), About("T", reference="crd", tolerance=3.0))
+def test_tolerance_and_reference_apply_to_the_page():
+    text = page(entries(), TableContext("T", reference="crd", tolerance=3.0))
     assert "Difference to CRD" in text
     assert "a difference of more than 3 points" in text
 
 
-def test_headers_have_a_scope_and_controls_a_name():
-    reader = read(page(entries(), About("T")))
+def test_headers_have_a_scope_and_controls_a_name(text):
+    reader = read(text)
     assert {f.get("scope") for tag, f in reader.elements if tag == "th"} == {"col", "row"}
     labelled = {f["for"] for tag, f in reader.elements if tag == "label"}
     assert {f["id"] for tag, f in reader.elements if tag == "select"} == labelled
@@ -114,68 +127,33 @@ def test_headers_have_a_scope_and_controls_a_name():
     assert len(ids) == len(set(ids))
 
 
-def test_only_metrics_that_were_measured_have_a_table():
-    text = page(cells("kd", [70.0, 71.0], [70.0]), About("T"))
+def test_charts_are_inline_svg_with_titles_for_each_pair_and_metric(text):
+    charts = [f for _, f in read(text).elements if f.get("class") == "chart"]
+    first = [f.get("data-metric") for f in charts if f["data-pair"] == "wrn_40_2/wrn_16_2"]
+    assert first == ["top1", "nll", None, "top1", "nll", "oracle"]  # curves, loss, then cost
+    assert {f["role"] for f in charts} == {"img"}
+    assert "top-1 test accuracy (%) against epoch" in charts[0]["aria-label"]
+    assert "<title>KD: 72.2 after 12 epochs</title>" in text
+    assert "<title>KD: 74.90 ± 0.10 %, 16.2 s</title>" in text
+    svg = re.search("<svg.*?</svg>", text, re.S)[0]
+    assert "style" not in svg
+    assert "currentColor" in svg
+    references = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    assert references <= set(re.findall(r'id="([^"]+)"', svg))
+
+
+def test_only_measured_metrics_have_a_table():
+    text = page(cells("kd", [70.0, 71.0], [70.0]), TableContext("T"))
     shown = {f["data-metric"] for _, f in read(text).elements if "data-metric" in f}
     assert shown == {"top1", "oracle"}
 
 
-def test_a_suite_without_a_record_is_a_page_too():
-    text = page(cells("kd", [None]), About("T"))
-    assert embedded_data(text)["records"] == {}
-    assert "All 0 records" in text
+def test_suite_without_a_record_has_a_page():
+    assert "All 0 records" in page(cells("kd", [None]), TableContext("T"))
 
 
-def epochs(count, every=1):
-    return [
-        {"epoch": e, "loss": 1 / e, "lr": 0.1, "seconds": 2.0, "shared_seconds": 0.5,
-         "images_per_second": 160.0,
-         **({"test": {"top1": 50.000049 + e}} if e % every == 0 else {})}
-        for e in range(1, count + 1)
-    ]  # fmt: skip
-
-
-def test_short_curves_are_whole_and_long_ones_keep_their_ends():
-    assert curves(epochs(3))["epoch"] == [1, 2, 3]
-    assert curves(epochs(3))["top1"] == [51.0, 52.0, 53.0]
-    long = curves(epochs(240))
-    assert len(long["epoch"]) <= MOST_POINTS
-    assert (long["epoch"][0], long["epoch"][-1]) == (1, 240)
-    sparse = curves(epochs(300, every=50))
-    assert sparse["epoch"] == [1, 50, 100, 150, 200, 250, 300]
-    assert sparse["top1"][0] is None
-    assert curves([]) == {}
-
-
-def test_a_page_says_that_it_thins_curves():
-    record = {"id": "r", "status": "done", "curves": epochs(240), "metrics": {}}
-    one = [Entry("p", "t", "s", "kd", 0, record)]
-    assert "at most 64 of up to 240 epochs" in page(one, About("T"))
-    assert "thinned" not in page(entries(), About("T"))
-
-
-def test_cost_counts_the_students_passes_and_the_teachers_where_it_is_asked():
-    def student(run, terms):
-        return {
-            "id": run, "status": "done", "curves": epochs(2), "network": {"multiply_adds": 10},
-            "teacher": {"id": "t"}, "specification": {"method": terms},
-        }  # fmt: skip
-
-    teacher = {"id": "t", "status": "done", "curves": [], "network": {"multiply_adds": 7}}
-    found = Embedded(
-        [
-            Entry("p", "t", "s", "teacher", 0, teacher, role="teacher"),
-            Entry("p", "t", "s", "student", 0, student("a", {"ce": {}}), role="student"),
-            Entry("p", "t", "s", "kd", 0, student("b", {"ce": {}, "kd": {}})),
-        ]
-    ).content()["records"]
-    assert found["t"]["cost"] == {}
-    assert found["a"]["cost"] == {"seconds": 5.0, "multiply_adds": 640 * 30}
-    assert found["b"]["cost"] == {"seconds": 5.0, "multiply_adds": 640 * 37}
-
-
-def test_where_a_folder_of_images_lies_is_not_told():
-    record = {"id": "r", "specification": {"data": {"name": "folder:/home/me/secret/birds"}}}
-    text = page([Entry("p", "t", "s", "kd", 0, record)], About("T"))
+def test_path_of_a_folder_of_images_is_not_on_the_page():
+    record = make_record("r", specification={"data": {"name": "folder:/home/me/secret/birds"}})
+    text = page([Entry("p", "t", "s", "kd", 0, record)], TableContext("T"))
     assert "secret" not in text
     assert "birds" in text

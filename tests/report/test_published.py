@@ -5,18 +5,20 @@ import re
 from pathlib import Path
 
 import pytest
-from report_factory import cells
+from report_factory import cells, render
 
 from bench.errors import BenchError
-from bench.report import markdown, published, to_data
-from bench.report.table import About, Entry, table
+from bench.report import published
+from bench.report.build import table
+from bench.report.model import Entry, TableContext
+from bench.spec import DataSpec
 
 FOLDER = Path(__file__).parents[2] / "results" / "published"
 NETWORKS = {
     "WRN-40-2": "wrn_40_2", "WRN-40-1": "wrn_40_1", "WRN-16-2": "wrn_16_2", "ResNet50": "resnet50",
     "MobileNetV2": "mobilenet_v2", "ShuffleNetV1": "shufflenet_v1", "ShuffleNetV2": "shufflenet_v2",
 }  # fmt: skip
-CIFAR = {"name": "cifar100", "per_class": None, "test_per_class": None, "validation": 0}
+CIFAR = DataSpec(name="cifar100", per_class=None, test_per_class=None, validation=0)
 
 
 def raw(name):
@@ -51,15 +53,15 @@ def test_the_thirteen_pairs_equal_the_files_cell_by_cell():
     for one in made:
         for row in one.rows:
             for column, cell in zip(one.columns, row.cells, strict=True):
-                if cell.measured:
-                    shown[column.pair, row.name] = (cell.measured.mean, cell.measured.std or "")
+                if cell.shown:
+                    shown[column.pair, row.name] = (cell.shown.mean, cell.shown.std or "")
     assert shown == expected()
     assert len(shown) == 7 * 19 - 1 + 6 * 18  # FSP has no number for WRN-40-1
 
 
 def test_what_is_printed_is_what_the_files_say():
     for one in published.tables():
-        printed = [line for line in markdown(one).splitlines() if line.startswith("| ")][2:]
+        printed = [line for line in render(one, "md").splitlines() if line.startswith("| ")][2:]
         for row, line in zip(one.rows, printed, strict=True):
             _, *found = (
                 re.sub(r"\*\*|</?u>| [↑↓]", "", part).strip() for part in line.split("|")[1:-1]
@@ -73,7 +75,7 @@ def test_what_is_printed_is_what_the_files_say():
 def test_an_empty_cell_stays_empty():
     fsp = next(row for row in published.tables()[0].rows if row.name == "fsp")
     assert [cell.status for cell in fsp.cells].count("empty") == 1
-    assert fsp.cells[1].measured is None
+    assert fsp.cells[1].shown is None
     assert fsp.cells[1].rank is None
 
 
@@ -95,7 +97,7 @@ def test_a_suite_gets_its_own_pairs():
 
 
 def test_quotes_prefer_the_main_tables_and_map_every_name():
-    quotes = published.quotes(CIFAR)
+    quotes = published.published_values(CIFAR)
     found = {key: (one.mean, one.std) for key, one in quotes.items()}
     for key, (value, std) in expected().items():
         assert found[key] == (value, std or None)
@@ -109,19 +111,19 @@ def test_quotes_prefer_the_main_tables_and_map_every_name():
     [{"name": "cifar10"}, {"per_class": 50}, {"test_per_class": 9}, {"validation": 9}],
 )
 def test_another_data_set_or_a_subset_has_no_published_value(change):
-    assert published.quotes({**CIFAR, **change}) == {}
+    assert published.published_values(CIFAR.model_copy(update=change)) == {}
 
 
 def test_teacher_and_student_are_matched_by_their_role():
     entries = [*cells("t", [75.6], role="teacher"), *cells("plain", [73.0], role="student")]
-    found = table(entries, About("T", data=CIFAR), "top1", published.quotes(CIFAR))
+    found = table(entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR))
     assert [row.cells[0].published.mean for row in found.rows] == [75.61, 73.26]
 
 
 def test_a_doubtful_number_has_a_footnote():
     entries = [*cells("ab+kd", [73.0]), *cells("at+kd", [72.0])]
-    found = table(entries, About("T", data=CIFAR), "top1", published.quotes(CIFAR))
-    said = markdown(found)
+    found = table(entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR))
+    said = render(found, "md")
     assert "**73.00**<br>\\[70.27; +2.73\\]<sup>a</sup>" in said
     assert "<sup>a</sup> doubtful: 70.27 is below AB alone" in said
     doubtful = [line for line in published.lines() if line.doubt]
@@ -130,10 +132,9 @@ def test_a_doubtful_number_has_a_footnote():
 
 
 def test_a_hole_still_shows_what_is_published():
-    found = table(
-        [Entry("vgg13/vgg8", "vgg13", "vgg8", "kd", 0, None)], About("T", data=CIFAR), "top1",
-        published.quotes(CIFAR),
-    )  # fmt: skip
-    assert "missing<sup>a</sup><br>\\[72.98\\]" in markdown(found)
-    [cell] = to_data.content(found)["rows"][0]["cells"]
-    assert (cell["published"], cell["gap"], cell["mean"]) == (72.98, None, None)
+    entry = Entry("vgg13/vgg8", "vgg13", "vgg8", "kd", 0, None)
+    values = published.published_values(CIFAR)
+    found = table([entry], TableContext("T", data=CIFAR), "top1", values)
+    assert "missing<sup>a</sup><br>\\[72.98\\]" in render(found, "md")
+    [cell] = found.rows[0].cells
+    assert (cell.published.mean, cell.gap, cell.measured) == (72.98, None, None)

@@ -1,20 +1,17 @@
 import random
 
 import pytest
-from report_factory import cells, probe_about, probe_entries, record
+from report_factory import cells, probe_context, probe_entries, record, row, unfinished
 
 from bench.errors import BenchError
-from bench.report.table import About, Entry, Note, table
+from bench.report.build import table
+from bench.report.model import Entry, Note, TableContext
 
-ABOUT = About("T")
-
-
-def row(found, name):
-    return next(one for one in found.rows if one.name == name)
+ABOUT = TableContext("T")
 
 
 def test_rows_are_teacher_student_methods_and_columns_the_pairs():
-    found = table(reversed(probe_entries()), probe_about())
+    found = table(reversed(probe_entries()), probe_context())
     assert [one.label for one in found.rows[:2]] == ["Teacher", "Student"]
     assert [one.label for one in found.rows[2:]] == ["DCD", "WCoRD", "CRD", "AT", "KD"]
     assert [(one.teacher, one.student) for one in table(probe_entries(), ABOUT).columns] == [
@@ -37,10 +34,9 @@ def test_teacher_and_student_are_never_ranked():
 
 
 def test_marks_are_shared_by_equal_texts_and_explained_once():
-    found = table(probe_entries(), probe_about())
+    found = table(probe_entries(), probe_context())
     deviation = (
-        "subset: only 50 training images a class; "
-        "other recipe than the papers': epochs 30 (papers: 240)"
+        "only 50 training images per class; recipe differs from the papers: epochs 30 (papers: 240)"
     )
     assert found.notes == (
         Note("†", deviation),
@@ -57,8 +53,11 @@ def test_marks_are_shared_by_equal_texts_and_explained_once():
 
 
 def test_more_notes_than_letters_and_daggers():
-    reasons = [{"status": "failed", "reason": f"no {n}"} for n in range(28)]
-    entries = [e for n, r in enumerate(reasons) for e in cells(f"m{n}", [r], note=f"note {n}")]
+    entries = [
+        entry
+        for n in range(28)
+        for entry in cells(f"m{n}", [unfinished("r", 0, "failed", f"no {n}")], note=f"note {n}")
+    ]
     marks = [one.mark for one in table(entries, ABOUT).notes]
     assert marks[:5] == ["†", "‡", "§", "¶", "††"]
     assert marks[28:30] == ["a", "b"]
@@ -67,40 +66,39 @@ def test_more_notes_than_letters_and_daggers():
 
 
 def test_the_caption_tells_data_recipe_seeds_and_versions():
-    assert table(probe_entries(), probe_about()).caption == (
+    assert table(probe_entries(), probe_context()).caption == (
         "A short recipe on a tenth of CIFAR-100: no number of a paper. "
         "Top-1 test accuracy of the last epoch (%; higher is better). "
-        "CIFAR-100, only 50 training images a class. "
+        "CIFAR-100, only 50 training images per class. "
         "30 epochs, batch 64, lr 0.05 (0.01 for ShuffleNetV2). "
-        "Mean ± unbiased standard deviation over n = 3 seeds (0, 1, 2); "
-        "another n stands in brackets. Teachers: n = 1. "
-        "Cells that lack seeds are neither ranked nor tested. "
-        "Made with torch 2.15.0; CPU x, 2 cores; float32. "
-        "↑ better and ↓ worse than KD, by mean; * where noise is ruled out as the cause (p < 0.05, "
-        "two-sided t-tests within seeds, corrected by Holm for 6 cells tested, "
-        "the plain student's among them)."
+        "Mean ± standard deviation (n − 1) over n = 3 seeds (0, 1, 2); "
+        "a different n is given in brackets. Teachers: n = 1. "
+        "Cells with missing seeds are neither ranked nor tested. "
+        "Run with torch 2.15.0; CPU x, 2 cores; float32. "
+        "↑ better and ↓ worse than KD, by mean; * significant difference from KD "
+        "(paired t-tests over seeds, Holm-corrected over 6 comparisons, p < 0.05)."
     )
 
 
 def test_one_seed_is_said_to_be_one():
     caption = table(cells("kd", [70.0]), ABOUT).caption
-    assert "Single runs (n = 1, seed 0): no measure of noise." in caption
+    assert "Single runs (n = 1, seed 0), without a standard deviation." in caption
     assert "brackets" not in caption
 
 
 def test_every_device_and_version_is_named():
-    other = record("x", 1, 70.0)
-    other["environment"] = {"torch": "2.14.0", "device": "NVIDIA H200", "precision": "bf16"}
+    environment = {"torch": "2.14.0", "device": "NVIDIA H200", "precision": "bf16"}
+    other = record("x", 1, 70.0).model_copy(update={"environment": environment})
     caption = table(cells("kd", [70.0, other]), ABOUT).caption
     assert caption.endswith(
-        "Made with torch 2.14.0 and 2.15.0; CPU x, 2 cores and NVIDIA H200; bf16 and float32."
+        "Run with torch 2.14.0 and 2.15.0; CPU x, 2 cores and NVIDIA H200; bf16 and float32."
     )
 
 
 def test_nothing_done_is_a_table_of_holes():
     found = table(cells("kd", [None, None], [None, None]), ABOUT)
     assert "No run has finished yet." in found.caption
-    assert "Made with" not in found.caption
+    assert "Run with" not in found.caption
     assert not found.ranked
 
 
@@ -145,7 +143,8 @@ def test_no_entry_and_no_such_metric_are_errors_for_the_user():
 def test_the_order_of_the_seeds_does_not_matter():
     shuffled = probe_entries()
     random.Random(0).shuffle(shuffled)
-    order = {one.name: one for one in table(shuffled, probe_about()).rows}
-    for one in table(probe_entries(), probe_about()).rows:
-        expected = {cell.measured for cell in one.cells}
-        assert {cell.measured for cell in order[one.name].cells} == expected
+    order = {one.name: one for one in table(shuffled, probe_context()).rows}
+    for one in table(probe_entries(), probe_context()).rows:
+        expected = [cell.measured for cell in one.cells]
+        shuffled_cells = {cell.pair: cell.measured for cell in order[one.name].cells}
+        assert [shuffled_cells[cell.pair] for cell in one.cells] == expected

@@ -7,7 +7,7 @@ import pytest
 from bench import api, report
 from bench.errors import BenchError
 from bench.planning.plan import select
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.results import Results
 
 ROOT = Path(__file__).parents[2]
@@ -25,54 +25,58 @@ def results(tmp_path):
 
 
 def test_another_method_can_be_named_to_compare_with(whole, results):
-    [made] = build.of(whole, results, versus="crd+kd")
+    [made] = build.assemble(whole, results, ReportOptions(reference="crd+kd")).tables
     assert "worse than CRD+KD, by mean" in made.caption
-    [made] = build.of(whole, results, versus="student")
+    [made] = build.assemble(whole, results, ReportOptions(reference="student")).tables
     assert "worse than Student, by mean" in made.caption
     assert made.baseline.role == "student"
 
 
 def test_a_method_that_the_suite_lacks_is_refused(whole, results):
-    for call in (build.of, build.write, build.statistics, build.write_statistics):
+    for call in (build.assemble, build.write):
         with pytest.raises(
             BenchError, match=r"no method 'crdd'\. Did you mean 'crd'\? Allowed: at,"
         ):
-            call(whole, results, versus="crdd")
+            call(whole, results, ReportOptions(reference="crdd"))
     part = select(whole, "method=kd|at")
     with pytest.raises(BenchError, match=r"no method 'crd'\. Allowed: at, kd"):
-        build.of(part, results, versus="crd")
+        build.assemble(part, results, ReportOptions(reference="crd"))
     assert [path.name for path in results.folder.iterdir()] == ["runs"]
 
 
 def test_an_unknown_format_is_refused_before_anything_is_computed(whole):
-    for call in (build.write, build.write_statistics):
+    for kind in ("tables", "statistics"):
         with pytest.raises(BenchError, match=r"no format 'htm'"):
-            call(whole, None, formats=["md", "htm"])
+            build.write(whole, None, ReportOptions(formats=["md", "htm"]), kind)
 
 
 def test_statistics_are_written_beside_the_tables(whole, results):
-    files = build.write_statistics(whole, results, formats=["md", "csv", "html"])
+    options = ReportOptions(formats=["md", "csv", "html"])
+    files = build.write(whole, results, options, "statistics")
     assert [path.name for path in files] == [
         "quickstart-statistics.md",
         "quickstart-statistics.csv",
     ]
-    [path] = build.write_statistics(whole, results, "nll", formats=["txt"])
+    options = ReportOptions("nll", formats=["txt"])
+    [path] = build.write(whole, results, options, "statistics")
     assert path.name == "quickstart-statistics-nll.txt"
     said = path.read_text("utf-8")
-    assert "Nothing is called the same without a tolerance" in said
-    [found] = build.statistics(whole, results, "nll")
-    assert said == report.text_sheet(report.sheet(found))
+    assert "With a tolerance of 0, no verdict is `same`" in said
+    made = build.assemble(whole, results, options)
+    assert said == report.render(made, "txt", "statistics")
 
 
 def test_the_tolerance_is_told_and_holds(whole, results):
-    [found] = build.statistics(whole, results, tolerance=25.0)
-    verdicts = {line.cell.judgement.verdict for line in found.pairs[0].lines if line.cell.judgement}
-    assert verdicts == {"same"}
-    assert "more than 25 points" in report.sheet(found).caption
+    made = build.assemble(whole, results, ReportOptions(tolerance=25.0))
+    compared = [cell.comparison for cell in made.cells if cell.comparison]
+    assert {comparison.verdict for comparison in compared} == {"same"}
+    said = " ".join(report.render(made, "txt", "statistics").split())
+    assert "more than 25 points" in said
 
 
 def test_the_page_compares_as_it_is_told(whole, results):
-    [path] = build.write(whole, results, formats=["html"], versus="dcd", tolerance=2.0)
+    options = ReportOptions(formats=["html"], reference="dcd", tolerance=2.0)
+    [path] = build.write(whole, results, options)
     text = path.read_text("utf-8")
     assert "Difference to DCD" in text
     assert "a difference of more than 2 points" in text

@@ -6,20 +6,22 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bench import report
 from bench.execution.protocol import Task
-from bench.report.page import page
-from bench.report.statistics import statistics
-from bench.report.table import About, Entry, table
+from bench.report import FORMATS, render
+from bench.report.build import all_tables, table
+from bench.report.model import Entry, Report, TableContext
+from bench.report.writers.html import page
 from bench.results import Results
+from bench.results.record import Record
+from bench.spec import DataSpec
 from tests import toy
 from tests.command import ROOT, bench
+from tests.records import make_epoch, make_record
 from tests.soak import times
 
 pytestmark = pytest.mark.soak
@@ -51,33 +53,34 @@ def entries(text: str) -> list[Entry]:
     return made
 
 
-def _record(run: str, text: str, top1: float | None, seed: int) -> dict[str, Any]:
+def _record(run: str, text: str, top1: float | None, seed: int) -> Record:
     metrics = (
         {"last": {"top1": top1 + seed}, "oracle": {"top1": top1 + seed, "epoch": 1}} if top1 else {}
     )
-    return {
-        "id": run, "kind": "student", "name": text, "status": "done" if top1 else "failed",
-        "reason": None if top1 else text, "seed": seed, "metrics": metrics,
-        "network": {"name": text},
-        "specification": {"network": text, "method": {text: {}}, "data": {"name": text}},
-        "environment": {"torch": text, "device": text, "precision": text}, "teacher": {"id": text},
-        "curves": [], "weights": text, "started": text, "finished": text, "seconds": 1.0,
+    specification = {
+        "network": text, "method": {text: {"weight": 1.0}}, "data": {"name": text},
     }  # fmt: skip
+    return make_record(
+        run, seed, name=text, status="done" if top1 else "failed", reason=None if top1 else text,
+        metrics=metrics, network={"name": text}, specification=specification,
+        environment={"torch": text, "device": text, "precision": text},
+        teacher={"id": text, "network": text, "sha256": text, "top1": 1.0},
+        weights=text, started=text, finished=text,
+        curves=[make_epoch(1, test={"top1": 1.0})] if top1 else [],
+    )  # fmt: skip
 
 
 def outputs(text: str) -> dict[str, str]:
     """Every format of the table and of its statistics, and the page."""
-    about = About(text, text, {"name": text})
-    made = table(entries(text), about)
-    found = {name: write([made], text, True) for name, write in report.FORMATS.items()}
-    sheets = {
-        name: write([statistics(made)], text, True) for name, write in report.STATISTICS.items()
+    about = TableContext(text, text, DataSpec(name=text))
+    runs = entries(text)
+    made = Report.of(text, [table(runs, about)], runs)
+    tables = {name: render(made, name, label=text, standalone=True) for name in FORMATS}
+    statistics = {
+        f"statistics.{name}": render(made, name, "statistics", label=text, standalone=True)
+        for name in FORMATS
     }
-    return {
-        **found,
-        **{f"statistics.{k}": v for k, v in sheets.items()},
-        "html": page(entries(text), about),
-    }
+    return {**tables, **statistics, "html": page(runs, about, all_tables(runs, about))}
 
 
 class Page(HTMLParser):
@@ -159,7 +162,7 @@ def html(text: str) -> None:
     found, plain = Page(text), Page(PLAIN["html"])
     assert set(found.tags) == set(plain.tags)
     assert found.attributes == plain.attributes
-    assert found.tags.count("script") == 2
+    assert found.tags.count("script") == 1
     policy = r'<meta http-equiv="Content-Security-Policy" content="[^"]*">'
     assert re.findall(policy, text) == re.findall(policy, PLAIN["html"]) != []
 

@@ -16,7 +16,7 @@ from bench.stats import (
     relative_improvement,
     resolution,
     samples,
-    seeds,
+    seeds_needed,
     welch,
 )
 
@@ -43,15 +43,15 @@ def test_a_single_run_has_neither_spread_nor_interval():
 def test_student_s_sleep_paired_as_every_textbook_has_it():
     found = paired(DRUG_1, DRUG_2)
     assert found.mean / found.error == pytest.approx(4.0621, abs=5e-5)
-    assert found.apart() == pytest.approx(0.002833, abs=5e-7)
+    assert found.p_two_sided() == pytest.approx(0.002833, abs=5e-7)
     assert found.interval() == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
-    assert found.apart() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
+    assert found.p_two_sided() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
 
 
 def test_student_s_sleep_as_if_of_different_people():
     found = welch(samples(DRUG_1), samples(DRUG_2))
     assert found.df == pytest.approx(17.776, abs=5e-4)
-    assert found.apart() == pytest.approx(0.07939, abs=5e-6)
+    assert found.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
     assert found.interval() == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
 
 
@@ -59,19 +59,19 @@ def test_welch_with_other_numbers_of_seeds_is_scipy_s():
     left, right = [73.1, 74.0, 73.2], [72.0, 74.9, 73.3, 71.9, 73.0]
     ours = welch(samples(left), samples(right))
     theirs = stats.ttest_ind(right, left, equal_var=False)
-    assert (ours.apart(), ours.df) == pytest.approx((theirs.pvalue, theirs.df))
+    assert (ours.p_two_sided(), ours.df) == pytest.approx((theirs.pvalue, theirs.df))
     less = stats.ttest_ind(right, left, equal_var=False, alternative="less")
-    assert ours.below() == pytest.approx(less.pvalue)
+    assert ours.p_below() == pytest.approx(less.pvalue)
     shifted = stats.ttest_ind(np.array(right) + 0.5, left, equal_var=False, alternative="greater")
-    assert ours.above(-0.5) == pytest.approx(shifted.pvalue)
+    assert ours.p_above(-0.5) == pytest.approx(shifted.pvalue)
 
 
 def test_no_spread_at_all_is_taken_at_its_word():
     same, less = paired([97.0, 96.0], [97.0, 96.0]), paired([97.0, 96.0], [96.5, 95.5])
-    assert (same.apart(), same.interval()) == (1.0, (0.0, 0.0))
-    assert (less.below(), less.above(), less.below(-0.5)) == (0.0, 1.0, 0.5)
+    assert (same.p_two_sided(), same.interval()) == (1.0, (0.0, 0.0))
+    assert (less.p_below(), less.p_above(), less.p_below(-0.5)) == (0.0, 1.0, 0.5)
     flat = welch(samples([5.0, 5.0]), samples([5.0, 5.0, 5.0]))
-    assert (flat.apart(), flat.df) == (1.0, 1.0)
+    assert (flat.p_two_sided(), flat.df) == (1.0, 1.0)
 
 
 def test_a_spread_below_that_of_rounding_is_not_believed():
@@ -79,7 +79,7 @@ def test_a_spread_below_that_of_rounding_is_not_believed():
     found = paired([97.0, 96.0, 98.0], [97.0 - step, 96.0 - step, 98.0 - step], step)
     # two roundings, each step / √12, over three seeds
     assert found.error == pytest.approx(step * (2 / 12) ** 0.5 / 3**0.5)
-    assert 0.02 < found.below() < 0.05
+    assert 0.02 < found.p_below() < 0.05
 
 
 def test_resolution_is_the_smallest_real_step():
@@ -161,30 +161,30 @@ def test_relative_improvement_by_hand_and_refused():
 
 def test_seeds_needed_are_those_of_the_tables_of_power():
     # Cohen, Statistical Power Analysis, table 2.4.1: medium effect, 80 %, two groups
-    assert seeds(0.5, 2**0.5, 0.025) == 64
-    assert seeds(0.5, 2**0.5, 0.05) == 51
-    assert seeds(0.8, 2**0.5, 0.025) == 26
-    assert seeds(0.5, 1.0, 0.025, groups=1) == 34
-    assert seeds(0.5, 1.0, 0.05, groups=1) == 27
+    assert seeds_needed(0.5, 2**0.5, 0.025) == 64
+    assert seeds_needed(0.5, 2**0.5, 0.05) == 51
+    assert seeds_needed(0.8, 2**0.5, 0.025) == 26
+    assert seeds_needed(0.5, 1.0, 0.025, groups=1) == 34
+    assert seeds_needed(0.5, 1.0, 0.05, groups=1) == 27
 
 
 def test_seeds_needed_at_the_ends():
-    assert seeds(0.1, 1.0, 0.05) is None
-    assert seeds(0.0, 1.0, 0.05) is None
-    assert seeds(5.0, 0.0, 0.05) == 2
-    assert seeds(1000.0, 0.1, 0.05) == 2
-    assert seeds(0.5, 0.5, 0.05, both=True) > seeds(0.5, 0.5, 0.05)
+    assert seeds_needed(0.1, 1.0, 0.05) is None
+    assert seeds_needed(0.0, 1.0, 0.05) is None
+    assert seeds_needed(5.0, 0.0, 0.05) == 2
+    assert seeds_needed(1000.0, 0.1, 0.05) == 2
+    assert seeds_needed(0.5, 0.5, 0.05, both=True) > seeds_needed(0.5, 0.5, 0.05)
 
 
 def test_the_power_that_is_promised_is_there():
-    rng, n = np.random.default_rng(1), seeds(0.6, 0.5, 0.05, groups=1)
+    rng, n = np.random.default_rng(1), seeds_needed(0.6, 0.5, 0.05, groups=1)
     gaps = rng.normal(0.6, 0.5, (20_000, n))
-    told = paired(np.zeros_like(gaps), gaps).above() < 0.05
-    fewer = paired(np.zeros_like(gaps[:, :-1]), gaps[:, :-1]).above() < 0.05
+    told = paired(np.zeros_like(gaps), gaps).p_above() < 0.05
+    fewer = paired(np.zeros_like(gaps[:, :-1]), gaps[:, :-1]).p_above() < 0.05
     assert told.mean() > 0.8 > fewer.mean()
 
 
 def test_a_turned_difference_is_a_gain_where_less_is_better():
     found = Difference(np.array([0.3]), np.array([0.1]), np.array([4.0]))
-    assert found.turned(-1.0).below() == pytest.approx(found.above())
-    assert found.turned(-1.0).mean == -0.3
+    assert found.as_gain(False).p_below() == pytest.approx(found.p_above())
+    assert found.as_gain(False).mean == -0.3

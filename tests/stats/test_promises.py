@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stats import Samples, compared, guard, paired, samples, shared, welch
+from bench.stats import (
+    Samples,
+    difference_verdicts,
+    moderated,
+    paired,
+    regression_verdicts,
+    samples,
+    welch,
+)
 
 TABLES, PAIRS, METHODS = 2000, 7, 13
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "crd.csv"
@@ -42,9 +50,9 @@ def test_a_table_without_differences_has_a_verdict_in_at_most_5_percent(seeds):
     seed_effect = rng.normal(0, 0.2, (TABLES, PAIRS, 1, seeds))  # what the seeds share
     runs = tables(rng, 0.25, seeds, METHODS + 1) + seed_effect
     gain = paired(runs[:, :, :1], runs[:, :, 1:])
-    assert (gain.apart() < 0.05).mean() == pytest.approx(0.05, abs=0.003)
+    assert (gain.p_two_sided() < 0.05).mean() == pytest.approx(0.05, abs=0.003)
     flat = type(gain)(*(getattr(gain, k).reshape(TABLES, -1) for k in ("mean", "error", "df")))
-    alarms = np.isin(compared(flat).verdict, ["better", "worse"]).any(-1)
+    alarms = np.isin(difference_verdicts(flat).verdict, ["better", "worse"]).any(-1)
     assert alarms.mean() <= at_most(0.05)
     assert alarms.mean() > 0.01  # and it is no promise kept by never saying anything
 
@@ -71,13 +79,13 @@ def test_honest_reruns_alarm_in_at_most_5_percent(name, cells, seeds):
     rng = np.random.default_rng(cells * seeds)
     spread = spreads(name, cells, rng)[..., None]
     before, after = (samples(spread * rng.normal(size=(TABLES, cells, seeds))) for _ in range(2))
-    both = shared(joined(before, after))
+    both = moderated(joined(before, after))
     gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
-    alarms = (guard(gain, 0.0).verdict == "regression").any(-1)
+    alarms = (regression_verdicts(gain, 0.0).verdict == "regression").any(-1)
     assert alarms.mean() <= at_most(0.05)
     # and nothing passes too easily: of cells that lost exactly the tolerance, 5 %
     lost = type(gain)(gain.mean - 0.5, gain.error, gain.df)
-    passed = (guard(lost, 0.5).verdict == "pass").mean()
+    passed = (regression_verdicts(lost, 0.5).verdict == "pass").mean()
     assert passed <= at_most(0.05, gain.mean.size) + 0.01
 
 
@@ -96,11 +104,13 @@ def test_coarse_accuracies_do_not_alarm_more(seeds):
     rng, step, cells = np.random.default_rng(seeds), 100 / 360, 14
     runs = np.round((97 + 0.2 * rng.normal(size=(2, TABLES, cells, seeds))) / step) * step
     before, after = (samples(side).at_least(step / 12**0.5) for side in runs)
-    both = shared(joined(before, after))
+    both = moderated(joined(before, after))
     gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
-    assert (guard(gain, 0.0).verdict == "regression").any(-1).mean() <= at_most(0.05)
+    assert (regression_verdicts(gain, 0.0).verdict == "regression").any(-1).mean() <= at_most(0.05)
     within = paired(runs[0], runs[1], step)
-    assert np.isin(compared(within).verdict, ["better", "worse"]).any(-1).mean() <= at_most(0.05)
+    assert np.isin(difference_verdicts(within).verdict, ["better", "worse"]).any(
+        -1
+    ).mean() <= at_most(0.05)
 
 
 @pytest.mark.parametrize(("seeds", "cells", "found"), [(3, 14, 0.99), (5, 14, 0.99), (3, 91, 0.97)])
@@ -108,8 +118,8 @@ def test_a_loss_of_two_points_is_found(seeds, cells, found):
     rng = np.random.default_rng(seeds)
     before, after = (0.3 * rng.normal(size=(TABLES, cells, seeds)) for _ in range(2))
     after[:, 4] -= 2
-    both = shared(joined(samples(before), samples(after)))
+    both = moderated(joined(samples(before), samples(after)))
     gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
-    named = guard(gain, 0.5).verdict == "regression"
+    named = regression_verdicts(gain, 0.5).verdict == "regression"
     assert named[:, 4].mean() > found
     assert np.delete(named, 4, axis=1).any(-1).mean() <= at_most(0.05)

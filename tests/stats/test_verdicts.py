@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from bench.stats import Difference, compared, guard, judge, paired, resolution, shared
-from bench.stats.samples import Samples, samples
+from bench.stats import (
+    Difference,
+    compare_to_baseline,
+    difference_verdicts,
+    moderated,
+    paired,
+    regression_verdicts,
+    resolution,
+)
+from bench.stats.estimates import Samples, samples
 
 BASE = {0: 74.9, 1: 75.1, 2: 74.8, 3: 75.2, 4: 75.0}
 
@@ -20,13 +28,13 @@ def differences(*rows):
 
 def test_the_four_verdicts():
     rows = (1.0, 0.1, 8), (-1.0, 0.1, 8), (0.05, 0.1, 8), (0.4, 0.3, 8), (0.45, 0.1, 8)
-    found = compared(differences(*rows), tolerance=0.5)
+    found = difference_verdicts(differences(*rows), tolerance=0.5)
     # the last: certainly a gain, but neither shown to be within the tolerance nor measured beyond
     assert list(found.verdict) == ["better", "worse", "same", "inconclusive", "inconclusive"]
 
 
 def test_without_a_tolerance_nothing_is_the_same():
-    found = compared(differences((1.0, 0.1, 8), (0.0, 1e-9, 8)))
+    found = difference_verdicts(differences((1.0, 0.1, 8), (0.0, 1e-9, 8)))
     assert list(found.verdict) == ["better", "inconclusive"]
 
 
@@ -39,7 +47,7 @@ def test_the_gate_s_three_verdicts():
         (-0.45, 0.05, 8),
         (3, 1, 8),
     )
-    found = guard(differences(*rows), tolerance=0.5)
+    found = regression_verdicts(differences(*rows), tolerance=0.5)
     assert list(found.verdict) == [
         "regression",  # lost more than 0.5, and 0 is ruled out
         "inconclusive",  # lost more than 0.5, perhaps by noise
@@ -52,79 +60,79 @@ def test_the_gate_s_three_verdicts():
 
 def test_a_family_corrects_alarms_but_not_passes():
     row = (-1.0, 0.3, 8)  # one-sided p 0.005
-    assert list(guard(differences(row), 0.5).verdict) == ["regression"]
-    crowd = guard(differences(row, *[(0.0, 0.2, 8)] * 20), 0.5)
+    assert list(regression_verdicts(differences(row), 0.5).verdict) == ["regression"]
+    crowd = regression_verdicts(differences(row, *[(0.0, 0.2, 8)] * 20), 0.5)
     assert list(crowd.verdict) == ["inconclusive", *["pass"] * 20]
-    assert crowd.p[0] == pytest.approx(21 * guard(differences(row), 0.5).p[0])
+    assert crowd.p[0] == pytest.approx(21 * regression_verdicts(differences(row), 0.5).p[0])
 
 
 def test_judge_pairs_the_seeds_where_both_sides_have_the_same():
-    [found] = judge([(BASE, shifted(0.5))])
+    [found] = compare_to_baseline([(BASE, shifted(0.5))])
     own = shifted(0.5)
     step = resolution([*BASE.values(), *own.values()])
     direct = paired([BASE[s] for s in range(5)], [own[s] for s in range(5)], step)
     assert (found.verdict, found.paired) == ("better", True)
-    assert (found.mean, found.p) == pytest.approx((float(direct.mean), float(direct.apart())))
+    assert (found.mean, found.p) == pytest.approx((float(direct.mean), float(direct.p_two_sided())))
     assert found.low < found.mean < found.high
     assert found.seeds is None
 
 
 def test_judge_takes_other_seeds_as_independent():
     other = {seed + 7: value for seed, value in shifted(0.5).items()}
-    [found] = judge([(BASE, other)])
+    [found] = compare_to_baseline([(BASE, other)])
     assert (found.verdict, found.paired) == ("better", False)
-    [fewer] = judge([(BASE, {0: 75.0, 1: 75.3})])
+    [fewer] = compare_to_baseline([(BASE, {0: 75.0, 1: 75.3})])
     assert fewer.paired is False
 
 
 def test_judge_knows_where_less_is_better():
-    assert judge([(BASE, shifted(0.5))], higher=False)[0].verdict == "worse"
-    assert judge([(BASE, shifted(-0.5))], higher=False)[0].verdict == "better"
+    assert compare_to_baseline([(BASE, shifted(0.5))], higher=False)[0].verdict == "worse"
+    assert compare_to_baseline([(BASE, shifted(-0.5))], higher=False)[0].verdict == "better"
 
 
 def test_single_seeds_are_never_compared():
-    [found] = judge([({0: 70.0}, {0: 90.0})])
+    [found] = compare_to_baseline([({0: 70.0}, {0: 90.0})])
     assert (found.verdict, found.mean, found.p, found.low) == ("inconclusive", 20.0, None, None)
-    assert judge([(BASE, {0: 90.0})])[0].verdict == "inconclusive"
-    assert judge([]) == []
+    assert compare_to_baseline([(BASE, {0: 90.0})])[0].verdict == "inconclusive"
+    assert compare_to_baseline([]) == []
 
 
 def test_inconclusive_says_how_many_seeds_would_settle_it():
     wide = {seed: value + (0.3 if seed % 2 else -0.1) for seed, value in BASE.items()}
-    [found] = judge([(BASE, wide)], tolerance=0.2)
+    [found] = compare_to_baseline([(BASE, wide)], tolerance=0.2)
     assert found.verdict == "inconclusive"
     assert 5 < found.seeds < 20
-    [longer] = judge([(BASE, wide)], tolerance=0.1)
+    [longer] = compare_to_baseline([(BASE, wide)], tolerance=0.1)
     assert longer.seeds > 2 * found.seeds
-    [hopeless] = judge([(BASE, shifted(0.0001, 0.4))], tolerance=0.0)
+    [hopeless] = compare_to_baseline([(BASE, shifted(0.0001, 0.4))], tolerance=0.0)
     assert (hopeless.verdict, hopeless.seeds) == ("inconclusive", None)
 
 
 def test_a_larger_family_needs_more_seeds():
     wide = {seed: value + (0.4 if seed % 2 else 0.0) for seed, value in BASE.items()}
-    alone, *_ = judge([(BASE, wide)])
-    crowd = judge([(BASE, wide)] * 30)
+    alone, *_ = compare_to_baseline([(BASE, wide)])
+    crowd = compare_to_baseline([(BASE, wide)] * 30)
     assert alone.verdict == crowd[0].verdict == "inconclusive"
     assert crowd[0].seeds > alone.seeds + 10
 
 
 def test_a_clear_same_within_the_tolerance():
-    assert judge([(BASE, shifted(0.01))], tolerance=0.5)[0].verdict == "same"
+    assert compare_to_baseline([(BASE, shifted(0.01))], tolerance=0.5)[0].verdict == "same"
 
 
 def test_shared_noise_recovers_how_much_the_cells_agree():
     rng = np.random.default_rng(0)
     variances = 0.09 * 6 / rng.chisquare(6, 20_000)  # d0 = 6, s0 = 0.3
     found = samples(rng.normal(0, np.sqrt(variances)[:, None], (20_000, 5)))
-    assert shared(found).df[0] - found.df[0] == pytest.approx(6, rel=0.1)
+    assert moderated(found).df[0] - found.df[0] == pytest.approx(6, rel=0.1)
     alike = samples(rng.normal(0, 0.3, (20_000, 5)))
-    assert shared(alike).df[0] == 4 + 10
+    assert moderated(alike).df[0] == 4 + 10
 
 
 def test_shared_noise_is_the_formula():
     std = np.array([0.25, 0.28, 0.3, 0.32, 0.33, 0.35])
     given = Samples(np.zeros(6), std, np.full(6, 4.0), np.full(6, 3.0))
-    found = shared(given)
+    found = moderated(given)
     borrowed = found.df[0] - 3
     assert borrowed == 15 / 4  # a quarter of what the five others have
     level = ((borrowed + 3) * found.std[:2] ** 2 - 3 * std[:2] ** 2) / borrowed
@@ -135,7 +143,7 @@ def test_shared_noise_is_the_formula():
 
 def test_no_spread_falls_below_a_cell_s_own():
     std = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 2.0])
-    found = shared(Samples(np.zeros(6), std, np.full(6, 4.0), np.full(6, 3.0)))
+    found = moderated(Samples(np.zeros(6), std, np.full(6, 4.0), np.full(6, 3.0)))
     assert (found.std >= std).all()
     assert found.std[0] > 1.5 * std[0]
     assert found.std[-1] == std[-1]
@@ -143,11 +151,11 @@ def test_no_spread_falls_below_a_cell_s_own():
 
 def test_too_few_or_too_short_cells_share_nothing():
     three = Samples(np.zeros(3), np.array([0.1, 0.2, 0.3]), np.full(3, 5.0), np.full(3, 4.0))
-    assert (shared(three).std == three.std).all()
+    assert (moderated(three).std == three.std).all()
     twos = Samples(np.zeros(8), np.linspace(0.1, 0.8, 8), np.full(8, 2.0), np.full(8, 1.0))
-    assert (shared(twos).df == 1).all()
+    assert (moderated(twos).df == 1).all()
     flat = Samples(np.zeros(8), np.zeros(8), np.full(8, 3.0), np.full(8, 2.0))
-    assert (shared(flat).std == 0).all()
+    assert (moderated(flat).std == 0).all()
 
 
 def test_a_table_at_once_is_its_tables_one_by_one():
@@ -155,4 +163,4 @@ def test_a_table_at_once_is_its_tables_one_by_one():
     many = samples(rng.normal(0, rng.uniform(0.1, 0.9, (4, 9, 1)), (4, 9, 5)))
     for i in range(4):
         one = Samples(*(getattr(many, key)[i] for key in ("mean", "std", "n", "df")))
-        assert shared(many).std[i] == pytest.approx(shared(one).std)
+        assert moderated(many).std[i] == pytest.approx(moderated(one).std)

@@ -1,0 +1,292 @@
+"""The regression test: cells before and now as one family, a verdict and a reason for each."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.regression.verdicts import Outcome, Verdict
+from bench.report import labels
+from bench.report.labels import Metric, p_equals, setting
+from bench.report.model import Cell, Measured
+from bench.stats import (
+    ALPHA,
+    MAX_SEEDS,
+    Samples,
+    difference_verdicts,
+    moderated,
+    regression_verdicts,
+    resolution,
+    seeds_needed,
+    welch,
+)
+
+MAX_CHANGES = 6  # of a setting, that a note lists
+_VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
+Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
+
+
+@dataclass(frozen=True)
+class Match:
+    """A cell before and now, both with the metric."""
+
+    before: Cell
+    now: Cell
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else differs between them."""
+        return tuple(filter(None, (self.setting_note, self._teacher_note)))
+
+    @property
+    def setting_note(self) -> str:
+        """The changes of their settings; empty where they agree, or a side does not state one."""
+        before, now = self.before, self.now
+        changes: list[str] = []
+        if before.setting and now.setting:
+            both = [dict(before.setting), dict(now.setting)]
+            if not all("teacher" in side for side in both):  # a side has no record of its teacher
+                for side in both:
+                    side.pop("teacher", None)
+            changes += setting_changes(*both)
+        if before.terms and now.terms:
+            changes += setting_changes(before.terms, now.terms)
+        if not changes:
+            return ""
+        more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
+        return f"another setting: {', '.join(changes[:MAX_CHANGES])}{more}"
+
+    @property
+    def _teacher_note(self) -> str:
+        """A note on another teacher: one for all seeds moves them together, not their spread."""
+        before, now = self.before.teachers, self.now.teachers
+        n = max((measured.n for measured in self.now.metrics.values()), default=0)
+        if not before or not now or before == now or len(now) >= n > 1:
+            return ""
+        return "another teacher's weights: their effect on all seeds is not part of the spread"
+
+    def sides(self, metric: str) -> tuple[Measured, Measured]:
+        """Return a metric before and now."""
+        return self.before.metrics[metric], self.now.metrics[metric]
+
+    def identical(self) -> bool:
+        """Whether both have the same seeds, and in every metric the same numbers bit for bit."""
+        before, now = self.before.metrics, self.now.metrics
+        shared = before.keys() & now.keys()
+        return bool(shared) and all(
+            before[name].values and before[name].values == now[name].values for name in shared
+        )
+
+
+@dataclass(frozen=True)
+class RegressionTest:
+    """A test of every match: the metric, the tolerance, and the rule.
+
+    Attributes:
+        two_sided: Whether gains count, too: better, same, worse instead of pass, regression.
+        exact: Whether a side with a single run is never compared; False: it is one run with the
+            spread of ours.
+    """
+
+    metric: Metric
+    tolerance: float
+    two_sided: bool = False
+    exact: bool = True
+
+    @classmethod
+    def of(cls, metric: str, tolerance: float | None, **how: bool) -> "RegressionTest":
+        """Return a test; BenchError for an unknown metric, or a tolerance that is not valid.
+
+        Args:
+            metric: Name of the metric.
+            tolerance: In its unit; None: 0.5 for a metric in percent.
+            **how: The other attributes.
+        """
+        unit = labels.metric(metric)
+        if tolerance is None and unit.default_tolerance is None:
+            raise BenchError(
+                f"{metric}: no default tolerance. Allowed: --tolerance with a number of {unit.unit}"
+            )
+        return cls(unit, unit.tolerance(tolerance), **how)
+
+    def verdicts(self, cells: Iterable[Match | Verdict]) -> list[Verdict]:
+        """Return a verdict for each cell, in their order; some have theirs before the test."""
+        decided = [c if isinstance(c, Verdict) else self._at_once(c) or c for c in cells]
+        family = iter(self._family([match for match in decided if isinstance(match, Match)]))
+        return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]
+
+    def _at_once(self, match: Match) -> Verdict | None:
+        """Return the verdict on cells that need no test, or allow none."""
+        before, now = match.sides(self.metric.name)
+        if match.identical():
+            outcome: Outcome = "same" if self.two_sided else "pass"
+            return self._verdict(match, outcome, "bit-for-bit identical")
+        if now.std is None or (self.exact and before.std is None):
+            reason = (
+                f"not tested: n = {before.n} before and {now.n} now, at least 2 seeds each are "
+                "needed"
+            )
+            return self._verdict(match, "inconclusive", reason)
+        return None
+
+    def _family(self, matches: Sequence[Match]) -> Iterator[Verdict]:
+        """Return the verdicts on cells that are not identical."""
+        if not matches:
+            return
+        before, now = _samples([match.sides(self.metric.name) for match in matches])
+        gain = welch(before, now).as_gain(self.metric.higher)
+        rule = difference_verdicts if self.two_sided else regression_verdicts
+        verdicts = rule(gain, self.tolerance)
+        lows, highs = gain.interval(1 - 2 * ALPHA)
+        spreads = np.sqrt(before.std**2 + now.std**2)
+        borrowed = (before.df - before.n) + (now.df - now.n) + 2
+        for i, match in enumerate(matches):
+            outcome = cast(Outcome, str(verdicts.verdict[i]))
+            numbers = (gain.mean, lows, highs, verdicts.p, spreads, borrowed)
+            result = _Result(outcome, *(float(each[i]) for each in numbers))
+            needed = None
+            if outcome == "inconclusive" and self.exact:
+                needed = self._needed(match, result, len(matches))
+            low, high = result.low, result.high
+            if not self.metric.higher:
+                low, high = -high, -low
+            verdict = self._verdict(match, outcome, self._reason(result, needed))
+            yield replace(verdict, low=low, high=high, p=result.p, seeds_needed=needed)
+
+    def _needed(self, match: Match, result: "_Result", family: int) -> int | None:
+        """Return the seeds per side with which an inconclusive cell would be decided, at 80 %.
+
+        A difference beyond the tolerance is taken as measured, and must be detected in the family;
+        another is taken as 0, or as measured if it is significant, and must be shown within.
+        """
+        two, distance = self.two_sided, self._distance(result)
+        if distance > self.tolerance:
+            alpha = ALPHA / (family * (2 if two else 1))
+            n = seeds_needed(distance, result.spread, alpha, borrowed=result.borrowed)
+        else:
+            room = self.tolerance - (distance if self._real(result) else 0.0)
+            n = seeds_needed(room, result.spread, ALPHA, borrowed=result.borrowed, both=two)
+        if n is None:
+            return None
+        return max(n, min(side.n for side in match.sides(self.metric.name)) + 1)
+
+    def _reason(self, result: "_Result", needed: int | None) -> str:
+        """Return why a cell has its verdict, and what would decide an inconclusive one."""
+        kind = "difference" if self.two_sided else "loss"
+        limit = f"{self.tolerance:g} {self.metric.difference_unit}"
+        way = "better" if result.gain > 0 else "worse"
+        amount = f"{self.metric.format(abs(result.gain))} {self.metric.difference_unit}"
+        p = p_equals(result.p)
+        if result.outcome in ("pass", "same"):
+            return f"a {kind} of more than {limit} is ruled out"
+        if result.outcome != "inconclusive":
+            return f"{way} by {amount}, more than the tolerance of {limit}; significant ({p})"
+        beyond = self._distance(result) > self.tolerance
+        if beyond:
+            reason = f"{way} by {amount}, not significant ({p})"
+        elif self._real(result):
+            reason = f"a significant {kind} that may exceed {limit}"
+        else:
+            reason = f"a {kind} of more than {limit} is not ruled out"
+        if not self.exact:
+            return reason
+        if not self.tolerance and not beyond:
+            return f"{reason}; with a tolerance of 0 no number of seeds can rule out a {kind}"
+        number = f"more than {MAX_SEEDS}" if needed is None else f"about {needed}"
+        real = beyond or self._real(result)
+        condition = f"if the true {kind} is as measured" if real else "if nothing has changed"
+        return f"{reason}; {number} seeds per side would decide it {condition}"
+
+    def _distance(self, result: "_Result") -> float:
+        return abs(result.gain) if self.two_sided else -result.gain
+
+    def _real(self, result: "_Result") -> bool:
+        return result.high < 0 or (self.two_sided and result.low > 0)
+
+    def _verdict(self, match: Match, outcome: Outcome, reason: str) -> Verdict:
+        now = match.now
+        return Verdict(
+            now.pair, now.method, now.label, outcome, reason, *match.sides(self.metric.name),
+            notes=match.notes, altered=bool(match.setting_note),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The test of one cell; more is better.
+
+    Attributes:
+        low: Lower bound of the gain; each bound holds with 95 %.
+        spread: Standard deviation of the difference of two runs.
+        borrowed: Degrees of freedom beyond those of the seeds.
+    """
+
+    outcome: Outcome
+    gain: float
+    low: float
+    high: float
+    p: float
+    spread: float
+    borrowed: float
+
+
+def setting_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return `recipe.epochs 20 → 30` for each value that differs between nested mappings."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{key} {setting(old.get(key))} → {setting(new.get(key))}"
+        for key in dict.fromkeys((*old, *new))
+        if _plain(old.get(key)) != _plain(new.get(key))
+    ]
+
+
+def version_changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Return `torch: 2.15.0, now 2.16.0` for each version or device that can change numbers."""
+    return tuple(
+        f"{key}: {before[key]}, now {now[key]}"
+        for key in _VERSIONS
+        if key in before and key in now and before[key] != now[key]
+    )
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, prefix if key == "options" else f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; an empty mapping equals a missing one."""
+    if isinstance(value, tuple):
+        return list(value)
+    return None if value == {} else value
+
+
+def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
+    """Return both sides of a family, each spread moderated by all, and not below rounding."""
+    values = (v for pair in pairs for side in pair for v in side.values.values())
+    floor = resolution(values) / 12**0.5
+    lines = [_lines(before, now, floor) for before, now in pairs]
+    both = moderated(
+        Samples(*np.array([line[0] for line in lines] + [line[1] for line in lines]).T)
+    )
+    m = len(pairs)
+    first, second = (
+        Samples(both.mean[part], both.std[part], both.n[part], both.df[part])
+        for part in (slice(None, m), slice(m, None))
+    )
+    return first, second
+
+
+def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:
+    std = max(now.std or 0.0, floor)
+    if before.std is None:
+        # one more run with our spread: its distance from our mean has s² (1 + 1/n), all of it here
+        distance = std * (1 + 1 / now.n) ** 0.5
+        return (before.mean, distance, 1, now.n - 1), (now.mean, 0.0, now.n, now.n - 1)
+    old = before.mean, max(before.std, floor), before.n, before.n - 1
+    return old, (now.mean, std, now.n, now.n - 1)

@@ -1,0 +1,171 @@
+"""The figures of a suite as files, kind by kind, or the reason why there is none.
+
+Needs matplotlib. No dates, no versions, fonts that come with matplotlib: the same records give the
+same bytes.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import report
+from bench.errors import BenchError, unknown
+from bench.planning.plan import Plan
+from bench.report import build, labels
+from bench.report.comparison import overall
+from bench.report.figures import ablation, ranks, style, training
+from bench.report.model import Entry
+from bench.results import Results
+from bench.suite import canonical
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and its files; `numbers` are those that it shows, a line each."""
+
+    kind: str
+    files: tuple[Path, ...]
+    numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NotDrawn:
+    """Why a kind of figure of a pair was not drawn; `pair` is empty for figures of all pairs."""
+
+    kind: str
+    pair: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What figures are made of."""
+
+    plan: Plan
+    results: Results
+    entries: Sequence[Entry]
+    metric: str
+    root: Path | None
+
+
+Made = tuple[str, "Figure", tuple[str, ...]]  # end of its file's name, figure, numbers
+
+
+def draw(
+    plan: Plan,
+    results: Results,
+    metric: str = "top1",
+    kinds: Sequence[str] = (),
+    root: Path | None = None,
+) -> Iterator[Drawn | NotDrawn]:
+    """Write the figures of a suite into its results folder, one after the other.
+
+    Files are called <suite>-<kind>-<pair>, and <suite>-<metric>-<kind>-<pair> for another metric
+    than top1.
+
+    Args:
+        plan: What was asked for.
+        results: The results folder.
+        metric: Metric of the figures.
+        kinds: Of `KINDS`; empty: all.
+        root: Folder of the data sets.
+
+    Raises:
+        BenchError: A kind or the metric is unknown, or there is no record.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise BenchError(unknown("kind of figure", kind, KINDS))
+    labels.metric(metric)
+    entries = tuple(build.entries(plan, results, curves=True))
+    if not any(entry.record for entry in entries):
+        reason = f"no record of any of the {len(plan.runs)} runs; `bench run` makes them"
+        raise BenchError(f"{results.folder}: {reason}")
+    subject = _Subject(plan, results, entries, metric, root)
+    pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
+    for kind in dict.fromkeys(kinds or KINDS):
+        no_metric = metric == "top1" or kind == "correlation"
+        prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
+        for pair in pairs if kind != "ranks" else [""]:
+            try:
+                for end, figure, numbers in KINDS[kind](subject, pair):
+                    stem = "-".join(filter(None, (prefix, kind, pair and file_name(pair), end)))
+                    files = style.save_figure(figure, results.folder, stem)
+                    yield Drawn(kind, tuple(files), numbers)
+            except BenchError as error:
+                yield NotDrawn(kind, pair, str(error))
+
+
+def file_name(pair: str) -> str:
+    """Return a pair as a part of a file's name on any file system: `wrn_40_2-wrn_16_2`.
+
+    A name with other characters than small letters, digits, `_` and `.`, or a long one, ends with
+    a hash, so that no two pairs share a name.
+    """
+    plain = pair.replace("/", "-", 1)
+    if re.fullmatch(r"[a-z0-9_.]+-[a-z0-9_.]+", plain) and len(plain) <= 80:
+        return plain
+    short = re.sub(r"[^A-Za-z0-9_.]+", "-", plain)[:80]
+    return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
+
+
+def _curves(subject: _Subject, pair: str) -> Iterator[Made]:
+    yield "", training.learning_curves(subject.entries, pair, subject.metric), ()
+
+
+def _cost(subject: _Subject, pair: str) -> Iterator[Made]:
+    yield "", training.cost(subject.entries, pair, subject.metric), ()
+
+
+def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Return a figure for each setting in which methods differ."""
+    names = {name: str(method["label"]) for name, method in canonical().items()}
+    options = ablation.varied(subject.entries, pair, subject.metric)
+    if not options:
+        raise BenchError("no two methods with a result differ in a single number")
+    for option in options:
+        figure = ablation.ablation(subject.entries, pair, option, subject.metric, names)
+        yield "-".join(option), figure, ()
+
+
+def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Return the ranks over all pairs of the methods that have a value for each of them."""
+    options = report.ReportOptions(subject.metric)
+    table = build.table(subject.entries, build.context(subject.plan, options), subject.metric)
+    result = overall(table)
+    if result.ranks is None:
+        raise BenchError(result.obstacles[0])
+    names = style.distinct(
+        {row.name: row.label for row in table.rows if row.name in result.methods}
+    )
+    yield "", ranks.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
+
+
+def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
+    from bench.report.figures import correlation
+
+    matrices = correlation.differences(subject.entries, subject.results, pair, subject.root)
+    if not matrices:
+        raise BenchError(
+            f"no student's weights in {subject.results.folder / 'weights'}; `bench run` saves "
+            "them, and `bench run --overwrite always` makes them again"
+        )
+    seeds = map(len, matrices.values())
+    title = style.title(subject.entries, pair, seeds, ", the first is drawn")
+    numbers = tuple(f"{label}: {correlation.describe(m)}" for label, m in matrices.items())
+    yield "", correlation.correlation_figure(matrices, title), numbers
+
+
+KINDS: dict[str, Callable[[_Subject, str], Iterator[Made]]] = {
+    "curves": _curves,
+    "cost": _cost,
+    "ablation": _ablation,
+    "ranks": _ranks,
+    "correlation": _correlation,  # runs networks: last
+}

@@ -1,0 +1,151 @@
+"""Class correlations of trained networks from their weights. Needs torch and the data set."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench import data
+from bench.data import Data, Selection
+from bench.errors import BenchError, MissingData
+from bench.report.figures.style import methods, style
+from bench.report.model import Entry
+from bench.results import Results, verify
+from bench.results.record import Record, TeacherInfo
+from bench.training import teacher as networks
+from bench.training.evaluation import predict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Matrix = NDArray[np.float64]
+
+
+def differences(
+    entries: Sequence[Entry],
+    results: Results,
+    pair: str,
+    root: Path | None = None,
+    device: str | None = None,
+) -> dict[str, list[Matrix]]:
+    """Return the teacher's minus the student's class correlations over the test set.
+
+    Args:
+        entries: Runs; those without weights are left out.
+        results: The results folder.
+        pair: Name of the pair.
+        root: Folder of the data sets.
+        device: None: a GPU if there is one, else the CPU.
+
+    Returns:
+        A matrix (K, K) for each seed, by label.
+
+    Raises:
+        MissingData: The teacher's weights are missing.
+        BenchError: The weights changed, or a logit is constant.
+    """
+    subject: Data | None = None
+    of_teacher: dict[str, Matrix] = {}
+    matrices: dict[str, list[Matrix]] = {}
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    for label, runs in methods(entries, pair).items():
+        for record, teacher in _usable(runs, results):
+            subject = subject or _data(record, root, where)
+            if teacher.id not in of_teacher:
+                of_teacher[teacher.id] = _teacher(teacher, record, results, subject)
+            own = _correlation(record, results, subject)
+            matrices.setdefault(label, []).append(of_teacher[teacher.id] - own)
+    return matrices
+
+
+def class_correlation(logits: NDArray[np.floating]) -> Matrix:
+    """Return the correlations (K, K) between the logits (n, K) of the classes over n images.
+
+    CRD, Figure 2. Raises BenchError where a logit is the same for all images.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if (values == values[0]).all(axis=0).any():
+        raise BenchError("class correlations: a logit is the same for all images")
+    return np.asarray(np.corrcoef(values, rowvar=False), dtype=np.float64)
+
+
+def mean_difference(difference: Matrix) -> float:
+    """Return the mean of the absolute values off the diagonal of a matrix (K, K)."""
+    off_diagonal = ~np.eye(len(difference), dtype=bool)
+    return float(np.abs(difference[off_diagonal]).mean())
+
+
+def describe(matrices: Sequence[Matrix]) -> str:
+    """Return `mean |Δ| = 0.123 ± 0.004`: off the diagonal, over the seeds."""
+    values = [mean_difference(matrix) for matrix in matrices]
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"mean |Δ| = {np.mean(values):.3f}{spread}"
+
+
+def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = "") -> "Figure":
+    """Return the figure of the first seed's differences, a square for each method.
+
+    Args:
+        matrices: By label, a matrix (K, K) for each seed; above each square their mean |Δ|.
+        title: Title of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    if not matrices:
+        raise BenchError("class correlations: no student's weights")
+    limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
+    count = len(matrices)
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # the fewest gaps
+    down = -(-count // across)
+    with style():
+        figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, (label, seeds) in zip(grid.flat, matrices.items(), strict=False):
+            image = axes.imshow(seeds[0], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
+            axes.set_title(f"{label}\n{describe(seeds)}", fontsize=9, loc="center")
+        bar = figure.colorbar(image, ax=grid, shrink=0.7, aspect=24, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.set_label("correlation, teacher − student", fontsize=8.5)
+        if title:
+            figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _usable(entries: Sequence[Entry], results: Results) -> Iterator[tuple[Record, TeacherInfo]]:
+    """Return the finished runs with a teacher and weights, seed by seed."""
+    for entry in sorted(entries, key=lambda entry: entry.seed):
+        record = entry.record
+        if record and entry.finished and record.teacher and results.weights(record.id).is_file():
+            yield record, record.teacher
+
+
+def _data(record: Record, root: Path | None, device: torch.device) -> Data:
+    spec = record.specification.data
+    names = ("name", "per_class", "test_per_class", "validation", "size")
+    return data.load(Selection(**{name: getattr(spec, name) for name in names}), root, device)
+
+
+def _teacher(teacher: TeacherInfo, student: Record, results: Results, subject: Data) -> Matrix:
+    record = results.record(teacher.id)
+    if record is None or not results.weights(teacher.id).is_file():
+        raise MissingData(f"{results.weights(teacher.id)}: the teacher's weights are missing")
+    if record.weights != teacher.sha256:
+        raise BenchError(f"{teacher.id}: not the teacher that {student.id} learned from")
+    return _correlation(record, results, subject)
+
+
+def _correlation(record: Record, results: Results, subject: Data) -> Matrix:
+    """Return the class correlations (K, K) of a run's network over the test set."""
+    path, spec = results.weights(record.id), record.specification
+    verify(path, record.weights or "")
+    net = networks.load(spec.network, subject.facts, path).to(subject.train_labels.device)
+    logits, _ = predict(net, subject, "test", spec.content["recipe"])
+    try:
+        return class_correlation(logits.cpu().numpy())
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from error

@@ -1,0 +1,226 @@
+"""The style of all figures, and how they are saved: the same records give the same bytes."""
+
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from bench.report import labels
+from bench.report.labels import one_line
+from bench.report.model import Entry
+from bench.report.writers import save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours for the colour-blind, without their yellow; lines differ in dashes and
+# markers, too: of 36 lines, no two look alike in black and white.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
+SOFT = "#6a665e"
+SPREAD = " ± standard deviation"
+TOOLTIP = "tooltip:"  # begins the gid of an artist with a tooltip in SVG
+_DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
+_STYLE: Any = {
+    "text.parse_math": False,  # a method's name is plain text
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second has the glyphs that the first lacks
+    "mathtext.fontset": "stix",
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.6,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bench",
+    "savefig.dpi": 200,
+}
+_METADATA: Mapping[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+}
+_SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+Look = Mapping[str, Any]  # of a line: color, linestyle, marker
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the style of all figures inside, independent of the user's settings."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a method's name
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def save_figure(figure: "Figure", folder: Path, stem: str) -> list[Path]:
+    """Write a figure as <stem>.png and <stem>.pdf, each atomically; return the paths."""
+    return [save(folder / f"{stem}.{kind}", _rendered(figure, kind)) for kind in ("png", "pdf")]
+
+
+def svg(figure: "Figure", name: str) -> str:
+    """Return a figure as inline SVG for a page with a strict content security policy.
+
+    Style attributes become presentation attributes, black becomes the page's text colour, and
+    artists with a gid that begins with `TOOLTIP` get a title.
+
+    Args:
+        figure: The figure.
+        name: Prefix of all ids, unique in the page.
+    """
+    root = ET.fromstring(_rendered(figure, "svg", transparent=True))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.removeprefix(_SVG) in ("style", "metadata") or "}RDF" in child.tag:
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(_SVG)
+        element.tail = None
+        if not (element.text or "").strip():
+            element.text = None
+        _make_inline(element, name)
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.attrib |= {"stroke-linejoin": "round", "role": "presentation"}
+    return ET.tostring(root, "unicode")
+
+
+def _rendered(figure: "Figure", kind: str, **how: Any) -> bytes:
+    out = io.BytesIO()
+    with style():
+        metadata = _METADATA[kind]
+        figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight", **how)
+    return out.getvalue()
+
+
+def _make_inline(element: ET.Element, name: str) -> None:
+    attributes = element.attrib
+    identity = attributes.pop("id", "")
+    if identity and element.tag != "g":  # groups are never referred to
+        attributes["id"] = f"{name}-{identity}"
+    if identity.startswith(TOOLTIP):
+        title = ET.Element("title")
+        title.text = identity.removeprefix(TOOLTIP)
+        element.insert(0, title)
+    for declaration in filter(None, attributes.pop("style", "").split("; ")):
+        key, _, value = declaration.rstrip(";").partition(": ")
+        size = re.search(r"[\d.]+px", value)
+        if key == "font" and size:
+            key, value = "font-size", size[0]
+        attributes[key] = "currentColor" if value == "#000000" else value
+    attributes.pop("font-family", None)
+    if link := attributes.pop(_LINK, ""):
+        attributes["href"] = f"#{name}-{link.removeprefix('#')}"
+    if clip := attributes.get("clip-path"):
+        attributes["clip-path"] = clip.replace("url(#", f"url(#{name}-")
+
+
+def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
+    """Return the entries of each student and method of a pair, by its label, in their order."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.pair == pair and entry.role != "teacher":
+            groups.setdefault(entry.method, []).append(entry)
+    names = distinct({name: group[0].label or name for name, group in groups.items()})
+    return {names[name]: group for name, group in groups.items()}
+
+
+def distinct(label_of: Mapping[str, str]) -> dict[str, str]:
+    """Return a label by a method's name; the name follows labels that several methods share."""
+    shared = Counter(label_of.values())
+    return {
+        name: one_line(f"{label} ({name})" if shared[label] > 1 else label)
+        for name, label in label_of.items()
+    }
+
+
+def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
+    """Return a figure of that size in inches, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def looks(count: int) -> list[Look]:
+    """Return the look of each of so many lines, all different also without colours."""
+    kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
+    return [{key: values[n % len(values)] for key, values in kinds.items()} for n in range(count)]
+
+
+def name_lines(
+    axes: "Axes", heights: Sequence[float], texts: Sequence[str], line_looks: Sequence[Look]
+) -> None:
+    """Write names at the right end of lines, each with a sample, moved apart where they collide."""
+    if not heights:
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    inches = axes.get_window_extent().height / axes.figure.dpi
+    side = axes.get_yaxis_transform()
+    spaced = _spaced(heights, (high - low) * 0.15 / inches, low, high)
+    for text, height, look in zip(texts, spaced, line_looks, strict=True):
+        axes.plot((1.02, 1.05, 1.08), (height,) * 3, **look, markevery=[1], transform=side,
+                  clip_on=False, scalex=False, scaley=False)  # fmt: skip
+        axes.text(1.09, height, text, fontsize=8.5, va="center", transform=side)
+
+
+def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return the closest heights in the same order with at least a gap between them.
+
+    They lie between low and high, or extend below low where the room is too small.
+    """
+    import numpy as np
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(heights, kind="stable")
+    steps = gap * np.arange(len(heights))
+    fitted = isotonic_regression(np.asarray(heights, dtype=float)[order] - steps).x
+    spaced = np.empty(len(heights))
+    spaced[order] = np.minimum(np.maximum(fitted, low), high - steps[-1]) + steps
+    return [float(height) for height in spaced]
+
+
+def axis_label(value: str) -> str:
+    """Return the label of an axis for a metric, or for `loss`."""
+    if value == "loss":
+        return "training loss"
+    metric = labels.metric(value)
+    return f"{metric.short} ({metric.unit})"
+
+
+def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str = "") -> str:
+    """Return `WRN-40-2 → WRN-16-2, means of 3 seeds`.
+
+    Args:
+        entries: Runs with the pair among them.
+        pair: Name of the pair.
+        counts: The number of runs of each mean.
+        more: Text that follows if there are several.
+    """
+    entry = next(entry for entry in entries if entry.pair == pair)
+    few, *_, many = sorted({*counts}) * 2
+    text = f"means of {many if few == many else f'{few} to {many}'} seeds{more}"
+    if many == 1:
+        text = "single runs"
+    names = f"{labels.network(entry.teacher)} → {labels.network(entry.student)}"
+    return f"{one_line(names)}, {text}"

@@ -1,0 +1,165 @@
+"""Reports as data: CSV with a line per cell, JSON with everything, which is also a baseline."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bench.config.text import as_json
+from bench.report.comparison import overall
+from bench.report.labels import one_line
+from bench.report.model import Cell, Report, Row, Table
+from bench.report.statistics import untested_reason
+
+SCHEMA: TypeAdapter[Report] = TypeAdapter(Report)
+_FIELDS = (
+    "table", "metric", "pair", "teacher", "student", "role", "method", "label", "note", "status",
+    "n", "mean", "std", "low", "high", "seeds", "values", "rank", "versus", "difference",
+    "difference_low", "difference_high", "p", "significant", "verdict", "paired", "seeds_needed",
+    "published", "gap", "source", "reason",
+)  # fmt: skip
+_STATISTICS_FIELDS = (
+    "scope", *_FIELDS, "reference", "tolerance", "pairs", "average_rank", "relative_improvement",
+    "friedman", "friedman_p", "critical_distance",
+)  # fmt: skip
+_STABLE = {  # keys of test statistics
+    "low", "high", "p", "statistic", "critical", "average", "improvements", "difference",
+    "difference_low", "difference_high", "average_rank", "relative_improvement", "friedman",
+    "friedman_p", "critical_distance",
+}  # fmt: skip
+
+
+def csv_text(report: Report, statistics: bool = False) -> str:
+    """Return a line for each pair and method of each table.
+
+    Means and values are not rounded; test statistics have 10 significant digits.
+
+    Args:
+        report: What to write.
+        statistics: Whether lines for the methods over all pairs follow; the field `scope` tells
+            the lines apart: cell, method, table.
+    """
+    out = io.StringIO()
+    fields = _STATISTICS_FIELDS if statistics else _FIELDS
+    writer = csv.DictWriter(out, fields, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for table in report.tables:
+        about = {
+            "table": table.title,
+            "metric": table.metric.name,
+            "reference": table.reference if table.baseline else None,
+            "tolerance": table.tolerance,
+        }
+        for line in (*_cells(table, statistics), *(_over_pairs(table) if statistics else ())):
+            writer.writerow({key: _text(value) for key, value in _stable(about | line).items()})
+    return out.getvalue()
+
+
+def json_text(report: Report) -> str:
+    """Return the report with every metric by seed, settings and environment."""
+    tables = tuple(replace(table, overall=overall(table)) for table in report.tables)
+    content = SCHEMA.dump_python(replace(report, tables=tables), mode="json")
+    return as_json({"format": content.pop("format"), **_stable(content)}) + "\n"
+
+
+def _cells(table: Table, statistics: bool) -> Iterator[dict[str, Any]]:
+    """Return a line for each cell; statistics pair by pair and without teachers."""
+    places = [(row, i) for row in table.rows for i in range(len(table.columns))]
+    if statistics:
+        places = [place for place in places if place[0].role != "teacher"]
+        places.sort(key=lambda place: place[1])
+    for row, i in places:
+        column = table.columns[i]
+        line = {"pair": column.pair, "teacher": column.teacher, "student": column.student}
+        missing = row.cells[i].missing
+        reasons = [missing.reason] if missing else []
+        reasons.append("" if row.role == "teacher" else untested_reason(row, i, table))
+        reason = "; ".join(filter(None, reasons))
+        yield {"scope": "cell", **line, **_row(row), **_cell(row.cells[i]), "reason": reason}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    shown, measured = cell.shown, cell.measured
+    comparison, published = cell.comparison, cell.published
+    line = {
+        "status": cell.status,
+        "n": measured.n if measured else 0,
+        "mean": shown.mean if shown else None,
+        "std": shown.std if shown else None,
+        "rank": cell.rank,
+        "versus": cell.versus,
+        "significant": cell.significant,
+        "published": published.mean if published and not cell.only_published else None,
+        "gap": cell.gap,
+        "source": published.source if published else None,
+    }
+    if measured:
+        seeds, values = list(measured.values), list(measured.values.values())
+        line |= {"low": measured.low, "high": measured.high, "seeds": seeds, "values": values}
+    if comparison:
+        line |= {
+            "difference": comparison.mean,
+            "difference_low": comparison.low,
+            "difference_high": comparison.high,
+            "p": comparison.p,
+            "verdict": comparison.verdict,
+            "paired": comparison.paired,
+            "seeds_needed": comparison.seeds,
+        }
+    return line
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"role": row.role, "method": row.name, "label": row.label, "note": row.note}
+
+
+def _over_pairs(table: Table) -> Iterator[dict[str, Any]]:
+    """Return a line for each method over all pairs, then one for the table."""
+    result = overall(table)
+    ranks, gains = result.ranks, result.improvements
+    averages = dict(zip(result.methods, ranks.average, strict=True)) if ranks else {}
+    improvements = dict(zip(result.methods, gains, strict=True)) if gains else {}
+    for row in table.rows:
+        if row.role == "method":
+            yield {
+                "scope": "method",
+                **_row(row),
+                "average_rank": averages.get(row.name),
+                "relative_improvement": improvements.get(row.name),
+                "reason": "values or seeds missing" if row.name in result.incomplete else "",
+            }
+    line = {"scope": "table", "pairs": result.pairs, "reason": "; ".join(result.obstacles)}
+    if ranks:
+        line |= {"friedman": ranks.statistic, "friedman_p": ranks.p}
+        line |= {"critical_distance": ranks.critical}
+    yield line
+
+
+def _stable(content: Any, key: str = "") -> Any:
+    """Return JSON with 10 significant digits of test statistics: more depend on scipy's version."""
+    match content:
+        case dict():
+            return {name: _stable(value, name) for name, value in content.items()}
+        case list():
+            return [_stable(value, key) for value in content]
+        case float() if key in _STABLE:
+            return float(f"{content:.10g}")
+    return content
+
+
+def _text(value: Any) -> str:
+    """Return a value on one line, and not as a formula of a spreadsheet."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ";".join(map(repr, value))
+        case str():
+            text = one_line(value)
+            return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return repr(value)

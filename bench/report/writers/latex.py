@@ -1,0 +1,129 @@
+"""Documents as LaTeX floats with booktabs, alone or in a document that compiles."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from bench.report.document import Document, Section
+from bench.report.model import Note
+from bench.report.writers import Markup
+
+_MAX_COLUMNS = 5  # next to the first one, on a page of the usual width
+_PREAMBLE = r"""\documentclass{article}
+\usepackage[utf8]{inputenc}
+\usepackage[margin=2.5cm]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\begin{document}
+"""
+_GLYPHS = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{char: f"{{{char}}}" for char in "[]*"},  # after the end of a line they are its options
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
+    **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\S{}", "¶": r"\P{}"},
+    **{"±": r"\textpm{}", "×": r"$\times$", "→": r"$\to$", "·": r"$\cdot$", "−": "$-$"},
+    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$"},
+    **{"≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "∞": r"$\infty$", "‖": r"$\|$"},
+    **{"–": r"\textendash{}", "—": r"\textemdash{}", "…": r"\dots{}", '"': "''"},
+    **{"‘": "`", "’": "'", "“": "``", "”": "''"},
+}
+
+
+def _escape(text: str) -> str:
+    text = re.sub(r"-(?=-)", "-{}", "".join(map(_glyph, text)))
+    return text.replace(r" \textpm{} ", r"\,\textpm\,")
+
+
+def _glyph(char: str) -> str:
+    """Return one character in LaTeX; one without a glyph in pdflatex as its code point."""
+    if char in _GLYPHS:
+        return _GLYPHS[char]
+    if char < "\u0080" or "\u00c0" <= char < "\u0180":
+        return char
+    if greek := re.fullmatch(r"GREEK SMALL LETTER (?!OMICRON)(\w+)", unicodedata.name(char, "")):
+        return f"$\\{greek[1].lower().replace('lamda', 'lambda')}$"
+    return f"{{[}}U+{ord(char):04X}{{]}}"
+
+
+LATEX = Markup(
+    _escape,
+    {
+        "strong": r"\textbf{{{}}}",
+        "best": r"\textbf{{{}}}",
+        "second": r"\underline{{{}}}",
+        "mark": r"\textsuperscript{{{}}}",
+        "published": r"{{\scriptsize[{}]}}",
+    },
+)
+
+
+def latex(documents: Sequence[Document], label: str, standalone: bool = False) -> str:
+    """Return documents as LaTeX floats.
+
+    Args:
+        documents: What to write.
+        label: Label of the first; the others append their number.
+        standalone: Whether to return a document that compiles.
+    """
+    labels = [label if i == 1 else f"{label}-{i}" for i in range(1, len(documents) + 1)]
+    text = "\n".join(map(_document, documents, labels))
+    return f"{_PREAMBLE}{text}\\end{{document}}\n" if standalone else text
+
+
+def _document(document: Document, label: str) -> str:
+    """Return a table as a float; several sections as a paragraph, floats, and a list of notes."""
+    title = LATEX.plain(document.title.rstrip("."))
+    [first, *others] = document.sections
+    if not others:
+        return _float(rf"\textbf{{{title}.}} {LATEX(document.caption)}", first, label, document)
+    parts = [rf"\paragraph{{{title}.}} {LATEX(document.caption)}" + "\n"]
+    for number, section in enumerate(document.sections, 1):
+        heading, text = f"{LATEX(section.title)}.", LATEX.plain(section.text)
+        if section.rows:
+            caption = rf"\textbf{{{heading}}} {text}".rstrip()
+            parts.append(_float(caption, section, f"{label}-{number}"))
+        else:
+            parts.append(rf"\paragraph{{{heading}}} {text}" + "\n")
+    notes = [rf"\item {LATEX.note(note)}" for note in document.notes]
+    return "\n".join([*parts, r"\begin{itemize}", *notes, r"\end{itemize}"]) + "\n"
+
+
+def _float(caption: str, section: Section, label: str, document: Document | None = None) -> str:
+    """Return a float; a wide one is fitted to the page by graphicx."""
+    columns = len(section.header[0]) - 1
+    wide = columns > _MAX_COLUMNS
+    notes: tuple[Note, ...] = document.notes if document else ()
+    lines = [
+        r"% \usepackage{booktabs}" + (r" \usepackage{graphicx}" if wide else ""),
+        r"\begin{table}[tp]",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}}}",
+        r"\par\smallskip",
+        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
+        rf"\begin{{tabular}}{{l{'c' * columns}}}",
+        r"\toprule",
+        *_lines(section),
+        r"\bottomrule",
+        r"\end{tabular}" + ("}" if wide else ""),
+    ]
+    if notes:
+        lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
+        lines += [" \\\\\n".join(map(LATEX.note, notes)), r"\end{minipage}"]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _lines(section: Section) -> Iterator[str]:
+    """Return the lines of a grid: heads, then rows; published values in a line below theirs."""
+    for line in section.header:
+        yield " & ".join(LATEX(cell.text) for cell in line) + r" \\"
+    group = None
+    for row in section.rows:
+        method = row.role == "method" and bool(section.pairs)
+        if method is not group:
+            yield r"\midrule"
+            group = method
+        yield " & ".join(LATEX(cell.text) for cell in row.cells) + r" \\"
+        if any(cell.below for cell in row.cells):
+            yield " & ".join(LATEX(cell.below) for cell in row.cells) + r" \\[2pt]"

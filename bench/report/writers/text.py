@@ -1,0 +1,95 @@
+"""Documents as plain text, and for a terminal."""
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from bench.report.document import Document, Section
+from bench.report.writers import Markup
+
+_WIDTH = 100  # of paragraphs, where no screen has another
+_ANSI = re.compile("\x1b\\[[0-9]*m")
+_TEXT = Markup(
+    str, {"best": "*{}*", "second": "_{}_", "value": " {} ", "mark": "[{}]", "published": " [{}]"}
+)
+_TERMINAL = Markup(
+    str,
+    {
+        "best": "\x1b[1m{}\x1b[0m",
+        "second": "\x1b[4m{}\x1b[0m",
+        "mark": "[{}]",
+        "published": " [{}]",
+    },
+)
+
+
+def text(document: Document, *, width: int | None = None, terminal: bool = False) -> str:
+    """Return a document as text.
+
+    Args:
+        document: What to write.
+        width: Columns of the screen; a wider grid is split into several, one below the other.
+        terminal: Whether to use bold and underline instead of * and _.
+    """
+    style = _TERMINAL if terminal else _TEXT
+
+    def fill(paragraph: str) -> str:
+        return textwrap.fill(paragraph, width or _WIDTH)
+
+    parts = [style.plain(document.title), fill(style(document.caption))]
+    for section in document.sections:
+        parts += [style(section.title), fill(style.plain(section.text))]
+        if section.rows:
+            parts += _grid(section, style, width)
+    parts.append("\n".join(fill(style.note(note)) for note in document.notes))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
+    """Return a grid in as many blocks as the width needs, a rule above each group of rows."""
+    heads = len(section.header)
+    lines = [[style(cell.text) for cell in line] for line in section.header]
+    lines += [[style(c.text + c.below) for c in row.cells] for row in section.rows]
+    labels, *columns = zip(*lines, strict=True)
+    groups = [row.role == "method" and bool(section.pairs) for row in section.rows]
+    rules = {heads, heads + groups.index(True)} if any(groups) else {heads}
+    column = _centred if section.pairs else _padded
+    padded = _padded(labels)
+    for block in _blocks([column(cells, heads) for cells in columns], len(padded[0]), width):
+        rows = ["  ".join(cells).rstrip() for cells in zip(padded, *block, strict=True)]
+        rule = "─" * max(map(_visible_length, rows))
+        yield "\n".join(
+            f"{rule}\n{row}" if place in rules else row for place, row in enumerate(rows)
+        )
+
+
+def _centred(cells: Sequence[str], heads: int) -> list[str]:
+    """Return a column of equal visible length: heads centred, values aligned below them."""
+    names, values = cells[:heads], _padded(cells[heads:])
+    room = max(_visible_length(values[0]), *map(len, names))
+    left = " " * ((room - _visible_length(values[0])) // 2)
+    return _padded([*(name.center(room) for name in names), *(left + value for value in values)])
+
+
+def _padded(cells: Sequence[str], heads: int = 0) -> list[str]:
+    """Return the cells padded to a common visible length."""
+    room = max(map(_visible_length, cells))
+    return [cell + " " * (room - _visible_length(cell)) for cell in cells]
+
+
+def _visible_length(text: str) -> int:
+    return len(_ANSI.sub("", text))
+
+
+def _blocks(columns: list[list[str]], label: int, width: int | None) -> Iterator[list[list[str]]]:
+    """Return groups of columns that fit a width next to the labels, at least one column each."""
+    block: list[list[str]] = []
+    used = label
+    for column in columns:
+        needed = 2 + _visible_length(column[0])
+        if block and width is not None and used + needed > width:
+            yield block
+            block, used = [], label
+        block.append(column)
+        used += needed
+    yield block

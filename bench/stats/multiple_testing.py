@@ -1,0 +1,170 @@
+"""Verdicts for a family of differences at once, corrected for its size by Holm's procedure.
+
+A family is the last axis: the cells of a table, or of a check. Verdicts that raise an alarm
+(better, worse, regression) are corrected: with 95 % probability all of them are true. Verdicts from
+an interval alone (same, pass) hold for each cell with 95 %. The claim that all cells are the same
+needs no correction, since all intervals must agree (an intersection-union test).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.stats.comparison import Difference, paired, seeds_needed, welch
+from bench.stats.estimates import Array, resolution, samples
+
+ALPHA = 0.05
+DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
+Values = Mapping[int, float]  # by seed
+
+
+@dataclass(frozen=True)
+class FamilyVerdicts:
+    """The verdict of each cell, and the p of its alarm, corrected for the family."""
+
+    verdict: NDArray[np.str_]
+    p: Array
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method compared with a baseline method: method - baseline, in the metric's unit.
+
+    Attributes:
+        verdict: better, same, worse or inconclusive.
+        mean: Difference of the means.
+        low: Lower end of its 95 % interval; None where a side has fewer than two seeds.
+        high: Upper end.
+        p: Two-sided p, Holm-corrected over the family.
+        paired: Whether the test is within seeds; otherwise Welch's.
+        seeds: Seeds that would decide an inconclusive one; None: over 100, or unknown.
+    """
+
+    verdict: DifferenceVerdict
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    paired: bool = False
+    seeds: int | None = None
+
+
+def holm(p: Array) -> Array:
+    """Return the p-values of a family (the last axis), corrected by Holm's step-down procedure.
+
+    p̃_(i) = max_{j ≤ i} min(1, (m - j + 1) p_(j)). Holm, Scandinavian Journal of Statistics 6, 1979.
+    """
+    m = p.shape[-1]
+    order = np.argsort(p, axis=-1)
+    scaled = np.take_along_axis(p, order, -1) * np.arange(m, 0, -1)
+    stepped = np.minimum(1.0, np.maximum.accumulate(scaled, axis=-1))
+    corrected = np.empty_like(stepped)
+    np.put_along_axis(corrected, order, stepped, -1)
+    return corrected
+
+
+def difference_verdicts(
+    gain: Difference, tolerance: float = 0.0, alpha: float = ALPHA
+) -> FamilyVerdicts:
+    """Return better, same, worse or inconclusive, for differences in which more is better.
+
+    better: 0 is ruled out (two-sided, Holm) and the measured gain exceeds the tolerance; worse:
+    likewise. same: the 90 % interval lies within ± tolerance, i.e. two one-sided tests at 5 %
+    (Schuirmann, 1987). Otherwise inconclusive; with a tolerance of 0 nothing is ever the same.
+    """
+    p = holm(gain.p_two_sided())
+    low, high = gain.interval(1 - 2 * alpha)
+    rules = {
+        "better": (p < alpha) & (gain.mean > tolerance),
+        "worse": (p < alpha) & (gain.mean < -tolerance),
+        "same": (low > -tolerance) & (high < tolerance),
+    }
+    return FamilyVerdicts(np.select(list(rules.values()), list(rules), "inconclusive"), p)
+
+
+def regression_verdicts(gain: Difference, tolerance: float, alpha: float = ALPHA) -> FamilyVerdicts:
+    """Return pass, regression or inconclusive, for differences in which more is better.
+
+    regression: the measured loss exceeds the tolerance and is significant: the upper bound of the
+    difference is below 0 (one-sided, Holm). pass: a loss beyond the tolerance is ruled out: the
+    lower bound (one-sided, 95 %) is above -tolerance.
+    """
+    p = holm(gain.p_below())
+    low, _ = gain.interval(1 - 2 * alpha)
+    rules = {"regression": (p < alpha) & (gain.mean < -tolerance), "pass": low > -tolerance}
+    return FamilyVerdicts(np.select(list(rules.values()), list(rules), "inconclusive"), p)
+
+
+def compare_to_baseline(
+    cells: Sequence[tuple[Values, Values]],
+    tolerance: float = 0.0,
+    *,
+    higher: bool = True,
+    alpha: float = ALPHA,
+) -> list[Comparison]:
+    """Compare each cell of a family with its baseline.
+
+    Seeds pair the runs where both sides have the same; otherwise the test is Welch's.
+
+    Args:
+        cells: A family of (baseline, method): all cells that one table compares, by seed.
+        tolerance: Difference that counts as none.
+        higher: Whether higher is better.
+        alpha: Level of the family.
+
+    Returns:
+        A comparison for each cell, by the rules of `difference_verdicts`. For the seeds needed, an
+        inconclusive difference is taken as measured, or as zero where it is within the tolerance.
+    """
+    step = resolution(value for cell in cells for side in cell for value in side.values())
+    usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
+    compared = [Comparison("inconclusive", _mean(own) - _mean(base)) for base, own in cells]
+    if not usable:
+        return compared
+    each = [_difference(*cells[i], step) for i in usable]
+    family = Difference(*(np.array([getattr(d, k) for d in each]) for k in ("mean", "error", "df")))
+    verdicts = difference_verdicts(family.as_gain(higher), tolerance, alpha)
+    lows, highs = family.interval(1 - alpha)
+    for place, i in enumerate(usable):
+        verdict = cast(DifferenceVerdict, str(verdicts.verdict[place]))
+        needed = None
+        if verdict == "inconclusive":
+            needed = _needed(*cells[i], tolerance, alpha / len(usable), step)
+        compared[i] = Comparison(
+            verdict,
+            float(family.mean[place]),
+            float(lows[place]),
+            float(highs[place]),
+            float(verdicts.p[place]),
+            cells[i][0].keys() == cells[i][1].keys(),
+            needed,
+        )
+    return compared
+
+
+def _mean(values: Values) -> float:
+    return float(np.mean(list(values.values()))) if values else float("nan")
+
+
+def _difference(base: Values, own: Values, step: float) -> Difference:
+    if base.keys() == own.keys():
+        order = sorted(base)
+        return paired([base[seed] for seed in order], [own[seed] for seed in order], step)
+    floor = step / 12**0.5
+    return welch(*(samples(list(side.values())).at_least(floor) for side in (base, own)))
+
+
+def _needed(base: Values, own: Values, tolerance: float, alpha: float, step: float) -> int | None:
+    """Return the seeds that detect the difference, or rule it out where it is small."""
+    difference = _difference(base, own, step)
+    n = min(len(base), len(own))
+    spread = float(difference.error) * n**0.5
+    size, groups = abs(float(difference.mean)), 1 if base.keys() == own.keys() else 2
+    if size > tolerance:
+        needed = seeds_needed(size, spread, alpha / 2, groups=groups)
+    else:
+        needed = seeds_needed(tolerance, spread, ALPHA, groups=groups, both=True)
+    return None if needed is None else max(needed, n + 1)

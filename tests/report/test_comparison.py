@@ -1,0 +1,161 @@
+"""What stands beside a number: arrows, published values, records; and tables beside each other."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from report_factory import PAIRS, cells, probe_context, probe_entries, render, row
+
+from bench.report import published
+from bench.report.build import table, tables
+from bench.report.labels import signed
+from bench.report.model import Note, PublishedValue, TableContext
+
+ABOUT = TableContext("T")
+
+
+def arrows(found):
+    return {one.name: [cell.versus for cell in one.cells] for one in found.rows}
+
+
+def test_arrows_stand_at_methods_where_both_are_whole():
+    assert arrows(table(probe_entries(), probe_context())) == {
+        "teacher": [None, None],
+        "ce": [None, None],
+        "kd": [None, None],
+        "at": ["worse", None],  # the second is skipped
+        "crd": ["better", "better"],
+        "wcord": ["better", None],  # the second lacks a seed
+        "dcd": [None, None],
+    }
+
+
+def test_no_arrow_without_kd_or_beside_a_kd_with_holes():
+    without = table([one for one in probe_entries() if one.method != "kd"], probe_context())
+    assert "↑" not in without.caption
+    holes = table([*cells("kd", [70.0, None]), *cells("at", [71.0, 71.0])], ABOUT)
+    for found in (without, holes):
+        assert {one for found in arrows(found).values() for one in found} == {None}
+
+
+def test_arrows_point_up_for_better_not_for_more():
+    entries = [*cells("kd", [1.1], metric="nll"), *cells("at", [1.2], metric="nll")]
+    assert arrows(table(entries, ABOUT, "nll"))["at"] == ["worse"]
+
+
+def test_another_method_can_be_the_reference():
+    found = table(probe_entries(), TableContext("T", reference="crd"))
+    assert arrows(found)["kd"] == ["worse", "worse"]
+    assert "worse than CRD" in found.caption
+
+
+def test_published_values_stand_beside_and_the_caption_names_their_source():
+    quotes = {("wrn_40_2/wrn_16_2", "kd"): PublishedValue(74.92, 0.28, "CRD, Table 1", "smudged")}
+    found = table(probe_entries(), ABOUT, "top1", quotes)
+    here, elsewhere = row(found, "kd").cells
+    assert here.gap == pytest.approx(74.90 - 74.92)
+    assert elsewhere.published is None
+    assert "the published value, and ours minus it: CRD, Table 1." in found.caption
+    assert Note("e", "smudged") in found.notes or Note("a", "smudged") in found.notes
+    assert row(table(probe_entries(), ABOUT, "top5", quotes), "kd").cells[0].published is None
+
+
+def test_asked_for_published_values_in_vain_the_caption_says_so():
+    assert "No published value for this" in table(probe_entries(), ABOUT, "top1", {}).caption
+    assert "ublished" not in table(probe_entries(), ABOUT, "top1").caption
+
+
+def test_each_group_of_pairs_has_a_table():
+    first = next(iter(PAIRS))
+    groups = {True: "same architecture style", False: "different architecture styles"}
+    both = tables([replace(e, group=groups[e.pair == first]) for e in probe_entries()], ABOUT)
+    assert [one.title for one in both] == [f"T: {group}" for group in groups.values()]
+    assert [[column.pair for column in one.columns] for one in both] == [[name] for name in PAIRS]
+    assert [one.title for one in tables(probe_entries(), ABOUT)] == ["T"]
+
+
+def test_a_cell_knows_its_records():
+    found = row(table(probe_entries(), ABOUT), "wcord").cells[1]
+    pair = "resnet32x4/shufflenet_v2"
+    assert found.runs == (f"{pair}wcord0", f"{pair}wcord1", "d")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.28, "+0.28"), (-0.28, "−0.28"), (0.004, "0.00"), (-0.004, "0.00")],
+)
+def test_gaps_have_a_sign(value, shown):
+    assert signed(value, 2) == shown
+
+
+def test_an_unranked_table_explains_no_emphasis():
+    made = table(cells("kd", [70.0]), TableContext("T"))
+    assert "Emphasis" not in render(made, "md")
+    assert "Emphasis" in render(table(probe_entries(), probe_context()), "md")
+
+
+def stars(found):
+    return {one.name: [cell.significant for cell in one.cells] for one in found.rows}
+
+
+def test_an_asterisk_stands_where_noise_is_ruled_out():
+    made = table(probe_entries(), probe_context())
+    assert stars(made) == {
+        "teacher": [None, None],
+        "ce": [True, True],
+        "kd": [None, None],
+        "at": [True, None],  # the second is skipped
+        "crd": [False, True],
+        "wcord": [False, None],  # the second lacks a seed
+        "dcd": [None, None],
+    }
+    rows = [one for one in render(made, "md").splitlines() if "|" in one]
+    lines = {one.split("|")[1].strip(): one for one in rows}
+    assert r" 74.10 ± 0.10 ↓\* " in lines["AT"]
+    assert r" **75.20 ± 0.26** ↑ " in lines["CRD"]
+    assert r" **75.70 ± 0.10** ↑\* " in lines["CRD"]
+    assert "↑" not in lines["Student"]
+    assert r"\textbf{75.70\,\textpm\,0.10} $\uparrow${*} \\" in render(made, "tex")
+    assert "*75.70 ± 0.10* ↑*" in render(made, "txt")
+
+
+def test_the_caption_says_what_was_tested_and_how():
+    many = table(probe_entries(), probe_context()).caption
+    assert "* significant difference from KD" in many
+    assert "Holm-corrected over 6 comparisons, p < 0.05" in many
+    none = table([*cells("kd", [70.0, 71.0]), *cells("at", [70.5, 71.4])], ABOUT).caption
+    assert "by mean; no difference from kd is significant (paired t-tests over seeds" in none
+    assert "Holm-corrected over 1 comparison, p < 0.05)" in none
+
+
+def test_single_runs_have_arrows_without_a_verdict():
+    made = table([*cells("kd", [70.0]), *cells("at", [90.0])], ABOUT)
+    assert stars(made)["at"] == [None]
+    assert made.caption.endswith(
+        "↑ better and ↓ worse than kd, by mean; significance not tested (one seed)."
+    )
+
+
+def test_published_numbers_are_never_tested():
+    for made in published.tables():
+        assert {one for found in stars(made).values() for one in found} == {None}
+        assert "by mean; significance not tested (published values)." in made.caption
+        assert "↑*" not in render(made, "txt")
+
+
+def test_csv_and_json_tell_p_and_whether_it_is_below_5_percent():
+    made = table(probe_entries(), probe_context())
+    found = {
+        (one["method"], one["pair"]): one
+        for one in csv.DictReader(io.StringIO(render(made, "csv")))
+    }
+    first, second = PAIRS
+    assert [found["crd", pair]["significant"] for pair in PAIRS] == ["no", "yes"]
+    assert 0 < float(found["crd", second]["p"]) < 0.05 < float(found["crd", first]["p"])
+    assert (found["at", second]["p"], found["at", second]["significant"]) == ("", "")
+    [content] = json.loads(render(made, "json"))["tables"]
+    crd = next(one for one in content["rows"] if one["name"] == "crd")
+    assert [one["comparison"]["p"] < 0.05 for one in crd["cells"]] == [False, True]
+    assert content["reference"] == "kd"

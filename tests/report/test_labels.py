@@ -1,0 +1,68 @@
+import pytest
+
+from bench.report import labels
+from bench.spec import DataSpec, Recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("wrn_40_2", "WRN-40-2"),
+        ("resnet32x4", "resnet32x4"),
+        ("shufflenet_v1", "ShuffleNetV1"),
+        ("mobilenet_v2", "MobileNetV2"),
+        ("resnet50", "ResNet50"),
+        ("vgg13", "vgg13"),
+        ("WRN-40-2", "WRN-40-2"),
+        ("timm:resnet18", "timm:resnet18"),
+    ],
+)
+def test_networks_have_the_papers_names(name, label):
+    assert labels.network(name) == label
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ({"name": "cifar100"}, "CIFAR-100"),
+        ({"name": "digits", "per_class": None, "validation": 0}, "scikit-learn's digits"),
+        ({"name": "mine", "per_class": 5, "test_per_class": 7, "validation": 9, "size": 32},
+         "mine, only 5 training images per class, only 7 test images per class, "
+         "9 training images held out for validation, images resized to 32 x 32"),
+        ({"name": "folder:/home/somebody/private/birds"}, "images of birds"),
+        ({"name": "cifar10", "per_class": 1, "validation": 1},
+         "CIFAR-10, only 1 training image per class, 1 training image held out for validation"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_a_data_set_tells_its_cuts_and_no_home_folder(selection, said):
+    assert labels.data_set(DataSpec(**selection)) == said
+
+
+def test_recipes_tell_what_most_share_and_who_differs():
+    assert labels.recipes([(s, Recipe()) for s in "ABCC"]) == "240 epochs, batch 64, lr 0.05"
+    light = Recipe(lr=0.01)
+    students = [
+        ("A", Recipe(lr=0.1)),
+        ("B", Recipe(lr=0.01, epochs=30)),
+        ("C", light),
+        ("C", light),
+    ]
+    assert labels.recipes(students) == "240 epochs (30 for B), batch 64, lr 0.01 (0.1 for A)"
+    assert labels.recipes([]) == ""
+
+
+def test_one_epoch_is_one():
+    one, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
+    assert labels.recipes([("A", one)]) == "1 epoch, batch 1, lr 0.05"
+    said = labels.recipes([("A", two), ("B", two), ("C", one)])
+    assert said == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
+
+
+@pytest.mark.parametrize(("p", "said"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
+def test_a_p_value_has_two_digits_and_an_end(p, said):
+    assert labels.p_value(p) == said
+
+
+def test_sentences_begin_large_and_end_once():
+    assert labels.sentences(["one.", "", " two: b "]) == "One. Two: b."
