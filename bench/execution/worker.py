@@ -37,7 +37,7 @@ from distillers import Incompatible
 
 @dataclass(frozen=True)
 class JobContext:
-    """A job and what its functions share.
+    """A job, and the objects that the functions of this module share.
 
     Attributes:
         job: The job.
@@ -104,7 +104,7 @@ def configure_process(job: Job) -> None:
     torch.backends.cudnn.allow_tf32 = all(
         task.specification.recipe.precision == "tf32" for task in job.tasks
     )
-    if job.installed_plugins:
+    if job.plugins_enabled:
         plugins.load_installed()
     for path in job.plugins:
         plugins.load(Path(path))
@@ -281,7 +281,7 @@ def main() -> None:
 
 
 def _exit_with_parent() -> None:
-    """Exit when standard input, whose other end the parent holds, is closed."""
+    """Exit when standard input closes, which the parent holds open."""
     sys.stdin.read()
     os._exit(1)
 
