@@ -39,7 +39,7 @@ class CudaCapture:
 
         Args:
             call: A function without arguments.
-            streams: Random generators that it uses, apart from torch's default one.
+            streams: Random generators that it uses, in addition to the default one.
 
         Returns:
             The call's outputs, not yet computed, and a function that computes them.
@@ -71,7 +71,7 @@ class GraphedStep:
     Args:
         call: The function.
         capture: Captures it, such as `CudaCapture()`.
-        streams: Random generators that it uses, apart from torch's default one.
+        streams: Random generators that it uses, in addition to the default one.
 
     Attributes:
         captured: Whether the function has been captured.

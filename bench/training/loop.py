@@ -45,9 +45,8 @@ def train_cohort(
     evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None)
     timer = Timer(data.train_labels.device)
     static_batch = StaticBatch(recipe.batch_size)
-    features: Callable[[Tensor], Features] | None = teacher and partial(
-        teacher, stages=any(t.reads_stages for t in trainers)
-    )
+    stages = any(trainer.reads_stages for trainer in trainers)
+    features: Callable[..., Features] | None = teacher and partial(teacher, stages=stages)
     if features and capture:
         features = GraphedStep(features, capture)
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
@@ -59,11 +58,10 @@ def train_cohort(
             )
         seconds = timer.seconds()
         for trainer in active:
-            if trainer.failure is None:
-                with trainer.catch_failure():
+            with trainer.catch_failure():
+                if trainer.failure is None:
                     trainer.end_epoch(shared_seconds=seconds)
-            if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
-                with trainer.catch_failure():
+                if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
                     metrics = evaluator.evaluate(trainer.net)
                     trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
             after_epoch(trainer)

@@ -85,8 +85,7 @@ class Trainer:
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss = WeightedLoss(spec.method, shapes, teacher or shapes, data.train_labels, spec.seed)
         self.loss = loss.to(self.device)
-        for module in (self.net, self.loss):
-            check_tensors(module.state_dict())
+        check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
         self.reads_stages = "stages" in self.loss.reads
         self.fused = self.device.type in FUSED
         self.optimizer = _optimizer(self.net, self.loss, self.recipe, self.fused)

@@ -62,7 +62,7 @@ def states(cohort: Cohort) -> int:
     """Bytes of weights, gradients, momenta and buffers."""
     tensors = [*cohort.teacher.net.state_dict().values()]
     for one in cohort.learners:
-        for module in (one.net, one.objective):
+        for module in (one.net, one.loss):
             tensors += [*module.buffers(), *module.parameters()]
             tensors += [p.grad for p in module.parameters()]
         tensors += [m for state in one.optimizer.state.values() for m in state.values()]

@@ -97,7 +97,7 @@ def test_error_names_the_missing_file(tmp_path: Path) -> None:
 
 
 def adopt(folder: Path, net: torch.nn.Module, manifest: str) -> Results:
-    """Run a suite whose teacher is a checkpoint with this manifest."""
+    """Run a suite with a checkpoint as its teacher."""
     torch.save({"model": net.state_dict()}, folder / "ckpt.pth")
     teachers = f"{{checkpoints: {{resnet8: {{path: ckpt.pth, {manifest}}}}}}}"
     return toy.run(toy.plan(folder, teachers=teachers, methods="[kd]"), folder)
