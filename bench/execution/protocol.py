@@ -73,7 +73,7 @@ class Job:
     - `record`: a run ended; `record` is its content.
     - `notice`: `text` for the user.
     - `heartbeat`: a batch was processed; at most one a second.
-    - `split`: the cohort does not fit into memory or cannot be recorded, for this `reason`.
+    - `split`: the cohort does not fit into memory or cannot be captured, for this `reason`.
     - `unwritable`: the results folder cannot be written to, for this `reason`.
     - `exit`: the last event, from the executor; `reason` is None after a success.
 
@@ -87,8 +87,8 @@ class Job:
         dataset: Name of the data set; for a folder of images `folder:PATH`.
         data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
         plugins: Paths of the suite's plugins.
-        graphs: Whether to record steps as CUDA graphs.
-        plugins_enabled: Whether to load the plugins of installed packages.
+        plugins_enabled: Whether plugins, also of installed packages, may be loaded.
+        graphs: Whether to capture steps as CUDA graphs.
     """
 
     id: str
@@ -100,8 +100,8 @@ class Job:
     dataset: str
     data_root: str | None
     plugins: tuple[str, ...] = ()
-    graphs: bool = False
     plugins_enabled: bool = True
+    graphs: bool = False
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

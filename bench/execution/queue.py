@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.planning.estimate import Estimate
 
 Work = Callable[[Cohort], float]
-MAX_HALF_WORK = 0.75  # of a cohort's work: a cohort whose halves need more is not split
+MAX_HALF_WORK = 0.75  # of a cohort's work: if a half needs more, the cohort is not split
 
 
 def work_of(estimates: "Mapping[str, Estimate]") -> Work:

@@ -16,7 +16,7 @@ from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo
 
 Overwrite = Literal["never", "failed", "always"]
-MAX_ATTEMPTS = 2  # at a run whose worker crashes or hangs
+MAX_ATTEMPTS = 2  # at a run, before a crash or a hang of its worker counts as a failure
 FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses are not redone
     "never": frozenset({"done", "diverged", "failed", "skipped"}),
     "failed": frozenset({"done", "diverged"}),
@@ -55,7 +55,7 @@ class Runner:
         observers: Receivers of the progress.
         data_root: Folder of the data sets; None: the default.
         threads: Threads of each worker on a CPU.
-        graphs: Whether to record steps as CUDA graphs.
+        graphs: Whether to capture steps as CUDA graphs.
     """
 
     plan: Plan
@@ -110,7 +110,7 @@ class Runner:
                 observer.closed()
 
     def _start_ready(self) -> None:
-        """Start the next cohorts whose teachers have ended, one on each free slot."""
+        """Start the next cohort with an ended teacher on each free slot."""
         free = [slot for slot in range(len(self.executor.devices)) if slot not in self._running]
         while free:
             running_work = sum(map(self._remaining, self._running.values()))
@@ -242,6 +242,6 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
 
 
 def teacher_info(teacher: Record) -> TeacherInfo:
-    """Return what a student's record says of its teacher, from the teacher's record."""
+    """Return the entry for a student's record, from the teacher's record."""
     network, weights, top1 = teacher.network.name, teacher.weights or "", teacher.top1 or 0.0
     return TeacherInfo(id=teacher.id, network=network, sha256=weights, top1=top1)

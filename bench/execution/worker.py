@@ -38,7 +38,7 @@ from distillers import Incompatible
 
 @dataclass(frozen=True)
 class JobContext:
-    """A job and what its functions share.
+    """A job, and the objects that the functions of this module share.
 
     Attributes:
         job: The job.
@@ -285,7 +285,7 @@ def main() -> None:
 
 
 def _exit_with_parent() -> None:
-    """Exit when standard input, whose other end the parent holds, is closed."""
+    """Exit when standard input closes, which the parent holds open."""
     sys.stdin.read()
     os._exit(1)
 

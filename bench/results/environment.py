@@ -22,7 +22,7 @@ def environment(
     Args:
         device: Device of the training.
         precision: `float32`, `tf32` or `bf16`.
-        graphs: Whether steps are recorded as CUDA graphs.
+        graphs: Whether steps are captured as CUDA graphs.
 
     Returns:
         Versions of the packages, commit, device, system and threads.

@@ -5,7 +5,7 @@ weights/<id>.safetensors   network at the end of the run
 state/<id>.safetensors     checkpoint of an unfinished run, after its last completed epoch
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
-logs/<cohort>.log          what a worker printed
+logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's view of the same records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
@@ -29,7 +29,7 @@ DIGEST_BYTES = 32  # at the end of a checkpoint
 
 
 class Corrupt(BenchError):
-    """A file's content is not what was written.
+    """A file's content differs from the written content.
 
     Attributes:
         path: The file.
@@ -71,7 +71,7 @@ class Results:
             if links := [part for part in PARTS if (self.folder / part).is_symlink()]:
                 raise Unwritable(
                     f"{self.folder / links[0]}: a link, which may lead out of the results folder. "
-                    "Replace it with what it points to"
+                    "Replace it with its target"
                 )
             try:
                 descriptor = stack.enter_context(locked(self.lock_file))

@@ -45,7 +45,7 @@ def wait_at_random(commands: Commands, rng: random.Random) -> None:
 def run_with_kills(commands: Commands, results: Results, kills: int, *run: object) -> int:
     """Repeat a command until it succeeds, and kill it or one of its workers so many times.
 
-    If it succeeds before the last kill, its records are deleted; returns how often it started anew.
+    If it succeeds before the last kill, its records are deleted; returns the number of rounds.
     """
     rng, rounds = random.Random(0), 1
     commands.start(*run)
@@ -220,7 +220,7 @@ def test_signal_ends_the_command_and_hung_workers_within_five_seconds(
     os.kill(commands.pid, number)  # an impatient user
     code = commands.end(limit_s)
     assert gone(hung, start + limit_s - time.monotonic())
-    assert "stopped; the same command goes on from here" in commands.output
+    assert "the same command" in commands.output
     assert list((tmp_path / "results" / "state").glob("*.safetensors"))
     assert not list((tmp_path / "results").rglob("*.part"))
     assert code == 128 + number

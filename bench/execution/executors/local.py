@@ -21,7 +21,7 @@ from bench.execution.worker import run_job
 HEARTBEAT_TIMEOUT_S = 1800.0  # without an event, after which a worker counts as hung
 KILL_TIMEOUT_S = 3.0  # within which all killed workers end
 CHECK_INTERVAL_S = 1.0  # between two checks for hung workers
-OOM_KILL_COUNTER = Path("/proc/vmstat")  # where Linux counts processes killed for lack of memory
+OOM_KILL_COUNTER = Path("/proc/vmstat")  # where Linux counts processes killed when out of memory
 
 
 class InlineExecutor:
@@ -183,7 +183,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def _oom_kills() -> int:
-    """Return how many processes the system has killed for lack of memory; 0 if unknown."""
+    """Return how many processes the system has killed when out of memory; 0 if unknown."""
     try:
         count = re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M)
     except OSError:

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster whose nodes share the results folder and the data root.
+"""Jobs as tasks of a Ray cluster; all nodes share the results folder and the data root.
 
 A worker writes checkpoints and weights into the results folder itself; only the parent writes
 records. If a node is lost, its cohort resumes on another node from the last checkpoints.
@@ -49,8 +49,8 @@ class RayTask:
 class RayExecutor:
     """A Ray task for each job, on any node with room for it.
 
-    A job whose node is lost is submitted again, at most `retries` times. A worker that crashes or
-    hangs ends its job, as on one machine.
+    If a node is lost, its jobs are submitted again, at most `retries` times. A worker that crashes
+    or hangs ends its job, as on one machine.
 
     Args:
         options: The `ray` section of the cluster file.
