@@ -1,4 +1,4 @@
-"""What is committed under results/: complete, and its tables are those of its records."""
+"""The committed results are complete, and their tables are those of their records."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_teacher_is_ahead_of_the_plain_student(name: str) -> None:
+def test_teacher_is_better_than_the_plain_student(name: str) -> None:
     whole, results = api.make_plan(name), Results(RESULTS / name)
     for cell in whole.cells:
         if cell.method.name == "student":

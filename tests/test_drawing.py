@@ -1,4 +1,4 @@
-"""From records to files of figures: which there are, which there are not, and why."""
+"""From records to files of figures, or to the reason why there are none."""
 
 import os
 import re
@@ -94,7 +94,7 @@ def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> N
     assert said[0] == said[1]
 
 
-def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
+def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Path) -> None:
     shutil.rmtree(ran / "results" / "weights")
     found = bench("figures", "toy.yaml", "--filter", "method=student|kd")
     assert found.exit_code == 0
@@ -110,7 +110,7 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
     ]
 
 
-def test_a_kind_that_was_asked_for_and_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
+def test_requested_kind_that_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
     said = wrong(bench("figures", "toy.yaml", "--which", "ranks", "--filter", ONE))
     assert said == f"ranks: {TOO_FEW} 1 pair and 3 methods"
     both = bench("figures", "toy.yaml", "--which", "cost, ranks", "--filter", ONE)
@@ -129,7 +129,7 @@ def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
     assert found.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights")
 
 
-def test_unknown_kinds_and_metrics_are_told_before_anything_is_drawn(ran: Path) -> None:
+def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path) -> None:
     said = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
     assert said == (
         "no kind of figure 'curve'. Did you mean 'curves'? "

@@ -78,7 +78,7 @@ def run(
         made = build.assemble(plan, records)
         if not as_json:
             show_tables(made)
-        files = build.write(plan, records, made=made)
+        files = build.write(plan, records, assembled=made)
         if as_json:
             print(json_text({"event": "tables", "files": list(map(str, files))}, None))
         else:

@@ -1,13 +1,14 @@
-"""The gate bites: losses are broken on purpose, real students retrained, the broken cells named.
+"""Sensitivity of the check: losses are broken, real students retrained, the broken cells named.
 
-Each rerun has its baseline's seeds and its teacher: what is not broken must come out the same to
-the last digit, and what is broken must be a regression in top-1 accuracy. Students of `EARLY` are
-stopped while they still learn, where a loss that is too weak shows. Those of `LATE` learn longer,
-and the cross-entropy beside CRD is turned down to 0.1: its negatives must tell the classes apart.
+Each rerun has the seeds and the teacher of its baseline: cells that are not broken must be
+bit-for-bit identical, and broken ones must be regressions in top-1 accuracy. Students of `EARLY`
+stop while they still learn, where a loss that is too weak shows. Those of `LATE` learn longer, and
+the cross-entropy of CRD has the weight 0.1: its negatives must separate the classes.
 
-The comments in `BREAKAGES` say what each costs in points of accuracy. Five groups of 4 seeds (0-3
-to 16-19) were trained honestly and broken, and each broken group held against each honest one: 25
-checks, in all of which exactly the broken cells are regressions; p is the largest of any cell.
+The comments in `BREAKAGES` state the cost of each in points of accuracy. Five groups of 4 seeds
+(0-3 to 16-19) were trained honestly and broken, and each broken group was compared with each honest
+one: 25 checks, in all of which exactly the broken cells are regressions; p is the largest of any
+cell.
 """
 
 import re
@@ -167,7 +168,7 @@ def test_exactly_the_broken_cells_are_regressions(rerun: Rerun) -> None:
     assert {cell.reason for cell in others} <= {"bit-for-bit identical"}
 
 
-def test_every_output_names_the_broken_cells_and_no_other(rerun: Rerun) -> None:
+def test_every_output_names_exactly_the_broken_cells(rerun: Rerun) -> None:
     found = rerun.check()
     document = regression.verdicts_document(found)
     text, attention = report.text(document), report.markdown(document).partition("<details>")[0]

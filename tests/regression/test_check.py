@@ -101,7 +101,7 @@ def test_twenty_honest_reruns_raise_no_more_alarms_than_promised():
     assert sum(one.exit_code() == 1 for one in found) <= 3
 
 
-def test_a_loss_that_may_be_noise_is_inconclusive_and_says_how_many_seeds_would_tell():
+def test_insignificant_loss_is_inconclusive_with_the_number_of_seeds_needed():
     found = regression.check(moved("kd", -0.8, spread=7), baseline())
     cell = next(cell for cell in found.cells if cell.method == "kd")
     assert cell.outcome == "inconclusive"
@@ -199,7 +199,7 @@ def test_a_run_that_was_not_run_is_missing_and_a_regression_weighs_more():
     )
 
 
-def test_what_was_impossible_before_may_be_so_now():
+def test_cell_that_was_impossible_before_may_be_skipped_now():
     torn = changed(list(entries(SOLID)), "crd", lambda one: unfinished("skipped", "too wide"))
     base = regression.baseline(torn, "quickstart")
     assert base.problems == ()
@@ -210,7 +210,7 @@ def test_what_was_impossible_before_may_be_so_now():
     assert outcomes(revived)["crd"] == "uncompared"
 
 
-def test_a_baseline_knows_what_it_lacks():
+def test_baseline_lists_its_missing_results():
     torn = changed(list(entries(SOLID)), "crd", lambda one: None if one.seed else one.record)
     [trouble] = regression.baseline(torn, "quickstart").problems
     assert trouble.startswith("resnet8x4/resnet8 crd: seeds 1, 2, 3 and 4 missing")
@@ -226,7 +226,7 @@ def test_a_cell_that_left_the_suite_is_missing_unless_only_a_part_was_asked_for(
     assert some.exit_code() == 0
 
 
-def test_a_new_cell_is_told_and_nothing_compared_is_wrong_use():
+def test_new_cell_is_uncompared_and_nothing_compared_is_wrong_use():
     new = list(entries({"dcd": SOLID["kd"]}))
     found = regression.check([*moved("", 0.0), *new], baseline())
     assert outcomes(found)["dcd"] == "uncompared"
@@ -283,7 +283,7 @@ def test_another_machine_is_noted():
 
 
 @pytest.mark.parametrize("metric", ["top5", "top-1"])
-def test_a_metric_that_is_not_there_says_which_are(metric):
+def test_unknown_metric_error_lists_the_available_ones(metric):
     with pytest.raises(BenchError, match=f"no metric '{metric}'"):
         regression.check(moved("", 0), baseline(), metric)
 

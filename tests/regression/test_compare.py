@@ -21,7 +21,7 @@ def by_method(found):
     return {cell.method: cell.outcome for cell in found.cells}
 
 
-def test_better_same_worse_inconclusive_and_who_is_alone():
+def test_cells_are_better_same_worse_or_uncompared():
     b = folder(
         9,
         kd=[97.0, 97.1, 96.9, 97.0],
@@ -37,7 +37,7 @@ def test_better_same_worse_inconclusive_and_who_is_alone():
     assert (found.outcome, found.exit_code(strict=True)) == ("compared", 0)
 
 
-def test_a_wide_spread_is_inconclusive_and_says_how_many_seeds_would_tell():
+def test_wide_spread_is_inconclusive_with_the_number_of_seeds_needed():
     b = folder(9, kd=[95.0, 97.2, 96.0, 96.6])
     found = regression.compare(A, b)
     cell = next(cell for cell in found.cells if cell.method == "kd")
@@ -46,12 +46,12 @@ def test_a_wide_spread_is_inconclusive_and_says_how_many_seeds_would_tell():
     assert "a difference of more than 0.5 points is not ruled out" in cell.reason
 
 
-def test_a_folder_beside_itself_is_the_same():
+def test_folder_compared_with_itself_is_the_same():
     found = regression.compare(A, A, tolerance=0.0)
     assert set(by_method(found).values()) == {"same"}
 
 
-def test_another_setting_is_compared_and_told_but_its_twin_goes_first():
+def test_cells_of_equal_setting_match_first_and_another_setting_is_noted():
     longer = {"recipe": {**RECIPE, "epochs": 40}}
     extra = [
         record(seed=seed, top1=98.0 + seed / 10, of=longer, run=f"long {seed}") for seed in range(3)
@@ -64,7 +64,7 @@ def test_another_setting_is_compared_and_told_but_its_twin_goes_first():
     assert only.notes == ("another setting: recipe.epochs 20 → 40",)
 
 
-def test_a_failed_run_is_told():
+def test_failed_run_is_uncompared_with_its_reason():
     torn = [*A[:-1], unfinished("failed", "boom", method="at", seed=3)]
     found = regression.compare(A, torn, names=("old", "new"))
     cell = next(cell for cell in found.cells if cell.method == "at")

@@ -1,9 +1,9 @@
-"""The gate does not cry wolf: honest reruns with other seeds, trained on real digits.
+"""False alarms of the check: honest reruns with other seeds, trained on real digits.
 
 The promise: with a probability of 95 % no cell of an unchanged suite is called a regression. Here
-63 seeds of three methods are trained once, and cut into baselines and reruns of 3 seeds each. The
-students are stopped early, where noise is large. Nothing but noise is there, so every alarm is
-false. A tolerance of 0 is the strictest case: whatever alarms at a larger one alarms at 0.
+63 seeds of three methods are trained once and divided into baselines and reruns of 3 seeds each.
+The students are stopped early, where noise is large. All differences are noise, so every alarm is
+false. A tolerance of 0 is the strictest case: every alarm at a larger one is an alarm at 0.
 """
 
 import random
@@ -88,7 +88,7 @@ def test_twenty_honest_reruns(runs: Runs, metric: str, tolerance: float) -> None
     assert alarms(found) <= most(20) == 5
 
 
-def test_whichever_group_is_the_baseline(runs: Runs) -> None:
+def test_alarms_are_rare_for_any_group_as_the_baseline(runs: Runs) -> None:
     """All 420 ordered pairs of groups. They share runs, so that the share of alarms scatters."""
     found = checks(runs, EACH, "top1", 0.0)
     assert len(found) == 420
@@ -112,13 +112,15 @@ def scatter() -> float:
 
 
 @pytest.mark.parametrize("metric", ["top1", "nll"])
-def test_any_three_seeds_beside_any_other_three(runs: Runs, metric: str) -> None:
+def test_alarms_are_rare_for_any_three_seeds_against_any_other_three(
+    runs: Runs, metric: str
+) -> None:
     """Of groups drawn at random, pairs hardly depend on each other: the sharper test."""
     found = checks(runs, regrouped(400), metric, 0.0)
     assert alarms(found) <= most(400)
 
 
-def test_a_gate_that_compares_means_alone_would_cry_wolf(runs: Runs) -> None:
+def test_comparing_means_alone_would_raise_many_false_alarms(runs: Runs) -> None:
     """In most reruns some cell is worse by more than the tolerance, by noise alone."""
     found = checks(runs, regrouped(100), "top1", 0.5)
     worse = [any((cell.change or 0.0) < -0.5 for cell in one.cells) for one in found]

@@ -1,4 +1,4 @@
-"""The same verdicts as text, JSON, JUnit XML and Markdown: read by eye once, then held."""
+"""The same verdicts as text, JSON, JUnit XML and Markdown: compared with golden text."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -128,7 +128,7 @@ def test_an_empty_comparison_is_still_a_document():
     assert regression.verdicts_data(empty)["cells"] == []
 
 
-def test_markdown_folds_away_what_is_well():
+def test_markdown_folds_cells_that_need_no_attention():
     head, folded = markdown(verdicts()).split("<details>")
     assert "| regression   |" in head
     assert "| pass " not in head

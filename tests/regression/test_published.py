@@ -64,7 +64,7 @@ def test_a_number_without_a_spread_is_one_run_with_our_noise():
     assert "seeds" not in one(cell("dcd", [v - 0.4 for v in values])).reason
 
 
-def test_the_plain_student_is_found_whatever_its_name():
+def test_plain_student_is_matched_by_its_role():
     entries = [replace(each, role="student") for each in cell("net", [73.2, 73.3, 73.1], terms=CE)]
     assert one(entries).before.mean == 73.26
 
@@ -86,7 +86,7 @@ def test_a_single_seed_is_no_reproduction():
         ({"pair": ("resnet50", "resnet8")}, "no readable paper has a number for it"),
     ],
 )
-def test_what_did_not_run_as_in_the_papers_is_not_compared_and_says_why(change, said):
+def test_cell_that_differs_from_the_papers_is_uncompared_with_a_reason(change, said):
     found = one(cell("kd", [74.9, 75.1, 74.8], **change))
     assert found.outcome == "uncompared"
     assert said in found.reason

@@ -35,7 +35,7 @@ def shown(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
-def test_the_page_is_whole_and_loads_nothing(shown):
+def test_page_is_complete_and_loads_nothing(shown):
     browser = shown()
     assert browser.title == "Probe"
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0

@@ -20,7 +20,7 @@ def arrows(found):
     return {one.name: [cell.versus for cell in one.cells] for one in found.rows}
 
 
-def test_arrows_stand_at_methods_where_both_are_whole():
+def test_arrows_need_complete_cells_on_both_sides():
     assert arrows(table(probe_entries(), probe_context())) == {
         "teacher": [None, None],
         "ce": [None, None],
@@ -32,7 +32,7 @@ def test_arrows_stand_at_methods_where_both_are_whole():
     }
 
 
-def test_no_arrow_without_kd_or_beside_a_kd_with_holes():
+def test_no_arrows_without_kd_or_with_missing_seeds_of_kd():
     without = table([one for one in probe_entries() if one.method != "kd"], probe_context())
     assert "↑" not in without.caption
     holes = table([*cells("kd", [70.0, None]), *cells("at", [71.0, 71.0])], ABOUT)
@@ -51,7 +51,7 @@ def test_another_method_can_be_the_reference():
     assert "worse than CRD" in found.caption
 
 
-def test_published_values_stand_beside_and_the_caption_names_their_source():
+def test_published_values_are_shown_and_the_caption_names_their_source():
     quotes = {("wrn_40_2/wrn_16_2", "kd"): PublishedValue(74.92, 0.28, "CRD, Table 1", "smudged")}
     found = table(probe_entries(), ABOUT, "top1", quotes)
     here, elsewhere = row(found, "kd").cells
@@ -62,7 +62,7 @@ def test_published_values_stand_beside_and_the_caption_names_their_source():
     assert row(table(probe_entries(), ABOUT, "top5", quotes), "kd").cells[0].published is None
 
 
-def test_asked_for_published_values_in_vain_the_caption_says_so():
+def test_caption_states_that_no_value_was_published():
     assert "No published value for this" in table(probe_entries(), ABOUT, "top1", {}).caption
     assert "ublished" not in table(probe_entries(), ABOUT, "top1").caption
 
@@ -100,7 +100,7 @@ def stars(found):
     return {one.name: [cell.significant for cell in one.cells] for one in found.rows}
 
 
-def test_an_asterisk_stands_where_noise_is_ruled_out():
+def test_asterisk_marks_significant_differences():
     made = table(probe_entries(), probe_context())
     assert stars(made) == {
         "teacher": [None, None],
@@ -121,7 +121,7 @@ def test_an_asterisk_stands_where_noise_is_ruled_out():
     assert "*75.70 ± 0.10* ↑*" in render(made, "txt")
 
 
-def test_the_caption_says_what_was_tested_and_how():
+def test_caption_states_what_was_tested_and_how():
     many = table(probe_entries(), probe_context()).caption
     assert "* significant difference from KD" in many
     assert "Holm-corrected over 6 comparisons, p < 0.05" in many
@@ -145,7 +145,7 @@ def test_published_numbers_are_never_tested():
         assert "↑*" not in render(made, "txt")
 
 
-def test_csv_and_json_tell_p_and_whether_it_is_below_5_percent():
+def test_csv_and_json_have_p_and_its_significance():
     made = table(probe_entries(), probe_context())
     found = {
         (one["method"], one["pair"]): one

@@ -135,7 +135,7 @@ def test_learning_curves_are_means_over_the_seeds():
         training.learning_curves(entries(), PAIR, "kl")
 
 
-def test_epochs_are_whole_numbers_and_lost_seeds_are_told():
+def test_epochs_are_integers_and_the_title_counts_the_seeds():
     asked = [one for one in entries() if (one.method, one.seed) != ("kd", 2)]
     for one in asked:
         one.record.curves[:] = [e for e in one.record.curves if e.epoch in (5, 6)]
@@ -145,7 +145,7 @@ def test_epochs_are_whole_numbers_and_lost_seeds_are_told():
     assert axes.get_title("left").endswith("means of 2 to 3 seeds")
 
 
-def test_methods_that_share_a_label_stay_apart():
+def test_methods_with_the_same_label_also_show_their_name():
     asked = [
         *runs("kd", {"ce": 1, "kd": 1}, [74.0], label="KD"),
         *runs("mine", {"ce": 1, "kd": {}}, [75.0], label="KD"),
@@ -159,7 +159,7 @@ def test_methods_that_share_a_label_stay_apart():
     }
 
 
-def test_cost_is_seconds_as_if_alone():
+def test_cost_is_seconds_as_if_trained_alone():
     figure = training.cost(entries(), PAIR)
     [axes] = figure.axes
     assert {"ce", "KD", "AT", "CRD", "WCoRD"} <= texts(figure)
@@ -202,7 +202,7 @@ def test_lines_differ_without_colours_too():
     assert len({look["color"] for look in found[:7]}) == 7
 
 
-def test_names_of_lines_are_moved_apart_as_little_as_can_be():
+def test_names_of_lines_do_not_overlap_and_move_little():
     for wanted, spaced in (
         ([1.0, 1.0, 5.0], [0.5, 1.5, 5.0]),  # both as far from where they belong
         ([5.0, 1.0, 2.0], [5.0, 1.0, 2.0]),
@@ -237,7 +237,7 @@ def test_the_mean_difference_leaves_the_diagonal_out():
     assert correlation.describe([matrix, matrix * 2]) == "mean |Δ| = 3.000 ± 1.414"
 
 
-def test_correlations_draw_the_first_seed_and_tell_the_mean():
+def test_correlations_draw_the_first_seed_and_state_the_mean():
     matrix = np.array([[0.0, -1.0], [0.5, 0.0]])
     figure = correlation.correlation_figure(
         {name: [matrix, matrix * 3] for name in "abcdefghi"}, "Pair"
@@ -257,7 +257,7 @@ def test_methods_within_the_critical_distance_are_joined_once():
     assert groups(average, 1.0) == []  # a difference of exactly the distance is significant
 
 
-def test_the_rank_diagram_tells_its_tests():
+def test_rank_diagram_states_its_tests():
     found = stats.ranks([[70, 71, 72, 73]] * 5)
     figure = ranks.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
     said = " ".join(texts(figure))
@@ -301,7 +301,7 @@ def taught(results, *runs):
     return [Entry("p", "t", "s", run, 0, results.record(run)) for run in runs]
 
 
-def test_a_twin_differs_nowhere_and_another_network_does(results):
+def test_equal_networks_have_no_difference_and_other_networks_do(results):
     found = differences(taught(results, "twin", "other"), results, "p", device="cpu")
     assert mean_difference(found["twin"][0]) == 0.0
     assert mean_difference(found["other"][0]) > 0.01
@@ -319,7 +319,7 @@ def test_students_without_weights_are_left_out_and_changed_weights_refused(resul
         differences(taught(results, "twin"), results, "p")
 
 
-def test_a_network_without_an_opinion_is_named(results):
+def test_network_with_constant_logits_is_named(results):
     path = results.weights("other")
     dead = {key: value * 0 for key, value in safetensors.torch.load_file(path).items()}
     safetensors.torch.save_file(dead, path)

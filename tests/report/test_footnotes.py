@@ -13,7 +13,7 @@ def test_papers_recipe_does_not_deviate():
     assert pair_deviation(CIFAR, None, "resnet8x4") == ""
 
 
-def test_light_students_with_the_others_rate_deviate():
+def test_light_students_with_the_usual_rate_deviate():
     said = pair_deviation(CIFAR, Recipe(), "mobilenet_v2")
     assert said == "recipe differs from the papers: lr 0.05 (papers: 0.01)"
 
@@ -28,14 +28,14 @@ def test_light_students_with_the_others_rate_deviate():
         ({"precision": "bf16"}, "precision bf16 (papers: float32)"),
     ],
 )  # fmt: skip
-def test_a_changed_recipe_is_told(changed, said):
+def test_changed_recipe_is_a_deviation(changed, said):
     assert (
         pair_deviation(CIFAR, Recipe(**changed), "vgg8")
         == f"recipe differs from the papers: {said}"
     )
 
 
-def test_subsets_and_resized_images_are_told_of_any_data_set():
+def test_subsets_and_resized_images_are_deviations_of_any_data_set():
     cut = DataSpec(name="digits", per_class=32, test_per_class=5, validation=7, size=16)
     assert pair_deviation(cut, Recipe(epochs=1), "resnet8") == (
         "only 32 training images per class; only 5 test images per class; "
@@ -47,7 +47,7 @@ def test_subsets_and_resized_images_are_told_of_any_data_set():
     assert data_deviation(cut)
 
 
-def test_other_weights_and_options_are_told():
+def test_other_weights_and_options_are_deviations():
     papers = {"ce": {"weight": 1.0, "options": {}}, "crd": {"weight": 0.8, "options": {"n": 4096}}}
     mine = {"ce": {"weight": 1.0, "options": {}}, "crd": {"weight": 1.5, "options": {"n": 16}}}
     assert method_deviation(papers, papers) == ""

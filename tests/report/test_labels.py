@@ -17,7 +17,7 @@ from bench.spec import DataSpec, Recipe
         ("timm:resnet18", "timm:resnet18"),
     ],
 )
-def test_networks_have_the_papers_names(name, label):
+def test_networks_have_the_names_of_the_papers(name, label):
     assert labels.network(name) == label
 
 
@@ -35,11 +35,11 @@ def test_networks_have_the_papers_names(name, label):
         ({}, ""),
     ],
 )  # fmt: skip
-def test_a_data_set_tells_its_cuts_and_no_home_folder(selection, said):
+def test_data_set_names_its_reductions_and_no_home_folder(selection, said):
     assert labels.data_set(DataSpec(**selection)) == said
 
 
-def test_recipes_tell_what_most_share_and_who_differs():
+def test_recipes_state_the_usual_value_and_the_exceptions():
     assert labels.recipes([(s, Recipe()) for s in "ABCC"]) == "240 epochs, batch 64, lr 0.05"
     light = Recipe(lr=0.01)
     students = [
@@ -52,7 +52,7 @@ def test_recipes_tell_what_most_share_and_who_differs():
     assert labels.recipes([]) == ""
 
 
-def test_one_epoch_is_one():
+def test_one_epoch_is_singular():
     one, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
     assert labels.recipes([("A", one)]) == "1 epoch, batch 1, lr 0.05"
     said = labels.recipes([("A", two), ("B", two), ("C", one)])
@@ -60,9 +60,9 @@ def test_one_epoch_is_one():
 
 
 @pytest.mark.parametrize(("p", "said"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
-def test_a_p_value_has_two_digits_and_an_end(p, said):
+def test_p_value_has_two_digits_and_a_lower_limit(p, said):
     assert labels.p_value(p) == said
 
 
-def test_sentences_begin_large_and_end_once():
+def test_sentences_have_a_capital_and_one_full_stop():
     assert labels.sentences(["one.", "", " two: b "]) == "One. Two: b."

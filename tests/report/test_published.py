@@ -59,7 +59,7 @@ def test_the_thirteen_pairs_equal_the_files_cell_by_cell():
     assert len(shown) == 7 * 19 - 1 + 6 * 18  # FSP has no number for WRN-40-1
 
 
-def test_what_is_printed_is_what_the_files_say():
+def test_printed_numbers_are_those_of_the_files():
     for one in published.tables():
         printed = [line for line in render(one, "md").splitlines() if line.startswith("| ")][2:]
         for row, line in zip(one.rows, printed, strict=True):
@@ -131,7 +131,7 @@ def test_a_doubtful_number_has_a_footnote():
     assert {line.table for line in doubtful} == {"Table 7", "Table 9 (deep mutual learning)"}
 
 
-def test_a_hole_still_shows_what_is_published():
+def test_missing_value_still_shows_the_published_one():
     entry = Entry("vgg13/vgg8", "vgg13", "vgg8", "kd", 0, None)
     values = published.published_values(CIFAR)
     found = table([entry], TableContext("T", data=CIFAR), "top1", values)

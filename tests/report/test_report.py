@@ -68,7 +68,7 @@ def test_the_same_records_give_the_same_bytes_and_only_the_three_files(tmp_path)
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_markdown_rows_have_equal_cells_whatever_the_names():
+def test_markdown_rows_have_equal_cells_for_any_names():
     lines = [one for one in render(nasty(), "md").splitlines() if one.startswith("| ")]
     bare = [re.sub(r"\\.", "", one) for one in lines]
     assert {one.count("|") for one in bare} == {4}
@@ -172,7 +172,7 @@ def test_csv_holds_no_formula(name):
         assert texts[field] == "'" + name.strip()
 
 
-def test_text_columns_stand_below_each_other_and_a_narrow_screen_gets_blocks():
+def test_text_columns_are_aligned_and_a_narrow_screen_gets_blocks():
     tables = made(table([*cells("kd", [70.0, 71.0], [72.0, 73.0])], TableContext("T")))
     lines = report.render(tables, "txt").splitlines()
     name, values = (next(one for one in lines if one.startswith(row)) for row in ("Student", "kd"))

@@ -104,7 +104,7 @@ def test_the_four_verdicts_and_the_seeds_that_would_settle_it():
     assert 5 < wild.seeds < 100
 
 
-def test_the_tolerance_is_half_a_point_or_what_is_said_or_nothing_for_other_units():
+def test_default_tolerance_is_half_a_point_and_0_for_other_units():
     assert table(many(), ABOUT).tolerance == 0.5
     wide = of(many(), TableContext("T", tolerance=4.0))
     assert {comparison(wide, name).verdict for name in ("up", "down")} == {"same"}
@@ -116,7 +116,7 @@ def test_the_tolerance_is_half_a_point_or_what_is_said_or_nothing_for_other_unit
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
-def test_what_is_no_tolerance_is_refused(tolerance):
+def test_invalid_tolerance_is_an_error(tolerance):
     with pytest.raises(BenchError, match=r"tolerance \S+: allowed is a number of %, 0 or"):
         table(many(), TableContext("T", tolerance=tolerance))
 
@@ -127,7 +127,7 @@ def test_less_is_better_where_it_is():
     assert comparison(of(entries, ABOUT, "nll"), "at").verdict == "worse"
 
 
-def test_cells_with_holes_and_single_runs_are_never_tested_and_say_why():
+def test_cells_with_missing_seeds_and_single_runs_are_not_tested_and_give_a_reason():
     found = of(probe_entries(), probe_context())
     reasons = {
         (each.name, pair): untested(found, each.name, pair)
@@ -189,7 +189,7 @@ def test_ranks_over_the_pairs_are_friedman_s_and_nemenyi_s(higher):
     assert found.pairs == found.ranks.pairs == 4
 
 
-def test_methods_with_a_hole_are_left_out_of_what_goes_over_the_pairs():
+def test_methods_with_missing_values_have_no_average_rank():
     found = overall(of([*many(), *cells("at", near(74.0), [74.0, 74.1, None])]))
     assert found.incomplete == ("at",)
     assert found.methods == ("kd", "up", "down", "same", "wild")
@@ -197,7 +197,7 @@ def test_methods_with_a_hole_are_left_out_of_what_goes_over_the_pairs():
     assert found.ranks == overall(of(many())).ranks
 
 
-def test_too_few_pairs_or_methods_have_no_ranks_and_say_so():
+def test_too_few_pairs_or_methods_have_no_ranks_and_give_a_reason():
     alone = overall(of(cells("kd", near(75.0))))
     assert alone.ranks is None
     assert alone.obstacles[0] == (
@@ -241,7 +241,7 @@ def test_relative_improvement_by_hand():
         ([[70.0], [60.0]], [[72.0], [None]], "values or seeds of KD are missing"),
     ],
 )
-def test_no_relative_improvement_where_the_reference_is_not_above_the_student(student, kd, said):
+def test_no_relative_improvement_if_the_reference_is_not_above_the_student(student, kd, said):
     found = improvement(student, kd, [[73.0], [62.0]])
     assert found.improvements is None
     assert found.obstacles[-1].startswith(f"no relative improvement: {said}")

@@ -42,7 +42,7 @@ def caption(found):
     return plain(found.caption)
 
 
-def test_a_page_has_the_statistics_and_no_file_beside_it(tmp_path):
+def test_html_statistics_have_no_file_of_their_own(tmp_path):
     options = ReportOptions(formats=["html"])
     assert report.write(both(), tmp_path, "x", options, "statistics") == []
     options = ReportOptions(formats=["md", "htm"])
@@ -51,7 +51,7 @@ def test_a_page_has_the_statistics_and_no_file_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_line_tells_mean_interval_difference_p_and_verdict():
+def test_line_has_mean_interval_difference_p_and_verdict():
     found = grid(documents()[1])
     # t(0.975, 2) = 4.302653; 4.302653 * 0.02 / √3 = 0.0497
     assert found["kd"][1:] == ["3", "75.00 ± 0.02", "[74.95, 75.05]", "", "", "reference"]
@@ -61,7 +61,7 @@ def test_a_line_tells_mean_interval_difference_p_and_verdict():
     assert re.fullmatch(r"inconclusive \(about \d+ seeds\)", found["wild"][-1])
 
 
-def test_what_more_than_100_seeds_would_settle_says_so():
+def test_more_than_100_seeds_needed_is_reported():
     wild = [*cells("kd", near(75.0)), *cells("at", near(75.001, (0.9, -0.9, 0.0)))]
     found = statistics_document(table(wild, TableContext("T", tolerance=0.0)))
     assert grid(found)["at"][-1] == "inconclusive (more than 100 seeds)"
@@ -71,7 +71,7 @@ def test_what_more_than_100_seeds_would_settle_says_so():
     assert found[-1] == "inconclusive"
 
 
-def test_holes_stand_with_their_reason_and_are_not_averaged():
+def test_missing_values_have_their_reason_and_are_not_averaged():
     found = documents()[0]
     assert grid(found)["dcd"][1:] == ["0", "failed", "", "", "", "not tested: values missing"]
     assert grid(found, 1)["wcord"][1:3] == ["2", "76.20 ± 0.28"]
@@ -81,7 +81,7 @@ def test_holes_stand_with_their_reason_and_are_not_averaged():
     assert "Excluded, as values or seeds are missing: AT, WCoRD and DCD." in found.sections[-1].text
 
 
-def test_the_caption_counts_the_cells_and_the_notes_say_what_is_assumed():
+def test_caption_counts_the_comparisons_and_notes_list_the_assumptions():
     found = documents()[1]
     assert "paired t-tests over seeds, Holm-corrected over 10 comparisons" in caption(found)
     assert "a difference of more than 0.5 points" in caption(found)
@@ -90,7 +90,7 @@ def test_the_caption_counts_the_cells_and_the_notes_say_what_is_assumed():
         assert word in said
 
 
-def test_without_a_reference_there_is_nothing_beside_it():
+def test_nothing_is_compared_without_a_reference():
     found = statistics_document(table(cells("at", near(74.0)), ABOUT))
     assert [plain(c.text) for c in found.sections[0].header[0]] == [
         "Method",

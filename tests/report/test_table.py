@@ -65,7 +65,7 @@ def test_more_notes_than_letters_and_daggers():
     assert len(set(marks)) == 56
 
 
-def test_the_caption_tells_data_recipe_seeds_and_versions():
+def test_caption_states_data_recipe_seeds_and_versions():
     assert table(probe_entries(), probe_context()).caption == (
         "A short recipe on a tenth of CIFAR-100: no number of a paper. "
         "Top-1 test accuracy of the last epoch (%; higher is better). "
@@ -80,7 +80,7 @@ def test_the_caption_tells_data_recipe_seeds_and_versions():
     )
 
 
-def test_one_seed_is_said_to_be_one():
+def test_caption_of_single_runs_states_no_standard_deviation():
     caption = table(cells("kd", [70.0]), ABOUT).caption
     assert "Single runs (n = 1, seed 0), without a standard deviation." in caption
     assert "brackets" not in caption
@@ -95,7 +95,7 @@ def test_every_device_and_version_is_named():
     )
 
 
-def test_nothing_done_is_a_table_of_holes():
+def test_table_without_finished_runs_states_it():
     found = table(cells("kd", [None, None], [None, None]), ABOUT)
     assert "No run has finished yet." in found.caption
     assert "Run with" not in found.caption
@@ -112,7 +112,7 @@ def test_a_teacher_does_not_agree_with_itself_in_a_row(name):
     assert [one.name for one in table(entries, ABOUT, name).rows] == ["kd", "at"]
 
 
-def test_lower_is_better_says_so_and_ranks_so():
+def test_metric_with_lower_is_better_is_ranked_from_below():
     entries = [*cells("kd", [1.1], metric="nll"), *cells("at", [1.2], metric="nll")]
     found = table(entries, ABOUT, "nll")
     assert "(nats; lower is better)" in found.caption

@@ -24,7 +24,7 @@ def results(tmp_path):
     return Results(tmp_path)
 
 
-def test_another_method_can_be_named_to_compare_with(whole, results):
+def test_another_method_can_be_the_reference_of_a_suite(whole, results):
     [made] = build.assemble(whole, results, ReportOptions(reference="crd+kd")).tables
     assert "worse than CRD+KD, by mean" in made.caption
     [made] = build.assemble(whole, results, ReportOptions(reference="student")).tables
@@ -32,7 +32,7 @@ def test_another_method_can_be_named_to_compare_with(whole, results):
     assert made.baseline.role == "student"
 
 
-def test_a_method_that_the_suite_lacks_is_refused(whole, results):
+def test_unknown_reference_is_an_error(whole, results):
     for call in (build.assemble, build.write):
         with pytest.raises(
             BenchError, match=r"no method 'crdd'\. Did you mean 'crd'\? Allowed: at,"
@@ -44,13 +44,13 @@ def test_a_method_that_the_suite_lacks_is_refused(whole, results):
     assert [path.name for path in results.folder.iterdir()] == ["runs"]
 
 
-def test_an_unknown_format_is_refused_before_anything_is_computed(whole):
+def test_unknown_format_is_an_error_before_anything_is_computed(whole):
     for kind in ("tables", "statistics"):
         with pytest.raises(BenchError, match=r"no format 'htm'"):
             build.write(whole, None, ReportOptions(formats=["md", "htm"]), kind)
 
 
-def test_statistics_are_written_beside_the_tables(whole, results):
+def test_statistics_have_files_of_their_own(whole, results):
     options = ReportOptions(formats=["md", "csv", "html"])
     files = build.write(whole, results, options, "statistics")
     assert [path.name for path in files] == [
@@ -66,7 +66,7 @@ def test_statistics_are_written_beside_the_tables(whole, results):
     assert said == report.render(made, "txt", "statistics")
 
 
-def test_the_tolerance_is_told_and_holds(whole, results):
+def test_tolerance_is_applied_and_in_the_caption(whole, results):
     made = build.assemble(whole, results, ReportOptions(tolerance=25.0))
     compared = [cell.comparison for cell in made.cells if cell.comparison]
     assert {comparison.verdict for comparison in compared} == {"same"}
@@ -74,7 +74,7 @@ def test_the_tolerance_is_told_and_holds(whole, results):
     assert "more than 25 points" in said
 
 
-def test_the_page_compares_as_it_is_told(whole, results):
+def test_page_uses_reference_and_tolerance(whole, results):
     options = ReportOptions(formats=["html"], reference="dcd", tolerance=2.0)
     [path] = build.write(whole, results, options)
     text = path.read_text("utf-8")

@@ -40,7 +40,7 @@ def test_a_single_run_has_neither_spread_nor_interval():
     assert estimate([74.9]) == type(estimate([1.0]))(74.9, None, 1, None, None)
 
 
-def test_student_s_sleep_paired_as_every_textbook_has_it():
+def test_student_s_sleep_paired():
     found = paired(DRUG_1, DRUG_2)
     assert found.mean / found.error == pytest.approx(4.0621, abs=5e-5)
     assert found.p_two_sided() == pytest.approx(0.002833, abs=5e-7)
@@ -48,7 +48,7 @@ def test_student_s_sleep_paired_as_every_textbook_has_it():
     assert found.p_two_sided() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
 
 
-def test_student_s_sleep_as_if_of_different_people():
+def test_student_s_sleep_unpaired():
     found = welch(samples(DRUG_1), samples(DRUG_2))
     assert found.df == pytest.approx(17.776, abs=5e-4)
     assert found.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
@@ -66,7 +66,7 @@ def test_welch_with_other_numbers_of_seeds_is_scipy_s():
     assert ours.p_above(-0.5) == pytest.approx(shifted.pvalue)
 
 
-def test_no_spread_at_all_is_taken_at_its_word():
+def test_zero_spread_counts_as_exact():
     same, less = paired([97.0, 96.0], [97.0, 96.0]), paired([97.0, 96.0], [96.5, 95.5])
     assert (same.p_two_sided(), same.interval()) == (1.0, (0.0, 0.0))
     assert (less.p_below(), less.p_above(), less.p_below(-0.5)) == (0.0, 1.0, 0.5)
@@ -74,7 +74,7 @@ def test_no_spread_at_all_is_taken_at_its_word():
     assert (flat.p_two_sided(), flat.df) == (1.0, 1.0)
 
 
-def test_a_spread_below_that_of_rounding_is_not_believed():
+def test_spread_is_not_below_that_of_rounding():
     step = 100 / 360
     found = paired([97.0, 96.0, 98.0], [97.0 - step, 96.0 - step, 98.0 - step], step)
     # two roundings, each step / √12, over three seeds
@@ -132,7 +132,7 @@ def test_ranks_with_ties_and_without_any_difference():
 
 
 @pytest.mark.parametrize("table", [[[1.0, 2.0, float("nan")]] * 2, [[1, 2], [2, 1]], [[1, 2, 3]]])
-def test_ranks_refuse_holes_and_what_is_no_table(table):
+def test_ranks_need_a_complete_table(table):
     with pytest.raises(ValueError, match="at least 2 pairs and 3 methods"):
         ranks(table)
 
@@ -176,7 +176,7 @@ def test_seeds_needed_at_the_ends():
     assert seeds_needed(0.5, 0.5, 0.05, both=True) > seeds_needed(0.5, 0.5, 0.05)
 
 
-def test_the_power_that_is_promised_is_there():
+def test_promised_power_is_reached():
     rng, n = np.random.default_rng(1), seeds_needed(0.6, 0.5, 0.05, groups=1)
     gaps = rng.normal(0.6, 0.5, (20_000, n))
     told = paired(np.zeros_like(gaps), gaps).p_above() < 0.05

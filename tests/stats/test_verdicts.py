@@ -97,7 +97,7 @@ def test_single_seeds_are_never_compared():
     assert compare_to_baseline([]) == []
 
 
-def test_inconclusive_says_how_many_seeds_would_settle_it():
+def test_inconclusive_comparison_has_the_number_of_seeds_needed():
     wide = {seed: value + (0.3 if seed % 2 else -0.1) for seed, value in BASE.items()}
     [found] = compare_to_baseline([(BASE, wide)], tolerance=0.2)
     assert found.verdict == "inconclusive"

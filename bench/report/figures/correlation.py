@@ -56,8 +56,8 @@ def differences(
             subject = subject or _data(record, root, where)
             if teacher.id not in of_teacher:
                 of_teacher[teacher.id] = _teacher(teacher, record, results, subject)
-            own = _correlation(record, results, subject)
-            matrices.setdefault(label, []).append(of_teacher[teacher.id] - own)
+            student = _correlation(record, results, subject)
+            matrices.setdefault(label, []).append(of_teacher[teacher.id] - student)
     return matrices
 
 
