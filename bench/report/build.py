@@ -48,14 +48,14 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     """
     read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in plan.suite.methods}
-    taught = {method.name: _taught_by(method) for method in plan.suite.methods}
+    distillers_of = {method.name: _teacher_distillers(method) for method in plan.suite.methods}
     for each in plan.cells:
         pair, method = each.pair, each.method
         group = getattr(pair, "group", None) or ""
         names = pair.name, pair.teacher.network, pair.student
         teacher = read(each.teacher)
         yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", group)
-        distillers = taught[method.name]
+        distillers = distillers_of[method.name]
         yield Entry(
             *names, method.name, each.seed, read(each.run), method.label, notes[method.name],
             "method" if distillers else "student", group, distillers,
@@ -235,7 +235,7 @@ def all_tables(
     return [each for each in every if each.metric == first or any(c.measured for c in each.cells)]
 
 
-def _taught_by(method: "Method") -> tuple[str, ...]:
+def _teacher_distillers(method: "Method") -> tuple[str, ...]:
     """Return the distillers of a method that use the teacher."""
     import distillers
 

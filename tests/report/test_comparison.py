@@ -1,4 +1,4 @@
-"""What stands beside a number: arrows, published values, records; and tables beside each other."""
+"""Comparisons in tables: arrows, published values, significance, and a table for each group."""
 
 import csv
 import io
