@@ -14,12 +14,12 @@ def test_papers_recipe_does_not_deviate():
 
 
 def test_light_students_with_the_usual_rate_deviate():
-    said = pair_deviation(CIFAR, Recipe(), "mobilenet_v2")
-    assert said == "recipe differs from the papers: lr 0.05 (papers: 0.01)"
+    message = pair_deviation(CIFAR, Recipe(), "mobilenet_v2")
+    assert message == "recipe differs from the papers: lr 0.05 (papers: 0.01)"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"epochs": 12, "milestones": [7, 9]},
          "epochs 12 (papers: 240) and milestones 7/9 (papers: 150/180/210)"),
@@ -28,10 +28,10 @@ def test_light_students_with_the_usual_rate_deviate():
         ({"precision": "bf16"}, "precision bf16 (papers: float32)"),
     ],
 )  # fmt: skip
-def test_changed_recipe_is_a_deviation(changed, said):
+def test_changed_recipe_is_a_deviation(changed, message):
     assert (
         pair_deviation(CIFAR, Recipe(**changed), "vgg8")
-        == f"recipe differs from the papers: {said}"
+        == f"recipe differs from the papers: {message}"
     )
 
 
@@ -41,8 +41,8 @@ def test_subsets_and_resized_images_are_deviations_of_any_data_set():
         "only 32 training images per class; only 5 test images per class; "
         "7 training images held out for validation; images resized to 16 x 16"
     )
-    one = DataSpec(name="digits", per_class=1)
-    assert pair_deviation(one, None, "resnet8") == "only 1 training image per class"
+    each = DataSpec(name="digits", per_class=1)
+    assert pair_deviation(each, None, "resnet8") == "only 1 training image per class"
     assert not data_deviation(CIFAR)
     assert data_deviation(cut)
 

@@ -22,7 +22,7 @@ def test_networks_have_the_names_of_the_papers(name, label):
 
 
 @pytest.mark.parametrize(
-    ("selection", "said"),
+    ("selection", "message"),
     [
         ({"name": "cifar100"}, "CIFAR-100"),
         ({"name": "digits", "per_class": None, "validation": 0}, "scikit-learn's digits"),
@@ -35,8 +35,8 @@ def test_networks_have_the_names_of_the_papers(name, label):
         ({}, ""),
     ],
 )  # fmt: skip
-def test_data_set_names_its_reductions_and_no_home_folder(selection, said):
-    assert labels.data_set(DataSpec(**selection)) == said
+def test_data_set_names_its_reductions_and_no_home_folder(selection, message):
+    assert labels.data_set(DataSpec(**selection)) == message
 
 
 def test_recipes_state_the_usual_value_and_the_exceptions():
@@ -53,15 +53,15 @@ def test_recipes_state_the_usual_value_and_the_exceptions():
 
 
 def test_one_epoch_is_singular():
-    one, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
-    assert labels.recipes([("A", one)]) == "1 epoch, batch 1, lr 0.05"
-    said = labels.recipes([("A", two), ("B", two), ("C", one)])
-    assert said == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
+    each, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
+    assert labels.recipes([("A", each)]) == "1 epoch, batch 1, lr 0.05"
+    message = labels.recipes([("A", two), ("B", two), ("C", each)])
+    assert message == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
 
 
-@pytest.mark.parametrize(("p", "said"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
-def test_p_value_has_two_digits_and_a_lower_limit(p, said):
-    assert labels.p_value(p) == said
+@pytest.mark.parametrize(("p", "message"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
+def test_p_value_has_two_digits_and_a_lower_limit(p, message):
+    assert labels.p_value(p) == message
 
 
 def test_sentences_have_a_capital_and_one_full_stop():
