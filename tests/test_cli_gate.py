@@ -97,7 +97,7 @@ def test_tolerance_and_metric_decide(recorded: Path) -> None:
     change(recorded, "kd", lose(4))
     assert bench(*CHECK, "--tolerance", 6).exit_code == 0
     assert "regression" in bench(*CHECK, "--metric", "nll", "--tolerance", 0.01).stdout
-    assert wrong(bench(*CHECK, "--metric", "nll")).startswith("nll: no tolerance; it is in nats")
+    assert wrong(bench(*CHECK, "--metric", "nll")).startswith("nll: no default tolerance")
 
 
 def test_inconclusive_cell_fails_only_with_strict(recorded: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is committed under results/: complete, and its tables are those of its records."""
+"""The committed results are complete, and their tables are those of their records."""
 
 from pathlib import Path
 
@@ -19,21 +19,21 @@ def test_the_quickstart_and_the_probe_are_there() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_run_of_the_suite_is_done(name: str) -> None:
-    whole, results = api.load_plan(name), Results(RESULTS / name)
+    full_plan, results = api.load_plan(name), Results(RESULTS / name)
     records = list(results.records())
     assert {record.status for record in records} == {"done"}
-    assert set(whole.runs) == {record.id for record in records}
+    assert set(full_plan.runs) == {record.id for record in records}
 
 
-def written(whole: Plan, results: Results) -> list[Path]:
+def written(full_plan: Plan, results: Results) -> list[Path]:
     """Everything that `bench report` makes of records, and `bench baseline`."""
-    baseline = results.folder / f"{whole.stem}-baseline.json"
-    report.save(baseline, report.render(build.assemble(whole, results), "json").encode())
+    baseline = results.folder / f"{full_plan.stem}-baseline.json"
+    report.save(baseline, report.render(build.assemble(full_plan, results), "json").encode())
     options = report.ReportOptions(formats=(*report.FORMATS, report.PAGE))
     statistics = report.ReportOptions(formats=("md", "tex", "csv", "txt"))  # json is the same
     return [
-        *build.write(whole, results, options),
-        *build.write(whole, results, statistics, "statistics"),
+        *build.write(full_plan, results, options),
+        *build.write(full_plan, results, statistics, "statistics"),
         baseline,
     ]
 
@@ -48,9 +48,9 @@ def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_records_pass_the_check_against_the_committed_baseline(name: str) -> None:
-    whole, results = api.load_plan(name), Results(RESULTS / name)
+    full_plan, results = api.load_plan(name), Results(RESULTS / name)
     baseline = regression.read(RESULTS / name / f"{name}-baseline.json")
-    verdicts = regression.check(build.entries(whole, results), baseline)
+    verdicts = regression.check(build.entries(full_plan, results), baseline)
     assert {cell.outcome for cell in verdicts.cells} == {"pass"}
     assert verdicts.exit_code(strict=True) == 0
 
@@ -65,10 +65,10 @@ def test_figures_are_there(name: str) -> None:
 def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> None:
     pairs = 0
     for name in ("cifar100_same_arch", "cifar100_cross_arch"):
-        whole = api.load_plan(name)
-        pairs += len(whole.suite.pairs)
+        full_plan = api.load_plan(name)
+        pairs += len(full_plan.suite.pairs)
         options = report.ReportOptions(formats=report.FORMATS)
-        files = build.write_published(whole, Results(tmp_path), options)
+        files = build.write_published(full_plan, Results(tmp_path), options)
         for file in files:
             committed = RESULTS / "papers" / file.name
             assert committed.read_text() == file.read_text(), f"stale: bench report {name}"
@@ -76,9 +76,9 @@ def test_the_papers_tables_are_those_of_the_transcription(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_teacher_is_ahead_of_the_plain_student(name: str) -> None:
-    whole, results = api.load_plan(name), Results(RESULTS / name)
-    for cell in whole.cells:
+def test_teacher_is_better_than_the_plain_student(name: str) -> None:
+    full_plan, results = api.load_plan(name), Results(RESULTS / name)
+    for cell in full_plan.cells:
         if cell.method.name == "student":
             taught, alone = results.record(cell.teacher), results.record(cell.run)
             assert taught is not None

@@ -1,4 +1,4 @@
-"""From records to files of figures: which there are, which there are not, and why."""
+"""From records to files of figures, or to the reason why there are none."""
 
 import os
 import re
@@ -31,7 +31,7 @@ TOO_FEW = "no average ranks: they need at least 2 pairs and 3 methods without mi
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite of two pairs, and its results."""
     folder = tmp_path_factory.mktemp("figures")
     toy.run(toy.plan(folder, **LINES), folder)
@@ -39,9 +39,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ran(made: Path, here: Path) -> Path:
+def ran(built: Path, here: Path) -> Path:
     """A copy of it to work in."""
-    shutil.copytree(made, here, dirs_exist_ok=True)
+    shutil.copytree(built, here, dirs_exist_ok=True)
     return here
 
 
@@ -51,23 +51,23 @@ def toy_plan(folder: Path, filters: str = "") -> Plan:
 
 def pictures(folder: Path) -> list[str]:
     """The figures in a results folder, those that are there in both formats."""
-    found = [path.stem for path in (folder / "results").glob("*.p*")]
-    assert all(found.count(stem) == 2 for stem in found)
-    return sorted(set(found))
+    result = [path.stem for path in (folder / "results").glob("*.p*")]
+    assert all(result.count(stem) == 2 for stem in result)
+    return sorted(set(result))
 
 
 def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
-    found = bench("figures", "toy.yaml")
-    assert (found.exit_code, found.stderr) == (0, "")
+    result = bench("figures", "toy.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
     each = ("ablation-{}-crd-negatives", "correlation-{}", "cost-{}", "curves-{}")
     names = [f"toy-{kind.format(pair)}" for kind in each for pair in PAIRS]
     assert pictures(ran) == sorted([*names, "toy-ranks"])
-    told = re.findall(r"^written: (results/.*)\.png, \1\.pdf$", found.stdout, re.M)
-    assert sorted(told) == [f"results/{name}" for name in pictures(ran)]
+    printed = re.findall(r"^written: (results/.*)\.png, \1\.pdf$", result.stdout, re.M)
+    assert sorted(printed) == [f"results/{name}" for name in pictures(ran)]
     for stem in pictures(ran):
         assert (ran / "results" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
         assert (ran / "results" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
-    amounts = re.findall(r"^  (\S+): mean \|Δ\| = 0\.\d{3} ± 0\.\d{3}$", found.stdout, re.M)
+    amounts = re.findall(r"^  (\S+): mean \|Δ\| = 0\.\d{3} ± 0\.\d{3}$", result.stdout, re.M)
     assert amounts == ["Student", "KD", "crd-4", "crd-16"] * 2
 
 
@@ -77,31 +77,31 @@ def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> N
         "from bench.results import Results; "
         "print(*figures.draw(api.load_plan('toy.yaml'), Results(Path('results'))), sep='\\n')"
     )
-    files, said = [], []
+    files, message = [], []
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
         ended = subprocess.run(
             [sys.executable, "-c", code],
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        said.append(ended.stdout)
-        made = sorted((ran / "results").glob("toy-*"))
-        files.append({path.name: path.read_bytes() for path in made})
-        for path in made:
+        message.append(ended.stdout)
+        built = sorted((ran / "results").glob("toy-*"))
+        files.append({path.name: path.read_bytes() for path in built})
+        for path in built:
             path.unlink()
     assert len(files[0]) == 18
     assert files[0] == files[1]
-    assert said[0] == said[1]
+    assert message[0] == message[1]
 
 
-def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
+def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Path) -> None:
     shutil.rmtree(ran / "results" / "weights")
-    found = bench("figures", "toy.yaml", "--filter", "method=student|kd")
-    assert found.exit_code == 0
+    result = bench("figures", "toy.yaml", "--filter", "method=student|kd")
+    assert result.exit_code == 0
     assert pictures(ran) == [
         f"toy-part-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS
     ]
-    assert found.stderr.splitlines() == [
+    assert result.stderr.splitlines() == [
         "ablation: resnet8/resnet8 and 1 more: "
         "no two methods with a result differ in a single number",
         f"ranks: {TOO_FEW} 2 pairs and 1 method",
@@ -110,11 +110,11 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(ran: Path) -> None:
     ]
 
 
-def test_a_kind_that_was_asked_for_and_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
-    said = wrong(bench("figures", "toy.yaml", "--which", "ranks", "--filter", ONE))
-    assert said == f"ranks: {TOO_FEW} 1 pair and 3 methods"
+def test_requested_kind_that_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
+    message = wrong(bench("figures", "toy.yaml", "--which", "ranks", "--filter", ONE))
+    assert message == f"ranks: {TOO_FEW} 1 pair and 3 methods"
     both = bench("figures", "toy.yaml", "--which", "cost, ranks", "--filter", ONE)
-    assert (both.exit_code, both.stderr.strip()) == (2, said)
+    assert (both.exit_code, both.stderr.strip()) == (2, message)
     assert pictures(ran) == ["toy-part-cost-resnet8-resnet8"]
 
 
@@ -123,15 +123,15 @@ def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
     for cell in plan.cells:
         if cell.pair.student == "wrn_16_1":
             results.weights(cell.run).unlink()
-    found = bench("figures", "toy.yaml", "--which", "correlation")
-    assert found.exit_code == 0
+    result = bench("figures", "toy.yaml", "--which", "correlation")
+    assert result.exit_code == 0
     assert pictures(ran) == ["toy-correlation-resnet8-resnet8"]
-    assert found.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights")
+    assert result.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights")
 
 
-def test_unknown_kinds_and_metrics_are_told_before_anything_is_drawn(ran: Path) -> None:
-    said = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
-    assert said == (
+def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path) -> None:
+    message = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
+    assert message == (
         "no kind of figure 'curve'. Did you mean 'curves'? "
         "Allowed: ablation, correlation, cost, curves, ranks"
     )
@@ -141,16 +141,16 @@ def test_unknown_kinds_and_metrics_are_told_before_anything_is_drawn(ran: Path) 
 
 def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
     toy.write(here)
-    said = wrong(bench("figures", "toy.yaml"))
-    assert said == "results: no record of any of the 3 runs; `bench run` makes them"
+    message = wrong(bench("figures", "toy.yaml"))
+    assert message == "results: no record of any of the 3 runs; `bench run` makes them"
     assert not (here / "results").exists()
 
 
 def test_another_metric_has_files_of_its_own(ran: Path) -> None:
     results = Results(ran / "results")
     kinds = ("curves", "cost", "ranks", "correlation")
-    found = list(figures.draw(toy_plan(ran, ONE), results, "kl", kinds))
-    drawn = [one.files[0].name for one in found if isinstance(one, Drawn)]
+    result = list(figures.draw(toy_plan(ran, ONE), results, "kl", kinds))
+    drawn = [item.files[0].name for item in result if isinstance(item, Drawn)]
     assert drawn == [
         "toy-part-kl-curves-resnet8-resnet8.png",
         "toy-part-kl-cost-resnet8-resnet8.png",
@@ -173,9 +173,9 @@ def test_ranks_are_those_of_the_metric_low_or_high(
         results.write(record.model_copy(update={"metrics": metrics}))
     real = figures.ranks.rank_diagram
 
-    def watched(labels: list[str], found: Any, metric: str) -> Any:
-        shown.append((dict(zip(labels, found.average, strict=True)), found.pairs, metric))
-        return real(labels, found, metric)
+    def watched(labels: list[str], result: Any, metric: str) -> Any:
+        shown.append((dict(zip(labels, result.average, strict=True)), result.pairs, metric))
+        return real(labels, result, metric)
 
     monkeypatch.setattr(figures.ranks, "rank_diagram", watched)
     for metric in ("top1", "nll"):

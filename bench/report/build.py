@@ -30,6 +30,7 @@ from bench.spec import DataSpec
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
+    from bench.plugins import Registry
     from bench.results import Results
     from bench.suite import Method
 
@@ -48,17 +49,17 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     """
     read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in plan.suite.methods}
-    taught = {method.name: _taught_by(method) for method in plan.suite.methods}
+    suite = plan.suite
+    distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     for each in plan.cells:
         pair, method = each.pair, each.method
-        group = getattr(pair, "group", None) or ""
         names = pair.name, pair.teacher.network, pair.student
         teacher = read(each.teacher)
-        yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", group)
-        distillers = taught[method.name]
+        yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", pair.group)
+        distillers = distillers_of[method.name]
         yield Entry(
             *names, method.name, each.seed, read(each.run), method.label, notes[method.name],
-            "method" if distillers else "student", group, distillers,
+            "method" if distillers else "student", pair.group, distillers,
         )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def assemble(
     plan: "Plan",
     results: "Results",
     options: ReportOptions = _DEFAULT,
-    known: Sequence[Entry] | None = None,
+    runs: Sequence[Entry] | None = None,
 ) -> Report:
     """Return the report of a suite for a metric, with a table for each group of pairs.
 
@@ -74,12 +75,12 @@ def assemble(
         plan: What was asked for.
         results: The results folder.
         options: Metric, reference, tolerance, published values.
-        known: The plan's `entries`, if they were read before.
+        runs: The plan's `entries`, if they were read before.
 
     Raises:
         BenchError: The metric, the reference or the tolerance is not valid.
     """
-    runs = list(entries(plan, results)) if known is None else known
+    runs = list(entries(plan, results)) if runs is None else runs
     about, values = context(plan, options), _published(plan, options)
     return Report.of(plan.suite.name, tables(runs, about, options.metric, values), runs)
 
@@ -95,8 +96,8 @@ def write(
     results: "Results",
     options: ReportOptions = _DEFAULT,
     kind: Kind = "tables",
-    known: Sequence[Entry] | None = None,
-    made: Report | None = None,
+    runs: Sequence[Entry] | None = None,
+    assembled: Report | None = None,
 ) -> list[Path]:
     """Write a suite's tables or statistics into its results folder.
 
@@ -108,8 +109,8 @@ def write(
         results: The results folder.
         options: What to show, and the formats.
         kind: `tables` or `statistics`.
-        known: The plan's `entries`, if they were read before; with curves for `html`.
-        made: The result of `assemble`, if it was made before.
+        runs: The plan's `entries`, if they were read before; with curves for `html`.
+        assembled: The result of `assemble`, if it was made before.
 
     Returns:
         The paths of the files, one a format.
@@ -118,8 +119,8 @@ def write(
         BenchError: An option is not valid; nothing is written then.
     """
     html = report.PAGE in report.check_formats(options.formats) and kind == "tables"
-    runs = known or list(entries(plan, results, curves=html))
-    made = made or assemble(plan, results, options, runs)
+    runs = runs or list(entries(plan, results, curves=html))
+    assembled = assembled or assemble(plan, results, options, runs)
 
     def page() -> str:
         from bench.report.writers.html import page  # imports matplotlib
@@ -129,7 +130,7 @@ def write(
 
     parts = [plan.stem, *(["statistics"] if kind == "statistics" else [])]
     stem = "-".join(parts if options.metric == "top1" else [*parts, options.metric])
-    return report.write(made, results.folder, stem, options, kind, page)
+    return report.write(assembled, results.folder, stem, options, kind, page)
 
 
 def write_published(
@@ -191,10 +192,10 @@ def table(
         raise BenchError(f"{context.title}: no run to report; the suite or its filter is empty")
     tolerance = unit.tolerance(context.tolerance)
     columns = _columns(chosen, context)
-    rows = comparison.by_mean(_rows(chosen, runs, columns, metric), unit, context.reference)
-    rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     fitting = values if values and metric == "top1" else {}
-    rows = _with_published(_with_usual_n(rows), fitting)
+    rows = _rows(chosen, cells(runs, metric), columns, fitting)
+    rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
+    rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
     return Table(
@@ -226,24 +227,19 @@ def all_tables(
     runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
 ) -> list[Table]:
     """Return the tables of each metric that any record has, and always those of the first."""
-    made = [
+    every = [
         each
         for name in METRICS
         for each in tables(runs, context, name, values if name == "top1" else None)
     ]
-    first = made[0].metric
-    return [each for each in made if each.metric == first or any(c.measured for c in each.cells)]
+    first = every[0].metric
+    return [each for each in every if each.metric == first or any(c.measured for c in each.cells)]
 
 
-def _taught_by(method: "Method") -> tuple[str, ...]:
+def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
     """Return the distillers of a method that use the teacher."""
-    import distillers
-
-    classes = {name: distillers.load(name) for name in method.terms}
     return tuple(
-        name
-        for name, distiller in classes.items()
-        if getattr(distiller, "uses_teacher", getattr(distiller, "taught", True))
+        name for name in method.terms if getattr(registry.distiller(name), "uses_teacher", True)
     )
 
 
@@ -277,23 +273,28 @@ def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
 
 
 def _rows(
-    chosen: Sequence[Entry], runs: Sequence[Entry], columns: Sequence[Column], metric: str
+    chosen: Sequence[Entry],
+    by_cell: Mapping[tuple[Role, str, str], Cell],
+    columns: Sequence[Column],
+    values: PublishedValues,
 ) -> list[Row]:
     """Return a row for the teachers, one for each plain student (usually one) and method."""
-    by_cell = cells(runs, metric)
     firsts = {(entry.role, entry.method): entry for entry in reversed(chosen)}
     roles = Counter(role for role, _ in firsts)
     rows = []
     for role, name in dict.fromkeys((entry.role, entry.method) for entry in chosen):
-        first = firsts[role, name]
         own_label = role == "method" or roles[role] > 1
-        label = (first.label or name) if own_label else role.capitalize()
-        pairs = [column.pair for column in columns]
-        line = tuple(
-            by_cell.get((role, name, pair)) or Cell(pair, name, label, role, missing=NOT_IN_SUITE)
-            for pair in pairs
-        )
-        rows.append(Row(line, name, label, role, first.note))
+        label = (firsts[role, name].label or name) if own_label else role.capitalize()
+        absent = Cell(method=name, label=label, role=role, missing=NOT_IN_SUITE)
+        line = [
+            replace(
+                by_cell.get((role, name, column.pair), absent),
+                pair=column.pair,
+                published=values.get((column.pair, name if role == "method" else role)),
+            )
+            for column in columns
+        ]
+        rows.append(Row(tuple(line), name, label, role, firsts[role, name].note))
     return sorted(rows, key=lambda row: _ORDER.index(row.role))
 
 
@@ -305,22 +306,3 @@ def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
         numbers = Counter(n for row in same for n in run_counts(row))
         usual[teacher] = max(numbers, key=lambda n: (numbers[n], n), default=0)
     return [replace(row, n=usual[row.role == "teacher"]) for row in rows]
-
-
-def _with_published(rows: Sequence[Row], values: PublishedValues) -> list[Row]:
-    """Return the rows with the published value of each cell."""
-    return [
-        replace(
-            row,
-            cells=tuple(
-                replace(
-                    each,
-                    published=values.get(
-                        (each.pair, row.name if row.role == "method" else row.role)
-                    ),
-                )
-                for each in row.cells
-            ),
-        )
-        for row in rows
-    ]

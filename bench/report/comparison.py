@@ -77,23 +77,13 @@ def compare_statistically(
         for j, (level, cell) in enumerate(zip(levels, row.cells, strict=True))
         if level and (values := _testable(cell))
     }
-    comparisons = dict(
-        zip(
-            family,
-            compare_to_baseline(list(family.values()), tolerance, higher=metric.higher),
-            strict=True,
-        )
-    )
-    return [
-        replace(
-            row,
-            cells=tuple(
-                replace(cell, comparison=comparisons.get((i, j)))
-                for j, cell in enumerate(row.cells)
-            ),
-        )
-        for i, row in enumerate(rows)
-    ]
+    results = compare_to_baseline(list(family.values()), tolerance, higher=metric.higher)
+    comparisons = dict(zip(family, results, strict=True))
+    compared = []
+    for i, row in enumerate(rows):
+        cells = [replace(c, comparison=comparisons.get((i, j))) for j, c in enumerate(row.cells)]
+        compared.append(replace(row, cells=tuple(cells)))
+    return compared
 
 
 def not_tested(cell: Cell, base: Row, level: Cell) -> str:

@@ -197,7 +197,7 @@ class Cell(Part):
 
     @property
     def shown(self) -> Measured | PublishedValue | None:
-        """The value that stands in the table."""
+        """The value that the table shows."""
         return self.published if self.only_published else self.measured
 
     @property

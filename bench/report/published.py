@@ -119,15 +119,15 @@ def tables(pairs: Collection[str] | None = None) -> list[Table]:
     Raises:
         BenchError: None of the pairs was published.
     """
-    made = []
+    layouts = []
     for number in _STYLES:
         main = [line for line in lines() if line.paper == "CRD" and line.table == number]
         names = dict.fromkeys(line.pair for line in main)
         if chosen := [name for name in names if pairs is None or name in pairs]:
-            made.append(_table(number, chosen))
-    if not made:
+            layouts.append(_table(number, chosen))
+    if not layouts:
         raise BenchError("no published number: none of the suite's pairs is in the papers' tables")
-    return made
+    return layouts
 
 
 def _table(number: str, pairs: Sequence[str]) -> Table:
@@ -160,15 +160,15 @@ def _table(number: str, pairs: Sequence[str]) -> Table:
 
 
 def _row(method: str, pairs: Sequence[str], line_of: Mapping[tuple[str, str], Line]) -> Row:
-    role, found = _ROLES.get(method, "method"), [line_of.get((method, pair)) for pair in pairs]
+    role, row = _ROLES.get(method, "method"), [line_of.get((method, pair)) for pair in pairs]
     cells = tuple(
         Cell(
             pair, method.lower(), method, role,
             published=line.published if line else None, only_published=True,
         )
-        for pair, line in zip(pairs, found, strict=True)
+        for pair, line in zip(pairs, row, strict=True)
     )  # fmt: skip
-    paper = next(line.paper for line in found if line)
+    paper = next(line.paper for line in row if line)
     return Row(cells, method.lower(), method, role, _NOTES.get(paper, ""))
 
 

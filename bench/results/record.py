@@ -12,7 +12,7 @@ FORMAT = 1
 CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records lack it
 MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
-Numbers = dict[str, Number | None]
+Numbers = dict[str, int | Number | None]
 Status = Literal["done", "diverged", "failed", "skipped"]
 
 

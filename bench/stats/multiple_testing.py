@@ -121,7 +121,7 @@ def compare_to_baseline(
     """
     step = resolution(value for cell in cells for side in cell for value in side.values())
     usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
-    compared = [Comparison("inconclusive", _mean(own) - _mean(base)) for base, own in cells]
+    compared = [Comparison("inconclusive", _mean(method) - _mean(base)) for base, method in cells]
     if not usable:
         return compared
     each = [_difference(*cells[i], step) for i in usable]
@@ -149,20 +149,22 @@ def _mean(values: Values) -> float:
     return float(np.mean(list(values.values()))) if values else float("nan")
 
 
-def _difference(base: Values, own: Values, step: float) -> Difference:
-    if base.keys() == own.keys():
+def _difference(base: Values, method: Values, step: float) -> Difference:
+    if base.keys() == method.keys():
         order = sorted(base)
-        return paired([base[seed] for seed in order], [own[seed] for seed in order], step)
+        return paired([base[seed] for seed in order], [method[seed] for seed in order], step)
     floor = step / 12**0.5
-    return welch(*(samples(list(side.values())).at_least(floor) for side in (base, own)))
+    return welch(*(samples(list(side.values())).at_least(floor) for side in (base, method)))
 
 
-def _needed(base: Values, own: Values, tolerance: float, alpha: float, step: float) -> int | None:
+def _needed(
+    base: Values, method: Values, tolerance: float, alpha: float, step: float
+) -> int | None:
     """Return the seeds that detect the difference, or rule it out where it is small."""
-    difference = _difference(base, own, step)
-    n = min(len(base), len(own))
+    difference = _difference(base, method, step)
+    n = min(len(base), len(method))
     spread = float(difference.error) * n**0.5
-    size, groups = abs(float(difference.mean)), 1 if base.keys() == own.keys() else 2
+    size, groups = abs(float(difference.mean)), 1 if base.keys() == method.keys() else 2
     if size > tolerance:
         needed = seeds_needed(size, spread, alpha / 2, groups=groups)
     else:

@@ -64,15 +64,15 @@ def unfinished(status, reason, pair=PAIR, method="kd", seed=0):
     return record(pair, method, seed, status=status, reason=reason, metrics={})
 
 
-def entry(found, pair=PAIR, method="kd", seed=0, label=""):
+def entry(result, pair=PAIR, method="kd", seed=0, label=""):
     role = "student" if method == "student" else "method"
-    return Entry("/".join(pair), *pair, method, seed, found, label or method.upper(), "", role)
+    return Entry("/".join(pair), *pair, method, seed, result, label or method.upper(), "", role)
 
 
 def entries(values: Mapping[str, Iterable[float]], pair=PAIR, first=0, **more) -> Iterator[Entry]:
     """The entries of a pair: for each method its accuracies, one a seed from `first` on."""
-    for method, found in values.items():
-        for seed, value in enumerate(found, first):
+    for method, result in values.items():
+        for seed, value in enumerate(result, first):
             own = record(pair, method, seed, float(value), **more)
             taught = Entry("/".join(pair), *pair, "teacher", seed, teacher(pair[0]), role="teacher")
             yield taught
@@ -86,11 +86,11 @@ def scatter(rng, mean, std, seeds) -> Any:
 
 def suite(rng, std=0.3, seeds=3, *, means: Mapping[str, float] | None = None, first=0):
     """The entries of 14 methods on one pair."""
-    found = {
+    result = {
         method: scatter(rng, 95 + i / 5 + (means or {}).get(method, 0.0), std, seeds)
         for i, method in enumerate(METHODS)
     }
-    return list(entries(found, first=first))
+    return list(entries(result, first=first))
 
 
 def generator(seed):

@@ -20,8 +20,8 @@ def runs():
     return [*entries(VALUES), *changed(at, "at", lambda entry: unfinished("skipped", "why"))]
 
 
-def write(made, path):
-    path.write_text(report.render(made, "json"), "utf-8")
+def write(built, path):
+    path.write_text(report.render(built, "json"), "utf-8")
 
 
 def content(tmp_path):
@@ -29,16 +29,16 @@ def content(tmp_path):
     return json.loads((tmp_path / "b.json").read_text("utf-8"))
 
 
-def cells(found):
-    rows = (row for table in found["tables"] for row in table["rows"])
+def cells(result):
+    rows = (row for table in result["tables"] for row in table["rows"])
     return {cell["method"]: cell for row in rows for cell in row["cells"]}
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    made = regression.baseline(runs(), "quickstart")
-    write(made, tmp_path / "b.json")
+    built = regression.baseline(runs(), "quickstart")
+    write(built, tmp_path / "b.json")
     again = regression.read(tmp_path / "b.json")
-    assert again.cells == made.cells
+    assert again.cells == built.cells
     assert again.title == "the baseline of quickstart (commit 61fcf1e, 2026-11-21)"
     write(again, tmp_path / "c.json")
     assert (tmp_path / "c.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -46,16 +46,16 @@ def test_what_is_written_is_read_back(tmp_path):
 
 @pytest.mark.parametrize("metric", ["top1", "nll"])
 def test_the_json_of_any_report_is_a_baseline(tmp_path, metric):
-    made = Report.of("quickstart", tables(runs(), TableContext("T"), metric), runs())
-    write(made, tmp_path / "report.json")
+    built = Report.of("quickstart", tables(runs(), TableContext("T"), metric), runs())
+    write(built, tmp_path / "report.json")
     read = regression.read(tmp_path / "report.json")
     baseline = regression.baseline(runs(), "quickstart")
     assert [cell.metrics for cell in read.cells] == [cell.metrics for cell in baseline.cells]
-    found = regression.check(runs(), read)
-    assert {cell.method: cell.outcome for cell in found.cells} == {
+    result = regression.check(runs(), read)
+    assert {cell.method: cell.outcome for cell in result.cells} == {
         "student": "pass", "kd": "pass", "at": "skipped",
     }  # fmt: skip
-    assert {cell.notes for cell in found.cells} == {()}
+    assert {cell.notes for cell in result.cells} == {()}
 
 
 def test_every_metric_has_mean_spread_n_and_values_by_seed(tmp_path):
@@ -67,15 +67,15 @@ def test_every_metric_has_mean_spread_n_and_values_by_seed(tmp_path):
 
 
 def test_setting_has_no_seed(tmp_path):
-    found = content(tmp_path)
-    kd = cells(found)["kd"]
+    result = content(tmp_path)
+    kd = cells(result)["kd"]
     assert kd["setting"]["recipe"]["epochs"] == 20
     assert kd["setting"]["teacher"]["network"] == "resnet8x4"
     assert "seed" not in json.dumps([kd["setting"], kd["terms"]])
     assert kd["teachers"] == ["7e" * 32]
-    assert cells(found)["at"]["missing"] == {"status": "skipped", "reason": "skipped: why"}
-    assert found["environment"]["torch"] == "2.15.0"
-    assert found["finished"] == "2026-11-21T04:32:00+00:00"
+    assert cells(result)["at"]["missing"] == {"status": "skipped", "reason": "skipped: why"}
+    assert result["environment"]["torch"] == "2.15.0"
+    assert result["finished"] == "2026-11-21T04:32:00+00:00"
 
 
 def hand(**top1):
@@ -86,21 +86,21 @@ def hand(**top1):
 def test_a_file_by_hand_needs_only_means_spreads_and_n(tmp_path):
     path = tmp_path / "hand.json"
     path.write_text(json.dumps(hand(mean=96.0, std=0.1, n=5)))
-    found = regression.check(list(entries({"kd": [93.0, 93.1, 92.9]})), regression.read(path))
-    assert [cell.outcome for cell in found.cells] == ["regression"]
-    assert found.cells[0].notes == ()
+    result = regression.check(list(entries({"kd": [93.0, 93.1, 92.9]})), regression.read(path))
+    assert [cell.outcome for cell in result.cells] == ["regression"]
+    assert result.cells[0].notes == ()
 
 
 def test_all_mistakes_are_listed_with_their_place(tmp_path):
-    found = content(tmp_path)
-    made = cells(found)
-    made["kd"]["metrics"]["top1"]["n"] = "3"
-    made["student"]["metrics"]["top1"]["values"]["x"] = 1.0
-    made["student"]["metrics"]["nll"]["std"] = -1
-    made["student"]["lable"] = "x"
-    del found["suite"]
+    result = content(tmp_path)
+    built = cells(result)
+    built["kd"]["metrics"]["top1"]["n"] = "3"
+    built["student"]["metrics"]["top1"]["values"]["x"] = 1.0
+    built["student"]["metrics"]["nll"]["std"] = -1
+    built["student"]["lable"] = "x"
+    del result["suite"]
     path = tmp_path / "wrong.json"
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(result))
     with pytest.raises(Mistakes) as raised:
         regression.read(path)
     text = "\n".join(raised.value.lines)
@@ -170,10 +170,10 @@ def test_a_missing_file(tmp_path):
 
 
 def test_same_records_give_the_same_bytes_in_any_order(tmp_path):
-    asked = suite(generator(0))
+    chosen = suite(generator(0))
     for name in ("a", "b"):
-        write(regression.baseline(list(asked), "quickstart"), tmp_path / name)
+        write(regression.baseline(list(chosen), "quickstart"), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    backwards = sorted(asked, key=lambda entry: -entry.seed)
-    first = regression.baseline(asked, "s").cells
+    backwards = sorted(chosen, key=lambda entry: -entry.seed)
+    first = regression.baseline(chosen, "s").cells
     assert first == regression.baseline(backwards, "s").cells

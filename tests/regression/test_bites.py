@@ -1,13 +1,14 @@
-"""The gate bites: losses are broken on purpose, real students retrained, the broken cells named.
+"""Sensitivity of the check: losses are broken, real students retrained, the broken cells named.
 
-Each rerun has its baseline's seeds and its teacher: what is not broken must come out the same to
-the last digit, and what is broken must be a regression in top-1 accuracy. Students of `EARLY` are
-stopped while they still learn, where a loss that is too weak shows. Those of `LATE` learn longer,
-and the cross-entropy beside CRD is turned down to 0.1: its negatives must tell the classes apart.
+Each rerun has the seeds and the teacher of its baseline: cells that are not broken must be
+bit-for-bit identical, and broken ones must be regressions in top-1 accuracy. Students of `EARLY`
+stop while they still learn, where a loss that is too weak shows. Those of `LATE` learn longer, and
+the cross-entropy of CRD has the weight 0.1: its negatives must separate the classes.
 
-The comments in `BREAKAGES` say what each costs in points of accuracy. Five groups of 4 seeds (0-3
-to 16-19) were trained honestly and broken, and each broken group held against each honest one: 25
-checks, in all of which exactly the broken cells are regressions; p is the largest of any cell.
+The comments in `BREAKAGES` state the cost of each in points of accuracy. Five groups of 4 seeds
+(0-3 to 16-19) were trained honestly and broken, and each broken group was compared with each honest
+one: 25 checks, in all of which exactly the broken cells are regressions; p is the largest of any
+cell.
 """
 
 import re
@@ -117,31 +118,31 @@ def trained(suite: Suite, folder: Path, taught: Path | None = None) -> list[Entr
     """The entries of a suite, trained in a folder of its own; by a teacher that is there if any."""
     if taught:
         shutil.copytree(taught / "results", folder / "results")
-    whole = toy.plan(folder, **suite)
-    return list(build.entries(whole, toy.run(whole, folder)))
+    full_plan = toy.plan(folder, **suite)
+    return list(build.entries(full_plan, toy.run(full_plan, folder)))
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose results are the teacher of all students."""
     folder = tmp_path_factory.mktemp("taught")
-    whole = toy.plan(folder, **EARLY)
-    teachers = {id: run for id, run in whole.runs.items() if run.kind == "teacher"}
-    toy.run(replace(whole, runs=teachers, cells=()), folder)
+    full_plan = toy.plan(folder, **EARLY)
+    teachers = {id: run for id, run in full_plan.runs.items() if run.kind == "teacher"}
+    toy.run(replace(full_plan, runs=teachers, cells=()), folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def baselines(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """The honest baseline of each suite, by its methods; recorded in a file, and read from it."""
-    found = {}
+    result = {}
     for suite in (EARLY, LATE):
         folder = tmp_path_factory.mktemp("honest")
         honest = trained(suite, folder, taught)
         text = report.render(regression.baseline(honest, "toy"), "json")
         (folder / "baseline.json").write_text(text, "utf-8")
-        found[suite["methods"]] = regression.read(folder / "baseline.json")
-    return found
+        result[suite["methods"]] = regression.read(folder / "baseline.json")
+    return result
 
 
 @pytest.fixture(scope="module", params=BREAKAGES)
@@ -160,23 +161,23 @@ def rerun(
 
 
 def test_exactly_the_broken_cells_are_regressions(rerun: Rerun) -> None:
-    found = rerun.check()
-    assert {cell.method for cell in found.named("regression")} == rerun.cells
-    assert (found.outcome, found.exit_code()) == ("regression", 1)
-    others = [cell for cell in found.cells if cell.method not in rerun.cells]
+    result = rerun.check()
+    assert {cell.method for cell in result.named("regression")} == rerun.cells
+    assert (result.outcome, result.exit_code()) == ("regression", 1)
+    others = [cell for cell in result.cells if cell.method not in rerun.cells]
     assert {cell.reason for cell in others} <= {"bit-for-bit identical"}
 
 
-def test_every_output_names_the_broken_cells_and_no_other(rerun: Rerun) -> None:
-    found = rerun.check()
-    document = regression.verdicts_document(found)
+def test_every_output_names_exactly_the_broken_cells(rerun: Rerun) -> None:
+    result = rerun.check()
+    document = regression.verdicts_document(result)
     text, attention = report.text(document), report.markdown(document).partition("<details>")[0]
-    root = ET.fromstring(regression.verdicts_junit(found).encode())
+    root = ET.fromstring(regression.verdicts_junit(result).encode())
     failures = [
         case.get("name") for case in root.iter("testcase") if case.find("failure") is not None
     ]
     assert set(failures) == rerun.cells
-    for cell in found.cells:
+    for cell in result.cells:
         named = cell.method in rerun.cells
         assert (f"regression: resnet8/resnet8 {cell.method}: worse by" in text) is named
         row = rf"\| regression +\| resnet8/resnet8 +\| {cell.method} +\|"
@@ -187,8 +188,8 @@ def test_a_loss_that_is_tolerated_is_no_regression(rerun: Rerun) -> None:
     losses = {cell.method: -(cell.change or 0.0) for cell in rerun.check().named("regression")}
     for method, loss in losses.items():
         for tolerance, alarm in ((loss - 0.01, True), (loss + 0.01, False)):
-            found = rerun.check(tolerance).named("regression")
-            assert (method in {cell.method for cell in found}) is alarm
+            result = rerun.check(tolerance).named("regression")
+            assert (method in {cell.method for cell in result}) is alarm
     assert rerun.check(max(losses.values()) + 0.01).exit_code() == 0
 
 
@@ -196,7 +197,7 @@ def test_an_unbroken_rerun_is_the_same_to_the_last_digit(
     baselines: dict[str, Report], tmp_path: Path
 ) -> None:
     """Its teacher is trained anew, too."""
-    found = regression.check(trained(EARLY, tmp_path), baselines[EARLY["methods"]], tolerance=0.0)
-    assert found.counts == {"pass": 3}
-    assert {cell.reason for cell in found.cells} == {"bit-for-bit identical"}
-    assert found.exit_code(strict=True) == 0
+    result = regression.check(trained(EARLY, tmp_path), baselines[EARLY["methods"]], tolerance=0.0)
+    assert result.counts == {"pass": 3}
+    assert {cell.reason for cell in result.cells} == {"bit-for-bit identical"}
+    assert result.exit_code(strict=True) == 0

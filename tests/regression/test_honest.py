@@ -1,9 +1,9 @@
-"""The gate does not cry wolf: honest reruns with other seeds, trained on real digits.
+"""False alarms of the check: honest reruns with other seeds, trained on real digits.
 
 The promise: with a probability of 95 % no cell of an unchanged suite is called a regression. Here
-63 seeds of three methods are trained once, and cut into baselines and reruns of 3 seeds each. The
-students are stopped early, where noise is large. Nothing but noise is there, so every alarm is
-false. A tolerance of 0 is the strictest case: whatever alarms at a larger one alarms at 0.
+63 seeds of three methods are trained once and divided into baselines and reruns of 3 seeds each.
+The students are stopped early, where noise is large. All differences are noise, so every alarm is
+false. A tolerance of 0 is the strictest case: every alarm at a larger one is an alarm at 0.
 """
 
 import random
@@ -38,26 +38,26 @@ Runs = dict[int, list[Entry]]
 
 GROUPS = [range(first, first + GROUP) for first in range(0, SEEDS, GROUP)]
 TWENTY = [(GROUPS[0], group) for group in GROUPS[1:]]
-EACH = [(one, other) for one in GROUPS for other in GROUPS if one != other]
+EACH = [(each, other) for each in GROUPS for other in GROUPS if each != other]
 
 
 def regrouped(count: int) -> Iterator[Split]:
     """Baselines and reruns drawn from all seeds at random, always the same."""
     draw = random.Random(0)
     for _ in range(count):
-        found = draw.sample(range(SEEDS), 2 * GROUP)
-        yield found[:GROUP], found[GROUP:]
+        result = draw.sample(range(SEEDS), 2 * GROUP)
+        yield result[:GROUP], result[GROUP:]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The entries of every seed."""
     folder = tmp_path_factory.mktemp("honest")
-    whole = toy.plan(folder, **SUITE)
-    found = defaultdict(list)
-    for entry in build.entries(whole, toy.run(whole, folder)):
-        found[entry.seed].append(entry)
-    return found
+    full_plan = toy.plan(folder, **SUITE)
+    result = defaultdict(list)
+    for entry in build.entries(full_plan, toy.run(full_plan, folder)):
+        result[entry.seed].append(entry)
+    return result
 
 
 def checks(runs: Runs, splits: Iterable[Split], metric: str, tolerance: float) -> list[Verdicts]:
@@ -72,8 +72,8 @@ def checks(runs: Runs, splits: Iterable[Split], metric: str, tolerance: float) -
     ]
 
 
-def alarms(found: Iterable[Verdicts]) -> int:
-    return sum(one.exit_code() == 1 for one in found)
+def alarms(result: Iterable[Verdicts]) -> int:
+    return sum(each.exit_code() == 1 for each in result)
 
 
 def most(trials: int, rate: float = 0.05) -> int:
@@ -83,16 +83,16 @@ def most(trials: int, rate: float = 0.05) -> int:
 
 @pytest.mark.parametrize(("metric", "tolerance"), [("top1", 0.0), ("top1", 0.5), ("nll", 0.0)])
 def test_twenty_honest_reruns(runs: Runs, metric: str, tolerance: float) -> None:
-    found = checks(runs, TWENTY, metric, tolerance)
-    assert len(found) == 20
-    assert alarms(found) <= most(20) == 5
+    result = checks(runs, TWENTY, metric, tolerance)
+    assert len(result) == 20
+    assert alarms(result) <= most(20) == 5
 
 
-def test_whichever_group_is_the_baseline(runs: Runs) -> None:
+def test_alarms_are_rare_for_any_group_as_the_baseline(runs: Runs) -> None:
     """All 420 ordered pairs of groups. They share runs, so that the share of alarms scatters."""
-    found = checks(runs, EACH, "top1", 0.0)
-    assert len(found) == 420
-    assert alarms(found) / len(found) <= 0.05 + scatter()
+    result = checks(runs, EACH, "top1", 0.0)
+    assert len(result) == 420
+    assert alarms(result) / len(result) <= 0.05 + scatter()
 
 
 def scatter() -> float:
@@ -112,14 +112,16 @@ def scatter() -> float:
 
 
 @pytest.mark.parametrize("metric", ["top1", "nll"])
-def test_any_three_seeds_beside_any_other_three(runs: Runs, metric: str) -> None:
+def test_alarms_are_rare_for_any_three_seeds_against_any_other_three(
+    runs: Runs, metric: str
+) -> None:
     """Of groups drawn at random, pairs hardly depend on each other: the sharper test."""
-    found = checks(runs, regrouped(400), metric, 0.0)
-    assert alarms(found) <= most(400)
+    result = checks(runs, regrouped(400), metric, 0.0)
+    assert alarms(result) <= most(400)
 
 
-def test_a_gate_that_compares_means_alone_would_cry_wolf(runs: Runs) -> None:
+def test_comparing_means_alone_would_raise_many_false_alarms(runs: Runs) -> None:
     """In most reruns some cell is worse by more than the tolerance, by noise alone."""
-    found = checks(runs, regrouped(100), "top1", 0.5)
-    worse = [any((cell.change or 0.0) < -0.5 for cell in one.cells) for one in found]
+    result = checks(runs, regrouped(100), "top1", 0.5)
+    worse = [any((cell.change or 0.0) < -0.5 for cell in each.cells) for each in result]
     assert sum(worse) > 50

@@ -1,4 +1,4 @@
-"""The same verdicts as text, JSON, JUnit XML and Markdown: read by eye once, then held."""
+"""The same verdicts as text, JSON, JUnit XML and Markdown: compared with golden text."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -40,27 +40,29 @@ def verdicts():
         *entries({"sp": [95.4, 95.6, 95.5]}, first=3, of=longer),
         *entries({"rkd": [96.0, 96.2, 96.1]}, first=3),
     ]
-    now = changed(now, "crd", lambda one: None)
+    now = changed(now, "crd", lambda each: None)
     now = changed(
         now,
         "dcd",
-        lambda one: unfinished("diverged", "diverged at epoch 12") if one.seed == 4 else one.record,
+        lambda each: (
+            unfinished("diverged", "diverged at epoch 12") if each.seed == 4 else each.record
+        ),
     )
     return regression.check(now, base)
 
 
-def text(found):
-    return report.text(regression.verdicts_document(found))
+def text(result):
+    return report.text(regression.verdicts_document(result))
 
 
-def markdown(found):
-    return report.markdown(regression.verdicts_document(found))
+def markdown(result):
+    return report.markdown(regression.verdicts_document(result))
 
 
 WRITERS = {
     "check.txt": text,
-    "check.json": lambda found: (
-        json.dumps(regression.verdicts_data(found), indent=1, ensure_ascii=False) + "\n"
+    "check.json": lambda result: (
+        json.dumps(regression.verdicts_data(result), indent=1, ensure_ascii=False) + "\n"
     ),
     "check.xml": regression.verdicts_junit,
 }
@@ -72,11 +74,11 @@ def test_golden(name):
 
 
 def test_the_golden_verdicts_show_every_outcome_of_a_check():
-    found = verdicts()
-    assert found.counts == {
+    result = verdicts()
+    assert result.counts == {
         "regression": 1, "failed": 1, "missing": 2, "inconclusive": 1, "pass": 2, "uncompared": 1,
     }  # fmt: skip
-    assert (found.exit_code(), regression.verdicts_data(found)["exit_code"]) == (1, 1)
+    assert (result.exit_code(), regression.verdicts_data(result)["exit_code"]) == (1, 1)
 
 
 def test_junit_is_xml_with_counts_that_hold():
@@ -101,12 +103,12 @@ def test_junit_is_xml_with_counts_that_hold():
 
 
 def nasty():
-    found = verdicts()
+    result = verdicts()
     cells = [
         replace(cell, pair=NASTY, method=NASTY, reason=NASTY, notes=(NASTY,))
-        for cell in found.cells
+        for cell in result.cells
     ]
-    return replace(found, suite=NASTY, against=NASTY, cells=tuple(cells), notes=(NASTY,))
+    return replace(result, suite=NASTY, against=NASTY, cells=tuple(cells), notes=(NASTY,))
 
 
 def test_no_name_breaks_a_format():
@@ -128,7 +130,7 @@ def test_an_empty_comparison_is_still_a_document():
     assert regression.verdicts_data(empty)["cells"] == []
 
 
-def test_markdown_folds_away_what_is_well():
+def test_markdown_folds_cells_that_need_no_attention():
     head, folded = markdown(verdicts()).split("<details>")
     assert "| regression   |" in head
     assert "| pass " not in head

@@ -31,50 +31,50 @@ def cell(method, values, *, pair=PAIR, terms=None, data=DATA, recipe=RECIPE):
     ]
 
 
-def one(entries, **more):
-    [found] = regression.against_published(entries, PAPERS, "mine", **more).cells
-    return found
+def item(entries, **more):
+    [result] = regression.against_published(entries, PAPERS, "mine", **more).cells
+    return result
 
 
 def test_a_rerun_near_the_paper_passes_and_one_far_below_does_not():
     near, far = [74.9, 75.1, 74.8, 75.0, 74.7], [73.0, 73.2, 72.9, 73.1, 73.0]
-    found = one(cell("kd", near))
-    assert (found.before.mean, found.before.std, found.before.n) == (74.92, 0.28, 5)
-    assert found.outcome == "pass"
-    assert one(cell("kd", far)).outcome == "regression"
+    result = item(cell("kd", near))
+    assert (result.before.mean, result.before.std, result.before.n) == (74.92, 0.28, 5)
+    assert result.outcome == "pass"
+    assert item(cell("kd", far)).outcome == "regression"
     verdicts = regression.against_published(cell("kd", far), PAPERS, "mine")
     assert verdicts.exit_code() == 1
-    assert one(cell("kd", [76.0, 76.2, 76.1])).outcome == "pass"
+    assert item(cell("kd", [76.0, 76.2, 76.1])).outcome == "pass"
 
 
 def test_cross_style_means_are_of_three_runs():
     pair = ("resnet50", "vgg8")
-    found = one(cell("kd", [73.8, 73.9, 73.7], pair=pair))
-    assert (found.before.mean, found.before.std, found.before.n) == (73.81, 0.13, 3)
+    result = item(cell("kd", [73.8, 73.9, 73.7], pair=pair))
+    assert (result.before.mean, result.before.std, result.before.n) == (73.81, 0.13, 3)
 
 
 def test_a_number_without_a_spread_is_one_run_with_our_noise():
     values = [74.9, 75.1, 74.8, 75.0, 74.7]
-    found = one(cell("dcd", values))
-    assert (found.before.mean, found.before.std) == (74.99, None)
+    result = item(cell("dcd", values))
+    assert (result.before.mean, result.before.std) == (74.99, None)
     # s √(1 + 1/n) t(0.95, 4)
     reach = 0.158114 * (6 / 5) ** 0.5 * 2.131847
-    assert found.high - found.change == pytest.approx(reach, rel=1e-4)
-    assert one(cell("dcd", [v - 3 for v in values])).outcome == "regression"
-    assert "seeds" not in one(cell("dcd", [v - 0.4 for v in values])).reason
+    assert result.high - result.change == pytest.approx(reach, rel=1e-4)
+    assert item(cell("dcd", [v - 3 for v in values])).outcome == "regression"
+    assert "seeds" not in item(cell("dcd", [v - 0.4 for v in values])).reason
 
 
-def test_the_plain_student_is_found_whatever_its_name():
+def test_plain_student_is_matched_by_its_role():
     entries = [replace(each, role="student") for each in cell("net", [73.2, 73.3, 73.1], terms=CE)]
-    assert one(entries).before.mean == 73.26
+    assert item(entries).before.mean == 73.26
 
 
 def test_a_single_seed_is_no_reproduction():
-    assert one(cell("kd", [74.9])).outcome == "inconclusive"
+    assert item(cell("kd", [74.9])).outcome == "inconclusive"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"recipe": {**RECIPE, "epochs": 12}}, "epochs 12 (papers: 240)"),
         ({"data": {**DATA, "per_class": 50}}, "only 50 training images per class"),
@@ -86,10 +86,10 @@ def test_a_single_seed_is_no_reproduction():
         ({"pair": ("resnet50", "resnet8")}, "no readable paper has a number for it"),
     ],
 )
-def test_what_did_not_run_as_in_the_papers_is_not_compared_and_says_why(change, said):
-    found = one(cell("kd", [74.9, 75.1, 74.8], **change))
-    assert found.outcome == "uncompared"
-    assert said in found.reason
+def test_cell_that_differs_from_the_papers_is_uncompared_with_a_reason(change, message):
+    result = item(cell("kd", [74.9, 75.1, 74.8], **change))
+    assert result.outcome == "uncompared"
+    assert message in result.reason
     verdicts = regression.against_published(cell("kd", [1.0, 2.0], **change), PAPERS, "mine")
     assert verdicts.exit_code() == 2
 

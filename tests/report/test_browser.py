@@ -23,9 +23,9 @@ def browser(tmp_path_factory):
 def shown(browser, tmp_path):
     """The browser with a page; whatever it complained about afterwards fails the test."""
 
-    def show(made=None, about=ABOUT):
+    def show(built=None, about=ABOUT):
         path = tmp_path / "suite.html"
-        path.write_text(page(made or entries(), about), "utf-8")
+        path.write_text(page(built or entries(), about), "utf-8")
         browser.get(path.as_uri())
         return browser
 
@@ -35,7 +35,7 @@ def shown(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
-def test_the_page_is_whole_and_loads_nothing(shown):
+def test_page_is_complete_and_loads_nothing(shown):
     browser = shown()
     assert browser.title == "Probe"
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
@@ -111,18 +111,20 @@ def test_statistics_go_with_metric_methods_and_pairs(shown):
     statistics.find_element("css selector", "summary").click()
 
     def methods():
-        found = find(browser, ".statistics:not([hidden]) section:not([hidden])[data-pair] tbody tr")
-        return [row.get_attribute("data-method") for row in found if row.is_displayed()]
+        result = find(
+            browser, ".statistics:not([hidden]) section:not([hidden])[data-pair] tbody tr"
+        )
+        return [row.get_attribute("data-method") for row in result if row.is_displayed()]
 
-    whole = ["ce", "kd", "at", "crd", "wcord", "dcd"]
-    assert methods() == whole * 2
+    every = ["ce", "kd", "at", "crd", "wcord", "dcd"]
+    assert methods() == every * 2
     find(browser, ".filter summary")[0].click()
     one(browser, "#methods input[value=crd]").click()
     keys(browser, "\ue00c")
     find(browser, ".filter summary")[1].click()
     one(browser, "#pairs input[value='wrn_40_2/wrn_16_2']").click()
     keys(browser, "\ue00c")
-    assert methods() == [name for name in whole if name != "crd"]
+    assert methods() == [name for name in every if name != "crd"]
     choose(browser, "metric", "nll")
     [shown_now] = find(browser, ".statistics:not([hidden])")
     assert shown_now.get_attribute("data-metric") == "nll"
@@ -153,8 +155,8 @@ def test_dark_and_paper(shown):
     browser = shown()
 
     def paper(media, scheme):
-        asked = {"media": media, "features": [{"name": SCHEME, "value": scheme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+        chosen = {"media": media, "features": [{"name": SCHEME, "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", chosen)
         return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
 
     assert paper("", "light") == "rgb(253, 252, 250)"

@@ -17,11 +17,11 @@ def measured(*numbers):
 
 def test_cell_has_mean_and_unbiased_spread_in_the_order_of_the_seeds():
     numbers = {2: 73.1, 0: 74.7, 1: 72.2}
-    found = cell([entry(s, record(f"r{s}", s, v)) for s, v in numbers.items()], "top1")
-    assert list(found.measured.values.items()) == [(0, 74.7), (1, 72.2), (2, 73.1)]
-    assert found.measured.mean == pytest.approx(numpy.mean([74.7, 72.2, 73.1]), abs=1e-12)
-    assert found.measured.std == pytest.approx(numpy.std([74.7, 72.2, 73.1], ddof=1), abs=1e-12)
-    assert found.status == "done"
+    outcome = cell([entry(s, record(f"r{s}", s, v)) for s, v in numbers.items()], "top1")
+    assert list(outcome.measured.values.items()) == [(0, 74.7), (1, 72.2), (2, 73.1)]
+    assert outcome.measured.mean == pytest.approx(numpy.mean([74.7, 72.2, 73.1]), abs=1e-12)
+    assert outcome.measured.std == pytest.approx(numpy.std([74.7, 72.2, 73.1], ddof=1), abs=1e-12)
+    assert outcome.status == "done"
 
 
 def test_tidy_values_have_a_row_for_each_metric_of_each_finished_run():
@@ -35,19 +35,19 @@ def test_tidy_values_have_a_row_for_each_metric_of_each_finished_run():
 
 
 def test_single_run_has_no_spread():
-    found = cell([entry(0, record("r", 0, 70.0))], "top1").measured
-    assert (found.mean, found.std, found.n, found.low) == (70.0, None, 1, None)
+    outcome = cell([entry(0, record("r", 0, 70.0))], "top1").measured
+    assert (outcome.mean, outcome.std, outcome.n, outcome.low) == (70.0, None, 1, None)
 
 
 def test_one_teacher_for_all_seeds_counts_once():
     teacher = record("t", 0, 75.0, "teacher")
-    found = cell([entry(seed, teacher, "teacher") for seed in (0, 1, 2)], "top1")
-    assert found.measured.values == {0: 75.0}
+    outcome = cell([entry(seed, teacher, "teacher") for seed in (0, 1, 2)], "top1")
+    assert outcome.measured.values == {0: 75.0}
 
 
 def test_each_teacher_counts_if_seeds_have_different_ones():
-    found = cell([entry(s, record(f"t{s}", s, 75.0 + s), "teacher") for s in (0, 1)], "top1")
-    assert found.measured.values == {0: 75.0, 1: 76.0}
+    outcome = cell([entry(s, record(f"t{s}", s, 75.0 + s), "teacher") for s in (0, 1)], "top1")
+    assert outcome.measured.values == {0: 75.0, 1: 76.0}
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_each_teacher_counts_if_seeds_have_different_ones():
     ],
 )  # fmt: skip
 def test_missing_value_has_a_status_and_a_reason(result, status, reason):
-    found = cell([entry(0, result)], "top1")
-    assert (found.measured, found.missing) == (None, MissingValue(status, reason))
+    outcome = cell([entry(0, result)], "top1")
+    assert (outcome.measured, outcome.missing) == (None, MissingValue(status, reason))
 
 
 def test_partial_cell_keeps_its_values_and_names_the_missing_seeds():
-    found = cell(
+    outcome = cell(
         [
             entry(0, record("r", 0, 70.0)),
             entry(1, None),
@@ -79,17 +79,17 @@ def test_partial_cell_keeps_its_values_and_names_the_missing_seeds():
         ],
         "top1",
     )
-    assert found.measured == Measured.of({0: 70.0})
-    assert found.missing == MissingValue(
+    assert outcome.measured == Measured.of({0: 70.0})
+    assert outcome.missing == MissingValue(
         "diverged", "seeds 1 and 3 missing: not run yet; seed 2 diverged at epoch 3"
     )
-    assert found.status == "partial"
+    assert outcome.status == "partial"
 
 
 def test_empty_cell_with_two_reasons_has_both_and_the_most_severe_status():
-    found = cell([entry(0, unfinished("f", 0, "failed", "crash")), entry(1, None)], "top1")
+    outcome = cell([entry(0, unfinished("f", 0, "failed", "crash")), entry(1, None)], "top1")
     reason = "seed 0 failed: crash; seed 1 missing: not run yet"
-    assert found.missing == MissingValue("failed", reason)
+    assert outcome.missing == MissingValue("failed", reason)
 
 
 def test_oracle_is_the_best_epoch_on_test_and_top1_the_last():

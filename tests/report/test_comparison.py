@@ -1,4 +1,4 @@
-"""What stands beside a number: arrows, published values, records; and tables beside each other."""
+"""Comparisons in tables: arrows, published values, significance, and a table for each group."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ from bench.report.model import Note, PublishedValue, TableContext
 ABOUT = TableContext("T")
 
 
-def arrows(found):
-    return {one.name: [cell.versus for cell in one.cells] for one in found.rows}
+def arrows(result):
+    return {each.name: [cell.versus for cell in each.cells] for each in result.rows}
 
 
-def test_arrows_stand_at_methods_where_both_are_whole():
+def test_arrows_need_complete_cells_on_both_sides():
     assert arrows(table(probe_entries(), probe_context())) == {
         "teacher": [None, None],
         "ce": [None, None],
@@ -32,12 +32,12 @@ def test_arrows_stand_at_methods_where_both_are_whole():
     }
 
 
-def test_no_arrow_without_kd_or_beside_a_kd_with_holes():
-    without = table([one for one in probe_entries() if one.method != "kd"], probe_context())
+def test_no_arrows_without_kd_or_with_missing_seeds_of_kd():
+    without = table([each for each in probe_entries() if each.method != "kd"], probe_context())
     assert "↑" not in without.caption
     holes = table([*cells("kd", [70.0, None]), *cells("at", [71.0, 71.0])], ABOUT)
-    for found in (without, holes):
-        assert {one for found in arrows(found).values() for one in found} == {None}
+    for result in (without, holes):
+        assert {each for result in arrows(result).values() for each in result} == {None}
 
 
 def test_arrows_point_up_for_better_not_for_more():
@@ -46,23 +46,23 @@ def test_arrows_point_up_for_better_not_for_more():
 
 
 def test_another_method_can_be_the_reference():
-    found = table(probe_entries(), TableContext("T", reference="crd"))
-    assert arrows(found)["kd"] == ["worse", "worse"]
-    assert "worse than CRD" in found.caption
+    result = table(probe_entries(), TableContext("T", reference="crd"))
+    assert arrows(result)["kd"] == ["worse", "worse"]
+    assert "worse than CRD" in result.caption
 
 
-def test_published_values_stand_beside_and_the_caption_names_their_source():
+def test_published_values_are_shown_and_the_caption_names_their_source():
     quotes = {("wrn_40_2/wrn_16_2", "kd"): PublishedValue(74.92, 0.28, "CRD, Table 1", "smudged")}
-    found = table(probe_entries(), ABOUT, "top1", quotes)
-    here, elsewhere = row(found, "kd").cells
+    result = table(probe_entries(), ABOUT, "top1", quotes)
+    here, elsewhere = row(result, "kd").cells
     assert here.gap == pytest.approx(74.90 - 74.92)
     assert elsewhere.published is None
-    assert "the published value, and ours minus it: CRD, Table 1." in found.caption
-    assert Note("e", "smudged") in found.notes or Note("a", "smudged") in found.notes
+    assert "the published value, and ours minus it: CRD, Table 1." in result.caption
+    assert Note("e", "smudged") in result.notes or Note("a", "smudged") in result.notes
     assert row(table(probe_entries(), ABOUT, "top5", quotes), "kd").cells[0].published is None
 
 
-def test_asked_for_published_values_in_vain_the_caption_says_so():
+def test_caption_states_that_no_value_was_published():
     assert "No published value for this" in table(probe_entries(), ABOUT, "top1", {}).caption
     assert "ublished" not in table(probe_entries(), ABOUT, "top1").caption
 
@@ -71,15 +71,15 @@ def test_each_group_of_pairs_has_a_table():
     first = next(iter(PAIRS))
     groups = {True: "same architecture style", False: "different architecture styles"}
     both = tables([replace(e, group=groups[e.pair == first]) for e in probe_entries()], ABOUT)
-    assert [one.title for one in both] == [f"T: {group}" for group in groups.values()]
-    assert [[column.pair for column in one.columns] for one in both] == [[name] for name in PAIRS]
-    assert [one.title for one in tables(probe_entries(), ABOUT)] == ["T"]
+    assert [each.title for each in both] == [f"T: {group}" for group in groups.values()]
+    assert [[column.pair for column in each.columns] for each in both] == [[name] for name in PAIRS]
+    assert [each.title for each in tables(probe_entries(), ABOUT)] == ["T"]
 
 
 def test_a_cell_knows_its_records():
-    found = row(table(probe_entries(), ABOUT), "wcord").cells[1]
+    result = row(table(probe_entries(), ABOUT), "wcord").cells[1]
     pair = "resnet32x4/shufflenet_v2"
-    assert found.runs == (f"{pair}wcord0", f"{pair}wcord1", "d")
+    assert result.runs == (f"{pair}wcord0", f"{pair}wcord1", "d")
 
 
 @pytest.mark.parametrize(
@@ -91,18 +91,18 @@ def test_gaps_have_a_sign(value, shown):
 
 
 def test_an_unranked_table_explains_no_emphasis():
-    made = table(cells("kd", [70.0]), TableContext("T"))
-    assert "Emphasis" not in render(made, "md")
+    built = table(cells("kd", [70.0]), TableContext("T"))
+    assert "Emphasis" not in render(built, "md")
     assert "Emphasis" in render(table(probe_entries(), probe_context()), "md")
 
 
-def stars(found):
-    return {one.name: [cell.significant for cell in one.cells] for one in found.rows}
+def stars(result):
+    return {each.name: [cell.significant for cell in each.cells] for each in result.rows}
 
 
-def test_an_asterisk_stands_where_noise_is_ruled_out():
-    made = table(probe_entries(), probe_context())
-    assert stars(made) == {
+def test_asterisk_marks_significant_differences():
+    built = table(probe_entries(), probe_context())
+    assert stars(built) == {
         "teacher": [None, None],
         "ce": [True, True],
         "kd": [None, None],
@@ -111,17 +111,17 @@ def test_an_asterisk_stands_where_noise_is_ruled_out():
         "wcord": [False, None],  # the second lacks a seed
         "dcd": [None, None],
     }
-    rows = [one for one in render(made, "md").splitlines() if "|" in one]
-    lines = {one.split("|")[1].strip(): one for one in rows}
+    rows = [each for each in render(built, "md").splitlines() if "|" in each]
+    lines = {each.split("|")[1].strip(): each for each in rows}
     assert r" 74.10 ± 0.10 ↓\* " in lines["AT"]
     assert r" **75.20 ± 0.26** ↑ " in lines["CRD"]
     assert r" **75.70 ± 0.10** ↑\* " in lines["CRD"]
     assert "↑" not in lines["Student"]
-    assert r"\textbf{75.70\,\textpm\,0.10} $\uparrow${*} \\" in render(made, "tex")
-    assert "*75.70 ± 0.10* ↑*" in render(made, "txt")
+    assert r"\textbf{75.70\,\textpm\,0.10} $\uparrow${*} \\" in render(built, "tex")
+    assert "*75.70 ± 0.10* ↑*" in render(built, "txt")
 
 
-def test_the_caption_says_what_was_tested_and_how():
+def test_caption_states_what_was_tested_and_how():
     many = table(probe_entries(), probe_context()).caption
     assert "* significant difference from KD" in many
     assert "Holm-corrected over 6 comparisons, p < 0.05" in many
@@ -131,31 +131,31 @@ def test_the_caption_says_what_was_tested_and_how():
 
 
 def test_single_runs_have_arrows_without_a_verdict():
-    made = table([*cells("kd", [70.0]), *cells("at", [90.0])], ABOUT)
-    assert stars(made)["at"] == [None]
-    assert made.caption.endswith(
+    built = table([*cells("kd", [70.0]), *cells("at", [90.0])], ABOUT)
+    assert stars(built)["at"] == [None]
+    assert built.caption.endswith(
         "↑ better and ↓ worse than kd, by mean; significance not tested (one seed)."
     )
 
 
 def test_published_numbers_are_never_tested():
-    for made in published.tables():
-        assert {one for found in stars(made).values() for one in found} == {None}
-        assert "by mean; significance not tested (published values)." in made.caption
-        assert "↑*" not in render(made, "txt")
+    for built in published.tables():
+        assert {each for result in stars(built).values() for each in result} == {None}
+        assert "by mean; significance not tested (published values)." in built.caption
+        assert "↑*" not in render(built, "txt")
 
 
-def test_csv_and_json_tell_p_and_whether_it_is_below_5_percent():
-    made = table(probe_entries(), probe_context())
-    found = {
-        (one["method"], one["pair"]): one
-        for one in csv.DictReader(io.StringIO(render(made, "csv")))
+def test_csv_and_json_have_p_and_its_significance():
+    built = table(probe_entries(), probe_context())
+    result = {
+        (each["method"], each["pair"]): each
+        for each in csv.DictReader(io.StringIO(render(built, "csv")))
     }
     first, second = PAIRS
-    assert [found["crd", pair]["significant"] for pair in PAIRS] == ["no", "yes"]
-    assert 0 < float(found["crd", second]["p"]) < 0.05 < float(found["crd", first]["p"])
-    assert (found["at", second]["p"], found["at", second]["significant"]) == ("", "")
-    [content] = json.loads(render(made, "json"))["tables"]
-    crd = next(one for one in content["rows"] if one["name"] == "crd")
-    assert [one["comparison"]["p"] < 0.05 for one in crd["cells"]] == [False, True]
+    assert [result["crd", pair]["significant"] for pair in PAIRS] == ["no", "yes"]
+    assert 0 < float(result["crd", second]["p"]) < 0.05 < float(result["crd", first]["p"])
+    assert (result["at", second]["p"], result["at", second]["significant"]) == ("", "")
+    [content] = json.loads(render(built, "json"))["tables"]
+    crd = next(each for each in content["rows"] if each["name"] == "crd")
+    assert [each["comparison"]["p"] < 0.05 for each in crd["cells"]] == [False, True]
     assert content["reference"] == "kd"

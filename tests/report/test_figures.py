@@ -78,9 +78,9 @@ def heights(axes, *xs):
 
 
 def test_an_ablation_shows_means_against_the_recorded_option():
-    asked = varied({1024: [75.0, 75.2], 16: [74.0, 74.4]})
-    assert ablation.varied(asked, PAIR) == [("crd", "negatives")]
-    figure = ablation.ablation(asked, PAIR, ("crd", "negatives"), labels={"crd": "CRD"})
+    chosen = varied({1024: [75.0, 75.2], 16: [74.0, 74.4]})
+    assert ablation.varied(chosen, PAIR) == [("crd", "negatives")]
+    figure = ablation.ablation(chosen, PAIR, ("crd", "negatives"), labels={"crd": "CRD"})
     [axes] = figure.axes
     assert heights(axes, 16, 1024) == [pytest.approx([74.2, 75.1])]
     assert heights(axes, 0, 1) == [pytest.approx([73.2] * 2), pytest.approx([74.1] * 2)]
@@ -92,10 +92,10 @@ def test_an_ablation_shows_means_against_the_recorded_option():
 
 
 def test_an_ablation_needs_two_values_that_were_measured():
-    asked = [*varied({16: [74.0]}), *varied({64: [75.0]}, "diverged")[4:]]
-    assert ablation.varied(asked, PAIR) == []
+    chosen = [*varied({16: [74.0]}), *varied({64: [75.0]}, "diverged")[4:]]
+    assert ablation.varied(chosen, PAIR) == []
     with pytest.raises(BenchError, match="the records have no two values of crd's negatives"):
-        ablation.ablation(asked, PAIR, ("crd", "negatives"))
+        ablation.ablation(chosen, PAIR, ("crd", "negatives"))
 
 
 def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
@@ -105,10 +105,10 @@ def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
         for entry in runs(f"m{place}", {"ce": 1, "crd": {"negatives": n, "t": t}}, [70.0 + place])
     ]
     other = "resnet110/resnet20"
-    asked = [*grid, *runs("m9", {"ce": 1, "crd": {"negatives": 64, "t": 0.07}}, [9.0], other)]
-    assert ablation.varied(asked, PAIR) == [("crd", "negatives"), ("crd", "t")]
-    assert ablation.varied(asked, other) == []
-    figure = ablation.ablation(asked, PAIR, ("crd", "negatives"))
+    chosen = [*grid, *runs("m9", {"ce": 1, "crd": {"negatives": 64, "t": 0.07}}, [9.0], other)]
+    assert ablation.varied(chosen, PAIR) == [("crd", "negatives"), ("crd", "t")]
+    assert ablation.varied(chosen, other) == []
+    figure = ablation.ablation(chosen, PAIR, ("crd", "negatives"))
     [axes] = figure.axes
     assert heights(axes, 16, 64) == [[70.0, 72.0], [71.0, 73.0]]
     assert texts(figure) == {"crd, t 0.07", "crd, t 0.1"}
@@ -117,9 +117,9 @@ def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
 
 
 def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
-    asked = [*runs("a", {"ce": 1, "at": 0}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
-    assert ablation.varied(asked, PAIR) == [("at", "weight")]
-    [axes] = ablation.ablation(asked, PAIR, ("at", "weight")).axes
+    chosen = [*runs("a", {"ce": 1, "at": 0}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
+    assert ablation.varied(chosen, PAIR) == [("at", "weight")]
+    [axes] = ablation.ablation(chosen, PAIR, ("at", "weight")).axes
     assert heights(axes, 0, 0.8) == [[70.0, 71.0]]
     assert axes.get_xscale() == "linear"
 
@@ -135,31 +135,31 @@ def test_learning_curves_are_means_over_the_seeds():
         training.learning_curves(entries(), PAIR, "kl")
 
 
-def test_epochs_are_whole_numbers_and_lost_seeds_are_told():
-    asked = [one for one in entries() if (one.method, one.seed) != ("kd", 2)]
-    for one in asked:
-        one.record.curves[:] = [e for e in one.record.curves if e.epoch in (5, 6)]
-    [axes] = training.learning_curves(asked, PAIR).axes
+def test_epochs_are_integers_and_the_title_counts_the_seeds():
+    chosen = [each for each in entries() if (each.method, each.seed) != ("kd", 2)]
+    for each in chosen:
+        each.record.curves[:] = [e for e in each.record.curves if e.epoch in (5, 6)]
+    [axes] = training.learning_curves(chosen, PAIR).axes
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5, 6]
     assert axes.get_title("left").endswith("means of 2 to 3 seeds")
 
 
-def test_methods_that_share_a_label_stay_apart():
-    asked = [
+def test_methods_with_the_same_label_also_show_their_name():
+    chosen = [
         *runs("kd", {"ce": 1, "kd": 1}, [74.0], label="KD"),
         *runs("mine", {"ce": 1, "kd": {}}, [75.0], label="KD"),
         *runs("x\ny", {"ce": 1}, [73.0]),
     ]
-    found = style.methods(asked, PAIR)
-    assert {label: some[0].method for label, some in found.items()} == {
+    result = style.methods(chosen, PAIR)
+    assert {label: some[0].method for label, some in result.items()} == {
         "KD (kd)": "kd",
         "KD (mine)": "mine",
         "x y": "x\ny",
     }
 
 
-def test_cost_is_seconds_as_if_alone():
+def test_cost_is_seconds_as_if_trained_alone():
     figure = training.cost(entries(), PAIR)
     [axes] = figure.axes
     assert {"ce", "KD", "AT", "CRD", "WCoRD"} <= texts(figure)
@@ -169,8 +169,8 @@ def test_cost_is_seconds_as_if_alone():
     assert axes.get_xlabel() == "seconds of one training, as if alone on CPU x, 2 cores"
     assert axes.get_title("left").endswith("means of 3 seeds ± standard deviation")
     without = entries()
-    for one in without:
-        one.record.curves.clear()
+    for each in without:
+        each.record.curves.clear()
     with pytest.raises(BenchError, match="no record has both top1 and the seconds"):
         training.cost(without, PAIR)
 
@@ -178,18 +178,18 @@ def test_cost_is_seconds_as_if_alone():
 def test_the_same_records_give_the_same_bytes(tmp_path):
     average = stats.ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):
-        asked = varied({16: [74.0], 64: [75.0]})
-        for name, made in (
+        chosen = varied({16: [74.0], 64: [75.0]})
+        for name, built in (
             ("curves", training.learning_curves(entries(), PAIR)),
             ("cost", training.cost(entries(), PAIR)),
-            ("ablation", ablation.ablation(asked, PAIR, ("crd", "negatives"))),
+            ("ablation", ablation.ablation(chosen, PAIR, ("crd", "negatives"))),
             ("ranks", ranks.rank_diagram("ABC", average, "top-1")),
             (
                 "correlations",
                 correlation.correlation_figure({"KD $x$": [np.eye(3)[::-1] * 0.1]}, "_"),
             ),
         ):
-            paths = style.save_figure(made, tmp_path / folder, name)
+            paths = style.save_figure(built, tmp_path / folder, name)
             assert [path.suffix for path in paths] == [".png", ".pdf"]
     for first in sorted((tmp_path / "a").iterdir()):
         assert first.read_bytes() == (tmp_path / "b" / first.name).read_bytes()
@@ -197,12 +197,12 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 
 def test_lines_differ_without_colours_too():
-    found = style.looks(36)
-    assert len({(str(look["linestyle"]), look["marker"]) for look in found}) == 36
-    assert len({look["color"] for look in found[:7]}) == 7
+    result = style.looks(36)
+    assert len({(str(look["linestyle"]), look["marker"]) for look in result}) == 36
+    assert len({look["color"] for look in result[:7]}) == 7
 
 
-def test_names_of_lines_are_moved_apart_as_little_as_can_be():
+def test_names_of_lines_do_not_overlap_and_move_little():
     for wanted, spaced in (
         ([1.0, 1.0, 5.0], [0.5, 1.5, 5.0]),  # both as far from where they belong
         ([5.0, 1.0, 2.0], [5.0, 1.0, 2.0]),
@@ -220,12 +220,12 @@ def test_names_of_lines_are_moved_apart_as_little_as_can_be():
 
 def test_class_correlations_are_pearsons():
     logits = np.array([[1.0, 2.0, -1.0], [2.0, 4.0, -2.0], [3.0, 7.0, -3.0], [5.0, 9.0, -5.0]])
-    found = class_correlation(logits)
-    assert np.diag(found) == pytest.approx(1.0)
-    assert found[0, 2] == pytest.approx(-1.0)
+    result = class_correlation(logits)
+    assert np.diag(result) == pytest.approx(1.0)
+    assert result[0, 2] == pytest.approx(-1.0)
     x, y = logits[:, 0] - logits[:, 0].mean(), logits[:, 1] - logits[:, 1].mean()
-    assert found[0, 1] == pytest.approx((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
-    assert class_correlation(logits * 3 + 7) == pytest.approx(found)
+    assert result[0, 1] == pytest.approx((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
+    assert class_correlation(logits * 3 + 7) == pytest.approx(result)
     with pytest.raises(BenchError, match="the same for all images"):
         class_correlation(np.column_stack([np.arange(7.0), np.full(7, 0.1)]))
 
@@ -237,7 +237,7 @@ def test_the_mean_difference_leaves_the_diagonal_out():
     assert correlation.describe([matrix, matrix * 2]) == "mean |Δ| = 3.000 ± 1.414"
 
 
-def test_correlations_draw_the_first_seed_and_tell_the_mean():
+def test_correlations_draw_the_first_seed_and_state_the_mean():
     matrix = np.array([[0.0, -1.0], [0.5, 0.0]])
     figure = correlation.correlation_figure(
         {name: [matrix, matrix * 3] for name in "abcdefghi"}, "Pair"
@@ -257,34 +257,34 @@ def test_methods_within_the_critical_distance_are_joined_once():
     assert groups(average, 1.0) == []  # a difference of exactly the distance is significant
 
 
-def test_the_rank_diagram_tells_its_tests():
-    found = stats.ranks([[70, 71, 72, 73]] * 5)
-    figure = ranks.rank_diagram(["a", "b", "c", "d"], found, "top-1 test accuracy")
-    said = " ".join(texts(figure))
-    assert f"critical distance {found.critical:.2f}\n(Nemenyi, 5%)" in said
-    assert "average rank by top-1 test accuracy, 5 pairs; Friedman: p = 0.0018" in said
+def test_rank_diagram_states_its_tests():
+    result = stats.ranks([[70, 71, 72, 73]] * 5)
+    figure = ranks.rank_diagram(["a", "b", "c", "d"], result, "top-1 test accuracy")
+    message = " ".join(texts(figure))
+    assert f"critical distance {result.critical:.2f}\n(Nemenyi, 5%)" in message
+    assert "average rank by top-1 test accuracy, 5 pairs; Friedman: p = 0.0018" in message
     assert {"d  1.00", "c  2.00", "3.00  b", "4.00  a"} <= texts(figure)
 
 
 @pytest.fixture
 def results(tmp_path):
     """A teacher and two students, one of them its twin, with records and weights."""
-    found = Results(tmp_path)
+    result = Results(tmp_path)
     of = {"data": {"name": "digits", "test_per_class": 3}, "recipe": {"precision": "float32"}}
     classes = data.facts(Selection("digits"), None).classes
     for run, seed in (("t", 0), ("twin", 0), ("other", 1)):
         torch.manual_seed(seed)
         net = models.build("resnet8", classes, 8)
-        path = found.weights(run)
+        path = result.weights(run)
         path.parent.mkdir(exist_ok=True)
         safetensors.torch.save_file(net.state_dict(), path)
         taught = {
             "id": "t",
             "network": "resnet8",
-            "sha256": sha256(found.weights("t")),
+            "sha256": sha256(result.weights("t")),
             "top1": 50.0,
         }
-        found.write(
+        result.write(
             make_record(
                 run,
                 kind="teacher" if run == "t" else "student",
@@ -294,18 +294,18 @@ def results(tmp_path):
                 teacher=None if run == "t" else taught,
             )
         )
-    return found
+    return result
 
 
 def taught(results, *runs):
     return [Entry("p", "t", "s", run, 0, results.record(run)) for run in runs]
 
 
-def test_a_twin_differs_nowhere_and_another_network_does(results):
-    found = differences(taught(results, "twin", "other"), results, "p", device="cpu")
-    assert mean_difference(found["twin"][0]) == 0.0
-    assert mean_difference(found["other"][0]) > 0.01
-    assert found["other"][0].shape == (10, 10)
+def test_equal_networks_have_no_difference_and_other_networks_do(results):
+    result = differences(taught(results, "twin", "other"), results, "p", device="cpu")
+    assert mean_difference(result["twin"][0]) == 0.0
+    assert mean_difference(result["other"][0]) > 0.01
+    assert result["other"][0].shape == (10, 10)
 
 
 def test_students_without_weights_are_left_out_and_changed_weights_refused(results):
@@ -319,7 +319,7 @@ def test_students_without_weights_are_left_out_and_changed_weights_refused(resul
         differences(taught(results, "twin"), results, "p")
 
 
-def test_a_network_without_an_opinion_is_named(results):
+def test_network_with_constant_logits_is_named(results):
     path = results.weights("other")
     dead = {key: value * 0 for key, value in safetensors.torch.load_file(path).items()}
     safetensors.torch.save_file(dead, path)
@@ -338,6 +338,6 @@ def test_the_ablation_suites_vary_one_option_over_the_papers_range():
         suite = read(find(name))
         assert [pair.name for pair in suite.pairs] == [PAIR]
         options = [m.terms["crd"].options for m in suite.methods if "crd" in m.terms]
-        assert [one[option] for one in options] == values
-        assert len({frozenset({**one, option: 0}.items()) for one in options}) == 1
+        assert [each[option] for each in options] == values
+        assert len({frozenset({**each, option: 0}.items()) for each in options}) == 1
         assert {m.terms["crd"].weight for m in suite.methods if "crd" in m.terms} == {0.8}

@@ -17,12 +17,12 @@ from bench.spec import DataSpec, Recipe
         ("timm:resnet18", "timm:resnet18"),
     ],
 )
-def test_networks_have_the_papers_names(name, label):
+def test_networks_have_the_names_of_the_papers(name, label):
     assert labels.network(name) == label
 
 
 @pytest.mark.parametrize(
-    ("selection", "said"),
+    ("selection", "message"),
     [
         ({"name": "cifar100"}, "CIFAR-100"),
         ({"name": "digits", "per_class": None, "validation": 0}, "scikit-learn's digits"),
@@ -35,11 +35,11 @@ def test_networks_have_the_papers_names(name, label):
         ({}, ""),
     ],
 )  # fmt: skip
-def test_a_data_set_tells_its_cuts_and_no_home_folder(selection, said):
-    assert labels.data_set(DataSpec(**selection)) == said
+def test_data_set_names_its_reductions_and_no_home_folder(selection, message):
+    assert labels.data_set(DataSpec(**selection)) == message
 
 
-def test_recipes_tell_what_most_share_and_who_differs():
+def test_recipes_state_the_usual_value_and_the_exceptions():
     assert labels.recipes([(s, Recipe()) for s in "ABCC"]) == "240 epochs, batch 64, lr 0.05"
     light = Recipe(lr=0.01)
     students = [
@@ -52,17 +52,17 @@ def test_recipes_tell_what_most_share_and_who_differs():
     assert labels.recipes([]) == ""
 
 
-def test_one_epoch_is_one():
-    one, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
-    assert labels.recipes([("A", one)]) == "1 epoch, batch 1, lr 0.05"
-    said = labels.recipes([("A", two), ("B", two), ("C", one)])
-    assert said == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
+def test_one_epoch_is_singular():
+    each, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
+    assert labels.recipes([("A", each)]) == "1 epoch, batch 1, lr 0.05"
+    message = labels.recipes([("A", two), ("B", two), ("C", each)])
+    assert message == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
 
 
-@pytest.mark.parametrize(("p", "said"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
-def test_a_p_value_has_two_digits_and_an_end(p, said):
-    assert labels.p_value(p) == said
+@pytest.mark.parametrize(("p", "message"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])
+def test_p_value_has_two_digits_and_a_lower_limit(p, message):
+    assert labels.p_value(p) == message
 
 
-def test_sentences_begin_large_and_end_once():
+def test_sentences_have_a_capital_and_one_full_stop():
     assert labels.sentences(["one.", "", " two: b "]) == "One. Two: b."

@@ -58,7 +58,7 @@ def test_same_records_give_the_same_bytes(text):
 
 def test_page_loads_nothing_and_runs_only_its_own_style_and_script(text):
     reader = read(text)
-    attributes = [(tag, *pair) for tag, found in reader.elements for pair in found.items()]
+    attributes = [(tag, *pair) for tag, result in reader.elements for pair in result.items()]
     assert not [each for each in attributes if each[1] in ("src", "srcset", "style", "action")]
     assert not [each for each in attributes if each[1].startswith("on")]
     links = {value for tag, key, value in attributes if key == "href" and tag == "a"}

@@ -29,44 +29,44 @@ def raw(name):
 
 def expected():
     """(table, pair, method) -> value and std as strings, of all that the two tables show."""
-    found = {}
+    result = {}
     for name in ("crd", "wcord", "dcd"):
-        for one in raw(name):
-            table_ = one["table"]
+        for each in raw(name):
+            table_ = each["table"]
             later = table_.startswith("main ") or table_ == "README 2025-02-11 (named DCD)"
             if table_ not in ("Table 1", "Table 2") and not later:
                 continue
-            if one["paper"].startswith("RRD"):
+            if each["paper"].startswith("RRD"):
                 continue
-            networks = [NETWORKS.get(one[key], one[key]) for key in ("teacher", "student")]
+            networks = [NETWORKS.get(each[key], each[key]) for key in ("teacher", "student")]
             pair = "/".join(networks)
-            method = one["method"].split(" (")[0].lower()
-            if one["value"]:
-                found[pair, method] = (float(one["value"]), one["std"] and float(one["std"]))
-    return found
+            method = each["method"].split(" (")[0].lower()
+            if each["value"]:
+                result[pair, method] = (float(each["value"]), each["std"] and float(each["std"]))
+    return result
 
 
 def test_the_thirteen_pairs_equal_the_files_cell_by_cell():
-    made = published.tables()
-    assert [len(one.columns) for one in made] == [7, 6]
+    built = published.tables()
+    assert [len(each.columns) for each in built] == [7, 6]
     shown = {}
-    for one in made:
-        for row in one.rows:
-            for column, cell in zip(one.columns, row.cells, strict=True):
+    for each in built:
+        for row in each.rows:
+            for column, cell in zip(each.columns, row.cells, strict=True):
                 if cell.shown:
                     shown[column.pair, row.name] = (cell.shown.mean, cell.shown.std or "")
     assert shown == expected()
     assert len(shown) == 7 * 19 - 1 + 6 * 18  # FSP has no number for WRN-40-1
 
 
-def test_what_is_printed_is_what_the_files_say():
-    for one in published.tables():
-        printed = [line for line in render(one, "md").splitlines() if line.startswith("| ")][2:]
-        for row, line in zip(one.rows, printed, strict=True):
-            _, *found = (
+def test_printed_numbers_are_those_of_the_files():
+    for each in published.tables():
+        printed = [line for line in render(each, "md").splitlines() if line.startswith("| ")][2:]
+        for row, line in zip(each.rows, printed, strict=True):
+            _, *result = (
                 re.sub(r"\*\*|</?u>| [↑↓]", "", part).strip() for part in line.split("|")[1:-1]
             )
-            for column, cell in zip(one.columns, found, strict=True):
+            for column, cell in zip(each.columns, result, strict=True):
                 value, std = expected().get((column.pair, row.name), ("", ""))
                 spread = f" ± {std:.2f}" if std else ""
                 assert cell == (f"{value:.2f}{spread}" if value else "")
@@ -80,15 +80,15 @@ def test_an_empty_cell_stays_empty():
 
 
 def test_the_rows_that_were_not_found_are_not_rows():
-    for one in published.tables():
-        names = [row.name for row in one.rows]
+    for each in published.tables():
+        names = [row.name for row in each.rows]
         assert names[-3:] == ["wcord+kd", "dcd", "dcd+kd"]
         assert not {"wcord", "lckt", "gckt", "rrd"} & set(names)
 
 
 def test_a_suite_gets_its_own_pairs():
-    made = published.tables(["vgg13/vgg8", "resnet50/vgg8", "a/b"])
-    assert [[column.pair for column in one.columns] for one in made] == [
+    built = published.tables(["vgg13/vgg8", "resnet50/vgg8", "a/b"])
+    assert [[column.pair for column in each.columns] for each in built] == [
         ["vgg13/vgg8"],
         ["resnet50/vgg8"],
     ]
@@ -98,9 +98,9 @@ def test_a_suite_gets_its_own_pairs():
 
 def test_quotes_prefer_the_main_tables_and_map_every_name():
     quotes = published.published_values(CIFAR)
-    found = {key: (one.mean, one.std) for key, one in quotes.items()}
+    result = {key: (each.mean, each.std) for key, each in quotes.items()}
     for key, (value, std) in expected().items():
-        assert found[key] == (value, std or None)
+        assert result[key] == (value, std or None)
     assert quotes["wrn_40_2/wrn_16_2", "wcord+kd"].mean == 76.11
     assert ("wrn_40_2/wrn_16_2", "wcord") not in quotes
     assert quotes["wrn_40_2/wrn_16_2", "kd"].source == "CRD, Table 1"
@@ -116,25 +116,29 @@ def test_another_data_set_or_a_subset_has_no_published_value(change):
 
 def test_teacher_and_student_are_matched_by_their_role():
     entries = [*cells("t", [75.6], role="teacher"), *cells("plain", [73.0], role="student")]
-    found = table(entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR))
-    assert [row.cells[0].published.mean for row in found.rows] == [75.61, 73.26]
+    result = table(
+        entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR)
+    )
+    assert [row.cells[0].published.mean for row in result.rows] == [75.61, 73.26]
 
 
 def test_a_doubtful_number_has_a_footnote():
     entries = [*cells("ab+kd", [73.0]), *cells("at+kd", [72.0])]
-    found = table(entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR))
-    said = render(found, "md")
-    assert "**73.00**<br>\\[70.27; +2.73\\]<sup>a</sup>" in said
-    assert "<sup>a</sup> doubtful: 70.27 is below AB alone" in said
+    result = table(
+        entries, TableContext("T", data=CIFAR), "top1", published.published_values(CIFAR)
+    )
+    message = render(result, "md")
+    assert "**73.00**<br>\\[70.27; +2.73\\]<sup>a</sup>" in message
+    assert "<sup>a</sup> doubtful: 70.27 is below AB alone" in message
     doubtful = [line for line in published.lines() if line.doubt]
     assert {line.value for line in doubtful} == {70.27, 73.34}
     assert {line.table for line in doubtful} == {"Table 7", "Table 9 (deep mutual learning)"}
 
 
-def test_a_hole_still_shows_what_is_published():
+def test_missing_value_still_shows_the_published_one():
     entry = Entry("vgg13/vgg8", "vgg13", "vgg8", "kd", 0, None)
     values = published.published_values(CIFAR)
-    found = table([entry], TableContext("T", data=CIFAR), "top1", values)
-    assert "missing<sup>a</sup><br>\\[72.98\\]" in render(found, "md")
-    [cell] = found.rows[0].cells
+    result = table([entry], TableContext("T", data=CIFAR), "top1", values)
+    assert "missing<sup>a</sup><br>\\[72.98\\]" in render(result, "md")
+    [cell] = result.rows[0].cells
     assert (cell.published.mean, cell.gap, cell.measured) == (72.98, None, None)

@@ -25,12 +25,12 @@ def of(entries, about=ABOUT, metric="top1"):
     return table(entries, about, metric)
 
 
-def comparison(found, method, pair=0):
-    return row(found, method).cells[pair].comparison
+def comparison(result, method, pair=0):
+    return row(result, method).cells[pair].comparison
 
 
-def untested(found, method, pair=0):
-    return untested_reason(row(found, method), pair, found)
+def untested(result, method, pair=0):
+    return untested_reason(row(result, method), pair, result)
 
 
 def holm(values):
@@ -45,41 +45,41 @@ def holm(values):
 @pytest.fixture(scope="module")
 def quickstart():
     """Its statistics, and its accuracies by method and seed, read without the code under test."""
-    whole, results = api.load_plan("quickstart"), Results(QUICKSTART)
+    plan, results = api.load_plan("quickstart"), Results(QUICKSTART)
     values = {}
-    for cell in whole.cells:
+    for cell in plan.cells:
         last = results.record(cell.run).metrics["last"]
         values.setdefault(cell.method.name, []).append(last["top1"])
-    [found] = build.assemble(whole, results).tables
-    return found, values
+    [result] = build.assemble(plan, results).tables
+    return result, values
 
 
 def test_spreads_and_intervals_are_scipy_s(quickstart):
-    found, values = quickstart
-    assert [each.name for each in found.rows if each.role != "teacher"] == list(values)
+    result, values = quickstart
+    assert [each.name for each in result.rows if each.role != "teacher"] == list(values)
     for name, runs in values.items():
-        one = row(found, name).cells[0].measured
-        assert (one.n, one.mean, one.std) == (
+        item = row(result, name).cells[0].measured
+        assert (item.n, item.mean, item.std) == (
             3,
             *map(pytest.approx, (np.mean(runs), stats.tstd(runs))),
         )
         expected = stats.t.interval(0.95, 2, np.mean(runs), stats.sem(runs))
-        assert (one.low, one.high) == pytest.approx(expected)
+        assert (item.low, item.high) == pytest.approx(expected)
 
 
 def test_differences_are_scipy_s_paired_t_tests_under_holm(quickstart):
-    found, values = quickstart
+    result, values = quickstart
     tests = {n: stats.ttest_rel(runs, values["kd"]) for n, runs in values.items() if n != "kd"}
-    corrected = holm({name: float(one.pvalue) for name, one in tests.items()})
+    corrected = holm({name: float(item.pvalue) for name, item in tests.items()})
     assert len(corrected) == 13
-    for name, one in tests.items():
-        beside, interval = comparison(found, name), one.confidence_interval(0.95)
+    for name, item in tests.items():
+        beside, interval = comparison(result, name), item.confidence_interval(0.95)
         assert beside.mean == pytest.approx(np.mean(values[name]) - np.mean(values["kd"]))
         assert beside.p == pytest.approx(corrected[name])
         assert (beside.low, beside.high) == pytest.approx((interval.low, interval.high))
         assert beside.paired
-    assert comparison(found, "kd") is None
-    assert untested(found, "kd") == ""
+    assert comparison(result, "kd") is None
+    assert untested(result, "kd") == ""
 
 
 def test_where_the_seeds_differ_the_test_is_welch_s():
@@ -96,15 +96,15 @@ def test_where_the_seeds_differ_the_test_is_welch_s():
 
 
 def test_the_four_verdicts_and_the_seeds_that_would_settle_it():
-    found = of(many())
-    verdicts = {name: comparison(found, name).verdict for name in ("ce", "up", "down", "same")}
+    result = of(many())
+    verdicts = {name: comparison(result, name).verdict for name in ("ce", "up", "down", "same")}
     assert verdicts == {"ce": "worse", "up": "better", "down": "worse", "same": "same"}
-    wild = comparison(found, "wild")
+    wild = comparison(result, "wild")
     assert wild.verdict == "inconclusive"
     assert 5 < wild.seeds < 100
 
 
-def test_the_tolerance_is_half_a_point_or_what_is_said_or_nothing_for_other_units():
+def test_default_tolerance_is_half_a_point_and_0_for_other_units():
     assert table(many(), ABOUT).tolerance == 0.5
     wide = of(many(), TableContext("T", tolerance=4.0))
     assert {comparison(wide, name).verdict for name in ("up", "down")} == {"same"}
@@ -116,7 +116,7 @@ def test_the_tolerance_is_half_a_point_or_what_is_said_or_nothing_for_other_unit
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
-def test_what_is_no_tolerance_is_refused(tolerance):
+def test_invalid_tolerance_is_an_error(tolerance):
     with pytest.raises(BenchError, match=r"tolerance \S+: allowed is a number of %, 0 or"):
         table(many(), TableContext("T", tolerance=tolerance))
 
@@ -127,12 +127,12 @@ def test_less_is_better_where_it_is():
     assert comparison(of(entries, ABOUT, "nll"), "at").verdict == "worse"
 
 
-def test_cells_with_holes_and_single_runs_are_never_tested_and_say_why():
-    found = of(probe_entries(), probe_context())
+def test_cells_with_missing_seeds_and_single_runs_are_not_tested_and_give_a_reason():
+    result = of(probe_entries(), probe_context())
     reasons = {
-        (each.name, pair): untested(found, each.name, pair)
+        (each.name, pair): untested(result, each.name, pair)
         for pair in range(2)
-        for each in found.rows
+        for each in result.rows
         if each.role != "teacher" and each.cells[pair].comparison is None and each.name != "kd"
     }
     assert reasons == {
@@ -150,19 +150,19 @@ def test_cells_with_holes_and_single_runs_are_never_tested_and_say_why():
 
 
 def test_without_the_reference_nothing_is_compared_but_all_is_estimated():
-    found = of([*cells("at", near(74.0)), *cells("sp", near(75.0))])
-    assert found.baseline is None
-    assert [comparison(found, name) for name in ("at", "sp")] == [None, None]
-    assert [untested(found, name) for name in ("at", "sp")] == ["", ""]
-    assert row(found, "sp").cells[0].measured.n == 3
-    assert "reference method" in overall(found).obstacles[-1]
+    result = of([*cells("at", near(74.0)), *cells("sp", near(75.0))])
+    assert result.baseline is None
+    assert [comparison(result, name) for name in ("at", "sp")] == [None, None]
+    assert [untested(result, name) for name in ("at", "sp")] == ["", ""]
+    assert row(result, "sp").cells[0].measured.n == 3
+    assert "reference method" in overall(result).obstacles[-1]
 
 
 def test_the_plain_student_can_be_the_reference():
-    found = of(many(), TableContext("T", reference="ce"))
-    assert comparison(found, "kd").verdict == "better"
-    assert comparison(found, "ce") is None
-    assert overall(found).improvements is None
+    result = of(many(), TableContext("T", reference="ce"))
+    assert comparison(result, "kd").verdict == "better"
+    assert comparison(result, "ce") is None
+    assert overall(result).improvements is None
 
 
 def ranked(higher=True):
@@ -179,25 +179,25 @@ def ranked(higher=True):
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_ranks_over_the_pairs_are_friedman_s_and_nemenyi_s(higher):
-    found, accuracies = ranked(higher)
-    assert found.methods == ("kd", "at", "crd")
+    result, accuracies = ranked(higher)
+    assert result.methods == ("kd", "at", "crd")
     theirs = stats.friedmanchisquare(*accuracies.T)
-    assert (found.ranks.statistic, found.ranks.p) == pytest.approx((6.5, theirs.pvalue))
-    assert found.ranks.average == (3.0, 1.75, 1.25)
+    assert (result.ranks.statistic, result.ranks.p) == pytest.approx((6.5, theirs.pvalue))
+    assert result.ranks.average == (3.0, 1.75, 1.25)
     # Demšar, table 5: q of 3 methods is 2.343
-    assert found.ranks.critical == pytest.approx(2.343 * (3 * 4 / (6 * 4)) ** 0.5, abs=1e-3)
-    assert found.pairs == found.ranks.pairs == 4
+    assert result.ranks.critical == pytest.approx(2.343 * (3 * 4 / (6 * 4)) ** 0.5, abs=1e-3)
+    assert result.pairs == result.ranks.pairs == 4
 
 
-def test_methods_with_a_hole_are_left_out_of_what_goes_over_the_pairs():
-    found = overall(of([*many(), *cells("at", near(74.0), [74.0, 74.1, None])]))
-    assert found.incomplete == ("at",)
-    assert found.methods == ("kd", "up", "down", "same", "wild")
-    assert len(found.ranks.average) == 5
-    assert found.ranks == overall(of(many())).ranks
+def test_methods_with_missing_values_have_no_average_rank():
+    result = overall(of([*many(), *cells("at", near(74.0), [74.0, 74.1, None])]))
+    assert result.incomplete == ("at",)
+    assert result.methods == ("kd", "up", "down", "same", "wild")
+    assert len(result.ranks.average) == 5
+    assert result.ranks == overall(of(many())).ranks
 
 
-def test_too_few_pairs_or_methods_have_no_ranks_and_say_so():
+def test_too_few_pairs_or_methods_have_no_ranks_and_give_a_reason():
     alone = overall(of(cells("kd", near(75.0))))
     assert alone.ranks is None
     assert alone.obstacles[0] == (
@@ -218,14 +218,14 @@ def improvement(student, kd, at, metric="top1", **about):
 
 
 def test_relative_improvement_by_hand():
-    found = improvement([[70.0], [60.0]], [[72.0], [61.0]], [[73.0], [61.0]])
-    assert found.improvements == (None, pytest.approx((1 / 2 + 0 / 1) / 2))
+    result = improvement([[70.0], [60.0]], [[72.0], [61.0]], [[73.0], [61.0]])
+    assert result.improvements == (None, pytest.approx((1 / 2 + 0 / 1) / 2))
     less = improvement([[2.0], [2.0]], [[1.5], [1.0]], [[1.0], [1.5]], "nll")
     assert less.improvements == (None, pytest.approx((0.5 / 0.5 - 0.5 / 1.0) / 2))
 
 
 @pytest.mark.parametrize(
-    ("student", "kd", "said"),
+    ("student", "kd", "message"),
     [
         (
             [[70.0], [61.0]],
@@ -241,10 +241,10 @@ def test_relative_improvement_by_hand():
         ([[70.0], [60.0]], [[72.0], [None]], "values or seeds of KD are missing"),
     ],
 )
-def test_no_relative_improvement_where_the_reference_is_not_above_the_student(student, kd, said):
-    found = improvement(student, kd, [[73.0], [62.0]])
-    assert found.improvements is None
-    assert found.obstacles[-1].startswith(f"no relative improvement: {said}")
+def test_no_relative_improvement_if_the_reference_is_not_above_the_student(student, kd, message):
+    result = improvement(student, kd, [[73.0], [62.0]])
+    assert result.improvements is None
+    assert result.obstacles[-1].startswith(f"no relative improvement: {message}")
 
 
 def test_crd_s_57_percent_from_the_published_tables():
@@ -255,11 +255,11 @@ def test_crd_s_57_percent_from_the_published_tables():
 
 def test_each_table_is_a_family_of_its_own():
     first = next(iter(PAIRS))
-    alone = of([one for one in many() if one.pair == first])
+    alone = of([item for item in many() if item.pair == first])
     groups = {pair: str(i) for i, pair in enumerate(PAIRS)}
-    grouped = [replace(one, group=groups[one.pair]) for one in many()]
+    grouped = [replace(item, group=groups[item.pair]) for item in many()]
     parts = build.tables(grouped, ABOUT)
-    assert [one.columns[0].pair for one in parts] == list(PAIRS)
+    assert [item.columns[0].pair for item in parts] == list(PAIRS)
     assert comparison(parts[0], "up").p == comparison(alone, "up").p
     # two pairs in one table: ten cells, not five
     assert comparison(of(many()), "up").p > comparison(alone, "up").p

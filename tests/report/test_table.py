@@ -11,17 +11,17 @@ ABOUT = TableContext("T")
 
 
 def test_rows_are_teacher_student_methods_and_columns_the_pairs():
-    found = table(reversed(probe_entries()), probe_context())
-    assert [one.label for one in found.rows[:2]] == ["Teacher", "Student"]
-    assert [one.label for one in found.rows[2:]] == ["DCD", "WCoRD", "CRD", "AT", "KD"]
-    assert [(one.teacher, one.student) for one in table(probe_entries(), ABOUT).columns] == [
+    result = table(reversed(probe_entries()), probe_context())
+    assert [each.label for each in result.rows[:2]] == ["Teacher", "Student"]
+    assert [each.label for each in result.rows[2:]] == ["DCD", "WCoRD", "CRD", "AT", "KD"]
+    assert [(each.teacher, each.student) for each in table(probe_entries(), ABOUT).columns] == [
         ("WRN-40-2", "WRN-16-2"),
         ("resnet32x4", "ShuffleNetV2"),
     ]
 
 
 def test_teacher_and_student_are_never_ranked():
-    found = table(
+    result = table(
         [
             *cells("t", [90.0, 90.0], role="teacher"),
             *cells("ce", [80.0, 80.0], role="student"),
@@ -30,15 +30,15 @@ def test_teacher_and_student_are_never_ranked():
         ],
         ABOUT,
     )
-    assert [one.cells[0].rank for one in found.rows] == [None, None, "second", "best"]
+    assert [each.cells[0].rank for each in result.rows] == [None, None, "second", "best"]
 
 
 def test_marks_are_shared_by_equal_texts_and_explained_once():
-    found = table(probe_entries(), probe_context())
+    result = table(probe_entries(), probe_context())
     deviation = (
         "only 50 training images per class; recipe differs from the papers: epochs 30 (papers: 240)"
     )
-    assert found.notes == (
+    assert result.notes == (
         Note("†", deviation),
         Note("‡", "reconstruction"),
         Note("a", "skipped: AT needs as many stages in both, 3 and 4 found"),
@@ -46,10 +46,10 @@ def test_marks_are_shared_by_equal_texts_and_explained_once():
         Note("c", "failed: OutOfMemoryError: 8 GiB"),
         Note("d", "missing: not run yet"),
     )
-    assert row(found, "wcord").mark == "‡"
-    assert [one.mark for one in found.columns] == ["†", "†"]
+    assert row(result, "wcord").mark == "‡"
+    assert [each.mark for each in result.columns] == ["†", "†"]
     again = table([*cells("a", [None], [None]), *cells("b", [None], [None])], ABOUT)
-    assert {one.mark for line in again.rows for one in line.cells} == {"a"}
+    assert {each.mark for line in again.rows for each in line.cells} == {"a"}
 
 
 def test_more_notes_than_letters_and_daggers():
@@ -58,14 +58,14 @@ def test_more_notes_than_letters_and_daggers():
         for n in range(28)
         for entry in cells(f"m{n}", [unfinished("r", 0, "failed", f"no {n}")], note=f"note {n}")
     ]
-    marks = [one.mark for one in table(entries, ABOUT).notes]
+    marks = [each.mark for each in table(entries, ABOUT).notes]
     assert marks[:5] == ["†", "‡", "§", "¶", "††"]
     assert marks[28:30] == ["a", "b"]
     assert marks[-3:] == ["z", "aa", "ab"]
     assert len(set(marks)) == 56
 
 
-def test_the_caption_tells_data_recipe_seeds_and_versions():
+def test_caption_states_data_recipe_seeds_and_versions():
     assert table(probe_entries(), probe_context()).caption == (
         "A short recipe on a tenth of CIFAR-100: no number of a paper. "
         "Top-1 test accuracy of the last epoch (%; higher is better). "
@@ -80,7 +80,7 @@ def test_the_caption_tells_data_recipe_seeds_and_versions():
     )
 
 
-def test_one_seed_is_said_to_be_one():
+def test_caption_of_single_runs_states_no_standard_deviation():
     caption = table(cells("kd", [70.0]), ABOUT).caption
     assert "Single runs (n = 1, seed 0), without a standard deviation." in caption
     assert "brackets" not in caption
@@ -95,11 +95,11 @@ def test_every_device_and_version_is_named():
     )
 
 
-def test_nothing_done_is_a_table_of_holes():
-    found = table(cells("kd", [None, None], [None, None]), ABOUT)
-    assert "No run has finished yet." in found.caption
-    assert "Run with" not in found.caption
-    assert not found.ranked
+def test_table_without_finished_runs_states_it():
+    result = table(cells("kd", [None, None], [None, None]), ABOUT)
+    assert "No run has finished yet." in result.caption
+    assert "Run with" not in result.caption
+    assert not result.ranked
 
 
 @pytest.mark.parametrize("name", ["agreement", "kl"])
@@ -109,14 +109,14 @@ def test_a_teacher_does_not_agree_with_itself_in_a_row(name):
         *cells("kd", [1.0], metric=name),
         *cells("at", [2.0], metric=name),
     ]
-    assert [one.name for one in table(entries, ABOUT, name).rows] == ["kd", "at"]
+    assert [each.name for each in table(entries, ABOUT, name).rows] == ["kd", "at"]
 
 
-def test_lower_is_better_says_so_and_ranks_so():
+def test_metric_with_lower_is_better_is_ranked_from_below():
     entries = [*cells("kd", [1.1], metric="nll"), *cells("at", [1.2], metric="nll")]
-    found = table(entries, ABOUT, "nll")
-    assert "(nats; lower is better)" in found.caption
-    assert [one.cells[0].rank for one in found.rows] == ["best", "second"]
+    result = table(entries, ABOUT, "nll")
+    assert "(nats; lower is better)" in result.caption
+    assert [each.cells[0].rank for each in result.rows] == ["best", "second"]
 
 
 def test_best_on_test_appears_only_under_the_name_oracle():
@@ -125,12 +125,12 @@ def test_best_on_test_appears_only_under_the_name_oracle():
 
 def test_pairs_that_look_alike_show_their_names():
     entries = [Entry(pair, "a", "b", "kd", 0, None) for pair in ("a/b", "a/b long")]
-    assert [one.student for one in table(entries, ABOUT).columns] == ["b (a/b)", "b (a/b long)"]
+    assert [each.student for each in table(entries, ABOUT).columns] == ["b (a/b)", "b (a/b long)"]
 
 
 def test_two_plain_students_keep_their_own_labels():
     entries = [*cells("ce", [70.0], role="student"), *cells("ce long", [71.0], role="student")]
-    assert [one.label for one in table(entries, ABOUT).rows] == ["ce", "ce long"]
+    assert [each.label for each in table(entries, ABOUT).rows] == ["ce", "ce long"]
 
 
 def test_no_entry_and_no_such_metric_are_errors_for_the_user():
@@ -143,8 +143,8 @@ def test_no_entry_and_no_such_metric_are_errors_for_the_user():
 def test_the_order_of_the_seeds_does_not_matter():
     shuffled = probe_entries()
     random.Random(0).shuffle(shuffled)
-    order = {one.name: one for one in table(shuffled, probe_context()).rows}
-    for one in table(probe_entries(), probe_context()).rows:
-        expected = [cell.measured for cell in one.cells]
-        shuffled_cells = {cell.pair: cell.measured for cell in order[one.name].cells}
-        assert [shuffled_cells[cell.pair] for cell in one.cells] == expected
+    order = {each.name: each for each in table(shuffled, probe_context()).rows}
+    for each in table(probe_entries(), probe_context()).rows:
+        expected = [cell.measured for cell in each.cells]
+        shuffled_cells = {cell.pair: cell.measured for cell in order[each.name].cells}
+        assert [shuffled_cells[cell.pair] for cell in each.cells] == expected

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def whole():
+def full_plan():
     return api.load_plan("quickstart")
 
 
@@ -24,59 +24,59 @@ def results(tmp_path):
     return Results(tmp_path)
 
 
-def test_another_method_can_be_named_to_compare_with(whole, results):
-    [made] = build.assemble(whole, results, ReportOptions(reference="crd+kd")).tables
-    assert "worse than CRD+KD, by mean" in made.caption
-    [made] = build.assemble(whole, results, ReportOptions(reference="student")).tables
-    assert "worse than Student, by mean" in made.caption
-    assert made.baseline.role == "student"
+def test_another_method_can_be_the_reference_of_a_suite(full_plan, results):
+    [built] = build.assemble(full_plan, results, ReportOptions(reference="crd+kd")).tables
+    assert "worse than CRD+KD, by mean" in built.caption
+    [built] = build.assemble(full_plan, results, ReportOptions(reference="student")).tables
+    assert "worse than Student, by mean" in built.caption
+    assert built.baseline.role == "student"
 
 
-def test_a_method_that_the_suite_lacks_is_refused(whole, results):
+def test_unknown_reference_is_an_error(full_plan, results):
     for call in (build.assemble, build.write):
         with pytest.raises(
             BenchError, match=r"no method 'crdd'\. Did you mean 'crd'\? Allowed: at,"
         ):
-            call(whole, results, ReportOptions(reference="crdd"))
-    part = select(whole, "method=kd|at")
+            call(full_plan, results, ReportOptions(reference="crdd"))
+    part = select(full_plan, "method=kd|at")
     with pytest.raises(BenchError, match=r"no method 'crd'\. Allowed: at, kd"):
         build.assemble(part, results, ReportOptions(reference="crd"))
     assert [path.name for path in results.folder.iterdir()] == ["runs"]
 
 
-def test_an_unknown_format_is_refused_before_anything_is_computed(whole):
+def test_unknown_format_is_an_error_before_anything_is_computed(full_plan):
     for kind in ("tables", "statistics"):
         with pytest.raises(BenchError, match=r"no format 'htm'"):
-            build.write(whole, None, ReportOptions(formats=["md", "htm"]), kind)
+            build.write(full_plan, None, ReportOptions(formats=["md", "htm"]), kind)
 
 
-def test_statistics_are_written_beside_the_tables(whole, results):
+def test_statistics_have_files_of_their_own(full_plan, results):
     options = ReportOptions(formats=["md", "csv", "html"])
-    files = build.write(whole, results, options, "statistics")
+    files = build.write(full_plan, results, options, "statistics")
     assert [path.name for path in files] == [
         "quickstart-statistics.md",
         "quickstart-statistics.csv",
     ]
     options = ReportOptions("nll", formats=["txt"])
-    [path] = build.write(whole, results, options, "statistics")
+    [path] = build.write(full_plan, results, options, "statistics")
     assert path.name == "quickstart-statistics-nll.txt"
-    said = path.read_text("utf-8")
-    assert "With a tolerance of 0, no verdict is `same`" in said
-    made = build.assemble(whole, results, options)
-    assert said == report.render(made, "txt", "statistics")
+    message = path.read_text("utf-8")
+    assert "With a tolerance of 0, no verdict is `same`" in message
+    built = build.assemble(full_plan, results, options)
+    assert message == report.render(built, "txt", "statistics")
 
 
-def test_the_tolerance_is_told_and_holds(whole, results):
-    made = build.assemble(whole, results, ReportOptions(tolerance=25.0))
-    compared = [cell.comparison for cell in made.cells if cell.comparison]
+def test_tolerance_is_applied_and_in_the_caption(full_plan, results):
+    built = build.assemble(full_plan, results, ReportOptions(tolerance=25.0))
+    compared = [cell.comparison for cell in built.cells if cell.comparison]
     assert {comparison.verdict for comparison in compared} == {"same"}
-    said = " ".join(report.render(made, "txt", "statistics").split())
-    assert "more than 25 points" in said
+    message = " ".join(report.render(built, "txt", "statistics").split())
+    assert "more than 25 points" in message
 
 
-def test_the_page_compares_as_it_is_told(whole, results):
+def test_page_uses_reference_and_tolerance(full_plan, results):
     options = ReportOptions(formats=["html"], reference="dcd", tolerance=2.0)
-    [path] = build.write(whole, results, options)
+    [path] = build.write(full_plan, results, options)
     text = path.read_text("utf-8")
     assert "Difference to DCD" in text
     assert "a difference of more than 2 points" in text

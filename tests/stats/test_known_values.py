@@ -27,11 +27,11 @@ DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
 def test_mean_spread_and_interval():
-    found = estimate([74.9, 75.0, 74.5])
-    assert (found.n, found.mean) == (3, pytest.approx(74.8))
-    assert found.std == pytest.approx(0.264575)
+    result = estimate([74.9, 75.0, 74.5])
+    assert (result.n, result.mean) == (3, pytest.approx(74.8))
+    assert result.std == pytest.approx(0.264575)
     # t(0.975, 2) = 4.302653, over the square root of 3
-    assert found.high - found.mean == pytest.approx(4.302653 * 0.264575 / 3**0.5, rel=1e-5)
+    assert result.high - result.mean == pytest.approx(4.302653 * 0.264575 / 3**0.5, rel=1e-5)
     low, high = stats.t.interval(0.95, 9, np.mean(DRUG_1), stats.sem(DRUG_1))
     assert (estimate(DRUG_1).low, estimate(DRUG_1).high) == pytest.approx((low, high))
 
@@ -40,19 +40,19 @@ def test_a_single_run_has_neither_spread_nor_interval():
     assert estimate([74.9]) == type(estimate([1.0]))(74.9, None, 1, None, None)
 
 
-def test_student_s_sleep_paired_as_every_textbook_has_it():
-    found = paired(DRUG_1, DRUG_2)
-    assert found.mean / found.error == pytest.approx(4.0621, abs=5e-5)
-    assert found.p_two_sided() == pytest.approx(0.002833, abs=5e-7)
-    assert found.interval() == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
-    assert found.p_two_sided() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
+def test_student_s_sleep_paired():
+    result = paired(DRUG_1, DRUG_2)
+    assert result.mean / result.error == pytest.approx(4.0621, abs=5e-5)
+    assert result.p_two_sided() == pytest.approx(0.002833, abs=5e-7)
+    assert result.interval() == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
+    assert result.p_two_sided() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
 
 
-def test_student_s_sleep_as_if_of_different_people():
-    found = welch(samples(DRUG_1), samples(DRUG_2))
-    assert found.df == pytest.approx(17.776, abs=5e-4)
-    assert found.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
-    assert found.interval() == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
+def test_student_s_sleep_unpaired():
+    result = welch(samples(DRUG_1), samples(DRUG_2))
+    assert result.df == pytest.approx(17.776, abs=5e-4)
+    assert result.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
+    assert result.interval() == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
 
 
 def test_welch_with_other_numbers_of_seeds_is_scipy_s():
@@ -66,7 +66,7 @@ def test_welch_with_other_numbers_of_seeds_is_scipy_s():
     assert ours.p_above(-0.5) == pytest.approx(shifted.pvalue)
 
 
-def test_no_spread_at_all_is_taken_at_its_word():
+def test_zero_spread_counts_as_exact():
     same, less = paired([97.0, 96.0], [97.0, 96.0]), paired([97.0, 96.0], [96.5, 95.5])
     assert (same.p_two_sided(), same.interval()) == (1.0, (0.0, 0.0))
     assert (less.p_below(), less.p_above(), less.p_below(-0.5)) == (0.0, 1.0, 0.5)
@@ -74,12 +74,12 @@ def test_no_spread_at_all_is_taken_at_its_word():
     assert (flat.p_two_sided(), flat.df) == (1.0, 1.0)
 
 
-def test_a_spread_below_that_of_rounding_is_not_believed():
+def test_spread_is_not_below_that_of_rounding():
     step = 100 / 360
-    found = paired([97.0, 96.0, 98.0], [97.0 - step, 96.0 - step, 98.0 - step], step)
+    result = paired([97.0, 96.0, 98.0], [97.0 - step, 96.0 - step, 98.0 - step], step)
     # two roundings, each step / √12, over three seeds
-    assert found.error == pytest.approx(step * (2 / 12) ** 0.5 / 3**0.5)
-    assert 0.02 < found.p_below() < 0.05
+    assert result.error == pytest.approx(step * (2 / 12) ** 0.5 / 3**0.5)
+    assert 0.02 < result.p_below() < 0.05
 
 
 def test_resolution_is_the_smallest_real_step():
@@ -90,8 +90,8 @@ def test_resolution_is_the_smallest_real_step():
 
 
 def test_holm_by_hand():
-    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    result = holm(np.array([0.01, 0.04, 0.03, 0.005]))
+    assert result == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.6, 0.9])) == pytest.approx([1.0, 1.0])
     both = holm(np.array([[0.01, 0.04, 0.03, 0.005], [0.04, 0.01, 0.005, 0.03]]))
     assert both == pytest.approx(np.array([[0.03, 0.06, 0.06, 0.02], [0.06, 0.03, 0.02, 0.06]]))
@@ -101,21 +101,21 @@ def test_holm_by_hand():
     ("methods", "quantile"), [(3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (10, 3.164)]
 )
 def test_nemenyi_s_quantiles_are_demsar_s_table_5(methods, quantile):
-    found = ranks(np.random.default_rng(0).normal(size=(7, methods)))
-    assert found.critical / (methods * (methods + 1) / 42) ** 0.5 == pytest.approx(
+    result = ranks(np.random.default_rng(0).normal(size=(7, methods)))
+    assert result.critical / (methods * (methods + 1) / 42) ** 0.5 == pytest.approx(
         quantile, abs=1e-3
     )
 
 
 def test_friedman_by_hand_and_by_scipy():
     accuracy = np.array([[70, 72, 75], [71, 73, 72], [60, 62, 64], [80, 81, 85]])
-    found = ranks(accuracy)
-    assert found.average == (3.0, 1.75, 1.25)
+    result = ranks(accuracy)
+    assert result.average == (3.0, 1.75, 1.25)
     # 12 N / (k (k + 1)) (Σ R² - k (k + 1)² / 4) = 4 (9 + 3.0625 + 1.5625 - 12)
-    assert found.statistic == pytest.approx(6.5)
-    assert found.p == pytest.approx(stats.friedmanchisquare(*accuracy.T).pvalue)
-    assert ranks(-accuracy, higher=False).average == found.average
-    assert found.pairs == 4
+    assert result.statistic == pytest.approx(6.5)
+    assert result.p == pytest.approx(stats.friedmanchisquare(*accuracy.T).pvalue)
+    assert ranks(-accuracy, higher=False).average == result.average
+    assert result.pairs == 4
 
 
 def test_demsar_s_example_of_a_critical_distance():
@@ -132,24 +132,24 @@ def test_ranks_with_ties_and_without_any_difference():
 
 
 @pytest.mark.parametrize("table", [[[1.0, 2.0, float("nan")]] * 2, [[1, 2], [2, 1]], [[1, 2, 3]]])
-def test_ranks_refuse_holes_and_what_is_no_table(table):
+def test_ranks_need_a_complete_table(table):
     with pytest.raises(ValueError, match="at least 2 pairs and 3 methods"):
         ranks(table)
 
 
 def test_crd_s_57_percent_from_its_13_pairs():
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        lines = [one for one in csv.DictReader(file) if one["table"] in ("Table 1", "Table 2")]
-    found = {
+        lines = [each for each in csv.DictReader(file) if each["table"] in ("Table 1", "Table 2")]
+    result = {
         method: {
-            (one["teacher"], one["student"]): float(one["value"])
-            for one in lines
-            if one["method"] == method
+            (each["teacher"], each["student"]): float(each["value"])
+            for each in lines
+            if each["method"] == method
         }
         for method in ("Student", "KD", "CRD")
     }
-    assert {len(one) for one in found.values()} == {13}
-    columns = [[one[pair] for pair in found["KD"]] for one in found.values()]
+    assert {len(each) for each in result.values()} == {13}
+    columns = [[each[pair] for pair in result["KD"]] for each in result.values()]
     assert 100 * relative_improvement(*columns) == pytest.approx(56.8, abs=0.05)
 
 
@@ -176,15 +176,15 @@ def test_seeds_needed_at_the_ends():
     assert seeds_needed(0.5, 0.5, 0.05, both=True) > seeds_needed(0.5, 0.5, 0.05)
 
 
-def test_the_power_that_is_promised_is_there():
+def test_promised_power_is_reached():
     rng, n = np.random.default_rng(1), seeds_needed(0.6, 0.5, 0.05, groups=1)
     gaps = rng.normal(0.6, 0.5, (20_000, n))
-    told = paired(np.zeros_like(gaps), gaps).p_above() < 0.05
+    detected = paired(np.zeros_like(gaps), gaps).p_above() < 0.05
     fewer = paired(np.zeros_like(gaps[:, :-1]), gaps[:, :-1]).p_above() < 0.05
-    assert told.mean() > 0.8 > fewer.mean()
+    assert detected.mean() > 0.8 > fewer.mean()
 
 
 def test_a_turned_difference_is_a_gain_where_less_is_better():
-    found = Difference(np.array([0.3]), np.array([0.1]), np.array([4.0]))
-    assert found.as_gain(False).p_below() == pytest.approx(found.p_above())
-    assert found.as_gain(False).mean == -0.3
+    result = Difference(np.array([0.3]), np.array([0.1]), np.array([4.0]))
+    assert result.as_gain(False).p_below() == pytest.approx(result.p_above())
+    assert result.as_gain(False).mean == -0.3

@@ -33,9 +33,9 @@ def at_most(rate, trials=TABLES):
 def published_spreads():
     """Standard deviations over seeds that CRD's Tables 10 and 11 print: 0.04 to 0.54."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        found = [float(one["std"]) for one in csv.DictReader(file) if one["std"]]
-    assert len(found) == 175
-    return np.array(found)
+        result = [float(each["std"]) for each in csv.DictReader(file) if each["std"]]
+    assert len(result) == 175
+    return np.array(result)
 
 
 def tables(rng, spread, seeds, methods=METHODS):
@@ -62,9 +62,9 @@ def spreads(name, cells, rng):
         return rng.choice(published_spreads(), (TABLES, cells))
     if name == "alike":
         return np.full((TABLES, cells), 0.3)
-    found = np.full((TABLES, cells), 0.3)
-    found[:, : 1 if name == "one wild" else cells // 2] *= 5
-    return found
+    result = np.full((TABLES, cells), 0.3)
+    result[:, : 1 if name == "one wild" else cells // 2] *= 5
+    return result
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def joined(*sides):
     return Samples(*(np.concatenate([getattr(s, key) for s in sides], -1) for key in fields))
 
 
-def part(found, where):
-    return Samples(*(getattr(found, key)[..., where] for key in ("mean", "std", "n", "df")))
+def part(result, where):
+    return Samples(*(getattr(result, key)[..., where] for key in ("mean", "std", "n", "df")))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -113,13 +113,15 @@ def test_coarse_accuracies_do_not_alarm_more(seeds):
     ).mean() <= at_most(0.05)
 
 
-@pytest.mark.parametrize(("seeds", "cells", "found"), [(3, 14, 0.99), (5, 14, 0.99), (3, 91, 0.97)])
-def test_a_loss_of_two_points_is_found(seeds, cells, found):
+@pytest.mark.parametrize(
+    ("seeds", "cells", "result"), [(3, 14, 0.99), (5, 14, 0.99), (3, 91, 0.97)]
+)
+def test_a_loss_of_two_points_is_found(seeds, cells, result):
     rng = np.random.default_rng(seeds)
     before, after = (0.3 * rng.normal(size=(TABLES, cells, seeds)) for _ in range(2))
     after[:, 4] -= 2
     both = moderated(joined(samples(before), samples(after)))
     gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
     named = regression_verdicts(gain, 0.5).verdict == "regression"
-    assert named[:, 4].mean() > found
+    assert named[:, 4].mean() > result
     assert np.delete(named, 4, axis=1).any(-1).mean() <= at_most(0.05)

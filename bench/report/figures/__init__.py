@@ -150,7 +150,13 @@ def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
-    matrices = correlation.differences(subject.entries, subject.results, pair, subject.root)
+    matrices = correlation.differences(
+        subject.entries,
+        subject.results,
+        pair,
+        subject.root,
+        registry=subject.plan.suite.registry,
+    )
     if not matrices:
         raise BenchError(
             f"no student's weights in {subject.results.folder / 'weights'}; `bench run` saves "

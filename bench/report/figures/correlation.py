@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench import data
 from bench.data import Data, Selection
 from bench.errors import BenchError, MissingData
+from bench.plugins import BUILTIN, Registry
 from bench.report.figures.style import methods, style
 from bench.report.model import Entry
 from bench.results import Results, verify
@@ -30,6 +31,7 @@ def differences(
     pair: str,
     root: Path | None = None,
     device: str | None = None,
+    registry: Registry = BUILTIN,
 ) -> dict[str, list[Matrix]]:
     """Return the teacher's minus the student's class correlations over the test set.
 
@@ -39,6 +41,7 @@ def differences(
         pair: Name of the pair.
         root: Folder of the data sets.
         device: None: a GPU if there is one, else the CPU.
+        registry: The networks and data sets of the suite.
 
     Returns:
         A matrix (K, K) for each seed, by label.
@@ -53,11 +56,11 @@ def differences(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for label, runs in methods(entries, pair).items():
         for record, teacher in _usable(runs, results):
-            subject = subject or _data(record, root, where)
+            subject = subject or _data(record, root, where, registry)
             if teacher.id not in of_teacher:
-                of_teacher[teacher.id] = _teacher(teacher, record, results, subject)
-            own = _correlation(record, results, subject)
-            matrices.setdefault(label, []).append(of_teacher[teacher.id] - own)
+                of_teacher[teacher.id] = _teacher(teacher, record, results, subject, registry)
+            student = _correlation(record, results, subject, registry)
+            matrices.setdefault(label, []).append(of_teacher[teacher.id] - student)
     return matrices
 
 
@@ -124,27 +127,31 @@ def _usable(entries: Sequence[Entry], results: Results) -> Iterator[tuple[Record
             yield record, record.teacher
 
 
-def _data(record: Record, root: Path | None, device: torch.device) -> Data:
+def _data(record: Record, root: Path | None, device: torch.device, registry: Registry) -> Data:
     spec = record.specification.data
     names = ("name", "per_class", "test_per_class", "validation", "size")
-    return data.load(Selection(**{name: getattr(spec, name) for name in names}), root, device)
+    selection = Selection(**{name: getattr(spec, name) for name in names})
+    return data.load(selection, root, device, added=registry.datasets)
 
 
-def _teacher(teacher: TeacherInfo, student: Record, results: Results, subject: Data) -> Matrix:
+def _teacher(
+    teacher: TeacherInfo, student: Record, results: Results, subject: Data, registry: Registry
+) -> Matrix:
     record = results.record(teacher.id)
     if record is None or not results.weights(teacher.id).is_file():
         raise MissingData(f"{results.weights(teacher.id)}: the teacher's weights are missing")
     if record.weights != teacher.sha256:
         raise BenchError(f"{teacher.id}: not the teacher that {student.id} learned from")
-    return _correlation(record, results, subject)
+    return _correlation(record, results, subject, registry)
 
 
-def _correlation(record: Record, results: Results, subject: Data) -> Matrix:
+def _correlation(record: Record, results: Results, subject: Data, registry: Registry) -> Matrix:
     """Return the class correlations (K, K) of a run's network over the test set."""
     path, spec = results.weights(record.id), record.specification
     verify(path, record.weights or "")
-    net = networks.load(spec.network, subject.facts, path).to(subject.train_labels.device)
-    logits, _ = predict(net, subject, "test", spec.content["recipe"])
+    net = networks.load(spec.network, subject.facts, path, registry)
+    net = net.to(subject.train_labels.device)
+    logits, _ = predict(net, subject, "test", spec.recipe)
     try:
         return class_correlation(logits.cpu().numpy())
     except BenchError as error:

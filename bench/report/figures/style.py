@@ -29,7 +29,7 @@ _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
     "text.parse_math": False,  # a method's name is plain text
-    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second has the glyphs that the first lacks
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second one has more glyphs
     "mathtext.fontset": "stix",
     "font.size": 10.0,
     "axes.spines.top": False,
@@ -170,7 +170,7 @@ def looks(count: int) -> list[Look]:
 def name_lines(
     axes: "Axes", heights: Sequence[float], texts: Sequence[str], line_looks: Sequence[Look]
 ) -> None:
-    """Write names at the right end of lines, each with a sample, moved apart where they collide."""
+    """Write names at the right end of lines, each with a sample, without overlaps."""
     if not heights:
         return
     low, high = axes.get_ylim()

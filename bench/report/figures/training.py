@@ -72,7 +72,7 @@ def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
     with style.style():
         figure, axes = style.empty(6.2, 4.2)
         axes.margins(0.08)
-        line_looks, heights = [{**look, "linestyle": "-"} for look in looks(len(points))], []
+        line_looks, heights = [{**look, "linestyle": ""} for look in looks(len(points))], []
         for (label, runs), look in zip(points.items(), line_looks, strict=True):
             seconds, values, _ = zip(*runs, strict=True)
             x, y, spread = fmean(seconds), fmean(values), stdev(values) if len(values) > 1 else 0
