@@ -10,9 +10,7 @@ from typing import Literal
 from bench.report.labels import one_line, signed
 from bench.report.model import Cell, Column, Measured, Note, Row, Table
 
-Style = Literal[
-    "plain", "strong", "value", "best", "second", "mark", "better", "worse", "published"
-]
+Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 
 
 @dataclass(frozen=True)

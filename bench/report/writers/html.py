@@ -37,7 +37,6 @@ def escape(text: object) -> str:
 HTML = Markup(
     _escape,
     {
-        "strong": "<strong>{}</strong>",
         "best": "<b>{}</b>",
         "second": '<span class="second">{}</span>',
         "mark": "<sup>{}</sup>",

@@ -49,7 +49,6 @@ def _glyph(char: str) -> str:
 LATEX = Markup(
     _escape,
     {
-        "strong": r"\textbf{{{}}}",
         "best": r"\textbf{{{}}}",
         "second": r"\underline{{{}}}",
         "mark": r"\textsuperscript{{{}}}",

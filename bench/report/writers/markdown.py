@@ -15,7 +15,6 @@ def _escape(text: str) -> str:
 MARKDOWN = Markup(
     _escape,
     {
-        "strong": "**{}**",
         "best": "**{}**",
         "second": "<u>{}</u>",
         "mark": "<sup>{}</sup>",
