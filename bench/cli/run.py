@@ -81,7 +81,7 @@ def command(
     report = build.assemble(plan, results)
     if not as_json:
         print_report(report)
-    files = build.write(plan, results, made=report)
+    files = build.write(plan, results, assembled=report)
     if as_json:
         print(json_text({"event": "tables", "files": list(map(str, files))}, None))
     else:

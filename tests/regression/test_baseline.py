@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench import regression, report
-from bench.errors import BenchError, Mistakes
+from bench.errors import BenchError, ConfigError
 from bench.regression.baseline import MAX_BYTES
 from bench.report.build import tables
 from bench.report.model import Report, TableContext
@@ -101,7 +101,7 @@ def test_all_mistakes_are_listed_with_their_place(tmp_path):
     del result["suite"]
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(result))
-    with pytest.raises(Mistakes) as raised:
+    with pytest.raises(ConfigError) as raised:
         regression.read(path)
     text = "\n".join(raised.value.lines)
     for expected in (
@@ -134,7 +134,7 @@ def test_all_mistakes_are_listed_with_their_place(tmp_path):
 def test_a_summary_that_no_records_have(tmp_path, top1, message):
     path = tmp_path / "b.json"
     path.write_text(json.dumps(hand(**top1)))
-    with pytest.raises(Mistakes, match=message):
+    with pytest.raises(ConfigError, match=message):
         regression.read(path)
 
 
@@ -153,14 +153,14 @@ def test_a_summary_that_no_records_have(tmp_path, top1, message):
 def test_a_file_that_is_not_a_baseline(tmp_path, text, message):
     path = tmp_path / "b.json"
     path.write_text(text)
-    with pytest.raises(Mistakes, match=message):
+    with pytest.raises(ConfigError, match=message):
         regression.read(path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with (tmp_path / "b.json").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(Mistakes, match="larger than 64 MiB, the maximum"):
+    with pytest.raises(ConfigError, match="larger than 64 MiB, the maximum"):
         regression.read(tmp_path / "b.json")
 
 
