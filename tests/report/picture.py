@@ -1,0 +1,28 @@
+"""`python -m tests.report.picture`: the picture of a table in README, from the committed page."""
+
+import tempfile
+from pathlib import Path
+
+from tests.report import screen
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "results" / "quickstart" / "quickstart.html"
+PICTURE = ROOT / "docs" / "images" / "quickstart.png"
+WIDTH = 860  # pixels
+
+
+def main() -> None:
+    """Take a screenshot of the table and its caption."""
+    with tempfile.TemporaryDirectory() as profile:
+        browser = screen.started(profile)
+        try:
+            screen.size(browser, WIDTH)
+            browser.get(PAGE.as_uri())
+            PICTURE.parent.mkdir(exist_ok=True)
+            screen.one(browser, ".result:not([hidden])").screenshot(str(PICTURE))
+        finally:
+            browser.quit()
+
+
+if __name__ == "__main__":
+    main()
