@@ -8,7 +8,7 @@ from tests.report import screen
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "results" / "quickstart" / "quickstart.html"
 PICTURE = ROOT / "docs" / "images" / "quickstart.png"
-WIDTH = 860  # pixels
+WIDTH, HEIGHT = 560, 1600  # pixels
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as profile:
         browser = screen.started(profile)
         try:
-            screen.size(browser, WIDTH)
+            metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 2, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
             browser.get(PAGE.as_uri())
             PICTURE.parent.mkdir(exist_ok=True)
             screen.one(browser, ".result:not([hidden])").screenshot(str(PICTURE))
