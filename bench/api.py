@@ -23,7 +23,7 @@ from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
-from bench.planning.estimate import Estimate, estimate
+from bench.planning.estimate import estimate
 from bench.planning.plan import Plan, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
@@ -66,23 +66,22 @@ class Machine:
         Raises:
             BenchError: A GPU does not exist, or `graphs` is asked of a CPU.
         """
-        devices = self._devices()
-        if self.graphs and devices[0].startswith("cpu"):
-            raise BenchError("--cuda-graphs needs a GPU; these runs would use the CPU")
-        return devices
-
-    def _devices(self) -> list[str]:
-        if self.cluster is not None:
-            return ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         present = range(torch.cuda.device_count())
         gpus = present if self.gpus is None else self.gpus
-        if missing := [gpu for gpu in gpus if gpu not in present]:
+        if self.cluster is not None:
+            devices = ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
+        elif missing := [gpu for gpu in gpus if gpu not in present]:
             allowed = ", ".join(map(str, present)) or "none, for the CPU: this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {missing[0]}. Allowed: {allowed}")
-        if gpus:
-            return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
+        elif gpus:
+            devices = [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
+        else:
+            affinity = hasattr(os, "sched_getaffinity")
+            cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+            devices = ["cpu"] * (self.workers or max(1, cores // self.threads))
+        if self.graphs and devices[0] == "cpu":
+            raise BenchError("--cuda-graphs needs a GPU; these runs would use the CPU")
+        return devices
 
     def executor(self, results: Results, lock: int) -> Executor:
         """Return the executor of this machine.
@@ -226,8 +225,9 @@ def execute(
         notices = quarantine_corrupt(plan, results)
         todo = pending(plan, results, overwrite)
         estimates = estimate(plan, root) if todo or overwrite == "never" else {}
-        todo = [run for run in todo if not _skipped(results.summary(run.id), estimates[run.id])]
-        if any(estimates[run.id].error is None for run in todo):
+        impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
+        todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
+        if any(run.id not in impossible for run in todo):
             _check_data(plan.suite, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
@@ -241,7 +241,8 @@ def execute(
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
-        return unfinished(plan, results, estimates)
+        records = (results.summary(run) for run in plan.runs if run not in impossible)
+        return [record for record in records if record is not None and record.status != "done"]
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -261,13 +262,6 @@ def sync(plan: Plan, results: Results) -> MLflow:
     with stop_on_sigterm(), results.lock():
         tracker.log_missing()
     return tracker
-
-
-def unfinished(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Record]:
-    """Return the records of runs that have no result, except impossible runs."""
-    possible = (run for run in plan.runs if run not in estimates or estimates[run].error is None)
-    recorded = (results.summary(run) for run in possible)
-    return [record for record in recorded if record is not None and record.status != "done"]
 
 
 @contextmanager
@@ -317,8 +311,8 @@ def _check_data(suite: Suite, root: Path | None) -> None:
         ) from error
 
 
-def _skipped(record: Record | None, estimate: Estimate) -> bool:
+def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
     """Whether a run is impossible, and its record gives the same reason."""
     if record is None or record.status != "skipped":
         return False
-    return record.reason == estimate.error
+    return record.reason == impossible.get(record.id)

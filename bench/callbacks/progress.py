@@ -2,16 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.planning.plan import Cohort
 from bench.results import Record
 
 if TYPE_CHECKING:
     from bench.planning.estimate import Estimate
-    from bench.planning.plan import Plan, Run
+    from bench.planning.plan import Cohort, Plan, Run
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 
@@ -49,7 +48,6 @@ class RunProgress:
 class CohortProgress:
     """The progress of a cohort that was started."""
 
-    cohort: Cohort
     device: str
     runs: list[RunProgress]
 
@@ -71,6 +69,8 @@ class CohortProgress:
 class Progress:
     """The state of a running suite, updated by the events of its runner.
 
+    A view may read it in another thread: lists are replaced, not changed.
+
     Args:
         plan: The plan.
         todo: Runs to do in this session.
@@ -88,7 +88,6 @@ class Progress:
         self.plan, self.clock, self.begun = plan, clock, clock()
         self.runs = {run.id: self._pending(run, estimates or {}) for run in todo}
         self.cohorts: list[CohortProgress] = []  # those that train now
-        self._cohort_of: dict[str, CohortProgress] = {}
         self.work = sum(run.epochs * run.work for run in self.runs.values())
         self.done = 0.0  # of the work, in this session
         self._training_since: float | None = None
@@ -102,27 +101,26 @@ class Progress:
         work = estimate.work(run, 1) / epochs if estimate else 0.0
         return RunProgress(run, name, pair, method, epochs, work or 1.0)
 
-    def start(self, cohort: Cohort, device: str) -> CohortProgress:
+    def start(self, cohort: "Cohort", device: str) -> CohortProgress:
         """Note that a cohort starts; a part of a cohort that was split replaces that cohort."""
         runs = [self.runs[run.id] for run in cohort.runs]
-        split = {id(self._cohort_of[run.id]) for run in cohort.runs if run.id in self._cohort_of}
-        started = CohortProgress(cohort, device, runs)
-        self.cohorts = [*(c for c in self.cohorts if id(c) not in split), started]
-        self._cohort_of |= dict.fromkeys((run.id for run in cohort.runs), started)
-        return started
+        others = [cohort for cohort in self.cohorts if not set(cohort.runs) & set(runs)]
+        self.cohorts = [*others, CohortProgress(device, runs)]
+        return self.cohorts[-1]
 
     def advance(self, run_id: str, entry: Mapping[str, Any]) -> CohortProgress:
         """Note a completed epoch of a run."""
-        run, cohort = self.runs[run_id], self._cohort_of[run_id]
-        if self._training_since is None:  # starting workers is not part of the rate
-            epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
-            self._training_since = self.clock() - epoch_s
+        run = self.runs[run_id]
         if run.epoch == 0:  # resumed: earlier epochs are not part of the rate
-            self.work -= (entry["epoch"] - 1) * run.work
             run.epoch = entry["epoch"] - 1
+            self.work -= run.epoch * run.work
         self.done += max(0, entry["epoch"] - run.epoch) * run.work
         run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
+        cohort = next(cohort for cohort in self.cohorts if run in cohort.runs)
+        if self._training_since is None:  # starting workers is not part of the rate
+            epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
+            self._training_since = self._last_epoch - epoch_s
         return cohort
 
     def end(self, record: Record) -> RunProgress:
@@ -130,20 +128,13 @@ class Progress:
         run = self.runs[record.id]
         run.status, run.reason, run.top1 = record.status, record.reason, record.top1
         self.work -= (run.epochs - run.epoch) * run.work  # 0 unless it was lost
-        cohort = self._cohort_of.get(record.id)
-        if cohort in self.cohorts and all(run.status for run in cohort.runs):
-            self.cohorts.remove(cohort)
+        self.cohorts = [cohort for cohort in self.cohorts if not all(r.status for r in cohort.runs)]
         return run
 
     @property
     def counts(self) -> Counter[str]:
         """Number of runs by the status of their record."""
         return Counter(run.status for run in self.runs.values() if run.status)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the session began."""
-        return self.clock() - self.begun
 
     @property
     def time_left(self) -> float | None:
@@ -156,12 +147,30 @@ class Progress:
     @property
     def summary(self) -> str:
         """One line: `31 of 48 runs, 1 failed, about 2 min 10 s left`."""
-        counts = self.counts
+        counts, left = self.counts, self.time_left
         parts = [f"{counts.total()} of {len(self.runs)} runs"]
         parts += [f"{counts[status]} {status}" for status in sorted(counts) if status != "done"]
-        if (left := self.time_left) is not None and counts.total() < len(self.runs):
+        if left is not None and counts.total() < len(self.runs):
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)
+
+
+def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Return each state and reason once, with the names of its runs.
+
+    Args:
+        runs: State, name and reason of each run.
+
+    Returns:
+        State, names and reason; the names are those of `resnet8/vgg8 at seed 0 and 1 more`.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for state, name, reason in runs:
+        names.setdefault((state, reason), []).append(name)
+    return [
+        (state, group[0] + (f" and {len(group) - 1} more" if group[1:] else ""), reason)
+        for (state, reason), group in names.items()
+    ]
 
 
 def duration(seconds: float) -> str:

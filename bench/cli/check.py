@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from bench import regression
-from bench import suite as suites
 from bench.cli import options
 from bench.cli.compare import report_verdicts
 from bench.errors import BenchError
@@ -68,6 +67,8 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 def _papers() -> dict[str, dict[str, Any]]:
     """The terms of each method of the papers' tables, as specifications have them."""
+    from bench import suite as suites
+
     return {
         name: {term: asdict(value) for term, value in suites.papers(name).items()}
         for name in suites.canonical()

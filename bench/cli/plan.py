@@ -2,21 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from bench import api
 from bench.cli import options
 from bench.cli.console import print_result
 from bench.cli.formatting import Content, count, paragraphs, reasons, state_grid, table
 from bench.cli.status import pair_states, run_states
-from bench.execution.runner import pending
-from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts
 from bench.results import Results
-from bench.results.environment import device_name
+
+if TYPE_CHECKING:
+    from bench.api import Machine
+    from bench.planning.estimate import Estimate
+    from bench.planning.plan import Plan
 
 
 @options.suite_verb()
@@ -25,50 +24,49 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """
-    results = Results(suite.results)
-    print_plan(suite.load_plan(), results, suite.data_root, api.Machine(), as_json)
+    from bench.api import Machine
+
+    print_plan(suite, Machine(), as_json)
 
 
-def print_plan(
-    plan: Plan, results: Results, data_root: Path | None, machine: api.Machine, as_json: bool
-) -> None:
-    """Print the plan for a machine."""
-    place = "a cluster" if machine.cluster else None
-    root = api.find_data_root(data_root)
-    print_result(plan_content(plan, results, root, machine.devices(), place), plan_text, as_json)
+def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -> None:
+    """Print the plan of a suite on a machine."""
+    content = plan_content(suite.load_plan(), Results(suite.results), machine, suite.data_root)
+    print_result(content, plan_text, as_json)
 
 
 def plan_content(
-    plan: Plan,
-    results: Results,
-    root: Path | None,
-    devices: Sequence[str] = ("cpu",),
-    place: str | None = None,
+    plan: "Plan", results: Results, machine: "Machine", data_root: Path | None = None
 ) -> dict[str, Any]:
     """Return each run with its state, counts by pair and method, and what the plan takes.
 
     Args:
         plan: The plan.
         results: Folder of the records.
-        root: Folder of data sets.
-        devices: The device of each slot.
-        place: Where the devices are; None: this machine.
+        machine: Where the runs would train.
+        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
     """
-    estimates = estimate(plan, root)
+    import torch
+
+    from bench.api import find_data_root
+    from bench.execution.runner import pending
+    from bench.planning.estimate import estimate
+    from bench.planning.plan import cohorts
+    from bench.results.environment import device_name
+
+    slots = Counter(machine.devices())
+    estimates = estimate(plan, find_data_root(data_root))
     runs = run_states(plan, results, estimates)
     possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
+    place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,
         "runs": runs,
         "pairs": pair_states(plan, runs),
         "cohorts": len(cohorts(possible)),
         "devices": [
-            {
-                "device": device,
-                "name": place or device_name(torch.device(device)),
-                "at_a_time": slots,
-            }
-            for device, slots in Counter(devices).items()
+            {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
+            for name, number in slots.items()
         ],
         "networks": _costs(plan, estimates),
         "memory": _memory(plan, estimates),
@@ -88,20 +86,14 @@ def plan_text(content: Content) -> str:
     )
 
 
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _costs(plan: "Plan", estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Parameters and multiply-adds of every network of the plan."""
-    networks = {
-        run.specification.network: cost
-        for run in plan.runs.values()
-        if (cost := estimates[run.id].network) is not None
-    }
-    return [
-        {"network": name, "parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
-        for name, cost in networks.items()
-    ]
+    runs = plan.runs.values()
+    networks = {run.specification.network: estimates[run.id].network for run in runs}
+    return [{"network": name, **asdict(cost)} for name, cost in networks.items() if cost]
 
 
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _memory(plan: "Plan", estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Bytes of the buffers of each method: the most of all pairs."""
     most: Counter[str] = Counter()
     for cell in plan.cells:

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Option
 
@@ -53,17 +53,12 @@ def command(
     require_record(plan, results, suite.suite)
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
-    made = build.assemble(plan, results, content, entries)
-    print_report(made, kind)
-    print_files(build.write(plan, results, content, kind, entries, made))
+    tables = build.assemble(plan, results, content, entries)
+    print_report(tables, kind)
+    print_files(build.write(plan, results, content, kind, entries, tables))
 
 
-def print_report(made: Report, kind: Kind = "tables") -> None:
+def print_report(tables: Report, kind: Kind = "tables") -> None:
     """Print tables or statistics as wide as the terminal allows."""
-    print(report.show(made, kind, **_terminal()), flush=True)
-
-
-def _terminal() -> dict[str, Any]:
-    """The width of standard output, and whether it is a terminal."""
     width = shutil.get_terminal_size((100, 24)).columns
-    return {"width": width, "terminal": sys.stdout.isatty()}
+    print(report.show(tables, kind, width=width, terminal=sys.stdout.isatty()), flush=True)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bench import suite as suites
 from bench.cli import options
 from bench.cli.console import echo
 from bench.errors import ConfigError
@@ -22,6 +21,8 @@ def command(
 
     Example: bench validate suites/*.yaml
     """
+    from bench import suite as suites
+
     lines: list[str] = []
     for name in names:
         try:

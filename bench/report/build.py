@@ -48,7 +48,12 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     """
     read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in plan.suite.methods}
-    taught = {method.name: _taught_by(method) for method in plan.suite.methods}
+    taught = {
+        method.name: tuple(
+            name for name in method.terms if plan.suite.registry.distiller(name).uses_teacher
+        )
+        for method in plan.suite.methods
+    }
     for each in plan.cells:
         pair, method = each.pair, each.method
         group = getattr(pair, "group", None) or ""
@@ -233,18 +238,6 @@ def all_tables(
     ]
     first = made[0].metric
     return [each for each in made if each.metric == first or any(c.measured for c in each.cells)]
-
-
-def _taught_by(method: "Method") -> tuple[str, ...]:
-    """Return the distillers of a method that use the teacher."""
-    import distillers
-
-    classes = {name: distillers.load(name) for name in method.terms}
-    return tuple(
-        name
-        for name, distiller in classes.items()
-        if getattr(distiller, "uses_teacher", getattr(distiller, "taught", True))
-    )
 
 
 def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
