@@ -212,7 +212,7 @@ def _latest_lost(progress: Progress) -> Iterator[Text]:
         yield Text(printable(outcome(run, 0.0)), colour, overflow="ellipsis", no_wrap=True)
 
 
-VIEWS = {"live": Live, "plain": Plain, "json": Json}
+VIEWS: dict[str, type[Live | Plain | Json]] = {"live": Live, "plain": Plain, "json": Json}
 
 
 def view(kind: str, progress: Progress, out: TextIO) -> Live | Plain | Json:

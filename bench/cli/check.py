@@ -28,8 +28,7 @@ def command(
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
-        bool,
-        Option("--strict", help="Exit 4 if a cell is inconclusive or its setting is new."),
+        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or its setting is new.")
     ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,

@@ -20,8 +20,7 @@ MORE = {  # networks and data sets that cannot be enumerated
 
 def command(
     what: Annotated[
-        str,
-        Argument(metavar="WHAT", help="suites, methods, distillers, networks or datasets."),
+        str, Argument(metavar="WHAT", help="suites, methods, distillers, networks or datasets.")
     ] = "suites",
     as_json: options.AsJson = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,37 +23,12 @@ def parse_gpus(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, parts)))
 
 
-Suite = Annotated[
-    str, Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")
-]
 ResultsDir = Annotated[
-    Path,
-    Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables."),
-]
-DataRoot = Annotated[
-    Path | None,
-    Option("--data-root", metavar="DIR", envvar="BENCH_DATA", help="Folder of data sets."),
+    Path, Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables.")
 ]
 Set = Annotated[
     list[str] | None,
     Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
-]
-Seeds = Annotated[
-    str | None,
-    Option(metavar="SEEDS", help="Replace the suite's seeds: 0-4, or 0,2."),
-]
-Filter = Annotated[
-    str,
-    Option(
-        "--filter",
-        metavar="KEY=VALUE,...",
-        help="Select cells: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
-        "method, seed.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
 ]
 NoPlugins = Annotated[
     bool, Option("--no-plugins", help="Refuse Python files that a suite names: see README.")
@@ -78,8 +53,7 @@ JUnit = Annotated[
     Path | None, Option("--junit", metavar="FILE", help="Write JUnit XML for a CI system.")
 ]
 MarkdownFile = Annotated[
-    Path | None,
-    Option("--markdown", metavar="FILE", help="Write a summary for a pull request."),
+    Path | None, Option("--markdown", metavar="FILE", help="Write a summary for a pull request.")
 ]
 
 
@@ -87,13 +61,31 @@ MarkdownFile = Annotated[
 class SuiteOptions:
     """The options of verbs about a suite: which suite, which part of it, which folders."""
 
-    suite: Suite
+    suite: Annotated[
+        str, Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")
+    ]
     results: ResultsDir = Path("results")
-    data_root: DataRoot = None
+    data_root: Annotated[
+        Path | None,
+        Option("--data-root", metavar="DIR", envvar="BENCH_DATA", help="Folder of data sets."),
+    ] = None
     set_: Set = None
-    seeds: Seeds = None
-    filter_: Filter = ""
-    limit: Limit = None
+    seeds: Annotated[
+        str | None, Option(metavar="SEEDS", help="Replace the suite's seeds: 0-4, or 0,2.")
+    ] = None
+    filter_: Annotated[
+        str,
+        Option(
+            "--filter",
+            metavar="KEY=VALUE,...",
+            help="Select cells: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
+            "method, seed.",
+        ),
+    ] = ""
+    limit: Annotated[
+        int | None,
+        Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
+    ] = None
     no_plugins: NoPlugins = False
 
     @property
@@ -119,18 +111,17 @@ def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., N
 
     The verb receives them as its first argument.
     """
-    shared = [field for field in fields(SuiteOptions) if field.name not in omitted]
+    parameters = inspect.signature(SuiteOptions).parameters
+    shared = [parameter for name, parameter in parameters.items() if name not in omitted]
 
     def declare(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def command(**values: Any) -> None:
-            options = SuiteOptions(**{field.name: values.pop(field.name) for field in shared})
-            verb(options, **values)
+            verb(SuiteOptions(**{each.name: values.pop(each.name) for each in shared}), **values)
 
-        _, *own = inspect.signature(verb).parameters.values()
-        suite = inspect.signature(SuiteOptions).parameters
-        parameters = [*(suite[field.name] for field in shared), *own]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        _, *others = inspect.signature(verb).parameters.values()
+        signature = inspect.Signature([*shared, *others])
+        command.__signature__ = signature  # type: ignore[attr-defined]
         return command
 
     return declare

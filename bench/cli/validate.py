@@ -11,8 +11,7 @@ from bench.errors import ConfigError
 
 def command(
     names: Annotated[
-        list[str],
-        Argument(metavar="SUITE...", help="Suite files, or names of shipped suites."),
+        list[str], Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")
     ],
     set_: options.Set = None,
     no_plugins: options.NoPlugins = False,
