@@ -18,7 +18,6 @@ import torch
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.callbacks.progress import Progress
 from bench.errors import BenchError
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
@@ -233,7 +232,9 @@ def execute(
             _check_data(plan.suite, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
-            observers.append(console.view(view, Progress(plan, todo, estimates), sys.stdout))
+            observers.append(
+                console.view(view, console.Progress(plan, todo, estimates), sys.stdout)
+            )
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.callbacks.progress import group_reasons
+from bench.callbacks.console import group_reasons
 
 Content = Mapping[str, Any]
 
