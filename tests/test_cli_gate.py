@@ -79,7 +79,7 @@ def test_worse_cell_is_a_regression(recorded: Path) -> None:
         "regression: resnet8/resnet8 kd: worse by 4.00 points, more than the tolerance of 0.5"
         in result.stdout
     )
-    assert "| regression | resnet8/resnet8 | kd |" in (recorded / "out/gate.md").read_text()
+    assert "| regression | resnet8/resnet8 | kd     | 75" in (recorded / "out/gate.md").read_text()
     suite = ET.parse(recorded / "out/gate.xml").getroot().find("testsuite")
     assert suite is not None
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
