@@ -5,28 +5,29 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.callbacks.progress import Progress
 from bench.errors import BenchError
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, select
+from bench.planning.plan import Plan, cohorts, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
+from bench.results.environment import device_name
 from bench.results.repair import quarantine_corrupt
 from bench.suite import Suite
 
@@ -66,23 +67,22 @@ class Machine:
         Raises:
             BenchError: A GPU does not exist, or `graphs` is asked of a CPU.
         """
-        devices = self._devices()
-        if self.graphs and devices[0].startswith("cpu"):
-            raise BenchError("--cuda-graphs needs a GPU; these runs would use the CPU")
-        return devices
-
-    def _devices(self) -> list[str]:
-        if self.cluster is not None:
-            return ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         present = range(torch.cuda.device_count())
         gpus = present if self.gpus is None else self.gpus
-        if missing := [gpu for gpu in gpus if gpu not in present]:
+        if self.cluster is not None:
+            devices = ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
+        elif missing := [gpu for gpu in gpus if gpu not in present]:
             allowed = ", ".join(map(str, present)) or "none, for the CPU: this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {missing[0]}. Allowed: {allowed}")
-        if gpus:
-            return [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return ["cpu"] * (self.workers or max(1, (cores or 1) // self.threads))
+        elif gpus:
+            devices = [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
+        else:
+            affinity = hasattr(os, "sched_getaffinity")
+            cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+            devices = ["cpu"] * (self.workers or max(1, cores // self.threads))
+        if self.graphs and devices[0] == "cpu":
+            raise BenchError("--cuda-graphs needs a GPU; these runs would use the CPU")
+        return devices
 
     def executor(self, results: Results, lock: int) -> Executor:
         """Return the executor of this machine.
@@ -226,12 +226,15 @@ def execute(
         notices = quarantine_corrupt(plan, results)
         todo = pending(plan, results, overwrite)
         estimates = estimate(plan, root) if todo or overwrite == "never" else {}
-        todo = [run for run in todo if not _skipped(results.summary(run.id), estimates[run.id])]
-        if any(estimates[run.id].error is None for run in todo):
+        impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
+        todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
+        if any(run.id not in impossible for run in todo):
             _check_data(plan.suite, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
-            observers.append(console.view(view, Progress(plan, todo, estimates), sys.stdout))
+            observers.append(
+                console.view(view, console.Progress(plan, todo, estimates), sys.stdout)
+            )
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
@@ -241,7 +244,66 @@ def execute(
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
-        return unfinished(plan, results, estimates)
+        records = (results.summary(run) for run in plan.runs if run not in impossible)
+        return [record for record in records if record is not None and record.status != "done"]
+
+
+def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
+    """Return how many runs of a plan have a result, as data for JSON.
+
+    Args:
+        plan: The plan.
+        results: Folder of the records; nothing else is read.
+
+    Returns:
+        The number of runs by state, pair and method, and all runs without a result.
+    """
+    runs = _run_states(plan, results, {})
+    return {
+        "suite": plan.suite.name,
+        "counts": Counter(run["state"] for run in runs),
+        "pairs": _pair_states(plan, runs),
+        "without_result": [run for run in runs if run["state"] != "done"],
+    }
+
+
+def describe_plan(
+    plan: Plan,
+    results: Results,
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    data_root: Path | None = None,
+) -> dict[str, Any]:
+    """Return what would run and what it takes, as data for JSON.
+
+    Args:
+        plan: The plan.
+        results: Folder of the records.
+        machine: Where the runs would train.
+        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+
+    Returns:
+        Each run with its state, counts by pair and method, devices, networks and memory.
+
+    Raises:
+        BenchError: A device or the data cannot be used.
+    """
+    slots = Counter(machine.devices())
+    estimates = estimate(plan, find_data_root(data_root))
+    runs = _run_states(plan, results, estimates)
+    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
+    place = "a cluster" if machine.cluster else None
+    return {
+        "suite": plan.suite.name,
+        "runs": runs,
+        "pairs": _pair_states(plan, runs),
+        "cohorts": len(cohorts(possible)),
+        "devices": [
+            {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
+            for name, number in slots.items()
+        ],
+        "networks": _costs(plan, estimates),
+        "memory": _memory(plan, estimates),
+    }
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -261,13 +323,6 @@ def sync(plan: Plan, results: Results) -> MLflow:
     with stop_on_sigterm(), results.lock():
         tracker.log_missing()
     return tracker
-
-
-def unfinished(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Record]:
-    """Return the records of runs that have no result, except impossible runs."""
-    possible = (run for run in plan.runs if run not in estimates or estimates[run].error is None)
-    recorded = (results.summary(run) for run in possible)
-    return [record for record in recorded if record is not None and record.status != "done"]
 
 
 @contextmanager
@@ -317,8 +372,57 @@ def _check_data(suite: Suite, root: Path | None) -> None:
         ) from error
 
 
-def _skipped(record: Record | None, estimate: Estimate) -> bool:
+def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
     """Whether a run is impossible, and its record gives the same reason."""
     if record is None or record.status != "skipped":
         return False
-    return record.reason == estimate.error
+    return record.reason == impossible.get(record.id)
+
+
+def _run_states(
+    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
+) -> list[dict[str, str | None]]:
+    """Return `id`, `name`, `kind`, `state` and `reason` of each run.
+
+    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
+    """
+    rows = []
+    for id, run in plan.runs.items():
+        record, estimate = results.summary(id), estimates.get(id)
+        state, reason = (record.status, record.reason) if record else ("to do", None)
+        if estimate and (record is None or record.status == "skipped"):
+            state = "skipped" if estimate.error else "to do"
+            reason = estimate.error or estimate.warning
+        names = {"id": id, "name": plan.names()[id], "kind": run.kind}
+        rows.append({**names, "state": state, "reason": reason})
+    return rows
+
+
+def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each pair how many of its teachers, and of each method's runs, have a state."""
+    states = {run["id"]: run["state"] for run in runs}
+    teachers: dict[str, dict[str, str]] = {}
+    methods: dict[str, dict[str, Counter[str]]] = {}
+    for cell in plan.cells:
+        teachers.setdefault(cell.pair.name, {})[cell.teacher] = states[cell.teacher]
+        counts = methods.setdefault(cell.pair.name, {})
+        counts.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
+    return [
+        {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
+        for pair, counts in methods.items()
+    ]
+
+
+def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+    """Parameters and multiply-adds of every network of the plan."""
+    runs = plan.runs.values()
+    costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
+    return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
+
+
+def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+    """Bytes of the buffers of each method: the most of all pairs."""
+    most: Counter[str] = Counter()
+    for cell in plan.cells:
+        most[cell.method.name] = max(most[cell.method.name], estimates[cell.run].memory)
+    return [{"method": name, "bytes": size} for name, size in most.items() if size]

@@ -8,12 +8,13 @@ import pytest
 
 import distillers
 from bench import models, suite
+from bench.api import Machine, describe_plan, describe_status
 from bench.cli.formatting import count, table
 from bench.cli.list import list_rows, list_text
-from bench.cli.plan import plan_content, plan_text
-from bench.cli.status import status_content, status_text
+from bench.cli.plan import plan_text
+from bench.cli.status import status_text
 from bench.cli.teachers import teacher_rows, teachers_text
-from bench.errors import Mistakes
+from bench.errors import ConfigError
 from bench.execution.protocol import Status, Task
 from bench.planning.plan import Plan
 from bench.results import Results
@@ -74,7 +75,7 @@ pair up"""
 def test_plan_shows_states_devices_networks_and_memory(plan: Plan, results: Results) -> None:
     results.weights(next(iter(plan.runs))).parent.mkdir()
     results.weights(next(iter(plan.runs))).touch()  # else the teacher would be done again
-    content = plan_content(plan, results, None, ["cpu", "cpu"])
+    content = describe_plan(plan, results, Machine(gpus=(), workers=2))
     assert json.loads(json.dumps(content)) == content
     text = plan_text(content)
     assert text == PLAN.format(f"2 at a time on {content['devices'][0]['name']}")
@@ -83,13 +84,13 @@ def test_plan_shows_states_devices_networks_and_memory(plan: Plan, results: Resu
 
 
 def test_plan_counts_a_teacher_with_missing_weights(plan: Plan, results: Results) -> None:
-    assert plan_content(plan, results, None)["cohorts"] == 3
+    assert describe_plan(plan, results, Machine(gpus=()))["cohorts"] == 3
 
 
 def test_plan_without_open_runs_says_nothing_to_do(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path)
     results = toy.run(plan, tmp_path)
-    content = plan_content(plan, results, None)
+    content = describe_plan(plan, results, Machine(gpus=()))
     assert plan_text(content).splitlines()[:2] == [
         "toy: 2 students (2 done), 1 teacher (1 done)",
         "nothing to do",
@@ -112,7 +113,7 @@ failed: resnet8/resnet8 crd seed 1: out of memory"""
 
 
 def test_status_reads_only_records(plan: Plan, results: Results) -> None:
-    content = status_content(plan, results)
+    content = describe_status(plan, results)
     assert status_text(content) == STATUS
     assert content["counts"] == {"done": 6, "failed": 1, "to do": 6}
     assert len(content["without_result"]) == 7
@@ -161,7 +162,7 @@ def test_lists_fit_the_terminal(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_unknown_list_names_the_nearest() -> None:
-    with pytest.raises(Mistakes, match="no list 'method'. Did you mean 'methods'?"):
+    with pytest.raises(ConfigError, match="no list 'method'. Did you mean 'methods'?"):
         list_rows("method")
 
 

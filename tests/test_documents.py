@@ -98,7 +98,8 @@ def test_verbs_flags_and_exit_codes_are_those_of_the_app() -> None:
     group: Any = typer.main.get_command(app)
     verbs = section("Verbs", "CLI.md")
     assert [verb for verb, *_ in rows(verbs)] == list(group.commands)
-    flags = {flag for verb in group.commands.values() for p in verb.params for flag in p.opts}
+    commands = [group.get_command(None, verb) for verb in group.commands]
+    flags = {flag for command in commands for p in command.params for flag in p.opts}
     pages = README + PAGES["CLI.md"] + PAGES["SUITES.md"] + PAGES["RESULTS.md"]
     assert set(re.findall(r"--[a-z][a-z-]+", pages)) <= flags | {"--help"}
     codes = re.findall(r"(\d) (\w+)", str(app.info.epilog))

@@ -1,1 +1,1 @@
-"""Observers of a running suite: console, text and JSON lines, MLflow."""
+"""Observers of a running suite: the console (live table, text or JSON lines), and MLflow."""

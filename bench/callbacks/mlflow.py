@@ -4,6 +4,7 @@ The store holds nothing that the records do not hold: it can be deleted and fill
 """
 
 import importlib.util
+import json
 import os
 import re
 import sqlite3
@@ -11,12 +12,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.callbacks import mlflow_fields
 from bench.errors import BenchError
 from bench.results import Record, Results, document, write_atomic
 from bench.results.files import locked
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
 ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
-MAX_METRICS, MAX_PARAMS = 1000, 100  # of one call
+RUN_ID = "bench.run_id"  # tag that holds the id of the record's run
+METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by names in records
+MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of one call
+MAX_VALUE_CHARS, MAX_NAME_CHARS = 6000, 250  # limits of MLflow
 MAX_FAILURES = 3  # after which nothing more is logged: each call to a dead server takes seconds
 LOCK_TIMEOUT_S = 120.0  # for other processes that write to the same file
 SETTINGS = {  # of mlflow, unless the environment sets them
@@ -85,11 +89,11 @@ class MLflow:
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
         """Open the store: that takes seconds, in which the workers train."""
         if self._experiment is None:
-            self._attempt(self._open)
+            self._attempt()
 
     def record(self, record: Record) -> None:
         """Log a record, unless the store has it."""
-        self._attempt(lambda: self._log(record))
+        self._attempt(record)
 
     def notice(self, text: str) -> None:
         """Do nothing."""
@@ -97,24 +101,19 @@ class MLflow:
     def closed(self) -> None:
         """Do nothing."""
 
-    def _attempt(self, action: Callable[[], object]) -> None:
-        """Use the store; an exception costs only a warning."""
+    def _attempt(self, record: Record | None = None) -> None:
+        """Open the store, and log a record; an exception costs only a warning."""
         if self._gave_up:
             return
         try:
             with _file_lock(self.uri):
-                action()
+                if self._experiment is None:
+                    self._experiment = _Experiment(self.uri, self._plan, self._results)
+                if record is not None:
+                    self.added += self._experiment.put(record)
         except Exception as error:
             self._failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
-
-    def _open(self) -> "_Experiment":
-        if self._experiment is None:
-            self._experiment = _Experiment(self.uri, self._plan, self._results)
-        return self._experiment
-
-    def _log(self, record: Record) -> None:
-        self.added += self._open().put(record)
 
     def log_missing(self) -> None:
         """Log every record of the plan that the store does not have, or has in an older state."""
@@ -139,9 +138,12 @@ class _Experiment:
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(self._id)
         self._logged: dict[str, dict[str, str | None]] = {}  # run id: MLflow's id: fingerprint
-        for logged in self._runs():
-            entries = self._logged.setdefault(logged.data.tags.get(mlflow_fields.RUN_ID, ""), {})
-            entries[logged.info.run_id] = logged.data.tags.get(FINGERPRINT)
+        page = None
+        while page is None or page.token:
+            page = self._client.search_runs([self._id], page_token=page and page.token)
+            for logged in page:
+                entries = self._logged.setdefault(logged.data.tags.get(RUN_ID, ""), {})
+                entries[logged.info.run_id] = logged.data.tags.get(FINGERPRINT)
 
     def put(self, record: Record) -> bool:
         """Make this the only entry of its run; return whether it had to be added."""
@@ -158,17 +160,17 @@ class _Experiment:
         """Log a record; its fingerprint is set last, so that a partial entry is replaced."""
         from mlflow.entities import Metric, Param
 
-        client, plan, (begin, end) = self._client, self._plan, mlflow_fields.times(record)
-        tags, name = mlflow_fields.tags(record, plan), plan.names()[record.id]
-        id: str = client.create_run(self._id, begin, tags, name).info.run_id
+        client, plan, (begin, end) = self._client, self._plan, _times(record)
+        run = client.create_run(self._id, begin, _tags(record, plan), plan.names()[record.id])
+        id: str = run.info.run_id
         self._logged[record.id][id] = None
-        params = [Param(*param) for param in mlflow_fields.params(record, plan).items()]
-        for batch in _chunks(params, MAX_PARAMS):
-            client.log_batch(id, params=batch)
-        numbers = mlflow_fields.metrics(record)
-        metrics = [Metric(key, value, end, epoch) for key, value, epoch in numbers]
-        for batch in _chunks(metrics, MAX_METRICS):
-            client.log_batch(id, metrics=batch)
+        fields: dict[str, list[Any]] = {
+            "params": [Param(*param) for param in _params(record, plan)],
+            "metrics": [Metric(key, value, end, epoch) for key, value, epoch in _metrics(record)],
+        }
+        for kind, entries in fields.items():
+            for start in range(0, len(entries), size := MAX_ENTRIES[kind]):
+                client.log_batch(id, **{kind: entries[start : start + size]})
         if self._artifacts is None:
             client.log_text(id, document(record), "record.json")
         else:
@@ -177,14 +179,6 @@ class _Experiment:
         client.set_tag(id, FINGERPRINT, fingerprint)
         self._logged[record.id][id] = fingerprint
         return id
-
-    def _runs(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([self._id], page_token=token)
-            yield from page
-            if not (token := page.token):
-                return
 
 
 def tracking_uri(results: Results) -> str:
@@ -284,5 +278,73 @@ def _artifacts(results: Results) -> Path:
     return results.folder.resolve() / "mlartifacts"
 
 
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _tags(record: Record, plan: "Plan") -> dict[str, str]:
+    """Return tags to filter by; those that are None are left out."""
+    values = {
+        RUN_ID: record.id,
+        "kind": record.kind,
+        "status": record.status,
+        "reason": record.reason,
+        "teacher.sha256": record.teacher.sha256 if record.teacher else None,
+        "commit": record.environment.get("commit"),
+        "device": record.environment.get("device"),
+    }
+    if (cell := plan.first.get(record.id)) is not None:
+        values |= {"pair": cell.pair.name, "method": cell.method.name}
+    return {key: _short(value) for key, value in values.items() if value is not None}
+
+
+def _params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
+    """Yield the flat specification: `recipe.lr`, `teacher.network`, `method.crd.negatives`."""
+    content = record.specification.content
+    if record.specification.teacher is not None:
+        network = plan.runs[record.specification.teacher].specification.network
+        content["teacher"] = {"run": record.specification.teacher, "network": network}
+    for term in content.get("method", {}).values():
+        term |= term.pop("options", {})
+    for path, value in _flat(content, "."):
+        yield _key(path), _short(value)
+
+
+def _metrics(record: Record) -> Iterator[tuple[str, float, int]]:
+    """Yield name, value and epoch of each number: `loss`, `term/ce`, `final/top1`, `parameters`."""
+    for epoch in record.curves:
+        values = {"term" if key == "terms" else key: v for key, v in epoch.content.items()}
+        yield from _numbers(values, values.pop("epoch"))
+    final = {METRIC_NAMES.get(key, key): values for key, values in record.metrics.items()}
+    cost = {key: value for key, value in record.network.content.items() if key != "name"}
+    last = record.curves[-1].epoch if record.curves else 0
+    yield from _numbers({**final, **cost, "total_seconds": record.seconds}, last)
+
+
+def _times(record: Record) -> tuple[int, int]:
+    """Return begin and end in milliseconds since 1970; raise ValueError if they are no times."""
+    begin, end = (
+        int(datetime.fromisoformat(time or "").timestamp() * 1000)
+        for time in (record.started or record.finished, record.finished)
+    )
+    return begin, end
+
+
+def _numbers(values: Mapping[str, Any], epoch: int) -> Iterator[tuple[str, float, int]]:
+    for name, value in _flat(values, "/"):
+        if value is not None:
+            yield _key(name), float(value), epoch
+
+
+def _flat(content: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, each with its path."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}{separator}{path}", leaf) for path, leaf in _flat(value, separator))
+        else:
+            yield key, value
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:MAX_NAME_CHARS]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"

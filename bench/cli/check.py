@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from bench import regression
-from bench import suite as suites
 from bench.cli import options
 from bench.cli.compare import report_verdicts
 from bench.errors import BenchError
@@ -29,8 +28,7 @@ def command(
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
-        bool,
-        Option("--strict", help="Exit 4 if a cell is inconclusive or its setting is new."),
+        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or its setting is new.")
     ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,
@@ -68,6 +66,8 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 def _papers() -> dict[str, dict[str, Any]]:
     """The terms of each method of the papers' tables, as specifications have them."""
+    from bench import suite as suites
+
     return {
         name: {term: asdict(value) for term, value in suites.papers(name).items()}
         for name in suites.canonical()

@@ -54,7 +54,7 @@ def echo(text: str) -> None:
 
 def print_result(content: Any, to_text: Callable[[Any], str], as_json: bool) -> None:
     """Print content as JSON for scripts, or as text for people."""
-    print(json_text(content) if as_json else printable(to_text(content)))
+    echo(json_text(content) if as_json else to_text(content))
 
 
 def print_files(files: "list[Path]") -> None:

@@ -4,12 +4,10 @@ from typing import Annotated
 
 from typer import Option
 
-from bench import api
 from bench.cli import options
 from bench.cli.console import echo, print_error
 from bench.cli.formatting import reasons
 from bench.errors import BenchError
-from bench.report.figures import NotDrawn, draw
 from bench.results import Results
 
 
@@ -29,24 +27,21 @@ def command(
 
     Example: bench figures quickstart --which curves,cost
     """
+    from bench.api import find_data_root
+    from bench.report.figures import Drawn, draw
+
     kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
-    root = api.find_data_root(suite.data_root)
+    plan, results = suite.load_plan(), Results(suite.results)
     drawn: set[str] = set()
-    undrawn: list[NotDrawn] = []
-    for figure in draw(suite.load_plan(), Results(suite.results), metric, kinds, root):
-        if isinstance(figure, NotDrawn):
-            undrawn.append(figure)
-            continue
-        drawn.add(figure.kind)
-        echo("\n  ".join([f"written: {', '.join(map(str, figure.files))}", *figure.numbers]))
+    undrawn: list[dict[str, str]] = []
+    for figure in draw(plan, results, metric, kinds, find_data_root(suite.data_root)):
+        if isinstance(figure, Drawn):
+            drawn.add(figure.kind)
+            echo("\n  ".join([f"written: {', '.join(map(str, figure.files))}", *figure.numbers]))
+        else:
+            undrawn.append({"state": figure.kind, "reason": figure.reason, "name": figure.pair})
+    why = "\n".join(reasons(undrawn))
     if not drawn or not drawn.issuperset(kinds):
-        raise BenchError(_reasons(undrawn))
-    if undrawn:
-        print_error(_reasons(undrawn))
-
-
-def _reasons(undrawn: list[NotDrawn]) -> str:
-    """A line for each reason why figures of a kind cannot be drawn, with the first pair."""
-    return "\n".join(
-        reasons({"state": u.kind, "reason": u.reason, "name": u.pair} for u in undrawn)
-    )
+        raise BenchError(why)
+    if why:
+        print_error(why)

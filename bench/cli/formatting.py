@@ -2,10 +2,12 @@
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
+
+from bench.callbacks.console import group_reasons
 
 Content = Mapping[str, Any]
 
@@ -15,32 +17,33 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def table(rows: Sequence[Content], right: Sequence[str] = ()) -> str:
+def table(rows: Sequence[Content]) -> str:
     """Return an aligned table whose last column is wrapped to the terminal's width.
+
+    Columns without a value are left out.
 
     Args:
         rows: Rows with equal keys.
-        right: Columns that are aligned to the right; those of numbers always are.
     """
     if not rows:
         return ""
-    keys = list(rows[0])
-    numbers = {key for key in keys if all(isinstance(row[key], int | float) for row in rows)}
-    cells = [[f"{row[k]:,}" if k in numbers else str(row[k] or "") for k in keys] for row in rows]
+    keys = [key for key in rows[0] if any(row[key] not in (None, "") for row in rows)]
+    cells = [[_cell(row[key]) for key in keys] for row in rows]
     *widths, _ = (2 + max(map(len, column)) for column in zip(keys, *cells, strict=True))
     room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 2 * len(widths))
-    return aligned(
-        [key.replace("_", "-") for key in keys],
+    texts = {key for key in keys if any(isinstance(row[key], str) for row in rows)}
+    return tabulate(
         [[*first, textwrap.fill(last, room)] for *first, last in cells],
-        ["right" if key in numbers or key in right else "left" for key in keys],
+        headers=[key.replace("_", "-") for key in keys],
+        disable_numparse=True,
+        colalign=["left" if key in texts else "right" for key in keys],
     )
 
 
-def aligned(
-    header: Sequence[str], rows: Sequence[Sequence[str]], sides: Sequence[str] | None = None
-) -> str:
-    """Return rows of text as an aligned table."""
-    return tabulate(rows, headers=header, disable_numparse=True, colalign=sides)
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else value or ""
 
 
 def state_grid(pairs: Sequence[Content]) -> str:
@@ -51,7 +54,7 @@ def state_grid(pairs: Sequence[Content]) -> str:
     rows += [
         [name, *(_states(pair["methods"].get(name, {})) for pair in pairs)] for name in methods
     ]
-    return aligned(header, rows)
+    return tabulate(rows, headers=header, disable_numparse=True)
 
 
 def _states(counts: Mapping[str, int]) -> str:
@@ -64,15 +67,10 @@ def _states(counts: Mapping[str, int]) -> str:
     return ", ".join([f"{counts.get('done', 0)} / {sum(counts.values())}", *lost])
 
 
-def reasons(runs: Iterable[Content]) -> Iterator[str]:
-    """Yield a line for each reason of a state, with the name of the first run that has it."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for run in runs:
-        if run["reason"]:
-            names.setdefault((run["state"], run["reason"]), []).append(run["name"])
-    for (state, reason), group in names.items():
-        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        yield ": ".join(filter(None, (state, f"{group[0]}{more}", reason)))
+def reasons(runs: Iterable[Content]) -> list[str]:
+    """Return a line for each reason of a state, with the name of the first run that has it."""
+    groups = group_reasons((run["state"], run["name"], run["reason"]) for run in runs)
+    return [": ".join(filter(None, group)) for group in groups if group[2]]
 
 
 def paragraphs(*blocks: str | Iterable[str]) -> str:

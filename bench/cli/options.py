@@ -1,9 +1,8 @@
 """Arguments and options of the verbs, each declared once."""
 
 import inspect
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,77 +13,22 @@ from typer import Argument, Option
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
-MAX_SEEDS = 1000
-_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
-
-def parse_seeds(text: str) -> list[int]:
-    """Return the seeds of `0-4` or `0,2,5-7` in their order; raise BadParameter."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not 0 <= last - first < MAX_SEEDS:
-            allowed = f"integers and ranges, at most {MAX_SEEDS}: 0-4 or 0,2 or 0-2,7"
-            raise typer.BadParameter(f"found '{part}' in '{text}'. Allowed: {allowed}.")
-        seeds += range(first, last + 1)
-    return seeds
-
-
-def parse_gpus(text: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of `0,1`, () for `none`, None for None; raise BadParameter."""
-    if text is None or text == "none":
-        return None if text is None else ()
-    parts = [part.strip() for part in text.split(",")]
+def parse_gpus(text: str) -> tuple[int, ...]:
+    """Return the numbers of `0,1`, () for `none`; raise BadParameter."""
+    parts = [] if text == "none" else [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         allowed = "numbers separated by commas, such as 0,1, or none"
         raise typer.BadParameter(f"found '{text}'. Allowed: {allowed}.")
-    return tuple(dict.fromkeys(int(part) for part in parts))
+    return tuple(dict.fromkeys(map(int, parts)))
 
 
-def _check_seeds(text: str | None) -> str | None:
-    if text is not None:
-        parse_seeds(text)
-    return text
-
-
-def check_gpus(text: str | None) -> str | None:
-    """Return the text; raise BadParameter if `parse_gpus` does."""
-    parse_gpus(text)
-    return text
-
-
-Suite = Annotated[
-    str, Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")
-]
 ResultsDir = Annotated[
-    Path,
-    Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables."),
-]
-DataRoot = Annotated[
-    Path | None,
-    Option("--data-root", metavar="DIR", envvar="BENCH_DATA", help="Folder of data sets."),
+    Path, Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables.")
 ]
 Set = Annotated[
     list[str] | None,
     Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
-]
-Seeds = Annotated[
-    str | None,
-    Option(metavar="SEEDS", callback=_check_seeds, help="Replace the suite's seeds: 0-4, or 0,2."),
-]
-Filter = Annotated[
-    str,
-    Option(
-        "--filter",
-        metavar="KEY=VALUE,...",
-        help="Select cells: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
-        "method, seed.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
 ]
 NoPlugins = Annotated[
     bool, Option("--no-plugins", help="Refuse Python files that a suite names: see README.")
@@ -109,8 +53,7 @@ JUnit = Annotated[
     Path | None, Option("--junit", metavar="FILE", help="Write JUnit XML for a CI system.")
 ]
 MarkdownFile = Annotated[
-    Path | None,
-    Option("--markdown", metavar="FILE", help="Write a summary for a pull request."),
+    Path | None, Option("--markdown", metavar="FILE", help="Write a summary for a pull request.")
 ]
 
 
@@ -118,27 +61,49 @@ MarkdownFile = Annotated[
 class SuiteOptions:
     """The options of verbs about a suite: which suite, which part of it, which folders."""
 
-    suite: Suite
+    suite: Annotated[
+        str, Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")
+    ]
     results: ResultsDir = Path("results")
-    data_root: DataRoot = None
+    data_root: Annotated[
+        Path | None,
+        Option("--data-root", metavar="DIR", envvar="BENCH_DATA", help="Folder of data sets."),
+    ] = None
     set_: Set = None
-    seeds: Seeds = None
-    filter_: Filter = ""
-    limit: Limit = None
+    seeds: Annotated[
+        str | None, Option(metavar="SEEDS", help="Replace the suite's seeds: 0-4, or 0,2.")
+    ] = None
+    filter_: Annotated[
+        str,
+        Option(
+            "--filter",
+            metavar="KEY=VALUE,...",
+            help="Select cells: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
+            "method, seed.",
+        ),
+    ] = ""
+    limit: Annotated[
+        int | None,
+        Option(metavar="N", min=1, help="Only the first N student runs, and their teachers."),
+    ] = None
     no_plugins: NoPlugins = False
 
     @property
     def changes(self) -> list[str]:
         """All changes to the suite, each `key=value`; --seeds is short for one of them."""
-        seeds = [] if self.seeds is None else [f"seeds={parse_seeds(self.seeds)}"]
-        return [*(self.set_ or []), *seeds]
+        if self.seeds is None:
+            return self.set_ or []
+        seeds = f"[{self.seeds}]" if self.seeds.isdecimal() else self.seeds
+        return [*(self.set_ or []), f"seeds={seeds}"]
 
     def load_plan(self) -> "Plan":
         """Return the plan of the suite; raise `ConfigError`."""
         from bench import api
 
-        parts = self.suite, self.changes, self.filter_, self.limit, self.data_root
-        return api.load_plan(*parts, plugins=not self.no_plugins)
+        return api.load_plan(
+            self.suite, self.changes, self.filter_, self.limit, self.data_root,
+            plugins=not self.no_plugins,
+        )  # fmt: skip
 
 
 def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -146,18 +111,17 @@ def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., N
 
     The verb receives them as its first argument.
     """
-    shared = [field for field in fields(SuiteOptions) if field.name not in omitted]
+    parameters = inspect.signature(SuiteOptions).parameters
+    shared = [parameter for name, parameter in parameters.items() if name not in omitted]
 
     def declare(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def command(**values: Any) -> None:
-            options = SuiteOptions(**{field.name: values.pop(field.name) for field in shared})
-            verb(options, **values)
+            verb(SuiteOptions(**{each.name: values.pop(each.name) for each in shared}), **values)
 
-        _, *own = inspect.signature(verb).parameters.values()
-        suite = inspect.signature(SuiteOptions).parameters
-        parameters = [*(suite[field.name] for field in shared), *own]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        _, *others = inspect.signature(verb).parameters.values()
+        signature = inspect.Signature([*shared, *others])
+        command.__signature__ = signature  # type: ignore[attr-defined]
         return command
 
     return declare

@@ -1,22 +1,16 @@
 """The verb `plan`, and `run --dry-run`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
-from bench import api
 from bench.cli import options
 from bench.cli.console import print_result
 from bench.cli.formatting import Content, count, paragraphs, reasons, state_grid, table
-from bench.cli.status import pair_states, run_states
-from bench.execution.runner import pending
-from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts
 from bench.results import Results
-from bench.results.environment import device_name
+
+if TYPE_CHECKING:
+    from bench.api import Machine
 
 
 @options.suite_verb()
@@ -25,54 +19,18 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """
+    from bench.api import Machine
+
+    print_plan(suite, Machine(), as_json)
+
+
+def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -> None:
+    """Print the plan of a suite on a machine."""
+    from bench.api import describe_plan
+
     results = Results(suite.results)
-    print_plan(suite.load_plan(), results, suite.data_root, api.Machine(), as_json)
-
-
-def print_plan(
-    plan: Plan, results: Results, data_root: Path | None, machine: api.Machine, as_json: bool
-) -> None:
-    """Print the plan for a machine."""
-    place = "a cluster" if machine.cluster else None
-    root = api.find_data_root(data_root)
-    print_result(plan_content(plan, results, root, machine.devices(), place), plan_text, as_json)
-
-
-def plan_content(
-    plan: Plan,
-    results: Results,
-    root: Path | None,
-    devices: Sequence[str] = ("cpu",),
-    place: str | None = None,
-) -> dict[str, Any]:
-    """Return each run with its state, counts by pair and method, and what the plan takes.
-
-    Args:
-        plan: The plan.
-        results: Folder of the records.
-        root: Folder of data sets.
-        devices: The device of each slot.
-        place: Where the devices are; None: this machine.
-    """
-    estimates = estimate(plan, root)
-    runs = run_states(plan, results, estimates)
-    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
-    return {
-        "suite": plan.suite.name,
-        "runs": runs,
-        "pairs": pair_states(plan, runs),
-        "cohorts": len(cohorts(possible)),
-        "devices": [
-            {
-                "device": device,
-                "name": place or device_name(torch.device(device)),
-                "at_a_time": slots,
-            }
-            for device, slots in Counter(devices).items()
-        ],
-        "networks": _costs(plan, estimates),
-        "memory": _memory(plan, estimates),
-    }
+    content = describe_plan(suite.load_plan(), results, machine, suite.data_root)
+    print_result(content, plan_text, as_json)
 
 
 def plan_text(content: Content) -> str:
@@ -86,27 +44,6 @@ def plan_text(content: Content) -> str:
         [memory, table(content["memory"])] if content["memory"] else "",
         reasons(content["runs"]),
     )
-
-
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Parameters and multiply-adds of every network of the plan."""
-    networks = {
-        run.specification.network: cost
-        for run in plan.runs.values()
-        if (cost := estimates[run.id].network) is not None
-    }
-    return [
-        {"network": name, "parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
-        for name, cost in networks.items()
-    ]
-
-
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Bytes of the buffers of each method: the most of all pairs."""
-    most: Counter[str] = Counter()
-    for cell in plan.cells:
-        most[cell.method.name] = max(most[cell.method.name], estimates[cell.run].memory)
-    return [{"method": name, "bytes": size} for name, size in most.items() if size]
 
 
 def _summary(suite: str, runs: Sequence[Content]) -> str:

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Option
 
@@ -30,12 +30,10 @@ def command(
         bool, Option("--published-only", help="Only the papers' tables of the suite's pairs.")
     ] = False,
     statistics: Annotated[
-        bool,
-        Option("--statistics", help="Instead of the table: intervals, verdicts, mean ranks."),
+        bool, Option("--statistics", help="Instead of the table: intervals, verdicts, mean ranks.")
     ] = False,
     versus: Annotated[
-        str | None,
-        Option(metavar="METHOD", help="Compare methods with this one; without: kd."),
+        str | None, Option(metavar="METHOD", help="Compare methods with this one; without: kd.")
     ] = None,
     tolerance: options.Tolerance = None,
 ) -> None:
@@ -53,17 +51,12 @@ def command(
     require_record(plan, results, suite.suite)
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
-    made = build.assemble(plan, results, content, entries)
-    print_report(made, kind)
-    print_files(build.write(plan, results, content, kind, entries, made))
+    tables = build.assemble(plan, results, content, entries)
+    print_report(tables, kind)
+    print_files(build.write(plan, results, content, kind, entries, tables))
 
 
-def print_report(made: Report, kind: Kind = "tables") -> None:
+def print_report(tables: Report, kind: Kind = "tables") -> None:
     """Print tables or statistics as wide as the terminal allows."""
-    print(report.show(made, kind, **_terminal()), flush=True)
-
-
-def _terminal() -> dict[str, Any]:
-    """The width of standard output, and whether it is a terminal."""
     width = shutil.get_terminal_size((100, 24)).columns
-    return {"width": width, "terminal": sys.stdout.isatty()}
+    print(report.show(tables, kind, width=width, terminal=sys.stdout.isatty()), flush=True)

@@ -1,6 +1,5 @@
 """The verb `show`."""
 
-from bench import suite as suites
 from bench.cli import options
 
 
@@ -10,5 +9,7 @@ def command(suite: options.SuiteOptions) -> None:
 
     Example: bench show suites/quickstart.yaml --set recipe.epochs=2
     """
+    from bench import suite as suites
+
     path, plugins = suites.find(suite.suite), not suite.no_plugins
     print(suites.render(suites.read(path, suite.changes, plugins=plugins)), end="")

@@ -2,7 +2,6 @@
 
 import typer
 
-from bench import api
 from bench.cli import options
 from bench.cli.console import WRONG_USE, echo, print_error, require_record
 from bench.cli.formatting import count
@@ -15,6 +14,8 @@ def command(suite: options.SuiteOptions) -> None:
 
     Example: bench sync quickstart --results results
     """
+    from bench import api
+
     plan, results = suite.load_plan(), Results(suite.results)
     records = require_record(plan, results, suite.suite)
     tracker = api.sync(plan, results)

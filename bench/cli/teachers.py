@@ -1,15 +1,15 @@
 """The verb `teachers`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import options
 from bench.cli.console import print_result
 from bench.cli.formatting import Content, paragraphs, table
-from bench.planning.plan import Plan
 from bench.results import Results
 
-OPTIONAL = ("promised", "weights", "sha256")  # columns that are left out if they are empty
+if TYPE_CHECKING:
+    from bench.planning.plan import Plan
 
 
 @options.suite_verb("seeds", "filter_", "limit")
@@ -22,7 +22,7 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
     print_result(rows, teachers_text, as_json)
 
 
-def teacher_rows(plan: Plan, results: Results) -> list[dict[str, Any]]:
+def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
     """Return each teacher's origin, state, accuracy in percent, and weights."""
     rows = []
     for run in (run for run in plan.runs.values() if run.kind == "teacher"):
@@ -48,17 +48,13 @@ def teachers_text(rows: Sequence[Content]) -> str:
     columns = [
         {
             "teacher": row["network"],
-            "seed": row["seed"],
-            "from": row["from"],
-            "state": row["state"],
-            "top-1": "" if row["top1"] is None else f"{row['top1']:.2f}",
-            "promised": "" if row["manifest"] is None else f"{row['manifest']:.2f}",
-            "weights": row["weights"] or "",
-            "sha256": (row["sha256"] or "")[:12],
+            **{key: row[key] for key in ("seed", "from", "state")},
+            "top-1": row["top1"],
+            "promised": row["manifest"],
+            "weights": row["weights"],
+            "sha256": row["sha256"] and row["sha256"][:12],
         }
         for row in rows
     ]
-    empty = {key for key in OPTIONAL if not any(row[key] for row in columns)}
-    shown = [{key: row[key] for key in row if key not in empty} for row in columns]
     reasons = [f"{r['network']} seed {r['seed']}: {r['reason']}" for r in rows if r["reason"]]
-    return paragraphs(table(shown, right=["top-1", "promised"]), reasons)
+    return paragraphs(table(columns), reasons)

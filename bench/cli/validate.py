@@ -4,7 +4,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from bench import suite as suites
 from bench.cli import options
 from bench.cli.console import echo
 from bench.errors import ConfigError
@@ -12,8 +11,7 @@ from bench.errors import ConfigError
 
 def command(
     names: Annotated[
-        list[str],
-        Argument(metavar="SUITE...", help="Suite files, or names of shipped suites."),
+        list[str], Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")
     ],
     set_: options.Set = None,
     no_plugins: options.NoPlugins = False,
@@ -22,6 +20,8 @@ def command(
 
     Example: bench validate suites/*.yaml
     """
+    from bench import suite as suites
+
     lines: list[str] = []
     for name in names:
         try:

@@ -133,5 +133,5 @@ Seeds = Annotated[
     Len(1, MAX_SEEDS),
     AfterValidator(_distinct),
     BeforeValidator(_expand),
-    allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2"),
+    allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"),
 ]

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.callbacks.console import Live
+from bench.callbacks.console import Json, Live, Plain, Progress, duration
 from bench.callbacks.console import view as make_view
-from bench.callbacks.progress import Progress, duration
-from bench.callbacks.text import Json, Plain
 from bench.errors import BenchError
 from bench.execution.protocol import Status, Task
 from bench.models import Cost

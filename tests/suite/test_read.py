@@ -66,7 +66,7 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
         "6  teachers.checkpoints.resnet65: no teacher 'resnet65'. Did you mean 'resnet56'? "
         "Allowed: resnet32x5, resnet56",
         "7  seeds: found the number 3. "
-        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2",
+        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000",
         f"9  pairs.0.teacher: no network 'resnet32x5'. Did you mean 'resnet32x4'? {NETWORKS}",
         "10  pairs.1.student: missing. Allowed: the name of a network",
         "11  pairs.2.student: no library of networks 'tim'. Did you mean 'timm'? "
@@ -283,7 +283,7 @@ def test_invalid_changes_are_reported_after_the_files_problems(write: Write) -> 
         "--set teachers={seed: x}: teachers.seed: found the text 'x'. "
         "Allowed: a whole number, 0 or more, or same (as the student's)",
         "--set seeds=2: found the number 2. "
-        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2",
+        "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000",
         f"--set pairs.0.student=vgg9: no network 'vgg9'. Did you mean 'vgg8'? {NETWORKS}".replace(
             "Did you mean 'vgg8'? ", "Did you mean 'vgg19'? "
         ),

@@ -108,7 +108,7 @@ def test_integers_and_empty_lists_are_valid() -> None:
     assert (file.recipe.lr, file.recipe.milestones) == (1.0, ())
 
 
-SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2"
+SEEDS = "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 import bench
 from bench import api, report
 from bench.api import Machine
-from bench.errors import BenchError, MissingData, Mistakes
+from bench.errors import BenchError, ConfigError, MissingData
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
 from bench.report import build
@@ -136,7 +136,7 @@ def test_unwritable_results_folder_is_an_error(tmp_path: Path) -> None:
 
 def test_load_plan_finds_a_shipped_suite_by_name() -> None:
     assert len(api.load_plan("quickstart", ["seeds=[7]"], "method=kd").cells) == 1
-    with pytest.raises(Mistakes, match="Did you mean 'quickstart'?"):
+    with pytest.raises(ConfigError, match="Did you mean 'quickstart'?"):
         api.load_plan("quikstart")
 
 
