@@ -164,8 +164,8 @@ def count_multiply_adds(net: nn.Module, size: int) -> int:
         BenchError: the network cannot take images (B, 3, S, S).
 
     """
-    copied = copy_network(net, size)
-    with _unfused_attention(), _FlopCounter() as counter:
+    copied, counter = copy_network(net, size), _FlopCounter()
+    with _unfused_attention(), counter:
         run(copied, size)
     return counter.flops // (2 * BATCH)
 
