@@ -159,7 +159,7 @@ def test_unreadable_plugin_data_set_raises_before_training(
 ) -> None:
     (tmp_path / "wrong.py").write_text(PLUGIN)
     plan = toy.plan(tmp_path, plugins="[wrong.py]", dataset="{name: noise}")
-    assert data.facts(plan.suite.data).train == 20
+    assert data.facts(plan.suite.data, added=plan.suite.registry.datasets).train == 20
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(plan, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
