@@ -10,16 +10,7 @@ from types import ModuleType
 
 from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
 
-__all__ = [
-    "Batch",
-    "Distiller",
-    "Features",
-    "Incompatible",
-    "Setting",
-    "Shapes",
-    "load",
-    "names",
-]
+__all__ = ["Batch", "Distiller", "Features", "Incompatible", "Setting", "Shapes", "load", "names"]
 
 
 def names() -> list[str]:

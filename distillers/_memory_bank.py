@@ -26,15 +26,13 @@ class MemoryBank(nn.Module):
         unit_length: Whether an update scales rows to length 1, as in CRD.
     """
 
-    rows: Tensor
-
     def __init__(
         self, samples: int, width: int, momentum: float, rng: torch.Generator, *, unit_length: bool
     ) -> None:
         super().__init__()
         self.momentum, self.unit_length = momentum, unit_length
         start = torch.rand(samples, width, generator=rng, device=rng.device).mul_(2).sub_(1)
-        self.register_buffer("rows", start.mul_(((3 if unit_length else 1) / width) ** 0.5))
+        self.rows = nn.Buffer(start.mul_(((3 if unit_length else 1) / width) ** 0.5))
 
     def scores(self, anchor: Tensor, index: Tensor) -> Tensor:
         """Return the inner products of each anchor with its own choice of rows.
@@ -80,9 +78,6 @@ class NegativeSampler(nn.Module):
         Incompatible: The training set has fewer than M samples outside its largest class.
     """
 
-    train_labels: Tensor
-    strides: Tensor
-
     def __init__(self, train_labels: Tensor, negatives: int, rng: torch.Generator) -> None:
         super().__init__()
         samples, largest = len(train_labels), int(train_labels.bincount().max())
@@ -94,8 +89,8 @@ class NegativeSampler(nn.Module):
         self.rng, self.negatives, self.steps = rng, negatives, negatives + largest
         numbers = torch.arange(1, samples + 1, device=train_labels.device)
         coprime = numbers[torch.gcd(numbers, torch.tensor(samples)) == 1]
-        self.register_buffer("train_labels", train_labels, persistent=False)
-        self.register_buffer("strides", coprime, persistent=False)
+        self.train_labels = nn.Buffer(train_labels, persistent=False)
+        self.strides = nn.Buffer(coprime, persistent=False)
 
     def forward(self, labels: Tensor) -> Tensor:
         """Draw M samples of other classes for each label.

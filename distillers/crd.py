@@ -39,8 +39,6 @@ class CRD(Distiller):
         "arXiv:1910.10699"
     )
     reads = ("pooled",)
-    z_s: Tensor
-    z_t: Tensor
 
     def __init__(
         self,
@@ -58,8 +56,8 @@ class CRD(Distiller):
         self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
-        self.register_buffer("z_s", torch.zeros(()))
-        self.register_buffer("z_t", torch.zeros(()))
+        self.z_s = nn.Buffer(torch.zeros(()))
+        self.z_t = nn.Buffer(torch.zeros(()))
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch, rows: Tensor | None = None

@@ -71,8 +71,6 @@ class WCoRD(Distiller):
     )
     reads = ("pooled",)
     note = "reconstruction"
-    z_s: Tensor
-    z_t: Tensor
 
     def __init__(
         self,
@@ -106,8 +104,8 @@ class WCoRD(Distiller):
             self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
             self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
             self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
-            self.register_buffer("z_s", torch.zeros(()))
-            self.register_buffer("z_t", torch.zeros(()))
+            self.z_s = nn.Buffer(torch.zeros(()))
+            self.z_t = nn.Buffer(torch.zeros(()))
 
     def forward(
         self, student: Features, teacher: Features, batch: Batch, rows: Tensor | None = None

@@ -1,7 +1,7 @@
 """Data sets: facts that are known without reading them, and batches on a device.
 
-`bench.data.base` is the contract for plugins. `builtin`, `tiny_imagenet` and `folder` are the
-sources; `resident` and `streamed` yield the batches.
+`bench.data.base` is the contract for plugins. `builtin` and `folder` are the sources; `batches`
+yields the batches.
 """
 
 import os
@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from bench.data.base import Arrays, Augment, Data, Facts, Selection, Source, Split, check_arrays
-from bench.data.builtin import CIFAR10, CIFAR100, Digits, FashionMnist, Stl10
-from bench.data.folder import PREFIX, Folder, Listing
-from bench.data.resident import Resident
-from bench.data.streamed import Streamed
+from bench.data.batches import Resident, Streamed
+from bench.data.builtin import BUILTIN
+from bench.data.folder import PREFIX, Folder
 from bench.data.subset import select, selected_facts
-from bench.data.tiny_imagenet import TinyImageNet
 from bench.errors import BenchError, unknown
 
 __all__ = [
@@ -38,18 +35,13 @@ __all__ = [
 STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay on the device
 WORKERS = 8  # processes that decode a streamed folder
 
-_sources: dict[str, Source] = {
-    source.facts.name: source
-    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
-}
-
 
 def names() -> list[str]:
     """Return the sorted names of the built-in data sets.
 
     `folder:PATH` is a data set too, but not listed.
     """
-    return sorted(_sources)
+    return sorted(BUILTIN)
 
 
 def facts(
@@ -101,10 +93,23 @@ def load(
     part = selected_facts(selection, source.facts)
     if stream and not isinstance(source, Folder):
         raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
-    if isinstance(source, Folder) and (_is_large(part) if stream is None else stream):
-        return Streamed(part, _split_listings(selection, part, source), device, workers)
+    if stream is None:
+        stream = (part.train + part.test) * 3 * part.size**2 > STREAM_ABOVE_BYTES
+    if stream and isinstance(source, Folder):
+        train, test = source.train, source.test
+        indices = select(selection, part.classes, train.labels, test.labels)
+        listings = {
+            split: (test if split == "test" else train).take(index)
+            for split, index in indices.items()
+        }
+        return Streamed(part, listings, device, workers)
     arrays = check_arrays(source.read(root), source.facts)
-    return Resident(part, _split_arrays(selection, part, arrays), device)
+    train_set, test_set = (arrays.train, arrays.train_labels), (arrays.test, arrays.test_labels)
+    splits = {}
+    for split, index in select(selection, part.classes, train_set[1], test_set[1]).items():
+        images, labels = test_set if split == "test" else train_set
+        splits[split] = images[index], labels[index]
+    return Resident(part, splits, device)
 
 
 def _data_root(root: Path | None) -> Path:
@@ -114,39 +119,9 @@ def _data_root(root: Path | None) -> Path:
 def _source(selection: Selection, root: Path, added: Mapping[str, Source] | None) -> Source:
     if selection.name.startswith(PREFIX):
         return Folder.from_selection(selection, root)
-    sources = {**_sources, **(added or {})}
+    sources = {**BUILTIN, **(added or {})}
     if selection.name not in sources:
         raise BenchError(
             unknown("data set", selection.name, [*sources, f"{PREFIX}/path/to/images"])
         )
     return sources[selection.name]
-
-
-def _is_large(part: Facts) -> bool:
-    return (part.train + part.test) * 3 * part.size**2 > STREAM_ABOVE_BYTES
-
-
-def _split_listings(selection: Selection, part: Facts, source: Folder) -> dict[Split, Listing]:
-    train, test = source.train, source.test
-    indices = select(selection, part.classes, train.labels, test.labels)
-    splits: dict[Split, Listing] = {
-        "train": train.take(indices.train),
-        "test": test.take(indices.test),
-    }
-    if selection.validation:
-        splits["validation"] = train.take(indices.validation)
-    return splits
-
-
-def _split_arrays(
-    selection: Selection, part: Facts, arrays: Arrays
-) -> dict[Split, tuple[Tensor, Tensor]]:
-    train, train_labels = arrays.train, arrays.train_labels
-    indices = select(selection, part.classes, train_labels, arrays.test_labels)
-    splits: dict[Split, tuple[Tensor, Tensor]] = {
-        "train": (train[indices.train], train_labels[indices.train]),
-        "test": (arrays.test[indices.test], arrays.test_labels[indices.test]),
-    }
-    if selection.validation:
-        splits["validation"] = (train[indices.validation], train_labels[indices.validation])
-    return splits

@@ -216,32 +216,27 @@ def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
         BenchError: they differ; the message lists all differences.
 
     """
-    fewest_train, fewest_test = facts.rarest
     problems = [
-        *_image_problems("train", arrays.train, facts.train, facts.size),
-        *_image_problems("test", arrays.test, facts.test, facts.size),
-        *_label_problems("train", arrays.train_labels, facts.train, (facts.classes, fewest_train)),
-        *_label_problems("test", arrays.test_labels, facts.test, (facts.classes, fewest_test)),
+        *_problems("train", arrays.train, arrays.train_labels, facts),
+        *_problems("test", arrays.test, arrays.test_labels, facts),
     ]
     if problems:
         raise BenchError(f"{facts.name}: the data differ from their facts: " + "; ".join(problems))
     return arrays
 
 
-def _image_problems(split: str, images: Tensor, count: int, size: int) -> Iterator[str]:
+def _problems(
+    split: Literal["train", "test"], images: Tensor, labels: Tensor, facts: Facts
+) -> Iterator[str]:
+    classes, size, is_test = facts.classes, facts.size, split == "test"
+    count = facts.test if is_test else facts.train
     grey, coloured = (count, 1, size, size), (count, 3, size, size)
     if images.dtype != torch.uint8 or tuple(images.shape) not in (grey, coloured):
         actual = f"{images.dtype} {tuple(images.shape)}"
         yield f"{split} images are {actual}, not torch.uint8 {coloured} or {grey}"
-
-
-def _label_problems(
-    split: str, labels: Tensor, count: int, expected: tuple[int, int]
-) -> Iterator[str]:
-    classes, fewest = expected
     if labels.dtype != torch.int64 or tuple(labels.shape) != (count,):
         yield f"{split} labels are {labels.dtype} {tuple(labels.shape)}, not torch.int64 ({count},)"
     elif int(labels.min()) < 0 or int(labels.max()) >= classes:
         yield f"{split} labels are {labels.min()} to {labels.max()}, not 0 to {classes - 1}"
-    elif (actual := int(torch.bincount(labels, minlength=classes).min())) != fewest:
-        yield f"the rarest class has {actual} {split} images, not {fewest}"
+    elif (fewest := int(labels.bincount(minlength=classes).min())) != facts.rarest[is_test]:
+        yield f"the rarest class has {fewest} {split} images, not {facts.rarest[is_test]}"

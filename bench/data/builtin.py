@@ -1,28 +1,121 @@
-"""Data sets with a name: CIFAR-10 and CIFAR-100, Fashion-MNIST, STL-10, and digits.
+"""Data sets with a name: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
 
-The first four are official archives, which torchvision downloads and verifies. Tiny ImageNet has a
-file of its own. Constants for normalisation are those of the papers' code.
+All but digits are official archives; torchvision downloads and verifies all of them but Tiny
+ImageNet. Constants for normalisation are those of the papers' code.
 """
 
+import contextlib
 import gzip
 import hashlib
+import io
+import os
+import socket
+import sys
+import warnings
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Facts
-from bench.data.download import read_or_download
+from bench.data.base import Arrays, Facts, Source
+from bench.data.images import decode_all
 from bench.data.subset import rank
+from bench.errors import BenchError, MissingData
 
-MAX_FILE_BYTES = 32 * 1024**2  # of a compressed file; the official files are smaller
+if sys.platform != "win32":
+    import fcntl
+
+NETWORK_TIMEOUT_S = 20.0  # without an answer, before a download is given up
+FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
+MAX_COMPRESSED_BYTES = 32 * 1024**2  # of a file; the official files are smaller
+MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are smaller
+TINY_IMAGENET = "tiny-imagenet-200"  # its folder
 DIGITS_TESTED = 90  # images of each digit for testing, by the fixed order of `rank`; about half
 
 
+class Archive(ABC):
+    """A data set in official files, which are in the data root or are downloaded to it.
+
+    Attributes:
+        facts: its facts.
+        archive: the names of its files, for messages.
+
+    """
+
+    facts: Facts
+    archive: str
+
+    def read(self, root: Path) -> Arrays:
+        """Read all images in the official order; download missing or damaged files first."""
+        with without_output():
+            with contextlib.suppress(*FAILURES):
+                return self.arrays(root, download=False)
+            try:
+                with download_lock(root):
+                    return self.arrays(root, download=True)
+            except FAILURES as error:
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                reason = f"downloading failed ({lines[-1].strip()})"
+                raise self.missing(root, reason) from error
+
+    @abstractmethod
+    def arrays(self, root: Path, *, download: bool) -> Arrays:
+        """Verify and read the files, after a download if `download`."""
+
+    def missing(self, root: Path, reason: str) -> MissingData:
+        """Return the error for missing files: their names, the folder, the reason, the fix."""
+        return MissingData(
+            f"{self.facts.name}: no intact {self.archive} was found in {root.resolve()}, and "
+            f"{reason}. Put it there, or name another folder with --data-root or BENCH_DATA"
+        )
+
+
+@contextlib.contextmanager
+def without_output() -> Iterator[None]:
+    """Print nothing in the block, and close connections that are silent for the timeout."""
+    timeout, sink = socket.getdefaulttimeout(), io.StringIO()
+    socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
+    try:
+        with (
+            contextlib.redirect_stdout(sink),
+            contextlib.redirect_stderr(sink),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+@contextlib.contextmanager
+def download_lock(root: Path) -> Iterator[None]:
+    """Create the data root, and let one process at a time into the block.
+
+    Afterwards empty folders are removed if the root was new.
+    """
+    is_new = not root.exists()
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root / ".downloading"
+    try:
+        with lock.open("a") as file:  # "w" would empty the target of a link with that name
+            if sys.platform != "win32":
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    finally:
+        lock.unlink(missing_ok=True)
+        for folder, _, _ in os.walk(root, topdown=False) if is_new else ():
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(folder)
+
+
 @dataclass(frozen=True)
-class Cifar:
+class Cifar(Archive):
     """60,000 colour photographs of 32 x 32 pixels (Krizhevsky 2009).
 
     torchvision compares the MD5 of every pickle with the official one before it loads the pickle.
@@ -32,17 +125,12 @@ class Cifar:
     archive: str
     dataset: str  # the class in torchvision.datasets
 
-    def read(self, root: Path) -> Arrays:
-        """Read all images and fine labels, in the official order."""
+    def arrays(self, root: Path, *, download: bool) -> Arrays:
+        """Read all images and fine labels."""
         from torchvision import datasets
 
         dataset = getattr(datasets, self.dataset)
-        train, test = read_or_download(
-            self.facts.name,
-            self.archive,
-            root,
-            lambda download: [dataset(root, train=t, download=download) for t in (True, False)],
-        )
+        train, test = (dataset(root, train=t, download=download) for t in (True, False))
         return Arrays(*_cifar_tensors(train), *_cifar_tensors(test))
 
 
@@ -81,7 +169,7 @@ CIFAR100 = Cifar(
 )
 
 
-class FashionMnist:
+class FashionMnist(Archive):
     """70,000 grey pictures of clothes, 28 x 28 pixels (Xiao et al. 2017).
 
     Four compressed files under FashionMNIST/raw; each is unpacked only if its MD5 is official.
@@ -101,19 +189,15 @@ class FashionMnist:
     )
     archive = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"
 
-    def read(self, root: Path) -> Arrays:
-        """Read all images, one channel, in the official order."""
+    def arrays(self, root: Path, *, download: bool) -> Arrays:
+        """Read all images, one channel."""
         from torchvision.datasets import FashionMNIST
 
-        folder, mirror = root / "FashionMNIST" / "raw", FashionMNIST.mirrors[0]
-        train, train_labels, test, test_labels = read_or_download(
-            self.facts.name,
-            self.archive,
-            root,
-            lambda download: [
-                _parse_idx(_read_verified(folder / name, md5, mirror if download else None))
-                for name, md5 in FashionMNIST.resources
-            ],
+        folder = root / "FashionMNIST" / "raw"
+        mirror = FashionMNIST.mirrors[0] if download else None
+        train, train_labels, test, test_labels = (
+            _parse_idx(_read_verified(folder / name, md5, mirror))
+            for name, md5 in FashionMNIST.resources
         )
         return Arrays(train[:, None], train_labels.long(), test[:, None], test_labels.long())
 
@@ -128,7 +212,7 @@ def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
     if mirror is not None:
         download_url(f"{mirror}{path.name}", path.parent, md5=md5)
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES)
+        content = file.read(MAX_COMPRESSED_BYTES)
     if hashlib.md5(content).hexdigest() != md5:
         raise ValueError(f"{path.name} is not the official file")
     return content
@@ -142,7 +226,7 @@ def _parse_idx(content: bytes) -> Tensor:
     return torch.frombuffer(data, dtype=torch.uint8, offset=4 + 4 * dimensions).view(shape)
 
 
-class Stl10:
+class Stl10(Archive):
     """The labelled part of STL-10: 13,000 photographs of 96 x 96 pixels (Coates et al. 2011).
 
     torchvision verifies the binary files. CRD's transfer task (Table 4) uses `size: 32`.
@@ -160,23 +244,94 @@ class Stl10:
     )
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
 
-    def read(self, root: Path) -> Arrays:
-        """Read all labelled images, in the official order; no unlabelled file is needed."""
+    def arrays(self, root: Path, *, download: bool) -> Arrays:
+        """Read all labelled images; no unlabelled file is needed."""
         from torchvision.datasets import STL10
 
         class Labelled(STL10):  # type: ignore[misc]
             train_list = STL10.train_list[:2]
 
-        splits = read_or_download(
-            self.facts.name,
-            self.archive,
-            root,
-            lambda download: [
-                Labelled(root, split, download=download) for split in ("train", "test")
-            ],
+        splits = [Labelled(root, split, download=download) for split in ("train", "test")]
+        (train, train_labels), (test, test_labels) = (
+            (torch.from_numpy(split.data), torch.from_numpy(split.labels).long())
+            for split in splits
         )
-        tensors = [(torch.from_numpy(s.data), torch.from_numpy(s.labels).long()) for s in splits]
-        return Arrays(*tensors[0], *tensors[1])
+        return Arrays(train, train_labels, test, test_labels)
+
+
+@dataclass(frozen=True)
+class TinyImageNet(Archive):
+    """110,000 labelled photographs of 64 x 64 pixels, 200 classes (Stanford CS231n).
+
+    The official archive, packed or unpacked, without its unlabelled test images; it is never
+    downloaded. Classes are numbered in the alphabetical order of their WordNet ids, as in image
+    folders. The official validation images are the test set.
+    """
+
+    facts: Facts = Facts(
+        name="tiny_imagenet",
+        classes=200,
+        size=64,
+        train=100_000,
+        test=10_000,
+        mean=(0.4802, 0.4481, 0.3975),  # as DCD's transfer_student.py
+        std=(0.2770, 0.2691, 0.2821),
+        fingerprint="md5:90528d7ca1a48142e341f4ef8d21d0de",
+    )
+    archive: str = f"{TINY_IMAGENET}.zip (unpacked: {TINY_IMAGENET}/)"
+
+    def read(self, root: Path) -> Arrays:
+        """Read all images, in the order of their paths (train) and of the annotations (test)."""
+        try:
+            return self.arrays(root, download=False)
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise self.missing(root, f"a part of it is missing ({error})") from error
+
+    def arrays(self, root: Path, *, download: bool) -> Arrays:
+        """Read the unpacked folder if it exists, else the archive."""
+        top, archive = root / TINY_IMAGENET, root / f"{TINY_IMAGENET}.zip"
+        if top.is_dir():
+            paths = top.glob("train/*/images/*.JPEG")
+            names = [path.relative_to(top).as_posix() for path in paths]
+            return self._decode(names, partial(_read_within, top))
+        if not archive.is_file() or f"md5:{_md5(archive)}" != self.facts.fingerprint:
+            address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+            raise self.missing(root, f"it is not downloaded for you (see {address})")
+        with zipfile.ZipFile(archive) as packed:
+            names = [name.removeprefix(f"{TINY_IMAGENET}/") for name in packed.namelist()]
+            return self._decode(names, lambda name: packed.read(f"{TINY_IMAGENET}/{name}"))
+
+    def _decode(self, names: list[str], read: Callable[[str], bytes]) -> Arrays:
+        wnids = sorted(read("wnids.txt").decode().split())
+        label = {wnid: index for index, wnid in enumerate(wnids)}
+        train = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
+        lines = read("val/val_annotations.txt").decode().splitlines()
+        test = [line.split("\t")[:2] for line in lines]
+        return Arrays(
+            decode_all(map(read, train), self.facts.size),
+            torch.tensor([label[name.split("/")[1]] for name in train]),
+            decode_all((read(f"val/images/{name}") for name, _ in test), self.facts.size),
+            torch.tensor([label[wnid] for _, wnid in test]),
+        )
+
+
+def _read_within(top: Path, name: str) -> bytes:
+    """Return the content of a file; BenchError if it is outside the folder or too large."""
+    path = (top / name).resolve()
+    if not path.is_relative_to(top.resolve()):
+        raise BenchError(f"{top}: '{name}' is outside this folder")
+    if not path.is_file():
+        raise FileNotFoundError(name)
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise BenchError(f"{path} has more than {MAX_FILE_BYTES:,} bytes")
+    return content
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 class Digits:
@@ -207,3 +362,9 @@ class Digits:
         labels = torch.from_numpy(bundle.target).long()
         test = rank(labels) < DIGITS_TESTED
         return Arrays(images[~test], labels[~test], images[test], labels[test])
+
+
+BUILTIN: dict[str, Source] = {
+    source.facts.name: source
+    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
+}

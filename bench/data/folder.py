@@ -33,6 +33,10 @@ class Listing:
         """Return the files at these indices (M,) int64."""
         return Listing([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
+    def decode(self, size: int) -> tuple[Tensor, Tensor]:
+        """Return all images (N, 3, size, size) uint8 and their labels."""
+        return decode_all(self.paths, size), self.labels
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -76,9 +80,12 @@ class Folder:
     @cached_property
     def facts(self) -> Facts:
         """Counts, and a hash of all relative paths and file sizes; no image is read."""
+        digest = hashlib.sha256()
         with _listing_errors(str(self.path)):
             train, test = self.train, self.test
-            fingerprint = self._fingerprint(train.paths + test.paths)
+            for path in sorted(train.paths + test.paths):
+                relative = Path(path).relative_to(self.path).as_posix()
+                digest.update(f"{relative}\t{os.path.getsize(path)}\n".encode())
         counts = [torch.bincount(s.labels) for s in (train, test)]
         return Facts(
             name=f"{PREFIX}{self.path}",
@@ -88,19 +95,13 @@ class Folder:
             test=len(test.paths),
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
-            fingerprint=fingerprint,
+            fingerprint=f"sha256:{digest.hexdigest()}",
             fewest=(int(counts[0].min()), int(counts[1].min())),
         )
 
     def read(self, root: Path) -> Arrays:
         """Decode all images to size x size; `root` is ignored."""
-        train, test = self.train, self.test
-        return Arrays(
-            decode_all(map(Path, train.paths), self.size),
-            train.labels,
-            decode_all(map(Path, test.paths), self.size),
-            test.labels,
-        )
+        return Arrays(*self.train.decode(self.size), *self.test.decode(self.size))
 
     @cached_property
     def train(self) -> Listing:
@@ -133,13 +134,6 @@ class Folder:
                 "needed, each with images"
             )
         return classes
-
-    def _fingerprint(self, paths: list[str]) -> str:
-        digest = hashlib.sha256()
-        for path in sorted(paths):
-            relative = Path(path).relative_to(self.path).as_posix()
-            digest.update(f"{relative}\t{os.path.getsize(path)}\n".encode())
-        return f"sha256:{digest.hexdigest()}"
 
 
 @contextmanager

@@ -1,21 +1,26 @@
-"""Image files: decoding, resizing, and the part of an image that a network reads."""
+"""Images: decoding of files, and the random variation of training images.
+
+Images on the device are varied a batch at a time, without a Python loop. Decoded files are varied
+one at a time, in the processes that decode them.
+"""
 
 import io
 import math
+import os
 import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from bench.data.augment import AREA, ASPECT
-from bench.data.base import Augment
+from bench.data.base import Augment, Facts
 from bench.errors import BenchError
 from bench.seeding import derive
 
@@ -26,9 +31,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which
 MAX_PIXELS = 64 * 1024**2  # of one image
 MARGIN = 256 / 224  # test images: shorter side before the central crop, over the crop's side
 MAX_ATTEMPTS = 10  # to draw a random part that fits, before the central part is used
+AREA = (0.08, 1.0)  # of a random part, as a fraction of the image
+ASPECT = (3 / 4, 4 / 3)  # its width over its height
 
 
-def decode(file: Path | bytes, side: int) -> Picture:
+def decode(file: str | Path | bytes, side: int) -> Picture:
     """Decode an image file to three channels.
 
     Args:
@@ -86,22 +93,11 @@ def pixels(picture: Picture) -> Tensor:
     return torch.from_numpy(np.array(picture))
 
 
-def decode_all(files: Iterable[Path | bytes], size: int) -> Tensor:
+def decode_all(files: Iterable[str | bytes], size: int) -> Tensor:
     """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8."""
     with ThreadPoolExecutor() as threads:
         decoded = list(threads.map(lambda f: pixels(crop_centre(decode(f, size), size)), files))
     return torch.stack(decoded).permute(0, 3, 1, 2)
-
-
-class View(Protocol):
-    """A function from a picture to the part of it that a network reads."""
-
-    @property
-    def size(self) -> int:
-        """The side of the result in pixels."""
-
-    def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return size x size pixels; `index` is the picture's place in its split."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +122,19 @@ class RandomView:
 
     def __call__(self, picture: Picture, index: int) -> Picture:
         """Return a random part, mirrored with probability 1/2 if `augment` says so."""
+        size, pad = self.size, self.augment.crop
         rng = random.Random(derive(self.seed, "augment", self.epoch, index))
         if self.augment.resized:
             box = draw_box(picture.width, picture.height, rng)
-            picture = picture.resize((self.size, self.size), BILINEAR, box=box)
+            picture = picture.resize((size, size), BILINEAR, box=box)
         else:
-            picture = self._crop(resize_shorter_side(picture, self.size), rng)
+            picture = resize_shorter_side(picture, size)
+            left = rng.randint(-pad, picture.width + pad - size)
+            top = rng.randint(-pad, picture.height + pad - size)
+            picture = picture.crop((left, top, left + size, top + size))  # black outside
         if self.augment.flip and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return picture
-
-    def _crop(self, picture: Picture, rng: random.Random) -> Picture:
-        pad, size = self.augment.crop, self.size
-        left = rng.randint(-pad, picture.width + pad - size)
-        top = rng.randint(-pad, picture.height + pad - size)
-        return picture.crop((left, top, left + size, top + size))  # black outside the picture
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
@@ -159,3 +153,111 @@ def draw_box(width: int, height: int, rng: random.Random) -> Box:
     w, h = min(width, round(height * ASPECT[1])), min(height, round(width / ASPECT[0]))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
+
+
+View = CentreView | RandomView  # called with a picture and its place in the split
+
+
+class ImageFiles(Dataset[Tensor]):
+    """Image files as (S, S, 3) uint8."""
+
+    def __init__(self, paths: list[str], view: View) -> None:
+        # One array instead of a list: it is sent to the workers in one piece.
+        self.paths = np.array([os.fsencode(path) for path in paths])
+        self.view = view
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        picture = decode(os.fsdecode(bytes(self.paths[index])), self.view.size)
+        return pixels(self.view(picture, index))
+
+
+class Normalizer:
+    """Bytes to the numbers that networks read, (x / 255 - mean) / std, on one device."""
+
+    def __init__(self, facts: Facts, device: torch.device) -> None:
+        # Repeated along a row of pixels: vector instructions need more than three numbers.
+        self.mean = torch.tensor(facts.mean, device=device).repeat(facts.size)
+        self.std = torch.tensor(facts.std, device=device).repeat(facts.size)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return (B, S, S, 3) uint8 as (B, 3, S, S) float32, channels last in memory."""
+        rows = images.flatten(2).float()  # (B, S, S * 3)
+        rows.div_(255).sub_(self.mean).div_(self.std)
+        return rows.view(images.shape).permute(0, 3, 1, 2)
+
+
+class Crops:
+    """Black pixels on all sides, then a random crop of the original size, then a flip.
+
+    Called with images (B, S, S, 3) uint8 and `start`, it applies the B draws from `start` on.
+    """
+
+    def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
+        self.pad = augment.crop
+        shape, device = (count,), rng.device
+        self.top = torch.randint(2 * self.pad + 1, shape, generator=rng, device=device)
+        self.left = torch.randint(2 * self.pad + 1, shape, generator=rng, device=device)
+        self.flipped = draw_flips(augment, count, rng)
+
+    def __call__(self, images: Tensor, start: int) -> Tensor:
+        """Copy rows first, then bytes within each row: few and long copies."""
+        count, size, _, channels = images.shape
+        batch, padded_size = slice(start, start + count), size + 2 * self.pad
+        place, pixel = (torch.arange(n, device=images.device) for n in (count, size))
+        padded = F.pad(images, (0, 0, *[self.pad] * 4))
+        padded = padded.view(count * padded_size, padded_size * channels)
+        rows = (place * padded_size + self.top[batch])[:, None] + pixel  # (B, S)
+        picked = padded.index_select(0, rows.flatten()).view(count, size, padded_size * channels)
+        columns = torch.where(self.flipped[batch, None], size - 1 - pixel, pixel)  # (B, S)
+        columns = (columns + self.left[batch, None])[:, :, None] * channels
+        bytes_ = (columns + torch.arange(channels, device=images.device)).flatten(1)
+        bytes_ = bytes_[:, None].expand(count, size, size * channels)
+        return picked.gather(2, bytes_).view(images.shape)
+
+
+class ResizedCrops:
+    """A random part of each image, resized bilinearly to the full size, then a flip.
+
+    The part's area is uniform in `AREA`, the logarithm of its aspect uniform in that of `ASPECT`;
+    sides longer than the image are cut to the image. Called like `Crops`.
+    """
+
+    def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
+        area, aspect, x, y = torch.rand(4, count, generator=rng, device=rng.device)
+        area = AREA[0] + (AREA[1] - AREA[0]) * area
+        low, high = (math.log(bound) for bound in ASPECT)
+        aspect = torch.exp(low + (high - low) * aspect)
+        self.width = (area * aspect).sqrt().clamp(max=1)  # fractions of the image's side
+        self.height = (area / aspect).sqrt().clamp(max=1)
+        self.x = (2 * x - 1) * (1 - self.width)  # the part's centre, in -1..1
+        self.y = (2 * y - 1) * (1 - self.height)
+        self.mirror = torch.where(draw_flips(augment, count, rng), -1.0, 1.0)
+
+    def __call__(self, images: Tensor, start: int) -> Tensor:
+        """Apply one affine map to each image."""
+        batch = slice(start, start + len(images))
+        zero = torch.zeros_like(self.x[batch])
+        across = torch.stack([self.width[batch] * self.mirror[batch], zero, self.x[batch]], 1)
+        down = torch.stack([zero, self.height[batch], self.y[batch]], 1)
+        pixels = images.permute(0, 3, 1, 2).float()
+        theta = torch.stack([across, down], 1)  # (B, 2, 3)
+        grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+        parts = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        return parts.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
+    """Return which of `count` images are mirrored, (count,) bool: half on average, or none."""
+    drawn = torch.rand(count, generator=rng, device=rng.device) < 0.5
+    return drawn & augment.flip
+
+
+Variation = Crops | ResizedCrops  # called with (images, start), with the draws from `start` on
+
+
+def draw_variation(augment: Augment, count: int, rng: torch.Generator) -> Variation:
+    """Draw the variation of an epoch of `count` images, on the generator's device."""
+    return (ResizedCrops if augment.resized else Crops)(augment, count, rng)

@@ -1,22 +1,13 @@
 """The images of a selection: fixed indices, the same for every seed and run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.base import Facts, Selection
+from bench.data.base import Facts, Selection, Split
 from bench.errors import BenchError
-
-
-@dataclass(frozen=True)
-class Indices:
-    """Ascending indices into the complete training set and test set, each (N,) int64."""
-
-    train: Tensor
-    validation: Tensor  # of training images; disjoint from `train`
-    test: Tensor
 
 
 def selected_facts(selection: Selection, facts: Facts) -> Facts:
@@ -30,7 +21,9 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         BenchError: the selection is impossible; the message lists all mistakes and what is allowed.
 
     """
-    problems = [*_size_problems(selection), *_count_problems(selection, facts)]
+    problems = _count_problems(selection, facts)
+    if selection.size is not None and selection.size < 1:
+        problems.append(f"size {selection.size} is not a number of pixels; allowed: 1 or more")
     if problems:
         raise BenchError(f"{selection.name}: " + "; ".join(problems))
     train, test = facts.train - selection.validation, facts.test
@@ -48,12 +41,6 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         test=test,
         fewest=(fewest_train, fewest_test),
     )
-
-
-def _size_problems(selection: Selection) -> list[str]:
-    if selection.size is None or selection.size >= 1:
-        return []
-    return [f"size {selection.size} is not a number of pixels; allowed: 1 or more"]
 
 
 def _count_problems(selection: Selection, facts: Facts) -> list[str]:
@@ -80,8 +67,8 @@ def _count_problems(selection: Selection, facts: Facts) -> list[str]:
 
 def select(
     selection: Selection, classes: int, train_labels: Tensor, test_labels: Tensor
-) -> Indices:
-    """Return the images of a selection.
+) -> dict[Split, Tensor]:
+    """Return the images of a selection: ascending indices of each split, (N,) int64.
 
     Each class has one fixed order (`rank`). Its first `per_class` images are for training, its last
     images for validation. So larger subsets contain smaller subsets, and all subsets have the same
@@ -93,18 +80,25 @@ def select(
         train_labels: classes of the complete training set (N,) int64.
         test_labels: classes of the complete test set (N,) int64.
 
+    Returns:
+        Indices into the complete training set (train, and validation if images are held out) and
+        into the complete test set.
+
     """
     ranks = rank(train_labels)
     remaining = torch.bincount(train_labels, minlength=classes)[train_labels]
     remaining -= selection.validation // classes
-    validation = ranks >= remaining
-    train = ~validation
+    masks: dict[Split, Tensor] = {
+        "train": ranks < remaining,
+        "test": torch.ones_like(test_labels).bool(),
+    }
+    if selection.validation:
+        masks["validation"] = ranks >= remaining
     if selection.per_class is not None:
-        train &= ranks < selection.per_class
-    test = torch.ones_like(test_labels, dtype=torch.bool)
+        masks["train"] &= ranks < selection.per_class
     if selection.test_per_class is not None:
-        test = rank(test_labels) < selection.test_per_class
-    return Indices(*(mask.nonzero().squeeze(1) for mask in (train, validation, test)))
+        masks["test"] = rank(test_labels) < selection.test_per_class
+    return {split: mask.nonzero().squeeze(1) for split, mask in masks.items()}
 
 
 def rank(labels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Networks by name: `build("resnet8x4", 100)(images)` returns their `Features`.
 
-The 22 CIFAR networks of the field are here, one file per family. `timm:<name>` and
+The 22 CIFAR networks of the field are here, a file for each kind. `timm:<name>` and
 `torchvision:<name>` are the networks of those libraries. A `Registry` adds the networks
 of plugins; `bench.models.base` is the contract for them.
 """
@@ -10,19 +10,17 @@ from collections.abc import Mapping
 from torch import nn
 
 from bench.errors import BenchError, unknown
-from bench.models import mobilenet, resnet, shufflenet, vgg, wide_resnet
+from bench.models import dry_run, mobile, resnet, vgg
 from bench.models.base import Builder, Cost
-from bench.models.measure import cost, shapes
 from bench.models.wrapper import LIBRARIES, FeatureExtractor
+from distillers import Features, Shapes
 
 __all__ = ["Builder", "Cost", "build", "cost", "names", "shapes"]
 
 _builtin: dict[str, Builder] = {
     **resnet.NETWORKS,
-    **wide_resnet.NETWORKS,
     **vgg.NETWORKS,
-    **mobilenet.NETWORKS,
-    **shufflenet.NETWORKS,
+    **mobile.NETWORKS,
 }
 
 
@@ -62,3 +60,44 @@ def build(
     raise BenchError(
         f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
     )
+
+
+def shapes(net: nn.Module, size: int) -> Shapes:
+    """Return the shapes of a network's features, from a dry run of a copy.
+
+    Weights, buffers, mode and random generators of the network do not change.
+
+    Args:
+        net: a network that `build` returned.
+        size: side S of its images in pixels.
+
+    Returns:
+        The shapes (C, H, W) of its stages, its pooled width D and its number of logits K.
+
+    Raises:
+        BenchError: the network cannot take images (B, 3, S, S), or does not return `Features`.
+
+    """
+    if isinstance(net, FeatureExtractor):
+        net.hook_points(size)  # found once, then used in training
+    features = dry_run.run(dry_run.copy_network(net, size), size)
+    if not isinstance(features, Features):
+        raise BenchError(f"{type(net).__name__} does not return distillers.Features")
+    stages = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in features.stages)
+    return Shapes(stages, features.pooled.shape[1], features.logits.shape[1])
+
+
+def cost(net: nn.Module, size: int) -> Cost:
+    """Return the parameters of a network and its multiply-adds for one image, from a dry run.
+
+    Args:
+        net: a network that `build` returned; it does not change.
+        size: side S of its images in pixels.
+
+    Raises:
+        BenchError: the network cannot take images (B, 3, S, S).
+
+    """
+    network = net.network if isinstance(net, FeatureExtractor) else net
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return Cost(parameters, dry_run.count_multiply_adds(network, size))

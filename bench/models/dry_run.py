@@ -1,22 +1,28 @@
 """One forward pass of a copy of a network, for its shapes; the network itself does not change.
 
-`run` returns the output, `trace` the output of every layer too.
+`run` returns the output, `trace` the output of every layer too, `count_multiply_adds` its cost.
 """
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError
 
 BATCH = 2  # images in a dry run; more than one, so that no network squeezes the batch away
 MAX_COMPUTED_SIDE = 64  # pixels; for larger images, importing torch's meta kernels is quicker
+aten = torch.ops.aten
+# Products with weights. Attention's products run as other operations, which depend on the device.
+COUNTED = (aten.convolution, aten.addmm, aten.mm)
 TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # their outputs end no stage
 
 
@@ -145,3 +151,56 @@ def _meta_copy(net: nn.Module) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         copies[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
     return copy.deepcopy(net, copies)
+
+
+def count_multiply_adds(net: nn.Module, size: int) -> int:
+    """Return the multiply-adds of a network for one image of that size; see `Cost`.
+
+    Args:
+        net: the network; it does not change.
+        size: side S of its images in pixels.
+
+    Raises:
+        BenchError: the network cannot take images (B, 3, S, S).
+
+    """
+    copied, counter = copy_network(net, size), _FlopCounter()
+    with _unfused_attention(), counter:
+        run(copied, size)
+    return counter.flops // (2 * BATCH)
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Count floating-point operations with the formulas of torch's FlopCounterMode.
+
+    FlopCounterMode itself imports torch._dynamo, which takes 4 s of processor time; `bench plan`
+    without it takes as long in all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch._dynamo is imported to disable it
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        operation = func._overloadpacket
+        if operation in COUNTED:
+            formula: Callable[..., int] = flop_registry[operation]
+            self.flops += formula(*args, **kwargs, out_val=result)
+        return result
+
+
+@contextmanager
+def _unfused_attention() -> Iterator[None]:
+    """Let nn.MultiheadAttention call the operations that have a formula, also on the CPU."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -1,5 +1,6 @@
-"""Residual networks for 32 x 32 images: three stages of two-layer blocks, or ResNet-50."""
+"""Residual networks for 32 x 32 images: ResNets of three stages, ResNet-50 and wide ResNets."""
 
+from collections import OrderedDict
 from functools import partial
 
 import torch.nn.functional as F
@@ -11,6 +12,15 @@ from distillers import Features
 EXPANSION = 4  # output channels of a bottleneck block over its width
 
 
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Return the identity if the shape does not change, else a 1 x 1 convolution and BN."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Sequential()
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+    )
+
+
 class Block(nn.Module):
     """Two 3 x 3 convolutions and a shortcut: (B, C_in, H, W) to (B, C_out, H/s, W/s)."""
 
@@ -20,18 +30,12 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+        self.downsample = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x), inplace=True)
 
 
 class ResNet(nn.Module):
@@ -80,19 +84,13 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        shortcut = self.shortcut(x)
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
-        return F.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x), inplace=True)
 
 
 class BottleneckResNet(nn.Module):
@@ -129,6 +127,75 @@ class BottleneckResNet(nn.Module):
         return Features(tuple(stages), pooled, self.linear(pooled))
 
 
+class WideBlock(nn.Module):
+    """BN, ReLU, 3 x 3 convolution, twice: (B, C_in, H, W) to (B, C_out, H/s, W/s).
+
+    Where the width changes, the shortcut reads the activated map, else the raw one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.convShortcut: nn.Module | None = None  # noqa: N815 - as in released checkpoints
+        if in_channels != out_channels:
+            self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both paths, before any BN or ReLU."""
+        active = F.relu(self.bn1(x), inplace=True)
+        shortcut = x if self.convShortcut is None else self.convShortcut(active)
+        x = F.relu(self.bn2(self.conv1(active)), inplace=True)
+        y: Tensor = self.conv2(x)
+        return shortcut + y
+
+
+class WideResNet(nn.Module):
+    """A stem and three stages of 16 f, 32 f and 64 f channels; depth = 6 blocks + 4.
+
+    Zagoruyko, Komodakis. Wide Residual Networks. BMVC 2016. arXiv:1605.07146. Without dropout.
+
+    Args:
+        classes: number of classes K.
+        blocks: residual blocks in each stage.
+        factor: the widening factor f.
+
+    """
+
+    def __init__(self, classes: int, blocks: int, factor: int) -> None:
+        super().__init__()
+        first, second, third = 16 * factor, 32 * factor, 64 * factor
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.block1 = named_stage(16, first, blocks, 1)
+        self.block2 = named_stage(first, second, blocks, 2)
+        self.block3 = named_stage(second, third, blocks, 2)
+        self.bn1 = nn.BatchNorm2d(third)
+        self.fc = nn.Linear(third, classes)
+        init_convolutions(self)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return features of images (B, 3, S, S): raw maps of side S, S/2 and S/4.
+
+        Raw maps have negative values too.
+        """
+        first = self.block1(self.conv1(images))
+        second = self.block2(first)
+        third = self.block3(second)
+        active = F.relu(self.bn1(third), inplace=True)
+        pooled = F.adaptive_avg_pool2d(active, 1).flatten(1)
+        return Features((first, second, third), pooled, self.fc(pooled))
+
+
+def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+    """Return a stage under the name `layer`, as in released checkpoints."""
+    first = WideBlock(in_channels, out_channels, stride)
+    row = stage(first, partial(WideBlock, out_channels, out_channels), blocks)
+    return nn.Sequential(OrderedDict(layer=row))
+
+
 NARROW = (16, 16, 32, 64)
 WIDE = (32, 64, 128, 256)  # "x4"
 
@@ -142,4 +209,9 @@ NETWORKS: dict[str, Builder] = {
         for depth in (8, 32)
     },
     "resnet50": partial(BottleneckResNet, blocks=(3, 4, 6, 3)),
+    **{
+        f"wrn_{depth}_{factor}": partial(WideResNet, blocks=(depth - 4) // 6, factor=factor)
+        for depth in (16, 40)
+        for factor in (1, 2)
+    },
 }

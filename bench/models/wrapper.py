@@ -1,17 +1,48 @@
-"""A wrapper that lets networks of timm, torchvision and plugins return `Features`."""
+"""A wrapper that lets networks of timm, torchvision and plugins return `Features`.
+
+Its hooks read the stages, which one dry run finds: `dry_run.trace` records the output of every
+layer in the order in which the layers finish. A stage is the last map of its resolution,
+(B, C, H, W) or channels last. Maps within a block (squeeze and excitation, the expansion before a
+stride) end no stage. A first stage of a single convolution is the stem: it is left out if two or
+more stages follow. If a network lists its stages itself (timm's `feature_info`), that list is used.
+Transformers: the patch tokens (B, N, D) of four blocks, evenly spaced up to the last one, become
+maps (B, D, h, w) without the class tokens.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from math import isqrt
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from bench.errors import BenchError, nearest
-from bench.models.stages import HookPoint, HookPoints, find_hook_points
+from bench.models import dry_run
+from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
+
+TRANSFORMER_STAGES = 4
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """Where to read one tensor: a call of a layer, and the layout of the tensor."""
+
+    layer: str  # the layer's name in the network
+    call: int  # of the layer's calls in one forward pass, from 0
+    layout: Literal["channels first", "channels last", "tokens"]
+    prefix: int = 0  # leading tokens that are not patches
+
+
+@dataclass(frozen=True)
+class HookPoints:
+    """Where to read a network: the outputs of its stages and the input of its classifier."""
+
+    stages: tuple[HookPoint, ...]
+    classifier: HookPoint
 
 
 class FeatureExtractor(nn.Module):
@@ -42,12 +73,32 @@ class FeatureExtractor(nn.Module):
         if points is None:
             features: Features = self.network(images)
             return features
-        with read(self.network, points) as tensors:
-            output = self.network(images)
+        tensors, output = self._run(images, points)
         logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
+
+    def _run(self, images: Tensor, points: HookPoints) -> tuple[dict[HookPoint, Tensor], Any]:
+        """Return the tensors at the hook points and the output of the network."""
+        tensors: dict[HookPoint, Tensor] = {}
+        times: Counter[str] = Counter()
+        stages = {(point.layer, point.call): point for point in points.stages}
+        head = points.classifier
+
+        def collect(_: object, inputs: tuple[Tensor, ...], output: Tensor, *, layer: str) -> None:
+            call = (layer, times[layer])
+            times[layer] += 1
+            if call in stages:
+                tensors[stages[call]] = output
+            if call == (head.layer, head.call):
+                tensors[head] = inputs[0]
+
+        with ExitStack() as hooks:
+            for layer in {point.layer for point in (*points.stages, head)}:
+                module = self.network.get_submodule(layer)
+                hooks.enter_context(module.register_forward_hook(partial(collect, layer=layer)))
+            return tensors, self.network(images)
 
     def hook_points(self, size: int) -> HookPoints | None:
         """Return where to read the network for images of that size; None if it needs no hooks."""
@@ -62,33 +113,6 @@ class FeatureExtractor(nn.Module):
         if self.state_dict().keys() & state_dict.keys():
             return super().load_state_dict(state_dict, strict, assign)
         return self.network.load_state_dict(state_dict, strict, assign)
-
-
-@contextmanager
-def read(network: nn.Module, points: HookPoints) -> Iterator[dict[HookPoint, Tensor]]:
-    """Collect the tensors at the hook points from all calls of the network in the block."""
-    tensors: dict[HookPoint, Tensor] = {}
-    times: Counter[str] = Counter()
-    stages = {(point.layer, point.call): point for point in points.stages}
-    head = points.classifier
-
-    def collect(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, *, layer: str) -> None:
-        call = (layer, times[layer])
-        times[layer] += 1
-        if call in stages:
-            tensors[stages[call]] = output
-        if call == (head.layer, head.call):
-            tensors[head] = inputs[0]
-
-    handles = [
-        network.get_submodule(layer).register_forward_hook(partial(collect, layer=layer))
-        for layer in {point.layer for point in (*points.stages, head)}
-    ]
-    try:
-        yield tensors
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def as_map(x: Tensor, point: HookPoint) -> Tensor:
@@ -109,6 +133,155 @@ def as_vector(x: Tensor, point: HookPoint) -> Tensor:
     return x.flatten(2).mean(2) if point.layout == "channels first" else x.flatten(1, -2).mean(1)
 
 
+def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
+    """Return where to read a network on images of one size; None if it returns `Features`.
+
+    Args:
+        net: the network; it does not change.
+        size: side S of the images in pixels.
+
+    Raises:
+        BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
+            a layer, or it cannot take images (B, 3, S, S).
+
+    """
+    calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
+    if isinstance(output, Features):
+        return None
+    name = type(net).__name__
+    logits = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise BenchError(f"{name} returns neither logits (B, K) nor distillers.Features")
+    end = find_classifier(calls, logits.shape[1])
+    if end is None:
+        raise BenchError(
+            f"{name} has no linear or convolutional layer with an output of {logits.shape[1]} "
+            "logits, so the input of its classifier is unknown. Let it return distillers.Features"
+        )
+    head = calls[end]
+    first = isinstance(head.module, nn.Conv2d)
+    point = HookPoint(head.layer, head.index, "channels first" if first else "channels last")
+    return HookPoints(find_stages(net, calls[:end]), point)
+
+
+def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
+    """Return the index of the last linear layer with K outputs, else of the last convolution."""
+    for kind, channel in ((nn.Linear, -1), (nn.Conv2d, 1)):
+        for index in reversed(range(len(calls))):
+            if isinstance(calls[index].module, kind) and calls[index].shape[channel] == classes:
+                return index
+    return None
+
+
+def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
+    """Return the stages among the calls before the classifier; () if no output is a map."""
+    prefix = getattr(net, "num_prefix_tokens", None)
+    for ends in (listed_stages(net, calls), transformer_blocks(calls), last_maps(calls)):
+        points = [point for call in ends if (point := hook_point(call, prefix))]
+        if not ends or len(points) < len(ends):
+            continue
+        has_stem = len(points) > 2 and ends[0].weighted <= 1
+        return tuple(points[1:] if has_stem else points)
+    return ()
+
+
+def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the calls that the network names in its own list of stages."""
+    info = getattr(net, "feature_info", None)
+    names = [entry.get("module") for entry in info] if isinstance(info, list) else []
+    last = {call.layer: call for call in calls}
+    ends = [last[name] for name in names if name in last]
+    if len(ends) < len(names):
+        return ()
+    same_shape = len({call.shape for call in ends}) == 1
+    return evenly_spaced(ends) if same_shape else ends
+
+
+def transformer_blocks(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the blocks of a transformer: siblings of one class and shape (B, N, D).
+
+    Only calls after the last map count.
+    """
+    start = max((i for i, call in enumerate(calls) if call.can_end_stage), default=-1) + 1
+    groups: dict[tuple[str, type, tuple[int, ...]], list[LayerCall]] = {}
+    for call in calls[start:]:
+        if len(call.shape) == 3:
+            parent = call.layer.rpartition(".")[0]
+            groups.setdefault((parent, type(call.module), call.shape), []).append(call)
+    groups = {key: group for key, group in groups.items() if len(group) > 1}
+    if not groups:
+        return ()
+    outermost = min(groups, key=lambda key: key[0].count(".") if key[0] else -1)
+    return evenly_spaced(groups[outermost])
+
+
+def evenly_spaced(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return at most four of the calls, evenly spaced, the last one included."""
+    count = min(len(calls), TRANSFORMER_STAGES)
+    return [calls[(i + 1) * len(calls) // count - 1] for i in range(count)]
+
+
+def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the last map of each resolution before the global pooling."""
+    ends: list[LayerCall] = []
+    for index, call in reversed(list(enumerate(before_pooling(calls)))):
+        floor = map_side(ends[-1].shape) if ends else 0
+        parents = (later for later in calls[index + 1 :] if later.start <= index)
+        if (
+            call.can_end_stage
+            and map_side(call.shape) > floor
+            and not any(is_inside(call, block, floor) for block in parents)
+        ):
+            ends.append(call)
+    return ends[::-1]
+
+
+def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
+    """Return whether a call is part of a block that ends at the next lower resolution.
+
+    Such a call, for example the expansion in a strided MobileNet block, does not end the stage
+    before. A plain sequence is not a block, nor is a trunk that spans several resolutions.
+    """
+    side = map_side(call.shape)
+    is_trunk = block.start == 0 or type(block.module) is nn.Sequential
+    return (
+        not is_trunk
+        and map_side(block.input_shape) <= side
+        and floor <= map_side(block.shape) < side
+    )
+
+
+def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """Return the calls before the global pooling layer, all calls if it does not exist.
+
+    The global pooling layer is the last adaptive pooling to 1 x 1 outside blocks that return maps.
+    """
+    for index, call in reversed(list(enumerate(calls))):
+        if call.can_end_stage and map_side(call.shape) > 1:
+            break
+        is_adaptive = "Adaptive" in type(call.module).__name__ and call.is_pooling
+        parents = (later for later in calls[index + 1 :] if later.start <= index)
+        in_block = any(
+            parent.can_end_stage and type(parent.module) is not nn.Sequential for parent in parents
+        )
+        if is_adaptive and call.shape[2:] in ((), (1, 1)) and not in_block:
+            return calls[:index]
+    return calls
+
+
+def hook_point(call: LayerCall, prefix: int | None) -> HookPoint | None:
+    """Return the hook point of a call, or None if its output cannot become a square map."""
+    if map_side(call.shape):
+        first = call.shape[2] == call.shape[3]
+        return HookPoint(call.layer, call.index, "channels first" if first else "channels last")
+    if len(call.shape) != 3:
+        return None
+    tokens = call.shape[1]
+    skip = tokens - isqrt(tokens) ** 2 if prefix is None else prefix
+    square = tokens > skip and isqrt(tokens - skip) ** 2 == tokens - skip
+    return HookPoint(call.layer, call.index, "tokens", skip) if square else None
+
+
 def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
     """Build an untrained network of timm.
 
@@ -124,16 +297,12 @@ def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
-        names = timm.list_models()
-        raise BenchError(
-            f"no timm network '{name}'.{nearest(name, names)} "
-            f"Allowed: the {len(names)} names of timm.list_models()"
-        )
+        raise _unknown("timm", name, timm.list_models(), "timm.list_models()")
     config = timm.get_pretrained_cfg(name)
     is_fixed = size and config and config.fixed_input_size
     options: dict[str, Any] = {"img_size": size} if is_fixed else {}
     build = partial(timm.create_model, name, pretrained=False, num_classes=classes, **options)
-    return FeatureExtractor(_build(f"timm:{name}", build, size))
+    return _build(f"timm:{name}", build, size)
 
 
 def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
@@ -152,18 +321,22 @@ def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
 
     names = models.list_models(module=models)
     if name not in names:
-        raise BenchError(
-            f"no torchvision network '{name}'.{nearest(name, names)} "
-            f"Allowed: the {len(names)} names of torchvision.models.list_models()"
-        )
+        raise _unknown("torchvision", name, names, "torchvision.models.list_models()")
     options = {"image_size": size} if size and name.startswith("vit_") else {}
     build = partial(models.get_model, name, weights=None, num_classes=classes, **options)
-    return FeatureExtractor(_build(f"torchvision:{name}", build, size))
+    return _build(f"torchvision:{name}", build, size)
 
 
-def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
+def _unknown(library: str, name: str, names: list[str], listing: str) -> BenchError:
+    return BenchError(
+        f"no {library} network '{name}'.{nearest(name, names)} Allowed: the {len(names)} names of "
+        f"{listing}"
+    )
+
+
+def _build(name: str, build: partial[nn.Module], size: int | None) -> FeatureExtractor:
     try:
-        return build()
+        return FeatureExtractor(build())
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         images = f" for images of 3 x {size} x {size}" if size else ""
         raise BenchError(f"'{name}' cannot be built{images}: {error}") from error

@@ -12,6 +12,7 @@ from bench import api, models
 from bench.callbacks.mlflow import MLflow
 from bench.execution.protocol import Job
 from bench.results import Record, Results, sha256
+from bench.results.record import TeacherInfo
 from tests.benchmarks import records
 from tests.benchmarks.ours import CohortSteps
 from tests.benchmarks.table import Row
@@ -59,7 +60,7 @@ def start(load: Workload) -> list[Row]:
         job = Job(
             id="start",
             tasks=tuple(tasks.values()),
-            teacher={"id": teacher, "network": load.teacher, "sha256": sha256(weights)},
+            teacher=TeacherInfo(id=teacher, network=load.teacher, sha256=sha256(weights), top1=0.0),
             device=str(load.device),
             threads=load.threads,
             results=folder,

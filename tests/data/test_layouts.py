@@ -13,8 +13,7 @@ import torch
 
 from bench import data
 from bench.data import Selection
-from bench.data.builtin import CIFAR10, FashionMnist, Stl10
-from bench.data.tiny_imagenet import FACTS, TinyImageNet
+from bench.data.builtin import CIFAR10, FashionMnist, Stl10, TinyImageNet
 from bench.errors import BenchError, MissingData
 
 from .toys import CPU, noise, write
@@ -104,7 +103,7 @@ def tiny(tmp_path):
     (top / "wnids.txt").write_text("n02\nn01\n")
     boxes = "val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\n"
     (top / "val/val_annotations.txt").write_text(boxes)
-    return TinyImageNet(replace(FACTS, classes=2, train=3, test=2, fewest=(1, 1)))
+    return TinyImageNet(replace(TinyImageNet.facts, classes=2, train=3, test=2, fewest=(1, 1)))
 
 
 def check_tiny(arrays):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from bench import seeding
 from bench.data import Augment, Resident
-from bench.data.resident import resize
+from bench.data.batches import resize
 from bench.errors import BenchError
 
 from .toys import CPU, facts, noise

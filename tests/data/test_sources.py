@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from bench import data
-from bench.data import Selection, download
-from bench.data.builtin import CIFAR10, CIFAR100, FashionMnist, Stl10
-from bench.data.tiny_imagenet import FACTS, TinyImageNet
+from bench.data import Selection, builtin
+from bench.data.builtin import CIFAR10, CIFAR100, FashionMnist, Stl10, TinyImageNet
 from bench.errors import BenchError, MissingData
 
 from .toys import CPU, Toy
@@ -57,7 +56,7 @@ def test_constants_are_those_of_the_papers():
     assert CIFAR100.facts.mean == (0.5071, 0.4867, 0.4408)
     assert CIFAR100.facts.std == (0.2675, 0.2565, 0.2761)
     assert Stl10.facts.mean == (0.4467, 0.4398, 0.4066)
-    assert FACTS.std == (0.2770, 0.2691, 0.2821)
+    assert TinyImageNet.facts.std == (0.2770, 0.2691, 0.2821)
 
 
 @pytest.mark.parametrize("source", OFFICIAL, ids=lambda source: source.facts.name)
@@ -68,8 +67,9 @@ def test_missing_archive_raises_with_its_name_and_folder(source, tmp_path, no_ne
     with pytest.raises(MissingData) as raised:
         data.load(Selection(source.facts.name), root, CPU)
     message = str(raised.value)
-    archive = getattr(source, "archive", "tiny-imagenet-200.zip (unpacked: tiny-imagenet-200/)")
-    assert message.startswith(f"{source.facts.name}: no intact {archive} was found in {root}, and ")
+    assert message.startswith(
+        f"{source.facts.name}: no intact {source.archive} was found in {root}, and "
+    )
     assert message.endswith("with --data-root or BENCH_DATA")
     assert "\n" not in message
     assert time.monotonic() - start < 10
@@ -80,7 +80,7 @@ def test_missing_archive_raises_with_its_name_and_folder(source, tmp_path, no_ne
 def test_silent_network_times_out(tmp_path, no_network, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(download, "NETWORK_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(builtin, "NETWORK_TIMEOUT_S", 0.1)
         with pytest.raises(MissingData, match="downloading failed .*timed out"):
             data.load(Selection("cifar10"), tmp_path, CPU)
     assert socket.getdefaulttimeout() is None

@@ -25,34 +25,34 @@ def test_ranks_are_a_fixed_order_of_each_class():
 
 def test_all_images_are_selected_by_default():
     indices = selected()
-    assert indices.train.tolist() == list(range(100))
-    assert indices.validation.tolist() == []
-    assert indices.test.tolist() == list(range(35))
+    assert indices["train"].tolist() == list(range(100))
+    assert "validation" not in indices
+    assert indices["test"].tolist() == list(range(35))
 
 
 def test_subsets_are_balanced_ascending_and_nested():
     small, large = selected(per_class=3, test_per_class=2), selected(per_class=11)
-    assert torch.bincount(TRAIN[small.train]).tolist() == [3] * 5
-    assert torch.bincount(TEST[small.test]).tolist() == [2] * 5
-    assert small.train.tolist() == sorted(small.train.tolist())
-    assert set(small.train.tolist()) < set(large.train.tolist())
-    assert set(range(100)) != set(large.train.tolist()) != set(range(55))
+    assert torch.bincount(TRAIN[small["train"]]).tolist() == [3] * 5
+    assert torch.bincount(TEST[small["test"]]).tolist() == [2] * 5
+    assert small["train"].tolist() == sorted(small["train"].tolist())
+    assert set(small["train"].tolist()) < set(large["train"].tolist())
+    assert set(range(100)) != set(large["train"].tolist()) != set(range(55))
 
 
 def test_validation_is_balanced_disjoint_and_equal_for_all_subsets():
     full, small = selected(validation=20), selected(per_class=16, validation=20)
-    assert torch.bincount(TRAIN[full.validation]).tolist() == [4] * 5
-    assert full.validation.tolist() == small.validation.tolist()
-    assert sorted([*full.train.tolist(), *full.validation.tolist()]) == list(range(100))
-    assert set(small.train.tolist()).isdisjoint(small.validation.tolist())
+    assert torch.bincount(TRAIN[full["validation"]]).tolist() == [4] * 5
+    assert full["validation"].tolist() == small["validation"].tolist()
+    assert sorted([*full["train"].tolist(), *full["validation"].tolist()]) == list(range(100))
+    assert set(small["train"].tolist()).isdisjoint(small["validation"].tolist())
 
 
 def test_classes_may_differ_in_size():
     labels = torch.tensor([0] * 10 + [1] * 4)
     indices = select(Selection("toy", per_class=2, validation=4), 2, labels, labels)
-    assert torch.bincount(labels[indices.train]).tolist() == [2, 2]
-    assert torch.bincount(labels[indices.validation]).tolist() == [2, 2]
-    assert set(indices.train.tolist()).isdisjoint(indices.validation.tolist())
+    assert torch.bincount(labels[indices["train"]]).tolist() == [2, 2]
+    assert torch.bincount(labels[indices["validation"]]).tolist() == [2, 2]
+    assert set(indices["train"].tolist()).isdisjoint(indices["validation"].tolist())
 
 
 def test_facts_count_the_selected_part():

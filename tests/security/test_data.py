@@ -18,11 +18,9 @@ from PIL import Image
 
 from bench import data
 from bench.data import Selection
-from bench.data.builtin import FashionMnist
-from bench.data.download import download_lock
+from bench.data.builtin import TINY_IMAGENET, FashionMnist, download_lock
 from bench.data.folder import MAX_DEPTH
 from bench.data.images import MAX_PIXELS, decode
-from bench.data.tiny_imagenet import FACTS, FOLDER
 from bench.errors import BenchError, MissingData
 from tests.data.toys import CPU, image_folder, noise, write
 from tests.security.hostile import Payload
@@ -127,18 +125,18 @@ def test_fashion_mnist_is_read_only_with_its_official_sums(
     "name", ["../../../outside.JPEG", "../../../../../../etc/passwd", "link.JPEG", "large.JPEG"]
 )
 def test_tiny_imagenet_reads_nothing_but_its_folder(name: str, tmp_path: Path) -> None:
-    top = tmp_path / "data" / FOLDER
+    top = tmp_path / "data" / TINY_IMAGENET
     write(tmp_path / "outside.JPEG", noise(64, 64, 3).numpy())
     write(top / "train" / "n1" / "images" / "n1_0.JPEG", noise(64, 64, 3).numpy())
-    held = top / "val" / "images"
-    held.mkdir(parents=True)
-    (held / "link.JPEG").symlink_to(tmp_path / "outside.JPEG")
-    with (held / "large.JPEG").open("wb") as file:
+    images = top / "val" / "images"
+    images.mkdir(parents=True)
+    (images / "link.JPEG").symlink_to(tmp_path / "outside.JPEG")
+    with (images / "large.JPEG").open("wb") as file:
         file.truncate(100 * 1024**2)
     (top / "wnids.txt").write_text("n1\n")
     (top / "val" / "val_annotations.txt").write_text(f"{name}\tn1\t0\t0\t1\t1\n")
     with pytest.raises(BenchError, match="is outside this folder|more than 16,777,216 bytes"):
-        data.load(Selection(FACTS.name), tmp_path / "data", CPU)
+        data.load(Selection("tiny_imagenet"), tmp_path / "data", CPU)
 
 
 def test_a_lock_is_no_way_to_empty_a_file(tmp_path: Path) -> None:

@@ -1,23 +1,71 @@
-"""A data set that stays in its files: worker processes decode it, the device gets bytes."""
+"""Batches on a device, from byte tensors that stay there or from files that are decoded."""
 
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from multiprocessing.context import BaseContext
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
-from bench.data.augment import Normalizer
 from bench.data.base import Augment, Facts, Split
 from bench.data.folder import Listing
-from bench.data.images import CentreView, RandomView, View, decode, pixels
-from bench.data.resident import missing_split
+from bench.data.images import CentreView, ImageFiles, Normalizer, RandomView, View, draw_variation
+from bench.errors import BenchError
 from bench.seeding import generator
 from distillers import Batch
+
+RESIZE_BATCH = 1000  # images that are resized at once; limits memory
+
+
+class Resident:
+    """Batches cut from byte tensors on the device; every image has its own crop and flip.
+
+    Args:
+        facts: the facts of the selected part; images are resized to its size.
+        splits: images (N, C, H, W) uint8 and labels (N,) int64, for train, test and, if some images
+            are held out, validation.
+        device: where the data stay.
+
+    """
+
+    def __init__(
+        self, facts: Facts, splits: Mapping[Split, tuple[Tensor, Tensor]], device: torch.device
+    ) -> None:
+        self.facts = facts
+        self.device = device
+        self.splits = {
+            split: (channels_last(resize(images, facts.size)).to(device), labels.to(device))
+            for split, (images, labels) in splits.items()
+        }
+        self.train_labels = self.splits["train"][1]
+        self.normalize = Normalizer(facts, device)
+
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, augment: Augment
+    ) -> Iterator[tuple[Tensor, Batch]]:
+        """Yield all training images once; see `Data.epoch`."""
+        images, labels = self.splits["train"]
+        count, flat = len(labels), images.flatten(1)
+        order_rng = generator(self.device, seed, "order", epoch)
+        order = torch.randperm(count, generator=order_rng, device=self.device)
+        vary = draw_variation(augment, count, generator(self.device, seed, "augment", epoch))
+        for start in range(0, count, batch_size):
+            index = order[start : start + batch_size]
+            selected = flat.index_select(0, index).view(-1, *images.shape[1:])
+            batch = Batch(labels=labels.index_select(0, index), index=index)
+            yield self.normalize(vary(selected, start)), batch
+
+    def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images and labels of a split in the data set's order; see `Data.evaluation`."""
+        if split not in self.splits:
+            raise missing_split(self.facts.name, split)
+        images, labels = self.splits[split]
+        for start in range(0, len(labels), batch_size):
+            batch = slice(start, start + batch_size)
+            yield self.normalize(images[batch]), labels[batch]
 
 
 class Streamed:
@@ -81,22 +129,6 @@ class Streamed:
             yield self.normalize(images.to(self.device, non_blocking=True)), index
 
 
-class ImageFiles(Dataset[Tensor]):
-    """Image files as (S, S, 3) uint8."""
-
-    def __init__(self, paths: list[str], view: View) -> None:
-        # One array instead of a list: it is sent to the workers in one piece.
-        self.paths = np.array([os.fsencode(path) for path in paths])
-        self.view = view
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        picture = decode(Path(os.fsdecode(bytes(self.paths[index]))), self.view.size)
-        return pixels(self.view(picture, index))
-
-
 def _worker_context() -> BaseContext:
     # A plain fork may hang because torch and the device have threads. The fork server imports
     # everything once, so the workers of each epoch start at once.
@@ -105,3 +137,26 @@ def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "bench.data"])
     return context
+
+
+def missing_split(name: str, split: Split) -> BenchError:
+    """Return the error for a split without images."""
+    return BenchError(
+        f"{name}: no {split} split; hold out training images with `validation: 1000`, for example"
+    )
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize (N, C, H, W) uint8 on the CPU to (N, C, size, size), bilinear and antialiased."""
+    if images.shape[2:] == (size, size):
+        return images
+    parts = []
+    for batch in torch.split(images, RESIZE_BATCH):
+        exact = F.interpolate(batch.float(), size=(size, size), mode="bilinear", antialias=True)
+        parts.append(exact.round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(parts)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Return (N, C, H, W) as contiguous (N, H, W, 3), grey repeated to three channels."""
+    return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()

@@ -1,22 +1,119 @@
-"""ShuffleNet V1 and V2 for 32 x 32 images: cheap convolutions, channels shuffled in between."""
+"""Networks for phones, on 32 x 32 images: MobileNetV2 of half width, ShuffleNet V1 and V2."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.base import Builder, stage
+from bench.models.base import Builder, init_classifier, init_convolutions, stage
 from distillers import Features
 
-STEM = 24  # channels
-DEPTHS = (4, 8, 4)  # units of each stage
+# Of MobileNetV2, table 2 with other strides: (expansion, channels at full width, blocks, stride).
+MOBILENET_GROUPS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+STAGE_ENDS = (1, 2, 4, 6)  # index of the last group of each stage of MobileNetV2
+STEM = 24  # channels of a ShuffleNet's stem
+DEPTHS = (4, 8, 4)  # units of each stage of a ShuffleNet
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project: (B, C_in, H, W) to (B, C_out, H/s, W/s)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        self.residual = stride == 1 and in_channels == out_channels
+        self.conv = nn.Sequential(
+            *convolution(in_channels, hidden, 1),
+            *convolution(hidden, hidden, 3, stride, hidden),
+            *list(convolution(hidden, out_channels, 1))[:-1],
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the linear projection, negative values too; added to x where the shapes agree."""
+        y: Tensor = self.conv(x)
+        return x + y if self.residual else y
+
+
+class MobileNetV2(nn.Module):
+    """A stem of stride 2, seven groups of inverted residuals, a 1 x 1 convolution.
+
+    Sandler et al. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018.
+    arXiv:1801.04381. Unlike the paper: strides for small images, ReLU instead of ReLU6, and the
+    first group expands (by 1) as all other groups do.
+
+    Args:
+        classes: number of classes K.
+        width: multiplies every number of channels except the last, 1280.
+
+    """
+
+    def __init__(self, classes: int, width: float) -> None:
+        super().__init__()
+        channels = int(32 * width)
+        self.conv1 = convolution(3, channels, 3, 2)
+        self.blocks = nn.ModuleList()
+        for expansion, full, count, stride in MOBILENET_GROUPS:
+            out_channels = int(full * width)
+            first = InvertedResidual(channels, out_channels, stride, expansion)
+            block = partial(InvertedResidual, out_channels, out_channels, 1, expansion)
+            self.blocks.append(stage(first, block, count))
+            channels = out_channels
+        self.conv2 = convolution(channels, 1280, 1)
+        head = nn.Linear(1280, classes)
+        self.classifier = nn.Sequential(head)
+        init_convolutions(self)
+        init_classifier(head)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return features of images (B, 3, S, S): raw maps of side S/2, S/4, S/8 and S/16."""
+        x = self.conv1(images)
+        maps = []
+        for group in self.blocks:
+            x = group(x)
+            maps.append(x)
+        pooled = F.adaptive_avg_pool2d(self.conv2(x), 1).flatten(1)
+        return Features(tuple(maps[i] for i in STAGE_ENDS), pooled, self.classifier(pooled))
+
+
+def convolution(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Return convolution, BN, ReLU; the padding keeps the resolution at stride 1."""
+    return nn.Sequential(
+        nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        ),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
     """Return x (B, C, H, W) with its channels transposed from (groups, C/groups)."""
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+def three_stages(
+    widths: tuple[int, int, int],
+    down: Callable[[int, int], nn.Module],
+    unit: Callable[[int], nn.Module],
+) -> Iterator[nn.Sequential]:
+    """Yield the stages of a ShuffleNet: a unit that halves the resolution, then equal units."""
+    in_channels = STEM
+    for out_channels, depth in zip(widths, DEPTHS, strict=True):
+        yield stage(down(in_channels, out_channels), partial(unit, out_channels), depth)
+        in_channels = out_channels
 
 
 class GroupUnit(nn.Module):
@@ -66,15 +163,10 @@ class ShuffleNetV1(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, STEM, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1, self.layer2, self.layer3 = (
-            stage(
-                GroupUnit(in_channels, out_channels, 2, groups),
-                partial(GroupUnit, out_channels, out_channels, 1, groups),
-                depth,
-            )
-            for in_channels, out_channels, depth in zip(
-                (STEM, *widths), widths, DEPTHS, strict=False
-            )
+        self.layer1, self.layer2, self.layer3 = three_stages(
+            widths,
+            partial(GroupUnit, stride=2, groups=groups),
+            lambda width: GroupUnit(width, width, 1, groups),
         )
         self.linear = nn.Linear(widths[2], classes)
 
@@ -152,12 +244,7 @@ class ShuffleNetV2(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, STEM, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1, self.layer2, self.layer3 = (
-            stage(DownUnit(in_channels, out_channels), partial(SplitUnit, out_channels), depth)
-            for in_channels, out_channels, depth in zip(
-                (STEM, *widths), widths, DEPTHS, strict=False
-            )
-        )
+        self.layer1, self.layer2, self.layer3 = three_stages(widths, DownUnit, SplitUnit)
         self.conv2 = nn.Conv2d(widths[2], 1024, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(1024)
         self.linear = nn.Linear(1024, classes)
@@ -174,6 +261,7 @@ class ShuffleNetV2(nn.Module):
 
 
 NETWORKS: dict[str, Builder] = {
+    "mobilenet_v2": partial(MobileNetV2, width=0.5),
     "shufflenet_v1": partial(ShuffleNetV1, widths=(240, 480, 960), groups=3),
     "shufflenet_v2": partial(ShuffleNetV2, widths=(116, 232, 464)),
 }
