@@ -85,23 +85,6 @@ class SpecPart(BaseModel):
         """The fields that are set, as plain JSON data."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    # Mapping access: removed once every package reads attributes.
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.model_fields_set:
-            raise KeyError(key)
-        return self.content[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.model_fields_set
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, as a mapping would."""
-        return self[key] if key in self.model_fields_set else default
-
-    def keys(self) -> Any:
-        """Return the names of the fields that are set, as a mapping would."""
-        return self.model_fields_set
-
 
 class DataSpec(SpecPart):
     """Which images a run uses.

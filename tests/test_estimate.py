@@ -69,7 +69,7 @@ def test_costs_equal_the_reference(tmp_path: Path) -> None:
     )
     estimates = estimate(plan)
     for run in plan.runs.values():
-        network, golden = estimates[run.id].network, FACTS[run.specification["network"]]
+        network, golden = estimates[run.id].network, FACTS[run.specification.network]
         assert network is not None
         assert network.parameters == golden["parameters"]
         assert network.multiply_adds == golden["multiply_adds"]
@@ -159,7 +159,7 @@ def test_unreadable_plugin_data_set_raises_before_training(
 ) -> None:
     (tmp_path / "wrong.py").write_text(PLUGIN)
     plan = toy.plan(tmp_path, plugins="[wrong.py]", dataset="{name: noise}")
-    assert data.facts(plan.suite.data).train == 20
+    assert data.facts(plan.suite.data, None, plan.suite.registry.datasets).train == 20
     with pytest.raises(BenchError, match="'noise' of a plugin: ZeroDivisionError"):
         toy.run(plan, tmp_path)
     assert not list(tmp_path.rglob("*.json"))

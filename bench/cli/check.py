@@ -1,6 +1,5 @@
 """The verb `check`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +68,6 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 def _papers() -> dict[str, dict[str, Any]]:
     """The terms of each method of the papers' tables, as specifications have them."""
     return {
-        name: {term: asdict(value) for term, value in suites.papers(name).items()}
+        name: {term: value.content for term, value in suites.papers(name).items()}
         for name in suites.canonical()
     }

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.config.errors import Problem, Where, found
-from bench.config.text import foreign, hidden, short, visible
+from bench.config.text import Problem, Where, foreign, found, hidden, short, visible
 from bench.errors import ConfigError
 
 MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # of a file

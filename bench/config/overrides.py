@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config import loader
-from bench.config.errors import Problem, Where, dotted, found
 from bench.config.loader import MAX_LEVELS, Document
-from bench.config.text import hidden
+from bench.config.text import Problem, Where, dotted, found, hidden
 from bench.errors import ConfigError
 
 

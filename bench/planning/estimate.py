@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
+from bench.spec import TermSpec
 from distillers import Distiller, Incompatible, Setting, Shapes
 
 MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
@@ -75,7 +76,7 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
     distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():
-        terms = run.specification.get("method", {})
+        terms = run.specification.method
         key = networks[run.id], networks[run.teacher or run.id], repr(terms)
         if key not in distinct:
             distinct[key] = _estimate(*key[:2], terms, facts, registry)
@@ -84,14 +85,14 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
 
 
 def _estimate(
-    network: str, teacher: str, terms: Mapping[str, Any], facts: Facts, registry: Registry
+    network: str, teacher: str, terms: Mapping[str, TermSpec], facts: Facts, registry: Registry
 ) -> Estimate:
     try:
         student_shapes, cost = _measure(network, facts.classes, facts.size, registry)
         teacher_shapes, _ = _measure(teacher, facts.classes, facts.size, registry)
         memory = 0
         for name, term in terms.items():
-            options = json.dumps(term["options"], sort_keys=True)
+            options = json.dumps(term.options, sort_keys=True)
             memory += _buffer_bytes(
                 registry.distiller(name), options, student_shapes, teacher_shapes, facts
             )

@@ -1,7 +1,8 @@
 """From a suite to runs, and from runs to cohorts. Nothing is trained or written here."""
 
+import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 from bench import data
 from bench.data.folder import PREFIX
-from bench.planning import filters
+from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 
 REVISION = 1  # raise it when the same specification gives other numbers
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
+MAX_FILTER_LENGTH = 2_000  # characters of a filter; each message about it quotes it
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     Raises:
         ConfigError: The filter is invalid, or matches nothing.
     """
-    matches = filters.matches([cell.facts for cell in plan.cells], text)
+    matches = filter_matches([cell.facts for cell in plan.cells], text)
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
     if cells == plan.cells:
         return plan
@@ -176,6 +178,57 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     runs = {id: run for id, run in plan.runs.items() if id in needed}
     part = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
     return replace(plan, cells=cells, runs=runs, part=(*plan.part, *part))
+
+
+def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
+    """Return for each row whether a filter matches it; an empty filter matches all.
+
+    Args:
+        rows: Values by key; all rows have the same keys.
+        text: The filter, at most `MAX_FILTER_LENGTH` long.
+
+    Raises:
+        ConfigError: A key is unknown, a pattern matches no row, or no row matches all of them.
+    """
+    if len(text) > MAX_FILTER_LENGTH:
+        allowed = f"at most {MAX_FILTER_LENGTH:,}; a pattern such as vgg13/* replaces many names"
+        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
+    filters, problems = _parse(text, list(rows[0]) if rows else [])
+    for key, patterns in filters.items():
+        names = dict.fromkeys(row[key] for row in rows)
+        problems += [
+            unknown(key, pattern, names)
+            for pattern in patterns
+            if not fnmatch.filter(names, pattern)
+        ]
+    if problems:
+        raise ConfigError([f"--filter {text}: {problem}" for problem in problems])
+    fits = [
+        all(any(fnmatch.fnmatchcase(row[key], p) for p in ps) for key, ps in filters.items())
+        for row in rows
+    ]
+    if rows and not any(fits):
+        raise ConfigError([f"--filter {text}: each part matches some run, but no run all of them"])
+    return fits
+
+
+def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the patterns of each key, and the problems of the text."""
+    filters: dict[str, list[str]] = {}
+    problems = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = map(str.strip, part.partition("="))
+        if not equals or not value:
+            allowed = f"KEY=VALUE with one of {', '.join(keys)} as key"
+            problems.append(f"found '{part}'. Allowed: {allowed}")
+        elif key not in keys:
+            problems.append(unknown("key", key, keys))
+        elif key in filters:
+            allowed = f"one {key}=, with | between its values"
+            problems.append(f"found {key} twice. Allowed: {allowed}")
+        else:
+            filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
+    return filters, problems
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
@@ -221,9 +274,7 @@ class _Specifications:
 
     def student(self, pair: Pair, method: Method, seed: int, teacher: str) -> Run:
         terms = {
-            name: TermSpec(
-                weight=term.weight, options=dict(term.options), **self._source("distiller", name)
-            )
+            name: term.model_copy(update=self._source("distiller", name))
             for name, term in method.terms.items()
         }
         recipe = _filled(pair.recipe)

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.config import loader
-from bench.config.errors import Where, dotted
+from bench.config.text import Where, dotted
 from bench.spec import Recipe
-from bench.suite.resolved import Pair, Suite
+from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 COMMENT_COLUMN = 60  # at most; the comment of a longer line follows it

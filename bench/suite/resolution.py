@@ -7,14 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bench.config.errors import Where, dotted
+import distillers
 from bench.config.overrides import ChangedDocument
+from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.plugins import Registry
-from bench.suite import options
-from bench.suite.builtin import canonical, canonical_terms
-from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import SuiteFile, TermEntry
+from bench.spec import TermSpec
+from bench.suite.checks import check_options, default_options, options
+from bench.suite.files import canonical, canonical_terms
+from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher, TermEntry
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Resolver:
         label = canonical().get(name, {}).get("label", name)
         return Method(name, terms, "; ".join(filter(None, notes)) or None, label)
 
-    def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> Term:
+    def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
 
         An own method's options (at `where`) override the suite's `options`, which override the
@@ -103,23 +104,23 @@ class Resolver:
         """
         distiller = self.registry.distiller(name)
 
-        def origin(key: str) -> str:
+        def entered(key: str) -> str:
             return self.source.origin((*where, key)) if where else "papers"
 
-        default = {key: (value, "default") for key, value in options.defaults(distiller).items()}
-        values, _ = options.check(distiller, entry.options, ())
-        entered = {key: (value, origin(key)) for key, value in values.items()}
-        values, _ = options.check(distiller, self.file.options.get(name, {}), ())
-        shared = {
-            key: (value, self.source.origin(("options", name, key)))
-            for key, value in values.items()
-        }
-        merged = default | shared | entered if where else default | entered | shared
-        ordered = {key: merged[key] for key in options.names(distiller)}
-        self.origins[dotted(("methods", method, name, "weight"))] = origin("weight")
-        for key, (_, source) in ordered.items():
-            self.origins[dotted(("methods", method, name, key))] = source
-        return Term(entry.weight, {key: value for key, (value, _) in ordered.items()})
+        def shared(key: str) -> str:
+            return self.source.origin(("options", name, key))
+
+        layers = [(entry.options, entered), (self.file.options.get(name, {}), shared)]
+        values = default_options(distiller)
+        origins = {"weight": entered("weight"), **dict.fromkeys(values, "default")}
+        for layer, origin in reversed(layers) if where else layers:
+            valid, _ = check_options(distiller, layer, ())
+            values |= valid
+            origins |= {key: origin(key) for key in valid}
+        for key, origin_of_key in origins.items():
+            self.origins[dotted(("methods", method, name, key))] = origin_of_key
+        ordered = {key: values[key] for key in options(distiller)}
+        return TermSpec(weight=entry.weight, options=ordered)
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note the origin of each value of a part; without a default, of those set only."""
@@ -129,3 +130,13 @@ class Resolver:
                 self.origins[dotted(at)] = self.source.origin(at)
             elif default:
                 self.origins[dotted(at)] = default
+
+
+def papers(name: str) -> dict[str, TermSpec]:
+    """Return the terms of a canonical method as the papers define it; empty for other names."""
+    terms: dict[str, TermSpec] = {}
+    for term, entry in canonical_terms(name).items():
+        distiller = distillers.load(term)
+        values, _ = check_options(distiller, entry.options, ())
+        terms[term] = TermSpec(weight=entry.weight, options=default_options(distiller) | values)
+    return terms

@@ -1,25 +1,17 @@
-"""The keys of a suite file, their types, ranges and defaults.
+"""The keys of a suite file, their types, ranges and defaults; and the resolved suite.
 
-The validation context is a `References`; it knows the names of networks, data sets, distillers and
-methods. Without a context, all names are accepted.
+All names of networks, data sets, distillers and methods are accepted: `checks` knows them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    StringConstraints,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from bench.config.errors import Problem, Where
 from bench.config.fields import (
-    REFERENCE,
     AtLeast0,
     Count,
     Label,
@@ -32,12 +24,13 @@ from bench.config.fields import (
     Whole,
     allowed,
     by_type,
-    error,
-    known,
     shorthand,
     tag,
 )
-from bench.spec import Recipe
+from bench.config.text import Problem, Where
+from bench.data import Selection
+from bench.plugins import BUILTIN, Registry
+from bench.spec import Recipe, TermSpec
 
 MAX_RUNS = 50_000  # students of one suite
 
@@ -64,9 +57,7 @@ RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recip
 class DataSet(Part):
     """A data set, or a subset of it."""
 
-    name: Annotated[
-        Text, known("data set"), allowed("the name of a data set, or folder:/path/to/images")
-    ]
+    name: Annotated[Text, allowed("the name of a data set, or folder:/path/to/images")]
     per_class: Annotated[Count | None, allowed("a whole number of images, at least 1")] = None
     test_per_class: Annotated[Count | None, allowed("a whole number of images, at least 1")] = None
     validation: Natural = 0
@@ -74,11 +65,10 @@ class DataSet(Part):
         Annotated[Whole, Ge(4), Le(4096)] | None, allowed("a whole number of pixels, 4 to 4096")
     ] = None
 
-    @model_validator(mode="after")
-    def _check_selection(self, info: ValidationInfo) -> "DataSet":
-        if info.context and (message := info.context.invalid_selection(self.model_dump())):
-            raise error(message, REFERENCE)
-        return self
+
+DataSetEntry = Annotated[
+    DataSet, shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
+]
 
 
 class CheckpointEntry(Part):
@@ -127,17 +117,11 @@ class TermEntry(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys beside the weight."""
+        """The keys except the weight."""
         return self.model_extra or {}
 
 
-def _check_weights(terms: dict[str, TermEntry], info: ValidationInfo) -> dict[str, TermEntry]:
-    if info.context and not any(term.weight for term in terms.values()):
-        raise error("all weights are 0. Allowed: at least one weight above 0", REFERENCE)
-    return terms
-
-
-DistillerName = Annotated[Text, known("distiller"), allowed("the name of a distiller")]
+DistillerName = Annotated[Text, allowed("the name of a distiller")]
 Terms = Annotated[
     dict[
         DistillerName,
@@ -146,7 +130,6 @@ Terms = Annotated[
         ],
     ],
     Len(1),
-    AfterValidator(_check_weights),
 ]
 MethodEntry = Annotated[
     Annotated[Terms, tag("terms")]
@@ -165,9 +148,7 @@ class SuiteFile(Part):
     caption: Annotated[
         str, StringConstraints(max_length=2000), allowed("a text, at most 2000 long")
     ] = ""
-    dataset: Annotated[
-        DataSet, shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
-    ]
+    dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
     seeds: Seeds = (0, 1, 2)
@@ -198,3 +179,83 @@ class SuiteFile(Part):
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(("methods",), f"found {runs:,} runs of students. Allowed: {MAX_RUNS:,}")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a weighted sum of distillers."""
+
+    name: str
+    terms: Mapping[str, TermSpec]  # with all options, by the distillers' names
+    note: str | None = None  # marked in tables, e.g. "reconstruction"
+    label: str = ""  # the name in the papers' tables; for a suite's own methods, their name
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained teacher's file, and its promised properties."""
+
+    path: Path  # absolute
+    sha256: str
+    top1: float | None  # promised test accuracy in percent; None: not promised
+    tolerance: float  # percentage points
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The network that a student learns from: trained, or read from the checkpoint."""
+
+    network: str
+    recipe: Recipe
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A column of a table; pairs of different groups are in different tables."""
+
+    name: str  # "resnet32x4/resnet8x4"
+    teacher: Teacher
+    student: str
+    recipe: Recipe  # the student's
+    group: str = ""  # not part of any run's id
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A resolved suite file.
+
+    Attributes:
+        name: The file's name without .yaml.
+        title: Title of its tables.
+        caption: Text below its tables.
+        path: The file.
+        data: Its images.
+        recipe: The recipe before the changes of pairs and teachers.
+        teacher_seed: Seed of all teachers, or `same` as the student's.
+        seeds: Seeds of the students.
+        pairs: Columns of its tables.
+        methods: Rows of its tables.
+        plugins: Absolute paths of its plugin files.
+        origins: `suite:LINE`, `papers`, `default` or `command line`, by dotted places such as
+            `recipe.lr` or `methods.crd.crd.negatives`.
+        unused: Distillers in `options` that no method contains.
+        registry: The distillers, networks and data sets that it can use.
+        changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+    """
+
+    name: str
+    title: str
+    caption: str
+    path: Path
+    data: Selection
+    recipe: Recipe
+    teacher_seed: int | Literal["same"]
+    seeds: tuple[int, ...]
+    pairs: tuple[Pair, ...]
+    methods: tuple[Method, ...]
+    plugins: tuple[Path, ...]
+    origins: Mapping[str, str]
+    unused: tuple[str, ...] = ()
+    registry: Registry = BUILTIN
+    changes: tuple[str, ...] = ()
