@@ -7,7 +7,6 @@ that one suite can use; two suites with different plugins can be open in one pro
 """
 
 import hashlib
-import importlib.util
 import inspect
 import sys
 import traceback
@@ -51,7 +50,6 @@ class Registry:
         self.enabled = enabled
         self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
-        self._files: set[Path] = set()
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -110,10 +108,8 @@ class Registry:
         if not path.is_file():
             files = [file.name for file in path.parent.glob("*.py")]
             raise BenchError(f"no file '{path}'.{nearest(path.name, files)}")
-        if path not in self._files:
-            content = path.read_bytes()
-            self._add_module(_execute(path, content), path, _digest(content))
-            self._files.add(path)
+        content = path.read_bytes()
+        self._add_module(_execute(path, content), path, _digest(content))
 
     def load_installed(self) -> None:
         """Add the definitions of installed packages, unless plugins are disabled.
@@ -158,14 +154,12 @@ def _execute(path: Path, content: bytes) -> ModuleType:
     name = f"distillbench_plugin_{path.stem}_{_digest(str(path).encode() + content)[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
+    if path.suffix != ".py":
         raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        exec(
-            compile(content, path, "exec", dont_inherit=True), vars(module)
-        )  # not a cached .pyc of another content
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
+    try:  # not a cached .pyc of another content
+        exec(compile(content, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise BenchError(f"{path.name}:{_line(error, path)}: {_reason(error)}") from error

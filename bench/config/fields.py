@@ -3,26 +3,15 @@
 The description of a type is the text that a user reads after `Allowed:`.
 """
 
-import math
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Strict,
-    StringConstraints,
-    Tag,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError, ValidationError
 
 from bench.config.text import Problem, Where, found, short
 from bench.errors import nearest
@@ -31,18 +20,13 @@ MAX_SEEDS = 1000
 Model = TypeVar("Model", bound=BaseModel)
 TAGGED = "\0"  # starts the tags of alternatives; a user's key cannot contain it
 CUSTOM = "custom"  # the type of errors with a message of ours
+_PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not finite"}
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
 
 def error(message: str) -> PydanticCustomError:
     """Return the error that a validator raises, with a message for the user."""
     return PydanticCustomError(CUSTOM, "{message}", {"message": message})
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise error("found a number that is not finite")
-    return number
 
 
 def _distinct(items: Sequence[Hashable]) -> Any:
@@ -100,12 +84,12 @@ def allowed(description: str) -> Any:
     return Field(description=description)
 
 
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), AfterValidator(_finite)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Label = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$"),
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$"),
     allowed("a name of letters, digits and _ . + -, at most 60 long"),
 ]
 
@@ -116,7 +100,7 @@ AtLeast0 = Annotated[Number, Ge(0), allowed("a number, 0 or more")]
 Momentum = Annotated[Number, Ge(0), Lt(1), allowed("a number from 0 to below 1")]
 Factor = Annotated[Number, Gt(0), Le(1), allowed("a number above 0 and at most 1")]
 Percent = Annotated[Number, Ge(0), Le(100), allowed("a number of percent, 0 to 100")]
-Truth = Annotated[bool, Strict(), allowed("true or false")]
+Truth = Annotated[bool, Field(strict=True), allowed("true or false")]
 Title = Annotated[Text, allowed("one line of text, at most 200 long")]
 Network = Annotated[Text, allowed("the name of a network")]
 Epochs = Annotated[
@@ -183,8 +167,8 @@ def _message(detail: ErrorDetails, place: Where, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         key = short(str(place[-1]))
         return f"no key '{key}'.{nearest(key, keys)} Allowed: {', '.join(keys)}"
-    if kind == "missing":
-        problem = "missing"
+    if kind in _PROBLEMS:
+        problem = _PROBLEMS[kind]
     elif kind == CUSTOM:
         problem = detail["msg"]
     elif kind == "too_short":

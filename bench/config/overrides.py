@@ -1,76 +1,22 @@
-"""A document with `--set` changes, which knows the origin of each value."""
+"""The `--set` changes of a document."""
 
-import copy
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from bench.config import loader
-from bench.config.loader import MAX_LEVELS, Document
-from bench.config.text import Problem, Where, dotted, found, hidden
+from bench.config.loader import MAX_LEVELS, Change, Document
+from bench.config.text import Where, dotted, found, hidden
 from bench.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Change:
-    """One `--set place=value`."""
-
-    text: str
-    where: Where
-
-
-@dataclass(frozen=True)
-class ChangedDocument:
-    """A document's data after changes.
-
-    Attributes:
-        document: The file.
-        data: Its data, changed.
-        changes: The changes that were made.
-        refused: Messages about changes that could not be made.
-    """
-
-    document: Document
-    data: dict[str, Any]
-    changes: tuple[Change, ...] = ()
-    refused: tuple[str, ...] = ()
-
-    def origin(self, where: Where) -> str:
-        """Return `command line` or `suite:LINE`, the origin of a value that is set."""
-        change = self._change(where)
-        return "command line" if change else f"suite:{self.document.line_of(where)}"
-
-    def format(self, problems: Iterable[Problem]) -> list[str]:
-        """Return a message for each problem: in the order of the file, then of `--set`."""
-        in_file, in_changes = [], []
-        for problem in problems:
-            if change := self._change(problem.where):
-                at = "" if change.where == problem.where else f" {dotted(problem.where)}:"
-                in_changes.append(f"--set {change.text}:{at} {problem.message}")
-            else:
-                in_file.append(problem)
-        return [*self.document.format(in_file), *in_changes, *self.refused]
-
-    def _change(self, where: Where) -> Change | None:
-        """Return the last change at or above a place, else within the part missing in the file."""
-        parts = [where[: i + 1] for i in range(len(where))]
-        missing = [part for part in parts if part not in self.document.values][:1]
-        near = [c for c in self.changes if where[: len(c.where)] == c.where]
-        near = near or [c for c in self.changes for top in missing if c.where[: len(top)] == top]
-        return near[-1] if near else None
-
-
-def apply(document: Document, texts: Sequence[str]) -> ChangedDocument:
-    """Apply changes such as `recipe.epochs=2`, in their order."""
-    data = copy.deepcopy(document.data)
-    changes: list[Change] = []
-    refused: list[str] = []
+def apply(document: Document, texts: Sequence[str]) -> Document:
+    """Apply changes such as `recipe.epochs=2` to a document, in their order; return it."""
     for text in texts:
         try:
-            changes.append(_apply(data, text))
+            document.changes.append(_apply(document.data, text))
         except ConfigError as error:
-            refused += error.lines
-    return ChangedDocument(document, data, tuple(changes), tuple(refused))
+            document.refused += error.lines
+    return document
 
 
 def _apply(data: dict[str, Any], text: str) -> Change:

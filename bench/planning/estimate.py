@@ -72,14 +72,14 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
     """
     registry = plan.suite.registry
     facts = data.facts(plan.suite.data, root, registry.datasets)
-    networks = {run.id: run.specification.network for run in plan.runs.values()}
     distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():
-        terms = run.specification.method
-        key = networks[run.id], networks[run.teacher or run.id], repr(terms)
+        network, terms = run.specification.network, run.specification.method
+        teacher = plan.runs[run.teacher or run.id].specification.network
+        key = network, teacher, repr(terms)
         if key not in distinct:
-            distinct[key] = _estimate(*key[:2], terms, facts, registry)
+            distinct[key] = _estimate(network, teacher, terms, facts, registry)
         estimates[run.id] = distinct[key]
     return estimates
 

@@ -13,9 +13,10 @@ from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
+from bench.suite import Checkpoint, Method, Pair, Suite
 
 REVISION = 1  # raise it when the same specification gives other numbers
+TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
 MAX_FILTER_LENGTH = 2_000  # characters of a filter; each message about it quotes it
 
@@ -142,20 +143,55 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         BenchError: The data set does not have the selected images.
         MissingData: A folder of images is missing.
     """
-    specs = _Specifications(suite, root)
+    data_spec = _data_spec(suite, root)
+
+    def spec(network: str, **fields: Any) -> RunSpec:
+        source = _source(suite, "network", network)
+        return RunSpec(revision=REVISION, data=data_spec, network=network, **source, **fields)
+
+    methods = [(method, _terms(suite, method)) for method in suite.methods]
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
+        network, checkpoint = pair.teacher.network, pair.teacher.checkpoint
         for seed in suite.seeds:
-            teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
-            teacher = specs.teacher(pair.teacher, teacher_seed)
-            runs[teacher.id] = teacher
-            for method in suite.methods:
-                run = specs.student(pair, method, seed, teacher.id)
-                runs[run.id] = run
-                cells.append(Cell(pair, method, seed, run.id, teacher.id))
-    ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
+            if checkpoint is not None:
+                recipe = Recipe(precision=pair.teacher.recipe.precision)
+                teacher = spec(network, recipe=recipe, seed=0, checkpoint=checkpoint.sha256)
+            else:
+                teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
+                recipe = pair.teacher.recipe
+                teacher = spec(network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed)
+            runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
+            for method, terms in methods:
+                student = spec(
+                    pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed
+                )
+                runs[student.id] = Run(student.id, student)
+                cells.append(Cell(pair, method, seed, student.id, teacher.id))
+    ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
+
+
+def _data_spec(suite: Suite, root: Path | None) -> DataSpec:
+    facts = data.facts(suite.data, root, suite.registry.datasets)
+    spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
+    if suite.data.name.startswith(PREFIX):
+        return spec.model_copy(update={"name": "folder"})  # its content identifies it, not its path
+    return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
+
+
+def _terms(suite: Suite, method: Method) -> dict[str, TermSpec]:
+    return {
+        name: term.model_copy(update=_source(suite, "distiller", name))
+        for name, term in method.terms.items()
+    }
+
+
+def _source(suite: Suite, kind: Kind, name: str) -> dict[str, Any]:
+    """Return the SHA-256 of a plugin: its code can change the result."""
+    source = suite.registry.source_of(kind, name)
+    return {"source": source} if source else {}
 
 
 def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
@@ -246,51 +282,3 @@ def _cohort_key(run: Run) -> str:
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
-
-
-class _Specifications:
-    """Makes the runs of one suite."""
-
-    def __init__(self, suite: Suite, root: Path | None) -> None:
-        self.registry = suite.registry
-        facts = data.facts(suite.data, root, self.registry.datasets)
-        fields = {**asdict(suite.data), "fingerprint": facts.fingerprint}
-        if suite.data.name.startswith(PREFIX):
-            fields["name"] = "folder"  # its content identifies it, not its path
-        else:
-            fields |= self._source("dataset", suite.data.name)
-        self.data = DataSpec(**fields)
-
-    def teacher(self, teacher: Teacher, seed: int) -> Run:
-        if teacher.checkpoint is not None:
-            recipe = Recipe(precision=teacher.recipe.precision)
-            spec = self._spec(
-                teacher.network, recipe=recipe, seed=0, checkpoint=teacher.checkpoint.sha256
-            )
-            return Run(spec.id, spec, teacher.checkpoint)
-        method = {"ce": TermSpec(weight=1.0, options={})}
-        spec = self._spec(teacher.network, method=method, recipe=_filled(teacher.recipe), seed=seed)
-        return Run(spec.id, spec)
-
-    def student(self, pair: Pair, method: Method, seed: int, teacher: str) -> Run:
-        terms = {
-            name: term.model_copy(update=self._source("distiller", name))
-            for name, term in method.terms.items()
-        }
-        recipe = _filled(pair.recipe)
-        spec = self._spec(pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed)
-        return Run(spec.id, spec)
-
-    def _spec(self, network: str, **fields: Any) -> RunSpec:
-        source = self._source("network", network)
-        return RunSpec(revision=REVISION, data=self.data, network=network, **source, **fields)
-
-    def _source(self, kind: Kind, name: str) -> dict[str, Any]:
-        """Return the SHA-256 of a plugin: its code can change the result."""
-        source = self.registry.source_of(kind, name)
-        return {"source": source} if source else {}
-
-
-def _filled(recipe: Recipe) -> Recipe:
-    """Return the recipe with every key set, so that the specification contains them all."""
-    return Recipe(**recipe.model_dump())

@@ -48,7 +48,7 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     registry = Registry(enabled=plugins)
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)
     file, invalid = validate(source.data, SuiteFile)
-    problems += [*source.document.problems, *invalid, *check(source, registry)]
+    problems += [*source.problems, *invalid, *check(source, registry)]
     checkpoints: dict[str, Checkpoint] = {}
     if file is not None:
         checkpoints, missing = files.checkpoints(file, path.parent)

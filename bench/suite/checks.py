@@ -14,7 +14,7 @@ from pydantic.errors import PydanticUserError
 
 from bench import data
 from bench.config.fields import Text
-from bench.config.overrides import ChangedDocument
+from bench.config.loader import Document
 from bench.config.text import Problem, Where, foreign, found, short
 from bench.data import Selection
 from bench.data.folder import PREFIX
@@ -41,7 +41,7 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
 
-def check(source: ChangedDocument, registry: Registry) -> list[Problem]:
+def check(source: Document, registry: Registry) -> list[Problem]:
     """Return the problems that the schema cannot see: unknown names, duplicates, invalid options.
 
     Parts of the wrong type are skipped; the schema reports them.
@@ -54,7 +54,7 @@ def check(source: ChangedDocument, registry: Registry) -> list[Problem]:
     return [*problems, *_data_set_problems(entry, registry), *_methods(source, registry)]
 
 
-def _networks(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
+def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
     """Yield unknown networks, duplicate pairs, and checkpoints of networks without a student."""
     places: dict[tuple[str | None, ...], Where] = {}
     pairs = source.data.get("pairs")
@@ -66,11 +66,9 @@ def _networks(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
         where: Where = ("pairs", i)
         first = places.setdefault(tuple(names.values()), where)
         if all(names.values()) and first != where:
-            line, name = (
-                source.document.line_of(first),
-                short("/".join(filter(None, names.values()))),
-            )
-            yield Problem(where, f"duplicate pair {name}, first defined on line {line}")
+            pair_name = short(f"{names['teacher']}/{names['student']}")
+            line = source.line_of(first)
+            yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
     teachers = {teacher for teacher, _ in places if teacher}
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
@@ -95,7 +93,7 @@ def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
         yield Problem(("dataset",), str(error))
 
 
-def _methods(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
+def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
     """Yield duplicate and unknown methods, unknown distillers and invalid options."""
     shared = _mapping(source.data.get("options"))
     for name, values in shared.items():
@@ -107,7 +105,7 @@ def _methods(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
         if not isinstance(name, str):
             continue
         if (first := places.setdefault(name, where)) != where:
-            line = source.document.line_of(first)
+            line = source.line_of(first)
             message = f"duplicate method '{short(name)}', first defined on line {line}"
             yield Problem(where, message)
         elif entry in (None, "papers") and name not in canonical():
@@ -121,22 +119,19 @@ def _methods(source: ChangedDocument, registry: Registry) -> Iterator[Problem]:
 
 
 def _term(
-    registry: Registry,
-    name: str,
-    values: Any,
-    where: Where,
-    shared: Mapping[str, Any] | None = None,
+    registry: Registry, name: str, values: Any, where: Where, shared: Any = None
 ) -> Iterator[Problem]:
-    """Yield problems of a distiller's name and options; with `shared` ones, also missing options."""
-    if message := _name(name) and _unknown("distiller", name, registry.names("distiller")):
+    """Yield problems of a distiller's name and options; with `shared` ones, missing options too."""
+    if _name(name) is None:
+        return
+    if message := _unknown("distiller", name, registry.names("distiller")):
         yield Problem(where, message)
-    elif _name(name) and isinstance(values, dict):
+    elif isinstance(values, dict):
         distiller = registry.distiller(name)
         yield from check_options(distiller, values, where)[1]
-        given_options = {**(shared or {}), **values}
         for option, parameter in options(distiller).items():
             required = shared is not None and parameter.default is parameter.empty
-            if required and option not in given_options:
+            if required and option not in {**shared, **values}:
                 message = f"missing. {distiller.__name__} requires this option"
                 yield Problem((*where, option), message)
 
@@ -159,10 +154,8 @@ def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
 def _unknown_network(name: str, registry: Registry) -> str | None:
     """Return a message if no network has this name; else None."""
     networks = registry.names("network")
-    if name in networks:
-        return None
-    if message := foreign(name):
-        return message
+    if name in networks or not name.isascii():
+        return None if name in networks else foreign(name)
     library, colon, inner = name.partition(":")
     if not colon:
         message = unknown("network", short(name), networks)
@@ -249,22 +242,16 @@ def _range(type_: Any) -> str:
 
 
 def warnings(suite: Suite) -> list[str]:
-    """Return one message for each deviation that makes results hard to compare."""
-    return [*_seeds(suite), *_unused(suite), *_learning_rates(suite), *_batch_sizes(suite)]
+    """Return one message for each deviation from the papers that makes results hard to compare."""
+    return list(_warnings(suite))
 
 
-def _seeds(suite: Suite) -> Iterator[str]:
+def _warnings(suite: Suite) -> Iterator[str]:
     if (count := len(suite.seeds)) < MIN_SEEDS:
         seeds = "1 seed is" if count == 1 else f"{count} seeds are"
         yield f"seeds: {seeds} too few to compare methods; the papers use 3 or 5"
-
-
-def _unused(suite: Suite) -> Iterator[str]:
     for name in suite.unused:
         yield f"options.{name}: no method of this suite contains {name}"
-
-
-def _learning_rates(suite: Suite) -> Iterator[str]:
     for i, pair in enumerate(suite.pairs):
         if pair.student in SMALL_LR_STUDENTS and pair.recipe.lr != SMALL_LR:
             yield (
@@ -272,13 +259,9 @@ def _learning_rates(suite: Suite) -> Iterator[str]:
                 f"{SMALL_LR:g} (recipe: {{lr: {SMALL_LR:g}}})"
             )
     recipes = [recipe for pair in suite.pairs for recipe in (pair.recipe, pair.teacher.recipe)]
-    late = {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}
-    if late:
+    if late := {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}:
         milestones = ", ".join(map(str, sorted(late)))
         yield f"recipe.milestones: training ends before {milestones}; lr is not reduced there"
-
-
-def _batch_sizes(suite: Suite) -> Iterator[str]:
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
     methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
     if sizes and methods:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import distillers
-from bench.config.overrides import ChangedDocument
+from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.plugins import Registry
@@ -32,7 +32,7 @@ class Resolver:
     """
 
     path: Path
-    source: ChangedDocument
+    source: Document
     file: SuiteFile
     registry: Registry
     checkpoints: Mapping[str, Checkpoint]
