@@ -183,7 +183,10 @@ def _definitions(
     module: ModuleType, path: Path, digest: str
 ) -> Iterator[tuple[Kind, str, Any, str]]:
     """Yield kind, name, definition and the SHA-256 of the defining file."""
-    for distiller in _distillers(module):
+    for distiller in filter(inspect.isclass, vars(module).values()):
+        inside = f"{distiller.__module__}.".startswith(f"{module.__name__}.")  # or a submodule
+        if not (inside and issubclass(distiller, Distiller)) or inspect.isabstract(distiller):
+            continue
         _check(distiller, path)
         file = Path(inspect.getfile(distiller))
         source = digest if file == path else _digest(file.read_bytes())
@@ -194,18 +197,6 @@ def _definitions(
             raise BenchError(f"{path.name}: {table} is not a dict with names as keys")
         for name, definition in content.items():
             yield kind, name, definition, digest
-
-
-def _distillers(module: ModuleType) -> list[type[Distiller]]:
-    """Return the distillers that a module defines, or imports from its submodules."""
-    return [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, Distiller)
-        and f"{item.__module__}.".startswith(f"{module.__name__}.")
-        and not inspect.isabstract(item)
-    ]
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:

@@ -171,14 +171,11 @@ def _message(detail: ErrorDetails, place: Where, model: type[BaseModel]) -> str:
         problem = _PROBLEMS[kind]
     elif kind == CUSTOM:
         problem = detail["msg"]
-    elif kind == "too_short":
-        problem = f"found an empty {'mapping' if isinstance(value, dict) else 'list'}"
-    elif isinstance(value, str):
-        too_long = kind == "string_too_long"
-        problem = f"found a text of {len(value)} characters" if too_long else found(value)
-        guess = nearest(value, allowed.split(", "))
+    elif kind == "string_too_long":
+        problem = f"found a text of {len(value)} characters"
     else:
         problem = found(value)
+        guess = nearest(value, allowed.split(", ")) if isinstance(value, str) else ""
     return f"{problem}.{guess} Allowed: {allowed}"
 
 

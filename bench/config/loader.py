@@ -25,8 +25,7 @@ MAX_KEY_LENGTH = 200  # characters
 MAX_NUMBER_LENGTH = 40  # characters; a longer one is text
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+_DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -155,7 +154,7 @@ def load_json(path: Path) -> Any:
     problem = f"nested deeper than {MAX_JSON_LEVELS} levels, the maximum"
     try:
         content = json.loads(read(path, MAX_JSON_BYTES))
-        if not _is_deeper(content, MAX_JSON_LEVELS):
+        if _depth(content) <= MAX_JSON_LEVELS:
             return content
     except RecursionError:
         pass
@@ -210,11 +209,11 @@ def value(text: str, name: str) -> Any:
     return data
 
 
-def _is_deeper(content: Any, levels: int) -> bool:
+def _depth(content: Any) -> int:
     if not isinstance(content, dict | list):
-        return False
+        return 0
     items = content.values() if isinstance(content, dict) else content
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
+    return 1 + max(map(_depth, items), default=0)
 
 
 def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
@@ -282,12 +281,11 @@ def _scalar(node: Any) -> str | int | float | bool | None:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) > MAX_NUMBER_LENGTH or _LEADING_ZERO.match(text):
-        return text
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
+    if len(text) <= MAX_NUMBER_LENGTH:
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+            return float(text)
     return text
 
 

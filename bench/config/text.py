@@ -44,7 +44,8 @@ def found(data: object) -> str:
             return f"found the number {data}"
         case str():
             return f"found the text '{short(data)}'"
-    return f"found a {'list' if isinstance(data, list | tuple) else 'mapping'}"
+    kind = "list" if isinstance(data, list | tuple) else "mapping"
+    return f"found a {kind}" if data else f"found an empty {kind}"
 
 
 def hidden(text: str) -> str | None:

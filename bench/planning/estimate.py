@@ -88,14 +88,12 @@ def _estimate(
     network: str, teacher: str, terms: Mapping[str, TermSpec], facts: Facts, registry: Registry
 ) -> Estimate:
     try:
-        student_shapes, cost = _measure(network, facts.classes, facts.size, registry)
-        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size, registry)
-        memory = 0
-        for name, term in terms.items():
-            options = json.dumps(term.options, sort_keys=True)
-            memory += _buffer_bytes(
-                registry.distiller(name), options, student_shapes, teacher_shapes, facts
-            )
+        student, cost = _measure(network, facts.classes, facts.size, registry)
+        shapes = student, _measure(teacher, facts.classes, facts.size, registry)[0]
+        memory = sum(
+            _buffer_bytes(registry.distiller(name), json.dumps(term.options), shapes, facts)
+            for name, term in terms.items()
+        )
     except (BenchError, Incompatible) as error:
         return Estimate(str(error))
     except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
@@ -111,10 +109,10 @@ def _measure(network: str, classes: int, size: int, registry: Registry) -> tuple
 
 @cache
 def _buffer_bytes(
-    distiller: type[Distiller], options: str, student: Shapes, teacher: Shapes, facts: Facts
+    distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> int:
     labels = torch.arange(facts.train) % facts.classes
-    setting = Setting(student, teacher, labels, torch.Generator())
+    setting = Setting(*shapes, labels, torch.Generator())
     arguments: Mapping[str, object] = json.loads(options)
     term = build_for_estimate(partial(distiller, setting, **arguments))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
@@ -151,11 +149,7 @@ class _LargeOnMeta(TorchFunctionMode):
         self.elements, self.used_meta = 0, False
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if func not in FACTORIES or "out" in kwargs:

@@ -49,10 +49,8 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)
     file, invalid = validate(source.data, SuiteFile)
     problems += [*source.problems, *invalid, *check(source, registry)]
-    checkpoints: dict[str, Checkpoint] = {}
-    if file is not None:
-        checkpoints, missing = files.checkpoints(file, path.parent)
-        problems += [*missing, *file.conflicts()]
+    checkpoints, missing = files.checkpoints(file, path.parent) if file else ({}, [])
+    problems += [*missing, *(file.conflicts() if file else ())]
     if file is None or problems or source.refused:
         raise ConfigError(source.format(dict.fromkeys(problems)))
     return Resolver(path, source, file, registry, checkpoints).suite(plugin_files)

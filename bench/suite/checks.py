@@ -31,13 +31,7 @@ RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the sa
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
-_WORDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-}
-_NUMBERS = {int: "a whole number", float: "a number"}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
 _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
 
@@ -231,14 +225,15 @@ def _option_message(value: Any, type_: Any, error: ValidationError) -> str:
         return f"{found(value)}.{guess} Allowed: {', '.join(choices)}"
     first = error.errors()[0]
     reason = first["msg"].removeprefix("Input should be ")
-    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(first['type'], reason)}"
+    kind = first["type"].removesuffix("_type")
+    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(kind, reason)}"
 
 
 def _range(type_: Any) -> str:
     """Return a bounded number in words: `a whole number, at least 1 and at most 8`; or nothing."""
     kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)
-    bounds = [_BOUNDS[type(limit)].format(limit) for limit in limits if type(limit) in _BOUNDS]
-    return f"{_NUMBERS[kind]}, {' and '.join(bounds)}" if kind in _NUMBERS and bounds else ""
+    bounds = " and ".join(_BOUNDS[type(x)].format(x) for x in limits if type(x) in _BOUNDS)
+    return f"{_WORDS[kind.__name__]}, {bounds}" if kind in (int, float) and bounds else ""
 
 
 def warnings(suite: Suite) -> list[str]:

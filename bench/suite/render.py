@@ -30,8 +30,7 @@ def render(suite: Suite) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
         """Return the part of a recipe that is set at that place."""
-        values = recipe.model_dump().items()
-        return {k: v for k, v in values if dotted((*where, "recipe", k)) in suite.origins}
+        return {k: v for k, v in recipe if dotted((*where, "recipe", k)) in suite.origins}
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}

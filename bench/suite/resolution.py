@@ -1,9 +1,8 @@
 """From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -57,7 +56,7 @@ class Resolver:
             path=self.path,
             data=Selection(**file.dataset.model_dump()),
             recipe=file.recipe,
-            teacher_seed="same" if file.teachers.seed == "same" else file.teachers.seed,
+            teacher_seed=file.teachers.seed,
             seeds=file.seeds,
             pairs=tuple(self._pair(i) for i in range(len(file.pairs))),
             methods=methods,
@@ -78,23 +77,20 @@ class Resolver:
         recipe = entry.recipe.over(file.recipe)
         return Pair(name, teacher, entry.student, recipe, entry.group or "")
 
-    def _methods(self) -> list[Method]:
+    def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
-        if isinstance(entries, list):
-            return [self._method(name, None, ("methods", i)) for i, name in enumerate(entries)]
-        return [self._method(name, entry, ("methods", name)) for name, entry in entries.items()]
-
-    def _method(self, name: str, entry: Any, where: Where) -> Method:
-        """Return the method of an entry: terms by distiller, else the canonical one."""
-        self.origins[f"methods.{name}"] = self.source.origin(where)
-        is_own = isinstance(entry, dict)
-        terms = {
-            term: self._term(name, term, content, (*where, term) if is_own else None)
-            for term, content in (entry if is_own else canonical_terms(name)).items()
-        }
-        notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
-        label = canonical().get(name, {}).get("label", name)
-        return Method(name, terms, "; ".join(filter(None, notes)) or None, label)
+        for i, name in enumerate(entries):
+            entry = entries[name] if isinstance(entries, dict) else None
+            where: Where = ("methods", name if isinstance(entries, dict) else i)
+            self.origins[f"methods.{name}"] = self.source.origin(where)
+            own_terms = entry if isinstance(entry, dict) else None
+            terms = {
+                term: self._term(name, term, content, (*where, term) if own_terms else None)
+                for term, content in (own_terms or canonical_terms(name)).items()
+            }
+            notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
+            label = canonical().get(name, {}).get("label", name)
+            yield Method(name, terms, "; ".join(filter(None, notes)) or None, label)
 
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
@@ -104,23 +100,19 @@ class Resolver:
         """
         distiller = self.registry.distiller(name)
 
-        def entered(key: str) -> str:
-            return self.source.origin((*where, key)) if where else "papers"
-
-        def shared(key: str) -> str:
-            return self.source.origin(("options", name, key))
-
-        layers = [(entry.options, entered), (self.file.options.get(name, {}), shared)]
-        values = default_options(distiller)
-        origins = {"weight": entered("weight"), **dict.fromkeys(values, "default")}
-        for layer, origin in reversed(layers) if where else layers:
+        layers = [(where, entry.options), (("options", name), self.file.options.get(name, {}))]
+        values, origins = default_options(distiller), {"weight": self._origin(where, "weight")}
+        origins |= dict.fromkeys(values, "default")
+        for place, layer in reversed(layers) if where else layers:
             valid, _ = check_options(distiller, layer, ())
             values |= valid
-            origins |= {key: origin(key) for key in valid}
-        for key, origin_of_key in origins.items():
-            self.origins[dotted(("methods", method, name, key))] = origin_of_key
+            origins |= {key: self._origin(place, key) for key in valid}
+        self.origins |= {dotted(("methods", method, name, k)): v for k, v in origins.items()}
         ordered = {key: values[key] for key in options(distiller)}
         return TermSpec(weight=entry.weight, options=ordered)
+
+    def _origin(self, where: Where | None, key: str) -> str:
+        return self.source.origin((*where, key)) if where else "papers"
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note the origin of each value of a part; without a default, of those set only."""
