@@ -143,13 +143,10 @@ def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None,
 
 def _place(detail: ErrorDetails) -> Where:
     """Return the place of an error, without the tags of alternatives."""
-    parts = detail["loc"][:-1] if _is_of_key(detail) else detail["loc"]
-    return tuple(part for part in parts if not str(part).startswith(TAGGED))
-
-
-def _is_of_key(detail: ErrorDetails) -> bool:
-    """Return whether the key is invalid, not its value: pydantic appends `[key]` to the place."""
-    return detail["loc"][-1:] == ("[key]",) and detail["type"] != "extra_forbidden"
+    loc = detail["loc"]
+    if loc[-1:] == ("[key]",) and detail["type"] != "extra_forbidden":  # of the key, not its value
+        loc = loc[:-1]
+    return tuple(part for part in loc if not str(part).startswith(TAGGED))
 
 
 def _as_written(place: Where, data: Any) -> Where:

@@ -1,4 +1,4 @@
-"""YAML files as plain data with the line of every key and value, and JSON files.
+"""YAML files as plain data with the line of every key and value, `--set` changes; JSON files.
 
 Stricter than YAML, so that a text means what it seems to say: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
@@ -8,7 +8,7 @@ visible. Anchors, aliases, merge keys and tags are refused: the data cannot be l
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,12 +53,12 @@ class Document:
         keys: The place of each key.
         values: The place of each value.
         problems: Problems that leave the rest of the file readable, e.g. duplicate keys.
-        changes: The changes that `overrides.apply` made.
+        changes: The changes that `apply` made.
         refused: Messages about changes that could not be made.
     """
 
     name: str
-    data: Any = None
+    data: dict[str, Any] = field(default_factory=dict)
     keys: dict[Where, Place] = field(default_factory=dict)
     values: dict[Where, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -207,6 +207,71 @@ def value(text: str, name: str) -> Any:
     if document.problems:
         raise ConfigError([f"{name}: {problem}" for problem in document.problems])
     return data
+
+
+def apply(document: Document, texts: Sequence[str]) -> Document:
+    """Apply changes such as `recipe.epochs=2` to a document, in their order; return it."""
+    for text in texts:
+        try:
+            document.changes.append(_apply(document.data, text))
+        except ConfigError as error:
+            document.refused += error.lines
+    return document
+
+
+def _apply(data: dict[str, Any], text: str) -> Change:
+    name = f"--set {text}"
+    place, equals, new_text = text.partition("=")
+    parts = [part.strip() for part in place.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError([f"{name}: not a change. Allowed: key=value, e.g. recipe.epochs=2"])
+    if problem := hidden(place):
+        raise ConfigError([f"{name}: {problem}"])
+    if len(parts) > MAX_LEVELS:
+        raise ConfigError([f"{name}: more than {MAX_LEVELS} levels of nesting"])
+    new = value(new_text, name)
+    where: Where = ()
+    parent: Any = data
+    while True:
+        key, parts = _next_key(parent, parts, name)
+        where = (*where, key)
+        if not parts:
+            parent[key] = new
+            return Change(text, where)
+        content = parent.get(key) if isinstance(parent, dict) else parent[key]
+        parent[key] = _opened(where, content, name)
+        parent = parent[key]
+
+
+def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
+    """Return the next key and the parts after it; an existing key may contain dots itself."""
+    if isinstance(parent, list):
+        last = len(parent) - 1
+        if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
+            allowed = f"0 to {last}" if parent else "none, it is empty"
+            raise ConfigError([f"{name}: no item '{parts[0]}' in this list. Allowed: {allowed}"])
+        return int(parts[0]), parts[1:]
+    for count in range(len(parts), 0, -1):
+        key = ".".join(parts[:count])
+        if key in parent:
+            return key, parts[count:]
+    return parts[0], parts[1:]
+
+
+def _opened(where: Where, content: Any, name: str) -> Any:
+    """Return a container for the keys below a place: a short form is written out."""
+    if content is None:
+        return {}
+    if isinstance(content, dict | list):
+        return content
+    match where:
+        case ("dataset",):
+            return {"name": content}
+        case ("teachers", "checkpoints", _):
+            return {"path": content}
+        case ("methods", _, _):
+            return {"weight": content}
+    raise ConfigError([f"{name}: {found(content)} at {dotted(where)}, which has no keys"])
 
 
 def _depth(content: Any) -> int:

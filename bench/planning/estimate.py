@@ -17,7 +17,6 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
-from bench.spec import TermSpec
 from distillers import Distiller, Incompatible, Setting, Shapes
 
 MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
@@ -72,27 +71,26 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
     """
     registry = plan.suite.registry
     facts = data.facts(plan.suite.data, root, registry.datasets)
-    distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
     estimates: dict[str, Estimate] = {}
-    for run in plan.runs.values():
-        network, terms = run.specification.network, run.specification.method
+    for run in plan.runs.values():  # seed and recipe change no estimate
+        network, method = run.specification.network, run.specification.method
         teacher = plan.runs[run.teacher or run.id].specification.network
-        key = network, teacher, repr(terms)
-        if key not in distinct:
-            distinct[key] = _estimate(network, teacher, terms, facts, registry)
-        estimates[run.id] = distinct[key]
+        options = json.dumps({name: term.options for name, term in method.items()})
+        estimates[run.id] = _estimate(network, teacher, options, facts, registry)
     return estimates
 
 
+@cache
 def _estimate(
-    network: str, teacher: str, terms: Mapping[str, TermSpec], facts: Facts, registry: Registry
+    network: str, teacher: str, options: str, facts: Facts, registry: Registry
 ) -> Estimate:
+    """Return the estimate of a run; `options` is the JSON of each distiller's options by name."""
     try:
         student, cost = _measure(network, facts.classes, facts.size, registry)
         shapes = student, _measure(teacher, facts.classes, facts.size, registry)[0]
         memory = sum(
-            _buffer_bytes(registry.distiller(name), json.dumps(term.options), shapes, facts)
-            for name, term in terms.items()
+            _buffer_bytes(registry.distiller(name), json.dumps(values), shapes, facts)
+            for name, values in json.loads(options).items()
         )
     except (BenchError, Incompatible) as error:
         return Estimate(str(error))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config import loader, overrides
+from bench.config import loader
 from bench.config.fields import validate
 from bench.errors import ConfigError
 from bench.plugins import Registry
@@ -44,7 +44,7 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     Raises:
         ConfigError: All problems of the file, by line, then those of the changes.
     """
-    source = overrides.apply(loader.load(path), changes)
+    source = loader.apply(loader.load(path), changes)
     registry = Registry(enabled=plugins)
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)
     file, invalid = validate(source.data, SuiteFile)

@@ -55,8 +55,7 @@ def find(name: str | Path) -> Path:
 def canonical() -> dict[str, dict[str, Any]]:
     """Return the label, terms and source of each method of the papers' tables, in their order."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
-    content: dict[str, dict[str, Any]] = loader.parse(text, "distillers/methods.yaml").data
-    return content
+    return loader.parse(text, "distillers/methods.yaml").data
 
 
 def canonical_terms(name: str) -> dict[str, TermEntry]:
