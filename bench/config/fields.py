@@ -24,27 +24,22 @@ _PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not 
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
 
-def error(message: str) -> PydanticCustomError:
-    """Return the error that a validator raises, with a message for the user."""
-    return PydanticCustomError(CUSTOM, "{message}", {"message": message})
-
-
 def _distinct(items: Sequence[Hashable]) -> Any:
     duplicate = next((item for item in items if items.count(item) > 1), None)
     if duplicate is not None:
-        raise error(f"found {duplicate} more than once")
+        raise PydanticCustomError(CUSTOM, f"found {duplicate} more than once")
     return items
 
 
 def _increasing(items: Sequence[int]) -> Any:
     if any(b <= a for a, b in zip(items, items[1:], strict=False)):
-        raise error("found numbers that do not increase")
+        raise PydanticCustomError(CUSTOM, "found numbers that do not increase")
     return items
 
 
 def _one_line(text: str) -> str:
     if "\n" in text.strip():
-        raise error("found several lines")
+        raise PydanticCustomError(CUSTOM, "found several lines")
     return text.strip()
 
 

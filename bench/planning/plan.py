@@ -255,13 +255,12 @@ def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[s
     for part in filter(None, map(str.strip, text.split(","))):
         key, equals, value = map(str.strip, part.partition("="))
         if not equals or not value:
-            allowed = f"KEY=VALUE with one of {', '.join(keys)} as key"
-            problems.append(f"found '{part}'. Allowed: {allowed}")
+            keys_text = ", ".join(keys)
+            problems.append(f"found '{part}'. Allowed: KEY=VALUE with one of {keys_text} as key")
         elif key not in keys:
             problems.append(unknown("key", key, keys))
         elif key in filters:
-            allowed = f"one {key}=, with | between its values"
-            problems.append(f"found {key} twice. Allowed: {allowed}")
+            problems.append(f"found {key} twice. Allowed: one {key}=, with | between its values")
         else:
             filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
     return filters, problems

@@ -16,6 +16,12 @@ from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical, canonical_terms
 from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher, TermEntry
 
+DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does not set
+    ("recipe",): "papers",
+    ("teachers",): "papers",
+    ("teachers", "recipe"): None,
+}
+
 
 @dataclass
 class Resolver:
@@ -41,10 +47,6 @@ class Resolver:
         """Return the resolved suite; `plugins` are its plugin files."""
         file = self.file
         self._note((), file, "default")
-        self._note(("dataset",), file.dataset, "default")
-        self._note(("recipe",), file.recipe, "papers")
-        self._note(("teachers",), file.teachers, "papers")
-        self._note(("teachers", "recipe"), file.teachers.recipe)
         for network, entry in file.teachers.checkpoints.items():
             self._note(("teachers", "checkpoints", network), entry, "default")
         methods = tuple(self._methods())
@@ -70,7 +72,6 @@ class Resolver:
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
-        self._note(("pairs", i, "recipe"), entry.recipe)
         teacher_recipe = file.teachers.recipe.over(file.recipe)
         teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
         name = f"{entry.teacher}/{entry.student}"
@@ -116,12 +117,14 @@ class Resolver:
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note the origin of each value of a part; without a default, of those set only."""
-        for key in type(part).model_fields:
+        for key, value in part:
             at = (*where, key)
             if key in part.model_fields_set:
                 self.origins[dotted(at)] = self.source.origin(at)
             elif default:
                 self.origins[dotted(at)] = default
+            if isinstance(value, BaseModel):
+                self._note(at, value, DEFAULTS.get(at, default))
 
 
 def papers(name: str) -> dict[str, TermSpec]:
