@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -81,8 +81,7 @@ class Registry:
 
     def distiller(self, name: str) -> type[Distiller]:
         """Return the class of a distiller; raise KeyError if the name is unknown."""
-        distiller: type[Distiller] = self._added["distiller"].get(name) or distillers.load(name)
-        return distiller
+        return self._added["distiller"].get(name) or distillers.load(name)
 
     def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
         """Return a new network, as `models.build` does, which also knows the plugins' networks."""
@@ -118,7 +117,14 @@ class Registry:
             BenchError: An entry point is invalid.
         """
         for entry in entry_points(group=GROUP) if self.enabled else ():
-            module, path = _import(entry)
+            name = f"entry point '{entry.name}' ({entry.value})"
+            try:
+                module = entry.load()
+            except Exception as error:
+                raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
+            if not isinstance(module, ModuleType) or not module.__file__:
+                raise BenchError(f"{name} is not a module. Allowed: the name of a module")
+            path = Path(module.__file__)
             self._add_module(module, path, _digest(path.read_bytes()))
 
     def _add_module(self, module: ModuleType, path: Path, digest: str) -> None:
@@ -136,17 +142,6 @@ class Registry:
 
 
 BUILTIN = Registry(enabled=False)
-
-
-def _import(entry: EntryPoint) -> tuple[ModuleType, Path]:
-    name = f"entry point '{entry.name}' ({entry.value})"
-    try:
-        module = entry.load()
-    except Exception as error:
-        raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
-    if not isinstance(module, ModuleType) or not module.__file__:
-        raise BenchError(f"{name} is not a module. Allowed: the name of a module")
-    return module, Path(module.__file__)
 
 
 def _execute(path: Path, content: bytes) -> ModuleType:

@@ -1,7 +1,7 @@
 """The cost of a plan's runs, and the runs that are impossible, before the first batch."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -111,8 +111,7 @@ def _buffer_bytes(
 ) -> int:
     labels = torch.arange(facts.train) % facts.classes
     setting = Setting(*shapes, labels, torch.Generator())
-    arguments: Mapping[str, object] = json.loads(options)
-    term = build_for_estimate(partial(distiller, setting, **arguments))
+    term = build_for_estimate(partial(distiller, setting, **json.loads(options)))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 
 

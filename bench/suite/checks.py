@@ -73,7 +73,7 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
 
 def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
     """Yield a problem if the data set is unknown, or does not have such a subset."""
-    name = _name(entry["name"] if isinstance(entry, dict) and "name" in entry else entry)
+    name = _name(_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
         yield Problem(("dataset", "name") if isinstance(entry, dict) else ("dataset",), message)
@@ -116,11 +116,10 @@ def _term(
     registry: Registry, name: str, values: Any, where: Where, shared: Any = None
 ) -> Iterator[Problem]:
     """Yield problems of a distiller's name and options; with `shared` ones, missing options too."""
-    if _name(name) is None:
-        return
-    if message := _unknown("distiller", name, registry.names("distiller")):
+    names = registry.names("distiller")
+    if _name(name) and (message := _unknown("distiller", name, names)):
         yield Problem(where, message)
-    elif isinstance(values, dict):
+    elif name in names and isinstance(values, dict):
         distiller = registry.distiller(name)
         yield from check_options(distiller, values, where)[1]
         for option, parameter in options(distiller).items():
@@ -169,8 +168,7 @@ def library_networks(library: str) -> Sequence[str]:
     if library == "timm":
         import timm
 
-        names: list[str] = timm.list_models()
-        return names
+        return list(timm.list_models())
     from torchvision import models
 
     return list(models.list_models(module=models))

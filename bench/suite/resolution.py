@@ -75,8 +75,7 @@ class Resolver:
         teacher_recipe = file.teachers.recipe.over(file.recipe)
         teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
         name = f"{entry.teacher}/{entry.student}"
-        recipe = entry.recipe.over(file.recipe)
-        return Pair(name, teacher, entry.student, recipe, entry.group or "")
+        return Pair(name, teacher, entry.student, entry.recipe.over(file.recipe), entry.group or "")
 
     def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
