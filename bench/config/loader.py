@@ -219,7 +219,8 @@ def apply(document: Document, texts: Sequence[str]) -> Document:
     return document
 
 
-def _apply(data: dict[str, Any], text: str) -> Change:
+def _apply(parent: Any, text: str) -> Change:
+    """Make a change below the top of a document, `parent`."""
     name = f"--set {text}"
     place, equals, new_text = text.partition("=")
     parts = [part.strip() for part in place.split(".")]
@@ -231,7 +232,6 @@ def _apply(data: dict[str, Any], text: str) -> Change:
         raise ConfigError([f"{name}: more than {MAX_LEVELS} levels of nesting"])
     new = value(new_text, name)
     where: Where = ()
-    parent: Any = data
     while True:
         key, parts = _next_key(parent, parts, name)
         where = (*where, key)

@@ -110,9 +110,9 @@ class Plan:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        specs = {run.id: run.specification for run in self.runs.values() if run.kind == "teacher"}
-        teachers = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
-        return {run: cell.name for run, cell in self.first.items()} | teachers
+        specs = {run.id: run.specification for run in self.runs.values()}
+        names = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
+        return names | {run: cell.name for run, cell in self.first.items()}
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,11 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
     places: dict[tuple[str | None, ...], Where] = {}
     pairs = source.data.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
+        where: Where = ("pairs", i)
         names = {role: _name(_mapping(pair).get(role)) for role in ("teacher", "student")}
         for role, name in names.items():
             if name and (message := _unknown_network(name, registry)):
-                yield Problem(("pairs", i, role), message)
-        where: Where = ("pairs", i)
+                yield Problem((*where, role), message)
         first = places.setdefault(tuple(names.values()), where)
         if all(names.values()) and first != where:
             pair_name = short(f"{names['teacher']}/{names['student']}")
@@ -67,8 +67,8 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
         if name not in teachers:
-            message = unknown("teacher", name, map(short, teachers))
-            yield Problem(("teachers", "checkpoints", name), message)
+            where = ("teachers", "checkpoints", name)
+            yield Problem(where, unknown("teacher", name, map(short, teachers)))
 
 
 def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
@@ -100,8 +100,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
             continue
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
-            message = f"duplicate method '{short(name)}', first defined on line {line}"
-            yield Problem(where, message)
+            yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
         elif entry in (None, "papers") and name not in canonical():
             yield Problem(where, unknown("canonical method", short(name), canonical()))
         for term, content in _mapping(entry).items():
