@@ -35,7 +35,7 @@ class TeacherRefused(BenchError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the closest allowed name; an empty text if none is close."""
+    """Return ` Did you mean 'x'?` for the closest allowed name; without one, an empty text."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 

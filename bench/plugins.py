@@ -7,13 +7,12 @@ that one suite can use; two suites with different plugins can be open in one pro
 """
 
 import hashlib
-import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -51,7 +50,6 @@ class Registry:
         self.enabled = enabled
         self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
-        self._files: set[Path] = set()
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -83,8 +81,7 @@ class Registry:
 
     def distiller(self, name: str) -> type[Distiller]:
         """Return the class of a distiller; raise KeyError if the name is unknown."""
-        distiller: type[Distiller] = self._added["distiller"].get(name) or distillers.load(name)
-        return distiller
+        return self._added["distiller"].get(name) or distillers.load(name)
 
     def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
         """Return a new network, as `models.build` does, which also knows the plugins' networks."""
@@ -110,10 +107,8 @@ class Registry:
         if not path.is_file():
             files = [file.name for file in path.parent.glob("*.py")]
             raise BenchError(f"no file '{path}'.{nearest(path.name, files)}")
-        if path not in self._files:
-            content = path.read_bytes()
-            self._add_module(_execute(path, content), path, _digest(content))
-            self._files.add(path)
+        content = path.read_bytes()
+        self._add_module(_execute(path, content), path, _digest(content))
 
     def load_installed(self) -> None:
         """Add the definitions of installed packages, unless plugins are disabled.
@@ -122,7 +117,14 @@ class Registry:
             BenchError: An entry point is invalid.
         """
         for entry in entry_points(group=GROUP) if self.enabled else ():
-            module, path = _import(entry)
+            name = f"entry point '{entry.name}' ({entry.value})"
+            try:
+                module = entry.load()
+            except Exception as error:
+                raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
+            if not isinstance(module, ModuleType) or not module.__file__:
+                raise BenchError(f"{name} is not a module. Allowed: the name of a module")
+            path = Path(module.__file__)
             self._add_module(module, path, _digest(path.read_bytes()))
 
     def _add_module(self, module: ModuleType, path: Path, digest: str) -> None:
@@ -142,30 +144,17 @@ class Registry:
 BUILTIN = Registry(enabled=False)
 
 
-def _import(entry: EntryPoint) -> tuple[ModuleType, Path]:
-    name = f"entry point '{entry.name}' ({entry.value})"
-    try:
-        module = entry.load()
-    except Exception as error:
-        raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
-    if not isinstance(module, ModuleType) or not module.__file__:
-        raise BenchError(f"{name} is not a module. Allowed: the name of a module")
-    return module, Path(module.__file__)
-
-
 def _execute(path: Path, content: bytes) -> ModuleType:
     """Return the module of a file's content; the same content of the same file runs once."""
     name = f"distillbench_plugin_{path.stem}_{_digest(str(path).encode() + content)[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
+    if path.suffix != ".py":
         raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        exec(
-            compile(content, path, "exec", dont_inherit=True), vars(module)
-        )  # not a cached .pyc of another content
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
+    try:  # not a cached .pyc of another content
+        exec(compile(content, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise BenchError(f"{path.name}:{_line(error, path)}: {_reason(error)}") from error
@@ -189,7 +178,10 @@ def _definitions(
     module: ModuleType, path: Path, digest: str
 ) -> Iterator[tuple[Kind, str, Any, str]]:
     """Yield kind, name, definition and the SHA-256 of the defining file."""
-    for distiller in _distillers(module):
+    for distiller in filter(inspect.isclass, vars(module).values()):
+        inside = f"{distiller.__module__}.".startswith(f"{module.__name__}.")  # or a submodule
+        if not (inside and issubclass(distiller, Distiller)) or inspect.isabstract(distiller):
+            continue
         _check(distiller, path)
         file = Path(inspect.getfile(distiller))
         source = digest if file == path else _digest(file.read_bytes())
@@ -200,18 +192,6 @@ def _definitions(
             raise BenchError(f"{path.name}: {table} is not a dict with names as keys")
         for name, definition in content.items():
             yield kind, name, definition, digest
-
-
-def _distillers(module: ModuleType) -> list[type[Distiller]]:
-    """Return the distillers that a module defines, or imports from its submodules."""
-    return [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, Distiller)
-        and f"{item.__module__}.".startswith(f"{module.__name__}.")
-        and not inspect.isabstract(item)
-    ]
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:

@@ -10,17 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.config.fields import (
-    AtLeast0,
-    Count,
-    Epochs,
-    Factor,
-    Momentum,
-    Natural,
-    Positive,
-    Truth,
-    allowed,
-)
+from bench.config import fields
 
 Precision = Literal["float32", "tf32", "bf16"]
 Role = Literal["teacher", "student"]
@@ -50,19 +40,19 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    epochs: Count = 240
-    batch_size: Count = 64
-    lr: Positive = 0.05
-    milestones: Epochs = (150, 180, 210)
-    decay: Factor = 0.1
-    momentum: Momentum = 0.9
-    weight_decay: AtLeast0 = 5e-4
-    nesterov: Truth = False
-    crop: Natural = 4
-    flip: Truth = True
-    resized_crop: Truth = False
-    precision: Annotated[Precision, allowed("bf16, float32, tf32")] = "float32"
-    evaluate_every: Count = 1
+    epochs: fields.Count = 240
+    batch_size: fields.Count = 64
+    lr: fields.Positive = 0.05
+    milestones: fields.Epochs = (150, 180, 210)
+    decay: fields.Factor = 0.1
+    momentum: fields.Momentum = 0.9
+    weight_decay: fields.AtLeast0 = 5e-4
+    nesterov: fields.Truth = False
+    crop: fields.Natural = 4
+    flip: fields.Truth = True
+    resized_crop: fields.Truth = False
+    precision: Annotated[Precision, fields.allowed("bf16, float32, tf32")] = "float32"
+    evaluate_every: fields.Count = 1
 
 
 PAPERS = Recipe()
@@ -84,23 +74,6 @@ class SpecPart(BaseModel):
     def content(self) -> dict[str, Any]:
         """The fields that are set, as plain JSON data."""
         return self.model_dump(mode="json", exclude_unset=True)
-
-    # Mapping access: removed once every package reads attributes.
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.model_fields_set:
-            raise KeyError(key)
-        return self.content[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.model_fields_set
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, as a mapping would."""
-        return self[key] if key in self.model_fields_set else default
-
-    def keys(self) -> Any:
-        """Return the names of the fields that are set, as a mapping would."""
-        return self.model_fields_set
 
 
 class DataSpec(SpecPart):

@@ -69,7 +69,7 @@ def test_costs_equal_the_reference(tmp_path: Path) -> None:
     )
     estimates = estimate(plan)
     for run in plan.runs.values():
-        network, golden = estimates[run.id].network, FACTS[run.specification["network"]]
+        network, golden = estimates[run.id].network, FACTS[run.specification.network]
         assert network is not None
         assert network.parameters == golden["parameters"]
         assert network.multiply_adds == golden["multiply_adds"]

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import ConfigError
-from bench.planning import filters
+from bench.planning.plan import filter_matches
 
 ROWS = [
     {"pair": pair, "method": method, "seed": seed}
@@ -14,13 +14,13 @@ ROWS = [
 
 
 def matching(text: str) -> list[str]:
-    matches = filters.matches(ROWS, text)
+    matches = filter_matches(ROWS, text)
     return [" ".join(row.values()) for row, fits in zip(ROWS, matches, strict=True) if fits]
 
 
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as error:
-        filters.matches(ROWS, text)
+        filter_matches(ROWS, text)
     return list(error.value.lines)
 
 
@@ -78,4 +78,4 @@ def test_repeated_pattern_is_checked_once() -> None:
 def test_parts_that_match_different_rows_are_refused() -> None:
     rows = [{"pair": "a", "seed": "0"}, {"pair": "b", "seed": "1"}]
     with pytest.raises(ConfigError, match="no run all of them"):
-        filters.matches(rows, "pair=a,seed=1")
+        filter_matches(rows, "pair=a,seed=1")

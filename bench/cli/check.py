@@ -1,6 +1,5 @@
 """The verb `check`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +68,6 @@ def _papers() -> dict[str, dict[str, Any]]:
     from bench import suite as suites
 
     return {
-        name: {term: asdict(value) for term, value in suites.papers(name).items()}
+        name: {term: value.content for term, value in suites.papers(name).items()}
         for name in suites.canonical()
     }

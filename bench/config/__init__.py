@@ -1,1 +1,1 @@
-"""YAML with line numbers, overrides, and errors as `file:line`."""
+"""YAML with line numbers, changes of it, and errors as `file:line`."""

@@ -1,59 +1,45 @@
-"""Types of values in configuration files: numbers, texts and lists, each with its range.
+"""Types of values in configuration files, and validation with a message for each problem.
 
 The description of a type is the text that a user reads after `Allowed:`.
 """
 
-import math
 import re
-from collections.abc import Hashable, Sequence
-from typing import Annotated, Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Strict,
-    StringConstraints,
-    Tag,
-    ValidationInfo,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError, ValidationError
+
+from bench.config.text import Problem, Where, found, short
+from bench.errors import nearest
 
 MAX_SEEDS = 1000
+Model = TypeVar("Model", bound=BaseModel)
 TAGGED = "\0"  # starts the tags of alternatives; a user's key cannot contain it
-CUSTOM, REFERENCE = "custom", "reference"  # types of errors: a wrong value, an unknown name
+CUSTOM = "custom"  # the type of errors with a message of ours
+_PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not finite"}
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
-
-
-def error(message: str, kind: str = CUSTOM) -> PydanticCustomError:
-    """Return the error that a validator raises, with a message for the user."""
-    return PydanticCustomError(kind, "{message}", {"message": message})
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise error("found a number that is not finite")
-    return number
 
 
 def _distinct(items: Sequence[Hashable]) -> Any:
     duplicate = next((item for item in items if items.count(item) > 1), None)
     if duplicate is not None:
-        raise error(f"found {duplicate} more than once")
+        raise PydanticCustomError(CUSTOM, f"found {duplicate} more than once")
     return items
 
 
 def _increasing(items: Sequence[int]) -> Any:
     if any(b <= a for a, b in zip(items, items[1:], strict=False)):
-        raise error("found numbers that do not increase")
+        raise PydanticCustomError(CUSTOM, "found numbers that do not increase")
     return items
 
 
 def _one_line(text: str) -> str:
     if "\n" in text.strip():
-        raise error("found several lines")
+        raise PydanticCustomError(CUSTOM, "found several lines")
     return text.strip()
 
 
@@ -88,28 +74,17 @@ def tag(kind: str) -> Tag:
     return Tag(TAGGED + kind)
 
 
-def known(kind: str) -> AfterValidator:
-    """Accept only names for which the validation context's `unknown(kind, name)` is None."""
-
-    def check(name: str, info: ValidationInfo) -> str:
-        if info.context is not None and (message := info.context.unknown(kind, name)):
-            raise error(message, REFERENCE)
-        return name
-
-    return AfterValidator(check)
-
-
 def allowed(description: str) -> Any:
     """Describe the values that a user may write in a field."""
     return Field(description=description)
 
 
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), AfterValidator(_finite)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Label = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$"),
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$"),
     allowed("a name of letters, digits and _ . + -, at most 60 long"),
 ]
 
@@ -120,9 +95,9 @@ AtLeast0 = Annotated[Number, Ge(0), allowed("a number, 0 or more")]
 Momentum = Annotated[Number, Ge(0), Lt(1), allowed("a number from 0 to below 1")]
 Factor = Annotated[Number, Gt(0), Le(1), allowed("a number above 0 and at most 1")]
 Percent = Annotated[Number, Ge(0), Le(100), allowed("a number of percent, 0 to 100")]
-Truth = Annotated[bool, Strict(), allowed("true or false")]
+Truth = Annotated[bool, Field(strict=True), allowed("true or false")]
 Title = Annotated[Text, allowed("one line of text, at most 200 long")]
-Network = Annotated[Text, known("network"), allowed("the name of a network")]
+Network = Annotated[Text, allowed("the name of a network")]
 Epochs = Annotated[
     tuple[Annotated[Whole, Ge(1)], ...],
     AfterValidator(_increasing),
@@ -135,3 +110,95 @@ Seeds = Annotated[
     BeforeValidator(_expand),
     allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"),
 ]
+
+
+def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """Validate plain data.
+
+    Args:
+        data: The data of a document.
+        model: What the data must be; the description of each field says what is allowed.
+
+    Returns:
+        The model, or None and every problem of the data.
+    """
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    places = [_place(detail) for detail in details]
+    parents = {place[:depth] for place in places for depth in range(len(place))}
+    problems = [
+        Problem(_as_written(place, data), _message(detail, place, model))
+        for detail, place in zip(details, places, strict=True)
+        if not (place in parents and detail["type"] == "too_short")  # its items were invalid
+    ]
+    return None, list(dict.fromkeys(problems))
+
+
+def _place(detail: ErrorDetails) -> Where:
+    """Return the place of an error, without the tags of alternatives."""
+    loc = detail["loc"]
+    if loc[-1:] == ("[key]",) and detail["type"] != "extra_forbidden":  # of the key, not its value
+        loc = loc[:-1]
+    return tuple(part for part in loc if not str(part).startswith(TAGGED))
+
+
+def _as_written(place: Where, data: Any) -> Where:
+    """Return the place in the user's data, where a short form has no keys."""
+    for depth, part in enumerate(place[:-1]):
+        data = data[part]
+        if not isinstance(data, dict | list):
+            return place[: depth + 1]
+    return place
+
+
+def _message(detail: ErrorDetails, place: Where, model: type[BaseModel]) -> str:
+    kind, value, guess = detail["type"], detail["input"], ""
+    allowed, keys = _allowed(model, detail["loc"])
+    if kind == "extra_forbidden":
+        key = short(str(place[-1]))
+        return f"no key '{key}'.{nearest(key, keys)} Allowed: {', '.join(keys)}"
+    if kind in _PROBLEMS:
+        problem = _PROBLEMS[kind]
+    elif kind == CUSTOM:
+        problem = detail["msg"]
+    elif kind == "string_too_long":
+        problem = f"found a text of {len(value)} characters"
+    else:
+        problem = found(value)
+        guess = nearest(value, allowed.split(", ")) if isinstance(value, str) else ""
+    return f"{problem}.{guess} Allowed: {allowed}"
+
+
+def _allowed(model: type[BaseModel], loc: Where) -> tuple[str, list[str]]:
+    """Return the innermost description on the way to a place, and the innermost model's keys."""
+    description, keys = "", []
+    for step in _steps(model, loc):
+        if isinstance(step, FieldInfo):
+            description = step.description or description
+        elif isinstance(step, type) and issubclass(step, BaseModel):
+            keys = list(step.model_fields)
+    return description, keys
+
+
+def _steps(kind: Any, loc: Where) -> Iterator[Any]:
+    """Yield the types and fields on the way to a place, as pydantic reports it."""
+    yield kind
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(kind, FieldInfo):
+        yield from _steps(kind.annotation, loc)
+    elif origin is Annotated:
+        yield from (item for item in args[1:] if isinstance(item, FieldInfo))
+        yield from _steps(args[0], loc)
+    elif not loc:
+        return
+    elif origin in (Union, UnionType):
+        tagged = [arm for arm in args if any(item == Tag(str(loc[0])) for item in get_args(arm))]
+        yield from _steps(tagged[0], loc[1:]) if tagged else _steps(args[0], loc)
+    elif origin is dict:
+        yield from _steps(args[0 if loc[1:] == ("[key]",) else 1], loc[1:])
+    elif origin in (list, tuple):
+        yield from _steps(args[0], loc[1:])
+    elif isinstance(kind, type) and issubclass(kind, BaseModel) and loc[0] in kind.model_fields:
+        yield from _steps(kind.model_fields[str(loc[0])], loc[1:])

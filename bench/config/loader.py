@@ -1,4 +1,4 @@
-"""YAML files as plain data with the line of every key and value, and JSON files.
+"""YAML files as plain data with the line of every key and value, `--set` changes; JSON files.
 
 Stricter than YAML, so that a text means what it seems to say: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
@@ -8,15 +8,14 @@ visible. Anchors, aliases, merge keys and tags are refused: the data cannot be l
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from bench.config.errors import Problem, Where, found
-from bench.config.text import foreign, hidden, short, visible
+from bench.config.text import Problem, Where, dotted, foreign, found, hidden, short, visible
 from bench.errors import ConfigError
 
 MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # of a file
@@ -26,8 +25,7 @@ MAX_KEY_LENGTH = 200  # characters
 MAX_NUMBER_LENGTH = 40  # characters; a longer one is text
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+_DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -38,7 +36,14 @@ class Place(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True)
+class Change(NamedTuple):
+    """One `--set place=value`."""
+
+    text: str
+    where: Where
+
+
+@dataclass
 class Document:
     """A file's data, and where each part of it is written.
 
@@ -48,31 +53,81 @@ class Document:
         keys: The place of each key.
         values: The place of each value.
         problems: Problems that leave the rest of the file readable, e.g. duplicate keys.
+        changes: The changes that `apply` made.
+        refused: Messages about changes that could not be made.
     """
 
     name: str
-    data: dict[str, Any]
-    keys: dict[Where, Place]
-    values: dict[Where, Place]
-    problems: tuple[Problem, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    keys: dict[Where, Place] = field(default_factory=dict)
+    values: dict[Where, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def line_of(self, where: Where) -> int:
         """Return the line of a key or list item, or of the nearest parent in the file."""
-        return self._place(where).line
+        place = self.keys.get(where) or self.values.get(where)
+        return place.line if place else self.line_of(where[:-1])
+
+    def origin(self, where: Where) -> str:
+        """Return `command line` or `suite:LINE`, the origin of a value that is set."""
+        return "command line" if self._change(where) else f"suite:{self.line_of(where)}"
 
     def format(self, problems: Iterable[Problem]) -> list[str]:
-        """Return `file:line  path: message` for each problem, in the order of the file."""
-        placed = sorted(((self._of(problem), problem) for problem in problems), key=lambda p: p[0])
-        return [f"{self.name}:{place.line}  {problem}" for place, problem in placed]
+        """Return a message for each problem: in the order of the file, then of `--set`."""
+        in_file, in_changes = [], []
+        for problem in problems:
+            where = problem.where
+            if change := self._change(where):
+                at = "" if change.where == where else f" {dotted(where)}:"
+                in_changes.append(f"--set {change.text}:{at} {problem.message}")
+            else:
+                place = self.keys.get(where) or self.values.get(where)
+                line = problem.line or self.line_of(where)
+                in_file.append((line, place.column if place else 0, problem))
+        in_file.sort(key=lambda item: item[:2])
+        lines = [f"{self.name}:{line}  {problem}" for line, _, problem in in_file]
+        return [*lines, *in_changes, *self.refused]
 
-    def _of(self, problem: Problem) -> Place:
-        at = self.keys.get(problem.where) or self.values.get(problem.where)
-        line = problem.line or self.line_of(problem.where)
-        return Place(line, at.column if at else 0)
+    def _change(self, where: Where) -> Change | None:
+        """Return the last change at or above a place, else within the part missing in the file."""
+        parts = [where[: i + 1] for i in range(len(where))]
+        missing = [part for part in parts if part not in self.values][:1]
+        near = [c for c in self.changes if where[: len(c.where)] == c.where]
+        near = near or [c for c in self.changes for top in missing if c.where[: len(top)] == top]
+        return near[-1] if near else None
 
-    def _place(self, where: Where) -> Place:
-        place = self.keys.get(where) or self.values.get(where)
-        return place or (self._place(where[:-1]) if where else Place(1, 1))
+    def plain(self, node: yaml.Node, where: Where = ()) -> Any:
+        """Return a node as plain data; note the place of each key and value."""
+        self.values[where] = _start(node)
+        if isinstance(node, yaml.MappingNode):
+            return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
+        value = _scalar(node)
+        if isinstance(value, str) and (problem := hidden(value)):  # by an escape
+            self.problems.append(Problem(where, problem, self.values[where].line))
+            return visible(value)
+        return value
+
+    def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
+        """Yield each valid key once, with its value; note a problem for the others."""
+        for key, content in node.value:
+            line = _start(key).line
+            if message := _invalid_key(key):
+                self.problems.append(Problem(where, message, line))
+                continue
+            at = (*where, key.value)
+            if key.value == "<<" and key.style is None:
+                message = "merge keys are not allowed, write the keys out"
+            elif at in self.keys:
+                message = f"duplicate key, first defined on line {self.keys[at].line}"
+            else:
+                self.keys[at] = _start(key)
+                yield key.value, content
+                continue
+            self.problems.append(Problem(at, message, line))
 
 
 def load(path: Path) -> Document:
@@ -99,7 +154,7 @@ def load_json(path: Path) -> Any:
     problem = f"nested deeper than {MAX_JSON_LEVELS} levels, the maximum"
     try:
         content = json.loads(read(path, MAX_JSON_BYTES))
-        if not _is_deeper(content, MAX_JSON_LEVELS):
+        if _depth(content) <= MAX_JSON_LEVELS:
             return content
     except RecursionError:
         pass
@@ -134,108 +189,139 @@ def read(path: Path, max_bytes: int) -> str:
 
 def parse(text: str, name: str) -> Document:
     """Return the document of a text, as `load` does; `name` is the file's name in messages."""
-    try:
-        node = _root(text)
-    except _Refused as error:
-        raise ConfigError([f"{name}:{line}  {reason}" for line, reason in error.reasons]) from error
+    node = _compose(text, lambda line: f"{name}:{line}  ")
     if node is None:
         raise ConfigError([f"{name}:1  empty. Allowed: a mapping of keys to values"])
-    reader = _Reader()
-    data = reader.plain(node, ())
-    if not isinstance(node, yaml.MappingNode):
-        line = _start(node).line
-        raise ConfigError([f"{name}:{line}  {found(data)}. Allowed: a mapping of keys to values"])
-    return Document(name, data, reader.keys, reader.values, tuple(reader.problems))
+    document = Document(name)
+    document.data = document.plain(node)
+    if not isinstance(document.data, dict):
+        problem = f"{found(document.data)}. Allowed: a mapping of keys to values"
+        raise ConfigError([f"{name}:{document.line_of(())}  {problem}"])
+    return document
 
 
 def value(text: str, name: str) -> Any:
     """Return the plain data of a value on a command line, e.g. of `5e-4` or `[0, 1]`."""
-    try:
-        node = _root(text)
-    except _Refused as error:
-        raise ConfigError([f"{name}: {reason}" for _, reason in error.reasons]) from error
-    if node is None:
-        return None
-    reader = _Reader()
-    data = reader.plain(node, ())
-    if reader.problems:
-        raise ConfigError([f"{name}: {problem}" for problem in reader.problems])
+    node, document = _compose(text, lambda _: f"{name}: "), Document(name)
+    data = None if node is None else document.plain(node)
+    if document.problems:
+        raise ConfigError([f"{name}: {problem}" for problem in document.problems])
     return data
 
 
-def _is_deeper(content: Any, levels: int) -> bool:
+def apply(document: Document, texts: Sequence[str]) -> Document:
+    """Apply changes such as `recipe.epochs=2` to a document, in their order; return it."""
+    for text in texts:
+        try:
+            document.changes.append(_apply(document.data, text))
+        except ConfigError as error:
+            document.refused += error.lines
+    return document
+
+
+def _apply(parent: Any, text: str) -> Change:
+    """Make a change below the top of a document, `parent`."""
+    name = f"--set {text}"
+    place, equals, new_text = text.partition("=")
+    parts = [part.strip() for part in place.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError([f"{name}: not a change. Allowed: key=value, e.g. recipe.epochs=2"])
+    if problem := hidden(place):
+        raise ConfigError([f"{name}: {problem}"])
+    if len(parts) > MAX_LEVELS:
+        raise ConfigError([f"{name}: more than {MAX_LEVELS} levels of nesting"])
+    new = value(new_text, name)
+    where: Where = ()
+    while True:
+        key, parts = _next_key(parent, parts, name)
+        where = (*where, key)
+        if not parts:
+            parent[key] = new
+            return Change(text, where)
+        content = parent.get(key) if isinstance(parent, dict) else parent[key]
+        parent[key] = _opened(where, content, name)
+        parent = parent[key]
+
+
+def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
+    """Return the next key and the parts after it; an existing key may contain dots itself."""
+    if isinstance(parent, list):
+        last = len(parent) - 1
+        if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
+            allowed = f"0 to {last}" if parent else "none, it is empty"
+            raise ConfigError([f"{name}: no item '{parts[0]}' in this list. Allowed: {allowed}"])
+        return int(parts[0]), parts[1:]
+    for count in range(len(parts), 0, -1):
+        key = ".".join(parts[:count])
+        if key in parent:
+            return key, parts[count:]
+    return parts[0], parts[1:]
+
+
+def _opened(where: Where, content: Any, name: str) -> Any:
+    """Return a container for the keys below a place: a short form is written out."""
+    if content is None:
+        return {}
+    if isinstance(content, dict | list):
+        return content
+    match where:
+        case ("dataset",):
+            return {"name": content}
+        case ("teachers", "checkpoints", _):
+            return {"path": content}
+        case ("methods", _, _):
+            return {"weight": content}
+    raise ConfigError([f"{name}: {found(content)} at {dotted(where)}, which has no keys"])
+
+
+def _depth(content: Any) -> int:
     if not isinstance(content, dict | list):
-        return False
+        return 0
     items = content.values() if isinstance(content, dict) else content
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
+    return 1 + max(map(_depth, items), default=0)
 
 
-class _Refused(Exception):
-    """An unreadable text, with line and message of each reason."""
-
-    def __init__(self, *reasons: tuple[int, str]) -> None:
-        super().__init__(*reasons)
-        self.reasons = reasons
-
-
-def _root(text: str) -> yaml.Node | None:
-    """Return the node of a text, None if it is empty."""
+def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
+    """Return the node of a text, None if it is empty; `place` begins the messages of a line."""
     text = text.replace("\r\n", "\n")
     lines = enumerate(text.split("\n"), 1)
-    if problems := [(i, problem) for i, line in lines if (problem := hidden(line))]:
-        raise _Refused(*problems)
-    loader = _Loader(text)
+    refused = [(i, problem) for i, line in lines if (problem := hidden(line))]
+    scanner, node = yaml.SafeLoader("" if refused else text), None
     try:
-        node: yaml.Node | None = loader.get_single_node()
+        refused += _not_allowed(scanner)
+        if not refused:
+            node = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _Refused((mark.line + 1 if mark else 1, _reason(error))) from error
-    except (ValueError, OverflowError) as error:  # PyYAML on "\UFFFFFFFF", and on %YAML 1.99…9
-        raise _Refused((loader.line + 1, "not YAML: a number out of range")) from error
-    finally:
-        loader.dispose()
-    if loader.refused:
-        raise _Refused(*loader.refused)
+        refused = [(mark.line + 1 if mark else 1, _reason(error))]
+    except (ValueError, OverflowError):  # PyYAML on "\UFFFFFFFF", and on %YAML 1.99…9
+        refused = [(scanner.line + 1, "not YAML: a number out of range")]
+    if refused:
+        raise ConfigError([f"{place(line)}{message}" for line, message in refused])
     return node
 
 
-class _Reader:
-    """Reads nodes as plain data, and notes the place of each key and value."""
-
-    def __init__(self) -> None:
-        self.keys: dict[Where, Place] = {}
-        self.values: dict[Where, Place] = {}
-        self.problems: list[Problem] = []
-
-    def plain(self, node: yaml.Node, where: Where) -> Any:
-        self.values[where] = _start(node)
-        if isinstance(node, yaml.MappingNode):
-            return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
-        if isinstance(node, yaml.SequenceNode):
-            return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
-        value = _scalar(node)
-        if isinstance(value, str) and (problem := hidden(value)):  # by an escape
-            self.problems.append(Problem(where, problem, self.values[where].line))
-            return visible(value)
-        return value
-
-    def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
-        """Yield each valid key once, with its value; note a problem for the others."""
-        for key, content in node.value:
-            line = _start(key).line
-            if message := _invalid_key(key):
-                self.problems.append(Problem(where, message, line))
-                continue
-            at = (*where, key.value)
-            if key.value == "<<" and key.style is None:
-                message = "merge keys are not allowed, write the keys out"
-            elif at in self.keys:
-                message = f"duplicate key, first defined on line {self.keys[at].line}"
-            else:
-                self.keys[at] = _start(key)
-                yield key.value, content
-                continue
-            self.problems.append(Problem(at, message, line))
+def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
+    """Yield line and message of each anchor, alias and tag; stop where a text is too large."""
+    level = count = 0
+    while scanner.check_event():
+        event = scanner.get_event()
+        line, tag = event.start_mark.line + 1, getattr(event, "tag", None)
+        level -= isinstance(event, yaml.CollectionEndEvent)
+        count += isinstance(event, yaml.NodeEvent)
+        if level > MAX_LEVELS or count > MAX_VALUES:
+            levels = f"{MAX_LEVELS} levels of nesting"
+            maximum = levels if level > MAX_LEVELS else f"{MAX_VALUES:,} keys and values"
+            yield line, f"more than {maximum}"
+            return
+        level += isinstance(event, yaml.CollectionStartEvent)
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent):
+            yield line, f"alias *{short(str(anchor))}: not allowed, write the value out"
+        elif anchor is not None:
+            yield line, f"anchor &{short(anchor)}: not allowed, write values out"
+        if tag is not None:
+            yield line, f"tag {short(tag)}: not allowed, write a plain value"
 
 
 def _invalid_key(key: yaml.Node) -> str | None:
@@ -260,66 +346,19 @@ def _scalar(node: Any) -> str | int | float | bool | None:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) > MAX_NUMBER_LENGTH or _LEADING_ZERO.match(text):
-        return text
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
+    if len(text) <= MAX_NUMBER_LENGTH:
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+            return float(text)
     return text
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem)
-    if isinstance(error, _TooLarge):
-        return problem
     if r"'\t'" in problem:
         problem = "a tab where only spaces are allowed"
     if "single document" in str(error.context):
         problem = "a second document; a file contains one"
     column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
     return f"not YAML: {short(problem, 200)}{column}"
-
-
-class _TooLarge(yaml.MarkedYAMLError):
-    """More than `MAX_LEVELS` of nesting, or more than `MAX_VALUES`."""
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's composer of nodes, without anchors, aliases and tags, and with limits."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.refused: list[tuple[int, str]] = []
-        self.level = self.count = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Return the next node; count levels and values, note and drop what is not allowed."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        self.count += 1
-        for count, most, unit in (
-            (self.level, MAX_LEVELS, "levels of nesting"),
-            (self.count, MAX_VALUES, "keys and values"),
-        ):
-            if count > most:
-                problem = f"more than {most:,} {unit}"
-                raise _TooLarge(problem=problem, problem_mark=event.start_mark)
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent):
-            name = short(str(event.anchor))
-            self.refused.append((line, f"alias *{name}: not allowed, write the value out"))
-            self.get_event()  # type: ignore[no-untyped-call]
-            mark: Any = event.start_mark
-            return yaml.ScalarNode("", "", mark, mark)
-        if event.anchor is not None:
-            name = short(event.anchor)
-            self.refused.append((line, f"anchor &{name}: not allowed, write values out"))
-            event.anchor = None
-        if event.tag is not None:
-            name = short(event.tag)
-            self.refused.append((line, f"tag {name}: not allowed, write a plain value"))
-            event.tag = None
-        self.level += 1
-        node = super().compose_node(parent, index)
-        self.level -= 1
-        return node

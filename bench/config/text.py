@@ -1,14 +1,51 @@
-"""Invisible characters and terminal controls: refused in suites, never printed."""
+"""The text of messages: problems in plain data; invisible characters and terminal controls."""
 
 import json
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import Any
 
 _HIDDEN = re.compile(  # controls except tab and newline; bidirectional marks; joiners; surrogates
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
+
+
+Where = tuple[str | int, ...]  # a place in plain data, e.g. ("pairs", 0, "teacher")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error at a place in the data."""
+
+    where: Where
+    message: str
+    line: int | None = None  # None: the line of the place
+
+    def __str__(self) -> str:
+        """`path: message`, without a path for the document itself."""
+        return f"{dotted(self.where)}: {self.message}" if self.where else self.message
+
+
+def dotted(where: Where) -> str:
+    """Return a place as messages and `--set` write it: `pairs.0.teacher`."""
+    return ".".join(short(str(part)) for part in where)
+
+
+def found(data: object) -> str:
+    """Return `found the text 'x'`, `found the number 3`, `found a list` and the like."""
+    match data:
+        case None:
+            return "found nothing"
+        case bool():
+            return f"found {str(data).lower()}"
+        case int() | float():
+            return f"found the number {data}"
+        case str():
+            return f"found the text '{short(data)}'"
+    kind = "list" if isinstance(data, list | tuple) else "mapping"
+    return f"found a {kind}" if data else f"found an empty {kind}"
 
 
 def hidden(text: str) -> str | None:

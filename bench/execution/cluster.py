@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, Field, StringConstraints
 
-from bench.config import loader
-from bench.config.errors import Problem, validate
+from bench.config import fields, loader
 from bench.config.fields import AtLeast0, Count, Natural, Number, Positive, Text, Whole, allowed
+from bench.config.text import Problem
 from bench.errors import BenchError, ConfigError
 from bench.suite.schema import Part
 
@@ -115,7 +115,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
             return RayOptions()
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
     document = loader.load(path)
-    file, invalid = validate(document.data, ClusterFile)
+    file, invalid = fields.validate(document.data, ClusterFile)
     problems = [*document.problems, *invalid, *_never_ending(file)]
     if file is None or problems:
         raise ConfigError(document.format(problems))

@@ -1,7 +1,7 @@
 """The cost of a plan's runs, and the runs that are impossible, before the first batch."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -71,30 +71,27 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
     """
     registry = plan.suite.registry
     facts = data.facts(plan.suite.data, root, registry.datasets)
-    networks = {run.id: run.specification.network for run in plan.runs.values()}
-    distinct: dict[tuple[str, str, str], Estimate] = {}  # seed and recipe change no estimate
     estimates: dict[str, Estimate] = {}
-    for run in plan.runs.values():
-        terms = run.specification.get("method", {})
-        key = networks[run.id], networks[run.teacher or run.id], repr(terms)
-        if key not in distinct:
-            distinct[key] = _estimate(*key[:2], terms, facts, registry)
-        estimates[run.id] = distinct[key]
+    for run in plan.runs.values():  # seed and recipe change no estimate
+        network, method = run.specification.network, run.specification.method
+        teacher = plan.runs[run.teacher or run.id].specification.network
+        options = json.dumps({name: term.options for name, term in method.items()})
+        estimates[run.id] = _estimate(network, teacher, options, facts, registry)
     return estimates
 
 
+@cache
 def _estimate(
-    network: str, teacher: str, terms: Mapping[str, Any], facts: Facts, registry: Registry
+    network: str, teacher: str, options: str, facts: Facts, registry: Registry
 ) -> Estimate:
+    """Return the estimate of a run; `options` is the JSON of each distiller's options by name."""
     try:
-        student_shapes, cost = _measure(network, facts.classes, facts.size, registry)
-        teacher_shapes, _ = _measure(teacher, facts.classes, facts.size, registry)
-        memory = 0
-        for name, term in terms.items():
-            options = json.dumps(term["options"], sort_keys=True)
-            memory += _buffer_bytes(
-                registry.distiller(name), options, student_shapes, teacher_shapes, facts
-            )
+        student, cost = _measure(network, facts.classes, facts.size, registry)
+        shapes = student, _measure(teacher, facts.classes, facts.size, registry)[0]
+        memory = sum(
+            _buffer_bytes(registry.distiller(name), json.dumps(values), shapes, facts)
+            for name, values in json.loads(options).items()
+        )
     except (BenchError, Incompatible) as error:
         return Estimate(str(error))
     except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
@@ -110,12 +107,11 @@ def _measure(network: str, classes: int, size: int, registry: Registry) -> tuple
 
 @cache
 def _buffer_bytes(
-    distiller: type[Distiller], options: str, student: Shapes, teacher: Shapes, facts: Facts
+    distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> int:
     labels = torch.arange(facts.train) % facts.classes
-    setting = Setting(student, teacher, labels, torch.Generator())
-    arguments: Mapping[str, object] = json.loads(options)
-    term = build_for_estimate(partial(distiller, setting, **arguments))
+    setting = Setting(*shapes, labels, torch.Generator())
+    term = build_for_estimate(partial(distiller, setting, **json.loads(options)))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 
 
@@ -150,11 +146,7 @@ class _LargeOnMeta(TorchFunctionMode):
         self.elements, self.used_meta = 0, False
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if func not in FACTORIES or "out" in kwargs:

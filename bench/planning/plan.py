@@ -1,7 +1,8 @@
 """From a suite to runs, and from runs to cohorts. Nothing is trained or written here."""
 
+import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 from bench import data
 from bench.data.folder import PREFIX
-from bench.planning import filters
+from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
+from bench.suite import Checkpoint, Method, Pair, Suite
 
 REVISION = 1  # raise it when the same specification gives other numbers
+TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
+MAX_FILTER_LENGTH = 2_000  # characters of a filter; each message about it quotes it
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,9 @@ class Plan:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        specs = {run.id: run.specification for run in self.runs.values() if run.kind == "teacher"}
-        teachers = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
-        return {run: cell.name for run, cell in self.first.items()} | teachers
+        specs = {run.id: run.specification for run in self.runs.values()}
+        names = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
+        return names | {run: cell.name for run, cell in self.first.items()}
 
 
 @dataclass(frozen=True)
@@ -140,20 +143,55 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         BenchError: The data set does not have the selected images.
         MissingData: A folder of images is missing.
     """
-    specs = _Specifications(suite, root)
+    data_spec = _data_spec(suite, root)
+
+    def spec(network: str, **fields: Any) -> RunSpec:
+        source = _source(suite, "network", network)
+        return RunSpec(revision=REVISION, data=data_spec, network=network, **source, **fields)
+
+    methods = [(method, _terms(suite, method)) for method in suite.methods]
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
+        network, checkpoint = pair.teacher.network, pair.teacher.checkpoint
         for seed in suite.seeds:
-            teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
-            teacher = specs.teacher(pair.teacher, teacher_seed)
-            runs[teacher.id] = teacher
-            for method in suite.methods:
-                run = specs.student(pair, method, seed, teacher.id)
-                runs[run.id] = run
-                cells.append(Cell(pair, method, seed, run.id, teacher.id))
-    ordered = sorted(runs.values(), key=lambda run: run.kind == "student")
+            if checkpoint is not None:
+                recipe = Recipe(precision=pair.teacher.recipe.precision)
+                teacher = spec(network, recipe=recipe, seed=0, checkpoint=checkpoint.sha256)
+            else:
+                teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
+                recipe = pair.teacher.recipe
+                teacher = spec(network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed)
+            runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
+            for method, terms in methods:
+                student = spec(
+                    pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed
+                )
+                runs[student.id] = Run(student.id, student)
+                cells.append(Cell(pair, method, seed, student.id, teacher.id))
+    ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
+
+
+def _data_spec(suite: Suite, root: Path | None) -> DataSpec:
+    facts = data.facts(suite.data, root, suite.registry.datasets)
+    spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
+    if suite.data.name.startswith(PREFIX):
+        return spec.model_copy(update={"name": "folder"})  # its content identifies it, not its path
+    return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
+
+
+def _terms(suite: Suite, method: Method) -> dict[str, TermSpec]:
+    return {
+        name: term.model_copy(update=_source(suite, "distiller", name))
+        for name, term in method.terms.items()
+    }
+
+
+def _source(suite: Suite, kind: Kind, name: str) -> dict[str, Any]:
+    """Return the SHA-256 of a plugin: its code can change the result."""
+    source = suite.registry.source_of(kind, name)
+    return {"source": source} if source else {}
 
 
 def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
@@ -168,7 +206,7 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     Raises:
         ConfigError: The filter is invalid, or matches nothing.
     """
-    matches = filters.matches([cell.facts for cell in plan.cells], text)
+    matches = filter_matches([cell.facts for cell in plan.cells], text)
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
     if cells == plan.cells:
         return plan
@@ -176,6 +214,56 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     runs = {id: run for id, run in plan.runs.items() if id in needed}
     part = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
     return replace(plan, cells=cells, runs=runs, part=(*plan.part, *part))
+
+
+def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
+    """Return for each row whether a filter matches it; an empty filter matches all.
+
+    Args:
+        rows: Values by key; all rows have the same keys.
+        text: The filter, at most `MAX_FILTER_LENGTH` long.
+
+    Raises:
+        ConfigError: A key is unknown, a pattern matches no row, or no row matches all of them.
+    """
+    if len(text) > MAX_FILTER_LENGTH:
+        allowed = f"at most {MAX_FILTER_LENGTH:,}; a pattern such as vgg13/* replaces many names"
+        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
+    filters, problems = _parse(text, list(rows[0]) if rows else [])
+    for key, patterns in filters.items():
+        names = dict.fromkeys(row[key] for row in rows)
+        problems += [
+            unknown(key, pattern, names)
+            for pattern in patterns
+            if not fnmatch.filter(names, pattern)
+        ]
+    if problems:
+        raise ConfigError([f"--filter {text}: {problem}" for problem in problems])
+    fits = [
+        all(any(fnmatch.fnmatchcase(row[key], p) for p in ps) for key, ps in filters.items())
+        for row in rows
+    ]
+    if rows and not any(fits):
+        raise ConfigError([f"--filter {text}: each part matches some run, but no run all of them"])
+    return fits
+
+
+def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the patterns of each key, and the problems of the text."""
+    filters: dict[str, list[str]] = {}
+    problems = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = map(str.strip, part.partition("="))
+        if not equals or not value:
+            keys_text = ", ".join(keys)
+            problems.append(f"found '{part}'. Allowed: KEY=VALUE with one of {keys_text} as key")
+        elif key not in keys:
+            problems.append(unknown("key", key, keys))
+        elif key in filters:
+            problems.append(f"found {key} twice. Allowed: one {key}=, with | between its values")
+        else:
+            filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
+    return filters, problems
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
@@ -193,53 +281,3 @@ def _cohort_key(run: Run) -> str:
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
-
-
-class _Specifications:
-    """Makes the runs of one suite."""
-
-    def __init__(self, suite: Suite, root: Path | None) -> None:
-        self.registry = suite.registry
-        facts = data.facts(suite.data, root, self.registry.datasets)
-        fields = {**asdict(suite.data), "fingerprint": facts.fingerprint}
-        if suite.data.name.startswith(PREFIX):
-            fields["name"] = "folder"  # its content identifies it, not its path
-        else:
-            fields |= self._source("dataset", suite.data.name)
-        self.data = DataSpec(**fields)
-
-    def teacher(self, teacher: Teacher, seed: int) -> Run:
-        if teacher.checkpoint is not None:
-            recipe = Recipe(precision=teacher.recipe.precision)
-            spec = self._spec(
-                teacher.network, recipe=recipe, seed=0, checkpoint=teacher.checkpoint.sha256
-            )
-            return Run(spec.id, spec, teacher.checkpoint)
-        method = {"ce": TermSpec(weight=1.0, options={})}
-        spec = self._spec(teacher.network, method=method, recipe=_filled(teacher.recipe), seed=seed)
-        return Run(spec.id, spec)
-
-    def student(self, pair: Pair, method: Method, seed: int, teacher: str) -> Run:
-        terms = {
-            name: TermSpec(
-                weight=term.weight, options=dict(term.options), **self._source("distiller", name)
-            )
-            for name, term in method.terms.items()
-        }
-        recipe = _filled(pair.recipe)
-        spec = self._spec(pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed)
-        return Run(spec.id, spec)
-
-    def _spec(self, network: str, **fields: Any) -> RunSpec:
-        source = self._source("network", network)
-        return RunSpec(revision=REVISION, data=self.data, network=network, **source, **fields)
-
-    def _source(self, kind: Kind, name: str) -> dict[str, Any]:
-        """Return the SHA-256 of a plugin: its code can change the result."""
-        source = self.registry.source_of(kind, name)
-        return {"source": source} if source else {}
-
-
-def _filled(recipe: Recipe) -> Recipe:
-    """Return the recipe with every key set, so that the specification contains them all."""
-    return Recipe(**recipe.model_dump())

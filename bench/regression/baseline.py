@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 from pydantic import ValidationError
 
-from bench.config.errors import found
 from bench.config.loader import load_json
+from bench.config.text import found
 from bench.errors import ConfigError, unknown
 from bench.report.model import Cell, Entry, Measured, Report, Row, Table, cells
 from bench.report.writers.data import SCHEMA

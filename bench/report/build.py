@@ -164,8 +164,8 @@ def note(method: "Method") -> str:
     """Return the footnote of a method: its own note, and how it differs from the papers'."""
     from bench.suite import papers
 
-    terms = {name: asdict(term) for name, term in method.terms.items()}
-    usual = {name: asdict(term) for name, term in papers(method.name).items()}
+    terms = {name: term.content for name, term in method.terms.items()}
+    usual = {name: term.content for name, term in papers(method.name).items()}
     return "; ".join(filter(None, (method.note, method_deviation(terms, usual) if usual else "")))
 
 

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config import loader, overrides
-from bench.config.errors import validate
+from bench.config import loader
+from bench.config.fields import validate
 from bench.errors import ConfigError
 from bench.plugins import Registry
 from bench.suite import files
-from bench.suite.builtin import canonical, find, papers, shipped
-from bench.suite.references import References, check
+from bench.suite.checks import check, warnings
+from bench.suite.files import canonical, find, shipped
 from bench.suite.render import render
-from bench.suite.resolution import Resolver
-from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher
-from bench.suite.schema import SuiteFile
-from bench.suite.warnings import warnings
+from bench.suite.resolution import Resolver, papers
+from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher
 
 __all__ = [
     "Checkpoint",
@@ -46,19 +44,13 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     Raises:
         ConfigError: All problems of the file, by line, then those of the changes.
     """
-    source = overrides.apply(loader.load(path), changes)
+    source = loader.apply(loader.load(path), changes)
     registry = Registry(enabled=plugins)
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)
-    references = References(registry)
-    file, invalid = validate(source.data, SuiteFile, references)
-    if file is None:  # an unknown name must not hide other problems
-        file, more = validate(source.data, SuiteFile)
-        invalid += more
-    problems += [*source.document.problems, *invalid, *check(source, references)]
-    checkpoints: dict[str, Checkpoint] = {}
-    if file is not None:
-        checkpoints, missing = files.checkpoints(file, path.parent)
-        problems += [*missing, *file.conflicts()]
+    file, invalid = validate(source.data, SuiteFile)
+    problems += [*source.problems, *invalid, *check(source, registry)]
+    checkpoints, missing = files.checkpoints(file, path.parent) if file else ({}, [])
+    problems += [*missing, *(file.conflicts() if file else ())]
     if file is None or problems or source.refused:
         raise ConfigError(source.format(dict.fromkeys(problems)))
     return Resolver(path, source, file, registry, checkpoints).suite(plugin_files)

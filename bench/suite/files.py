@@ -1,18 +1,66 @@
-"""The files that a suite names: plugins and teachers' checkpoints."""
+"""The files of suites: those of the package, and the plugins and checkpoints that a suite names."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bench.config.errors import Problem, Where
-from bench.errors import BenchError
+from pydantic import TypeAdapter
+
+from bench.config import loader
+from bench.config.text import Problem, Where
+from bench.errors import BenchError, ConfigError, nearest
 from bench.plugins import Registry
-from bench.suite.resolved import Checkpoint
-from bench.suite.schema import CheckpointEntry, SuiteFile
+from bench.suite.schema import Checkpoint, CheckpointEntry, SuiteFile, TermEntry, Terms
 
 MAX_CHECKPOINT_BYTES = 8 * 1024**3
+_PACKAGE = Path(__file__).parents[1]
+_terms: TypeAdapter[dict[str, TermEntry]] = TypeAdapter(Terms)
+
+
+def shipped() -> list[Path]:
+    """Return the files of the shipped suites: installed, or in the checkout."""
+    folders = (_PACKAGE / "suites", _PACKAGE.parent / "suites")
+    folder = next((f for f in folders if f.is_dir()), folders[0])
+    return sorted(folder.glob("*.yaml"))
+
+
+def find(name: str | Path) -> Path:
+    """Return the file of a suite.
+
+    Args:
+        name: A path, or a shipped suite with or without `.yaml`; an existing file has priority.
+
+    Raises:
+        ConfigError: No such suite; the message names the nearest shipped one.
+    """
+    path = Path(name)
+    with suppress(OSError, RuntimeError):  # an invalid path, or no user behind its ~
+        path = path.expanduser()
+        if path.is_file():
+            return path
+    suites = {file.stem: file for file in shipped()}
+    stem = path.stem if path.suffix in (".yaml", ".yml") else path.name
+    if path.parent in (Path(), Path("suites")) and stem in suites:
+        return suites[stem]
+    problem = "a folder" if path.is_dir() else "no such suite"
+    allowed = f"a suite file, {', '.join(suites)}"
+    raise ConfigError([f"{name}: {problem}.{nearest(stem, suites)} Allowed: {allowed}"])
+
+
+@cache
+def canonical() -> dict[str, dict[str, Any]]:
+    """Return the label, terms and source of each method of the papers' tables, in their order."""
+    text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
+    return loader.parse(text, "distillers/methods.yaml").data
+
+
+def canonical_terms(name: str) -> dict[str, TermEntry]:
+    """Return the terms of a canonical method as methods.yaml has them; empty for other names."""
+    return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
 
 
 def load_plugins(

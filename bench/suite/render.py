@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.config import loader
-from bench.config.errors import Where, dotted
+from bench.config.text import Where, dotted
 from bench.spec import Recipe
-from bench.suite.resolved import Pair, Suite
+from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 COMMENT_COLUMN = 60  # at most; the comment of a longer line follows it
@@ -30,8 +30,7 @@ def render(suite: Suite) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
         """Return the part of a recipe that is set at that place."""
-        values = recipe.model_dump().items()
-        return {k: v for k, v in values if dotted((*where, "recipe", k)) in suite.origins}
+        return {k: v for k, v in recipe if dotted((*where, "recipe", k)) in suite.origins}
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}

@@ -1,20 +1,26 @@
 """From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
-from bench.config.errors import Where, dotted
-from bench.config.overrides import ChangedDocument
+import distillers
+from bench.config.loader import Document
+from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.plugins import Registry
-from bench.suite import options
-from bench.suite.builtin import canonical, canonical_terms
-from bench.suite.resolved import Checkpoint, Method, Pair, Suite, Teacher, Term
-from bench.suite.schema import SuiteFile, TermEntry
+from bench.spec import TermSpec
+from bench.suite.checks import check_options, default_options, options
+from bench.suite.files import canonical, canonical_terms
+from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher, TermEntry
+
+DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does not set
+    ("recipe",): "papers",
+    ("teachers",): "papers",
+    ("teachers", "recipe"): None,
+}
 
 
 @dataclass
@@ -31,7 +37,7 @@ class Resolver:
     """
 
     path: Path
-    source: ChangedDocument
+    source: Document
     file: SuiteFile
     registry: Registry
     checkpoints: Mapping[str, Checkpoint]
@@ -41,10 +47,6 @@ class Resolver:
         """Return the resolved suite; `plugins` are its plugin files."""
         file = self.file
         self._note((), file, "default")
-        self._note(("dataset",), file.dataset, "default")
-        self._note(("recipe",), file.recipe, "papers")
-        self._note(("teachers",), file.teachers, "papers")
-        self._note(("teachers", "recipe"), file.teachers.recipe)
         for network, entry in file.teachers.checkpoints.items():
             self._note(("teachers", "checkpoints", network), entry, "default")
         methods = tuple(self._methods())
@@ -56,7 +58,7 @@ class Resolver:
             path=self.path,
             data=Selection(**file.dataset.model_dump()),
             recipe=file.recipe,
-            teacher_seed="same" if file.teachers.seed == "same" else file.teachers.seed,
+            teacher_seed=file.teachers.seed,
             seeds=file.seeds,
             pairs=tuple(self._pair(i) for i in range(len(file.pairs))),
             methods=methods,
@@ -70,32 +72,27 @@ class Resolver:
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
-        self._note(("pairs", i, "recipe"), entry.recipe)
         teacher_recipe = file.teachers.recipe.over(file.recipe)
         teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
         name = f"{entry.teacher}/{entry.student}"
-        recipe = entry.recipe.over(file.recipe)
-        return Pair(name, teacher, entry.student, recipe, entry.group or "")
+        return Pair(name, teacher, entry.student, entry.recipe.over(file.recipe), entry.group or "")
 
-    def _methods(self) -> list[Method]:
+    def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
-        if isinstance(entries, list):
-            return [self._method(name, None, ("methods", i)) for i, name in enumerate(entries)]
-        return [self._method(name, entry, ("methods", name)) for name, entry in entries.items()]
+        for i, name in enumerate(entries):
+            entry = entries[name] if isinstance(entries, dict) else None
+            where: Where = ("methods", name if isinstance(entries, dict) else i)
+            self.origins[f"methods.{name}"] = self.source.origin(where)
+            own_terms = entry if isinstance(entry, dict) else None
+            terms = {
+                term: self._term(name, term, content, (*where, term) if own_terms else None)
+                for term, content in (own_terms or canonical_terms(name)).items()
+            }
+            notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
+            label = canonical().get(name, {}).get("label", name)
+            yield Method(name, terms, "; ".join(filter(None, notes)) or None, label)
 
-    def _method(self, name: str, entry: Any, where: Where) -> Method:
-        """Return the method of an entry: terms by distiller, else the canonical one."""
-        self.origins[f"methods.{name}"] = self.source.origin(where)
-        is_own = isinstance(entry, dict)
-        terms = {
-            term: self._term(name, term, content, (*where, term) if is_own else None)
-            for term, content in (entry if is_own else canonical_terms(name)).items()
-        }
-        notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
-        label = canonical().get(name, {}).get("label", name)
-        return Method(name, terms, "; ".join(filter(None, notes)) or None, label)
-
-    def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> Term:
+    def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
 
         An own method's options (at `where`) override the suite's `options`, which override the
@@ -103,29 +100,37 @@ class Resolver:
         """
         distiller = self.registry.distiller(name)
 
-        def origin(key: str) -> str:
-            return self.source.origin((*where, key)) if where else "papers"
+        layers = [(where, entry.options), (("options", name), self.file.options.get(name, {}))]
+        values, origins = default_options(distiller), {"weight": self._origin(where, "weight")}
+        origins |= dict.fromkeys(values, "default")
+        for place, layer in reversed(layers) if where else layers:
+            valid, _ = check_options(distiller, layer, ())
+            values |= valid
+            origins |= {key: self._origin(place, key) for key in valid}
+        self.origins |= {dotted(("methods", method, name, k)): v for k, v in origins.items()}
+        ordered = {key: values[key] for key in options(distiller)}
+        return TermSpec(weight=entry.weight, options=ordered)
 
-        default = {key: (value, "default") for key, value in options.defaults(distiller).items()}
-        values, _ = options.check(distiller, entry.options, ())
-        entered = {key: (value, origin(key)) for key, value in values.items()}
-        values, _ = options.check(distiller, self.file.options.get(name, {}), ())
-        shared = {
-            key: (value, self.source.origin(("options", name, key)))
-            for key, value in values.items()
-        }
-        merged = default | shared | entered if where else default | entered | shared
-        ordered = {key: merged[key] for key in options.names(distiller)}
-        self.origins[dotted(("methods", method, name, "weight"))] = origin("weight")
-        for key, (_, source) in ordered.items():
-            self.origins[dotted(("methods", method, name, key))] = source
-        return Term(entry.weight, {key: value for key, (value, _) in ordered.items()})
+    def _origin(self, where: Where | None, key: str) -> str:
+        return self.source.origin((*where, key)) if where else "papers"
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
         """Note the origin of each value of a part; without a default, of those set only."""
-        for key in type(part).model_fields:
+        for key, value in part:
             at = (*where, key)
             if key in part.model_fields_set:
                 self.origins[dotted(at)] = self.source.origin(at)
             elif default:
                 self.origins[dotted(at)] = default
+            if isinstance(value, BaseModel):
+                self._note(at, value, DEFAULTS.get(at, default))
+
+
+def papers(name: str) -> dict[str, TermSpec]:
+    """Return the terms of a canonical method as the papers define it; empty for other names."""
+    terms: dict[str, TermSpec] = {}
+    for term, entry in canonical_terms(name).items():
+        distiller = distillers.load(term)
+        values, _ = check_options(distiller, entry.options, ())
+        terms[term] = TermSpec(weight=entry.weight, options=default_options(distiller) | values)
+    return terms

@@ -1,43 +1,22 @@
-"""The keys of a suite file, their types, ranges and defaults.
+"""The keys of a suite file, their types, ranges and defaults; and the resolved suite.
 
-The validation context is a `References`; it knows the names of networks, data sets, distillers and
-methods. Without a context, all names are accepted.
+All names of networks, data sets, distillers and methods are accepted: `checks` knows them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    StringConstraints,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from bench.config.errors import Problem, Where
-from bench.config.fields import (
-    REFERENCE,
-    AtLeast0,
-    Count,
-    Label,
-    Natural,
-    Network,
-    Percent,
-    Seeds,
-    Text,
-    Title,
-    Whole,
-    allowed,
-    by_type,
-    error,
-    known,
-    shorthand,
-    tag,
-)
-from bench.spec import Recipe
+from bench.config import fields
+from bench.config.fields import allowed
+from bench.config.text import Problem, Where
+from bench.data import Selection
+from bench.plugins import BUILTIN, Registry
+from bench.spec import Recipe, TermSpec
 
 MAX_RUNS = 50_000  # students of one suite
 
@@ -54,57 +33,56 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the keys that are set here."""
-        return recipe.model_copy(update={k: getattr(self, k) for k in self.model_fields_set})
+        """Return the recipe with the keys that are set here; every key of the result is set."""
+        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
+Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
 
 
 class DataSet(Part):
     """A data set, or a subset of it."""
 
-    name: Annotated[
-        Text, known("data set"), allowed("the name of a data set, or folder:/path/to/images")
-    ]
-    per_class: Annotated[Count | None, allowed("a whole number of images, at least 1")] = None
-    test_per_class: Annotated[Count | None, allowed("a whole number of images, at least 1")] = None
-    validation: Natural = 0
+    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
+    per_class: Images = None
+    test_per_class: Images = None
+    validation: fields.Natural = 0
     size: Annotated[
-        Annotated[Whole, Ge(4), Le(4096)] | None, allowed("a whole number of pixels, 4 to 4096")
+        Annotated[fields.Whole, Ge(4), Le(4096)] | None,
+        allowed("a whole number of pixels, 4 to 4096"),
     ] = None
 
-    @model_validator(mode="after")
-    def _check_selection(self, info: ValidationInfo) -> "DataSet":
-        if info.context and (message := info.context.invalid_selection(self.model_dump())):
-            raise error(message, REFERENCE)
-        return self
+
+DataSetEntry = Annotated[
+    DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
+]
 
 
 class CheckpointEntry(Part):
     """A trained teacher's file, and its promised properties."""
 
-    path: Annotated[Text, allowed("a path, relative to the suite file")]
+    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
     sha256: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
         allowed("64 hex digits in lower case"),
     ] = None
-    top1: Annotated[Percent | None, allowed("its test accuracy in percent, 0 to 100")] = None
-    tolerance: Percent = 0.1
+    top1: Annotated[fields.Percent | None, allowed("its test accuracy in percent, 0 to 100")] = None
+    tolerance: fields.Percent = 0.1
 
 
 class Teachers(Part):
     """How teachers are trained; by default one of seed 0 for all students, as in the papers."""
 
     seed: Annotated[
-        Annotated[Whole, Ge(0), Le(1_000_000), tag("number")]
-        | Annotated[Literal["same"], tag("text")],
-        by_type(number=int, text=str),
+        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
+        | Annotated[Literal["same"], fields.tag("text")],
+        fields.by_type(number=int, text=str),
         allowed("a whole number, 0 or more, or same (as the student's)"),
     ] = 0
     recipe: RecipeChanges = RecipeEntry()
     checkpoints: Annotated[
-        dict[Text, Annotated[CheckpointEntry, shorthand("path")]],
+        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
         allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
     ] = {}
 
@@ -112,10 +90,10 @@ class Teachers(Part):
 class PairEntry(Part):
     """One column of a table: teacher, student, changes of the student's recipe, table."""
 
-    teacher: Network
-    student: Network
+    teacher: fields.Network
+    student: fields.Network
     recipe: RecipeChanges = RecipeEntry()
-    group: Annotated[Title | None, allowed("one line of text, at most 200 long")] = None
+    group: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
 
 
 class TermEntry(BaseModel):
@@ -123,36 +101,23 @@ class TermEntry(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    weight: AtLeast0
+    weight: fields.AtLeast0
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys beside the weight."""
+        """The keys except the weight."""
         return self.model_extra or {}
 
 
-def _check_weights(terms: dict[str, TermEntry], info: ValidationInfo) -> dict[str, TermEntry]:
-    if info.context and not any(term.weight for term in terms.values()):
-        raise error("all weights are 0. Allowed: at least one weight above 0", REFERENCE)
-    return terms
-
-
-DistillerName = Annotated[Text, known("distiller"), allowed("the name of a distiller")]
-Terms = Annotated[
-    dict[
-        DistillerName,
-        Annotated[
-            TermEntry, shorthand("weight"), allowed("a weight, or a mapping of weight and options")
-        ],
-    ],
-    Len(1),
-    AfterValidator(_check_weights),
-]
+DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
+WEIGHT = allowed("a weight, or a mapping of weight and options")
+Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
+Terms = Annotated[dict[DistillerName, Term], Len(1)]
 MethodEntry = Annotated[
-    Annotated[Terms, tag("terms")]
-    | Annotated[Literal["papers"], tag("text")]
-    | Annotated[None, tag("nothing")],
-    by_type(terms=dict, text=str, nothing=type(None)),
+    Annotated[Terms, fields.tag("terms")]
+    | Annotated[Literal["papers"], fields.tag("text")]
+    | Annotated[None, fields.tag("nothing")],
+    fields.by_type(terms=dict, text=str, nothing=type(None)),
     allowed("papers, or a mapping of distillers to a weight or to {weight, options}"),
 ]
 
@@ -160,29 +125,27 @@ MethodEntry = Annotated[
 class SuiteFile(Part):
     """A suite file."""
 
-    suite_version: Annotated[Whole, Ge(1), Le(1), allowed("1")]
-    title: Title
+    suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1")]
+    title: fields.Title
     caption: Annotated[
         str, StringConstraints(max_length=2000), allowed("a text, at most 2000 long")
     ] = ""
-    dataset: Annotated[
-        DataSet, shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
-    ]
+    dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
-    seeds: Seeds = (0, 1, 2)
+    seeds: fields.Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     methods: Annotated[
-        Annotated[list[Label], Len(1), tag("list")]
-        | Annotated[dict[Label, MethodEntry], Len(1), tag("mapping")],
-        by_type(list=list, mapping=dict),
+        Annotated[list[fields.Label], Len(1), fields.tag("list")]
+        | Annotated[dict[fields.Label, MethodEntry], Len(1), fields.tag("mapping")],
+        fields.by_type(list=list, mapping=dict),
         allowed("a list of canonical methods, or a mapping of methods to {distiller: weight}"),
     ]
     options: Annotated[
-        dict[DistillerName, dict[Text, Any]],
+        dict[DistillerName, dict[fields.Text, Any]],
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
-    plugins: Annotated[tuple[Text, ...], allowed("a list of paths of .py files")] = ()
+    plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield a problem for each recipe that is invalid with the suite's, and for many runs."""
@@ -198,3 +161,83 @@ class SuiteFile(Part):
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(("methods",), f"found {runs:,} runs of students. Allowed: {MAX_RUNS:,}")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a weighted sum of distillers."""
+
+    name: str
+    terms: Mapping[str, TermSpec]  # with all options, by the distillers' names
+    note: str | None = None  # marked in tables, e.g. "reconstruction"
+    label: str = ""  # the name in the papers' tables; for a suite's own methods, their name
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained teacher's file, and its promised properties."""
+
+    path: Path  # absolute
+    sha256: str
+    top1: float | None  # promised test accuracy in percent; None: not promised
+    tolerance: float  # percentage points
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The network that a student learns from: trained, or read from the checkpoint."""
+
+    network: str
+    recipe: Recipe
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A column of a table; pairs of different groups are in different tables."""
+
+    name: str  # "resnet32x4/resnet8x4"
+    teacher: Teacher
+    student: str
+    recipe: Recipe  # the student's
+    group: str = ""  # not part of any run's id
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A resolved suite file.
+
+    Attributes:
+        name: The file's name without .yaml.
+        title: Title of its tables.
+        caption: Text below its tables.
+        path: The file.
+        data: Its images.
+        recipe: The recipe before the changes of pairs and teachers.
+        teacher_seed: Seed of all teachers, or `same` as the student's.
+        seeds: Seeds of the students.
+        pairs: Columns of its tables.
+        methods: Rows of its tables.
+        plugins: Absolute paths of its plugin files.
+        origins: `suite:LINE`, `papers`, `default` or `command line`, by dotted places such as
+            `recipe.lr` or `methods.crd.crd.negatives`.
+        unused: Distillers in `options` that no method contains.
+        registry: The distillers, networks and data sets that it can use.
+        changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+    """
+
+    name: str
+    title: str
+    caption: str
+    path: Path
+    data: Selection
+    recipe: Recipe
+    teacher_seed: int | Literal["same"]
+    seeds: tuple[int, ...]
+    pairs: tuple[Pair, ...]
+    methods: tuple[Method, ...]
+    plugins: tuple[Path, ...]
+    origins: Mapping[str, str]
+    unused: tuple[str, ...] = ()
+    registry: Registry = BUILTIN
+    changes: tuple[str, ...] = ()

@@ -2,27 +2,26 @@
 
 import re
 
-from bench import suite
-from bench.config import loader, nodes
+from bench.config import loader
 from bench.data import folder, images
-from bench.planning import estimate, filters
-from bench.regression import file as baseline
-from bench.suite import files
+from bench.planning import estimate
+from bench.planning.plan import MAX_FILTER_LENGTH
+from bench.suite import files, schema
 from bench.training import checkpoint, pretrained
 from tests.command import ROOT
 
 LIMITS = {
-    "bytes of a suite": loader.MOST_BYTES,
-    "keys and values of a suite": nodes.MOST_VALUES,
-    "levels of nesting in a suite": nodes.MOST_LEVELS,
-    "characters of a key": nodes.LONGEST_KEY,
-    "students of a suite": suite.MOST_RUNS,
-    "characters of a `--filter`": filters.LONGEST,
-    "bytes of a baseline": baseline.MOST_BYTES,
-    "levels of nesting in a baseline": baseline.MOST_LEVELS,
-    "bytes of a checkpoint": files.LARGEST_CHECKPOINT,
-    "bytes of a checkpoint, tensors excluded": pretrained.LONGEST_PICKLE,
-    "additional bytes for each epoch of an unfinished run's checkpoint": checkpoint.LONGEST_ENTRY,
+    "bytes of a suite": loader.MAX_BYTES,
+    "keys and values of a suite": loader.MAX_VALUES,
+    "levels of nesting in a suite": loader.MAX_LEVELS,
+    "characters of a key": loader.MAX_KEY_LENGTH,
+    "students of a suite": schema.MAX_RUNS,
+    "characters of a `--filter`": MAX_FILTER_LENGTH,
+    "bytes of a baseline": loader.MAX_JSON_BYTES,
+    "levels of nesting in a baseline": loader.MAX_JSON_LEVELS,
+    "bytes of a checkpoint": files.MAX_CHECKPOINT_BYTES,
+    "bytes of a checkpoint, tensors excluded": pretrained.MAX_PICKLE_BYTES,
+    "additional bytes for each epoch of an unfinished run's checkpoint": checkpoint.MAX_EPOCH_BYTES,
     "numbers that a network or a method may allocate for a plan's estimate": (
         estimate.MAX_ELEMENTS
     ),

