@@ -27,7 +27,7 @@ from bench.planning.estimate import Estimate, estimate
 from bench.planning.plan import Plan, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
-from bench.results.repair import quarantine_corrupt
+from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.training.oom import is_out_of_memory
+from bench.results.environment import is_out_of_memory
 from distillers import Batch
 
 Call = Callable[..., Any]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,12 @@ from bench.data import Data, Facts
 from bench.errors import TeacherRefused
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
+from bench.suite import Checkpoint
 from bench.training.evaluation import autocast, float32
 from bench.training.pretrained import read_state
 from distillers import Features
 
-MAX_LISTED = 3  # names in an error message
+MAX_LISTED = 3  # tensors in an error message
 
 
 class Teacher:
@@ -69,46 +69,40 @@ def load(network: str, facts: Facts, path: Path, registry: Registry = BUILTIN) -
     """
     net = registry.build_network(network, facts.classes, facts.size)
     state = read_state(path)
-    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    actual = {name: tuple(value.shape) for name, value in state.items()}
-    if differences := _differences(expected, actual):
+    if differences := _differences(net.state_dict(), state):
         raise TeacherRefused(f"{path}: not a {network} of {facts.classes} classes: {differences}")
     net.load_state_dict(state)
     return net
 
 
-def check_accuracy(path: Path, top1: float, manifest: Mapping[str, Any]) -> None:
+def check_accuracy(checkpoint: Checkpoint, top1: float) -> None:
     """Compare a teacher's accuracy with its manifest.
 
     Args:
-        path: The teacher's file.
+        checkpoint: The teacher's file, with its expected accuracy.
         top1: Its accuracy on the test set, in percent.
-        manifest: Its expected `top1` and `tolerance`, in percent; neither is required.
 
     Raises:
         TeacherRefused: They differ by more than the tolerance.
     """
-    expected, tolerance = manifest.get("top1"), manifest.get("tolerance", 0.0)
+    expected, tolerance = checkpoint.top1, checkpoint.tolerance
     if expected is not None and abs(top1 - expected) > tolerance:
         raise TeacherRefused(
-            f"{path}: {top1:.2f} % top-1 on the test set; its manifest says "
+            f"{checkpoint.path}: {top1:.2f} % top-1 on the test set; its manifest says "
             f"{expected:.2f} ± {tolerance:.2f}"
         )
 
 
-def _differences(
-    expected: Mapping[str, tuple[int, ...]], actual: Mapping[str, tuple[int, ...]]
-) -> str:
+def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
     """Describe how two state_dicts differ in names and shapes; empty if they do not."""
-    missing = [name for name in expected if name not in actual]
-    extra = [name for name in actual if name not in expected]
-    reshaped = [
-        f"{name} is {actual[name]}, not {shape}"
-        for name, shape in expected.items()
-        if name in actual and actual[name] != shape
+    states = [
+        [f"{name} {tuple(value.shape)}" for name, value in state.items()]
+        for state in (expected, actual)
     ]
-    groups = {"missing": missing, "unexpected": extra, "shape of": reshaped}
-    return "; ".join(_listed(label, names) for label, names in groups.items() if names)
+    missing = [tensor for tensor in states[0] if tensor not in states[1]]
+    unexpected = [tensor for tensor in states[1] if tensor not in states[0]]
+    groups = {"missing": missing, "unexpected": unexpected}
+    return "; ".join(_listed(label, tensors) for label, tensors in groups.items() if tensors)
 
 
 def _listed(label: str, names: list[str]) -> str:

@@ -12,14 +12,13 @@ from bench import models, seeding
 from bench.data import Data
 from bench.execution.protocol import Task
 from bench.plugins import BUILTIN, Registry
-from bench.results.environment import peak_memory
+from bench.results.environment import is_out_of_memory, peak_memory
 from bench.results.record import Epoch, Status
 from bench.spec import Recipe
 from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
 from bench.training.evaluation import autocast, detached, finite_or_none, float32
 from bench.training.loss import WeightedLoss
-from bench.training.oom import is_out_of_memory
 from distillers import Batch, Features, Shapes
 
 FUSED = {"cuda"}  # types of device with a fused optimiser; its learning rate is a tensor
