@@ -30,6 +30,7 @@ from bench.spec import DataSpec
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
+    from bench.plugins import Registry
     from bench.results import Results
     from bench.suite import Method
 
@@ -48,7 +49,8 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     """
     read = cache(results.record if curves else results.summary)
     notes = {method.name: note(method) for method in plan.suite.methods}
-    taught = {method.name: _taught_by(method) for method in plan.suite.methods}
+    registry = plan.suite.registry
+    taught = {method.name: _taught_by(method, registry) for method in plan.suite.methods}
     for each in plan.cells:
         pair, method = each.pair, each.method
         group = getattr(pair, "group", None) or ""
@@ -235,11 +237,9 @@ def all_tables(
     return [each for each in made if each.metric == first or any(c.measured for c in each.cells)]
 
 
-def _taught_by(method: "Method") -> tuple[str, ...]:
+def _taught_by(method: "Method", registry: "Registry") -> tuple[str, ...]:
     """Return the distillers of a method that use the teacher."""
-    import distillers
-
-    classes = {name: distillers.load(name) for name in method.terms}
+    classes = {name: registry.distiller(name) for name in method.terms}
     return tuple(
         name
         for name, distiller in classes.items()
