@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +49,10 @@ class Task:
             "specification": spec,
             "seed": spec.seed,
             "network": {"name": spec.network, **fields.pop("network", {})},
-            "teacher": None,
-            "weights": None,
+            **dict.fromkeys(("teacher", "weights", "started", "finished")),
             "metrics": {},
             "curves": [],
             "environment": {},
-            "started": None,
-            "finished": None,
             "seconds": 0.0,
             **fields,
         }
@@ -114,14 +110,12 @@ class Job:
 
     def to_json(self) -> str:
         """Return the job as one line of JSON."""
-        return _adapter().dump_json(self, exclude_unset=True).decode()
+        return _JOB.dump_json(self, exclude_unset=True).decode()
 
     @staticmethod
     def from_json(text: str) -> "Job":
         """Parse a line of `to_json`."""
-        return _adapter().validate_json(text)
+        return _JOB.validate_json(text)
 
 
-@cache
-def _adapter() -> TypeAdapter[Job]:
-    return TypeAdapter(Job)
+_JOB = TypeAdapter(Job)

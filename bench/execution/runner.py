@@ -227,18 +227,14 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     Returns:
         These runs, those without a record, and teachers without weights that students need.
     """
-    missing = {}
+    missing = set()
     for run in plan.runs.values():
         record = results.summary(run.id)
         if record is None or record.status not in FINISHED[overwrite]:
-            missing[run.id] = run
-    needed = {run.teacher for run in missing.values()} - missing.keys()
-    without_weights = [
-        run
-        for run in plan.runs.values()
-        if run.id in needed and not results.weights(run.id).exists()
-    ]
-    return [*without_weights, *missing.values()]
+            missing.add(run.id)
+    teachers = {plan.runs[run].teacher for run in missing}
+    missing |= {run for run in teachers if run and not results.weights(run).exists()}
+    return [run for run in plan.runs.values() if run.id in missing]
 
 
 def teacher_info(teacher: Record) -> TeacherInfo:

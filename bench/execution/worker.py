@@ -134,9 +134,8 @@ def configure_process(job: Job) -> None:
         torch.cuda.set_device(device)  # else streams and CUDA graphs use the first GPU
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = all(
-        task.specification.recipe.precision == "tf32" for task in job.tasks
-    )
+    recipe = job.tasks[0].specification.recipe  # all tasks have one precision
+    torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
 
 
 def load_data(context: JobContext) -> Data:

@@ -129,17 +129,13 @@ def commit() -> str | None:
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return os.environ.get("BENCH_COMMIT")
-    head = _git(folder, "rev-parse", "HEAD")
-    return f"{head}+" if head and _git(folder, "status", "--porcelain", "-uno") else head
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return run.stdout.strip() if run.returncode == 0 else None
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    with suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.check_output(
+            command, cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=GIT_TIMEOUT_S
+        )
+        return output.strip()
+    return None
 
 
 @cache
@@ -153,7 +149,6 @@ def _processor() -> str:
 
 
 def _version(package: str) -> str | None:
-    try:
+    with suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
-        return None
+    return None

@@ -8,7 +8,7 @@ from bench.data import folder, images
 from bench.planning import estimate, filters
 from bench.regression import file as baseline
 from bench.suite import files
-from bench.training import checkpoint, pretrained
+from bench.training import checkpoint, teacher
 from tests.command import ROOT
 
 LIMITS = {
@@ -21,7 +21,7 @@ LIMITS = {
     "bytes of a baseline": baseline.MOST_BYTES,
     "levels of nesting in a baseline": baseline.MOST_LEVELS,
     "bytes of a checkpoint": files.LARGEST_CHECKPOINT,
-    "bytes of a checkpoint, tensors excluded": pretrained.LONGEST_PICKLE,
+    "bytes of a checkpoint, tensors excluded": teacher.MAX_PICKLE_BYTES,
     "additional bytes for each epoch of an unfinished run's checkpoint": checkpoint.LONGEST_ENTRY,
     "numbers that a network or a method may allocate for a plan's estimate": (
         estimate.MAX_ELEMENTS

@@ -184,11 +184,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _oom_kills() -> int:
     """Return how many processes the system has killed when out of memory; 0 if unknown."""
-    try:
-        count = re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M)
-    except OSError:
-        return 0
-    return int(count[1]) if count else 0
+    with suppress(OSError):
+        if count := re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M):
+            return int(count[1])
+    return 0
 
 
 def _exit_reason(code: int, log: Path) -> str | None:
@@ -196,7 +195,6 @@ def _exit_reason(code: int, log: Path) -> str | None:
     if code == 0:
         return None
     how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-    text = log.read_text(errors="replace") if log.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    last = f": {lines[-1].strip()}" if lines else ""
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    last = f": {text.splitlines()[-1].strip()}" if text else ""
     return f"its worker {how}{last} (see {log})"

@@ -109,12 +109,10 @@ class RayExecutor:
         except (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
             self._resubmit(slot, task, _first_line(error))
         except errors.OutOfMemoryError as error:
-            reason = f"out of memory on its node: {_first_line(error)}"
-            self._ready.append((slot, {"event": "split", "reason": reason}))
-            self._ready.append((slot, {"event": "exit", "reason": None}))
+            self._put(slot, "split", f"out of memory on its node: {_first_line(error)}")
+            self._put(slot, "exit", None)
         except (errors.RayError, StopIteration) as error:
-            reason = f"its task ended: {_first_line(error)}"
-            self._ready.append((slot, {"event": "exit", "reason": reason}))
+            self._put(slot, "exit", f"its task ended: {_first_line(error)}")
         else:
             if event["event"] == "record":
                 task.recorded.add(event["record"]["id"])
@@ -122,12 +120,14 @@ class RayExecutor:
                 self._tasks[slot] = task
             self._ready.append((slot, event))
 
+    def _put(self, slot: int, event: str, reason: str | None) -> None:
+        self._ready.append((slot, {"event": event, "reason": reason}))
+
     def _resubmit(self, slot: int, task: RayTask, reason: str) -> None:
         """Submit the job of a lost node again, or end it after too many lost nodes."""
         job = task.job.without(task.recorded)
         if not job.tasks or task.lost_nodes >= self._retries:
-            event = {"event": "exit", "reason": f"its node was lost: {reason}"}
-            self._ready.append((slot, event))
+            self._put(slot, "exit", f"its node was lost: {reason}")
             return
         text = f"{job.tasks[0].name}: its node was lost; it resumes from its checkpoint elsewhere"
         self._ready.append((slot, {"event": "notice", "text": text}))

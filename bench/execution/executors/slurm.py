@@ -104,7 +104,18 @@ class SlurmExecutor:
         except RuntimeError as error:
             raise BenchError(f"--executor slurm: {error} sbatch and srun are needed") from error
         self._name = f"bench-{secrets.token_hex(16)}"
-        self._engine.update_parameters(name=self._name, **_parameters(options))
+        self._engine.update_parameters(
+            name=self._name,
+            timeout_min=options.minutes,
+            cpus_per_task=options.cpus,
+            gpus_per_node=options.gpus or None,
+            mem_gb=options.memory,
+            slurm_partition=options.partition,
+            slurm_array_parallelism=options.slots,
+            slurm_signal_delay_s=options.warning,
+            slurm_additional_parameters=dict(options.sbatch),
+            slurm_setup=[*options.setup],
+        )
         os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it
         self._unsubmitted: dict[int, SlurmTask] = {}  # by slot
         self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
@@ -274,21 +285,6 @@ def _left_the_queue(number: str) -> bool:
 def _environment() -> dict[str, str]:
     filters = ("SCANCEL_", "SQUEUE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
-
-
-def _parameters(options: SlurmOptions) -> dict[str, Any]:
-    """Return the options under submitit's names."""
-    return {
-        "timeout_min": options.minutes,
-        "cpus_per_task": options.cpus,
-        "gpus_per_node": options.gpus or None,
-        "mem_gb": options.memory,
-        "slurm_partition": options.partition,
-        "slurm_array_parallelism": options.slots,
-        "slurm_signal_delay_s": options.warning,
-        "slurm_additional_parameters": dict(options.sbatch),
-        "slurm_setup": [*options.setup],
-    }
 
 
 def _read(path: Path, start: int = 0) -> bytes:
