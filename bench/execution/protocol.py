@@ -1,6 +1,8 @@
 """Messages between the runner and its workers: jobs one way, events the other; JSON lines."""
 
-from collections.abc import Callable, Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,8 @@ class Job:
     - `heartbeat`: a batch was processed; at most one a second.
     - `split`: the cohort does not fit into memory or cannot be captured, for this `reason`.
     - `unwritable`: the results folder cannot be written to, for this `reason`.
-    - `exit`: the last event, from the executor; `reason` is None after a success.
+    - `exit`: the last event, from the executor; `reason` is None after a success. `lost` is true if
+      the machine was lost, which does not count as an attempt at the runs.
 
     Attributes:
         id: Id of the cohort.
@@ -119,3 +122,10 @@ class Job:
 
 
 _JOB = TypeAdapter(Job)
+
+
+def parse_events(lines: Iterable[str | bytes]) -> Iterator[Event]:
+    """Parse lines of JSON; skip lines that a kill cut short."""
+    for line in lines:
+        with suppress(ValueError):
+            yield json.loads(line)

@@ -174,9 +174,10 @@ class Runner:
             case {"event": "unwritable", "reason": reason}:
                 raise Unwritable(reason)
             case {"event": "exit", "reason": reason}:
-                self._exit(slot, reason or "its worker ended without a record")
+                reason = reason or "its worker ended without a record"
+                self._exit(slot, reason, event.get("lost", False))
 
-    def _exit(self, slot: int, reason: str) -> None:
+    def _exit(self, slot: int, reason: str, lost: bool) -> None:
         """Retry, split or give up the runs that a job left without a record."""
         runs = tuple(run for run in self._running.pop(slot).runs if run.id in self._tasks)
         split_reason = self._split_reasons.pop(slot, None)
@@ -185,7 +186,8 @@ class Runner:
         if split_reason and len(runs) > 1:
             self._retry(halves(runs), f"{split_reason}; they resume as two cohorts")
             return
-        self._crashes.update(run.id for run in runs)
+        if not lost:
+            self._crashes.update(run.id for run in runs)
         if split_reason or self._crashes[runs[0].id] >= MAX_ATTEMPTS:
             failure = split_reason or f"{reason}; {MAX_ATTEMPTS} attempts failed"
             for run in runs:

@@ -140,12 +140,11 @@ def commit() -> str | None:
 
 @cache
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0]}, {len(models)} cores" if models else platform.machine()
+    with suppress(OSError):
+        models = re.findall(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text(), re.M)
+        if models:
+            return f"{models[0].strip()}, {len(models)} cores"
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -1,6 +1,5 @@
 """Executors of this machine: jobs in worker processes, or in this process."""
 
-import json
 import os
 import queue
 import re
@@ -15,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.execution.protocol import Event, Job
+from bench.execution.protocol import Event, Job, parse_events
 from bench.execution.worker import run_job
 
 HEARTBEAT_TIMEOUT_S = 1800.0  # without an event, after which a worker counts as hung
@@ -143,9 +142,8 @@ class ProcessExecutor:
             assert process.stdout is not None
             process.stdin.write(job.to_json() + "\n")
             process.stdin.flush()
-            for line in process.stdout:
-                with suppress(json.JSONDecodeError):  # a line that a kill cut short
-                    self._events.put((slot, json.loads(line)))
+            for event in parse_events(process.stdout):
+                self._events.put((slot, event))
         reason = _exit_reason(process.returncode, worker.log)
         if worker.hung:
             reason = f"its worker sent no event for {self.timeout_s:g} s (see {worker.log})"

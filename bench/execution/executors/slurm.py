@@ -28,7 +28,7 @@ from bench.errors import BenchError
 from bench.execution.cluster import SlurmOptions
 from bench.execution.executors import import_extra
 from bench.execution.executors.local import KILL_TIMEOUT_S, stream_events
-from bench.execution.protocol import Event, Job
+from bench.execution.protocol import Event, Job, parse_events
 from bench.results import Results, write_atomic
 
 POLL_INTERVAL_S = 0.5  # between two readings of the events
@@ -51,10 +51,8 @@ class SlurmTask:
 
     def __call__(self) -> None:
         """Run the tasks that have no record yet; append the events to the file."""
-        events = _parse(_read(self.events))
-        job = self.job.without(
-            {event["record"]["id"] for event in events if event["event"] == "record"}
-        )
+        records = (event.get("record") for event in _read(self.events)[0])
+        job = self.job.without({record["id"] for record in records if record})
         with self.events.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends a line that a kill cut short
             for event in stream_events(job, self.timeout_s) if job.tasks else ():
@@ -163,10 +161,9 @@ class SlurmExecutor:
 
     def _receive(self, slot: int, job: SlurmJob) -> None:
         """Read new events of a job; a job that ended without an `exit` event has crashed."""
-        content = _read(job.events, job.bytes_read)
-        job.bytes_read += len(content)
-        events = [*_parse(content)]
-        if not content and self._has_ended(job):
+        events, size = _read(job.events, job.bytes_read)
+        job.bytes_read += size
+        if not size and self._has_ended(job):
             events = [*self._last_events(job)]
         self._ready += [(slot, event) for event in events]
         if any(event["event"] == "exit" for event in events):
@@ -287,18 +284,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
 
 
-def _read(path: Path, start: int = 0) -> bytes:
-    """Return the complete lines of a file from a byte on; nothing if there is no file."""
+def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
+    """Return the events in a file from a byte on, and the length of their complete lines."""
     try:
         with path.open("rb") as file:
             file.seek(start)
             lines, end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
-        return b""
-    return lines + end
-
-
-def _parse(content: bytes) -> Iterator[Event]:
-    for line in content.splitlines():
-        with suppress(ValueError):  # empty, or cut short by a kill
-            yield json.loads(line)
+        return [], 0
+    return [*parse_events(lines.splitlines())], len(lines + end)
