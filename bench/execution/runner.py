@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
-from bench.execution.queue import Queue, Work, halves, work_of
+from bench.execution.queue import Queue, halves, work_of
 from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
@@ -66,7 +66,6 @@ class Runner:
     data_root: Path | None = None
     threads: int = 1
     graphs: bool = False
-    _work: Work = field(init=False)
     _queue: Queue = field(init=False)
     _tasks: dict[str, Task] = field(default_factory=dict)  # of runs without a record yet
     _running: dict[int, Cohort] = field(default_factory=dict)  # by slot
@@ -75,8 +74,7 @@ class Runner:
     _crashes: Counter[str] = field(default_factory=Counter)  # by run
 
     def __post_init__(self) -> None:
-        self._work = work_of(self.estimates)
-        self._queue = Queue(len(self.executor.devices), self._work)
+        self._queue = Queue(len(self.executor.devices), work_of(self.estimates))
 
     def run(self, runs: Sequence[Run], restart: bool = False) -> None:
         """Execute runs until each has a record.
@@ -126,7 +124,7 @@ class Runner:
         if run is None:
             return 0.0
         epochs = run.specification.epochs or 1
-        return self._work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+        return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort; if its teacher is not done, skip its runs and return False."""

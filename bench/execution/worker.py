@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench import data, models
 from bench.data import Augment, Data, Selection, Split
-from bench.errors import BenchError
+from bench.errors import BenchError, TeacherRefused
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
@@ -36,8 +36,6 @@ from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
 
 HEARTBEAT_INTERVAL_S = 1.0  # between two heartbeats, at least
-
-T = TypeVar("T")
 
 
 class JobContext:
@@ -87,7 +85,7 @@ class Heartbeat:
         """Yield the batches of a split."""
         return self._watched(self._data.evaluation(split, batch_size))
 
-    def _watched(self, batches: Iterator[T]) -> Iterator[T]:
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
             now = time.monotonic()
             if now - self._last >= HEARTBEAT_INTERVAL_S:
@@ -166,7 +164,12 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     network = teachers.load(spec.network, facts, checkpoint.path, context.registry)
     network = network.to(context.device)
     last = measure(*predict(network, dataset, "test", spec.recipe))
-    teachers.check_accuracy(checkpoint, last["top1"])
+    expected, tolerance = checkpoint.top1, checkpoint.tolerance
+    if expected is not None and abs(last["top1"] - expected) > tolerance:
+        raise TeacherRefused(
+            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set; its manifest says "
+            f"{expected:.2f} ± {tolerance:.2f}"
+        )
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     weights = save_weights(context, task, network)
     emit_record(context, task, "done", None, weights=weights, **fields)
@@ -180,7 +183,7 @@ def train(context: JobContext) -> None:
         # With memory of its own: students read the teacher's features while their steps replay.
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
-        loop.train_cohort(trainers, teacher, dataset, trainers[0].seed, save, capture)
+        loop.train_cohort(trainers, teacher, dataset, save, capture)
 
 
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
@@ -231,11 +234,8 @@ def save_epoch(context: JobContext, trainer: Trainer) -> None:
         context.emit({"event": "epoch", "run": task.id, "entry": trainer.curves[-1].content})
     if not trainer.ended:
         return
-    fields: dict[str, Any] = {
-        "curves": trainer.curves,
-        "network": asdict(trainer.cost),
-        "seconds": sum(epoch.seconds for epoch in trainer.curves),
-    }
+    fields: dict[str, Any] = {"curves": trainer.curves, "network": asdict(trainer.cost)}
+    fields["seconds"] = sum(epoch.seconds for epoch in trainer.curves)
     if trainer.failure is None:
         fields["metrics"] = summarise(trainer.curves)
         fields["weights"] = save_weights(context, task, trainer.net)

@@ -13,11 +13,8 @@ from pathlib import Path
 import torch
 
 GIT_TIMEOUT_S = 10
-OOM_MESSAGES = (  # of torch and its libraries
-    "can't allocate memory",
-    "not enough memory",
-    "CUDA error: out of memory",
-    "ALLOC_FAILED",
+OOM_MESSAGES = re.compile(  # of torch and its libraries
+    "can't allocate memory|not enough memory|CUDA error: out of memory|ALLOC_FAILED"
 )
 OOM_REQUEST = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ \wiB)", re.I)
 
@@ -75,7 +72,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Return whether the device or the machine ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in OOM_MESSAGES)
+    return isinstance(error, RuntimeError) and OOM_MESSAGES.search(str(error)) is not None
 
 
 def describe_oom(error: Exception, device: torch.device) -> str:

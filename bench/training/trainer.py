@@ -267,12 +267,8 @@ class Trainer:
 
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs to resume after this epoch."""
-        parts = {
-            "network": self.net.state_dict(),
-            "loss": self.loss.state_dict(),
-            "momentum": momentum(self.optimizer),
-        }
-        return encode(self.task.id, self.curves, parts)
+        parts = {"network": self.net.state_dict(), "loss": self.loss.state_dict()}
+        return encode(self.task.id, self.curves, {**parts, "momentum": momentum(self.optimizer)})
 
     def restore(self, content: bytes) -> None:
         """Resume from a checkpoint, with the numbers of a run that was not interrupted.

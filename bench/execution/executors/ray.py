@@ -85,7 +85,6 @@ class RayExecutor:
         """Kill all tasks; leave the cluster."""
         for _, events in self._jobs.values():
             self._ray.cancel(events, force=True)
-        self._jobs.clear()
         if self._connected_here:
             self._ray.shutdown()
 

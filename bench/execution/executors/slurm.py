@@ -140,8 +140,6 @@ class SlurmExecutor:
             cancel(self._name)
         else:
             (self._results / NOTE).unlink(missing_ok=True)
-        self.jobs.clear()
-        self._unsubmitted.clear()
 
     def submit(self) -> None:
         """Submit the jobs that `start` kept, as one array."""
