@@ -224,12 +224,13 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
     """
     folder = results.folder
-    kinds = {record.id: record.kind for record in results.records(curves=False)}
+    records = {record.id: record for record in results.records(curves=False)}
     files = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
-    files += [path for path in folder.glob("state/*.safetensors") if path.stem in kinds]
+    files += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
     if weights:
-        files += [path for path in folder.glob("weights/*") if kinds.get(path.stem) == "student"]
+        students = {run for run, record in records.items() if record.kind != "teacher"}
+        files += [path for path in folder.glob("weights/*") if path.stem in students]
     return sorted(files)
 
 
