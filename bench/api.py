@@ -28,7 +28,7 @@ from bench.planning.plan import Plan, cohorts, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
 from bench.results.environment import device_name
-from bench.results.repair import quarantine_corrupt
+from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
 if TYPE_CHECKING:

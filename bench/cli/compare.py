@@ -48,7 +48,7 @@ def report_verdicts(
 
 
 def _records(folder: Path) -> Sequence[Record]:
-    records = list(Results(folder).summaries())
+    records = list(Results(folder).records(curves=False))
     if not records:
         raise BenchError(f"{folder}: no records. Allowed: a folder that `bench run` wrote to")
     return records

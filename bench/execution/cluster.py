@@ -1,7 +1,7 @@
 """The file of `--cluster`: how cohorts become tasks of Ray or jobs of Slurm."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, Field, StringConstraints
@@ -115,23 +115,16 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
             return RayOptions()
         raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
     document = loader.load(path)
-    file, invalid = fields.validate(document.data, ClusterFile)
-    problems = [*document.problems, *invalid, *_never_ending(file)]
-    if file is None or problems:
-        raise ConfigError(document.format(problems))
-    options: Any = getattr(file, engine)
+    file, problems = fields.validate(document.data, ClusterFile)
+    if file and (slurm := file.slurm) and slurm.warning >= 60 * slurm.minutes:
+        # A job would get the signal when it starts, and be requeued for ever.
+        limit = f"Allowed: less than {60 * slurm.minutes}, the seconds of a job"
+        message = f"found the number {slurm.warning}. {limit}"
+        problems.append(Problem(("slurm", "warning"), message))
+    if file is None or problems or document.problems:
+        raise ConfigError(document.format([*document.problems, *problems]))
+    options: RayOptions | SlurmOptions | None = getattr(file, engine)
     if options is None:
         sections = ", ".join(document.data)
         raise ConfigError([f"{path}:1  {engine}: missing. Found: {sections}. Allowed: a mapping"])
-    return options  # type: ignore[no-any-return]
-
-
-def _never_ending(file: ClusterFile | None) -> list[Problem]:
-    """Refuse a job that gets the signal when it starts: it would be requeued for ever."""
-    if file is None or file.slurm is None or file.slurm.warning < 60 * file.slurm.minutes:
-        return []
-    seconds = 60 * file.slurm.minutes
-    message = (
-        f"found the number {file.slurm.warning}. Allowed: less than {seconds}, the seconds of a job"
-    )
-    return [Problem(("slurm", "warning"), message)]
+    return options

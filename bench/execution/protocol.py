@@ -1,8 +1,9 @@
 """Messages between the runner and its workers: jobs one way, events the other; JSON lines."""
 
-from collections.abc import Callable, Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,10 @@ class Task:
             "specification": spec,
             "seed": spec.seed,
             "network": {"name": spec.network, **fields.pop("network", {})},
-            "teacher": None,
-            "weights": None,
+            **dict.fromkeys(("teacher", "weights", "started", "finished")),
             "metrics": {},
             "curves": [],
             "environment": {},
-            "started": None,
-            "finished": None,
             "seconds": 0.0,
             **fields,
         }
@@ -75,7 +73,8 @@ class Job:
     - `heartbeat`: a batch was processed; at most one a second.
     - `split`: the cohort does not fit into memory or cannot be captured, for this `reason`.
     - `unwritable`: the results folder cannot be written to, for this `reason`.
-    - `exit`: the last event, from the executor; `reason` is None after a success.
+    - `exit`: the last event, from the executor; `reason` is None after a success. `lost` is true if
+      the machine was lost, which does not count as an attempt at the runs.
 
     Attributes:
         id: Id of the cohort.
@@ -114,14 +113,19 @@ class Job:
 
     def to_json(self) -> str:
         """Return the job as one line of JSON."""
-        return _adapter().dump_json(self, exclude_unset=True).decode()
+        return _JOB.dump_json(self, exclude_unset=True).decode()
 
     @staticmethod
     def from_json(text: str) -> "Job":
         """Parse a line of `to_json`."""
-        return _adapter().validate_json(text)
+        return _JOB.validate_json(text)
 
 
-@cache
-def _adapter() -> TypeAdapter[Job]:
-    return TypeAdapter(Job)
+_JOB = TypeAdapter(Job)
+
+
+def parse_events(lines: Iterable[str | bytes]) -> Iterator[Event]:
+    """Parse lines of JSON; skip lines that a kill cut short."""
+    for line in lines:
+        with suppress(ValueError):
+            yield json.loads(line)

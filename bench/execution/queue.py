@@ -2,18 +2,15 @@
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run
-
-if TYPE_CHECKING:
-    from bench.planning.estimate import Estimate
 
 Work = Callable[[Cohort], float]
 MAX_HALF_WORK = 0.75  # of a cohort's work: if a half needs more, the cohort is not split
 
 
-def work_of(estimates: "Mapping[str, Estimate]") -> Work:
+def work_of(estimates: Mapping[str, Estimate]) -> Work:
     """Return a function that estimates a cohort's work.
 
     Its unit is multiply-adds for each training image, including the teacher's forward passes.
@@ -37,10 +34,13 @@ class Queue:
     Args:
         slots: Number of slots, which each run one cohort at a time.
         work: Function that estimates the work of a cohort.
+
+    Attributes:
+        work: The same function.
     """
 
     def __init__(self, slots: int, work: Work) -> None:
-        self._slots, self._work = slots, work
+        self._slots, self.work = slots, work
         self._waiting: dict[str | None, list[tuple[float, int, Cohort]]] = {}  # by teacher
         self._waiting_work = 0.0
         self._longest: dict[str, float] = {}  # work of a teacher's longest cohort of students
@@ -52,7 +52,7 @@ class Queue:
     def put(self, *cohorts: Cohort) -> None:
         """Add cohorts; teachers should be added together with their students."""
         for cohort in sorted(cohorts, key=lambda cohort: cohort.teacher is None):
-            work = self._work(cohort)
+            work = self.work(cohort)
             after = max(self._longest.get(run.id, 0.0) for run in cohort.runs)
             if cohort.teacher is not None:
                 self._longest[cohort.teacher] = max(work, self._longest.get(cohort.teacher, 0.0))
@@ -81,7 +81,7 @@ class Queue:
         ]:
             idle = sum(map(len, heaps)) < free_slots
             cohort = heapq.heappop(min(heaps))[2]
-            self._waiting_work -= self._work(cohort)
+            self._waiting_work -= self.work(cohort)
             if not (parts := self._split(cohort, idle, running_work)):
                 return cohort
             self.put(*parts)
@@ -91,8 +91,8 @@ class Queue:
         """Return the halves if slots are idle, now or at the end, and halves are much shorter."""
         if len(cohort.runs) < 2:
             return ()
-        work, parts = self._work(cohort), halves(cohort.runs)
-        half = self._work(parts[0])
+        work, parts = self.work(cohort), halves(cohort.runs)
+        half = self.work(parts[0])
         if half >= MAX_HALF_WORK * work:
             return ()
         per_slot = (running_work + self._waiting_work + 2 * half) / self._slots

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
-from bench.execution.queue import Queue, Work, halves, work_of
+from bench.execution.queue import Queue, halves, work_of
 from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
@@ -66,7 +66,6 @@ class Runner:
     data_root: Path | None = None
     threads: int = 1
     graphs: bool = False
-    _work: Work = field(init=False)
     _queue: Queue = field(init=False)
     _tasks: dict[str, Task] = field(default_factory=dict)  # of runs without a record yet
     _running: dict[int, Cohort] = field(default_factory=dict)  # by slot
@@ -75,8 +74,7 @@ class Runner:
     _crashes: Counter[str] = field(default_factory=Counter)  # by run
 
     def __post_init__(self) -> None:
-        self._work = work_of(self.estimates)
-        self._queue = Queue(len(self.executor.devices), self._work)
+        self._queue = Queue(len(self.executor.devices), work_of(self.estimates))
 
     def run(self, runs: Sequence[Run], restart: bool = False) -> None:
         """Execute runs until each has a record.
@@ -126,7 +124,7 @@ class Runner:
         if run is None:
             return 0.0
         epochs = run.specification.epochs or 1
-        return self._work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+        return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort; if its teacher is not done, skip its runs and return False."""
@@ -174,9 +172,10 @@ class Runner:
             case {"event": "unwritable", "reason": reason}:
                 raise Unwritable(reason)
             case {"event": "exit", "reason": reason}:
-                self._exit(slot, reason or "its worker ended without a record")
+                reason = reason or "its worker ended without a record"
+                self._exit(slot, reason, event.get("lost", False))
 
-    def _exit(self, slot: int, reason: str) -> None:
+    def _exit(self, slot: int, reason: str, lost: bool) -> None:
         """Retry, split or give up the runs that a job left without a record."""
         runs = tuple(run for run in self._running.pop(slot).runs if run.id in self._tasks)
         split_reason = self._split_reasons.pop(slot, None)
@@ -185,7 +184,8 @@ class Runner:
         if split_reason and len(runs) > 1:
             self._retry(halves(runs), f"{split_reason}; they resume as two cohorts")
             return
-        self._crashes.update(run.id for run in runs)
+        if not lost:
+            self._crashes.update(run.id for run in runs)
         if split_reason or self._crashes[runs[0].id] >= MAX_ATTEMPTS:
             failure = split_reason or f"{reason}; {MAX_ATTEMPTS} attempts failed"
             for run in runs:
@@ -227,18 +227,14 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     Returns:
         These runs, those without a record, and teachers without weights that students need.
     """
-    missing = {}
+    missing = set()
     for run in plan.runs.values():
         record = results.summary(run.id)
         if record is None or record.status not in FINISHED[overwrite]:
-            missing[run.id] = run
-    needed = {run.teacher for run in missing.values()} - missing.keys()
-    without_weights = [
-        run
-        for run in plan.runs.values()
-        if run.id in needed and not results.weights(run.id).exists()
-    ]
-    return [*without_weights, *missing.values()]
+            missing.add(run.id)
+    teachers = {plan.runs[run].teacher for run in missing}
+    missing |= {run for run in teachers if run and not results.weights(run).exists()}
+    return [run for run in plan.runs.values() if run.id in missing]
 
 
 def teacher_info(teacher: Record) -> TeacherInfo:

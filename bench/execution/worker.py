@@ -7,42 +7,45 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import data, models
-from bench.data import Data, Selection
-from bench.errors import BenchError
-from bench.execution.heartbeat import Heartbeat
+from bench.data import Augment, Data, Selection, Split
+from bench.errors import BenchError, TeacherRefused
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
-from bench.results.environment import environment, now
+from bench.results.environment import describe_oom, environment, is_out_of_memory, now
 from bench.results.record import Epoch, Status
 from bench.suite import Checkpoint
 from bench.training import loop
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import CaptureError, CudaCapture
 from bench.training.evaluation import measure, predict
-from bench.training.oom import describe_oom, is_out_of_memory
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
-from distillers import Incompatible
+from distillers import Batch, Incompatible
+
+HEARTBEAT_INTERVAL_S = 1.0  # between two heartbeats, at least
 
 
-@dataclass(frozen=True)
 class JobContext:
     """A job, and the objects that the functions of this module share.
 
-    Attributes:
+    Args:
         job: The job.
         emit: Function that sends an event to the parent.
+
+    Attributes:
         results: The job's results folder.
         registry: Networks, data sets and distillers, those of the job's plugins included.
         device: Device of the training.
@@ -50,21 +53,45 @@ class JobContext:
         started: Start of the job, for records.
     """
 
-    job: Job
-    emit: Emit
-    results: Results
-    registry: Registry
-    device: torch.device
-    capture: CudaCapture | None
-    started: str
+    def __init__(self, job: Job, emit: Emit) -> None:
+        self.job, self.emit = job, emit
+        self.results = Results(Path(job.results))
+        self.registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
+        self.device = torch.device(job.device)
+        self.capture = CudaCapture() if job.graphs else None
+        self.started = now()
 
-    @classmethod
-    def of(cls, job: Job, emit: Emit) -> "JobContext":
-        """Return the context of a job."""
-        capture = CudaCapture() if job.graphs else None
-        device = torch.device(job.device)
-        registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
-        return cls(job, emit, Results(Path(job.results)), registry, device, capture, now())
+
+class Heartbeat:
+    """A data set that emits heartbeats while its batches are read.
+
+    Args:
+        data: The data set.
+        emit: Function that sends an event to the parent.
+    """
+
+    def __init__(self, data: Data, emit: Emit) -> None:
+        self.facts, self.train_labels = data.facts, data.train_labels
+        self._data, self._emit = data, emit
+        self._last = float("-inf")
+
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, augment: Augment
+    ) -> Iterator[tuple[Tensor, Batch]]:
+        """Yield the batches of an epoch."""
+        return self._watched(self._data.epoch(seed, epoch, batch_size, augment))
+
+    def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a split."""
+        return self._watched(self._data.evaluation(split, batch_size))
+
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            now = time.monotonic()
+            if now - self._last >= HEARTBEAT_INTERVAL_S:
+                self._last = now
+                self._emit({"event": "heartbeat"})
+            yield batch
 
 
 def run_job(job: Job, emit: Emit) -> None:
@@ -79,7 +106,7 @@ def run_job(job: Job, emit: Emit) -> None:
         emit: Function that receives the events.
     """
     configure_process(job)
-    context = JobContext.of(job, emit)
+    context = JobContext(job, emit)
     try:
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
@@ -105,20 +132,17 @@ def configure_process(job: Job) -> None:
         torch.cuda.set_device(device)  # else streams and CUDA graphs use the first GPU
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = all(
-        task.specification.recipe.precision == "tf32" for task in job.tasks
-    )
+    recipe = job.tasks[0].specification.recipe  # all tasks have one precision
+    torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
 
 
 def load_data(context: JobContext) -> Data:
     """Load the data set of all tasks onto the device; reading it emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
-    selection = Selection(job.dataset, *part)
+    selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
-    return Heartbeat(
-        data.load(selection, root, context.device, added=context.registry.datasets), context.emit
-    )
+    return Heartbeat(data.load(selection, root, context.device, added=added), context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -136,55 +160,47 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     """Save a checkpoint file as a teacher's weights, after checking its SHA-256 and accuracy."""
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
-    network = teachers.load(
-        task.specification.network, dataset.facts, checkpoint.path, context.registry
-    )
+    spec, facts = task.specification, dataset.facts
+    network = teachers.load(spec.network, facts, checkpoint.path, context.registry)
     network = network.to(context.device)
-    last = measure(*predict(network, dataset, "test", task.specification.recipe))
-    teachers.check_accuracy(checkpoint.path, last["top1"], asdict(checkpoint))
-    cost = models.cost(network, dataset.facts.size)
+    last = measure(*predict(network, dataset, "test", spec.recipe))
+    expected, tolerance = checkpoint.top1, checkpoint.tolerance
+    if expected is not None and abs(last["top1"] - expected) > tolerance:
+        raise TeacherRefused(
+            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set; its manifest says "
+            f"{expected:.2f} ± {tolerance:.2f}"
+        )
+    fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     weights = save_weights(context, task, network)
-    fields = {"network": asdict(cost), "metrics": {"last": last}, "weights": weights}
-    emit_record(context, task, "done", None, **fields)
+    emit_record(context, task, "done", None, weights=weights, **fields)
 
 
 def train(context: JobContext) -> None:
     """Train the tasks in lockstep, each from its checkpoint if it has one."""
-    dataset, tasks = load_data(context), context.job.tasks
+    dataset = load_data(context)
     teacher = load_teacher(context, dataset)
-    trainers = make_trainers(context, tasks, dataset, teacher)
-    if not trainers:
-        return
-
-    def after_epoch(trainer: Trainer) -> None:
-        save_epoch(context, trainer)
-
-    # With memory of its own: students read the teacher's features while their steps are replayed.
-    capture = CudaCapture() if context.job.graphs else None
-    seed = tasks[0].specification.seed
-    loop.train_cohort(trainers, teacher, dataset, seed, after_epoch, capture)
+    if trainers := make_trainers(context, dataset, teacher):
+        # With memory of its own: students read the teacher's features while their steps replay.
+        capture = CudaCapture() if context.job.graphs else None
+        save = partial(save_epoch, context)
+        loop.train_cohort(trainers, teacher, dataset, save, capture)
 
 
-def make_trainers(
-    context: JobContext, tasks: Sequence[Task], dataset: Data, teacher: Teacher | None
-) -> list[Trainer]:
+def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the others."""
     trainers = []
     shapes = teacher.shapes if teacher else None
-    for task in tasks:
+    for task in context.job.tasks:
+        make = partial(Trainer, task, dataset, shapes, context.capture, context.registry)
         try:
-            trainer = Trainer(task, dataset, shapes, context.capture, context.registry)
+            trainer = make()
+            trainers.append(trainer if resume(context, trainer) else make())
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
-            continue
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
-            continue
-        if not resume(context, trainer):
-            trainer = Trainer(task, dataset, shapes, context.capture, context.registry)
-        trainers.append(trainer)
     return trainers
 
 
@@ -201,13 +217,10 @@ def resume(context: JobContext, trainer: Trainer) -> bool:
         if is_out_of_memory(error):
             raise
         reason = error.why if isinstance(error, Corrupt) else f"{type(error).__name__}: {error}"
-        first_line = reason.partition("\n")[0]
-        path = quarantine(results.state(task.id))
-        message = (
-            f"{task.name} restarts from epoch 0: its checkpoint is invalid "
-            f"({first_line}) and was moved to {path.name}"
-        )
-        context.emit({"event": "notice", "text": message})
+        reason, name = reason.partition("\n")[0], quarantine(results.state(task.id)).name
+        message = f"its checkpoint is invalid ({reason}) and was moved to {name}"
+        text = f"{task.name} restarts from epoch 0: {message}"
+        context.emit({"event": "notice", "text": text})
         return False
     return True
 
@@ -221,18 +234,12 @@ def save_epoch(context: JobContext, trainer: Trainer) -> None:
         context.emit({"event": "epoch", "run": task.id, "entry": trainer.curves[-1].content})
     if not trainer.ended:
         return
-    fields: dict[str, Any] = {
-        "curves": trainer.curves,
-        "network": asdict(trainer.cost),
-        "seconds": sum(epoch.seconds for epoch in trainer.curves),
-    }
-    if trainer.failure is not None:
-        emit_record(context, task, *trainer.failure, **fields)
-        return
-    weights = save_weights(context, task, trainer.net)
-    emit_record(
-        context, task, "done", None, weights=weights, metrics=summarise(trainer.curves), **fields
-    )
+    fields: dict[str, Any] = {"curves": trainer.curves, "network": asdict(trainer.cost)}
+    fields["seconds"] = sum(epoch.seconds for epoch in trainer.curves)
+    if trainer.failure is None:
+        fields["metrics"] = summarise(trainer.curves)
+        fields["weights"] = save_weights(context, task, trainer.net)
+    emit_record(context, task, *(trainer.failure or ("done", None)), **fields)
 
 
 def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
@@ -254,16 +261,10 @@ def emit_record(
     context: JobContext, task: Task, status: Status, reason: str | None, **fields: Any
 ) -> None:
     """Send a task's record to the parent."""
-    job = context.job
-    record = task.record(
-        status,
-        reason,
-        teacher=job.teacher,
-        environment=environment(context.device, task.specification.recipe.precision, job.graphs),
-        started=context.started,
-        finished=now(),
-        **fields,
-    )
+    job, precision = context.job, task.specification.recipe.precision
+    fields["environment"] = environment(context.device, precision, job.graphs)
+    fields |= {"teacher": job.teacher, "started": context.started, "finished": now()}
+    record = task.record(status, reason, **fields)
     context.emit({"event": "record", "record": record.content})
 
 

@@ -1,9 +1,10 @@
-"""The environment of a run: stored in its record, not part of its id."""
+"""The machine of a run: the environment in its record, its memory, out-of-memory errors."""
 
 import os
 import platform
 import re
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,10 @@ from pathlib import Path
 import torch
 
 GIT_TIMEOUT_S = 10
+OOM_MESSAGES = re.compile(  # of torch and its libraries
+    "can't allocate memory|not enough memory|CUDA error: out of memory|ALLOC_FAILED"
+)
+OOM_REQUEST = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ \wiB)", re.I)
 
 
 def environment(
@@ -63,6 +68,53 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether the device or the machine ran out of memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and OOM_MESSAGES.search(str(error)) is not None
+
+
+def describe_oom(error: Exception, device: torch.device) -> str:
+    """Describe an out-of-memory error for people.
+
+    Args:
+        error: An error for which `is_out_of_memory` is true.
+        device: The device of the job.
+
+    Returns:
+        `out of memory on cuda:0, 2.00 GiB more were needed, 0.31 GiB of 79.11 GiB were free`;
+        a part that is not known is left out.
+    """
+    parts = [f"out of memory on {device}"]
+    if request := OOM_REQUEST.search(str(error)):
+        size = request[1]
+        needed = _gib(int(size.split()[0])) if size.endswith("bytes") else size
+        parts.append(f"{needed} more were needed")
+    with suppress(OSError):  # some systems have no /proc
+        free, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else _host_memory()
+        parts.append(f"{_gib(free)} of {_gib(total)} were free")
+    return ", ".join(parts)
+
+
+def _host_memory() -> tuple[int, int]:
+    """Return free and total bytes: of this process's limit or of the machine."""
+    import resource  # not on Windows
+
+    rows = (line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    sizes = {name: int(size.split()[0]) * 1024 for name, _, size in rows}
+    free, total = sizes["MemAvailable"], sizes["MemTotal"]
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if limit != resource.RLIM_INFINITY and limit - used < free:
+        return max(0, limit - used), limit
+    return free, total
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
 def now() -> str:
     """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -74,31 +126,25 @@ def commit() -> str | None:
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return os.environ.get("BENCH_COMMIT")
-    head = _git(folder, "rev-parse", "HEAD")
-    return f"{head}+" if head and _git(folder, "status", "--porcelain", "-uno") else head
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return run.stdout.strip() if run.returncode == 0 else None
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    with suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.check_output(
+            command, cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=GIT_TIMEOUT_S
+        )
+        return output.strip()
+    return None
 
 
 @cache
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0]}, {len(models)} cores" if models else platform.machine()
+    with suppress(OSError):
+        models = re.findall(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text(), re.M)
+        if models:
+            return f"{models[0].strip()}, {len(models)} cores"
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:
-    try:
+    with suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
-        return None
+    return None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -130,21 +131,18 @@ def _try_lock(path: Path) -> int | str:
 
 def _is_current(path: Path, descriptor: int) -> bool:
     """Return whether the last holder did not remove the file before we locked it."""
-    try:
+    with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    return False
 
 
 def _has_ended(holder: str) -> bool:
     """Return whether the holder was a process of this machine that no longer exists."""
-    words = holder.split()
-    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
+    process = re.fullmatch(rf"process (\d+) on {re.escape(socket.gethostname())}", holder)
+    if process is None:
         return False
     try:
-        os.kill(int(words[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
+        os.kill(int(process[1]), 0)
+    except OSError as error:  # or the process belongs to another user
+        return isinstance(error, ProcessLookupError)
     return False

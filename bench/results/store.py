@@ -16,13 +16,17 @@ Records and checkpoints end in a SHA-256 of their content; a record holds that o
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, TeacherRefused
-from bench.results.files import locked, sha256, write_atomic
+from bench.results.files import locked, quarantine, sha256, write_atomic
 from bench.results.record import FORMAT, NewerFormat, Record, document, parse
+
+if TYPE_CHECKING:
+    from bench.planning.plan import Plan
 
 PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
 DIGEST_BYTES = 32  # at the end of a checkpoint
@@ -107,20 +111,17 @@ class Results:
         """Return the path of the checkpoint of an unfinished run."""
         return self.folder / "state" / f"{run}.safetensors"
 
-    def record(self, run: str) -> Record | None:
+    def record(self, run: str, *, curves: bool = True) -> Record | None:
         """Return the record of a run id; None if there is no record.
+
+        Args:
+            run: The id.
+            curves: Whether to parse the curves; without, they are empty, in a tenth of the time.
 
         Raises:
             Corrupt: The file is not a valid record.
             BenchError: A later version wrote the record.
         """
-        return self._read(run, curves=True)
-
-    def summary(self, run: str) -> Record | None:
-        """Return the record with empty curves, in a tenth of the time; raise as `record` does."""
-        return self._read(run, curves=False)
-
-    def _read(self, run: str, *, curves: bool) -> Record | None:
         path = self.file(run)
         if (content := _content(path)) is None:
             return None
@@ -134,17 +135,14 @@ class Results:
             raise Corrupt(path, f"not a record of {run}")
         return record
 
-    def records(self) -> Iterator[Record]:
+    def summary(self, run: str) -> Record | None:
+        """Return the record with empty curves; raise as `record` does."""
+        return self.record(run, curves=False)
+
+    def records(self, *, curves: bool = True) -> Iterator[Record]:
         """Yield every record of the folder, sorted by id."""
-        return self._all(self.record)
-
-    def summaries(self) -> Iterator[Record]:
-        """Yield every record of the folder with empty curves, sorted by id."""
-        return self._all(self.summary)
-
-    def _all(self, read: Callable[[str], Record | None]) -> Iterator[Record]:
         for path in sorted((self.folder / "runs").glob("*.json")):
-            if (record := read(path.stem)) is not None:
+            if (record := self.record(path.stem, curves=curves)) is not None:
                 yield record
 
     def write(self, record: Record) -> None:
@@ -225,11 +223,44 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
     """
-    folder, records = results.folder, {record.id: record for record in results.summaries()}
+    folder = results.folder
+    records = {record.id: record for record in results.records(curves=False)}
     files = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
     files += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
     if weights:
-        students = {run for run, record in records.items() if record.kind == "student"}
+        students = {run for run, record in records.items() if record.kind != "teacher"}
         files += [path for path in folder.glob("weights/*") if path.stem in students]
     return sorted(files)
+
+
+def quarantine_corrupt(plan: "Plan", results: Results) -> list[str]:
+    """Quarantine the corrupt records and teachers' weights of a plan, so that they are redone.
+
+    Students' weights are not checked: no run depends on them, and their readers verify them.
+
+    Args:
+        plan: The plan.
+        results: The results folder, locked.
+
+    Returns:
+        One message for each quarantined file.
+    """
+    messages = []
+    for run in plan.runs.values():
+        try:
+            record = results.summary(run.id)
+            path = results.weights(run.id)
+            if record and record.status == "done" and run.kind == "teacher" and path.exists():
+                _check_weights(path, record)
+        except Corrupt as error:
+            name = quarantine(error.path).name
+            messages.append(f"{error.path}: corrupt: {error.why}; quarantined as {name}")
+    return messages
+
+
+def _check_weights(path: Path, record: Record) -> None:
+    if not path.is_file():
+        raise Corrupt(path, "not a file")
+    if (digest := sha256(path)) != record.weights:
+        raise Corrupt(path, f"its sha256 is {digest}, expected {record.weights}")

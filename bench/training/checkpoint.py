@@ -92,25 +92,19 @@ def check_tensors(state: Mapping[str, Any]) -> None:
 
 def momentum(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the momentum of each parameter that has one, by the parameter's position."""
-    return {
-        str(position): buffer
-        for position, parameter in enumerate(_parameters(optimizer))
-        if (buffer := optimizer.state.get(parameter, {}).get("momentum_buffer")) is not None
-    }
+    states = optimizer.state_dict()["state"].items()
+    buffers = {str(position): state.get("momentum_buffer") for position, state in states}
+    return {position: buffer for position, buffer in buffers.items() if buffer is not None}
 
 
 def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
     """Restore the momentum; ValueError if it does not fit the parameters."""
-    parameters = _parameters(optimizer)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for position, buffer in buffers.items():
         parameter = parameters[int(position)]
         if parameter.shape != buffer.shape:
             raise ValueError(f"the momentum of parameter {position} has another shape")
         optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _on_host(value: Tensor) -> Tensor:

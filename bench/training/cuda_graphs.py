@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.training.oom import is_out_of_memory
+from bench.results.environment import is_out_of_memory
 from distillers import Batch
 
 Call = Callable[..., Any]
@@ -101,8 +101,7 @@ class GraphedStep:
             self._calls += 1
             if self._calls <= WARMUP_CALLS:
                 return self._call(*inputs)
-            captured = self._capture(lambda: self._call(*inputs), self._streams)
-            self._outputs, self._replay = captured
+            self._outputs, self._replay = self._capture(lambda: self._call(*inputs), self._streams)
         self._replay()
         return self._outputs
 

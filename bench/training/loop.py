@@ -23,7 +23,6 @@ def train_cohort(
     trainers: Sequence[Trainer],
     teacher: Teacher | None,
     data: Data,
-    seed: int,
     after_epoch: Callable[[Trainer], None],
     capture: Capture | None = None,
 ) -> None:
@@ -32,10 +31,9 @@ def train_cohort(
     Runs may begin at different epochs: a run joins when the others have reached its epoch.
 
     Args:
-        trainers: The runs; they have the same epochs, batch size, augmentation and precision.
+        trainers: The runs; they have the same seed, epochs, batch size, augmentation and precision.
         teacher: Their teacher, if they have one.
         data: The data set.
-        seed: Seed of the order and the augmentation of images.
         after_epoch: Called with each run after each of its epochs.
         capture: Captures the teacher's pass as a CUDA graph. Its memory must not be shared with
             the runs' own graphs: all of them read the teacher's features.
@@ -52,10 +50,9 @@ def train_cohort(
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
         active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
         if active:
-            stream = batches(data, seed, epoch, recipe)
-            train_epoch(
-                active, features, starmap(static_batch, stream) if capture else stream, timer
-            )
+            stream = batches(data, trainers[0].seed, epoch, recipe)
+            stream = starmap(static_batch, stream) if capture else stream
+            train_epoch(active, features, stream, timer)
         seconds = timer.seconds()
         for trainer in active:
             with trainer.catch_failure():

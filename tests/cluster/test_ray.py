@@ -64,8 +64,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
 
 
 def test_lost_node_costs_an_epoch_and_changes_no_number(
-    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     plan = toy.plan(tmp_path, recipe="{epochs: 60, batch_size: 16}", seeds="[0, 1]", methods="[kd]")
     inline, results = toy.run(plan, tmp_path), Results(tmp_path / "ray")
     copy_teachers(plan, inline, results)
@@ -80,15 +81,19 @@ def test_lost_node_costs_an_epoch_and_changes_no_number(
         return slot, event
 
     monkeypatch.setattr(RayExecutor, "next", disturbed)
-    api.execute(plan, results, Machine(cluster=RayOptions(address=nodes.cluster.address)))
+    machine = Machine(cluster=RayOptions(address=nodes.cluster.address))
+    api.execute(plan, results, machine, view="plain")
     for run in plan.runs:
         record = results.record(run)
         assert record is not None
         assert toy.numbers(inline.record(run)) == toy.numbers(record)
         assert sha256(results.weights(run)) == record.weights
-    (notice,) = [event["text"] for event in events if event["event"] == "notice"]
-    assert "its node was lost" in notice
-    assert [event["reason"] for event in events if event["event"] == "exit"] == [None, None]
+    (notice,) = [line for line in capsys.readouterr().out.splitlines() if "notice" in line]
+    assert "its node was lost: " in notice
+    assert notice.endswith("; retried from the last checkpoint")
+    exits = [event for event in events if event["event"] == "exit"]
+    assert [event["reason"] for event in exits if not event.get("lost")] == [None, None]
+    assert len(exits) == 3
     epochs = [(event["run"], event["entry"]["epoch"]) for event in events if "entry" in event]
     assert len(epochs) == len(set(epochs)), "an epoch was repeated"
     assert not list(results.folder.glob("state/*.safetensors"))

@@ -147,7 +147,7 @@ def simulate(plan: Plan, slots: int, folder: Path, seed: int = 0) -> Study:
     start = time.process_time()
     Runner(plan, estimates, results, executor).run(pending(plan, results, "failed"))
     end, cpu = executor.now, time.process_time() - start
-    statuses = Counter(record.status for record in results.summaries())
+    statuses = Counter(record.status for record in results.records(curves=False))
     return Study(len(plan.runs), 1 - executor.busy / (slots * end), end, cpu, statuses)
 
 

@@ -117,7 +117,7 @@ def test_heartbeat_is_sent_for_each_batch_but_not_more_often_than_the_interval(
     interval_s: float, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five batches of training, and one of evaluation."""
-    monkeypatch.setattr("bench.execution.heartbeat.INTERVAL_S", interval_s)
+    monkeypatch.setattr("bench.execution.worker.HEARTBEAT_INTERVAL_S", interval_s)
     events: list[Event] = []
     run_job(teacher_job(tmp_path), events.append)
     kinds = [event["event"] for event in events]

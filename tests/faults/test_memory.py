@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.results import Results
-from bench.training.oom import describe_oom, is_out_of_memory
+from bench.results.environment import describe_oom, is_out_of_memory
 from tests import soak, toy
 from tests.faults.commands import Commands
 

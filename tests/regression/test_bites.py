@@ -26,8 +26,7 @@ from bench import regression, report
 from bench.regression import Verdicts
 from bench.report import build
 from bench.report.model import Entry, Report
-from bench.training.loss import WeightedLoss
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, WeightedLoss
 from distillers import Features
 from distillers._memory_bank import NegativeSampler
 from distillers.kd import KD

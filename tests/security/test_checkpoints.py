@@ -16,7 +16,7 @@ import torch
 from bench import models
 from bench.errors import TeacherRefused
 from bench.results import Results
-from bench.training.pretrained import MAX_NAME_LENGTH, read_state
+from bench.training.teacher import MAX_NAME_LENGTH, read_state
 from tests import toy
 from tests.command import ROOT, bench
 from tests.security import hostile
@@ -75,7 +75,7 @@ from pathlib import Path
 import torch
 from bench.results.environment import peak_memory
 from bench.training.checkpoint import decode
-from bench.training.pretrained import read_state
+from bench.training.teacher import read_state
 
 READERS = {
     "pretrained": lambda path: read_state(path),

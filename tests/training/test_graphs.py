@@ -54,7 +54,7 @@ def train_all_methods(
     trainers = {
         name: Trainer(task, dataset, teacher.shapes, capture) for name, task in tasks.items()
     }
-    train_cohort([*trainers.values()], teacher, dataset, 0, lambda _: None, capture)
+    train_cohort([*trainers.values()], teacher, dataset, lambda _: None, capture)
     return trainers
 
 

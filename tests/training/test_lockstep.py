@@ -73,14 +73,14 @@ def test_interrupted_cohort_gives_the_numbers_of_an_uninterrupted_one(
     plan, expected = together
     train_cohort, epochs = loop.train_cohort, []
 
-    def interrupt(trainers, teacher, data, seed, after_epoch, capture):  # type: ignore[no-untyped-def]
+    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
         def stop(trainer: Trainer) -> None:
             after_epoch(trainer)
             epochs.append(trainer.epoch)
             if teacher is not None and len(epochs) == 5:
                 raise PowerCut
 
-        train_cohort(trainers, teacher, data, seed, stop, capture)
+        train_cohort(trainers, teacher, data, stop, capture)
 
     monkeypatch.setattr(loop, "train_cohort", interrupt)
     with pytest.raises(PowerCut):

@@ -55,7 +55,11 @@ def test_checkpoint_of_another_network_is_refused_with_names_and_shapes(
     net: torch.nn.Module, tmp_path: Path
 ) -> None:
     torch.save(net.state_dict(), tmp_path / "ckpt.pth")
-    with pytest.raises(TeacherRefused, match=r"not a resnet8 of 100 classes: shape of fc\.weight"):
+    message = (
+        r"not a resnet8 of 100 classes: missing fc.weight \(100, 64\), fc.bias \(100,\); "
+        r"unexpected fc.weight \(10, 64\), fc.bias \(10,\)"
+    )
+    with pytest.raises(TeacherRefused, match=message):
         teacher.load("resnet8", replace(DIGITS, classes=100), tmp_path / "ckpt.pth")
     with pytest.raises(TeacherRefused, match=r"missing layer1\.1\.conv1\.weight.* and \d+ more"):
         teacher.load("resnet20", DIGITS, tmp_path / "ckpt.pth")

@@ -1,6 +1,5 @@
 """Executors of this machine: jobs in worker processes, or in this process."""
 
-import json
 import os
 import queue
 import re
@@ -15,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.execution.protocol import Event, Job
+from bench.execution.protocol import Event, Job, parse_events
 from bench.execution.worker import run_job
 
 HEARTBEAT_TIMEOUT_S = 1800.0  # without an event, after which a worker counts as hung
@@ -143,9 +142,8 @@ class ProcessExecutor:
             assert process.stdout is not None
             process.stdin.write(job.to_json() + "\n")
             process.stdin.flush()
-            for line in process.stdout:
-                with suppress(json.JSONDecodeError):  # a line that a kill cut short
-                    self._events.put((slot, json.loads(line)))
+            for event in parse_events(process.stdout):
+                self._events.put((slot, event))
         reason = _exit_reason(process.returncode, worker.log)
         if worker.hung:
             reason = f"its worker sent no event for {self.timeout_s:g} s (see {worker.log})"
@@ -184,11 +182,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _oom_kills() -> int:
     """Return how many processes the system has killed when out of memory; 0 if unknown."""
-    try:
-        count = re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M)
-    except OSError:
-        return 0
-    return int(count[1]) if count else 0
+    with suppress(OSError):
+        if count := re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M):
+            return int(count[1])
+    return 0
 
 
 def _exit_reason(code: int, log: Path) -> str | None:
@@ -196,7 +193,6 @@ def _exit_reason(code: int, log: Path) -> str | None:
     if code == 0:
         return None
     how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-    text = log.read_text(errors="replace") if log.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    last = f": {lines[-1].strip()}" if lines else ""
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    last = f": {text.splitlines()[-1].strip()}" if text else ""
     return f"its worker {how}{last} (see {log})"

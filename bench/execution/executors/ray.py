@@ -7,9 +7,8 @@ records. If a node is lost, its cohort resumes on another node from the last che
 import signal
 import socket
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,11 @@ def run_on_node(job: Job, timeout_s: float) -> Iterator[Event]:
     yield from stream_events(job, timeout_s)
 
 
-@dataclass
-class RayTask:
-    """A job that was submitted."""
-
-    job: Job
-    events: Any  # Ray's stream of the task's events
-    lost_nodes: int = 0  # nodes that were lost while they ran it
-    recorded: set[str] = field(default_factory=set)  # runs with a record
-
-
 class RayExecutor:
     """A Ray task for each job, on any node with room for it.
 
-    If a node is lost, its jobs are submitted again, at most `retries` times. A worker that crashes
-    or hangs ends its job, as on one machine.
+    If a node is lost, its jobs end, which does not count as an attempt, at most `retries` times. A
+    worker that crashes or hangs ends its job, as on one machine.
 
     Args:
         options: The `ray` section of the cluster file.
@@ -75,18 +64,18 @@ class RayExecutor:
         self._submit = self._ray.remote(
             num_cpus=options.cpus, num_gpus=gpus, max_retries=0, num_returns="streaming"
         )(run_on_node).remote
-        self._tasks: dict[int, RayTask] = {}
+        self._jobs: dict[int, tuple[Job, Any]] = {}  # with Ray's stream of events, by slot
+        self._lost_nodes: Counter[str] = Counter()  # by run
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
         """Submit a task; Ray starts it when a node has room."""
-        job = job.absolute()
-        self._tasks[slot] = RayTask(job, self._submit(job, self._timeout_s))
+        self._jobs[slot] = job, self._submit(job.absolute(), self._timeout_s)
 
     def next(self) -> tuple[int, Event]:
         """Return the next event of any task."""
         while not self._ready:
-            slots = {task.events: slot for slot, task in self._tasks.items()}
+            slots = {events: slot for slot, (_, events) in self._jobs.items()}
             ready, _ = self._ray.wait([*slots], num_returns=1, timeout=POLL_INTERVAL_S)
             for events in ready:
                 self._receive(slots[events])
@@ -94,45 +83,33 @@ class RayExecutor:
 
     def stop(self) -> None:
         """Kill all tasks; leave the cluster."""
-        for task in self._tasks.values():
-            self._ray.cancel(task.events, force=True)
-        self._tasks.clear()
+        for _, events in self._jobs.values():
+            self._ray.cancel(events, force=True)
         if self._connected_here:
             self._ray.shutdown()
 
     def _receive(self, slot: int) -> None:
         """Take the next event of a task, which moves behind the other tasks."""
         errors = self._ray.exceptions
-        task = self._tasks.pop(slot)
+        job, events = self._jobs.pop(slot)
         try:
-            event = self._ray.get(next(task.events))
+            event = self._ray.get(next(events))
         except (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
-            self._resubmit(slot, task, _first_line(error))
+            self._lost_nodes.update(task.id for task in job.tasks)
+            lost = self._lost_nodes[job.tasks[0].id] <= self._retries
+            self._put(slot, "exit", f"its node was lost: {_first_line(error)}", lost=lost)
         except errors.OutOfMemoryError as error:
-            reason = f"out of memory on its node: {_first_line(error)}"
-            self._ready.append((slot, {"event": "split", "reason": reason}))
-            self._ready.append((slot, {"event": "exit", "reason": None}))
+            self._put(slot, "split", f"out of memory on its node: {_first_line(error)}")
+            self._put(slot, "exit", None)
         except (errors.RayError, StopIteration) as error:
-            reason = f"its task ended: {_first_line(error)}"
-            self._ready.append((slot, {"event": "exit", "reason": reason}))
+            self._put(slot, "exit", f"its task ended: {_first_line(error)}")
         else:
-            if event["event"] == "record":
-                task.recorded.add(event["record"]["id"])
             if event["event"] != "exit":
-                self._tasks[slot] = task
+                self._jobs[slot] = job, events
             self._ready.append((slot, event))
 
-    def _resubmit(self, slot: int, task: RayTask, reason: str) -> None:
-        """Submit the job of a lost node again, or end it after too many lost nodes."""
-        job = task.job.without(task.recorded)
-        if not job.tasks or task.lost_nodes >= self._retries:
-            event = {"event": "exit", "reason": f"its node was lost: {reason}"}
-            self._ready.append((slot, event))
-            return
-        text = f"{job.tasks[0].name}: its node was lost; it resumes from its checkpoint elsewhere"
-        self._ready.append((slot, {"event": "notice", "text": text}))
-        events = self._submit(job, self._timeout_s)
-        self._tasks[slot] = RayTask(job, events, task.lost_nodes + 1)
+    def _put(self, slot: int, event: str, reason: str | None, **fields: bool) -> None:
+        self._ready.append((slot, {"event": event, "reason": reason, **fields}))
 
 
 def room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> int:

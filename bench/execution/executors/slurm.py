@@ -28,7 +28,7 @@ from bench.errors import BenchError
 from bench.execution.cluster import SlurmOptions
 from bench.execution.executors import import_extra
 from bench.execution.executors.local import KILL_TIMEOUT_S, stream_events
-from bench.execution.protocol import Event, Job
+from bench.execution.protocol import Event, Job, parse_events
 from bench.results import Results, write_atomic
 
 POLL_INTERVAL_S = 0.5  # between two readings of the events
@@ -51,15 +51,11 @@ class SlurmTask:
 
     def __call__(self) -> None:
         """Run the tasks that have no record yet; append the events to the file."""
-        events = _parse(_read(self.events))
-        job = self.job.without(
-            {event["record"]["id"] for event in events if event["event"] == "record"}
-        )
-        nothing: list[Event] = [{"event": "exit", "reason": None}]
-        stream: Iterator[Event] = stream_events(job, self.timeout_s) if job.tasks else iter(nothing)
+        records = (event.get("record") for event in _read(self.events)[0])
+        job = self.job.without({record["id"] for record in records if record})
         with self.events.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends a line that a kill cut short
-            for event in stream:
+            for event in stream_events(job, self.timeout_s) if job.tasks else ():
                 file.write(json.dumps(event) + "\n")
                 file.flush()
 
@@ -106,19 +102,27 @@ class SlurmExecutor:
         except RuntimeError as error:
             raise BenchError(f"--executor slurm: {error} sbatch and srun are needed") from error
         self._name = f"bench-{secrets.token_hex(16)}"
-        self._engine.update_parameters(name=self._name, **_parameters(options))
+        self._engine.update_parameters(
+            name=self._name,
+            timeout_min=options.minutes,
+            cpus_per_task=options.cpus,
+            gpus_per_node=options.gpus or None,
+            mem_gb=options.memory,
+            slurm_partition=options.partition,
+            slurm_array_parallelism=options.slots,
+            slurm_signal_delay_s=options.warning,
+            slurm_additional_parameters=dict(options.sbatch),
+            slurm_setup=[*options.setup],
+        )
         os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it
-        self._has_accounting = True  # whether sacct knows jobs that have ended
-        if cluster == "slurm":
-            self._has_accounting = not call("sacct", "--noheader", "--jobs=0").returncode
-        self._unsubmitted: list[tuple[int, SlurmTask]] = []
+        self._unsubmitted: dict[int, SlurmTask] = {}  # by slot
         self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
         """Keep a job until `next` submits all jobs that start now."""
         events = self._folder / f"{job.id}-{time.time_ns()}.events"
-        self._unsubmitted.append((slot, SlurmTask(job.absolute(), events, self._timeout_s)))
+        self._unsubmitted[slot] = SlurmTask(job.absolute(), events, self._timeout_s)
 
     def next(self) -> tuple[int, Event]:
         """Submit new jobs; return the next event of any job."""
@@ -136,54 +140,49 @@ class SlurmExecutor:
             cancel(self._name)
         else:
             (self._results / NOTE).unlink(missing_ok=True)
-        self.jobs.clear()
-        self._unsubmitted.clear()
 
     def submit(self) -> None:
         """Submit the jobs that `start` kept, as one array."""
         if not self._unsubmitted:
             return
-        slots, tasks = zip(*self._unsubmitted, strict=True)
         write_note(self._results, self._name)
         try:
             with self._engine.batch():
-                jobs = [self._engine.submit(task) for task in tasks]
+                jobs = {
+                    slot: SlurmJob(self._engine.submit(task), task.events)
+                    for slot, task in self._unsubmitted.items()
+                }
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise BenchError(f"--executor slurm: sbatch refused a job: {error}") from error
-        for slot, task, job in zip(slots, tasks, jobs, strict=True):
-            self.jobs[slot] = SlurmJob(job, task.events)
+        self.jobs |= jobs
         self._unsubmitted.clear()
 
     def _receive(self, slot: int, job: SlurmJob) -> None:
         """Read new events of a job; a job that ended without an `exit` event has crashed."""
-        content = _read(job.events, job.bytes_read)
-        job.bytes_read += len(content)
-        for event in _parse(content):
-            self._ready.append((slot, event))
-            if event["event"] == "exit":
-                del self.jobs[slot]
-        if slot in self.jobs and not content and self._has_ended(job):
+        events, size = _read(job.events, job.bytes_read)
+        job.bytes_read += size
+        if not size and self._has_ended(job):
+            events = [*self._last_events(job)]
+        self._ready += [(slot, event) for event in events]
+        if any(event["event"] == "exit" for event in events):
             del self.jobs[slot]
-            self._ready.extend((slot, event) for event in self._last_events(job))
 
     def _has_ended(self, job: SlurmJob) -> bool:
         """Return whether Slurm reports the job's end, and its last events had time to arrive."""
-        now = time.monotonic()
-        due = now - job.checked >= STATUS_INTERVAL_S
-        job.checked = now if due else job.checked
-        if self._has_accounting:
-            ended = job.slurm.done(force_check=due)
-        else:
-            ended = due and _left_the_queue(job.slurm.job_id)
-        job.empty_reads += bool(job.empty_reads or ended)
+        if due := time.monotonic() - job.checked >= STATUS_INTERVAL_S:
+            job.checked = time.monotonic()
+        number = job.slurm.job_id
+        if job.empty_reads or job.slurm.done(force_check=due) or due and _left_the_queue(number):
+            job.empty_reads += 1
         return job.empty_reads > MAX_EMPTY_READS
 
     def _last_events(self, job: SlurmJob) -> Iterator[Event]:
         """Yield the last events of a job that could not write them itself."""
-        number = job.slurm.job_id
-        state = job.slurm.state if self._has_accounting else "UNKNOWN, without accounting"
+        job.slurm.done(force_check=True)  # updates the state
+        number, state = job.slurm.job_id, job.slurm.state
         if state.startswith("OUT_OF_ME"):
             yield {"event": "split", "reason": f"out of memory: Slurm killed its job {number}"}
+        state = "UNKNOWN, without accounting" if state == "UNKNOWN" else state
         reason = f"its job {number} ended as {state} (see {job.slurm.paths.stderr})"
         if not job.bytes_read:
             reason += f"; it sent no event: do all nodes share {self._results}?"
@@ -211,7 +210,8 @@ def cancel_orphans(results: Results) -> None:
             f"{note}: found the text '{short(name)}'. Allowed: the name of Slurm jobs, as "
             "`bench run` writes it. Remove the file once no job works in that folder"
         )
-    if _is_same(Path(folder), results.folder) and (reason := _cancel_and_wait(name)):
+    is_here = os.path.exists(folder) and os.path.samefile(folder, results.folder)
+    if is_here and (reason := _cancel_and_wait(name)):
         raise BenchError(
             f"{results.folder}: Slurm jobs named {name} may still work there: {reason}. "
             f"Cancel them with `scancel --name={name}`; remove {note} once "
@@ -241,12 +241,10 @@ def cancel(name: str) -> None:
         process.wait(KILL_TIMEOUT_S)
 
 
-def call(*command: str) -> subprocess.CompletedProcess[str]:
+def _call(*command: str) -> subprocess.CompletedProcess[str]:
     """Call a command of Slurm, without the variables that would make it skip jobs."""
     try:
-        return subprocess.run(
-            command, check=False, capture_output=True, text=True, env=_environment()
-        )
+        return subprocess.run(command, capture_output=True, text=True, env=_environment())
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", f"no command {command[0]} here")
 
@@ -260,20 +258,20 @@ def _cancel_and_wait(name: str) -> str:
     """Cancel the jobs of a name until all have ended; return why they may not have, or ''."""
     deadline = time.monotonic() + CANCEL_TIMEOUT_S
     while True:
-        listed = call("squeue", "--noheader", "--format=%A", *selector(name))
+        listed = _call("squeue", "--noheader", "--format=%A", *selector(name))
         if listed.returncode:
             return listed.stderr.strip()
         if not listed.stdout.strip():
             return ""
         if time.monotonic() > deadline:
             return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
-        call("scancel", *selector(name))  # each time: a job may have requeued itself
+        _call("scancel", *selector(name))  # each time: a job may have requeued itself
         time.sleep(CANCEL_INTERVAL_S)
 
 
 def _left_the_queue(number: str) -> bool:
     """Return whether Slurm answers and lists no pending or running job of this number."""
-    listed = call("squeue", "--noheader", "--format=%T", f"--jobs={number}")
+    listed = _call("squeue", "--noheader", "--format=%T", f"--jobs={number}")
     if listed.returncode:
         return "Invalid job id" in listed.stderr
     return not listed.stdout.strip()
@@ -284,39 +282,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
 
 
-def _is_same(folder: Path, other: Path) -> bool:
-    with suppress(OSError, ValueError):
-        return folder.samefile(other)
-    return False
-
-
-def _parameters(options: SlurmOptions) -> dict[str, Any]:
-    """Return the options under submitit's names."""
-    return {
-        "timeout_min": options.minutes,
-        "cpus_per_task": options.cpus,
-        "gpus_per_node": options.gpus or None,
-        "mem_gb": options.memory,
-        "slurm_partition": options.partition,
-        "slurm_array_parallelism": options.slots,
-        "slurm_signal_delay_s": options.warning,
-        "slurm_additional_parameters": dict(options.sbatch),
-        "slurm_setup": [*options.setup],
-    }
-
-
-def _read(path: Path, start: int = 0) -> bytes:
-    """Return the complete lines of a file from a byte on; nothing if there is no file."""
+def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
+    """Return the events in a file from a byte on, and the length of their complete lines."""
     try:
         with path.open("rb") as file:
             file.seek(start)
             lines, end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
-        return b""
-    return lines + end
-
-
-def _parse(content: bytes) -> Iterator[Event]:
-    for line in content.splitlines():
-        with suppress(ValueError):  # empty, or cut short by a kill
-            yield json.loads(line)
+        return [], 0
+    return [*parse_events(lines.splitlines())], len(lines + end)
