@@ -115,6 +115,7 @@ def test_run_makes_a_table_and_repeats_nothing(here: Path) -> None:
     assert bench("plan", "toy.yaml").stdout.splitlines()[1] == "nothing to do"
 
 
+@pytest.mark.slow
 def test_interrupt_ends_workers_and_says_how_to_resume(here: Path) -> None:
     toy.write(here, recipe="{epochs: 100000, batch_size: 16}", teachers="{}")
     parent = process(here, "run", "toy.yaml", "--tracker", "none", "--json")

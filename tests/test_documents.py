@@ -197,6 +197,7 @@ def python(folder: Path, *arguments: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_the_four_steps_end_with_a_row_for_the_new_method(own_suite: tuple[Path, str]) -> None:
     folder, output = own_suite
     labels = [
@@ -216,6 +217,7 @@ def test_the_four_steps_end_with_a_row_for_the_new_method(own_suite: tuple[Path,
     assert len({record.top1 for record in records.values()}) > 1
 
 
+@pytest.mark.slow
 def test_python_functions_return_the_same_runs(own_suite: tuple[Path, str]) -> None:
     folder, _ = own_suite
     (code,) = blocks(section("Python", "CLI.md"), "python")
@@ -234,6 +236,7 @@ def test_calls_from_python_fit_the_signatures() -> None:
             inspect.signature(function).bind(*node.args, **keywords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_distiller_of_the_steps_passes_the_contract(
     check: str, own_suite: tuple[Path, str], monkeypatch: pytest.MonkeyPatch

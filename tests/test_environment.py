@@ -45,6 +45,7 @@ def test_peak_memory_counts_the_bytes_of_this_process() -> None:
     assert environment.peak_memory(CPU) >= max(before, tensor.nbytes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the parent's memory counts as well")
 def test_peak_memory_does_not_count_the_parent() -> None:
     tensor = torch.ones(400_000_000)

@@ -25,6 +25,8 @@ from tests.benchmarks.training import alone, data, evaluation, lockstep
 from tests.benchmarks.tried import tried
 from tests.benchmarks.workload import Workload
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Workload:

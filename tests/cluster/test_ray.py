@@ -21,6 +21,8 @@ from tests.cluster import copy_teachers
 from tests.command import gone
 from tests.faults.commands import Commands, scaled
 
+pytestmark = pytest.mark.slow
+
 
 class Nodes:
     """A head without room, and a node with room for one cohort."""

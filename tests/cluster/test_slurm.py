@@ -18,6 +18,8 @@ from tests import toy
 from tests.cluster import copy_teachers
 from tests.command import children
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
 
 

@@ -103,6 +103,7 @@ def test_students_of_a_diverged_teacher_are_skipped_with_its_reason(tmp_path: Pa
     assert "diverged at epoch 1" in str(student.reason)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_numbers_of_this_process(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, seeds="[0, 1]")
     inline = toy.run(plan, tmp_path / "inline")

@@ -20,6 +20,7 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return simulate(plan, slots=times(6, 64), folder=folder)
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_slots_are_hardly_idle(study: Study) -> None:
     assert study.statuses == {"done": study.runs}
@@ -27,6 +28,7 @@ def test_slots_are_hardly_idle(study: Study) -> None:
     assert study.idle < MAX_IDLE
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_scheduling_takes_milliseconds_a_run(study: Study) -> None:
     assert study.cpu / study.runs < MAX_CPU_S

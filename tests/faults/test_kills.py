@@ -24,6 +24,8 @@ from tests.command import gone, workers
 from tests.faults.commands import Commands, scaled
 from tests.faults.conftest import LINES
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "toy.yaml", "--tracker", "none", "--json", "--workers", 1)
 INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]

@@ -11,6 +11,8 @@ from bench.results.environment import describe_oom, is_out_of_memory
 from tests import soak, toy
 from tests.faults.commands import Commands
 
+pytestmark = pytest.mark.slow
+
 HOARD = '''
 """A distiller that allocates memory, and limits that of its process at the first batch."""
 

@@ -64,6 +64,7 @@ def logged(uri: str) -> list[str]:
     return sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
 
 
+@pytest.mark.slow
 def test_new_store_is_opened_by_sixteen_processes_at_once(tmp_path: Path) -> None:
     """Each process logs one record, of another results folder."""
     plan = toy.plan(tmp_path, seeds=str(list(range(PROCESSES))), methods="[kd]")
@@ -124,6 +125,7 @@ def test_server_that_is_down_is_not_called_for_every_record(
     assert time.monotonic() - begun < 1.0
 
 
+@pytest.mark.slow
 def test_interrupt_does_not_wait_for_a_silent_server(
     silent: str, commands: Commands, tmp_path: Path
 ) -> None:

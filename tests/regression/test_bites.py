@@ -32,6 +32,8 @@ from distillers._memory_bank import NegativeSampler
 from distillers.kd import KD
 from tests import toy
 
+pytestmark = pytest.mark.slow
+
 Suite = Mapping[str, str]
 
 DIGITS = {

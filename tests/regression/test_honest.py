@@ -22,6 +22,8 @@ from bench.stats import moderated, regression_verdicts, samples, welch
 from tests import toy
 from tests.stats.test_promises import joined, part
 
+pytestmark = pytest.mark.slow
+
 SEEDS, GROUP = 63, 3
 SUITE = {
     "dataset": "{name: digits, per_class: 16, test_per_class: 30}",

@@ -94,6 +94,7 @@ for name in names:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["pretrained", "checkpoint"])
 def test_small_file_that_claims_to_be_large_takes_no_memory(reader: str, tmp_path: Path) -> None:
     files = hostile.oversized()

@@ -24,7 +24,7 @@ from tests.command import ROOT, bench
 from tests.records import make_epoch, make_record
 from tests.soak import times
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 often = settings(
     max_examples=times(40, 4_000), derandomize=True, deadline=None, database=None
 )  # fmt: skip

@@ -75,6 +75,7 @@ def plan_of(text: str) -> Plan | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
 def test_mutated_suite_gives_a_plan_or_errors_with_lines(part: int) -> None:
@@ -88,6 +89,7 @@ def test_mutated_suite_gives_a_plan_or_errors_with_lines(part: int) -> None:
     assert list(Path().iterdir()) == [SUITE]
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_invalid_suite_writes_nothing() -> None:
     refused = 0
@@ -100,6 +102,7 @@ def test_invalid_suite_writes_nothing() -> None:
     assert list(Path().iterdir()) == [SUITE]
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_valid_suite_ends_with_a_record_for_every_run() -> None:
     results, done = Results(Path("results")), 0
@@ -185,6 +188,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_cost_of_a_giant_network_needs_little_memory(here: Path) -> None:
     SUITE.write_text(GIANT)
     done = subprocess.run(

@@ -19,7 +19,7 @@ from tests.soak import times
 from .conftest import BASE
 from .test_render import bare
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 often = settings(
     max_examples=times(200, 20_000), derandomize=True, deadline=None, database=None
 )  # fmt: skip

@@ -82,6 +82,7 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trainer]:
         return train_all_methods(tmp_path_factory.mktemp("eager"), CPU, None)
 
 
+@pytest.mark.slow
 def test_captured_cohort_gives_the_numbers_of_an_eager_one(
     fused: None, eager: dict[str, Trainer], tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_captured_cohort_gives_the_numbers_of_an_eager_one(
         assert numbers(run) == numbers(eager[name]), name
 
 
+@pytest.mark.slow
 def test_emulation_detects_a_python_number_that_changes(
     fused: None, eager: dict[str, Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +115,7 @@ def test_emulation_detects_a_python_number_that_changes(
     assert all(numbers(run) != numbers(eager[name]) for name, run in captured.items())
 
 
+@pytest.mark.slow
 def test_run_that_cannot_be_captured_fails_alone(
     fused: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
