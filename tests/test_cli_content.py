@@ -62,7 +62,7 @@ network      parameters    multiply-adds
 resnet8          78,042          781,952
 vgg8          3,918,858        6,013,952
 
-memory banks and other buffers, the most of all pairs
+memory banks and other buffers, the maximum over all pairs
 method      bytes
 --------  -------
 crd         6,024

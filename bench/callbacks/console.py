@@ -161,7 +161,7 @@ class Progress:
 
     @property
     def time_left(self) -> float | None:
-        """Seconds left: remaining work over the rate so far; None before the first epoch."""
+        """Seconds left: remaining work divided by the rate so far; None before the first epoch."""
         if self._training_since is None:
             return None
         per_work = (self._last_epoch - self._training_since) / self.done
@@ -360,7 +360,7 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
         if runs[0].method:
             title[1] = f"{pair} seed {runs[0].run.specification.seed}"
             lost = [run.status for run in runs if run.status in LOST]
-            title.append(f"{len(runs) - len(lost)} alive")
+            title.append(f"{len(runs) - len(lost)} training")
             title += [f"{lost.count(status)} {status}" for status in dict.fromkeys(lost)]
         yield Text("  ".join(title), "cyan", no_wrap=True, overflow="ellipsis")
         yield Padding(Columns(map(_accuracy, runs), padding=(0, 2)), (0, 0, 0, 2))

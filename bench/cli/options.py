@@ -31,7 +31,7 @@ Set = Annotated[
     Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
 ]
 NoPlugins = Annotated[
-    bool, Option("--no-plugins", help="Refuse Python files that a suite names: see README.")
+    bool, Option("--no-plugins", help="Refuse Python files that a suite names: docs/SUITES.md.")
 ]
 AsJson = Annotated[bool, Option("--json", help="JSON for scripts.")]
 Metric = Annotated[

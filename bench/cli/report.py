@@ -30,10 +30,10 @@ def command(
         bool, Option("--published-only", help="Only the papers' tables of the suite's pairs.")
     ] = False,
     statistics: Annotated[
-        bool, Option("--statistics", help="Instead of the table: intervals, verdicts, mean ranks.")
+        bool, Option("--statistics", help="Print intervals, verdicts and average ranks instead.")
     ] = False,
     versus: Annotated[
-        str | None, Option(metavar="METHOD", help="Compare methods with this one; without: kd.")
+        str | None, Option(metavar="METHOD", help="Compare methods with this one; default: kd.")
     ] = None,
     tolerance: options.Tolerance = None,
 ) -> None:

@@ -31,13 +31,13 @@ class Observer(Protocol):
         """Handle the start of a cohort on a device."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Handle a completed epoch of a run; the entry is that of its curves."""
+        """Handle a completed epoch of a run; `entry` extends its curves."""
 
     def record(self, record: Record) -> None:
         """Handle the end of a run; its record is on the disk."""
 
     def notice(self, text: str) -> None:
-        """Handle a message for the user about a fault that was dealt with."""
+        """Handle a message for the user about a fault that the runner handled."""
 
     def closed(self) -> None:
         """Handle the end of the runner; no further calls follow."""
@@ -221,11 +221,11 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     Args:
         plan: The plan.
         results: The results folder.
-        overwrite: Which runs with a record to redo: `never` any, `failed` and skipped ones, or
-            `always` all. A diverged run counts as done.
+        overwrite: Runs with a record to redo. `never`: none; `failed`: failed and skipped ones;
+            `always`: all. A diverged run counts as done.
 
     Returns:
-        These runs, those without a record, and teachers without weights that students need.
+        Runs to redo, runs without a record, and teachers without weights that students need.
     """
     missing = set()
     for run in plan.runs.values():

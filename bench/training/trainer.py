@@ -217,7 +217,7 @@ class Trainer:
             self._images += len(batch.labels)
 
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """Do the device's part of a step, in which no number of Python changes between steps."""
+        """Do the device's part of a step, in which Python's numbers stay the same in all steps."""
         with autocast(self.device, self.recipe):
             outputs = self.net(images)
         student = float32(outputs, stages=self.reads_stages)
