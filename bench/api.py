@@ -422,7 +422,7 @@ def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]
 
 def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
     """Return the bytes of each method's buffers, the maximum over all pairs."""
-    most: Counter[str] = Counter()
+    largest: Counter[str] = Counter()
     for cell in plan.cells:
-        most[cell.method.name] = max(most[cell.method.name], estimates[cell.run].memory)
-    return [{"method": name, "bytes": size} for name, size in most.items() if size]
+        largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)
+    return [{"method": name, "bytes": size} for name, size in largest.items() if size]

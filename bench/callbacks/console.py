@@ -351,7 +351,7 @@ def outcome(run: RunProgress, seconds: float) -> str:
 
 
 def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
-    """For each pair of a cohort a line with its epoch, and a line with its accuracies."""
+    """Yield a line with the epoch and a line with the accuracies of each pair of a cohort."""
     pairs: dict[str, list[RunProgress]] = {}
     for run in cohort.runs:
         pairs.setdefault(run.pair, []).append(run)
@@ -367,15 +367,15 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """A method's last top-1 in a fixed width, or that it is lost."""
+    """Return a method's last top-1 in a fixed width, or its status if it has no result."""
     if run.status in LOST:
-        return Text(f"{run.method} lost", COLOURS[run.status])
+        return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"
     return Text(f"{run.method or 'top-1'} {value:>4}")
 
 
 def _latest_lost(progress: Progress) -> Iterator[Text]:
-    """A line for each of the latest runs without a result."""
+    """Yield a line for each of the latest runs without a result."""
     for run in progress.lost[-MAX_LOST_SHOWN:]:
         line = printable(outcome(run, 0.0))
         yield Text(line, COLOURS[run.status], overflow="ellipsis", no_wrap=True)

@@ -58,7 +58,7 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; a user's mistake becomes a sentence and exit code 2."""
+        """Run the verb; a user's mistake becomes a message and exit code 2."""
         with handle_errors():
             return super().invoke(ctx)
 

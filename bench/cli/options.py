@@ -117,7 +117,7 @@ def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., N
     def declare(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def command(**values: Any) -> None:
-            verb(SuiteOptions(**{each.name: values.pop(each.name) for each in shared}), **values)
+            verb(SuiteOptions(**{p.name: values.pop(p.name) for p in shared}), **values)
 
         _, *others = inspect.signature(verb).parameters.values()
         signature = inspect.Signature([*shared, *others])

@@ -25,7 +25,7 @@ FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses 
 
 
 class Observer(Protocol):
-    """Receives the progress of a runner, such as a console view or a tracker."""
+    """Receiver of a runner's progress, such as a console view or a tracker."""
 
     def started(self, cohort: Cohort, device: str) -> None:
         """Handle the start of a cohort on a device."""
@@ -45,7 +45,7 @@ class Observer(Protocol):
 
 @dataclass
 class Runner:
-    """Executes the runs of a plan on the slots of an executor.
+    """Execution of a plan's runs on the slots of an executor.
 
     Args:
         plan: The plan.

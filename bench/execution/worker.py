@@ -157,7 +157,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
-    """Save a checkpoint file as a teacher's weights, after checking its SHA-256 and accuracy."""
+    """Check a checkpoint file's SHA-256 and accuracy; save it as a teacher's weights."""
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts

@@ -72,7 +72,7 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default one of seed 0 for all students, as in the papers."""
+    """The training of teachers; by default, one of seed 0 serves all students, as in the papers."""
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -160,7 +160,9 @@ class SuiteFile(Part):
                 yield Problem((*where, min(keys)), message)
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
-            yield Problem(("methods",), f"found {runs:,} runs of students. Allowed: {MAX_RUNS:,}")
+            yield Problem(
+                ("methods",), f"found {runs:,} runs of students. Allowed: at most {MAX_RUNS:,}"
+            )
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
 
 
 class Evaluator:
-    """Measures the networks of a cohort, which share a recipe and a teacher.
+    """The evaluation of a cohort's networks, which share a recipe and a teacher.
 
     The teacher's logits are computed once for each split, when they are first needed.
 

@@ -144,7 +144,7 @@ def test_live_shows_cohorts_and_lost_runs(scene: Scene) -> None:
             "2 of 5 runs, 1 diverged, about 43 s left",
             "diverged  resnet8/resnet8 kd seed 0: a reason",
             "cuda:1  resnet8/resnet8 seed 0  epoch 1/10  3 training  1 diverged",
-            "  student 20.0  kd lost  at 20.0  sp 20.0",
+            "  student 20.0  kd diverged  at 20.0  sp 20.0",
         ]
     finally:
         view.closed()

@@ -323,7 +323,7 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
     ]
     assert problems(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
-        "Allowed: a checkpoint's path, or one with sha256"
+        "Allowed: an existing file, or sha256 as well"
     ]
 
 

@@ -192,7 +192,7 @@ def _exit_reason(code: int, log: Path) -> str | None:
     """Return why a worker ended, with the last line of its log; None if it succeeded."""
     if code == 0:
         return None
-    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    ending = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     text = log.read_text(errors="replace").strip() if log.exists() else ""
-    last = f": {text.splitlines()[-1].strip()}" if text else ""
-    return f"its worker {how}{last} (see {log})"
+    last_line = f": {text.splitlines()[-1].strip()}" if text else ""
+    return f"its worker {ending}{last_line} (see {log})"
