@@ -42,7 +42,7 @@ def command(
     inline: Annotated[bool, Option("--inline", help="Train in this process, to debug.")] = False,
     executor: Annotated[Engine, Option(help="This machine, a Ray cluster, or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
-    tracker: Annotated[Tracker, Option(help="A second place for records.")] = "mlflow",
+    tracker: Annotated[Tracker, Option(help="Tracker that also gets the records.")] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -61,7 +61,7 @@ def command(
         if gpus is not None or per_gpu > 1 or workers or inline:
             raise BenchError(
                 "--gpus, --per-gpu, --workers, --inline: only with --executor local; "
-                f"--cluster FILE says which resources of {executor} a cohort gets"
+                f"set the resources of a cohort on {executor} in --cluster FILE"
             )
         nodes = clusters.read(cluster, executor)
     elif cluster:
