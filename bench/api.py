@@ -65,7 +65,7 @@ class Machine:
         """Return the device of each slot, such as `cuda:0`; a slot trains a cohort at a time.
 
         Raises:
-            BenchError: A GPU does not exist, or `graphs` is asked of a CPU.
+            BenchError: A GPU does not exist, or `graphs` is set and the device is a CPU.
         """
         present = range(torch.cuda.device_count())
         gpus = present if self.gpus is None else self.gpus
@@ -273,7 +273,7 @@ def describe_plan(
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     data_root: Path | None = None,
 ) -> dict[str, Any]:
-    """Return what would run and what it takes, as data for JSON.
+    """Return the runs of a plan with their states and costs, as data for JSON.
 
     Args:
         plan: The plan.
@@ -329,7 +329,7 @@ def sync(plan: Plan, results: Results) -> MLflow:
 def stop_on_sigterm() -> Iterator[None]:
     """Within the context, SIGTERM raises KeyboardInterrupt with its number, as Ctrl-C does.
 
-    A second signal within `SHUTDOWN_S` changes nothing, so that workers are ended in peace.
+    A second signal within `SHUTDOWN_S` is ignored: it must not interrupt the end of the workers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -399,7 +399,7 @@ def _run_states(
 
 
 def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each pair how many of its teachers, and of each method's runs, have a state."""
+    """Count, for each pair, its teachers and each method's runs by state."""
     states = {run["id"]: run["state"] for run in runs}
     teachers: dict[str, dict[str, str]] = {}
     methods: dict[str, dict[str, Counter[str]]] = {}
@@ -414,15 +414,15 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 
 def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Parameters and multiply-adds of every network of the plan."""
+    """Return the parameters and multiply-adds of every network of the plan."""
     runs = plan.runs.values()
     costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
     return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
 
 
 def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Bytes of the buffers of each method: the most of all pairs."""
-    most: Counter[str] = Counter()
+    """Return the bytes of each method's buffers, the maximum over all pairs."""
+    largest: Counter[str] = Counter()
     for cell in plan.cells:
-        most[cell.method.name] = max(most[cell.method.name], estimates[cell.run].memory)
-    return [{"method": name, "bytes": size} for name, size in most.items() if size]
+        largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)
+    return [{"method": name, "bytes": size} for name, size in largest.items() if size]

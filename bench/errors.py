@@ -3,7 +3,7 @@
 BenchError                 a message for the user, never a traceback
 ├── ConfigError            all errors of a suite, cluster file or command line (exit code 2)
 ├── MissingData            a data set or a checkpoint was not found
-└── TeacherRefused         a checkpoint is not the teacher that its manifest describes
+└── TeacherRefused         a checkpoint is not the teacher that the suite describes
 """
 
 import difflib
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 
 class BenchError(Exception):
-    """An error with a message that names the place, what was found and what is allowed."""
+    """An error with a message that names the place, the value found and the allowed values."""
 
 
 class ConfigError(BenchError):
@@ -31,7 +31,7 @@ class MissingData(BenchError):
 
 
 class TeacherRefused(BenchError):
-    """A teacher's accuracy or checksum differs from its manifest."""
+    """A teacher's accuracy or checksum differs from the suite's."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

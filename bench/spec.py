@@ -17,7 +17,7 @@ Role = Literal["teacher", "student"]
 
 
 class Recipe(BaseModel):
-    """How a network is trained: SGD whose learning rate falls in steps.
+    """The training of a network: SGD with a learning rate that falls in steps.
 
     The defaults are the papers' recipe for CIFAR-100: CRD (arXiv:1910.10699), section 4, as
     train_student.py of github.com/HobbitLong/RepDistiller implements it.
@@ -77,7 +77,7 @@ class SpecPart(BaseModel):
 
 
 class DataSpec(SpecPart):
-    """Which images a run uses.
+    """The images that a run uses.
 
     Attributes:
         name: Data set; `folder` for a folder of images.

@@ -41,7 +41,7 @@ def defined_in(module: ModuleType) -> list[type[Distiller]]:
     """Return the distillers that a module defines itself, in the order of its lines.
 
     Args:
-        module: Any module; the abstract and the imported classes in it are left out.
+        module: Any module; abstract and imported classes do not count.
 
     Returns:
         The classes.

@@ -67,7 +67,7 @@ class NegativeSampler(nn.Module):
     A draw shuffles the training set once. Each of its rows then walks through the shuffled set with
     a random offset and a random stride prime to N, and keeps the first M samples of other classes.
     Rows of one draw thus have little in common. The walk takes M steps and as many more as the
-    largest class has samples, so it always meets M samples of other classes.
+    largest class has samples, so it always finds M samples of other classes.
 
     Args:
         train_labels: The classes of all training samples, (N,) int64.
@@ -83,8 +83,8 @@ class NegativeSampler(nn.Module):
         samples, largest = len(train_labels), int(train_labels.bincount().max())
         if negatives > samples - largest:
             raise Incompatible(
-                f"{negatives} negatives are asked for, but the training set has only "
-                f"{samples - largest} of other classes than its largest; lower `negatives`"
+                f"found negatives {negatives}, but only {samples - largest} training samples are "
+                f"outside the largest class. Allowed: at most {samples - largest}"
             )
         self.rng, self.negatives, self.steps = rng, negatives, negatives + largest
         numbers = torch.arange(1, samples + 1, device=train_labels.device)
@@ -95,7 +95,7 @@ class NegativeSampler(nn.Module):
     def forward(self, labels: Tensor) -> Tensor:
         """Draw M samples of other classes for each label.
 
-        In evaluation mode the random stream stays where it is, so equal calls give equal draws.
+        In evaluation mode the random stream does not advance, so equal calls give equal draws.
 
         Args:
             labels: Classes, (B,) int64.

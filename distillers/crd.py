@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: tell each sample's true pair from many false ones."""
+"""Contrastive representation distillation: distinguish true pairs from many false ones."""
 
 import torch
 import torch.nn.functional as F

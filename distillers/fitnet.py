@@ -1,4 +1,4 @@
-"""FitNet: a small convolution on a stage of the student predicts the teacher's same stage."""
+"""FitNet: a small convolution on a student's stage predicts the same stage of the teacher."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ class FitNet(Distiller):
     Args:
         setting: The two networks' shapes.
         stage: The stage, counted from 0, in both networks; 1 by default, RepDistiller's hint layer.
-        relu: Whether r ends in a ReLU; true by default. A ReLU cannot reach the negative values of
-            maps taken before one, as in wide ResNets and MobileNetV2.
+        relu: Whether r ends in a ReLU; true by default. A ReLU cannot output the negative
+            values of wide ResNets' and MobileNetV2's maps.
 
     Raises:
         Incompatible: A network has no such stage, or no regressor fits the two sizes.

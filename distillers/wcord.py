@@ -34,8 +34,8 @@ class WCoRD(Distiller):
     Global (GCKT, the dual form), summed over both directions as in CRD:
         "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik]
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
-    An anchor a_i, a row of u or v, meets 1 + M rows m_k of the other network's memory bank: k = 0
-    is its own sample, k = 1…M are samples of other classes. Z is set by the first batch.
+    h compares an anchor a_i, a row of u or v, with 1 + M rows m_k of the other network's bank:
+    k = 0 is its own sample, k = 1…M are samples of other classes. Z is set by the first batch.
 
     Local (LCKT, the primal form): <π, C> with C_ij = 1 - cos(u_i, v_j), (B, B), in the batch. π is
     the cheapest plan with uniform marginals; the gradient does not flow through it.

@@ -48,7 +48,7 @@ PLAN = """\
 toy: 12 students (5 done, 1 failed, 4 to do, 2 skipped), 1 teacher (1 done)
 to do in 2 cohorts, of runs that share a teacher's passes: {}
 
-done / asked    resnet8          resnet8
+done / total    resnet8          resnet8
                 resnet8          vgg8
 --------------  ---------------  ---------
 teacher         1 / 1            1 / 1
@@ -62,7 +62,7 @@ network      parameters    multiply-adds
 resnet8          78,042          781,952
 vgg8          3,918,858        6,013,952
 
-memory banks and other buffers, the most of all pairs
+memory banks and other buffers, the maximum over all pairs
 method      bytes
 --------  -------
 crd         6,024
@@ -101,7 +101,7 @@ def test_plan_without_open_runs_says_nothing_to_do(tmp_path: Path) -> None:
 STATUS = """\
 toy: 6 done, 1 failed, 6 to do
 
-done / asked    resnet8          resnet8
+done / total    resnet8          resnet8
                 resnet8          vgg8
 --------------  ---------------  ---------
 teacher         1 / 1            1 / 1

@@ -43,8 +43,8 @@ def test_too_many_negatives_are_an_error(tmp_path: Path) -> None:
     assert estimates_by_name(few)["resnet8/resnet8 crd"].error is None
     error = estimates_by_name(many)["resnet8/resnet8 crd"].error
     assert error is not None
-    assert error.startswith("73 negatives are asked for")
-    assert "only 72 of other classes" in error
+    assert error.startswith("found negatives 73, but only 72 training samples")
+    assert error.endswith("Allowed: at most 72")
 
 
 def test_too_small_image_is_an_error_of_a_network_and_its_students(

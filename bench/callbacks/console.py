@@ -161,7 +161,7 @@ class Progress:
 
     @property
     def time_left(self) -> float | None:
-        """Seconds left: remaining work over the rate so far; None before the first epoch."""
+        """Seconds left: remaining work divided by the rate so far; None before the first epoch."""
         if self._training_since is None:
             return None
         per_work = (self._last_epoch - self._training_since) / self.done
@@ -351,7 +351,7 @@ def outcome(run: RunProgress, seconds: float) -> str:
 
 
 def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
-    """For each pair of a cohort a line with its epoch, and a line with its accuracies."""
+    """Yield a line with the epoch and a line with the accuracies of each pair of a cohort."""
     pairs: dict[str, list[RunProgress]] = {}
     for run in cohort.runs:
         pairs.setdefault(run.pair, []).append(run)
@@ -360,22 +360,22 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
         if runs[0].method:
             title[1] = f"{pair} seed {runs[0].run.specification.seed}"
             lost = [run.status for run in runs if run.status in LOST]
-            title.append(f"{len(runs) - len(lost)} alive")
+            title.append(f"{len(runs) - len(lost)} training")
             title += [f"{lost.count(status)} {status}" for status in dict.fromkeys(lost)]
         yield Text("  ".join(title), "cyan", no_wrap=True, overflow="ellipsis")
         yield Padding(Columns(map(_accuracy, runs), padding=(0, 2)), (0, 0, 0, 2))
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """A method's last top-1 in a fixed width, or that it is lost."""
+    """Return a method's last top-1 in a fixed width, or its status if it has no result."""
     if run.status in LOST:
-        return Text(f"{run.method} lost", COLOURS[run.status])
+        return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"
     return Text(f"{run.method or 'top-1'} {value:>4}")
 
 
 def _latest_lost(progress: Progress) -> Iterator[Text]:
-    """A line for each of the latest runs without a result."""
+    """Yield a line for each of the latest runs without a result."""
     for run in progress.lost[-MAX_LOST_SHOWN:]:
         line = printable(outcome(run, 0.0))
         yield Text(line, COLOURS[run.status], overflow="ellipsis", no_wrap=True)

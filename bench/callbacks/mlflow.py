@@ -1,6 +1,6 @@
 """Log finished runs to MLflow; the only file that imports mlflow, and only when it is needed.
 
-The store holds nothing that the records do not hold: it can be deleted and filled again.
+The store holds copies of the records: it can be deleted and filled again.
 """
 
 import importlib.util
@@ -46,7 +46,7 @@ class MLflow:
     """An observer that logs each record: an experiment for a suite, an MLflow run for a run.
 
     A record is logged once; a run that was done again replaces its old entry. An error of MLflow
-    costs neither a run nor a result: `warnings` names it, and `bench sync` logs what is missing.
+    costs neither a run nor a result: `warnings` names it, and `bench sync` logs the rest.
 
     Args:
         plan: The plan whose runs are logged.
@@ -222,7 +222,7 @@ def client(uri: str) -> Any:
     """Return MLflow's client of a store, which is created if it does not exist.
 
     A SQLite store is created under a temporary name and then renamed: a process that is killed
-    meanwhile leaves no store that MLflow could not open.
+    meanwhile does not leave a partial store.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in SETTINGS.items():
@@ -279,7 +279,7 @@ def _artifacts(results: Results) -> Path:
 
 
 def _tags(record: Record, plan: "Plan") -> dict[str, str]:
-    """Return tags to filter by; those that are None are left out."""
+    """Return tags to filter by, without tags that are None."""
     values = {
         RUN_ID: record.id,
         "kind": record.kind,
@@ -318,7 +318,7 @@ def _metrics(record: Record) -> Iterator[tuple[str, float, int]]:
 
 
 def _times(record: Record) -> tuple[int, int]:
-    """Return begin and end in milliseconds since 1970; raise ValueError if they are no times."""
+    """Return begin and end in milliseconds since 1970; raise ValueError if they are not times."""
     begin, end = (
         int(datetime.fromisoformat(time or "").timestamp() * 1000)
         for time in (record.started or record.finished, record.finished)

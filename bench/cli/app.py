@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = {
 
 VERBS = {  # shown by --help, which imports no verb's module
     "run": "Run a suite, then print and write its table.",
-    "plan": "Show what would run, what is done or skipped, and what it takes.",
+    "plan": "Show the runs to do, done and skipped, and their cost.",
     "status": "Count a suite's runs by state; say why some have no result.",
     "report": "Print and write a suite's table, from its records.",
     "figures": "Draw a suite's figures, as PNG and PDF, from its records.",
@@ -28,7 +28,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "compare": "Compare two results folders.",
     "sync": "Log a suite's records that MLflow does not have.",
     "list": "List suites, methods, distillers, networks or datasets.",
-    "show": "Print a suite with every value, and where each comes from.",
+    "show": "Print a suite with every value and its origin.",
     "validate": "Check suites: every mistake with its line, and warnings.",
     "teachers": "Show a suite's teachers: origin, accuracy, weights.",
     "ui": "Open MLflow's pages on a results folder.",
@@ -58,7 +58,7 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; a user's mistake becomes a sentence and exit code 2."""
+        """Run the verb; a user's mistake becomes a message and exit code 2."""
         with handle_errors():
             return super().invoke(ctx)
 

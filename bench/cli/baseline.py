@@ -18,7 +18,7 @@ def command(
     suite: options.SuiteOptions,
     output: Annotated[
         Path | None,
-        Option(metavar="FILE", help="File to write; without: RESULTS/SUITE-baseline.json."),
+        Option(metavar="FILE", help="File to write; default: RESULTS/SUITE-baseline.json."),
     ] = None,
 ) -> None:
     """Record a suite's means and spreads, for `check`.

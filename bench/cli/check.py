@@ -27,7 +27,7 @@ def command(
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
-        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or its setting is new.")
+        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or has another setting.")
     ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,
@@ -64,7 +64,7 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 
 def _papers() -> dict[str, dict[str, Any]]:
-    """The terms of each method of the papers' tables, as specifications have them."""
+    """Return the terms of each method of the papers' tables, in the form of specifications."""
     from bench import suite as suites
 
     return {

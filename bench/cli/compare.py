@@ -36,7 +36,7 @@ def command(
 def report_verdicts(
     verdicts: Verdicts, strict: bool, as_json: bool, junit: Path | None, markdown: Path | None
 ) -> None:
-    """Print verdicts, write the files that were asked for, and exit with the verdicts' code."""
+    """Print verdicts, write the requested files, and exit with the verdicts' code."""
     document = regression.verdicts_document(verdicts)
     if junit:
         report.save(junit, regression.verdicts_junit(verdicts, strict).encode())

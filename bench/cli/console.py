@@ -1,4 +1,4 @@
-"""What all verbs share: printing, errors, exit codes."""
+"""Printing, errors and exit codes of all verbs."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ def handle_errors() -> Iterator[None]:
         print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(WRONG_USE) from None
     except KeyboardInterrupt as interrupt:
-        print_error("stopped; the same command resumes from here")
+        print_error("interrupted; the same command resumes")
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         raise typer.Exit(128 + number) from None
 
@@ -67,7 +67,7 @@ def require_record(plan: "Plan", results: "Results", suite: str) -> int:
     count = sum(results.file(run).exists() for run in plan.runs)
     if not count:
         raise BenchError(
-            f"{results.folder}: no record of the {len(plan.runs)} runs that were asked for; "
+            f"{results.folder}: no record of the {len(plan.runs)} selected runs; "
             f"`bench run {suite} --results {results.folder}` makes them"
         )
     return count

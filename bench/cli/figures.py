@@ -19,7 +19,7 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Of curves, cost, ablation, ranks, correlation. Without: all that can be drawn.",
+            help="Of curves, cost, ablation, ranks, correlation. Default: all that can be drawn.",
         ),
     ] = None,
 ) -> None:

@@ -49,7 +49,7 @@ def _cell(value: str | float | None) -> str:
 def state_grid(pairs: Sequence[Content]) -> str:
     """Return methods as rows, pairs as columns; each cell counts the runs that are done."""
     methods = dict.fromkeys(method for pair in pairs for method in pair["methods"])
-    header = ["done / asked", *(pair["pair"].replace("/", "\n", 1) for pair in pairs)]
+    header = ["done / total", *(pair["pair"].replace("/", "\n", 1) for pair in pairs)]
     rows = [["teacher", *(_states(pair["teachers"]) for pair in pairs)]]
     rows += [
         [name, *(_states(pair["methods"].get(name, {})) for pair in pairs)] for name in methods

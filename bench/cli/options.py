@@ -31,9 +31,9 @@ Set = Annotated[
     Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
 ]
 NoPlugins = Annotated[
-    bool, Option("--no-plugins", help="Refuse Python files that a suite names: see README.")
+    bool, Option("--no-plugins", help="Refuse Python files that a suite names (docs/SUITES.md).")
 ]
-AsJson = Annotated[bool, Option("--json", help="JSON for scripts.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Metric = Annotated[
     str,
     Option(
@@ -46,7 +46,7 @@ Tolerance = Annotated[
     Option(
         "--tolerance",
         metavar="T",
-        help="Loss that is tolerated, in the metric's unit; for percentages 0.5 points by default.",
+        help="Largest tolerated difference, in the metric's unit; default for percentages: 0.5.",
     ),
 ]
 JUnit = Annotated[
@@ -117,7 +117,7 @@ def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., N
     def declare(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def command(**values: Any) -> None:
-            verb(SuiteOptions(**{each.name: values.pop(each.name) for each in shared}), **values)
+            verb(SuiteOptions(**{p.name: values.pop(p.name) for p in shared}), **values)
 
         _, *others = inspect.signature(verb).parameters.values()
         signature = inspect.Signature([*shared, *others])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @options.suite_verb()
 def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
-    """Show what would run, what is done or skipped, and what it takes.
+    """Show the runs to do, done and skipped, and their cost.
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """
@@ -36,7 +36,7 @@ def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -
 def plan_text(content: Content) -> str:
     """Return a plan as text for people."""
     networks = "networks, and their multiply-adds for one image"
-    memory = "memory banks and other buffers, the most of all pairs"
+    memory = "memory banks and other buffers, the maximum over all pairs"
     return paragraphs(
         [_summary(content["suite"], content["runs"]), _work(content)],
         state_grid(content["pairs"]),
@@ -57,7 +57,7 @@ def _summary(suite: str, runs: Sequence[Content]) -> str:
 
 
 def _work(content: Content) -> str:
-    """How many cohorts are to do, and on which devices."""
+    """Return the number of cohorts to do, and their devices."""
     if not content["cohorts"]:
         return "nothing to do"
     places = []

@@ -18,7 +18,8 @@ def command(
     suite: options.SuiteOptions,
     metric: options.Metric = "top1",
     formats: Annotated[
-        str, Option("--format", metavar="FORMATS", help="Of md, tex, csv, json, txt, html.")
+        str,
+        Option("--format", metavar="FORMATS", help="Formats among md, tex, csv, json, txt, html."),
     ] = "md,tex,csv",
     standalone: Annotated[
         bool, Option("--standalone", help="Write LaTeX that compiles on its own.")
@@ -27,13 +28,13 @@ def command(
         bool, Option("--published", help="Show the papers' value and the gap in each cell.")
     ] = False,
     published_only: Annotated[
-        bool, Option("--published-only", help="Only the papers' tables of the suite's pairs.")
+        bool, Option("--published-only", help="Print only the papers' tables of the suite's pairs.")
     ] = False,
     statistics: Annotated[
-        bool, Option("--statistics", help="Instead of the table: intervals, verdicts, mean ranks.")
+        bool, Option("--statistics", help="Print intervals, verdicts and average ranks instead.")
     ] = False,
     versus: Annotated[
-        str | None, Option(metavar="METHOD", help="Compare methods with this one; without: kd.")
+        str | None, Option(metavar="METHOD", help="Compare methods with this one; default: kd.")
     ] = None,
     tolerance: options.Tolerance = None,
 ) -> None:

@@ -20,10 +20,10 @@ Engine = Literal["local", "ray", "slurm"]
 Overwrite = Literal["never", "failed", "always"]
 Tracker = Literal["mlflow", "none"]
 View = Literal["auto", "live", "plain", "json"]
-GPUS = "GPUs to use, such as 0,1, or none. Without: all, else the CPU."
-WORKERS = "Cohorts at a time on a CPU. Without: one a core."
-THREADS = "Threads of each worker on a CPU; rounding varies."
-GRAPHS = "Record each step as a CUDA graph; rounding varies. GPUs only."
+GPUS = "GPUs to use, such as 0,1, or none. Default: all, else the CPU."
+WORKERS = "Cohorts at a time on a CPU. Default: one per core."
+THREADS = "Threads of each worker on a CPU; changes rounding."
+GRAPHS = "Capture each step as a CUDA graph; changes rounding. GPUs only."
 CLUSTER = "Resources of Ray or Slurm: docs/CLUSTERS.md."
 
 
@@ -31,7 +31,7 @@ CLUSTER = "Resources of Ray or Slurm: docs/CLUSTERS.md."
 def command(
     suite: options.SuiteOptions,
     overwrite: Annotated[
-        Overwrite, Option(help="Replace no record, those of failed and skipped runs, or all.")
+        Overwrite, Option(help="Records to replace: none, of failed and skipped runs, or all.")
     ] = "failed",
     dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, do nothing.")] = False,
     gpus: Annotated[Any, Option(metavar="GPUS", parser=options.parse_gpus, help=GPUS)] = None,
@@ -42,7 +42,7 @@ def command(
     inline: Annotated[bool, Option("--inline", help="Train in this process, to debug.")] = False,
     executor: Annotated[Engine, Option(help="This machine, a Ray cluster, or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
-    tracker: Annotated[Tracker, Option(help="Where records are logged, too.")] = "mlflow",
+    tracker: Annotated[Tracker, Option(help="Tracker that also gets the records.")] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -61,7 +61,7 @@ def command(
         if gpus is not None or per_gpu > 1 or workers or inline:
             raise BenchError(
                 "--gpus, --per-gpu, --workers, --inline: only with --executor local; "
-                f"--cluster FILE says which resources of {executor} a cohort gets"
+                f"set the resources of a cohort on {executor} in --cluster FILE"
             )
         nodes = clusters.read(cluster, executor)
     elif cluster:

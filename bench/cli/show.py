@@ -5,7 +5,7 @@ from bench.cli import options
 
 @options.suite_verb("results", "data_root", "filter_", "limit")
 def command(suite: options.SuiteOptions) -> None:
-    """Print a suite with every value, and where each comes from.
+    """Print a suite with every value and its origin.
 
     Example: bench show suites/quickstart.yaml --set recipe.epochs=2
     """

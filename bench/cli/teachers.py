@@ -44,7 +44,7 @@ def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
 
 
 def teachers_text(rows: Sequence[Content]) -> str:
-    """Return teachers as a table for people, then why some have no result."""
+    """Return teachers as a table for people, then the reasons for missing results."""
     columns = [
         {
             "teacher": row["network"],

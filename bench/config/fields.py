@@ -117,7 +117,7 @@ def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None,
 
     Args:
         data: The data of a document.
-        model: What the data must be; the description of each field says what is allowed.
+        model: The schema of the data; the description of each field names the allowed values.
 
     Returns:
         The model, or None and every problem of the data.

@@ -1,6 +1,6 @@
 """YAML files as plain data with the line of every key and value, `--set` changes; JSON files.
 
-Stricter than YAML, so that a text means what it seems to say: `5e-4` is a number, only `true` and
+Stricter than YAML, to exclude surprises: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
 visible. Anchors, aliases, merge keys and tags are refused: the data cannot be larger than the text.
 """
@@ -91,7 +91,7 @@ class Document:
         return [*lines, *in_changes, *self.refused]
 
     def _change(self, where: Where) -> Change | None:
-        """Return the last change at or above a place, else within the part missing in the file."""
+        """Return the last change at or above a place, else in the part missing from the file."""
         parts = [where[: i + 1] for i in range(len(where))]
         missing = [part for part in parts if part not in self.values][:1]
         near = [c for c in self.changes if where[: len(c.where)] == c.where]

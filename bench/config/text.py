@@ -66,10 +66,10 @@ def foreign(name: str) -> str | None:
     return char and f"'{short(name)}' contains {_named(char)}. Allowed in names: ASCII"
 
 
-def short(text: str, most: int = 60) -> str:
+def short(text: str, max_length: int = 60) -> str:
     """Return a text on one line, cut so that it fits into a message."""
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    line = " ".join(text[: 4 * max_length].split())
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
 def printable(text: str) -> str:

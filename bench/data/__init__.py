@@ -1,4 +1,4 @@
-"""Data sets: facts that are known without reading them, and batches on a device.
+"""Data sets: their facts, known without reading them, and their batches on a device.
 
 `bench.data.base` is the contract for plugins. `builtin` and `folder` are the sources; `batches`
 yields the batches.
@@ -55,7 +55,7 @@ def facts(
         added: data sets of plugins by name.
 
     Raises:
-        BenchError: the selection is impossible; the message says what is allowed.
+        BenchError: the selection is impossible; the message names the allowed values.
         MissingData: a folder does not exist.
 
     """

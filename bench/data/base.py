@@ -206,10 +206,10 @@ class Data(Protocol):
 
 
 def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
-    """Return the arrays of a source if they are as its facts say.
+    """Return the arrays of a source if they match its facts.
 
     Args:
-        arrays: what the source read.
+        arrays: the arrays that the source read.
         facts: the source's facts.
 
     Raises:

@@ -79,7 +79,7 @@ class Archive(ABC):
 
 @contextlib.contextmanager
 def without_output() -> Iterator[None]:
-    """Print nothing in the block, and close connections that are silent for the timeout."""
+    """Suppress the output of the block, and close connections that are silent for the timeout."""
     timeout, sink = socket.getdefaulttimeout(), io.StringIO()
     socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
     try:
@@ -274,7 +274,7 @@ class TinyImageNet(Archive):
         size=64,
         train=100_000,
         test=10_000,
-        mean=(0.4802, 0.4481, 0.3975),  # as DCD's transfer_student.py
+        mean=(0.4802, 0.4481, 0.3975),  # as in DCD's transfer_student.py
         std=(0.2770, 0.2691, 0.2821),
         fingerprint="md5:90528d7ca1a48142e341f4ef8d21d0de",
     )
@@ -296,7 +296,7 @@ class TinyImageNet(Archive):
             return self._decode(names, partial(_read_within, top))
         if not archive.is_file() or f"md5:{_md5(archive)}" != self.facts.fingerprint:
             address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-            raise self.missing(root, f"it is not downloaded for you (see {address})")
+            raise self.missing(root, f"bench does not download it: see {address}")
         with zipfile.ZipFile(archive) as packed:
             names = [name.removeprefix(f"{TINY_IMAGENET}/") for name in packed.namelist()]
             return self._decode(names, lambda name: packed.read(f"{TINY_IMAGENET}/{name}"))

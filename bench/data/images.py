@@ -121,7 +121,7 @@ class RandomView:
     epoch: int
 
     def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return a random part, mirrored with probability 1/2 if `augment` says so."""
+        """Return a random part, mirrored with probability 1/2 if `augment.flip`."""
         size, pad = self.size, self.augment.crop
         rng = random.Random(derive(self.seed, "augment", self.epoch, index))
         if self.augment.resized:
@@ -138,7 +138,7 @@ class RandomView:
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
-    """Draw a random box in a picture: area uniform in AREA, log aspect uniform in that of ASPECT.
+    """Draw a random box in a picture: its area and the logarithm of its aspect are uniform.
 
     Szegedy et al. 2015, section 6, as usual for ImageNet. If no box of `MAX_ATTEMPTS` fits, the box
     is central, with the nearest allowed aspect.
@@ -221,7 +221,7 @@ class Crops:
 class ResizedCrops:
     """A random part of each image, resized bilinearly to the full size, then a flip.
 
-    The part's area is uniform in `AREA`, the logarithm of its aspect uniform in that of `ASPECT`;
+    The part's area is uniform in `AREA`, and its aspect in `ASPECT` on a logarithmic scale;
     sides longer than the image are cut to the image. Called like `Crops`.
     """
 

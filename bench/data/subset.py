@@ -18,7 +18,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         facts: the facts of the complete data set.
 
     Raises:
-        BenchError: the selection is impossible; the message lists all mistakes and what is allowed.
+        BenchError: the selection is impossible; the message has all mistakes and allowed values.
 
     """
     problems = _count_problems(selection, facts)
@@ -104,7 +104,7 @@ def select(
 def rank(labels: Tensor) -> Tensor:
     """Return the place of each sample in its class, by one fixed permutation of the data set.
 
-    The permutation is that of numpy's RandomState(0), and numpy keeps that stream unchanged.
+    numpy's RandomState(0) draws the permutation; numpy promises never to change its stream.
 
     Args:
         labels: classes (N,) int64.

@@ -113,7 +113,9 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
     if path is None:
         if engine == "ray":
             return RayOptions()
-        raise BenchError("--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`")
+        raise BenchError(
+            "--executor slurm: no --cluster FILE. The shortest file: `slurm: {gpus: 1}`"
+        )
     document = loader.load(path)
     file, problems = fields.validate(document.data, ClusterFile)
     if file and (slurm := file.slurm) and slurm.warning >= 60 * slurm.minutes:

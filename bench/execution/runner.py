@@ -25,19 +25,19 @@ FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses 
 
 
 class Observer(Protocol):
-    """Receives the progress of a runner, such as a console view or a tracker."""
+    """Receiver of a runner's progress, such as a console view or a tracker."""
 
     def started(self, cohort: Cohort, device: str) -> None:
         """Handle the start of a cohort on a device."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Handle a completed epoch of a run; the entry is that of its curves."""
+        """Handle a completed epoch of a run; `entry` extends its curves."""
 
     def record(self, record: Record) -> None:
         """Handle the end of a run; its record is on the disk."""
 
     def notice(self, text: str) -> None:
-        """Handle a message for the user about a fault that was dealt with."""
+        """Handle a message for the user about a fault that the runner handled."""
 
     def closed(self) -> None:
         """Handle the end of the runner; no further calls follow."""
@@ -45,7 +45,7 @@ class Observer(Protocol):
 
 @dataclass
 class Runner:
-    """Executes the runs of a plan on the slots of an executor.
+    """Execution of a plan's runs on the slots of an executor.
 
     Args:
         plan: The plan.
@@ -221,11 +221,11 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
     Args:
         plan: The plan.
         results: The results folder.
-        overwrite: Which runs with a record to redo: `never` any, `failed` and skipped ones, or
-            `always` all. A diverged run counts as done.
+        overwrite: Runs with a record to redo. `never`: none; `failed`: failed and skipped ones;
+            `always`: all. A diverged run counts as done.
 
     Returns:
-        These runs, those without a record, and teachers without weights that students need.
+        Runs to redo, runs without a record, and teachers without weights that students need.
     """
     missing = set()
     for run in plan.runs.values():

@@ -99,7 +99,7 @@ def run_job(job: Job, emit: Emit) -> None:
 
     If memory is short, a step cannot be captured, or the results folder cannot be written to, the
     last event is `split` or `unwritable` instead; tasks without a record resume from their
-    checkpoints another time.
+    checkpoints later.
 
     Args:
         job: The job.
@@ -157,7 +157,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
-    """Save a checkpoint file as a teacher's weights, after checking its SHA-256 and accuracy."""
+    """Check a checkpoint file's SHA-256 and accuracy; save it as a teacher's weights."""
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
@@ -167,7 +167,7 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     expected, tolerance = checkpoint.top1, checkpoint.tolerance
     if expected is not None and abs(last["top1"] - expected) > tolerance:
         raise TeacherRefused(
-            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set; its manifest says "
+            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set. Allowed: "
             f"{expected:.2f} ± {tolerance:.2f}"
         )
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}

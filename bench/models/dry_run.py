@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError
 
-BATCH = 2  # images in a dry run; more than one, so that no network squeezes the batch away
+BATCH = 2  # images in a dry run; more than one, so that `squeeze` keeps the batch dimension
 MAX_COMPUTED_SIDE = 64  # pixels; for larger images, importing torch's meta kernels is quicker
 aten = torch.ops.aten
 # Products with weights. Attention's products run as other operations, which depend on the device.
@@ -84,7 +84,7 @@ def run(net: nn.Module, size: int) -> Any:
     """Return the output of a copied network for `BATCH` black images.
 
     Args:
-        net: what `copy_network` returned.
+        net: a copy that `copy_network` made.
         size: side S of the images (BATCH, 3, S, S).
 
     Raises:
@@ -106,7 +106,7 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
     """Run a network once and record its layers.
 
     Args:
-        net: a copy that `copy_network` made; hooks are left on it.
+        net: a copy that `copy_network` made; its new hooks stay.
         size: side S of the images.
 
     Returns:
@@ -173,8 +173,8 @@ def count_multiply_adds(net: nn.Module, size: int) -> int:
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count floating-point operations with the formulas of torch's FlopCounterMode.
 
-    FlopCounterMode itself imports torch._dynamo, which takes 4 s of processor time; `bench plan`
-    without it takes as long in all.
+    FlopCounterMode itself imports torch._dynamo. This import takes 4 s of processor time, as
+    long as all other work of `bench plan`.
     """
 
     def __init__(self) -> None:

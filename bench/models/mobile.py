@@ -181,7 +181,7 @@ class ShuffleNetV1(nn.Module):
 
 
 class SplitUnit(nn.Module):
-    """Half of the channels are convolved, then all are shuffled (V2, figure 3c)."""
+    """Convolve half of the channels, then shuffle all (V2, figure 3c)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ TRANSFORMER_STAGES = 4
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where to read one tensor: a call of a layer, and the layout of the tensor."""
+    """The source of one tensor: a call of a layer, and the layout of the tensor."""
 
     layer: str  # the layer's name in the network
     call: int  # of the layer's calls in one forward pass, from 0
@@ -39,7 +39,7 @@ class HookPoint:
 
 @dataclass(frozen=True)
 class HookPoints:
-    """Where to read a network: the outputs of its stages and the input of its classifier."""
+    """The hook points of a network: its stages' outputs and its classifier's input."""
 
     stages: tuple[HookPoint, ...]
     classifier: HookPoint
@@ -189,8 +189,8 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
     """Return the calls that the network names in its own list of stages."""
     info = getattr(net, "feature_info", None)
     names = [entry.get("module") for entry in info] if isinstance(info, list) else []
-    last = {call.layer: call for call in calls}
-    ends = [last[name] for name in names if name in last]
+    last_calls = {call.layer: call for call in calls}
+    ends = [last_calls[name] for name in names if name in last_calls]
     if len(ends) < len(names):
         return ()
     same_shape = len({call.shape for call in ends}) == 1

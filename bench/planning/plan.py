@@ -18,7 +18,7 @@ from bench.suite import Checkpoint, Method, Pair, Suite
 REVISION = 1  # raise it when the same specification gives other numbers
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
-MAX_FILTER_LENGTH = 2_000  # characters of a filter; each message about it quotes it
+MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,9 @@ def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
         for row in rows
     ]
     if rows and not any(fits):
-        raise ConfigError([f"--filter {text}: each part matches some run, but no run all of them"])
+        raise ConfigError(
+            [f"--filter {text}: each part matches a run, but no run matches all parts"]
+        )
     return fits
 
 

@@ -97,7 +97,7 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
             holder = f"a worker of {lock}, which has ended" if killed else lock
             raise LockHeld(
                 f"{path}: locked by {holder}. Wait until it has ended, or use another folder; "
-                "verbs that only read work meanwhile"
+                "read-only verbs need no lock"
             )
         time.sleep(POLL_INTERVAL_S)
     try:
@@ -130,7 +130,7 @@ def _try_lock(path: Path) -> int | str:
 
 
 def _is_current(path: Path, descriptor: int) -> bool:
-    """Return whether the last holder did not remove the file before we locked it."""
+    """Return whether the path still names the locked file: a holder removes it at the end."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False

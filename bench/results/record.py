@@ -9,7 +9,7 @@ from bench.results.files import sha256
 from bench.spec import Role, RunSpec, SpecPart
 
 FORMAT = 1
-CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records lack it
+CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records do not have it
 MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Numbers = dict[str, int | Number | None]
@@ -85,7 +85,7 @@ class NewerFormat(Exception):
 
 
 def document(record: Record) -> str:
-    """Return a record's file content: JSON with the SHA-256 of all other lines in the last one."""
+    """Return a record's file content: JSON; its last line is the SHA-256 of the other lines."""
     return sealed(json.dumps({"format": FORMAT, **record.content}, indent=1, allow_nan=False))
 
 

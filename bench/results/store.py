@@ -12,7 +12,7 @@ slurm/                     events and output of Slurm jobs
 .lock                      the process that works in the folder
 *.corrupt                  quarantined files
 
-Records and checkpoints end in a SHA-256 of their content; a record holds that of its weights.
+Records and checkpoints end in a SHA-256 of their content. A record also holds its weights' SHA-256.
 """
 
 import os

@@ -34,7 +34,7 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     """Read, validate and resolve a suite file.
 
     Args:
-        path: The file; `find` returns that of a shipped suite.
+        path: The file; `find` returns the file of a shipped suite.
         changes: Changes such as `recipe.epochs=2`, made in their order.
         plugins: False: refuse the suite's plugins, and ignore installed ones.
 

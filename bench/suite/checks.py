@@ -114,7 +114,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
 def _term(
     registry: Registry, name: str, values: Any, where: Where, shared: Any = None
 ) -> Iterator[Problem]:
-    """Yield problems of a distiller's name and options; with `shared` ones, missing options too."""
+    """Yield problems of a name and its options; given `shared` options, missing ones too."""
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
         yield Problem(where, message)

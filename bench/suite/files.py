@@ -92,7 +92,7 @@ def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], l
 
 @contextmanager
 def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
-    """Add an error inside to the problems, also one of the operating system about a path."""
+    """Add an error in the block to the problems, also an OSError about a path."""
     try:
         yield
     except BenchError as error:
@@ -112,11 +112,13 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
     digest = entry.sha256
     if path.is_file():
         if (size := path.stat().st_size) > MAX_CHECKPOINT_BYTES:
-            raise BenchError(f"'{path}' has {size:,} bytes. Allowed: {MAX_CHECKPOINT_BYTES:,}")
+            raise BenchError(
+                f"'{path}' has {size:,} bytes. Allowed: at most {MAX_CHECKPOINT_BYTES:,}"
+            )
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if entry.sha256 not in (None, digest):
-            raise BenchError(f"the SHA-256 of '{path}' is {digest}, but the suite says otherwise")
+            raise BenchError(f"the SHA-256 of '{path}' is {digest}. Allowed: {entry.sha256}")
     if digest is None:
-        raise BenchError(f"no file '{path}'. Allowed: a checkpoint's path, or one with sha256")
+        raise BenchError(f"no file '{path}'. Allowed: an existing file, or sha256 as well")
     return Checkpoint(path, digest, entry.top1, entry.tolerance)

@@ -25,7 +25,7 @@ DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does 
 
 @dataclass
 class Resolver:
-    """Resolves one suite.
+    """The resolution of one suite.
 
     Attributes:
         path: The suite's file.

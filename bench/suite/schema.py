@@ -22,7 +22,7 @@ MAX_RUNS = 50_000  # students of one suite
 
 
 class Part(BaseModel):
-    """A mapping of the fields below and no others."""
+    """A mapping that may contain only the fields of its class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,7 +72,7 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default one of seed 0 for all students, as in the papers."""
+    """The training of teachers; by default, one of seed 0 serves all students, as in the papers."""
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -148,7 +148,7 @@ class SuiteFile(Part):
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield a problem for each recipe that is invalid with the suite's, and for many runs."""
+        """Yield a problem for each recipe in conflict with the suite's, and for too many runs."""
         places: dict[Where, RecipeEntry] = {("recipe",): self.recipe}
         places["teachers", "recipe"] = self.teachers.recipe
         places |= {("pairs", i, "recipe"): pair.recipe for i, pair in enumerate(self.pairs)}
@@ -160,7 +160,9 @@ class SuiteFile(Part):
                 yield Problem((*where, min(keys)), message)
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
-            yield Problem(("methods",), f"found {runs:,} runs of students. Allowed: {MAX_RUNS:,}")
+            yield Problem(
+                ("methods",), f"found {runs:,} runs of students. Allowed: at most {MAX_RUNS:,}"
+            )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class CaptureError(RuntimeError):
 
 
 class CudaCapture:
-    """Captures calls as CUDA graphs that share one memory pool.
+    """Capture of calls as CUDA graphs that share one memory pool.
 
     The outputs of one graph are therefore valid only until another graph of the pool is replayed.
     """
@@ -107,7 +107,7 @@ class GraphedStep:
 
 
 class StaticBatch:
-    """Copies every full batch into the same tensors.
+    """Fixed tensors that hold every full batch in turn.
 
     Args:
         size: Images in a full batch.

@@ -23,7 +23,7 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
 
 
 def float32(features: Features, *, stages: bool = True) -> Features:
-    """Return the features in float32, the precision of all losses; without stages if not asked."""
+    """Return the features in float32, the precision of all losses; `stages`: with the maps."""
     maps = tuple(stage.float() for stage in features.stages if stages)
     return Features(maps, features.pooled.float(), features.logits.float())
 
@@ -120,7 +120,7 @@ def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
 
 
 class Evaluator:
-    """Measures the networks of a cohort, which share a recipe and a teacher.
+    """The evaluation of a cohort's networks, which share a recipe and a teacher.
 
     The teacher's logits are computed once for each split, when they are first needed.
 

@@ -134,7 +134,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _check_pickles(file: BinaryIO) -> None:
-    """Raise ValueError for a PyTorch file that names more than tensors, or claims to be larger.
+    """Raise ValueError for a PyTorch file that names more than tensors, or declares too many bytes.
 
     The instructions of its pickles are read but not executed. `weights_only` alone would create
     objects of any size of its few allowed types, such as a bytearray of a terabyte.

@@ -108,7 +108,7 @@ def _earliest_feature(distiller: type[Distiller]) -> int:
 
 
 class Timer:
-    """Adds up the seconds inside its `with` blocks: wall time, or the device's time on CUDA."""
+    """Sum of the seconds inside its `with` blocks: wall time, or the device's time on CUDA."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -217,7 +217,7 @@ class Trainer:
             self._images += len(batch.labels)
 
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """Do the device's part of a step, in which no number of Python changes between steps."""
+        """Do the device's part of a step, in which Python's numbers stay the same in all steps."""
         with autocast(self.device, self.recipe):
             outputs = self.net(images)
         student = float32(outputs, stages=self.reads_stages)
@@ -253,7 +253,7 @@ class Trainer:
 
     @contextmanager
     def catch_failure(self) -> Iterator[None]:
-        """Turn an error inside into this run's failure, so that the cohort continues.
+        """Turn an error in the block into this run's failure, so that the cohort continues.
 
         Raises:
             Exception: Memory ran out, or a step cannot be captured; both concern the cohort.

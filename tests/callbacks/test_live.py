@@ -143,8 +143,8 @@ def test_live_shows_cohorts_and_lost_runs(scene: Scene) -> None:
         assert shown(view)[1:] == [
             "2 of 5 runs, 1 diverged, about 43 s left",
             "diverged  resnet8/resnet8 kd seed 0: a reason",
-            "cuda:1  resnet8/resnet8 seed 0  epoch 1/10  3 alive  1 diverged",
-            "  student 20.0  kd lost  at 20.0  sp 20.0",
+            "cuda:1  resnet8/resnet8 seed 0  epoch 1/10  3 training  1 diverged",
+            "  student 20.0  kd diverged  at 20.0  sp 20.0",
         ]
     finally:
         view.closed()
@@ -204,9 +204,9 @@ def test_live_shows_the_parts_of_a_split_cohort(scene: Scene) -> None:
             view.started(part, device)
             scene.epochs(view, part, 2, 1.0, 30.0)
         assert shown(view)[2:] == [
-            "cuda:0  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "cuda:0  resnet8/resnet8 seed 0  epoch 2/10  2 training",
             "  student 30.0  kd 30.0",
-            "cuda:1  resnet8/resnet8 seed 0  epoch 2/10  2 alive",
+            "cuda:1  resnet8/resnet8 seed 0  epoch 2/10  2 training",
             "  at 30.0  sp 30.0",
         ]
     finally:

@@ -103,7 +103,10 @@ def test_missing_section_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--executor slurm", "--executor slurm: no --cluster FILE. The least: `slurm: {gpus: 1}`"),
+        (
+            "--executor slurm",
+            "--executor slurm: no --cluster FILE. The shortest file: `slurm: {gpus: 1}`",
+        ),
         ("--cluster c.yaml", "--cluster: only with --executor. Allowed: ray, slurm"),
         ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --inline"),
         ("--executor ray --cluster nope.yaml", "nope.yaml: cannot be read: No such file"),

@@ -318,12 +318,12 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
     absent = added.replace("t.pth", f"u.pth, sha256: {other_digest}")
     assert read(write(added=absent)).pairs[0].teacher.checkpoint.sha256 == other_digest
     assert problems(write(added=added.replace("t.pth", f"t.pth, sha256: {other_digest}"))) == [
-        f"7  teachers.checkpoints.resnet56: the SHA-256 of '{tmp_path / 't.pth'}' is {digest}, "
-        "but the suite says otherwise"
+        f"7  teachers.checkpoints.resnet56: the SHA-256 of '{tmp_path / 't.pth'}' is {digest}. "
+        f"Allowed: {other_digest}"
     ]
     assert problems(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
-        "Allowed: a checkpoint's path, or one with sha256"
+        "Allowed: an existing file, or sha256 as well"
     ]
 
 

@@ -100,10 +100,10 @@ def test_error_names_the_missing_file(tmp_path: Path) -> None:
         teacher.read_state(tmp_path / "none.pth")
 
 
-def adopt(folder: Path, net: torch.nn.Module, manifest: str) -> Results:
-    """Run a suite whose teacher is a checkpoint with this manifest."""
+def adopt(folder: Path, net: torch.nn.Module, entry: str) -> Results:
+    """Run a suite whose teacher is a checkpoint with this entry."""
     torch.save({"model": net.state_dict()}, folder / "ckpt.pth")
-    teachers = f"{{checkpoints: {{resnet8: {{path: ckpt.pth, {manifest}}}}}}}"
+    teachers = f"{{checkpoints: {{resnet8: {{path: ckpt.pth, {entry}}}}}}}"
     return toy.run(toy.plan(folder, teachers=teachers, methods="[kd]"), folder)
 
 
@@ -117,8 +117,8 @@ def test_checkpoint_becomes_a_teacher_after_its_evaluation(tmp_path: Path) -> No
     trained = toy.run(toy.plan(tmp_path / "a", methods="[student]"), tmp_path / "a")
     origin = by_kind(trained)["teacher"]
     net = teacher.load("resnet8", DIGITS, trained.weights(origin.id))
-    manifest = f"top1: {origin.top1}, tolerance: 0.01"
-    results = adopt(tmp_path / "b", net, manifest)
+    entry = f"top1: {origin.top1}, tolerance: 0.01"
+    results = adopt(tmp_path / "b", net, entry)
     records = by_kind(results)
     assert records["teacher"].status == records["student"].status == "done"
     assert records["teacher"].top1 == pytest.approx(origin.top1)
@@ -126,12 +126,12 @@ def test_checkpoint_becomes_a_teacher_after_its_evaluation(tmp_path: Path) -> No
     assert digest == records["teacher"].weights == records["student"].teacher.sha256
 
 
-def test_teacher_with_another_accuracy_than_its_manifest_is_refused(
+def test_teacher_with_another_accuracy_than_the_suite_states_is_refused(
     net: torch.nn.Module, tmp_path: Path
 ) -> None:
     records = by_kind(adopt(tmp_path, net, "top1: 97.5, tolerance: 0.1"))
     assert records["teacher"].status == "failed"
-    assert "its manifest says 97.50 ± 0.10" in records["teacher"].reason
+    assert "Allowed: 97.50 ± 0.10" in records["teacher"].reason
     assert records["student"].status == "skipped"
     assert "97.50" in records["student"].reason
 

@@ -123,11 +123,11 @@ class ProcessExecutor:
             _kill(worker.process)
         deadline = time.monotonic() + KILL_TIMEOUT_S
         for worker in self._workers.values():
-            with suppress(subprocess.TimeoutExpired):  # it waits for a disk, say
+            with suppress(subprocess.TimeoutExpired):  # a worker that waits for a disk cannot end
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
 
     def _kill_hung(self, waited_s: float) -> None:
-        """Kill workers that are silent for too long; only time that `next` waited counts."""
+        """Kill workers after `timeout_s` without an event; only time that `next` waited counts."""
         for worker in self._workers.values():
             worker.silent_s += waited_s
             if worker.silent_s > self.timeout_s and not worker.hung:
@@ -192,7 +192,7 @@ def _exit_reason(code: int, log: Path) -> str | None:
     """Return why a worker ended, with the last line of its log; None if it succeeded."""
     if code == 0:
         return None
-    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    ending = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     text = log.read_text(errors="replace").strip() if log.exists() else ""
-    last = f": {text.splitlines()[-1].strip()}" if text else ""
-    return f"its worker {how}{last} (see {log})"
+    last_line = f": {text.splitlines()[-1].strip()}" if text else ""
+    return f"its worker {ending}{last_line} (see {log})"

@@ -60,7 +60,7 @@ class SlurmTask:
                 file.flush()
 
     def checkpoint(self) -> Any:
-        """Return what submitit requeues: the same, since runs save their checkpoints."""
+        """Return the task that submitit requeues: the same one, as runs save checkpoints."""
         return import_extra("submitit", "slurm").helpers.DelayedSubmission(self)
 
 
@@ -226,7 +226,7 @@ def write_note(folder: Path, name: str) -> None:
 
 
 def cancel(name: str) -> None:
-    """Cancel the jobs of a name; wait at most `KILL_TIMEOUT_S` for scancel, which runs on.
+    """Cancel the jobs of a name; wait at most `KILL_TIMEOUT_S`; a slower scancel keeps running.
 
     The note stays, since Slurm ends the jobs later.
     """
@@ -255,7 +255,7 @@ def selector(name: str) -> tuple[str, str]:
 
 
 def _cancel_and_wait(name: str) -> str:
-    """Cancel the jobs of a name until all have ended; return why they may not have, or ''."""
+    """Cancel the jobs of a name until all have ended; return why some may still run, or ''."""
     deadline = time.monotonic() + CANCEL_TIMEOUT_S
     while True:
         listed = _call("squeue", "--noheader", "--format=%A", *selector(name))
