@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from bench.report.labels import METRICS, Metric, join
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
-from bench.stats import ALPHA, Comparison, Ranks, estimate
+from bench.stats import ALPHA, Comparison, Ranks, interval
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
@@ -114,8 +114,8 @@ class Measured(Part):
     def of(cls, values: Mapping[int, float]) -> "Measured":
         """Return the summary of at least one value, by seed."""
         numbers = list(values.values())
-        std, interval = (stdev(numbers) if len(numbers) > 1 else None), estimate(numbers)
-        return cls(fmean(numbers), std, len(numbers), values, interval.low, interval.high)
+        std = stdev(numbers) if len(numbers) > 1 else None
+        return cls(fmean(numbers), std, len(numbers), values, *(interval(numbers) or (None, None)))
 
 
 @dataclass(frozen=True)
