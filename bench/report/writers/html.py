@@ -17,7 +17,7 @@ from bench.config.text import printable
 from bench.errors import BenchError
 from bench.report import labels
 from bench.report.document import Document, GridCell, GridRow, Section, table_document
-from bench.report.figures import training
+from bench.report.figures import charts
 from bench.report.figures.style import svg
 from bench.report.labels import METRICS, one_line
 from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
@@ -75,9 +75,9 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
             for metric in metrics
         ),
         curves="\n".join(
-            _charts(training.learning_curves, entries, [*(m.name for m in metrics), "loss"])
+            _charts(charts.learning_curves, entries, [*(m.name for m in metrics), "loss"])
         ),
-        cost="\n".join(_charts(training.cost, entries, [metric.name for metric in metrics])),
+        cost="\n".join(_charts(charts.cost, entries, [metric.name for metric in metrics])),
         records="\n".join(map(_record, records.values())),
         count=len(records),
     )
