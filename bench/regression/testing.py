@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from bench.errors import BenchError
-from bench.regression.verdicts import Outcome, Verdict
+from bench.regression.verdicts import Kind, Outcome, Verdict, Verdicts
 from bench.report import labels
 from bench.report.labels import Metric, p_equals, setting
 from bench.report.model import Cell, Measured
@@ -116,6 +116,17 @@ class RegressionTest:
         decided = [c if isinstance(c, Verdict) else self._at_once(c) or c for c in cells]
         family = iter(self._family([match for match in decided if isinstance(match, Match)]))
         return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]
+
+    def summary(
+        self,
+        kind: Kind,
+        suite: str,
+        against: str,
+        verdicts: Iterable[Verdict],
+        notes: tuple[str, ...],
+    ) -> Verdicts:
+        """Return verdicts with the metric and tolerance of the test."""
+        return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
 
     def _at_once(self, match: Match) -> Verdict | None:
         """Return the verdict on cells that need no test, or allow none."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from xml.etree import ElementTree as ET
 
 from bench.report.document import Document, GridRow, Section, grid_cell, header, spans
@@ -18,13 +18,10 @@ Kind = Literal["check", "published", "compare"]
 
 FORMAT = 1  # of the JSON
 MAX_NAMED = 3  # cells that a note lists by name
-ORDER: tuple[Outcome, ...] = (
-    "regression", "failed", "missing", "worse", "inconclusive", "better", "same", "pass",
-    "skipped", "uncompared",
-)  # fmt: skip
+ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
 _QUIET = ("pass", "same", "better", "skipped")  # without a reason in the notes
-_FOLDED = ("pass", "same", "skipped", "uncompared")
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
@@ -144,15 +141,12 @@ class Verdicts:
 def verdicts_document(verdicts: Verdicts) -> Document:
     """Return verdicts as a document: cells that need attention, the others folded, reasons."""
     title, question = _heading(verdicts)
-    attention = [cell for cell in verdicts.cells if cell.outcome not in _FOLDED]
-    attention.sort(key=lambda cell: ORDER.index(cell.outcome))
-    others = [cell for cell in verdicts.cells if cell.outcome in _FOLDED]
-    sections = []
-    if attention:
-        sections.append(_section(attention, verdicts))
-    if others:
+    ordered = sorted(verdicts.cells, key=lambda cell: ORDER.index(cell.outcome))
+    attention = [cell for cell in ordered if cell.outcome not in _FOLDED]
+    sections = [_section(attention, verdicts)] if attention else []
+    if others := verdicts.named(*_FOLDED):
         number = count(len(others), "other cell" if attention else "cell")
-        sections.append(_section(others, verdicts, title=number))
+        sections.append(_section(others, verdicts, number))
     notes = tuple(Note("", text) for text in _notes(verdicts))
     caption = spans(f"{question[0].upper()}{question[1:]}.")
     return Document(title, caption, tuple(sections), notes, verdicts.metric.name)

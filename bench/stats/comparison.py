@@ -142,8 +142,8 @@ def compare_to_baseline(
         if verdict == "inconclusive":
             n = min(map(len, cells[i]))
             needed = _needed(each[place], n, shared, tolerance, alpha / len(usable))
-        values = (float(number[place]) for number in numbers)
-        compared[i] = Comparison(verdict, *values, paired=shared, seeds=needed)
+        mean, low, high, p = (float(number[place]) for number in numbers)
+        compared[i] = Comparison(verdict, mean, low, high, p, shared, needed)
     return compared
 
 
