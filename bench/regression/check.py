@@ -10,7 +10,7 @@ from bench.errors import BenchError, unknown
 from bench.regression.baseline import baseline
 from bench.regression.testing import Match, RegressionTest, version_changes
 from bench.regression.verdicts import Outcome, Verdict, Verdicts
-from bench.report.footnotes import data_deviation, method_deviation, pair_deviation
+from bench.report.caption import data_deviation, method_deviation, pair_deviation
 from bench.report.model import Cell, Entry, Measured, Report, cell, environment, settings
 from bench.report.published import Line, published_lines
 from bench.results.record import Record
@@ -158,24 +158,23 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
     """Return a cell with its published number, or the verdict on a cell without one."""
     if verdict := _without_result(cell, "top1"):
         return verdict
-    name = "student" if cell.role == "student" else cell.method
-    line = _published(cell, name)
+    line = _published(cell)
     if isinstance(line, str):
         return Verdict.of(cell, "uncompared", line)
-    if deviation := _deviation(cell, papers.get(name)):
+    if deviation := _deviation(cell, papers.get(cell.published_name)):
         return Verdict.of(cell, "uncompared", deviation)
     measured = Measured(line.value or 0.0, line.std if line.runs else None, line.runs or 1)
     return Match(replace(cell, metrics={"top1": measured}), cell)
 
 
-def _published(cell: Cell, name: str) -> Line | str:
-    """Return the published number of a cell, or why there is none; name: that of the papers."""
+def _published(cell: Cell) -> Line | str:
+    """Return the published number of a cell, or why there is none."""
     data = DataSpec(**cell.setting.get("data", {}))
     if data.name != "cifar100":
         return f"on {data.name}: the papers' tables are of CIFAR-100"
     if deviation := data_deviation(data):
         return deviation
-    line = published_lines(data).get((cell.pair, name))
+    line = published_lines(data).get((cell.pair, cell.published_name))
     if line is None:
         return "no readable paper has a number for it"
     return f"the published number is {line.doubt}" if line.doubt else line

@@ -235,8 +235,7 @@ def _measured(measured: Measured | None, metric: Metric) -> str:
     """Return `75.48 ± 0.09 (5)`: mean, standard deviation and number of seeds."""
     if measured is None:
         return ""
-    std = "" if measured.std is None else f" ± {metric.format(measured.std)}"
-    return f"{metric.format(measured.mean)}{std} ({measured.n})"
+    return f"{metric.mean_std(measured.mean, measured.std)} ({measured.n})"
 
 
 def _section(cells: Iterable[Verdict], verdicts: Verdicts, title: str = "") -> Section:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError, unknown
-from bench.report.document import Document, table_document
+from bench.report.document import Document, statistics_document, table_document
 from bench.report.model import Report
-from bench.report.statistics import statistics_document
 from bench.report.writers import save
 from bench.report.writers.data import csv_text, json_text
 from bench.report.writers.latex import latex

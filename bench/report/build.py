@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from bench import report
 from bench.errors import BenchError, unknown
 from bench.report import Kind, ReportOptions, comparison, labels, published
-from bench.report.caption import caption, run_counts
-from bench.report.footnotes import mark, method_deviation, pair_deviation
+from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
 from bench.report.model import (
     NOT_IN_SUITE,
@@ -251,25 +250,15 @@ def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
     """Return the pairs; those with the same networks also show their name."""
-    firsts: dict[str, Entry] = {}
-    for entry in runs:
-        firsts.setdefault(entry.pair, entry)
-    columns = [
-        Column(
-            pair,
-            labels.network(entry.teacher),
-            labels.network(entry.student),
-            pair_deviation(context.data, context.recipes.get(pair), entry.student),
-        )
-        for pair, entry in firsts.items()
-    ]
-    names = Counter(column.name for column in columns)
-    return [
-        replace(column, student=f"{column.student} ({column.pair})")
-        if names[column.name] > 1
-        else column
-        for column in columns
-    ]
+    pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
+    columns = []
+    for pair, (teacher, student) in pairs.items():
+        label = labels.network(student)
+        if list(pairs.values()).count((teacher, student)) > 1:
+            label += f" ({pair})"
+        deviation = pair_deviation(context.data, context.recipes.get(pair), student)
+        columns.append(Column(pair, labels.network(teacher), label, deviation))
+    return columns
 
 
 def _rows(
@@ -286,23 +275,25 @@ def _rows(
         own_label = role == "method" or roles[role] > 1
         label = (firsts[role, name].label or name) if own_label else role.capitalize()
         absent = Cell(method=name, label=label, role=role, missing=NOT_IN_SUITE)
-        line = [
+        line = (
             replace(
                 by_cell.get((role, name, column.pair), absent),
                 pair=column.pair,
-                published=values.get((column.pair, name if role == "method" else role)),
+                published=values.get((column.pair, absent.published_name)),
             )
             for column in columns
-        ]
+        )
         rows.append(Row(tuple(line), name, label, role, firsts[role, name].note))
     return sorted(rows, key=lambda row: _ORDER.index(row.role))
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with the n that the caption states: of the teachers, and of all others."""
-    usual = {}
-    for teacher in (True, False):
-        same = (row for row in rows if (row.role == "teacher") is teacher)
-        numbers = Counter(n for row in same for n in run_counts(row))
-        usual[teacher] = max(numbers, key=lambda n: (numbers[n], n), default=0)
+    counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
+    for row in rows:
+        counts[row.role == "teacher"].update(run_counts(row))
+    usual = {
+        teacher: max(numbers, key=lambda n: (numbers[n], n), default=0)
+        for teacher, numbers in counts.items()
+    }
     return [replace(row, n=usual[row.role == "teacher"]) for row in rows]

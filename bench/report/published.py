@@ -13,9 +13,8 @@ from pydantic import BaseModel
 
 from bench.errors import BenchError
 from bench.report import labels
-from bench.report.caption import arrows
+from bench.report.caption import arrows, data_deviation, mark
 from bench.report.comparison import by_mean
-from bench.report.footnotes import data_deviation, mark
 from bench.report.model import Cell, Column, PublishedValue, Role, Row, Table
 from bench.spec import DataSpec
 

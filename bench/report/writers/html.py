@@ -16,12 +16,18 @@ import yaml
 from bench.config.text import printable
 from bench.errors import BenchError
 from bench.report import labels
-from bench.report.document import Document, GridCell, GridRow, Section, table_document
+from bench.report.document import (
+    Document,
+    GridCell,
+    GridRow,
+    Section,
+    statistics_document,
+    table_document,
+)
 from bench.report.figures import charts
 from bench.report.figures.style import svg
 from bench.report.labels import METRICS, one_line
 from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
-from bench.report.statistics import statistics_document
 from bench.report.writers import Markup
 from bench.results.record import Record
 
