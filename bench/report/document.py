@@ -7,18 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.report import labels
 from bench.report.caption import how_tested, tested
 from bench.report.comparison import overall
-from bench.report.labels import (
-    Metric,
-    count,
-    join,
-    one_line,
-    p_equals,
-    p_value,
-    sentences,
-    signed,
-)
+from bench.report.labels import Metric, count, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison
 
@@ -322,12 +314,8 @@ def _over_pairs(result: Overall, table: Table) -> Section:
         columns.append([f"{rank:.2f}" for rank in result.ranks.average])
     if result.improvements:
         names.append("Relative improvement")
-        columns.append(
-            [
-                "reference" if gain is None else f"{signed(100 * gain, 1)} %"
-                for gain in result.improvements
-            ]
-        )
+        gains = result.improvements
+        columns.append(["reference" if g is None else f"{signed(100 * g, 1)} %" for g in gains])
     rows = tuple(
         GridRow((grid_cell(row.label, row.mark), *map(grid_cell, cells)), row.name, row.role)
         for name, *cells in zip(result.methods, *columns, strict=True)
@@ -342,7 +330,7 @@ def _over_pairs_text(result: Overall, table: Table) -> Iterator[str]:
         yield (
             f"average ranks, 1 the best, over {count(ranks.pairs, 'pair')} and "
             f"{count(len(ranks.average), 'method')}: Friedman's chi-square "
-            f"{ranks.statistic:.2f}, {p_equals(ranks.p)}"
+            f"{ranks.statistic:.2f}, {labels.p_equals(ranks.p)}"
         )
         yield (
             f"ranks that differ by less than {ranks.critical:.2f}, Nemenyi's critical distance at "

@@ -6,26 +6,17 @@ an interval alone (same, pass) hold for each cell with 95 %. The claim that all 
 needs no correction, since all intervals must agree (an intersection-union test).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.estimates import (
-    Array,
-    Difference,
-    paired,
-    resolution,
-    samples,
-    seeds_needed,
-    welch,
-)
+from bench.stats.estimates import Array, Difference, Values, by_seed, resolution, seeds_needed
 
 ALPHA = 0.05
 DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
-Values = Mapping[int, float]  # by seed
 
 
 @dataclass(frozen=True)
@@ -131,7 +122,7 @@ def compare_to_baseline(
     compared = [Comparison("inconclusive", _mean(method) - _mean(base)) for base, method in cells]
     if not usable:
         return compared
-    each = [_difference(*cells[i], step) for i in usable]
+    each = [by_seed(*cells[i], step) for i in usable]
     family = Difference(*(np.array([getattr(d, k) for d in each]) for k in ("mean", "error", "df")))
     verdicts = difference_verdicts(family.as_gain(higher), tolerance, alpha)
     numbers = family.mean, *family.interval(1 - alpha), verdicts.p
@@ -149,14 +140,6 @@ def compare_to_baseline(
 
 def _mean(values: Values) -> float:
     return float(np.mean(list(values.values()))) if values else float("nan")
-
-
-def _difference(base: Values, method: Values, step: float) -> Difference:
-    if base.keys() == method.keys():
-        order = sorted(base)
-        return paired([base[seed] for seed in order], [method[seed] for seed in order], step)
-    floor = step / 12**0.5
-    return welch(*(samples(list(side.values())).at_least(floor) for side in (base, method)))
 
 
 def _needed(

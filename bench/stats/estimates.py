@@ -1,12 +1,13 @@
 """Means, spreads, differences of two means, and the power to detect one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Values = Mapping[int, float]  # by seed
 
 POWER = 0.8
 MAX_SEEDS = 100  # `seeds_needed` returns None beyond it
@@ -164,6 +165,15 @@ def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference
     n = gaps.shape[-1]
     std = np.maximum(gaps.std(-1, ddof=1), step / np.sqrt(6))
     return Difference(gaps.mean(-1), std / np.sqrt(n), np.full(std.shape, n - 1.0))
+
+
+def by_seed(before: Values, after: Values, step: float = 0.0) -> Difference:
+    """Return the gain of `after`: within seeds if both have the same ones, else Welch's."""
+    if before.keys() == after.keys():
+        order = sorted(before)
+        return paired([before[seed] for seed in order], [after[seed] for seed in order], step)
+    floor = step / 12**0.5
+    return welch(*(samples(list(side.values())).at_least(floor) for side in (before, after)))
 
 
 def welch(before: Samples, after: Samples) -> Difference:

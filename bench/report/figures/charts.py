@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.report import labels
 from bench.report.figures import style
-from bench.report.figures.style import (
-    COLOURS,
-    SOFT,
-    SPREAD,
-    TOOLTIP,
-    Look,
-    looks,
-    methods,
-    name_lines,
-)
+from bench.report.figures.style import SPREAD, TOOLTIP, Look, looks, methods, name_lines
 from bench.report.model import Entry, Measured, cell, measured_metrics
 from bench.stats import ALPHA, Ranks
 
@@ -321,9 +312,9 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
     text = f"average rank by {metric}, {result.pairs} pairs; Friedman: {p}"
     axes.text((1 + most) / 2, -0.66, text, ha="center", va="bottom", fontsize=9)
     end = 1 + result.critical
-    axes.plot((1, end), (-0.42, -0.42), color=COLOURS[1], lw=1.6)
+    axes.plot((1, end), (-0.42, -0.42), color=style.COLOURS[1], lw=1.6)
     for x in (1, end):
-        axes.plot((x, x), (-0.45, -0.39), color=COLOURS[1], lw=1.0)
+        axes.plot((x, x), (-0.45, -0.39), color=style.COLOURS[1], lw=1.0)
     text = f"critical distance {result.critical:.2f}\n(Nemenyi, {ALPHA:.0%})"
     axes.annotate(text, (1, -0.42), (-5, 0), textcoords="offset points", ha="right", va="center",
                   fontsize=8.5, linespacing=1.15)  # fmt: skip
@@ -331,7 +322,7 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
 
 def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
     """Draw a thin line from the rank on the ruler down and out to the label."""
-    axes.plot((rank, rank, edge), (0, y, y), color=SOFT, lw=0.7)
+    axes.plot((rank, rank, edge), (0, y, y), color=style.SOFT, lw=0.7)
     axes.plot((rank,), (0,), "o", color="black", ms=3.2)
     left = edge < rank
     text = f"{label}  {rank:.2f}" if left else f"{rank:.2f}  {label}"

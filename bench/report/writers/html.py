@@ -15,15 +15,9 @@ import yaml
 
 from bench.config.text import printable
 from bench.errors import BenchError
+from bench.report import document as documents
 from bench.report import labels
-from bench.report.document import (
-    Document,
-    GridCell,
-    GridRow,
-    Section,
-    statistics_document,
-    table_document,
-)
+from bench.report.document import Document, GridCell, GridRow, Section
 from bench.report.figures import charts
 from bench.report.figures.style import svg
 from bench.report.labels import METRICS, one_line
@@ -67,7 +61,9 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
     records = {entry.record.id: entry.record for entry in entries if entry.record}
     metrics = dict.fromkeys(table.metric for table in tables)
     style, script = _asset("page.css"), _asset("page.js")
-    sections = [(html(table_document(t)), html(statistics_document(t))) for t in tables]
+    sections = [
+        (html(documents.table_document(t)), html(documents.statistics_document(t))) for t in tables
+    ]
     return Template(_asset("page.html")).substitute(
         title=escape(context.title),
         caption=escape(context.caption),
