@@ -1,7 +1,7 @@
 """Verdicts of the regression check, one a cell and one for all; as a document, data, JUnit XML."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 from xml.etree import ElementTree as ET
@@ -215,36 +215,31 @@ def _heading(verdicts: Verdicts) -> list[str]:
     ]
 
 
-def _columns(verdicts: Verdicts) -> list[str]:
-    before = "Published" if verdicts.kind == "published" else "Before"
-    return [before, "Now", "Change", "Bounds", "p"]
-
-
-def _numbers(cell: Verdict, metric: Metric) -> list[str]:
+def _numbers(cell: Verdict, verdicts: Verdicts) -> dict[str, str]:
     """Return before, now, change, bounds and p of a cell; empty where it has none."""
-    digits = metric.digits
-    change = signed(cell.change, digits) if cell.change is not None else ""
-    bounds = ""
-    if cell.low is not None and cell.high is not None:
-        bounds = f"{signed(cell.low, digits)} … {signed(cell.high, digits)}"
-    p = "" if cell.p is None else p_value(cell.p)
-    return [_measured(cell.before, metric), _measured(cell.now, metric), change, bounds, p]
-
-
-def _measured(measured: Measured | None, metric: Metric) -> str:
-    """Return `75.48 ± 0.09 (5)`: mean, standard deviation and number of seeds."""
-    if measured is None:
-        return ""
-    return f"{metric.mean_std(measured.mean, measured.std)} ({measured.n})"
-
-
-def _section(cells: Iterable[Verdict], verdicts: Verdicts, title: str = "") -> Section:
-    names = ["Verdict", "Pair", "Method", *_columns(verdicts)]
-    rows = (
-        (cell.outcome, cell.pair, cell.method, *_numbers(cell, verdicts.metric)) for cell in cells
+    metric = verdicts.metric
+    before, now = (  # `75.48 ± 0.09 (5)`
+        f"{metric.mean_std(side.mean, side.std)} ({side.n})" if side else ""
+        for side in (cell.before, cell.now)
     )
-    grid = tuple(GridRow(tuple(map(grid_cell, row))) for row in rows)
-    return Section(header(names), grid, spans(title), folded=bool(title))
+    ends = [signed(end, metric.digits) for end in (cell.low, cell.high) if end is not None]
+    return {
+        "Published" if verdicts.kind == "published" else "Before": before,
+        "Now": now,
+        "Change": "" if cell.change is None else signed(cell.change, metric.digits),
+        "Bounds": " … ".join(ends),
+        "p": "" if cell.p is None else p_value(cell.p),
+    }
+
+
+def _section(cells: Sequence[Verdict], verdicts: Verdicts, title: str = "") -> Section:
+    rows = [
+        {"Verdict": cell.outcome, "Pair": cell.pair, "Method": cell.method}
+        | _numbers(cell, verdicts)
+        for cell in cells
+    ]
+    grid = tuple(GridRow(tuple(map(grid_cell, row.values()))) for row in rows)
+    return Section(header(list(rows[0])), grid, spans(title), folded=bool(title))
 
 
 def _notes(verdicts: Verdicts) -> Iterator[str]:
@@ -275,7 +270,7 @@ def _test_case(suite: ET.Element, cell: Verdict, kind: str, verdicts: Verdicts) 
     classname = ".".join(filter(None, (verdicts.suite, cell.pair)))
     attributes = {"classname": one_line(classname), "name": one_line(cell.method), "time": "0"}
     case = ET.SubElement(suite, "testcase", attributes)
-    numbers = zip(_columns(verdicts), _numbers(cell, verdicts.metric), strict=True)
+    numbers = _numbers(cell, verdicts).items()
     details = [f"{name.lower()}: {value}" for name, value in numbers if value]
     text = "\n".join(map(one_line, (cell.reason, *details, *cell.notes)))
     if kind:

@@ -46,20 +46,18 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether the records have their curves; reading them takes longer.
     """
-    read = cache(results.record if curves else results.summary)
-    notes = {method.name: note(method) for method in plan.suite.methods}
-    suite = plan.suite
+    read, suite = cache(results.record if curves else results.summary), plan.suite
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
+    notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
-        pair, method = each.pair, each.method
-        names = pair.name, pair.teacher.network, pair.student
-        teacher = read(each.teacher)
+        pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
+        role: Role = "method" if distillers else "student"
+        names, title = (pair.name, pair.teacher.network, pair.student), method.label
+        teacher, record, about = read(each.teacher), read(each.run), notes[method.name]
         yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", pair.group)
-        distillers = distillers_of[method.name]
         yield Entry(
-            *names, method.name, each.seed, read(each.run), method.label, notes[method.name],
-            "method" if distillers else "student", pair.group, distillers,
-        )  # fmt: skip
+            *names, method.name, each.seed, record, title, about, role, pair.group, distillers
+        )
 
 
 def assemble(
@@ -142,21 +140,19 @@ def write_published(
 
 def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     """Return what a suite's captions state; BenchError for an unknown reference."""
-    suite = plan.suite
-    changes = ", ".join(plan.departures)
-    about = TableContext(
+    suite, reference = plan.suite, options.reference
+    methods = {each.method.name for each in plan.cells}
+    if reference is not None and reference not in methods:
+        raise BenchError(unknown("method", reference, methods))
+    changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
+    return TableContext(
         suite.title,
-        labels.sentences((suite.caption, f"changed suite: {changes}" if changes else "")),
+        labels.sentences((suite.caption, changes)),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
-        tolerance=options.tolerance,
+        reference or TableContext.reference,
+        options.tolerance,
     )
-    if options.reference is None:
-        return about
-    methods = {each.method.name for each in plan.cells}
-    if options.reference not in methods:
-        raise BenchError(unknown("method", options.reference, methods))
-    return replace(about, reference=options.reference)
 
 
 def note(method: "Method") -> str:
@@ -226,13 +222,12 @@ def all_tables(
     runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
 ) -> list[Table]:
     """Return the tables of each metric that any record has, and always those of the first."""
-    every = [
+    return [
         each
         for name in METRICS
         for each in tables(runs, context, name, values if name == "top1" else None)
+        if name == "top1" or any(cell.measured for cell in each.cells)
     ]
-    first = every[0].metric
-    return [each for each in every if each.metric == first or any(c.measured for c in each.cells)]
 
 
 def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
@@ -243,9 +238,8 @@ def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ..
 
 
 def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
-    if not options.published:
-        return None
-    return published.published_values(DataSpec(**asdict(plan.suite.data)))
+    data = DataSpec(**asdict(plan.suite.data))
+    return published.published_values(data) if options.published else None
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
