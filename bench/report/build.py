@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING
 
 from bench import report
 from bench.errors import BenchError, unknown
-from bench.report import Kind, ReportOptions, comparison, labels, published
+from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
-from bench.report.model import (
-    NOT_IN_SUITE,
-    Cell,
-    Column,
-    Entry,
-    PublishedValue,
-    Report,
-    Role,
-    Row,
-    Table,
-    TableContext,
-    cells,
-)
+from bench.report.model import Cell, Column, Entry, PublishedValue, Role, Row, Table, TableContext
 from bench.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -188,7 +176,7 @@ def table(
     tolerance = unit.tolerance(context.tolerance)
     columns = _columns(chosen, context)
     fitting = values if values and metric == "top1" else {}
-    rows = _rows(chosen, cells(runs, metric), columns, fitting)
+    rows = _rows(chosen, model.cells(runs, metric), columns, fitting)
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
     rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
@@ -268,7 +256,7 @@ def _rows(
     for role, name in dict.fromkeys((entry.role, entry.method) for entry in chosen):
         own_label = role == "method" or roles[role] > 1
         label = (firsts[role, name].label or name) if own_label else role.capitalize()
-        absent = Cell(method=name, label=label, role=role, missing=NOT_IN_SUITE)
+        absent = Cell(method=name, label=label, role=role, missing=model.NOT_IN_SUITE)
         line = (
             replace(
                 by_cell.get((role, name, column.pair), absent),

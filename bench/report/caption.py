@@ -146,11 +146,10 @@ def mark(
         "".join(word) for n in numbers(1) for word in product(ascii_lowercase, repeat=n)
     )
     marked_columns = tuple(replace(column, mark=daggers(column.note)) for column in columns)
+    lines = [tuple(_marked(cell, letters) for cell in row.cells) for row in rows]
     marked_rows = tuple(
-        replace(
-            row, mark=daggers(row.note), cells=tuple(_marked(cell, letters) for cell in row.cells)
-        )
-        for row in rows
+        replace(row, mark=daggers(row.note), cells=line)
+        for row, line in zip(rows, lines, strict=True)
     )
     return marked_columns, marked_rows, (*daggers.notes(), *letters.notes())
 
@@ -176,7 +175,7 @@ def pair_deviation(data: DataSpec | None, recipe: Recipe | None, student: str) -
     if data.name == "cifar100" and recipe is not None:
         expected, values = papers_recipe(student).model_dump(), recipe.model_dump()
         changes = [
-            f"{key.replace('_', ' ')} {setting(values[key])} (papers: {setting(value)})"
+            _change(key.replace("_", " "), values[key], value)
             for key, value in expected.items()
             if key != "evaluate_every" and values[key] != value
         ]
@@ -195,15 +194,14 @@ def method_deviation(terms: Mapping[str, Any], papers: Mapping[str, Any]) -> str
         return f"terms differ from the papers: {join(terms)}"
     changes = []
     for name, term in terms.items():
-        usual = papers[name]["options"]
-        values = {name: (term["weight"], papers[name]["weight"])}
+        usual, values = papers[name]["options"], {name: (term["weight"], papers[name]["weight"])}
         values |= {f"{name} {k}": (value, usual.get(k)) for k, value in term["options"].items()}
-        changes += [
-            f"{key} {setting(value)} (papers: {setting(expected)})"
-            for key, (value, expected) in values.items()
-            if value != expected
-        ]
+        changes += [_change(key, *pair) for key, pair in values.items() if pair[0] != pair[1]]
     return f"settings differ from the papers: {join(changes)}" if changes else ""
+
+
+def _change(name: str, value: object, papers: object) -> str:
+    return f"{name} {setting(value)} (papers: {setting(papers)})"
 
 
 class _Marks:

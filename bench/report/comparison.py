@@ -83,16 +83,12 @@ def overall(table: Table) -> Overall:
     """Return the methods over all pairs: average ranks and relative improvements."""
     rows = [row for row in table.rows if row.role == "method"]
     complete = [row for row in rows if _complete(row)]
+    names = tuple(row.name for row in complete)
+    incomplete = tuple(row.name for row in rows if not _complete(row))
     average, few = _ranks(table, complete)
-    improvements, obstacle = _improvements(table, complete)
-    return Overall(
-        len(table.columns),
-        tuple(row.name for row in complete),
-        tuple(row.name for row in rows if not _complete(row)),
-        average,
-        improvements,
-        tuple(filter(None, (few, obstacle))),
-    )
+    gains, obstacle = _improvements(table, complete)
+    obstacles = tuple(filter(None, (few, obstacle)))
+    return Overall(len(table.columns), names, incomplete, average, gains, obstacles)
 
 
 def _testable(cell: Cell) -> dict[int, float]:
@@ -106,11 +102,9 @@ def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
     """Return average ranks of the methods, or why there are none."""
     pairs = len(table.columns)
     if pairs < 2 or len(methods) < 3:
+        needed = "at least 2 pairs and 3 methods without missing values"
         number = f"{count(pairs, 'pair')} and {count(len(methods), 'method')}"
-        return None, (
-            "no average ranks: they need at least 2 pairs and 3 methods without missing values, "
-            f"found {number}"
-        )
+        return None, f"no average ranks: they need {needed}, found {number}"
     means = list(zip(*map(_means, methods), strict=True))
     return ranks(means, higher=table.metric.higher), ""
 
