@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from bench.errors import BenchError, unknown
@@ -223,10 +224,7 @@ def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None,
                 left.remove(each)
                 right.remove(twin)
                 yield each, twin
-        while left and right:
-            yield left.pop(0), right.pop(0)
-        yield from ((each, None) for each in left)
-        yield from ((None, each) for each in right)
+        yield from zip_longest(left, right)
 
 
 def _checked(

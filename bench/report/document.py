@@ -110,11 +110,10 @@ def table_document(table: Table) -> Document:
     if any(cell.rank for cell in table.cells):
         legend = Span(" Emphasis: "), Span("best", "best"), Span(" and ")
         caption += (*legend, Span("second best", "second"), Span(" method of a column."))
+    teachers = (grid_cell(column.teacher) for column in table.columns)
+    students = (grid_cell(column.student, column.mark) for column in table.columns)
     section = Section(
-        (
-            (grid_cell("Teacher"), *(grid_cell(column.teacher) for column in table.columns)),
-            (grid_cell("Student"), *(grid_cell(c.student, c.mark) for c in table.columns)),
-        ),
+        ((grid_cell("Teacher"), *teachers), (grid_cell("Student"), *students)),
         tuple(_row(row, table) for row in table.rows),
         pairs=tuple(column.pair for column in table.columns),
     )
@@ -148,14 +147,9 @@ def _cell(cell: Cell, row: Row, column: Column, table: Table) -> GridCell:
     if cell.measured and cell.measured.n != row.n:
         content.append(Span(f" ({cell.measured.n})"))
     content += [Span(mark, "mark") for mark in marks if mark]
-    return GridCell(
-        tuple(content),
-        below,
-        shown.mean if shown else None,
-        cell.status,
-        f"{row.label}, {column.teacher} to {column.student}: {_spoken(cell, table)}",
-        cell.runs[0] if cell.runs else "",
-    )
+    spoken = f"{row.label}, {column.teacher} to {column.student}: {_spoken(cell, table)}"
+    value, run = (shown.mean if shown else None), (cell.runs[0] if cell.runs else "")
+    return GridCell(tuple(content), below, value, cell.status, spoken, run)
 
 
 def _spoken(cell: Cell, table: Table) -> str:
@@ -215,10 +209,8 @@ def untested_reason(row: Row, place: int, table: Table) -> str:
 
 def _statistics_caption(table: Table) -> str:
     base = table.baseline
-    parts = [
-        table.metric.description,
-        "mean, standard deviation (n − 1) and 95 % interval of the mean over n runs",
-    ]
+    estimates = "mean, standard deviation (n − 1) and 95 % interval of the mean over n runs"
+    parts = [table.metric.description, estimates]
     if base is None:
         parts.append("the table has no reference method: nothing is compared")
     elif not tested(table.rows):
@@ -226,15 +218,16 @@ def _statistics_caption(table: Table) -> str:
     else:
         amount = f"{table.tolerance:g} {table.metric.difference_unit}"
         beyond = f" and a difference of more than {amount}" if table.tolerance else ""
+        same = "with a tolerance of 0, no verdict is `same`"
+        if table.tolerance:
+            tests = f"two one-sided tests at {ALPHA}"
+            same = f"same: a difference of more than {amount} is ruled out ({tests})"
+        p = how_tested(table.rows).removesuffix(f", p < {ALPHA}")
         parts += [
             f"difference: method minus {base.label}, with its 95 % interval",
-            f"column p: {how_tested(table.rows).removesuffix(f', p < {ALPHA}')}; intervals are not "
-            "corrected",
+            f"column p: {p}; intervals are not corrected",
             f"better, worse: p < {ALPHA}{beyond}",
-            f"same: a difference of more than {amount} is ruled out (two one-sided tests at "
-            f"{ALPHA})"
-            if table.tolerance
-            else "with a tolerance of 0, no verdict is `same`",
+            same,
             "inconclusive: none of these; in brackets the number of seeds that would decide it",
         ]
     return sentences(parts)

@@ -85,12 +85,9 @@ def moderated(cells: Samples) -> Samples:
     others = np.where(used, cells.df, 0).sum(-1, keepdims=True) * (1 - 1 / enough)
     borrowed = np.minimum(np.minimum(degrees, MAX_BORROWED), others / 4)
     borrowed = np.where(used & (count >= 4), borrowed, 0.0)
-    moderated_variance = (borrowed * level + cells.df * cells.std**2) / np.maximum(
-        borrowed + cells.df, 1
-    )
-    return replace(
-        cells, std=np.sqrt(np.maximum(moderated_variance, cells.std**2)), df=cells.df + borrowed
-    )
+    df, squares = cells.df + borrowed, cells.std**2
+    variance = (borrowed * level + cells.df * squares) / np.maximum(df, 1)
+    return replace(cells, std=np.sqrt(np.maximum(variance, squares)), df=df)
 
 
 def _prior_degrees(excess: Array) -> Array:
