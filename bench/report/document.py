@@ -233,25 +233,22 @@ def _statistics_caption(table: Table) -> str:
     return sentences(parts)
 
 
-def _assumptions(table: Table) -> Iterator[str]:
-    yield "Assumption: the runs of a cell are normally distributed."
-    yield (
+def _assumptions(table: Table) -> list[str]:
+    texts = [
+        "Assumption: the runs of a cell are normally distributed.",
         "If one teacher serves all seeds, the intervals and p-values do not include the variation "
-        "between teachers."
-    )
+        "between teachers.",
+    ]
     if tested(table.rows):
-        yield (
+        texts += [
             "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
-            "the same initial student."
-        )
-        yield (
+            "the same initial student.",
             "p-values are corrected within this table: not across metrics or tables, and not for "
-            "repeated looks while seeds are added."
-        )
-        yield (
+            "repeated looks while seeds are added.",
             f"Seeds needed: for a power of {100 * POWER:g} %, if the spread is as measured and "
-            "the true difference is as measured, or 0 where it is within the tolerance."
-        )
+            "the true difference is as measured, or 0 where it is within the tolerance.",
+        ]
+    return texts
 
 
 def _pair(place: int, column: Column, table: Table) -> Section:
