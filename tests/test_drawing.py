@@ -171,13 +171,13 @@ def test_ranks_are_those_of_the_metric_low_or_high(
         record = results.record(cell.run)
         assert record is not None
         results.write(record.model_copy(update={"metrics": metrics}))
-    real = figures.ranks.rank_diagram
+    real = figures.charts.rank_diagram
 
     def watched(labels: list[str], result: Any, metric: str) -> Any:
         shown.append((dict(zip(labels, result.average, strict=True)), result.pairs, metric))
         return real(labels, result, metric)
 
-    monkeypatch.setattr(figures.ranks, "rank_diagram", watched)
+    monkeypatch.setattr(figures.charts, "rank_diagram", watched)
     for metric in ("top1", "nll"):
         [drawn] = figures.draw(plan, results, metric, ["ranks"])
         assert isinstance(drawn, Drawn)

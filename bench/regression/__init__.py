@@ -6,8 +6,7 @@ return `Verdicts`. It imports no torch.
 """
 
 from bench.regression.baseline import baseline, read
-from bench.regression.check import against_published, check
-from bench.regression.compare import compare
+from bench.regression.check import against_published, check, compare
 from bench.regression.verdicts import (
     Verdict,
     Verdicts,

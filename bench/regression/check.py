@@ -1,17 +1,20 @@
-"""Records compared with a baseline, or with the papers."""
+"""Records compared with a baseline, with the papers, or with another results folder."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from bench.errors import BenchError, unknown
 from bench.regression.baseline import baseline
 from bench.regression.testing import Match, RegressionTest, version_changes
 from bench.regression.verdicts import Outcome, Verdict, Verdicts
-from bench.report.footnotes import data_deviation, method_deviation, pair_deviation
-from bench.report.model import Cell, Entry, Measured, PublishedValue, Report
-from bench.report.published import lines, published_values
+from bench.report.caption import data_deviation, method_deviation, pair_deviation
+from bench.report.model import Cell, Entry, Measured, Report, cell, environment, settings
+from bench.report.published import Line, published_lines
+from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 
 PUBLISHED_NOTES = (
@@ -60,9 +63,7 @@ def check(
     if complete:
         verdicts += [_removed(cell) for key, cell in old.items() if key not in new]
     notes = version_changes(before.environment, now.environment)
-    return Verdicts(
-        "check", before.suite, before.title, test.metric, test.tolerance, tuple(verdicts), notes
-    )
+    return test.summary("check", before.suite, before.title, verdicts, notes)
 
 
 def against_published(
@@ -85,11 +86,41 @@ def against_published(
     """
     test = RegressionTest.of("top1", tolerance, exact=False)
     cells = baseline(entries, suite).cells
-    verdicts = tuple(test.verdicts(_matched_published(cell, papers) for cell in cells))
+    verdicts = test.verdicts(_matched_published(cell, papers) for cell in cells)
     notes = PUBLISHED_NOTES if any(verdict.before for verdict in verdicts) else ()
-    return Verdicts(
-        "published", suite, "the papers' tables", test.metric, test.tolerance, verdicts, notes
-    )
+    return test.summary("published", suite, "the papers' tables", verdicts, notes)
+
+
+def compare(
+    before: Iterable[Record],
+    now: Iterable[Record],
+    metric: str = "top1",
+    tolerance: float | None = None,
+    names: tuple[str, str] = ("A", "B"),
+) -> Verdicts:
+    """Return better, same, worse or inconclusive for each cell that two folders share.
+
+    better, worse: the difference exceeds the tolerance and is significant (two-sided,
+    Holm-corrected); same: a difference beyond the tolerance is ruled out. Cells match by pair and
+    method; of several with that name, those that agree in every setting. Where none do, a note
+    names the difference.
+
+    Args:
+        before: The records of the first folder.
+        now: The records of the second.
+        metric: Name of the metric.
+        tolerance: In its unit; None: 0.5 points.
+        names: Names of the folders.
+
+    Raises:
+        BenchError: The metric is unknown.
+    """
+    test = RegressionTest.of(metric, tolerance, two_sided=True)
+    records = list(before), list(now)
+    pairs = _matches(*map(_cells, records))
+    verdicts = test.verdicts(_checked(*pair, metric, names) for pair in pairs)
+    notes = version_changes(*map(environment, records))
+    return test.summary("compare", "", f"{names[0]} (now: {names[1]})", verdicts, notes)
 
 
 def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
@@ -128,50 +159,84 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
     """Return a cell with its published number, or the verdict on a cell without one."""
     if verdict := _without_result(cell, "top1"):
         return verdict
-    value = _published(cell)
-    if isinstance(value, str):
-        return Verdict.of(cell, "uncompared", value)
-    if deviation := _deviation(cell, papers):
+    line = _published(cell)
+    if isinstance(line, str):
+        return Verdict.of(cell, "uncompared", line)
+    if deviation := _deviation(cell, papers.get(cell.published_name)):
         return Verdict.of(cell, "uncompared", deviation)
-    runs = _published_runs(cell, value)
-    measured = Measured(value.mean, value.std if runs else None, runs or 1)
+    measured = Measured(line.value or 0.0, line.std if line.runs else None, line.runs or 1)
     return Match(replace(cell, metrics={"top1": measured}), cell)
 
 
-def _published(cell: Cell) -> PublishedValue | str:
+def _published(cell: Cell) -> Line | str:
     """Return the published number of a cell, or why there is none."""
     data = DataSpec(**cell.setting.get("data", {}))
     if data.name != "cifar100":
         return f"on {data.name}: the papers' tables are of CIFAR-100"
     if deviation := data_deviation(data):
         return deviation
-    value = published_values(data).get((cell.pair, _published_name(cell)))
-    if value is None:
+    line = published_lines(data).get((cell.pair, cell.published_name))
+    if line is None:
         return "no readable paper has a number for it"
-    return f"the published number is {value.doubt}" if value.doubt else value
+    return f"the published number is {line.doubt}" if line.doubt else line
 
 
-def _deviation(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> str:
+def _deviation(cell: Cell, papers: Mapping[str, Any] | None) -> str:
     """Return how a cell was run differently from the papers."""
-    setting, name = cell.setting, _published_name(cell)
+    setting = cell.setting
     recipe = Recipe.model_validate(setting["recipe"])
-    parts = [pair_deviation(DataSpec(**setting["data"]), recipe, setting["network"])]
-    if name in papers:
-        parts.append(method_deviation(cell.terms, papers[name]))
-    return "; ".join(filter(None, parts))
+    pair = pair_deviation(DataSpec(**setting["data"]), recipe, setting["network"])
+    method = method_deviation(cell.terms, papers) if papers is not None else ""
+    return "; ".join(filter(None, (pair, method)))
 
 
-def _published_name(cell: Cell) -> str:
-    """Return the papers' name of a method."""
-    return "student" if cell.role == "student" else cell.method
+def _cells(records: Sequence[Record]) -> list[Cell]:
+    """Return the cells of a results folder with its teachers; another setting is another cell."""
+    by_id = {record.id: record for record in records}
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    teachers: dict[tuple[str, str, str], Record | None] = {}
+    for record in by_id.values():
+        pair, method = _names(record)
+        teacher = by_id.get(record.specification.teacher or "")
+        key = pair, method, json.dumps(settings(record, teacher), sort_keys=True)
+        groups.setdefault(key, []).append(Entry(pair, "", "", method, record.seed, record))
+        teachers.setdefault(key, teacher)
+    return [cell(groups[key], "top1", teachers[key]) for key in sorted(groups)]
 
 
-def _published_runs(cell: Cell, value: PublishedValue) -> int | None:
-    """Return the number of runs of a published mean, as its source states it."""
-    if value.std is None:
-        return None
-    for line in lines():
-        if (line.pair, line.name, line.published) == (cell.pair, _published_name(cell), value):
-            runs = re.search(r"(\d+) runs", line.source)
-            return int(runs[1]) if runs else None
-    return None
+def _names(record: Record) -> tuple[str, str]:
+    """Return pair and method of a record by its name, `resnet8x4/resnet8 kd seed 0`."""
+    label = re.sub(r" seed -?\d+$", "", record.name or record.id)
+    pair, _, method = label.partition(" ")
+    return pair, method or record.kind
+
+
+def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
+    """Return each cell with its counterpart; cells of the same name in a stable order."""
+    groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
+    for side, cells in enumerate((before, now)):
+        for each in cells:
+            groups.setdefault((each.pair, each.method), ([], []))[side].append(each)
+    for left, right in groups.values():
+        for each in list(left):
+            same = (other for other in right if not Match(each, other).setting_note)
+            if (twin := next(same, None)) is not None:
+                left.remove(each)
+                right.remove(twin)
+                yield each, twin
+        yield from zip_longest(left, right)
+
+
+def _checked(
+    before: Cell | None, now: Cell | None, metric: str, names: tuple[str, str]
+) -> Match | Verdict:
+    """Return both cells, or the verdict on a cell without a counterpart or a result."""
+    if before is None or now is None:
+        [alone] = filter(None, (before, now))
+        return Verdict.of(alone, "uncompared", f"not in {names[0 if before is None else 1]}")
+    for each, name in ((before, names[0]), (now, names[1])):
+        if each.missing is not None:
+            return Verdict.of(each, "uncompared", f"in {name} {each.missing.reason}")
+        if metric not in each.metrics:
+            return Verdict.of(each, "uncompared", f"in {name} without {metric}")
+    return Match(before, now)

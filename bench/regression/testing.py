@@ -2,29 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from bench import stats
 from bench.errors import BenchError
-from bench.regression.verdicts import Outcome, Verdict
+from bench.regression.verdicts import Kind, Outcome, Verdict, Verdicts
 from bench.report import labels
 from bench.report.labels import Metric, p_equals, setting
 from bench.report.model import Cell, Measured
-from bench.stats import (
-    ALPHA,
-    MAX_SEEDS,
-    Samples,
-    difference_verdicts,
-    moderated,
-    regression_verdicts,
-    resolution,
-    seeds_needed,
-    welch,
-)
+from bench.stats import ALPHA, Samples, seeds_needed
 
 MAX_CHANGES = 6  # of a setting, that a note lists
 _VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
+Notes = tuple[str, ...]
 Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
 
 
@@ -46,11 +38,10 @@ class Match:
         before, now = self.before, self.now
         changes: list[str] = []
         if before.setting and now.setting:
-            both = [dict(before.setting), dict(now.setting)]
-            if not all("teacher" in side for side in both):  # a side has no record of its teacher
-                for side in both:
-                    side.pop("teacher", None)
-            changes += setting_changes(*both)
+            changes = setting_changes(before.setting, now.setting)
+            if not ("teacher" in before.setting and "teacher" in now.setting):
+                # a side has no record of its teacher
+                changes = [change for change in changes if not change.startswith("teacher.")]
         if before.terms and now.terms:
             changes += setting_changes(before.terms, now.terms)
         if not changes:
@@ -117,6 +108,12 @@ class RegressionTest:
         family = iter(self._family([match for match in decided if isinstance(match, Match)]))
         return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]
 
+    def summary(
+        self, kind: Kind, suite: str, against: str, verdicts: Iterable[Verdict], notes: Notes
+    ) -> Verdicts:
+        """Return verdicts with the metric and tolerance of the test."""
+        return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
+
     def _at_once(self, match: Match) -> Verdict | None:
         """Return the verdict on cells that need no test, or allow none."""
         before, now = match.sides(self.metric.name)
@@ -124,11 +121,8 @@ class RegressionTest:
             outcome: Outcome = "same" if self.two_sided else "pass"
             return self._verdict(match, outcome, "bit-for-bit identical")
         if now.std is None or (self.exact and before.std is None):
-            reason = (
-                f"not tested: n = {before.n} before and {now.n} now, at least 2 seeds each are "
-                "needed"
-            )
-            return self._verdict(match, "inconclusive", reason)
+            reason = f"not tested: n = {before.n} before and {now.n} now, at least 2 seeds each are"
+            return self._verdict(match, "inconclusive", f"{reason} needed")
         return None
 
     def _family(self, matches: Sequence[Match]) -> Iterator[Verdict]:
@@ -136,16 +130,15 @@ class RegressionTest:
         if not matches:
             return
         before, now = _samples([match.sides(self.metric.name) for match in matches])
-        gain = welch(before, now).as_gain(self.metric.higher)
-        rule = difference_verdicts if self.two_sided else regression_verdicts
+        gain = stats.welch(before, now).as_gain(self.metric.higher)
+        rule = stats.difference_verdicts if self.two_sided else stats.regression_verdicts
         verdicts = rule(gain, self.tolerance)
         lows, highs = gain.interval(1 - 2 * ALPHA)
         spreads = np.sqrt(before.std**2 + now.std**2)
         borrowed = (before.df - before.n) + (now.df - now.n) + 2
-        for i, match in enumerate(matches):
-            outcome = cast(Outcome, str(verdicts.verdict[i]))
-            numbers = (gain.mean, lows, highs, verdicts.p, spreads, borrowed)
-            result = _Result(outcome, *(float(each[i]) for each in numbers))
+        numbers = np.array([gain.mean, lows, highs, verdicts.p, spreads, borrowed]).T.tolist()
+        for match, outcome, line in zip(matches, verdicts.verdict.tolist(), numbers, strict=True):
+            result = _Result(outcome, *line)
             needed = None
             if outcome == "inconclusive" and self.exact:
                 needed = self._needed(match, result, len(matches))
@@ -194,7 +187,7 @@ class RegressionTest:
             return reason
         if not self.tolerance and not beyond:
             return f"{reason}; with a tolerance of 0 no number of seeds can rule out a {kind}"
-        number = f"more than {MAX_SEEDS}" if needed is None else f"about {needed}"
+        number = f"more than {stats.MAX_SEEDS}" if needed is None else f"about {needed}"
         real = beyond or self._real(result)
         condition = f"if the true {kind} is as measured" if real else "if nothing has changed"
         return f"{reason}; {number} seeds per side would decide it {condition}"
@@ -267,19 +260,14 @@ def _plain(value: Any) -> Any:
 
 
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
-    """Return both sides of a family, each spread moderated by all, and not below rounding."""
+    """Return both sides of a family, each spread stats.moderated by all, and not below rounding."""
     values = (v for pair in pairs for side in pair for v in side.values.values())
-    floor = resolution(values) / 12**0.5
-    lines = [_lines(before, now, floor) for before, now in pairs]
-    both = moderated(
-        Samples(*np.array([line[0] for line in lines] + [line[1] for line in lines]).T)
-    )
-    m = len(pairs)
-    first, second = (
-        Samples(both.mean[part], both.std[part], both.n[part], both.df[part])
-        for part in (slice(None, m), slice(m, None))
-    )
-    return first, second
+    floor = stats.resolution(values) / 12**0.5
+    sides = zip(*(_lines(before, now, floor) for before, now in pairs), strict=True)
+    both = stats.moderated(Samples(*np.concatenate([np.array(side) for side in sides]).T))
+    halves = (np.split(each, 2) for each in (both.mean, both.std, both.n, both.df))
+    before, now = (Samples(*statistics) for statistics in zip(*halves, strict=True))
+    return before, now
 
 
 def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:

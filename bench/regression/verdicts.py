@@ -1,9 +1,9 @@
 """Verdicts of the regression check, one a cell and one for all; as a document, data, JUnit XML."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from xml.etree import ElementTree as ET
 
 from bench.report.document import Document, GridRow, Section, grid_cell, header, spans
@@ -18,13 +18,10 @@ Kind = Literal["check", "published", "compare"]
 
 FORMAT = 1  # of the JSON
 MAX_NAMED = 3  # cells that a note lists by name
-ORDER: tuple[Outcome, ...] = (
-    "regression", "failed", "missing", "worse", "inconclusive", "better", "same", "pass",
-    "skipped", "uncompared",
-)  # fmt: skip
+ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
 _QUIET = ("pass", "same", "better", "skipped")  # without a reason in the notes
-_FOLDED = ("pass", "same", "skipped", "uncompared")
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
@@ -144,15 +141,12 @@ class Verdicts:
 def verdicts_document(verdicts: Verdicts) -> Document:
     """Return verdicts as a document: cells that need attention, the others folded, reasons."""
     title, question = _heading(verdicts)
-    attention = [cell for cell in verdicts.cells if cell.outcome not in _FOLDED]
-    attention.sort(key=lambda cell: ORDER.index(cell.outcome))
-    others = [cell for cell in verdicts.cells if cell.outcome in _FOLDED]
-    sections = []
-    if attention:
-        sections.append(_section(attention, verdicts))
-    if others:
+    ordered = sorted(verdicts.cells, key=lambda cell: ORDER.index(cell.outcome))
+    attention = [cell for cell in ordered if cell.outcome not in _FOLDED]
+    sections = [_section(attention, verdicts)] if attention else []
+    if others := verdicts.named(*_FOLDED):
         number = count(len(others), "other cell" if attention else "cell")
-        sections.append(_section(others, verdicts, title=number))
+        sections.append(_section(others, verdicts, number))
     notes = tuple(Note("", text) for text in _notes(verdicts))
     caption = spans(f"{question[0].upper()}{question[1:]}.")
     return Document(title, caption, tuple(sections), notes, verdicts.metric.name)
@@ -221,37 +215,31 @@ def _heading(verdicts: Verdicts) -> list[str]:
     ]
 
 
-def _columns(verdicts: Verdicts) -> list[str]:
-    before = "Published" if verdicts.kind == "published" else "Before"
-    return [before, "Now", "Change", "Bounds", "p"]
-
-
-def _numbers(cell: Verdict, metric: Metric) -> list[str]:
+def _numbers(cell: Verdict, verdicts: Verdicts) -> dict[str, str]:
     """Return before, now, change, bounds and p of a cell; empty where it has none."""
-    digits = metric.digits
-    change = signed(cell.change, digits) if cell.change is not None else ""
-    bounds = ""
-    if cell.low is not None and cell.high is not None:
-        bounds = f"{signed(cell.low, digits)} … {signed(cell.high, digits)}"
-    p = "" if cell.p is None else p_value(cell.p)
-    return [_measured(cell.before, metric), _measured(cell.now, metric), change, bounds, p]
-
-
-def _measured(measured: Measured | None, metric: Metric) -> str:
-    """Return `75.48 ± 0.09 (5)`: mean, standard deviation and number of seeds."""
-    if measured is None:
-        return ""
-    std = "" if measured.std is None else f" ± {metric.format(measured.std)}"
-    return f"{metric.format(measured.mean)}{std} ({measured.n})"
-
-
-def _section(cells: Iterable[Verdict], verdicts: Verdicts, title: str = "") -> Section:
-    names = ["Verdict", "Pair", "Method", *_columns(verdicts)]
-    rows = (
-        (cell.outcome, cell.pair, cell.method, *_numbers(cell, verdicts.metric)) for cell in cells
+    metric = verdicts.metric
+    before, now = (  # `75.48 ± 0.09 (5)`
+        f"{metric.mean_std(side.mean, side.std)} ({side.n})" if side else ""
+        for side in (cell.before, cell.now)
     )
-    grid = tuple(GridRow(tuple(map(grid_cell, row))) for row in rows)
-    return Section(header(names), grid, spans(title), folded=bool(title))
+    ends = [signed(end, metric.digits) for end in (cell.low, cell.high) if end is not None]
+    return {
+        "Published" if verdicts.kind == "published" else "Before": before,
+        "Now": now,
+        "Change": "" if cell.change is None else signed(cell.change, metric.digits),
+        "Bounds": " … ".join(ends),
+        "p": "" if cell.p is None else p_value(cell.p),
+    }
+
+
+def _section(cells: Sequence[Verdict], verdicts: Verdicts, title: str = "") -> Section:
+    rows = [
+        {"Verdict": cell.outcome, "Pair": cell.pair, "Method": cell.method}
+        | _numbers(cell, verdicts)
+        for cell in cells
+    ]
+    grid = tuple(GridRow(tuple(map(grid_cell, row.values()))) for row in rows)
+    return Section(header(list(rows[0])), grid, spans(title), folded=bool(title))
 
 
 def _notes(verdicts: Verdicts) -> Iterator[str]:
@@ -282,7 +270,7 @@ def _test_case(suite: ET.Element, cell: Verdict, kind: str, verdicts: Verdicts) 
     classname = ".".join(filter(None, (verdicts.suite, cell.pair)))
     attributes = {"classname": one_line(classname), "name": one_line(cell.method), "time": "0"}
     case = ET.SubElement(suite, "testcase", attributes)
-    numbers = zip(_columns(verdicts), _numbers(cell, verdicts.metric), strict=True)
+    numbers = _numbers(cell, verdicts).items()
     details = [f"{name.lower()}: {value}" for name, value in numbers if value]
     text = "\n".join(map(one_line, (cell.reason, *details, *cell.notes)))
     if kind:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError, unknown
-from bench.report.document import Document, table_document
+from bench.report.document import Document, statistics_document, table_document
 from bench.report.model import Report
-from bench.report.statistics import statistics_document
 from bench.report.writers import save
 from bench.report.writers.data import csv_text, json_text
 from bench.report.writers.latex import latex
@@ -81,13 +80,12 @@ def render(
         label: LaTeX label of the first table.
         standalone: Whether LaTeX is a document that compiles.
     """
-    match name:
-        case "csv":
-            return csv_text(report, kind == "statistics")
-        case "json":
-            return json_text(report)
-        case "tex":
-            return latex(_documents(report, kind), label, standalone)
+    if name == "csv":
+        return csv_text(report, kind == "statistics")
+    if name == "json":
+        return json_text(report)
+    if name == "tex":
+        return latex(_documents(report, kind), label, standalone)
     return "\n".join(map(markdown if name == "md" else text, _documents(report, kind)))
 
 
@@ -121,15 +119,15 @@ def write(
     Raises:
         BenchError: A format is unknown; nothing is written then.
     """
-    paths = []
     statistics = kind == "statistics"
+    paths = []
     for name in check_formats(options.formats, page=statistics or page is not None):
         if name != PAGE:
             content = render(report, name, kind, label=stem, standalone=options.standalone)
-        elif statistics or page is None:
-            continue
-        else:
+        elif page and not statistics:
             content = page()
+        else:
+            continue
         paths.append(save(folder / f"{stem}.{name}", content.encode()))
     return paths
 

@@ -9,23 +9,10 @@ from typing import TYPE_CHECKING
 
 from bench import report
 from bench.errors import BenchError, unknown
-from bench.report import Kind, ReportOptions, comparison, labels, published
-from bench.report.caption import caption, run_counts
-from bench.report.footnotes import mark, method_deviation, pair_deviation
+from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
+from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
-from bench.report.model import (
-    NOT_IN_SUITE,
-    Cell,
-    Column,
-    Entry,
-    PublishedValue,
-    Report,
-    Role,
-    Row,
-    Table,
-    TableContext,
-    cells,
-)
+from bench.report.model import Cell, Column, Entry, PublishedValue, Role, Row, Table, TableContext
 from bench.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -47,20 +34,18 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether the records have their curves; reading them takes longer.
     """
-    read = cache(results.record if curves else results.summary)
-    notes = {method.name: note(method) for method in plan.suite.methods}
-    suite = plan.suite
+    read, suite = cache(results.record if curves else results.summary), plan.suite
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
+    notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
-        pair, method = each.pair, each.method
-        names = pair.name, pair.teacher.network, pair.student
-        teacher = read(each.teacher)
+        pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
+        role: Role = "method" if distillers else "student"
+        names, title = (pair.name, pair.teacher.network, pair.student), method.label
+        teacher, record, about = read(each.teacher), read(each.run), notes[method.name]
         yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", pair.group)
-        distillers = distillers_of[method.name]
         yield Entry(
-            *names, method.name, each.seed, read(each.run), method.label, notes[method.name],
-            "method" if distillers else "student", pair.group, distillers,
-        )  # fmt: skip
+            *names, method.name, each.seed, record, title, about, role, pair.group, distillers
+        )
 
 
 def assemble(
@@ -143,21 +128,19 @@ def write_published(
 
 def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     """Return what a suite's captions state; BenchError for an unknown reference."""
-    suite = plan.suite
-    changes = ", ".join(plan.departures)
-    about = TableContext(
+    suite, reference = plan.suite, options.reference
+    methods = {each.method.name for each in plan.cells}
+    if reference is not None and reference not in methods:
+        raise BenchError(unknown("method", reference, methods))
+    changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
+    return TableContext(
         suite.title,
-        labels.sentences((suite.caption, f"changed suite: {changes}" if changes else "")),
+        labels.sentences((suite.caption, changes)),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
-        tolerance=options.tolerance,
+        reference or TableContext.reference,
+        options.tolerance,
     )
-    if options.reference is None:
-        return about
-    methods = {each.method.name for each in plan.cells}
-    if options.reference not in methods:
-        raise BenchError(unknown("method", options.reference, methods))
-    return replace(about, reference=options.reference)
 
 
 def note(method: "Method") -> str:
@@ -193,7 +176,7 @@ def table(
     tolerance = unit.tolerance(context.tolerance)
     columns = _columns(chosen, context)
     fitting = values if values and metric == "top1" else {}
-    rows = _rows(chosen, cells(runs, metric), columns, fitting)
+    rows = _rows(chosen, model.cells(runs, metric), columns, fitting)
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
     rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
@@ -227,13 +210,12 @@ def all_tables(
     runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
 ) -> list[Table]:
     """Return the tables of each metric that any record has, and always those of the first."""
-    every = [
+    return [
         each
         for name in METRICS
         for each in tables(runs, context, name, values if name == "top1" else None)
+        if name == "top1" or any(cell.measured for cell in each.cells)
     ]
-    first = every[0].metric
-    return [each for each in every if each.metric == first or any(c.measured for c in each.cells)]
 
 
 def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
@@ -244,32 +226,21 @@ def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ..
 
 
 def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
-    if not options.published:
-        return None
-    return published.published_values(DataSpec(**asdict(plan.suite.data)))
+    data = DataSpec(**asdict(plan.suite.data))
+    return published.published_values(data) if options.published else None
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
     """Return the pairs; those with the same networks also show their name."""
-    firsts: dict[str, Entry] = {}
-    for entry in runs:
-        firsts.setdefault(entry.pair, entry)
-    columns = [
-        Column(
-            pair,
-            labels.network(entry.teacher),
-            labels.network(entry.student),
-            pair_deviation(context.data, context.recipes.get(pair), entry.student),
-        )
-        for pair, entry in firsts.items()
-    ]
-    names = Counter(column.name for column in columns)
-    return [
-        replace(column, student=f"{column.student} ({column.pair})")
-        if names[column.name] > 1
-        else column
-        for column in columns
-    ]
+    pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
+    columns = []
+    for pair, (teacher, student) in pairs.items():
+        label = labels.network(student)
+        if list(pairs.values()).count((teacher, student)) > 1:
+            label += f" ({pair})"
+        deviation = pair_deviation(context.data, context.recipes.get(pair), student)
+        columns.append(Column(pair, labels.network(teacher), label, deviation))
+    return columns
 
 
 def _rows(
@@ -285,24 +256,26 @@ def _rows(
     for role, name in dict.fromkeys((entry.role, entry.method) for entry in chosen):
         own_label = role == "method" or roles[role] > 1
         label = (firsts[role, name].label or name) if own_label else role.capitalize()
-        absent = Cell(method=name, label=label, role=role, missing=NOT_IN_SUITE)
-        line = [
+        absent = Cell(method=name, label=label, role=role, missing=model.NOT_IN_SUITE)
+        line = (
             replace(
                 by_cell.get((role, name, column.pair), absent),
                 pair=column.pair,
-                published=values.get((column.pair, name if role == "method" else role)),
+                published=values.get((column.pair, absent.published_name)),
             )
             for column in columns
-        ]
+        )
         rows.append(Row(tuple(line), name, label, role, firsts[role, name].note))
     return sorted(rows, key=lambda row: _ORDER.index(row.role))
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with the n that the caption states: of the teachers, and of all others."""
-    usual = {}
-    for teacher in (True, False):
-        same = (row for row in rows if (row.role == "teacher") is teacher)
-        numbers = Counter(n for row in same for n in run_counts(row))
-        usual[teacher] = max(numbers, key=lambda n: (numbers[n], n), default=0)
+    counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
+    for row in rows:
+        counts[row.role == "teacher"].update(run_counts(row))
+    usual = {
+        teacher: max(numbers, key=lambda n: (numbers[n], n), default=0)
+        for teacher, numbers in counts.items()
+    }
     return [replace(row, n=usual[row.role == "teacher"]) for row in rows]

@@ -1,13 +1,11 @@
 """Comparisons within a table: ranks in a column, with the reference method, and over all pairs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.report.labels import Metric, count
 from bench.report.model import Cell, Overall, Rank, Row, Table, named
 from bench.stats import Ranks, compare_to_baseline, ranks, relative_improvement
-
-Columns = list[tuple[Cell, ...]]
 
 
 def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
@@ -36,26 +34,21 @@ def compare_means(cells: Sequence[Cell], reference: Cell, metric: Metric) -> lis
     compared = []
     for cell in cells:
         mean = round(cell.rankable.mean, metric.digits) if cell.rankable else level
-        better = (mean > level) is metric.higher
-        if mean == level:
-            compared.append(cell)
-        else:
-            compared.append(replace(cell, versus="better" if better else "worse"))
+        if mean != level:
+            better = (mean > level) is metric.higher
+            cell = replace(cell, versus="better" if better else "worse")
+        compared.append(cell)
     return compared
 
 
 def by_mean(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
     """Return the rows, methods with ranks and with arrows relative to the reference."""
-    base = named(rows, reference)
-
-    def compare(columns: Columns) -> list[list[Cell]]:
-        ranked = [rank(column, metric) for column in columns]
-        if base is None:
-            return ranked
-        pairs = zip(ranked, base.cells, strict=True)
-        return [compare_means(column, level, metric) for column, level in pairs]
-
-    return _change_methods(rows, compare)
+    base, columns = named(rows, reference), []
+    for i, column in enumerate(zip(*(r.cells for r in rows if r.role == "method"), strict=True)):
+        ranked = rank(column, metric)
+        columns.append(compare_means(ranked, base.cells[i], metric) if base else ranked)
+    lines = zip(*columns, strict=True)
+    return [replace(row, cells=next(lines)) if row.role == "method" else row for row in rows]
 
 
 def compare_statistically(
@@ -79,45 +72,23 @@ def compare_statistically(
     }
     results = compare_to_baseline(list(family.values()), tolerance, higher=metric.higher)
     comparisons = dict(zip(family, results, strict=True))
-    compared = []
-    for i, row in enumerate(rows):
-        cells = [replace(c, comparison=comparisons.get((i, j))) for j, c in enumerate(row.cells)]
-        compared.append(replace(row, cells=tuple(cells)))
-    return compared
-
-
-def not_tested(cell: Cell, base: Row, level: Cell) -> str:
-    """Return why a cell was not compared with the reference."""
-    if cell.missing:
-        return f"not tested: {'seeds' if cell.measured else 'values'} missing"
-    if level.missing:
-        return f"not tested: {'seeds' if level.measured else 'values'} of {base.label} missing"
-    return "not tested: single run"
+    cells = [
+        tuple(replace(cell, comparison=comparisons.get((i, j))) for j, cell in enumerate(row.cells))
+        for i, row in enumerate(rows)
+    ]
+    return [replace(row, cells=line) for row, line in zip(rows, cells, strict=True)]
 
 
 def overall(table: Table) -> Overall:
     """Return the methods over all pairs: average ranks and relative improvements."""
     rows = [row for row in table.rows if row.role == "method"]
     complete = [row for row in rows if _complete(row)]
+    names = tuple(row.name for row in complete)
+    incomplete = tuple(row.name for row in rows if not _complete(row))
     average, few = _ranks(table, complete)
-    improvements, obstacle = _improvements(table, complete)
-    return Overall(
-        len(table.columns),
-        tuple(row.name for row in complete),
-        tuple(row.name for row in rows if not _complete(row)),
-        average,
-        improvements,
-        tuple(filter(None, (few, obstacle))),
-    )
-
-
-def _change_methods(
-    rows: Sequence[Row], change: Callable[[Columns], list[list[Cell]]]
-) -> list[Row]:
-    """Return the rows, those of methods with their cells changed column by column."""
-    methods = [row.cells for row in rows if row.role == "method"]
-    lines = zip(*change(list(zip(*methods, strict=True))), strict=True)
-    return [replace(row, cells=next(lines)) if row.role == "method" else row for row in rows]
+    gains, obstacle = _improvements(table, complete)
+    obstacles = tuple(filter(None, (few, obstacle)))
+    return Overall(len(table.columns), names, incomplete, average, gains, obstacles)
 
 
 def _testable(cell: Cell) -> dict[int, float]:
@@ -131,11 +102,9 @@ def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
     """Return average ranks of the methods, or why there are none."""
     pairs = len(table.columns)
     if pairs < 2 or len(methods) < 3:
+        needed = "at least 2 pairs and 3 methods without missing values"
         number = f"{count(pairs, 'pair')} and {count(len(methods), 'method')}"
-        return None, (
-            "no average ranks: they need at least 2 pairs and 3 methods without missing values, "
-            f"found {number}"
-        )
+        return None, f"no average ranks: they need {needed}, found {number}"
     means = list(zip(*map(_means, methods), strict=True))
     return ranks(means, higher=table.metric.higher), ""
 

@@ -3,12 +3,16 @@
 Tables, statistics and verdicts become documents, so that each format has one writer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.report.labels import one_line, signed
-from bench.report.model import Cell, Column, Measured, Note, Row, Table
+from bench.report import labels
+from bench.report.caption import how_tested, tested
+from bench.report.comparison import overall
+from bench.report.labels import Metric, count, join, one_line, p_value, sentences, signed
+from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
+from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 
@@ -103,14 +107,13 @@ def header(names: Sequence[str]) -> tuple[tuple[GridCell, ...], ...]:
 def table_document(table: Table) -> Document:
     """Return a table as a document with one grid."""
     caption = spans(table.caption)
-    if table.ranked:
+    if any(cell.rank for cell in table.cells):
         legend = Span(" Emphasis: "), Span("best", "best"), Span(" and ")
         caption += (*legend, Span("second best", "second"), Span(" method of a column."))
+    teachers = (grid_cell(column.teacher) for column in table.columns)
+    students = (grid_cell(column.student, column.mark) for column in table.columns)
     section = Section(
-        (
-            (grid_cell("Teacher"), *(grid_cell(column.teacher) for column in table.columns)),
-            (grid_cell("Student"), *(grid_cell(c.student, c.mark) for c in table.columns)),
-        ),
+        ((grid_cell("Teacher"), *teachers), (grid_cell("Student"), *students)),
         tuple(_row(row, table) for row in table.rows),
         pairs=tuple(column.pair for column in table.columns),
     )
@@ -119,11 +122,8 @@ def table_document(table: Table) -> Document:
 
 def _row(row: Row, table: Table) -> GridRow:
     cells = zip(row.cells, table.columns, strict=True)
-    return GridRow(
-        (grid_cell(row.label, row.mark), *(_cell(cell, row, c, table) for cell, c in cells)),
-        row.name,
-        row.role,
-    )
+    values = (_cell(cell, row, column, table) for cell, column in cells)
+    return GridRow((grid_cell(row.label, row.mark), *values), row.name, row.role)
 
 
 def _cell(cell: Cell, row: Row, column: Column, table: Table) -> GridCell:
@@ -138,24 +138,18 @@ def _cell(cell: Cell, row: Row, column: Column, table: Table) -> GridCell:
             text += f"; {signed(cell.gap, metric.digits)}"
         below = spans(text, cell.published.mark, "published")
     text = cell.status if cell.missing else ""
-    if shown:
-        text = metric.format(shown.mean)
-        text += "" if shown.std is None else f" ± {metric.format(shown.std)}"
-    content = [Span(text, cell.rank or "value")]
+    content = [
+        Span(metric.mean_std(shown.mean, shown.std) if shown else text, cell.rank or "value")
+    ]
     if cell.versus:
         arrow = {"better": "↑", "worse": "↓"}[cell.versus]
         content.append(Span(f" {arrow}{'*' if cell.significant else ''}", cell.versus))
     if cell.measured and cell.measured.n != row.n:
         content.append(Span(f" ({cell.measured.n})"))
     content += [Span(mark, "mark") for mark in marks if mark]
-    return GridCell(
-        tuple(content),
-        below,
-        shown.mean if shown else None,
-        cell.status,
-        f"{row.label}, {column.teacher} to {column.student}: {_spoken(cell, table)}",
-        cell.runs[0] if cell.runs else "",
-    )
+    spoken = f"{row.label}, {column.teacher} to {column.student}: {_spoken(cell, table)}"
+    value, run = (shown.mean if shown else None), (cell.runs[0] if cell.runs else "")
+    return GridCell(tuple(content), below, value, cell.status, spoken, run)
 
 
 def _spoken(cell: Cell, table: Table) -> str:
@@ -163,8 +157,7 @@ def _spoken(cell: Cell, table: Table) -> str:
     shown, metric = cell.shown, table.metric
     if shown is None:
         return cell.status
-    std = "" if shown.std is None else f" ± {metric.format(shown.std)}"
-    parts = [metric.format(shown.mean) + std]
+    parts = [metric.mean_std(shown.mean, shown.std)]
     if isinstance(shown, Measured):
         parts.append(f"n = {shown.n}")
     parts += [f"{cell.rank} of its column"] if cell.rank else []
@@ -175,3 +168,172 @@ def _spoken(cell: Cell, table: Table) -> str:
         gap = signed(cell.gap, metric.digits)
         parts.append(f"published {metric.format(cell.published.mean)}, gap {gap}")
     return ", ".join(parts)
+
+
+def statistics_document(table: Table) -> Document:
+    """Return a table's intervals, differences, p-values, verdicts and ranks as a document."""
+    pairs = tuple(_pair(i, column, table) for i, column in enumerate(table.columns))
+    sections = (*pairs, _over_pairs(overall(table), table))
+    grids = [cell.text for s in sections for row in s.rows for cell in row.cells]
+    texts = [*grids, *(section.title for section in sections)]
+    marks = {span.text for text in texts for span in text if span.style == "mark"}
+    notes = [note for note in table.notes if note.mark in marks]
+    notes += [Note("", text) for text in _assumptions(table)]
+    title = spans(f"{table.title}: statistics")[0].text
+    return Document(
+        title, spans(_statistics_caption(table)), sections, tuple(notes), table.metric.name
+    )
+
+
+def verdict(comparison: Comparison, tolerance: float) -> str:
+    """Return a verdict with the seeds needed: `inconclusive (about 6 seeds)`."""
+    if comparison.verdict != "inconclusive":
+        return comparison.verdict
+    if comparison.seeds is not None:
+        return f"inconclusive (about {comparison.seeds} seeds)"
+    if not tolerance and not comparison.mean:
+        return "inconclusive"
+    return f"inconclusive (more than {MAX_SEEDS} seeds)"
+
+
+def untested_reason(row: Row, place: int, table: Table) -> str:
+    """Return why a row's cell in a column was not compared; empty where it was."""
+    base, cell = table.baseline, row.cells[place]
+    if base is None or row is base or cell.comparison:
+        return ""
+    for side, name in ((cell, ""), (base.cells[place], f" of {base.label}")):
+        if side.missing:
+            return f"not tested: {'seeds' if side.measured else 'values'}{name} missing"
+    return "not tested: single run"
+
+
+def _statistics_caption(table: Table) -> str:
+    base = table.baseline
+    estimates = "mean, standard deviation (n − 1) and 95 % interval of the mean over n runs"
+    parts = [table.metric.description, estimates]
+    if base is None:
+        parts.append("the table has no reference method: nothing is compared")
+    elif not tested(table.rows):
+        parts.append(f"no cell could be compared with {base.label}")
+    else:
+        amount = f"{table.tolerance:g} {table.metric.difference_unit}"
+        beyond = f" and a difference of more than {amount}" if table.tolerance else ""
+        same = "with a tolerance of 0, no verdict is `same`"
+        if table.tolerance:
+            tests = f"two one-sided tests at {ALPHA}"
+            same = f"same: a difference of more than {amount} is ruled out ({tests})"
+        p = how_tested(table.rows).removesuffix(f", p < {ALPHA}")
+        parts += [
+            f"difference: method minus {base.label}, with its 95 % interval",
+            f"column p: {p}; intervals are not corrected",
+            f"better, worse: p < {ALPHA}{beyond}",
+            same,
+            "inconclusive: none of these; in brackets the number of seeds that would decide it",
+        ]
+    return sentences(parts)
+
+
+def _assumptions(table: Table) -> list[str]:
+    texts = [
+        "Assumption: the runs of a cell are normally distributed.",
+        "If one teacher serves all seeds, the intervals and p-values do not include the variation "
+        "between teachers.",
+    ]
+    if tested(table.rows):
+        texts += [
+            "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
+            "the same initial student.",
+            "p-values are corrected within this table: not across metrics or tables, and not for "
+            "repeated looks while seeds are added.",
+            f"Seeds needed: for a power of {100 * POWER:g} %, if the spread is as measured and "
+            "the true difference is as measured, or 0 where it is within the tolerance.",
+        ]
+    return texts
+
+
+def _pair(place: int, column: Column, table: Table) -> Section:
+    """Return the grid of one pair."""
+    names = ["Method", "n", "Mean ± std", "95 % interval"]
+    if table.baseline:
+        names += [f"Difference to {table.baseline.label}", "p", "Verdict"]
+    rows = tuple(
+        GridRow(tuple(_statistics_cells(row, place, table))[: len(names)], row.name, row.role)
+        for row in table.rows
+        if row.role != "teacher"
+    )
+    return Section(header(names), rows, spans(column.name, column.mark), pair=column.pair)
+
+
+def _statistics_cells(row: Row, place: int, table: Table) -> Iterator[GridCell]:
+    cell, metric = row.cells[place], table.metric
+    yield grid_cell(row.label, row.mark)
+    yield from _estimate(cell, metric)
+    comparison = cell.comparison
+    if comparison is None:
+        reason = "reference" if row is table.baseline else untested_reason(row, place, table)
+        yield from (GridCell(), GridCell(), grid_cell(reason))
+        return
+    interval = _interval(comparison.low, comparison.high, metric, change=True)
+    yield grid_cell(f"{signed(comparison.mean, metric.digits)} {interval}")
+    yield grid_cell("" if comparison.p is None else p_value(comparison.p))
+    yield grid_cell(verdict(comparison, table.tolerance))
+
+
+def _estimate(cell: Cell, metric: Metric) -> Iterator[GridCell]:
+    measured = cell.measured
+    if measured is None:
+        yield from (grid_cell("0"), grid_cell(cell.status, cell.mark), GridCell())
+        return
+    yield grid_cell(str(measured.n))
+    yield grid_cell(metric.mean_std(measured.mean, measured.std), cell.mark)
+    yield grid_cell(_interval(measured.low, measured.high, metric))
+
+
+def _interval(low: float | None, high: float | None, metric: Metric, change: bool = False) -> str:
+    if low is None or high is None:
+        return ""
+    ends = (signed(e, metric.digits) if change else metric.format(e) for e in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def _over_pairs(result: Overall, table: Table) -> Section:
+    """Return the methods over all pairs, with the ranks and improvements that there are."""
+    names, columns = ["Method"], []
+    if result.ranks:
+        names.append("Average rank")
+        columns.append([f"{rank:.2f}" for rank in result.ranks.average])
+    if result.improvements:
+        names.append("Relative improvement")
+        gains = result.improvements
+        columns.append(["reference" if g is None else f"{signed(100 * g, 1)} %" for g in gains])
+    rows = tuple(
+        GridRow((grid_cell(row.label, row.mark), *map(grid_cell, cells)), row.name, row.role)
+        for name, *cells in zip(result.methods, *columns, strict=True)
+        if (row := named(table.rows, name))
+    )
+    text = sentences(_over_pairs_text(result, table))
+    return Section(header(names), rows if columns else (), spans("Over the pairs"), text)
+
+
+def _over_pairs_text(result: Overall, table: Table) -> Iterator[str]:
+    if ranks := result.ranks:
+        yield (
+            f"average ranks, 1 the best, over {count(ranks.pairs, 'pair')} and "
+            f"{count(len(ranks.average), 'method')}: Friedman's chi-square "
+            f"{ranks.statistic:.2f}, {labels.p_equals(ranks.p)}"
+        )
+        yield (
+            f"ranks that differ by less than {ranks.critical:.2f}, Nemenyi's critical distance at "
+            f"{ALPHA}, are not significantly different"
+        )
+        yield "pairs count as independent, even if they share a network; seeds do not count"
+    if result.improvements and table.baseline:
+        label = table.baseline.label
+        yield (
+            f"relative improvement, as in the CRD paper: (method − {label}) / ({label} − plain "
+            f"student), the mean over {count(result.pairs, 'pair')}"
+        )
+    yield from result.obstacles
+    if result.incomplete:
+        names = join(row.label for row in table.rows if row.name in result.incomplete)
+        yield f"excluded, as values or seeds are missing: {names}"

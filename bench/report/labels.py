@@ -63,30 +63,20 @@ class Metric:
         """Return the value with the digits that tables print, and a true minus."""
         return f"{value:.{self.digits}f}".replace("-", "−")
 
+    def mean_std(self, mean: float, std: float | None) -> str:
+        """Return `75.48 ± 0.09`; without a standard deviation the mean."""
+        return " ± ".join(self.format(value) for value in (mean, std) if value is not None)
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("top1", "top-1 test accuracy of the last epoch"),
-        Metric("top5", "top-5 test accuracy of the last epoch"),
-        Metric("nll", "test NLL of the last epoch", "nats", digits=3, higher=False),
-        Metric("ece", "calibration error (ECE) on the test set, last epoch", higher=False),
-        Metric(
-            "agreement", "agreement with the teacher on the test set, last epoch", teacher=False
-        ),
-        Metric(
-            "kl",
-            "KL(teacher ‖ student) on the test set, last epoch",
-            "nats",
-            digits=4,
-            higher=False,
-            teacher=False,
-        ),
-        Metric(
-            "oracle", "oracle: the best top-1 test accuracy of any epoch, chosen on the test set"
-        ),
-    )
-}
+
+METRICS = {metric.name: metric for metric in (
+    Metric("top1", "top-1 test accuracy of the last epoch"),
+    Metric("top5", "top-5 test accuracy of the last epoch"),
+    Metric("nll", "test NLL of the last epoch", "nats", digits=3, higher=False),
+    Metric("ece", "calibration error (ECE) on the test set, last epoch", higher=False),
+    Metric("agreement", "agreement with the teacher on the test set, last epoch", teacher=False),
+    Metric("kl", "KL(teacher ‖ student) on the test set, last epoch", "nats", 4, False, False),
+    Metric("oracle", "oracle: the best top-1 test accuracy of any epoch, chosen on the test set"),
+)}  # fmt: skip
 _NETWORKS = {
     "resnet50": "ResNet50",
     "mobilenet_v2": "MobileNetV2",
@@ -135,16 +125,13 @@ def data_set(data: DataSpec) -> str:
 
 def data_reductions(data: DataSpec) -> list[str]:
     """Return a phrase for each way in which a data set is reduced or resized."""
-    phrases = []
-    if data.per_class:
-        phrases.append(f"only {count(data.per_class, 'training image')} per class")
-    if data.test_per_class:
-        phrases.append(f"only {count(data.test_per_class, 'test image')} per class")
-    if data.validation:
-        phrases.append(f"{count(data.validation, 'training image')} held out for validation")
-    if data.size:
-        phrases.append(f"images resized to {data.size} x {data.size}")
-    return phrases
+    phrases = (
+        (data.per_class, f"only {count(data.per_class or 0, 'training image')} per class"),
+        (data.test_per_class, f"only {count(data.test_per_class or 0, 'test image')} per class"),
+        (data.validation, f"{count(data.validation, 'training image')} held out for validation"),
+        (data.size, f"images resized to {data.size} x {data.size}"),
+    )
+    return [phrase for number, phrase in phrases if number]
 
 
 def recipes(students: Sequence[tuple[str, Recipe]]) -> str:

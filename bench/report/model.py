@@ -1,6 +1,6 @@
-"""The tidy model of results: values as rows, and the tables assembled from them.
+"""The model of results: cells of runs, and the tables assembled from them.
 
-A `Value` is one metric of one run. A `Cell` is one method on one pair: all its values, why some are
+An `Entry` is one run. A `Cell` is one method on one pair: every metric by seed, why values are
 missing, and how it compares. A `Table` shows one metric of the cells of a suite.
 """
 
@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from bench.report.labels import METRICS, Metric, join
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
-from bench.stats import ALPHA, Comparison, Ranks, estimate
+from bench.stats import ALPHA, Comparison, Ranks, interval
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
@@ -78,19 +78,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Value:
-    """One metric of one run, a row of the tidy table."""
-
-    pair: str
-    method: str
-    role: Role
-    seed: int
-    metric: str
-    value: float
-    run: str
-
-
-@dataclass(frozen=True)
 class Measured(Part):
     """Mean, standard deviation and interval of a metric over runs.
 
@@ -114,8 +101,8 @@ class Measured(Part):
     def of(cls, values: Mapping[int, float]) -> "Measured":
         """Return the summary of at least one value, by seed."""
         numbers = list(values.values())
-        std, interval = (stdev(numbers) if len(numbers) > 1 else None), estimate(numbers)
-        return cls(fmean(numbers), std, len(numbers), values, interval.low, interval.high)
+        std = stdev(numbers) if len(numbers) > 1 else None
+        return cls(fmean(numbers), std, len(numbers), values, *(interval(numbers) or (None, None)))
 
 
 @dataclass(frozen=True)
@@ -194,6 +181,11 @@ class Cell(Part):
     def name(self) -> str:
         """`resnet8x4/resnet8 crd+kd`."""
         return f"{self.pair} {self.method}"
+
+    @property
+    def published_name(self) -> str:
+        """The papers' name of the method: that of the plain student is `student`."""
+        return self.method if self.role == "method" else self.role
 
     @property
     def shown(self) -> Measured | PublishedValue | None:
@@ -335,11 +327,6 @@ class Table(Part):
         """All cells, row by row."""
         return (cell for row in self.rows for cell in row.cells)
 
-    @property
-    def ranked(self) -> bool:
-        """Whether any cell is the best of its column."""
-        return any(cell.rank for cell in self.cells)
-
 
 @dataclass(frozen=True)
 class Report(Part):
@@ -399,31 +386,11 @@ def named(rows: Iterable[Row], name: str) -> Row | None:
     return next((row for row in rows if row.role != "teacher" and row.name == name), None)
 
 
-def values(entries: Iterable[Entry]) -> Iterator[Value]:
-    """Return every metric of every finished run, each run of a method and pair once."""
-    seen = set()
-    for entry in entries:
-        record = entry.record
-        if record is None or record.status != "done":
-            continue
-        key = entry.pair, entry.method, entry.role, record.id
-        if key not in seen:
-            seen.add(key)
-            for name, value in measured_metrics(record).items():
-                yield Value(*key[:3], record.seed, name, value, record.id)
-
-
 def measured_metrics(record: Record) -> dict[str, float]:
     """Return the metrics of a record; `oracle` is the best top-1 of any epoch."""
-    numbers = {
-        **record.metrics.get("last", {}),
-        "oracle": record.metrics.get("oracle", {}).get("top1"),
-    }
-    return {
-        name: float(value)
-        for name, value in numbers.items()
-        if value is not None and abs(value) <= MAX_VALUE
-    }
+    numbers = dict(record.metrics.get("last", {}))
+    numbers["oracle"] = record.metrics.get("oracle", {}).get("top1")
+    return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
 
 
 def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -> Cell:
@@ -435,19 +402,21 @@ def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -
         teacher: Record of the first entry's teacher.
     """
     entries = sorted(entries, key=lambda entry: entry.seed)
-    by_metric: dict[str, dict[int, float]] = {}
-    for value in values(entries):
-        by_metric.setdefault(value.metric, {})[value.seed] = value.value
     records = [entry.record for entry in entries if entry.record]
     done = {record.id: record for record in records if record.status == "done"}
+    by_metric: dict[str, dict[int, float]] = {}
+    for record in done.values():
+        for name, value in measured_metrics(record).items():
+            by_metric.setdefault(name, {})[record.seed] = value
     shown = by_metric.get(metric)
     missing = {entry.seed: reason for entry in entries if (reason := _missing(entry, metric))}
     setting, terms = settings((*done.values(), *records)[0], teacher) if records else ({}, {})
+    first = entries[0]
     return Cell(
-        entries[0].pair,
-        entries[0].method,
-        entries[0].label or entries[0].method,
-        entries[0].role,
+        first.pair,
+        first.method,
+        first.label or first.method,
+        first.role,
         {name: Measured.of(v) for name, v in by_metric.items() if len(v) == len(done)},
         setting,
         terms,
@@ -489,10 +458,9 @@ def environment(records: Iterable[Record]) -> dict[str, str]:
     """Return what finished records were made with: each key with all of its values."""
     values: dict[str, set[str]] = {}
     for record in records:
-        if record.status == "done":
-            for key, value in record.environment.items():
-                if value is not None:
-                    values.setdefault(key, set()).add(str(value))
+        for key, value in record.environment.items() if record.status == "done" else ():
+            if value is not None:
+                values.setdefault(key, set()).add(str(value))
     return {key: join(sorted(each)) for key, each in values.items()}
 
 
@@ -512,9 +480,7 @@ def _reason(status: str, text: str) -> str:
     """Return a record's reason on one line, after its status; of a traceback, the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines)
-    if reason.startswith(status):
-        return reason
-    return f"{status}: {reason}" if reason else status
+    return reason if reason.startswith(status) else ": ".join(filter(None, (status, reason)))
 
 
 def _merged(missing: Mapping[int, MissingValue], *, partial: bool) -> MissingValue:

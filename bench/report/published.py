@@ -6,15 +6,15 @@ A number that was not found in a readable source is empty there and stays empty 
 import csv
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from bench.errors import BenchError
 from bench.report import labels
-from bench.report.caption import arrows
+from bench.report.caption import arrows, data_deviation, mark
 from bench.report.comparison import by_mean
-from bench.report.footnotes import data_deviation, mark
 from bench.report.model import Cell, Column, PublishedValue, Role, Row, Table
 from bench.spec import DataSpec
 
@@ -33,31 +33,26 @@ _NOTES = {
     "WCoRD": "as reprinted by ITRD's README, which calls it WCoRD: evidently WCoRD+KD",
     "DCD": "authors' README of 2025-02-11, the current one of three versions",
 }
-_DOUBTS = {
-    ("Table 7", "AB+KD", "70.27"): (
+_DOUBTS: Mapping[tuple[str, str, float | None], str] = {
+    ("Table 7", "AB+KD", 70.27): (
         "doubtful: 70.27 is below AB alone (72.50), every other AB+KD is above AB"
     ),
-    ("Table 9 (deep mutual learning)", "SP", "73.34"): (
+    ("Table 9 (deep mutual learning)", "SP", 73.34): (
         "doubtful: 73.34 is far below the same network alone (79.34)"
     ),
 }
 _ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One published number, or the place of one that was not found.
+class Line(BaseModel, frozen=True):
+    """One published number, or the place of one that was not found: a line of a file.
 
-    Attributes:
-        pair: `wrn_40_2/wrn_16_2`, by this package's names.
-        teacher: As printed; so are student, method, data.
-        doubt: Why the number is doubtful; empty for most.
+    Teacher, student, method and data set are called as printed.
     """
 
     paper: str
     table: str
-    data: str
-    pair: str
+    dataset: str
     teacher: str
     student: str
     method: str
@@ -65,12 +60,32 @@ class Line:
     value: float | None
     std: float | None
     source: str
-    doubt: str
+
+    @property
+    def pair(self) -> str:
+        """`wrn_40_2/wrn_16_2`, by this package's names."""
+        return f"{labels.network_id(self.teacher)}/{labels.network_id(self.student)}"
+
+    @property
+    def label(self) -> str:
+        """The method, without a remark about its label."""
+        return re.sub(r" \(source label: .*\)$", "", self.method)
 
     @property
     def name(self) -> str:
         """The method's name in suites: `crd+kd`, `student`."""
-        return self.method.lower()
+        return self.label.lower()
+
+    @property
+    def doubt(self) -> str:
+        """Why the number is doubtful; empty for most."""
+        return _DOUBTS.get((self.table, self.label, self.value), "")
+
+    @property
+    def runs(self) -> int | None:
+        """The number of runs of a mean with a standard deviation, where the source states it."""
+        runs = re.search(r"(\d+) runs", self.source) if self.std is not None else None
+        return int(runs[1]) if runs else None
 
     @property
     def published(self) -> PublishedValue | None:
@@ -92,20 +107,24 @@ def lines() -> tuple[Line, ...]:
     return tuple(line for name in _FILES for line in _read(folder / f"{name}.csv"))
 
 
-def published_values(data: DataSpec) -> dict[tuple[str, str], PublishedValue]:
+def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
     """Return published last-epoch accuracies by pair and method.
 
     There are none for a subset or another data set. The first table with a cell counts: 1 and 2
     before 7 (combinations with KD), then WCoRD and the current DCD and RRD.
     """
-    printed = _DATA.get(data.name)
-    if printed is None or data_deviation(data):
+    if data.name not in _DATA or data_deviation(data):
         return {}
-    values: dict[tuple[str, str], PublishedValue] = {}
+    first: dict[tuple[str, str], Line] = {}
     for line in lines():
-        if line.data == printed and _is_main(line) and line.published:
-            values.setdefault((line.pair, line.name), line.published)
-    return values
+        if line.dataset == _DATA[data.name] and _is_main(line) and line.value is not None:
+            first.setdefault((line.pair, line.name), line)
+    return first
+
+
+def published_values(data: DataSpec) -> dict[tuple[str, str], PublishedValue]:
+    """Return `published_lines` as the contents of cells."""
+    return {key: line.published for key, line in published_lines(data).items() if line.published}
 
 
 def tables(pairs: Collection[str] | None = None) -> list[Table]:
@@ -131,17 +150,14 @@ def tables(pairs: Collection[str] | None = None) -> list[Table]:
 
 
 def _table(number: str, pairs: Sequence[str]) -> Table:
-    style, spread = _STYLES[number]
-    metric = labels.metric("top1")
+    (style, spread), metric = _STYLES[number], labels.METRICS["top1"]
     line_of = {
-        (line.method, line.pair): line
+        (line.label, line.pair): line
         for line in lines()
         if line.pair in pairs and (line.table == number or _is_later(line))
     }
-    columns = [
-        Column(pair, line_of["Teacher", pair].teacher, line_of["Teacher", pair].student)
-        for pair in pairs
-    ]
+    teachers = [line_of["Teacher", pair] for pair in pairs]
+    columns = [Column(line.pair, line.teacher, line.student) for line in teachers]
     methods = dict.fromkeys(method for method, _ in line_of)
     rows = [_row(method, pairs, line_of) for method in methods]
     rows = by_mean([r for r in rows if any(c.shown for c in r.cells)], metric, _REFERENCE)
@@ -160,16 +176,14 @@ def _table(number: str, pairs: Sequence[str]) -> Table:
 
 
 def _row(method: str, pairs: Sequence[str], line_of: Mapping[tuple[str, str], Line]) -> Row:
-    role, row = _ROLES.get(method, "method"), [line_of.get((method, pair)) for pair in pairs]
-    cells = tuple(
-        Cell(
-            pair, method.lower(), method, role,
-            published=line.published if line else None, only_published=True,
-        )
-        for pair, line in zip(pairs, row, strict=True)
-    )  # fmt: skip
-    paper = next(line.paper for line in row if line)
-    return Row(cells, method.lower(), method, role, _NOTES.get(paper, ""))
+    name, role = method.lower(), _ROLES.get(method, "method")
+    row = {pair: line_of[method, pair] for pair in pairs if (method, pair) in line_of}
+    values = {pair: line.published for pair, line in row.items()}
+    cells = (
+        Cell(pair, name, method, role, published=values.get(pair), only_published=True)
+        for pair in pairs
+    )
+    return Row(tuple(cells), name, method, role, _NOTES.get(next(iter(row.values())).paper, ""))
 
 
 def _is_main(line: Line) -> bool:
@@ -187,19 +201,5 @@ def _is_later(line: Line) -> bool:
 def _read(path: Path) -> Iterator[Line]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            method = re.sub(r" \(source label: .*\)$", "", row["method"])
-            teacher, student = row["teacher"], row["student"]
-            yield Line(
-                row["paper"],
-                row["table"],
-                row["dataset"],
-                f"{labels.network_id(teacher)}/{labels.network_id(student)}",
-                teacher,
-                student,
-                method,
-                row["metric"],
-                float(row["value"]) if row["value"] else None,
-                float(row["std"]) if row["std"] else None,
-                row["source"],
-                _DOUBTS.get((row["table"], method, row["value"]), ""),
-            )
+            numbers = {key: row[key] or None for key in ("value", "std")}
+            yield Line.model_validate(row | numbers)

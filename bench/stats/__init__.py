@@ -4,22 +4,35 @@ Tables call `compare_to_baseline`; the regression check calls `regression_verdic
 `difference_verdicts`. All tests assume that the runs of a cell are normally distributed.
 """
 
-from bench.stats.comparison import MAX_SEEDS, POWER, Difference, paired, seeds_needed, welch
-from bench.stats.estimates import Estimate, Samples, estimate, moderated, resolution, samples
-from bench.stats.multiple_testing import (
+from bench.stats.comparison import (
     ALPHA,
     Comparison,
     FamilyVerdicts,
+    Ranks,
     compare_to_baseline,
     difference_verdicts,
     holm,
+    ranks,
     regression_verdicts,
+    relative_improvement,
 )
-from bench.stats.ranking import Ranks, ranks, relative_improvement
+from bench.stats.estimates import (
+    MAX_SEEDS,
+    POWER,
+    Difference,
+    Samples,
+    interval,
+    moderated,
+    paired,
+    resolution,
+    samples,
+    seeds_needed,
+    welch,
+)
 
 __all__ = [
-    "ALPHA", "MAX_SEEDS", "POWER", "Comparison", "Difference", "Estimate", "FamilyVerdicts",
-    "Ranks", "Samples", "compare_to_baseline", "difference_verdicts", "estimate", "holm",
-    "moderated", "paired", "ranks", "regression_verdicts", "relative_improvement", "resolution",
-    "samples", "seeds_needed", "welch",
+    "ALPHA", "MAX_SEEDS", "POWER", "Comparison", "Difference", "FamilyVerdicts", "Ranks", "Samples",
+    "compare_to_baseline", "difference_verdicts", "holm", "interval", "moderated", "paired",
+    "ranks", "regression_verdicts", "relative_improvement", "resolution", "samples", "seeds_needed",
+    "welch",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from report_factory import record, unfinished
 
 from bench.report.comparison import compare_means, rank
 from bench.report.labels import metric
-from bench.report.model import Cell, Entry, Measured, MissingValue, cell, values
+from bench.report.model import Cell, Entry, Measured, MissingValue, cell
 
 
 def entry(seed, result, role="method"):
@@ -24,14 +24,12 @@ def test_cell_has_mean_and_unbiased_spread_in_the_order_of_the_seeds():
     assert outcome.status == "done"
 
 
-def test_tidy_values_have_a_row_for_each_metric_of_each_finished_run():
+def test_a_cell_has_each_metric_of_each_finished_run():
     runs = [entry(0, record("r0", 0, 70.0, nll=1.2)), entry(1, None)]
-    rows = [(v.pair, v.method, v.seed, v.metric, v.value, v.run) for v in values(runs)]
-    assert rows == [
-        ("a/b", "kd", 0, "top1", 70.0, "r0"),
-        ("a/b", "kd", 0, "nll", 1.2, "r0"),
-        ("a/b", "kd", 0, "oracle", 70.5, "r0"),
-    ]
+    outcome = cell(runs, "top1")
+    assert (outcome.pair, outcome.method, outcome.runs) == ("a/b", "kd", ("r0",))
+    values = {name: metric.values for name, metric in outcome.metrics.items()}
+    assert values == {"top1": {0: 70.0}, "nll": {0: 1.2}, "oracle": {0: 70.5}}
 
 
 def test_single_run_has_no_spread():

@@ -12,9 +12,9 @@ from report_factory import record
 from bench import data, models, stats
 from bench.data import Selection
 from bench.errors import BenchError, MissingData
-from bench.report.figures import ablation, correlation, ranks, style, training
+from bench.report.figures import charts, correlation, style
+from bench.report.figures.charts import groups
 from bench.report.figures.correlation import class_correlation, differences, mean_difference
-from bench.report.figures.ranks import groups
 from bench.report.model import Entry
 from bench.results import Results, sha256
 from tests.records import make_record
@@ -79,8 +79,8 @@ def heights(axes, *xs):
 
 def test_an_ablation_shows_means_against_the_recorded_option():
     chosen = varied({1024: [75.0, 75.2], 16: [74.0, 74.4]})
-    assert ablation.varied(chosen, PAIR) == [("crd", "negatives")]
-    figure = ablation.ablation(chosen, PAIR, ("crd", "negatives"), labels={"crd": "CRD"})
+    assert charts.varied(chosen, PAIR) == [("crd", "negatives")]
+    figure = charts.ablation(chosen, PAIR, ("crd", "negatives"), label_of={"crd": "CRD"})
     [axes] = figure.axes
     assert heights(axes, 16, 1024) == [pytest.approx([74.2, 75.1])]
     assert heights(axes, 0, 1) == [pytest.approx([73.2] * 2), pytest.approx([74.1] * 2)]
@@ -93,9 +93,9 @@ def test_an_ablation_shows_means_against_the_recorded_option():
 
 def test_an_ablation_needs_two_values_that_were_measured():
     chosen = [*varied({16: [74.0]}), *varied({64: [75.0]}, "diverged")[4:]]
-    assert ablation.varied(chosen, PAIR) == []
+    assert charts.varied(chosen, PAIR) == []
     with pytest.raises(BenchError, match="the records have no two values of crd's negatives"):
-        ablation.ablation(chosen, PAIR, ("crd", "negatives"))
+        charts.ablation(chosen, PAIR, ("crd", "negatives"))
 
 
 def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
@@ -106,9 +106,9 @@ def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
     ]
     other = "resnet110/resnet20"
     chosen = [*grid, *runs("m9", {"ce": 1, "crd": {"negatives": 64, "t": 0.07}}, [9.0], other)]
-    assert ablation.varied(chosen, PAIR) == [("crd", "negatives"), ("crd", "t")]
-    assert ablation.varied(chosen, other) == []
-    figure = ablation.ablation(chosen, PAIR, ("crd", "negatives"))
+    assert charts.varied(chosen, PAIR) == [("crd", "negatives"), ("crd", "t")]
+    assert charts.varied(chosen, other) == []
+    figure = charts.ablation(chosen, PAIR, ("crd", "negatives"))
     [axes] = figure.axes
     assert heights(axes, 16, 64) == [[70.0, 72.0], [71.0, 73.0]]
     assert texts(figure) == {"crd, t 0.07", "crd, t 0.1"}
@@ -118,28 +118,28 @@ def test_an_ablation_joins_only_methods_that_differ_in_nothing_else():
 
 def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
     chosen = [*runs("a", {"ce": 1, "at": 0}, [70.0]), *runs("b", {"ce": 1, "at": {}}, [71.0])]
-    assert ablation.varied(chosen, PAIR) == [("at", "weight")]
-    [axes] = ablation.ablation(chosen, PAIR, ("at", "weight")).axes
+    assert charts.varied(chosen, PAIR) == [("at", "weight")]
+    [axes] = charts.ablation(chosen, PAIR, ("at", "weight")).axes
     assert heights(axes, 0, 0.8) == [[70.0, 71.0]]
     assert axes.get_xscale() == "linear"
 
 
 def test_learning_curves_are_means_over_the_seeds():
-    figure = training.learning_curves(entries(), PAIR, "loss")
+    figure = charts.learning_curves(entries(), PAIR, "loss")
     [axes] = figure.axes
     assert list(axes.lines[0].get_xdata()) == list(range(1, 13))
     assert axes.lines[0].get_ydata()[1] == pytest.approx(2.0)
     assert texts(figure) == {"ce", "KD", "AT", "CRD", "WCoRD"}
     assert axes.get_title("left") == "WRN-40-2 → WRN-16-2, means of 3 seeds"
     with pytest.raises(BenchError, match="no record has a curve of kl"):
-        training.learning_curves(entries(), PAIR, "kl")
+        charts.learning_curves(entries(), PAIR, "kl")
 
 
 def test_epochs_are_integers_and_the_title_counts_the_seeds():
     chosen = [each for each in entries() if (each.method, each.seed) != ("kd", 2)]
     for each in chosen:
         each.record.curves[:] = [e for e in each.record.curves if e.epoch in (5, 6)]
-    [axes] = training.learning_curves(chosen, PAIR).axes
+    [axes] = charts.learning_curves(chosen, PAIR).axes
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5, 6]
     assert axes.get_title("left").endswith("means of 2 to 3 seeds")
@@ -160,7 +160,7 @@ def test_methods_with_the_same_label_also_show_their_name():
 
 
 def test_cost_is_seconds_as_if_trained_alone():
-    figure = training.cost(entries(), PAIR)
+    figure = charts.cost(entries(), PAIR)
     [axes] = figure.axes
     assert {"ce", "KD", "AT", "CRD", "WCoRD"} <= texts(figure)
     marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
@@ -172,7 +172,7 @@ def test_cost_is_seconds_as_if_trained_alone():
     for each in without:
         each.record.curves.clear()
     with pytest.raises(BenchError, match="no record has both top1 and the seconds"):
-        training.cost(without, PAIR)
+        charts.cost(without, PAIR)
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
@@ -180,10 +180,10 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
         chosen = varied({16: [74.0], 64: [75.0]})
         for name, built in (
-            ("curves", training.learning_curves(entries(), PAIR)),
-            ("cost", training.cost(entries(), PAIR)),
-            ("ablation", ablation.ablation(chosen, PAIR, ("crd", "negatives"))),
-            ("ranks", ranks.rank_diagram("ABC", average, "top-1")),
+            ("curves", charts.learning_curves(entries(), PAIR)),
+            ("cost", charts.cost(entries(), PAIR)),
+            ("ablation", charts.ablation(chosen, PAIR, ("crd", "negatives"))),
+            ("ranks", charts.rank_diagram("ABC", average, "top-1")),
             (
                 "correlations",
                 correlation.correlation_figure({"KD $x$": [np.eye(3)[::-1] * 0.1]}, "_"),
@@ -259,7 +259,7 @@ def test_methods_within_the_critical_distance_are_joined_once():
 
 def test_rank_diagram_states_its_tests():
     result = stats.ranks([[70, 71, 72, 73]] * 5)
-    figure = ranks.rank_diagram(["a", "b", "c", "d"], result, "top-1 test accuracy")
+    figure = charts.rank_diagram(["a", "b", "c", "d"], result, "top-1 test accuracy")
     message = " ".join(texts(figure))
     assert f"critical distance {result.critical:.2f}\n(Nemenyi, 5%)" in message
     assert "average rank by top-1 test accuracy, 5 pairs; Friedman: p = 0.0018" in message

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.report.footnotes import data_deviation, method_deviation, pair_deviation
+from bench.report.caption import data_deviation, method_deviation, pair_deviation
 from bench.spec import DataSpec, Recipe
 
 CIFAR = DataSpec(name="cifar100", per_class=None, test_per_class=None, validation=0)

@@ -13,8 +13,8 @@ from bench.errors import BenchError
 from bench.report import build, published
 from bench.report.build import table
 from bench.report.comparison import overall
+from bench.report.document import untested_reason
 from bench.report.model import Entry, TableContext
-from bench.report.statistics import untested_reason
 from bench.results import Results
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"

@@ -13,8 +13,8 @@ from bench import report
 from bench.errors import BenchError
 from bench.report import Report, ReportOptions
 from bench.report.build import table
+from bench.report.document import statistics_document
 from bench.report.model import TableContext
-from bench.report.statistics import statistics_document
 
 ABOUT = TableContext("Many")
 

@@ -6,17 +6,16 @@ same bytes.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import report
 from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
 from bench.report import build, labels
 from bench.report.comparison import overall
-from bench.report.figures import ablation, ranks, style, training
+from bench.report.figures import charts, style
 from bench.report.model import Entry
 from bench.results import Results
 from bench.suite import canonical
@@ -115,47 +114,35 @@ def file_name(pair: str) -> str:
     return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
 
 
-def _curves(subject: _Subject, pair: str) -> Iterator[Made]:
-    yield "", training.learning_curves(subject.entries, pair, subject.metric), ()
-
-
-def _cost(subject: _Subject, pair: str) -> Iterator[Made]:
-    yield "", training.cost(subject.entries, pair, subject.metric), ()
-
-
 def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
     """Return a figure for each setting in which methods differ."""
     names = {name: str(method["label"]) for name, method in canonical().items()}
-    options = ablation.varied(subject.entries, pair, subject.metric)
+    options = charts.varied(subject.entries, pair, subject.metric)
     if not options:
         raise BenchError("no two methods with a result differ in a single number")
     for option in options:
-        figure = ablation.ablation(subject.entries, pair, option, subject.metric, names)
+        figure = charts.ablation(subject.entries, pair, option, subject.metric, names)
         yield "-".join(option), figure, ()
 
 
 def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
     """Return the ranks over all pairs of the methods that have a value for each of them."""
-    options = report.ReportOptions(subject.metric)
-    table = build.table(subject.entries, build.context(subject.plan, options), subject.metric)
+    table = build.table(subject.entries, build.context(subject.plan), subject.metric)
     result = overall(table)
     if result.ranks is None:
         raise BenchError(result.obstacles[0])
     names = style.distinct(
         {row.name: row.label for row in table.rows if row.name in result.methods}
     )
-    yield "", ranks.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
+    yield "", charts.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
 
 
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
+    registry = subject.plan.suite.registry
     matrices = correlation.differences(
-        subject.entries,
-        subject.results,
-        pair,
-        subject.root,
-        registry=subject.plan.suite.registry,
+        subject.entries, subject.results, pair, subject.root, registry=registry
     )
     if not matrices:
         raise BenchError(
@@ -168,9 +155,9 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     yield "", correlation.correlation_figure(matrices, title), numbers
 
 
-KINDS: dict[str, Callable[[_Subject, str], Iterator[Made]]] = {
-    "curves": _curves,
-    "cost": _cost,
+KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
+    "curves": lambda s, pair: [("", charts.learning_curves(s.entries, pair, s.metric), ())],
+    "cost": lambda s, pair: [("", charts.cost(s.entries, pair, s.metric), ())],
     "ablation": _ablation,
     "ranks": _ranks,
     "correlation": _correlation,  # runs networks: last

@@ -219,8 +219,7 @@ def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str 
     """
     entry = next(entry for entry in entries if entry.pair == pair)
     few, *_, many = sorted({*counts}) * 2
-    text = f"means of {many if few == many else f'{few} to {many}'} seeds{more}"
-    if many == 1:
-        text = "single runs"
+    numbers = many if few == many else f"{few} to {many}"
+    text = "single runs" if many == 1 else f"means of {numbers} seeds{more}"
     names = f"{labels.network(entry.teacher)} → {labels.network(entry.student)}"
     return f"{one_line(names)}, {text}"

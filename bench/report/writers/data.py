@@ -3,16 +3,16 @@
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from bench.config.text import as_json
 from bench.report.comparison import overall
+from bench.report.document import untested_reason
 from bench.report.labels import one_line
 from bench.report.model import Cell, Report, Row, Table
-from bench.report.statistics import untested_reason
 
 SCHEMA: TypeAdapter[Report] = TypeAdapter(Report)
 _FIELDS = (
@@ -29,6 +29,12 @@ _STABLE = {  # keys of test statistics
     "low", "high", "p", "statistic", "critical", "average", "improvements", "difference",
     "difference_low", "difference_high", "average_rank", "relative_improvement", "friedman",
     "friedman_p", "critical_distance",
+}  # fmt: skip
+
+
+_RENAMED = {  # of a comparison
+    "mean": "difference", "low": "difference_low", "high": "difference_high",
+    "seeds": "seeds_needed",
 }  # fmt: skip
 
 
@@ -82,33 +88,20 @@ def _cells(table: Table, statistics: bool) -> Iterator[dict[str, Any]]:
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    shown, measured = cell.shown, cell.measured
-    comparison, published = cell.comparison, cell.published
-    line = {
-        "status": cell.status,
-        "n": measured.n if measured else 0,
-        "mean": shown.mean if shown else None,
-        "std": shown.std if shown else None,
-        "rank": cell.rank,
-        "versus": cell.versus,
-        "significant": cell.significant,
-        "published": published.mean if published and not cell.only_published else None,
-        "gap": cell.gap,
-        "source": published.source if published else None,
-    }
+    shown, measured, published = cell.shown, cell.measured, cell.published
+    line: dict[str, Any] = {"status": cell.status, "n": 0, "gap": cell.gap}
+    line |= {"rank": cell.rank, "versus": cell.versus, "significant": cell.significant}
+    if shown:
+        line |= {"mean": shown.mean, "std": shown.std}
+    if published:
+        line |= {"source": published.source}
+        line |= {} if cell.only_published else {"published": published.mean}
     if measured:
         seeds, values = list(measured.values), list(measured.values.values())
-        line |= {"low": measured.low, "high": measured.high, "seeds": seeds, "values": values}
-    if comparison:
-        line |= {
-            "difference": comparison.mean,
-            "difference_low": comparison.low,
-            "difference_high": comparison.high,
-            "p": comparison.p,
-            "verdict": comparison.verdict,
-            "paired": comparison.paired,
-            "seeds_needed": comparison.seeds,
-        }
+        line |= {"n": measured.n, "low": measured.low, "high": measured.high}
+        line |= {"seeds": seeds, "values": values}
+    if cell.comparison:
+        line |= {_RENAMED.get(key, key): value for key, value in asdict(cell.comparison).items()}
     return line
 
 

@@ -15,18 +15,21 @@ import yaml
 
 from bench.config.text import printable
 from bench.errors import BenchError
+from bench.report import document as documents
 from bench.report import labels
-from bench.report.document import Document, GridCell, GridRow, Section, table_document
-from bench.report.figures import training
+from bench.report.document import Document, GridCell, GridRow, Section
+from bench.report.figures import charts
 from bench.report.figures.style import svg
-from bench.report.labels import METRICS, one_line
+from bench.report.labels import METRICS, Metric, one_line
 from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
-from bench.report.statistics import statistics_document
 from bench.report.writers import Markup
 from bench.results.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+Chart = Callable[[Sequence[Entry], str, str], "Figure"]
 
 
 def escape(text: object) -> str:
@@ -60,8 +63,11 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
     """
     records = {entry.record.id: entry.record for entry in entries if entry.record}
     metrics = dict.fromkeys(table.metric for table in tables)
+    names = [metric.name for metric in metrics]
     style, script = _asset("page.css"), _asset("page.js")
-    sections = [(html(table_document(t)), html(statistics_document(t))) for t in tables]
+    sections = [
+        (html(documents.table_document(t)), html(documents.statistics_document(t))) for t in tables
+    ]
     return Template(_asset("page.html")).substitute(
         title=escape(context.title),
         caption=escape(context.caption),
@@ -69,18 +75,17 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
         style=style,
         script=script,
         tables="\n".join(f"{table}\n{statistics}" for table, statistics in sections),
-        metrics="".join(
-            f'<option value="{metric.name}">{escape(labels.sentences([metric.phrase])[:-1])}'
-            "</option>"
-            for metric in metrics
-        ),
-        curves="\n".join(
-            _charts(training.learning_curves, entries, [*(m.name for m in metrics), "loss"])
-        ),
-        cost="\n".join(_charts(training.cost, entries, [metric.name for metric in metrics])),
+        metrics="".join(map(_option, metrics)),
+        curves=_charts(charts.learning_curves, entries, [*names, "loss"]),
+        cost=_charts(charts.cost, entries, names),
         records="\n".join(map(_record, records.values())),
         count=len(records),
     )
+
+
+def _option(metric: Metric) -> str:
+    phrase = labels.sentences([metric.phrase]).removesuffix(".")
+    return f'<option value="{metric.name}">{escape(phrase)}</option>'
 
 
 def html(document: Document) -> str:
@@ -167,12 +172,9 @@ def _notes(notes: Sequence[Note]) -> str:
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def _charts(
-    draw: Callable[[Sequence[Entry], str, str], "Figure"],
-    entries: Sequence[Entry],
-    values: Sequence[str],
-) -> Iterator[str]:
+def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str:
     """Return a chart for each pair and value that the records have, as inline SVG."""
+    parts = []
     for i, pair in enumerate(dict.fromkeys(entry.pair for entry in entries)):
         for value in values:
             try:
@@ -181,12 +183,12 @@ def _charts(
                 continue
             [axes] = figure.axes
             name = f"{axes.get_ylabel()} against {axes.get_xlabel()}: {axes.get_title('left')}"
-            metric = f' data-metric="{value}"' if value in METRICS else ""
-            yield (
-                f'<figure class="chart" data-pair="{escape(pair)}"{metric} role="img" '
-                f'aria-label="{escape(name)}">{svg(figure, f"{draw.__name__}-{i}-{value}")}'
-                "</figure>"
-            )
+            data = f' data-pair="{escape(pair)}"'
+            data += f' data-metric="{value}"' if value in METRICS else ""
+            image = svg(figure, f"{draw.__name__}-{i}-{value}")
+            label = f'role="img" aria-label="{escape(name)}"'
+            parts.append(f'<figure class="chart"{data} {label}>{image}</figure>')
+    return "\n".join(parts)
 
 
 def _record(record: Record) -> str:
@@ -215,9 +217,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     file = f"runs/{record.id}.json"
     yield "record", f'<a href="runs/{quote(record.id, safe="")}.json">{escape(file)}</a>'
     network, teacher = record.network, record.teacher
-    parts = [network.name]
-    parts += [f"{network.parameters:,} parameters"] if network.parameters else []
-    parts += [f"{network.multiply_adds:,} multiply-adds"] if network.multiply_adds else []
+    counts = (network.parameters, "parameters"), (network.multiply_adds, "multiply-adds")
+    parts = [network.name, *(f"{number:,} {noun}" for number, noun in counts if number)]
     yield "network", escape(", ".join(parts))
     yield "teacher", escape(f"{teacher.network}, {teacher.top1:.2f} %") if teacher else ""
     yield "started", escape(record.started or "")

@@ -58,9 +58,7 @@ def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
     for block in _blocks([column(cells, heads) for cells in columns], len(padded[0]), width):
         rows = ["  ".join(cells).rstrip() for cells in zip(padded, *block, strict=True)]
         rule = "─" * max(map(_visible_length, rows))
-        yield "\n".join(
-            f"{rule}\n{row}" if place in rules else row for place, row in enumerate(rows)
-        )
+        yield "\n".join(f"{rule}\n{row}" if i in rules else row for i, row in enumerate(rows))
 
 
 def _centred(cells: Sequence[str], heads: int) -> list[str]:

@@ -1,0 +1,330 @@
+"""Figures of records: learning curves, cost, ablations as in CRD's Figure 5, ranks as in Demšar."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.report import labels
+from bench.report.figures import style
+from bench.report.figures.style import SPREAD, TOOLTIP, Look, looks, methods, name_lines
+from bench.report.model import Entry, Measured, cell, measured_metrics
+from bench.stats import ALPHA, Ranks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MAX_MARKS = 12  # on a curve
+_LINE_INCHES = 0.24  # between two labels of a diagram
+Option = tuple[str, str]  # a distiller, and one of its options or `weight`
+
+
+def learning_curves(entries: Sequence[Entry], pair: str, value: str = "top1") -> "Figure":
+    """Return the figure of a metric on the test set by epoch: means over the seeds.
+
+    Args:
+        entries: Runs with curves.
+        pair: Name of the pair.
+        value: A metric, or `loss` for that of the training.
+
+    Raises:
+        BenchError: No record has such a curve.
+    """
+    by_label = methods(entries, pair).items()
+    curves = {label: courses for label, runs in by_label if (courses := _curves(runs, value))}
+    if not curves:
+        raise BenchError(f"no record has a curve of {value}")
+    from matplotlib.ticker import MaxNLocator
+
+    with style.style():
+        figure, axes = style.empty(6.2, max(3.6, 0.9 + 0.2 * len(curves)))
+        line_looks, ends = looks(len(curves)), []
+        for i, ((label, runs), look) in enumerate(zip(curves.items(), line_looks, strict=True)):
+            epochs = sorted(set.intersection(*map(set, runs)))
+            means = [fmean(run[epoch] for run in runs) for epoch in epochs]
+            step = -(-len(epochs) // _MAX_MARKS)
+            tooltip = f"{TOOLTIP}{label}: {means[-1]:.4g} after {epochs[-1]} epochs"
+            axes.plot(epochs, means, **look, markevery=(i * 3 % step, step), gid=tooltip)
+            ends.append(means[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        name_lines(axes, ends, list(curves), line_looks)
+        title = style.title(entries, pair, map(len, curves.values()))
+        axes.set(xlabel="epoch", ylabel=style.axis_label(value), title=title)
+    return figure
+
+
+def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
+    """Return the figure of a metric against the seconds of one training, means over the seeds.
+
+    Seconds are those of the run and those that its cohort shares, as if it had trained alone.
+
+    Args:
+        entries: Runs with curves.
+        pair: Name of the pair.
+        metric: Name of the metric.
+
+    Raises:
+        BenchError: No record has both.
+    """
+    by_label = methods(entries, pair).items()
+    points = {label: costs for label, runs in by_label if (costs := _costs(runs, metric))}
+    if not points:
+        raise BenchError(f"no record has both {metric} and the seconds of its training")
+    unit = labels.metric(metric)
+    with style.style():
+        figure, axes = style.empty(6.2, 4.2)
+        axes.margins(0.08)
+        line_looks, heights = [{**look, "linestyle": ""} for look in looks(len(points))], []
+        for (label, runs), look in zip(points.items(), line_looks, strict=True):
+            times, values, _ = zip(*runs, strict=True)
+            x, y, spread = fmean(times), fmean(values), stdev(values) if len(values) > 1 else 0
+            bar = axes.errorbar(x, y, spread, **look, elinewidth=0.7)
+            number = f"{unit.format(y)} ± {unit.format(spread)} {unit.unit}"
+            bar.lines[0].set_gid(f"{TOOLTIP}{label}: {number}, {x:.1f} s")
+            heights.append(y)
+        machines = sorted({machine for runs in points.values() for _, _, machine in runs})
+        seconds = f"seconds of one training, as if alone on {labels.join(machines)}"
+        title = style.title(entries, pair, map(len, points.values()), SPREAD)
+        axes.set(xlabel=seconds, ylabel=style.axis_label(metric), title=title)
+        name_lines(axes, heights, list(points), line_looks)
+    return figure
+
+
+def _curves(entries: Sequence[Entry], value: str) -> list[dict[int, float]]:
+    """Return the value by epoch of each finished run that has it."""
+    curves = (
+        {
+            epoch.epoch: number
+            for epoch in entry.record.curves
+            if (number := epoch.loss if value == "loss" else epoch.test.get(value)) is not None
+        }
+        for entry in entries
+        if entry.record and entry.finished
+    )
+    return list(filter(None, curves))
+
+
+def _costs(entries: Sequence[Entry], metric: str) -> list[tuple[float, float, str]]:
+    """Return seconds, value and machine of each finished run that has them."""
+    return [
+        (
+            sum(epoch.seconds + epoch.shared_seconds for epoch in record.curves),
+            value,
+            labels.one_line(str(record.environment.get("device"))),
+        )
+        for entry in entries
+        if entry.finished and (record := entry.record) and record.curves
+        if (value := measured_metrics(record).get(metric)) is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method's result, and its settings as its records specify them.
+
+    Attributes:
+        distillers: `crd+kd`: those that use the teacher, or all of a plain student.
+    """
+
+    label: str
+    distillers: str
+    settings: Mapping[Option, Any]
+    measured: Measured
+
+    def without(self, option: Option) -> Mapping[Option, Any]:
+        """Return all settings but one."""
+        return {key: value for key, value in self.settings.items() if key != option}
+
+
+Series = Mapping[float, Point]  # by the value of the one setting in which they differ, ascending
+
+
+def varied(entries: Sequence[Entry], pair: str, metric: str = "top1") -> list[Option]:
+    """Return the options in which methods of a pair differ, and in nothing else."""
+    points = list(_points(entries, pair, metric))
+    options = dict.fromkeys(option for point in points for option in point.settings)
+    return [option for option in options if any(len(s) > 1 for s in _series(points, option))]
+
+
+def ablation(
+    entries: Sequence[Entry],
+    pair: str,
+    option: Option,
+    metric: str = "top1",
+    label_of: Mapping[str, str] = MappingProxyType({}),
+) -> "Figure":
+    """Return the figure of a metric against a setting: mean, and a band of one deviation.
+
+    A line joins methods that differ in this setting alone; methods without the distiller are
+    horizontal lines.
+
+    Args:
+        entries: Runs.
+        pair: Name of the pair.
+        option: The distiller and its setting.
+        metric: Name of the metric.
+        label_of: Labels of `crd` or `crd+kd`.
+
+    Raises:
+        BenchError: Fewer than two values were measured.
+    """
+    distiller, setting = option
+    points = list(_points(entries, pair, metric))
+    series = _series(points, option)
+    if all(len(line) < 2 for line in series):
+        raise BenchError(f"the records have no two values of {distiller}'s {setting}")
+    levels = [p for p in points if all(name != distiller for name, _ in p.settings)]
+    with style.style():
+        figure, axes = style.empty(4.6, max(3.2, 0.9 + 0.2 * (len(series) + len(levels))))
+        line_looks = looks(len(series) + len(levels))
+        for line, look in zip(series, line_looks, strict=False):
+            _plot(axes, line, look)
+        across = [{**look, "marker": ""} for look in line_looks[len(series) :]]
+        for level, look in zip(levels, across, strict=True):
+            axes.axhline(level.measured.mean, **look, zorder=1)
+        scale = _set_scale(axes, sorted({value for line in series for value in line}))
+        ends = [[*line.values()][-1] for line in series]
+        names = [_name(end, ends, option, label_of) for end in ends] + [p.label for p in levels]
+        means = [point.measured.mean for point in ends + levels]
+        name_lines(axes, means, names, [*line_looks[: len(series)], *across])
+        xlabel = f"{setting} of {label_of.get(distiller, distiller)}{scale}"
+        title = style.title(entries, pair, [point.measured.n for point in points], SPREAD)
+        axes.set(xlabel=xlabel, ylabel=style.axis_label(metric), title=title)
+    return figure
+
+
+def _points(entries: Sequence[Entry], pair: str, metric: str) -> Iterator[Point]:
+    for label, runs in methods(entries, pair).items():
+        measured = cell(runs, metric).measured
+        record = next((entry.record for entry in runs if entry.record), None)
+        if measured and record:
+            terms = record.specification.method
+            settings = {
+                (name, setting): value
+                for name, term in terms.items()
+                for setting, value in {"weight": term.weight, **term.options}.items()
+            }
+            names = "+".join(runs[0].distillers or terms)
+            yield Point(label, names, settings, measured)
+
+
+def _series(points: Sequence[Point], option: Option) -> list[Series]:
+    """Return the methods with a number as that setting, grouped where nothing else differs."""
+    series: list[dict[float, Point]] = []
+    for point in points:
+        value = point.settings.get(option)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            rest = point.without(option)
+            same = (line for line in series if next(iter(line.values())).without(option) == rest)
+            if (line := next(same, None)) is None:
+                series.append(line := {})
+            line[float(value)] = point
+    return [dict(sorted(line.items())) for line in series]
+
+
+def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping[str, str]) -> str:
+    """Return the distillers of a line, and the settings in which lines with the same differ."""
+    others = [end.without(option) for end in ends if end.distillers == point.distillers]
+    differences = [
+        f"{setting} {value}"
+        for (name, setting), value in point.without(option).items()
+        if any(other.get((name, setting)) != value for other in others)
+    ]
+    return ", ".join([label_of.get(point.distillers, point.distillers), *differences])
+
+
+def _plot(axes: "Axes", series: Series, look: Look) -> None:
+    spreads = [(p.measured.mean, p.measured.std or 0.0) for p in series.values()]
+    low, high = ([mean + side * std for mean, std in spreads] for side in (-1, 1))
+    axes.fill_between([*series], low, high, color=look["color"], alpha=0.16, lw=0)
+    axes.plot([*series], [mean for mean, _ in spreads], **look)
+
+
+def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
+    """Set a tick at each value, the axis logarithmic over a decade; return what its label adds."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    wide = values[0] > 0 and values[-1] >= 10 * values[0]
+    axes.set_xscale("log" if wide else "linear")
+    axes.xaxis.set_major_locator(FixedLocator(values))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    return " (log scale)" if wide else ""
+
+
+def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
+    """Return average ranks on a line, 1 the best; bars join ranks that do not differ.
+
+    A bar joins ranks that differ by less than Nemenyi's critical distance, see `bench.stats.ranks`.
+
+    Args:
+        names: Labels of the methods, in the order of the ranks.
+        result: The ranks.
+        metric: The metric by which they are ranked.
+    """
+    from matplotlib.figure import Figure
+
+    ranks = dict(zip(names, result.average, strict=True))
+    order = sorted(ranks, key=lambda label: (ranks[label], label))
+    rows, most = -(-len(order) // 2), len(order)
+    joined = groups(ranks, result.critical)
+    with style.style():
+        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above the line, and below to the names
+        bottom = deep + _LINE_INCHES * (rows - 0.5)
+        figure = Figure(figsize=(6.2, top + bottom))
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set_axis_off()
+        axes.set_xlim(1 - 0.42 * most, most + 0.42 * most)
+        axes.set_ylim(bottom, -top)
+        _ruler(axes, result, metric)
+        for i, group in enumerate(joined):
+            span = ranks[group[0]] - 0.005 * most, ranks[group[-1]] + 0.005 * most
+            axes.plot(span, (0.16 + 0.12 * i,) * 2, color="black", lw=2.6)
+        for i, label in enumerate(order[:rows]):
+            _stem(axes, label, ranks[label], deep + _LINE_INCHES * i, 0.6)
+        for i, label in enumerate(reversed(order[rows:])):
+            _stem(axes, label, ranks[label], deep + _LINE_INCHES * i, most + 0.4)
+    return figure
+
+
+def groups(ranks: Mapping[str, float], critical: float) -> list[list[str]]:
+    """Return the largest groups of methods whose ranks differ by less than a critical distance."""
+    order = sorted(ranks, key=lambda label: (ranks[label], label))
+    joined: list[list[str]] = []
+    for i, label in enumerate(order):
+        near = [other for other in order[i:] if ranks[other] - ranks[label] < critical]
+        if len(near) > 1 and not (joined and near[-1] in joined[-1]):
+            joined.append(near)
+    return joined
+
+
+def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
+    """Draw the line of ranks, its title, and the critical distance as a length."""
+    most = len(result.average)
+    axes.plot((1, most), (0, 0), color="black", lw=0.8)
+    for rank in range(1, most + 1):
+        axes.plot((rank, rank), (0, -0.06), color="black", lw=0.8)
+        axes.text(rank, -0.1, str(rank), ha="center", va="bottom", fontsize=8.5)
+    p = f"p = {labels.p_value(result.p)}" if result.p >= 0.001 else "p < 0.001"
+    text = f"average rank by {metric}, {result.pairs} pairs; Friedman: {p}"
+    axes.text((1 + most) / 2, -0.66, text, ha="center", va="bottom", fontsize=9)
+    end = 1 + result.critical
+    axes.plot((1, end), (-0.42, -0.42), color=style.COLOURS[1], lw=1.6)
+    for x in (1, end):
+        axes.plot((x, x), (-0.45, -0.39), color=style.COLOURS[1], lw=1.0)
+    text = f"critical distance {result.critical:.2f}\n(Nemenyi, {ALPHA:.0%})"
+    axes.annotate(text, (1, -0.42), (-5, 0), textcoords="offset points", ha="right", va="center",
+                  fontsize=8.5, linespacing=1.15)  # fmt: skip
+
+
+def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
+    """Draw a thin line from the rank on the ruler down and out to the label."""
+    axes.plot((rank, rank, edge), (0, y, y), color=style.SOFT, lw=0.7)
+    axes.plot((rank,), (0,), "o", color="black", ms=3.2)
+    left = edge < rank
+    text = f"{label}  {rank:.2f}" if left else f"{rank:.2f}  {label}"
+    axes.annotate(text, (edge, y), (-4 if left else 4, 0), textcoords="offset points",
+                  ha="right" if left else "left", va="center", fontsize=9)  # fmt: skip
