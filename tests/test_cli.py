@@ -177,7 +177,10 @@ def test_diverged_run_exits_with_code_3_and_is_a_footnote(here: Path) -> None:
 
 def test_impossible_run_is_skipped_and_not_a_failure(here: Path) -> None:
     toy.write(here, methods="[student, crd]", options="{crd: {negatives: 79}}")
-    assert "skipped: resnet8/resnet8 crd seed 0: 79 neg" in bench("plan", "toy.yaml").stdout
+    assert (
+        "skipped: resnet8/resnet8 crd seed 0: found negatives 79"
+        in bench("plan", "toy.yaml").stdout
+    )
     for _ in range(2):
         result = bench("run", "toy.yaml", *IN_PLACE)
         assert result.exit_code == 0
@@ -209,7 +212,7 @@ def test_plan_needs_no_data_but_run_does(here: Path) -> None:
 def test_report_without_records_is_an_error(here: Path) -> None:
     toy.write(here)
     message = wrong(bench("report", "toy.yaml", "--results", "nowhere"))
-    assert message.startswith("nowhere: no record of the 3 runs")
+    assert message.startswith("nowhere: no record of the 3 selected runs")
     assert "`bench run toy.yaml --results nowhere`" in message
     assert not (here / "nowhere").exists()
 

@@ -71,6 +71,7 @@ def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
     assert amounts == ["Student", "KD", "crd-4", "crd-16"] * 2
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_in_another_process(ran: Path) -> None:
     code = (
         "from pathlib import Path; from bench import api; from bench.report import figures; "

@@ -77,5 +77,5 @@ def test_repeated_pattern_is_checked_once() -> None:
 
 def test_parts_that_match_different_rows_are_refused() -> None:
     rows = [{"pair": "a", "seed": "0"}, {"pair": "b", "seed": "1"}]
-    with pytest.raises(ConfigError, match="no run all of them"):
+    with pytest.raises(ConfigError, match="no run matches all parts"):
         filter_matches(rows, "pair=a,seed=1")

@@ -12,7 +12,7 @@ FORMAT = 1
 CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records do not have it
 MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
-Numbers = dict[str, int | Number | None]
+Numbers = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | Number | None]
 Status = Literal["done", "diverged", "failed", "skipped"]
 
 

@@ -15,7 +15,10 @@ from tests.command import ROOT
 from tests.faults.commands import Commands
 
 pytest.importorskip("submitit", reason="pip install 'distillbench[slurm]'")
-pytestmark = pytest.mark.skipif(bool(one_machine.missing()), reason=one_machine.missing())
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(one_machine.missing()), reason=one_machine.missing()),
+]
 
 CLUSTER = "slurm: {gpus: 0, slots: 1}\n"
 RECIPE = "{epochs: 400, batch_size: 16, evaluate_every: 100}"

@@ -89,7 +89,7 @@ def test_silent_network_times_out(tmp_path, no_network, monkeypatch):
 def test_default_root_is_the_folder_data_or_bench_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    with pytest.raises(MissingData, match=f"found in {tmp_path}/data, and it is not down"):
+    with pytest.raises(MissingData, match=f"found in {tmp_path}/data, and bench does not down"):
         data.load(Selection("tiny_imagenet"), None, CPU)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(MissingData, match=f"found in {tmp_path}/elsewhere, and"):

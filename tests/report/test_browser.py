@@ -7,7 +7,7 @@ from test_page import page
 
 from bench.report.model import TableContext
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.slow, needs_browser]
 ABOUT = TableContext("Probe", "In a browser.")
 SCHEME = "prefers-color-scheme"
 
