@@ -232,9 +232,8 @@ def execute(
             _check_data(plan.suite, root)
         observers: list[Observer] = [tracker] if tracker else []
         if view:
-            observers.append(
-                console.view(view, console.Progress(plan, todo, estimates), sys.stdout)
-            )
+            progress = console.Progress(plan, todo, estimates)
+            observers.append(console.view(view, progress, sys.stdout))
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
@@ -360,16 +359,14 @@ def stop_on_sigterm() -> Iterator[None]:
 
 def _check_data(suite: Suite, root: Path | None) -> None:
     """Read the data set once, so that its errors are reported before anything starts."""
+    name, registry = suite.data.name, suite.registry
     try:
-        data.load(suite.data, root, torch.device("cpu"), added=suite.registry.datasets)
+        data.load(suite.data, root, torch.device("cpu"), added=registry.datasets)
     except Exception as error:
-        if isinstance(error, BenchError) or not suite.registry.source_of(
-            "dataset", suite.data.name
-        ):
+        if isinstance(error, BenchError) or not registry.source_of("dataset", name):
             raise
-        raise BenchError(
-            f"data set '{suite.data.name}' of a plugin: {type(error).__name__}: {error}"
-        ) from error
+        problem = f"{type(error).__name__}: {error}"
+        raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:

@@ -239,7 +239,7 @@ class Live:
         """Replace the table by a summary."""
         self._screen.stop()
         for line in summary(self._progress):
-            self._console.print(printable(line), soft_wrap=True, markup=False)
+            self.notice(line)
 
     def draw(self) -> RenderableType:
         """Return the current view; rich calls this in a thread of its own."""

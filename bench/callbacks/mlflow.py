@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,14 +254,10 @@ def _check_writable(path: Path) -> None:
         database.execute("BEGIN IMMEDIATE")
 
 
-@contextmanager
-def _file_lock(uri: str) -> Iterator[None]:
+def _file_lock(uri: str) -> AbstractContextManager[int | None]:
     """Hold a SQLite store: one process at a time creates it or writes to it."""
-    if (path := _sqlite_file(uri)) is None:
-        yield
-    else:
-        with locked(path.with_name(f".{path.name}.lock"), LOCK_TIMEOUT_S):
-            yield
+    path = _sqlite_file(uri)
+    return locked(path.with_name(f".{path.name}.lock"), LOCK_TIMEOUT_S) if path else nullcontext()
 
 
 def _sqlite_file(uri: str) -> Path | None:

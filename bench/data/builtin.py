@@ -39,6 +39,22 @@ MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are sma
 TINY_IMAGENET = "tiny-imagenet-200"  # its folder
 DIGITS_TESTED = 90  # images of each digit for testing, by the fixed order of `rank`; about half
 
+# Classes, side, training images, test images; mean and standard deviation of each channel: those
+# of CIFAR-100 as in RepDistiller, of STL-10 and Tiny ImageNet as in DCD's transfer_student.py.
+Channels = tuple[float, float, float]
+NUMBERS: dict[str, tuple[int, int, int, int, Channels, Channels]] = {
+    "cifar10": (10, 32, 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": (100, 32, 50_000, 10_000, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "fashion_mnist": (10, 28, 60_000, 10_000, (0.2860, 0.2860, 0.2860), (0.3530, 0.3530, 0.3530)),
+    "stl10": (10, 96, 5_000, 8_000, (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2712)),
+    "tiny_imagenet": (200, 64, 100_000, 10_000, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
+    "digits": (10, 8, 897, 900, (0.3054, 0.3054, 0.3054), (0.3764, 0.3764, 0.3764)),
+}
+
+
+def _facts(name: str, fingerprint: str, fewest: tuple[int, int] | None = None) -> Facts:
+    return Facts(name, *NUMBERS[name], fingerprint, fewest)
+
 
 class Archive(ABC):
     """A data set in official files, which are in the data root or are downloaded to it.
@@ -139,31 +155,13 @@ def _cifar_tensors(split: Any) -> tuple[Tensor, Tensor]:
 
 
 CIFAR10 = Cifar(
-    Facts(
-        name="cifar10",
-        classes=10,
-        size=32,
-        train=50_000,
-        test=10_000,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
-        fingerprint="md5:c58f30108f718f92721af3b95e74349a",
-    ),
+    _facts("cifar10", "md5:c58f30108f718f92721af3b95e74349a"),
     archive="cifar-10-python.tar.gz (unpacked: cifar-10-batches-py/)",
     dataset="CIFAR10",
 )
 
 CIFAR100 = Cifar(
-    Facts(
-        name="cifar100",
-        classes=100,
-        size=32,
-        train=50_000,
-        test=10_000,
-        mean=(0.5071, 0.4867, 0.4408),  # as in RepDistiller
-        std=(0.2675, 0.2565, 0.2761),
-        fingerprint="md5:eb9058c3a382ffc7106e4002c42a8d85",
-    ),
+    _facts("cifar100", "md5:eb9058c3a382ffc7106e4002c42a8d85"),
     archive="cifar-100-python.tar.gz (unpacked: cifar-100-python/)",
     dataset="CIFAR100",
 )
@@ -175,16 +173,9 @@ class FashionMnist(Archive):
     Four compressed files under FashionMNIST/raw; each is unpacked only if its MD5 is official.
     """
 
-    facts = Facts(
-        name="fashion_mnist",
-        classes=10,
-        size=28,
-        train=60_000,
-        test=10_000,
-        mean=(0.2860, 0.2860, 0.2860),
-        std=(0.3530, 0.3530, 0.3530),
-        # train images, train labels, test images, test labels
-        fingerprint="md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d+25c81989df183df01b3e8a0aad5dffbe"
+    facts = _facts(
+        "fashion_mnist",
+        "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d+25c81989df183df01b3e8a0aad5dffbe"
         "+bef4ecab320f06d8554ea6380940ec79+bb300cfdad3c16e7a12a480ee83cd310",
     )
     archive = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"
@@ -232,16 +223,7 @@ class Stl10(Archive):
     torchvision verifies the binary files. CRD's transfer task (Table 4) uses `size: 32`.
     """
 
-    facts = Facts(
-        name="stl10",
-        classes=10,
-        size=96,
-        train=5_000,
-        test=8_000,
-        mean=(0.4467, 0.4398, 0.4066),  # as in DCD's transfer_student.py
-        std=(0.2603, 0.2566, 0.2712),
-        fingerprint="md5:91f7769df0f17e558f3565bffb0c7dfb",
-    )
+    facts = _facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb")
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
@@ -268,16 +250,7 @@ class TinyImageNet(Archive):
     folders. The official validation images are the test set.
     """
 
-    facts: Facts = Facts(
-        name="tiny_imagenet",
-        classes=200,
-        size=64,
-        train=100_000,
-        test=10_000,
-        mean=(0.4802, 0.4481, 0.3975),  # as in DCD's transfer_student.py
-        std=(0.2770, 0.2691, 0.2821),
-        fingerprint="md5:90528d7ca1a48142e341f4ef8d21d0de",
-    )
+    facts: Facts = _facts("tiny_imagenet", "md5:90528d7ca1a48142e341f4ef8d21d0de")
     archive: str = f"{TINY_IMAGENET}.zip (unpacked: {TINY_IMAGENET}/)"
 
     def read(self, root: Path) -> Arrays:
@@ -341,16 +314,10 @@ class Digits:
     About half of the images of each digit are for testing, always the same ones.
     """
 
-    facts = Facts(
-        name="digits",
-        classes=10,
-        size=8,
-        train=897,
-        test=900,
-        mean=(0.3054, 0.3054, 0.3054),
-        std=(0.3764, 0.3764, 0.3764),
-        fingerprint="sha256:fd077db7636e0bd16fb159b030f3b86b4cf2d9fb65b5e5f99e0bc990235bed27",
-        fewest=(84, 90),
+    facts = _facts(
+        "digits",
+        "sha256:fd077db7636e0bd16fb159b030f3b86b4cf2d9fb65b5e5f99e0bc990235bed27",
+        (84, 90),
     )
 
     def read(self, root: Path) -> Arrays:
