@@ -36,7 +36,7 @@ def check(
     regression: the loss exceeds the tolerance and is significant; with 95 % probability no cell of
     an unchanged suite is a regression. pass: a loss beyond the tolerance is ruled out, or all
     numbers are identical. Otherwise inconclusive, as is every cell with a single seed on a side.
-    Spreads are moderated by all cells (`bench.stats.moderated`), tests are Welch's. Shared seeds do
+    Spreads are moderated by all cells (`moderated`), tests are Welch's. Shared seeds do
     not pair the runs: unless all is identical, rounding alone makes runs of a seed diverge (the
     quickstart under another instruction set: a correlation of about 1/2), and pairs would halve
     the degrees of freedom.

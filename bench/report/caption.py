@@ -12,7 +12,7 @@ from bench.report.labels import Metric, count, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe, papers_recipe
-from bench.stats import ALPHA
+from bench.stats.comparison import ALPHA
 
 
 def caption(

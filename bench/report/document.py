@@ -12,7 +12,8 @@ from bench.report.caption import how_tested, tested
 from bench.report.comparison import overall
 from bench.report.labels import Metric, count, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
-from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison
+from bench.stats.comparison import ALPHA, Comparison
+from bench.stats.estimates import MAX_SEEDS, POWER
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 

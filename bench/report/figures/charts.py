@@ -11,7 +11,7 @@ from bench.report import labels
 from bench.report.figures import style
 from bench.report.figures.style import SPREAD, TOOLTIP, Look, looks, methods, name_lines
 from bench.report.model import Entry, Measured, cell, measured_metrics
-from bench.stats import ALPHA, Ranks
+from bench.stats.comparison import ALPHA, Ranks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -258,7 +258,7 @@ def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
 def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     """Return average ranks on a line, 1 the best; bars join ranks that do not differ.
 
-    A bar joins ranks that differ by less than Nemenyi's critical distance, see `bench.stats.ranks`.
+    A bar joins ranks that differ by less than Nemenyi's critical distance, see `ranks`.
 
     Args:
         names: Labels of the methods, in the order of the ranks.
