@@ -36,7 +36,7 @@ def check(
     regression: the loss exceeds the tolerance and is significant; with 95 % probability no cell of
     an unchanged suite is a regression. pass: a loss beyond the tolerance is ruled out, or all
     numbers are identical. Otherwise inconclusive, as is every cell with a single seed on a side.
-    Spreads are moderated by all cells (`bench.stats.moderated`), tests are Welch's. Shared seeds do
+    Spreads are moderated by all cells (`moderated`), tests are Welch's. Shared seeds do
     not pair the runs: unless all is identical, rounding alone makes runs of a seed diverge (the
     quickstart under another instruction set: a correlation of about 1/2), and pairs would halve
     the degrees of freedom.
@@ -162,7 +162,11 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
     line = _published(cell)
     if isinstance(line, str):
         return Verdict.of(cell, "uncompared", line)
-    if deviation := _deviation(cell, papers.get(cell.published_name)):
+    setting, terms = cell.setting, papers.get(cell.published_name)
+    recipe = Recipe.model_validate(setting["recipe"])
+    pair = pair_deviation(DataSpec(**setting["data"]), recipe, setting["network"])
+    method = method_deviation(cell.terms, terms) if terms is not None else ""
+    if deviation := "; ".join(filter(None, (pair, method))):
         return Verdict.of(cell, "uncompared", deviation)
     measured = Measured(line.value or 0.0, line.std if line.runs else None, line.runs or 1)
     return Match(replace(cell, metrics={"top1": measured}), cell)
@@ -179,15 +183,6 @@ def _published(cell: Cell) -> Line | str:
     if line is None:
         return "no readable paper has a number for it"
     return f"the published number is {line.doubt}" if line.doubt else line
-
-
-def _deviation(cell: Cell, papers: Mapping[str, Any] | None) -> str:
-    """Return how a cell was run differently from the papers."""
-    setting = cell.setting
-    recipe = Recipe.model_validate(setting["recipe"])
-    pair = pair_deviation(DataSpec(**setting["data"]), recipe, setting["network"])
-    method = method_deviation(cell.terms, papers) if papers is not None else ""
-    return "; ".join(filter(None, (pair, method)))
 
 
 def _cells(records: Sequence[Record]) -> list[Cell]:

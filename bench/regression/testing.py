@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import stats
 from bench.errors import BenchError
 from bench.regression.verdicts import Kind, Outcome, Verdict, Verdicts
 from bench.report import labels
 from bench.report.labels import Metric, p_equals, setting
 from bench.report.model import Cell, Measured
-from bench.stats import ALPHA, Samples, seeds_needed
+from bench.stats.comparison import ALPHA, difference_verdicts, regression_verdicts
+from bench.stats.estimates import MAX_SEEDS, Samples, moderated, resolution, seeds_needed, welch
 
 MAX_CHANGES = 6  # of a setting, that a note lists
 _VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
@@ -130,8 +130,8 @@ class RegressionTest:
         if not matches:
             return
         before, now = _samples([match.sides(self.metric.name) for match in matches])
-        gain = stats.welch(before, now).as_gain(self.metric.higher)
-        rule = stats.difference_verdicts if self.two_sided else stats.regression_verdicts
+        gain = welch(before, now).as_gain(self.metric.higher)
+        rule = difference_verdicts if self.two_sided else regression_verdicts
         verdicts = rule(gain, self.tolerance)
         lows, highs = gain.interval(1 - 2 * ALPHA)
         spreads = np.sqrt(before.std**2 + now.std**2)
@@ -187,7 +187,7 @@ class RegressionTest:
             return reason
         if not self.tolerance and not beyond:
             return f"{reason}; with a tolerance of 0 no number of seeds can rule out a {kind}"
-        number = f"more than {stats.MAX_SEEDS}" if needed is None else f"about {needed}"
+        number = f"more than {MAX_SEEDS}" if needed is None else f"about {needed}"
         real = beyond or self._real(result)
         condition = f"if the true {kind} is as measured" if real else "if nothing has changed"
         return f"{reason}; {number} seeds per side would decide it {condition}"
@@ -260,11 +260,11 @@ def _plain(value: Any) -> Any:
 
 
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
-    """Return both sides of a family, each spread stats.moderated by all, and not below rounding."""
+    """Return both sides of a family, each spread moderated by all, and not below rounding."""
     values = (v for pair in pairs for side in pair for v in side.values.values())
-    floor = stats.resolution(values) / 12**0.5
+    floor = resolution(values) / 12**0.5
     sides = zip(*(_lines(before, now, floor) for before, now in pairs), strict=True)
-    both = stats.moderated(Samples(*np.concatenate([np.array(side) for side in sides]).T))
+    both = moderated(Samples(*np.concatenate([np.array(side) for side in sides]).T))
     halves = (np.split(each, 2) for each in (both.mean, both.std, both.n, both.df))
     before, now = (Samples(*statistics) for statistics in zip(*halves, strict=True))
     return before, now

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, product
 from itertools import count as numbers
-from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
@@ -12,7 +12,7 @@ from bench.report.labels import Metric, count, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe, papers_recipe
-from bench.stats import ALPHA
+from bench.stats.comparison import ALPHA
 
 
 def caption(
@@ -142,14 +142,12 @@ def mark(
     values. Equal texts share a mark.
     """
     daggers = _Marks(symbol * n for n in numbers(1) for symbol in "†‡§¶")
-    letters = _Marks(
-        "".join(word) for n in numbers(1) for word in product(ascii_lowercase, repeat=n)
-    )
+    words = (product(ascii_lowercase, repeat=n) for n in numbers(1))
+    letters = _Marks("".join(word) for word in chain.from_iterable(words))
     marked_columns = tuple(replace(column, mark=daggers(column.note)) for column in columns)
-    lines = [tuple(_marked(cell, letters) for cell in row.cells) for row in rows]
     marked_rows = tuple(
-        replace(row, mark=daggers(row.note), cells=line)
-        for row, line in zip(rows, lines, strict=True)
+        replace(row, mark=daggers(row.note), cells=tuple(_marked(c, letters) for c in row.cells))
+        for row in rows
     )
     return marked_columns, marked_rows, (*daggers.notes(), *letters.notes())
 

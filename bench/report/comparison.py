@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench.report.labels import Metric, count
 from bench.report.model import Cell, Overall, Rank, Row, Table, named
-from bench.stats import Ranks, compare_to_baseline, ranks, relative_improvement
+from bench.stats.comparison import Ranks, compare_to_baseline, ranks, relative_improvement
 
 
 def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:

@@ -12,7 +12,8 @@ from bench.report.caption import how_tested, tested
 from bench.report.comparison import overall
 from bench.report.labels import Metric, count, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
-from bench.stats import ALPHA, MAX_SEEDS, POWER, Comparison
+from bench.stats.comparison import ALPHA, Comparison
+from bench.stats.estimates import MAX_SEEDS, POWER
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 
@@ -137,10 +138,9 @@ def _cell(cell: Cell, row: Row, column: Column, table: Table) -> GridCell:
         if cell.gap is not None:
             text += f"; {signed(cell.gap, metric.digits)}"
         below = spans(text, cell.published.mark, "published")
-    text = cell.status if cell.missing else ""
-    content = [
-        Span(metric.mean_std(shown.mean, shown.std) if shown else text, cell.rank or "value")
-    ]
+    number = metric.mean_std(shown.mean, shown.std) if shown else ""
+    text = number or (cell.status if cell.missing else "")
+    content = [Span(text, cell.rank or "value")]
     if cell.versus:
         arrow = {"better": "↑", "worse": "↓"}[cell.versus]
         content.append(Span(f" {arrow}{'*' if cell.significant else ''}", cell.versus))
@@ -180,9 +180,8 @@ def statistics_document(table: Table) -> Document:
     notes = [note for note in table.notes if note.mark in marks]
     notes += [Note("", text) for text in _assumptions(table)]
     title = spans(f"{table.title}: statistics")[0].text
-    return Document(
-        title, spans(_statistics_caption(table)), sections, tuple(notes), table.metric.name
-    )
+    caption = spans(_statistics_caption(table))
+    return Document(title, caption, sections, tuple(notes), table.metric.name)
 
 
 def verdict(comparison: Comparison, tolerance: float) -> str:
@@ -267,7 +266,12 @@ def _pair(place: int, column: Column, table: Table) -> Section:
 def _statistics_cells(row: Row, place: int, table: Table) -> Iterator[GridCell]:
     cell, metric = row.cells[place], table.metric
     yield grid_cell(row.label, row.mark)
-    yield from _estimate(cell, metric)
+    if measured := cell.measured:
+        yield grid_cell(str(measured.n))
+        yield grid_cell(metric.mean_std(measured.mean, measured.std), cell.mark)
+        yield grid_cell(_interval(measured.low, measured.high, metric))
+    else:
+        yield from (grid_cell("0"), grid_cell(cell.status, cell.mark), GridCell())
     comparison = cell.comparison
     if comparison is None:
         reason = "reference" if row is table.baseline else untested_reason(row, place, table)
@@ -277,16 +281,6 @@ def _statistics_cells(row: Row, place: int, table: Table) -> Iterator[GridCell]:
     yield grid_cell(f"{signed(comparison.mean, metric.digits)} {interval}")
     yield grid_cell("" if comparison.p is None else p_value(comparison.p))
     yield grid_cell(verdict(comparison, table.tolerance))
-
-
-def _estimate(cell: Cell, metric: Metric) -> Iterator[GridCell]:
-    measured = cell.measured
-    if measured is None:
-        yield from (grid_cell("0"), grid_cell(cell.status, cell.mark), GridCell())
-        return
-    yield grid_cell(str(measured.n))
-    yield grid_cell(metric.mean_std(measured.mean, measured.std), cell.mark)
-    yield grid_cell(_interval(measured.low, measured.high, metric))
 
 
 def _interval(low: float | None, high: float | None, metric: Metric, change: bool = False) -> str:

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from bench.report.labels import METRICS, Metric, join
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
-from bench.stats import ALPHA, Comparison, Ranks, interval
+from bench.stats.comparison import ALPHA, Comparison, Ranks
+from bench.stats.estimates import interval
 
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]

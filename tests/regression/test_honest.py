@@ -18,7 +18,8 @@ from bench import regression
 from bench.regression import Verdicts
 from bench.report import build
 from bench.report.model import Entry
-from bench.stats import moderated, regression_verdicts, samples, welch
+from bench.stats.comparison import regression_verdicts
+from bench.stats.estimates import moderated, samples, welch
 from tests import toy
 from tests.stats.test_promises import joined, part
 

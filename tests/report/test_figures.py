@@ -9,7 +9,7 @@ import torch
 from page_factory import entries
 from report_factory import record
 
-from bench import data, models, stats
+from bench import data, models
 from bench.data import Selection
 from bench.errors import BenchError, MissingData
 from bench.report.figures import charts, correlation, style
@@ -17,6 +17,7 @@ from bench.report.figures.charts import groups
 from bench.report.figures.correlation import class_correlation, differences, mean_difference
 from bench.report.model import Entry
 from bench.results import Results, sha256
+from bench.stats.comparison import ranks
 from tests.records import make_record
 
 PAIR = "wrn_40_2/wrn_16_2"
@@ -176,7 +177,7 @@ def test_cost_is_seconds_as_if_trained_alone():
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    average = stats.ranks([[1, 2, 3], [1, 3, 2]])
+    average = ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):
         chosen = varied({16: [74.0], 64: [75.0]})
         for name, built in (
@@ -258,7 +259,7 @@ def test_methods_within_the_critical_distance_are_joined_once():
 
 
 def test_rank_diagram_states_its_tests():
-    result = stats.ranks([[70, 71, 72, 73]] * 5)
+    result = ranks([[70, 71, 72, 73]] * 5)
     figure = charts.rank_diagram(["a", "b", "c", "d"], result, "top-1 test accuracy")
     message = " ".join(texts(figure))
     assert f"critical distance {result.critical:.2f}\n(Nemenyi, 5%)" in message

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stats import (
+from bench.stats.comparison import holm, ranks, relative_improvement
+from bench.stats.estimates import (
     Difference,
-    holm,
     interval,
     paired,
-    ranks,
-    relative_improvement,
     resolution,
     samples,
     seeds_needed,

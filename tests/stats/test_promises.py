@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stats import (
-    Samples,
-    difference_verdicts,
-    moderated,
-    paired,
-    regression_verdicts,
-    samples,
-    welch,
-)
+from bench.stats.comparison import difference_verdicts, regression_verdicts
+from bench.stats.estimates import Samples, moderated, paired, samples, welch
 
 TABLES, PAIRS, METHODS = 2000, 7, 13
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "crd.csv"

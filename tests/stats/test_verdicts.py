@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from bench.stats import (
-    Difference,
-    compare_to_baseline,
-    difference_verdicts,
-    moderated,
-    paired,
-    regression_verdicts,
-    resolution,
-)
-from bench.stats.estimates import Samples, samples
+from bench.stats.comparison import compare_to_baseline, difference_verdicts, regression_verdicts
+from bench.stats.estimates import Difference, Samples, moderated, paired, resolution, samples
 
 BASE = {0: 74.9, 1: 75.1, 2: 74.8, 3: 75.2, 4: 75.0}
 

@@ -131,18 +131,16 @@ def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
     result = overall(table)
     if result.ranks is None:
         raise BenchError(result.obstacles[0])
-    names = style.distinct(
-        {row.name: row.label for row in table.rows if row.name in result.methods}
-    )
+    methods = [row for row in table.rows if row.name in result.methods]
+    names = style.distinct({row.name: row.label for row in methods})
     yield "", charts.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
 
 
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
-    registry = subject.plan.suite.registry
     matrices = correlation.differences(
-        subject.entries, subject.results, pair, subject.root, registry=registry
+        subject.entries, subject.results, pair, subject.root, registry=subject.plan.suite.registry
     )
     if not matrices:
         raise BenchError(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.report import labels
 from bench.report.figures import style
-from bench.report.figures.style import SPREAD, TOOLTIP, Look, looks, methods, name_lines
+from bench.report.figures.style import SPREAD, TOOLTIP, looks, methods, name_lines
 from bench.report.model import Entry, Measured, cell, measured_metrics
-from bench.stats import ALPHA, Ranks
+from bench.stats.comparison import ALPHA, Ranks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +181,10 @@ def ablation(
         figure, axes = style.empty(4.6, max(3.2, 0.9 + 0.2 * (len(series) + len(levels))))
         line_looks = looks(len(series) + len(levels))
         for line, look in zip(series, line_looks, strict=False):
-            _plot(axes, line, look)
+            spreads = [(p.measured.mean, p.measured.std or 0.0) for p in line.values()]
+            low, high = ([mean + side * std for mean, std in spreads] for side in (-1, 1))
+            axes.fill_between([*line], low, high, color=look["color"], alpha=0.16, lw=0)
+            axes.plot([*line], [mean for mean, _ in spreads], **look)
         across = [{**look, "marker": ""} for look in line_looks[len(series) :]]
         for level, look in zip(levels, across, strict=True):
             axes.axhline(level.measured.mean, **look, zorder=1)
@@ -236,29 +239,19 @@ def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping
     return ", ".join([label_of.get(point.distillers, point.distillers), *differences])
 
 
-def _plot(axes: "Axes", series: Series, look: Look) -> None:
-    spreads = [(p.measured.mean, p.measured.std or 0.0) for p in series.values()]
-    low, high = ([mean + side * std for mean, std in spreads] for side in (-1, 1))
-    axes.fill_between([*series], low, high, color=look["color"], alpha=0.16, lw=0)
-    axes.plot([*series], [mean for mean, _ in spreads], **look)
-
-
 def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
     """Set a tick at each value, the axis logarithmic over a decade; return what its label adds."""
-    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
     wide = values[0] > 0 and values[-1] >= 10 * values[0]
     axes.set_xscale("log" if wide else "linear")
-    axes.xaxis.set_major_locator(FixedLocator(values))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
     return " (log scale)" if wide else ""
 
 
 def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     """Return average ranks on a line, 1 the best; bars join ranks that do not differ.
 
-    A bar joins ranks that differ by less than Nemenyi's critical distance, see `bench.stats.ranks`.
+    A bar joins ranks that differ by less than Nemenyi's critical distance, see `ranks`.
 
     Args:
         names: Labels of the methods, in the order of the ranks.
@@ -277,8 +270,7 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
         figure = Figure(figsize=(6.2, top + bottom))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
-        axes.set_xlim(1 - 0.42 * most, most + 0.42 * most)
-        axes.set_ylim(bottom, -top)
+        axes.set(xlim=(1 - 0.42 * most, most + 0.42 * most), ylim=(bottom, -top))
         _ruler(axes, result, metric)
         for i, group in enumerate(joined):
             span = ranks[group[0]] - 0.005 * most, ranks[group[-1]] + 0.005 * most

@@ -30,8 +30,6 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
     "text.parse_math": False,  # a method's name is plain text
     "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second one has more glyphs
-    "mathtext.fontset": "stix",
-    "font.size": 10.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,

@@ -65,16 +65,14 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
     metrics = dict.fromkeys(table.metric for table in tables)
     names = [metric.name for metric in metrics]
     style, script = _asset("page.css"), _asset("page.js")
-    sections = [
-        (html(documents.table_document(t)), html(documents.statistics_document(t))) for t in tables
-    ]
+    writers = documents.table_document, documents.statistics_document
     return Template(_asset("page.html")).substitute(
         title=escape(context.title),
         caption=escape(context.caption),
         policy=_policy(style, script),
         style=style,
         script=script,
-        tables="\n".join(f"{table}\n{statistics}" for table, statistics in sections),
+        tables="\n".join(html(writer(table)) for table in tables for writer in writers),
         metrics="".join(map(_option, metrics)),
         curves=_charts(charts.learning_curves, entries, [*names, "loss"]),
         cost=_charts(charts.cost, entries, names),
