@@ -72,7 +72,7 @@ def against_published(
     suite: str,
     tolerance: float | None = None,
 ) -> Verdicts:
-    """Return a verdict for every cell that ran as the papers' did; of the others, why not.
+    """Return a verdict for every cell that ran as the papers' did; the others get a reason.
 
     Accuracies of the last epoch on CIFAR-100 alone, with the papers' recipe and weights; rules as
     in `check`. Means and standard deviations are of 5 and 3 runs in CRD's Tables 1 and 2; other

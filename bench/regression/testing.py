@@ -115,7 +115,7 @@ class RegressionTest:
         return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
 
     def _at_once(self, match: Match) -> Verdict | None:
-        """Return the verdict on cells that need no test, or allow none."""
+        """Return the verdict on cells that need no test, or cannot be tested."""
         before, now = match.sides(self.metric.name)
         if match.identical():
             outcome: Outcome = "same" if self.two_sided else "pass"

@@ -38,10 +38,10 @@ class Verdict:
         reason: Why, as a phrase.
         low: Lower bound of the change; each bound holds with 95 %.
         high: Upper bound.
-        p: p of an alarm, Holm-corrected over the family.
+        p: p-value of a regression, Holm-corrected over the family.
         seeds_needed: Seeds per side that would decide an inconclusive cell.
         notes: Other differences: setting, teacher.
-        altered: Whether the setting is not that of before.
+        altered: Whether the setting differs from the baseline's.
     """
 
     pair: str

@@ -39,7 +39,7 @@ class ReportOptions:
         standalone: Whether LaTeX is a document that compiles.
         published: Whether published values are shown next to the measured ones.
         reference: Method that the others are compared with; None: KD.
-        tolerance: Difference that counts as none; None: the metric's default.
+        tolerance: Largest difference that is treated as zero; None: the metric's default.
     """
 
     metric: str = "top1"

@@ -30,7 +30,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     """Return the runs of each cell of a plan: first its teacher, then the cell itself.
 
     Args:
-        plan: What was asked for.
+        plan: The plan of the suite.
         results: The results folder.
         curves: Whether the records have their curves; reading them takes longer.
     """
@@ -57,7 +57,7 @@ def assemble(
     """Return the report of a suite for a metric, with a table for each group of pairs.
 
     Args:
-        plan: What was asked for.
+        plan: The plan of the suite.
         results: The results folder.
         options: Metric, reference, tolerance, published values.
         runs: The plan's `entries`, if they were read before.
@@ -90,7 +90,7 @@ def write(
     top1 appended to the name. The page `html` holds tables and statistics of all metrics.
 
     Args:
-        plan: What was asked for.
+        plan: The plan of the suite.
         results: The results folder.
         options: What to show, and the formats.
         kind: `tables` or `statistics`.
@@ -164,7 +164,7 @@ def table(
         runs: The runs of the table.
         context: What its caption states about the suite.
         metric: The metric.
-        values: Published top-1 accuracies to show; None: not asked for.
+        values: Published top-1 accuracies to show; None: none are shown.
 
     Raises:
         BenchError: The metric or the tolerance is not valid, or there is no entry.

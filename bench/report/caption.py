@@ -32,7 +32,7 @@ def caption(
         columns: Its pairs.
         rows: Its rows.
         entries: The runs that it is made of.
-        published: Whether the published values were asked for.
+        published: Whether the table shows published values.
     """
     others = [row for row in rows if row.role != "teacher"]
     usual = others[0].n if others else 0

@@ -99,7 +99,7 @@ def _testable(cell: Cell) -> dict[int, float]:
 
 
 def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
-    """Return average ranks of the methods, or why there are none."""
+    """Return average ranks of the methods, or the reason for missing ones."""
     pairs = len(table.columns)
     if pairs < 2 or len(methods) < 3:
         needed = "at least 2 pairs and 3 methods without missing values"
@@ -112,7 +112,7 @@ def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
 def _improvements(
     table: Table, methods: Sequence[Row]
 ) -> tuple[tuple[float | None, ...] | None, str]:
-    """Return relative improvements of the methods, or why there are none."""
+    """Return relative improvements of the methods, or the reason for missing ones."""
     base, plain = table.baseline, [row for row in table.rows if row.role == "student"]
     obstacle = ""
     if base is None or len(plain) != 1 or base is plain[0]:

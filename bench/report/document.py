@@ -1,4 +1,4 @@
-"""Documents: what the writers of Markdown, LaTeX, text and HTML print. Nothing is escaped yet.
+"""Documents, the input of all writers: Markdown, LaTeX, text, HTML. No text is escaped yet.
 
 Tables, statistics and verdicts become documents, so that each format has one writer.
 """
@@ -38,7 +38,7 @@ class GridCell:
         below: A published value, in formats with room below the content.
         sort: Number to sort by.
         status: Status of a table's cell: done, partial, failed, ...
-        spoken: The cell as a screen reader says it.
+        spoken: Text of the cell for screen readers.
         run: Id of its first record.
     """
 
@@ -291,7 +291,7 @@ def _interval(low: float | None, high: float | None, metric: Metric, change: boo
 
 
 def _over_pairs(result: Overall, table: Table) -> Section:
-    """Return the methods over all pairs, with the ranks and improvements that there are."""
+    """Return the methods over all pairs, with their ranks and improvements, if any."""
     names, columns = ["Method"], []
     if result.ranks:
         names.append("Average rank")

@@ -49,7 +49,7 @@ class Metric:
 
     @property
     def default_tolerance(self) -> float | None:
-        """Difference that counts as none by default; None: the metric has no default."""
+        """Default tolerance: a difference up to it counts as zero. None: no default."""
         return TOLERANCE_POINTS if self.unit == "%" else None
 
     def tolerance(self, value: float | None) -> float:

@@ -35,7 +35,7 @@ Seed = Annotated[int, BeforeValidator(_seed)]
 
 
 class Part:
-    """A part of a table: what a report's JSON holds of it is validated strictly."""
+    """A part of a table, validated strictly when it is read from JSON."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -157,7 +157,7 @@ class Cell(Part):
         rank: Whether it is the best or second of its column.
         versus: Whether its mean is better or worse than that of the reference method.
         comparison: The statistical comparison with the reference; None: not tested.
-        only_published: Whether the cell shows the published value, as nothing was run.
+        only_published: Whether the cell shows a published value because nothing was run.
     """
 
     pair: str = ""
@@ -266,7 +266,7 @@ class TableContext:
         data: The data set; None: not stated.
         recipes: Recipe of the student, by pair.
         reference: Method that the others are compared with.
-        tolerance: Difference that counts as none; None: the metric's default.
+        tolerance: Largest difference that is treated as zero; None: the metric's default.
     """
 
     title: str
@@ -304,7 +304,7 @@ class Table(Part):
 
     Attributes:
         reference: Name of the row that the others are compared with.
-        tolerance: Difference that counts as none, in the unit of the metric.
+        tolerance: Largest difference that is treated as zero, in the unit of the metric.
         overall: The methods over all pairs; None: not computed.
     """
 
@@ -456,7 +456,7 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
 
 
 def environment(records: Iterable[Record]) -> dict[str, str]:
-    """Return what finished records were made with: each key with all of its values."""
+    """Return the environments of finished records: each key with all of its values."""
     values: dict[str, set[str]] = {}
     for record in records:
         for key, value in record.environment.items() if record.status == "done" else ():

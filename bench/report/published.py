@@ -1,6 +1,6 @@
 """Numbers that the papers print, from the transcribed tables under results/published.
 
-A number that was not found in a readable source is empty there and stays empty here.
+If a number was not found in a readable source, its cell is empty.
 """
 
 import csv

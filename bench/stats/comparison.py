@@ -109,7 +109,7 @@ def compare_to_baseline(
 
     Args:
         cells: A family of (baseline, method): all cells that one table compares, by seed.
-        tolerance: Difference that counts as none.
+        tolerance: Largest difference that is treated as zero.
         higher: Whether higher is better.
         alpha: Level of the family.
 

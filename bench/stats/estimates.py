@@ -63,7 +63,7 @@ def resolution(values: Iterable[float]) -> float:
 def moderated(cells: Samples) -> Samples:
     """Return the cells of the last axis, each spread moderated by those of the others.
 
-    Three seeds estimate a spread badly. As far as the cells agree (d₀), they share their noise:
+    Three seeds estimate a spread badly. The more the cells agree (d₀), the more they are pooled:
     s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom: the moderated t of Smyth,
     Statistical Applications in Genetics and Molecular Biology 3(1), 2004, d₀ and s₀ from the mean
     and the variance of log s². Unlike the paper, to be conservative: d₀ is at most 10, and at most

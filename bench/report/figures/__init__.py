@@ -1,4 +1,4 @@
-"""The figures of a suite as files, kind by kind, or the reason why there is none.
+"""The figures of a suite as files, kind by kind, or the reason for a missing one.
 
 Needs matplotlib. No dates, no versions, fonts that come with matplotlib: the same records give the
 same bytes.
@@ -69,7 +69,7 @@ def draw(
     than top1.
 
     Args:
-        plan: What was asked for.
+        plan: The plan of the suite.
         results: The results folder.
         metric: Metric of the figures.
         kinds: Of `KINDS`; empty: all.

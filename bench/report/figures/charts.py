@@ -143,7 +143,7 @@ Series = Mapping[float, Point]  # by the value of the one setting in which they 
 
 
 def varied(entries: Sequence[Entry], pair: str, metric: str = "top1") -> list[Option]:
-    """Return the options in which methods of a pair differ, and in nothing else."""
+    """Return the options that are the only difference between methods of a pair."""
     points = list(_points(entries, pair, metric))
     options = dict.fromkeys(option for point in points for option in point.settings)
     return [option for option in options if any(len(s) > 1 for s in _series(points, option))]
@@ -215,7 +215,7 @@ def _points(entries: Sequence[Entry], pair: str, metric: str) -> Iterator[Point]
 
 
 def _series(points: Sequence[Point], option: Option) -> list[Series]:
-    """Return the methods with a number as that setting, grouped where nothing else differs."""
+    """Return the methods with a number for that option; a group differs only in it."""
     series: list[dict[float, Point]] = []
     for point in points:
         value = point.settings.get(option)

@@ -113,7 +113,7 @@ def _rendered(figure: "Figure", kind: str, **how: Any) -> bytes:
 def _make_inline(element: ET.Element, name: str) -> None:
     attributes = element.attrib
     identity = attributes.pop("id", "")
-    if identity and element.tag != "g":  # groups are never referred to
+    if identity and element.tag != "g":  # no element refers to a group
         attributes["id"] = f"{name}-{identity}"
     if identity.startswith(TOOLTIP):
         title = ET.Element("title")
@@ -160,7 +160,7 @@ def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 
 def looks(count: int) -> list[Look]:
-    """Return the look of each of so many lines, all different also without colours."""
+    """Return a look for each line; all looks differ without colours, too."""
     kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
     return [{key: values[n % len(values)] for key, values in kinds.items()} for n in range(count)]
 

@@ -54,7 +54,7 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
     """Return the page of a suite: tables, statistics, figures and records.
 
     All text is escaped. The page's content security policy allows only its own style and script.
-    It links to the records, and lies next to their folder `runs`.
+    It links to the records in the folder `runs` next to it.
 
     Args:
         entries: The suite's runs, their records with curves.
@@ -130,7 +130,7 @@ def _pairs(section: Section) -> Iterable[str]:
 
 
 def _head(cells: Sequence[GridCell], pair: str) -> str:
-    """Return the head of a column; those of a suite's table sort by it."""
+    """Return the head of a column; in a suite's table a click sorts by that column."""
     text = "<br>".join(f"<span>{HTML(cell.text)}</span>" for cell in cells)
     if len(cells) == 1:
         return f'<th scope="col">{text}</th>'
@@ -190,7 +190,7 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
 
 
 def _record(record: Record) -> str:
-    """Return what a record says as details that a reader opens."""
+    """Return a record as details that a reader can open."""
     number = "" if record.top1 is None else f"{record.top1:.2f} %"
     summary = " · ".join(filter(None, (record.status, number, f"{record.seconds:.1f} s")))
     facts = "".join(f"<dt>{escape(k)}</dt><dd>{v}</dd>" for k, v in _facts(record) if v)
@@ -206,7 +206,7 @@ def _record(record: Record) -> str:
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    """Return what a record says beyond its specification, each with its name, as HTML."""
+    """Return the fields of a record except its specification, with their names, as HTML."""
     yield "status", escape(record.status)
     yield "reason", escape(record.reason or "")
     for name, value in measured_metrics(record).items():
@@ -226,7 +226,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return a policy under which the page loads, sends and runs nothing else."""
+    """Return a content policy: the page runs only its own script, and loads and sends nothing."""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
