@@ -133,7 +133,7 @@ class RunSpec(SpecPart):
 
     @property
     def role(self) -> Role:
-        """`student` if the run learns from a teacher, else `teacher`."""
+        """`teacher` for a teacher's run, else `student`."""
         return "teacher" if self.teacher is None else "student"
 
     @property

@@ -53,7 +53,7 @@ The rules follow. `tests/distillers/contract.py` checks all but rule 9 for every
 8. Options are keyword-only arguments of `__init__` with a type and a default. The signature is the
    schema: a suite that sets an option out of its type's bounds gets an error with the line.
    This module defines types with bounds; `Literal[...]` and `bool` also work.
-9. `__init__` raises `Incompatible` if the loss is not defined for two networks or a data set.
+9. `__init__` raises `Incompatible` if the loss does not fit the networks or the data set.
 10. The class docstring holds the formula, `L = ...`, and `paper` holds the source.
 
 Letters for shapes in this package: B samples in a batch, K classes, N training samples, D pooled
@@ -82,7 +82,7 @@ FeatureName = Literal["stages", "pooled", "logits"]  # the fields of `Features`,
 
 
 class Incompatible(ValueError):
-    """A distiller is not defined for two networks or a data set; the message is the reason."""
+    """A distiller does not fit the networks or the data set; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Distiller(nn.Module, ABC):
         Args:
             student: The student's features; the gradient flows to them.
             teacher: The teacher's features, without gradient.
-            batch: The labels and places in the training set of the same B samples.
+            batch: The same B samples' labels and rows in the training set.
 
         Returns:
             A scalar, averaged over the batch, before the weight that the suite gives it.

@@ -8,8 +8,8 @@ from distillers.base import Batch, Distiller, Features, Setting, Width
 class CC(Distiller):
     """L = Σ_{i<B} <δ_i, δ_{i+1}> / (B - 1), δ_i = |g_s(f_s)_i - g_t(f_t)_i|.
 
-    f_s (B, D_s), f_t (B, D_t) are the pooled features, g_s and g_t trained linear maps to `width`
-    numbers. δ (B, width) holds absolute values of each number.
+    f_s (B, D_s), f_t (B, D_t) are pooled features; g_s, g_t are trained linear maps to `width`
+    numbers. δ (B, width) holds element-wise absolute errors.
 
     Source: the code that the paper's authors shared with RepDistiller, used for the papers' tables.
     Unlike the paper, which compares correlation matrices by a Taylor-expanded Gaussian kernel, this

@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: samples alike to the teacher are alike to the student."""
+"""Similarity-preserving distillation: the student copies which samples look alike."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +7,7 @@ from distillers.base import Batch, Distiller, Features
 
 
 class SP(Distiller):
-    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch with rows of length 1.
+    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch with rows of norm 1.
 
     G (B, B) holds the inner products of the samples' flattened maps f (B, C·H·W), taken at the last
     stage. The loss depends on B: the weight 3000 of the papers' tables belongs to B = 64.

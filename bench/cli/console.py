@@ -24,7 +24,7 @@ WRONG_USE, RUNS_FAILED = 2, 3
 
 @contextmanager
 def handle_errors() -> Iterator[None]:
-    """Print a user's mistake on standard error, and exit with code 2."""
+    """Print errors on standard error, and exit with a code for each."""
     try:
         yield
     except BenchError as error:

@@ -27,7 +27,7 @@ class Run:
 
     Attributes:
         id: Hash of the specification.
-        specification: Everything that can change the result, and nothing else.
+        specification: Everything that changes the result, except the device.
         checkpoint: The file that a teacher is read from; None: it is trained.
     """
 
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def kind(self) -> Role:
-        """`student` if the run learns from a teacher, else `teacher`."""
+        """`teacher` for a teacher's run, else `student`."""
         return self.specification.role
 
     @property
@@ -81,7 +81,7 @@ class Plan:
         suite: The suite.
         runs: Each run once, by id, teachers first.
         cells: The cells; two cells with equal specifications have one run.
-        part: The filter and limit of `select`, if they left something out.
+        part: The filter and limit of `select`, if they removed any cell.
     """
 
     suite: Suite
@@ -199,8 +199,8 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
 
     Args:
         plan: The plan.
-        text: `pair=vgg13/*,method=kd|crd,seed=0`: shell patterns, with `|` between several of one
-            key. Keys are pair, teacher, student, method and seed.
+        text: `pair=vgg13/*,method=kd|crd,seed=0`: shell patterns; `|` separates a key's patterns.
+            Keys are pair, teacher, student, method and seed.
         limit: Number of cells at most.
 
     Raises:

@@ -18,7 +18,7 @@ _CLOSE = 1e-6  # relative, between a summary and its values
 
 
 def baseline(entries: Iterable[Entry], suite: str) -> Report:
-    """Return a report with the cells of a suite's runs alone, a row each.
+    """Return a report with only the suite's cells, one in each row.
 
     The same records give the same baseline; so does the report of the suite.
 
@@ -37,7 +37,7 @@ def read(path: Path) -> Report:
         path: A file that `bench baseline` or `bench report --format json` wrote.
 
     Raises:
-        ConfigError: The file cannot be read, or is not valid; one line an error.
+        ConfigError: The file is unreadable or invalid; each error has a line.
     """
     content = load_json(path)
     number = content.get("format", Report.format) if isinstance(content, dict) else Report.format

@@ -27,7 +27,7 @@ _DEFAULT = ReportOptions()
 
 
 def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterator[Entry]:
-    """Return the runs of each cell of a plan: first its teacher, then the cell itself.
+    """Return two runs for each cell of a plan: its teacher's, then its student's.
 
     Args:
         plan: The plan of the suite.
@@ -98,7 +98,7 @@ def write(
         assembled: The result of `assemble`, if it was made before.
 
     Returns:
-        The paths of the files, one a format.
+        The file of each format.
 
     Raises:
         BenchError: An option is not valid; nothing is written then.
@@ -144,7 +144,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
 
 
 def note(method: "Method") -> str:
-    """Return the footnote of a method: its own note, and how it differs from the papers'."""
+    """Return a method's footnote: its note, and its changes to the papers' weights."""
     from bench.suite import papers
 
     terms = {name: term.content for name, term in method.terms.items()}
@@ -192,7 +192,7 @@ def tables(
     metric: str = "top1",
     values: PublishedValues | None = None,
 ) -> list[Table]:
-    """Return a `table` for each group of pairs; arguments as there."""
+    """Return a `table` for each group of pairs; arguments as in `table`."""
     runs = list(runs)
     groups: dict[str, list[Entry]] = {}
     for entry in runs:
@@ -209,7 +209,7 @@ def tables(
 def all_tables(
     runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
 ) -> list[Table]:
-    """Return the tables of each metric that any record has, and always those of the first."""
+    """Return the tables of top1, and of each other metric that any record has."""
     return [
         each
         for name in METRICS
@@ -231,7 +231,7 @@ def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
-    """Return the pairs; those with the same networks also show their name."""
+    """Return the pairs; pairs of the same networks also show a name."""
     pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
     columns = []
     for pair, (teacher, student) in pairs.items():
@@ -249,7 +249,7 @@ def _rows(
     columns: Sequence[Column],
     values: PublishedValues,
 ) -> list[Row]:
-    """Return a row for the teachers, one for each plain student (usually one) and method."""
+    """Return a row for all teachers, and one for each plain student and method."""
     firsts = {(entry.role, entry.method): entry for entry in reversed(chosen)}
     roles = Counter(role for role, _ in firsts)
     rows = []
@@ -270,7 +270,7 @@ def _rows(
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with the n that the caption states: of the teachers, and of all others."""
+    """Set each row's n, as the caption states it: one for teachers, one for all others."""
     counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     for row in rows:
         counts[row.role == "teacher"].update(run_counts(row))

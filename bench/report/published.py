@@ -45,7 +45,7 @@ _ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
 
 class Line(BaseModel, frozen=True):
-    """One published number, or the place of one that was not found: a line of a file.
+    """A line of a file: one published number, empty if it was not found.
 
     Teacher, student, method and data set are called as printed.
     """
@@ -83,7 +83,7 @@ class Line(BaseModel, frozen=True):
 
     @property
     def runs(self) -> int | None:
-        """The number of runs of a mean with a standard deviation, where the source states it."""
+        """The number of runs behind a mean ± std, if the source states it."""
         runs = re.search(r"(\d+) runs", self.source) if self.std is not None else None
         return int(runs[1]) if runs else None
 
@@ -110,8 +110,8 @@ def lines() -> tuple[Line, ...]:
 def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
     """Return published last-epoch accuracies by pair and method.
 
-    There are none for a subset or another data set. The first table with a cell counts: 1 and 2
-    before 7 (combinations with KD), then WCoRD and the current DCD and RRD.
+    A subset or another data set has none. The first source wins: CRD's Tables 1, 2, then 7
+    (combinations with KD), then WCoRD, then the current DCD and RRD.
     """
     if data.name not in _DATA or data_deviation(data):
         return {}
@@ -130,7 +130,7 @@ def published_values(data: DataSpec) -> dict[tuple[str, str], PublishedValue]:
 def tables(pairs: Collection[str] | None = None) -> list[Table]:
     """Return the published pairs in the layout of CRD's Tables 1 and 2.
 
-    Rows of later papers follow CRD's own: WCoRD+KD, DCD and DCD+KD.
+    CRD's rows come first, then WCoRD+KD, DCD and DCD+KD.
 
     Args:
         pairs: Names of pairs; None: all 13.

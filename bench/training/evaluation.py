@@ -23,7 +23,7 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
 
 
 def float32(features: Features, *, stages: bool = True) -> Features:
-    """Return the features in float32, the precision of all losses; `stages`: with the maps."""
+    """Return the features in float32, as losses need; with the maps if `stages`."""
     maps = tuple(stage.float() for stage in features.stages if stages)
     return Features(maps, features.pooled.float(), features.logits.float())
 
@@ -110,7 +110,7 @@ def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a finite value unchanged; JSON has only null for the others."""
+    """Return a finite value unchanged, else None, since JSON has no NaN."""
     return value if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""A suite as one HTML page: no network, no server, nothing but this file."""
+"""A suite as one HTML page, which opens without internet or server."""
 
 import base64
 import hashlib
