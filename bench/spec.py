@@ -1,7 +1,7 @@
 """The specification of a run: data, network, teacher, method, recipe, seed. Imports no torch.
 
-A run's id is the hash of its specification, so that a specification holds everything that can
-change the run's result, and nothing else.
+A run's id is the hash of its specification. A specification holds everything that can change the
+run's result, except the device and the versions of packages, which its record names.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ class TermSpec(SpecPart):
 
 
 class RunSpec(SpecPart):
-    """Everything that can change the result of a run.
+    """Everything that can change the result of a run, except the device and versions.
 
     Attributes:
         revision: Version of the meaning of specifications.

@@ -9,11 +9,12 @@ import pytest
 import distillers
 from bench import models, suite
 from bench.api import Machine, describe_plan, describe_status
-from bench.cli.formatting import count, table
+from bench.cli.formatting import table
 from bench.cli.list import list_rows, list_text
 from bench.cli.plan import plan_text
 from bench.cli.status import status_text
 from bench.cli.teachers import teacher_rows, teachers_text
+from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.protocol import Status, Task
 from bench.planning.plan import Plan

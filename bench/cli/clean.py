@@ -8,7 +8,7 @@ from typer import Option
 
 from bench.cli import options
 from bench.cli.console import echo
-from bench.cli.formatting import count
+from bench.config.text import count
 from bench.results import Results, leftovers
 
 

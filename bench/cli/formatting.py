@@ -12,11 +12,6 @@ from bench.callbacks.console import group_reasons
 Content = Mapping[str, Any]
 
 
-def count(n: int, noun: str) -> str:
-    """Return `1 file`, `2 files`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def table(rows: Sequence[Content]) -> str:
     """Return an aligned table whose last column is wrapped to the terminal's width.
 

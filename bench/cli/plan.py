@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, count, paragraphs, reasons, state_grid, table
+from bench.cli.formatting import Content, paragraphs, reasons, state_grid, table
+from bench.config.text import count
 from bench.results import Results
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.console import WRONG_USE, echo, print_error, require_record
-from bench.cli.formatting import count
+from bench.config.text import count
 from bench.results import Results
 
 

@@ -90,3 +90,8 @@ def as_json(content: Any, indent: int | None = 1) -> str:
 def _named(char: str) -> str:
     """Return `U+043A CYRILLIC SMALL LETTER KA`."""
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip()
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 epoch` or `240 epochs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

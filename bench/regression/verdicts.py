@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 from xml.etree import ElementTree as ET
 
+from bench.config.text import count
 from bench.report.document import Document, GridRow, Section, grid_cell, header, spans
-from bench.report.labels import Metric, count, join, one_line, p_value, signed
+from bench.report.labels import Metric, join, one_line, p_value, signed
 from bench.report.model import Cell, Measured, Note
 
 Outcome = Literal[

@@ -7,8 +7,9 @@ from itertools import count as numbers
 from string import ascii_lowercase
 from typing import Any
 
+from bench.config.text import count
 from bench.report import labels
-from bench.report.labels import Metric, count, data_reductions, join, setting
+from bench.report.labels import Metric, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe, papers_recipe

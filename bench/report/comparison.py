@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.report.labels import Metric, count
+from bench.config.text import count
+from bench.report.labels import Metric
 from bench.report.model import Cell, Overall, Rank, Row, Table, named
 from bench.stats.comparison import Ranks, compare_to_baseline, ranks, relative_improvement
 

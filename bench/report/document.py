@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.config.text import count
 from bench.report import labels
 from bench.report.caption import how_tested, tested
 from bench.report.comparison import overall
-from bench.report.labels import Metric, count, join, one_line, p_value, sentences, signed
+from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
 from bench.stats.estimates import MAX_SEEDS, POWER

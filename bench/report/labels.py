@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from bench.config.text import count
 from bench.errors import BenchError, unknown
 from bench.spec import DataSpec, Recipe
 
@@ -148,11 +149,6 @@ def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
         names = "; ".join(f"{value} for {join(labels)}" for value, labels in others.items())
         phrases.append(f"{text} ({names})" if names else text)
     return ", ".join(phrases) if students else ""
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 epoch` or `240 epochs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def p_value(p: float) -> str:
