@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     epochs: fields.Count = 240
-    batch_size: fields.Count = 64
+    batch_size: fields.BatchSize = 64
     lr: fields.Positive = 0.05
     milestones: fields.Epochs = (150, 180, 210)
     decay: fields.Factor = 0.1

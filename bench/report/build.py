@@ -254,8 +254,8 @@ def _rows(
     roles = Counter(role for role, _ in firsts)
     rows = []
     for role, name in dict.fromkeys((entry.role, entry.method) for entry in chosen):
-        own_label = role == "method" or roles[role] > 1
-        label = (firsts[role, name].label or name) if own_label else role.capitalize()
+        is_only_one = role != "method" and roles[role] == 1
+        label = firsts[role, name].label or (role.capitalize() if is_only_one else name)
         absent = Cell(method=name, label=label, role=role, missing=model.NOT_IN_SUITE)
         line = (
             replace(

@@ -9,6 +9,7 @@ from typing import Any
 from bench.config import loader
 from bench.config.text import Where, dotted
 from bench.spec import Recipe
+from bench.suite.files import default_label
 from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
@@ -57,7 +58,12 @@ def _content(suite: Suite) -> dict[str, Any]:
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "methods": {
             method.name: {
-                name: {"weight": term.weight, **term.options} for name, term in method.terms.items()
+                **(
+                    {"label": method.label}
+                    if method.label != default_label(method.name, method.terms)
+                    else {}
+                ),
+                **{name: {"weight": t.weight, **t.options} for name, t in method.terms.items()},
             }
             for method in suite.methods
         },

@@ -13,8 +13,17 @@ from bench.data import Selection
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
-from bench.suite.files import canonical, canonical_terms
-from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher, TermEntry
+from bench.suite.files import canonical_terms, default_label
+from bench.suite.schema import (
+    Checkpoint,
+    Method,
+    OwnMethod,
+    Pair,
+    Suite,
+    SuiteFile,
+    Teacher,
+    TermEntry,
+)
 
 DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does not set
     ("recipe",): "papers",
@@ -81,15 +90,15 @@ class Resolver:
         entries = self.file.methods
         for i, name in enumerate(entries):
             entry = entries[name] if isinstance(entries, dict) else None
+            method = entry if isinstance(entry, OwnMethod) else OwnMethod()
             where: Where = ("methods", name if isinstance(entries, dict) else i)
             self.origins[f"methods.{name}"] = self.source.origin(where)
-            own_terms = entry if isinstance(entry, dict) else None
             terms = {
-                term: self._term(name, term, content, (*where, term) if own_terms else None)
-                for term, content in (own_terms or canonical_terms(name)).items()
+                term: self._term(name, term, content, (*where, term) if method.terms else None)
+                for term, content in (method.terms or canonical_terms(name)).items()
             }
             notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
-            label = canonical().get(name, {}).get("label", name)
+            label = method.label or default_label(name, terms)
             yield Method(name, terms, "; ".join(filter(None, notes)) or None, label)
 
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:

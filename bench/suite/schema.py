@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from bench.config import fields
 from bench.config.fields import allowed
@@ -110,20 +117,39 @@ class TermEntry(BaseModel):
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
+TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
 Terms = Annotated[dict[DistillerName, Term], Len(1)]
+TERMS = f"{fields.TAGGED}terms"  # not part of the place in a message
+
+
+class OwnMethod(Part):
+    """A method in a suite's words: its label, and its distillers; None: those of the papers."""
+
+    label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
+    terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
+
+
+def _split_label(entry: Any) -> Any:
+    """Return the mapping of a method as the fields of `OwnMethod`."""
+    if not isinstance(entry, dict) or "label" not in entry:
+        return {TERMS: entry} if isinstance(entry, dict) else entry
+    terms = {name: term for name, term in entry.items() if name != "label"}
+    return {"label": entry["label"], TERMS: terms or None}
+
+
 MethodEntry = Annotated[
-    Annotated[Terms, fields.tag("terms")]
+    Annotated[OwnMethod, BeforeValidator(_split_label), fields.tag("terms")]
     | Annotated[Literal["papers"], fields.tag("text")]
     | Annotated[None, fields.tag("nothing")],
     fields.by_type(terms=dict, text=str, nothing=type(None)),
-    allowed("papers, or a mapping of distillers to a weight or to {weight, options}"),
+    allowed(TERMS_ALLOWED),
 ]
 
 
 class SuiteFile(Part):
-    """A suite file."""
+    """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge."""
 
     suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1")]
     title: fields.Title
@@ -146,6 +172,11 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_extensions(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if not key.startswith("x-")}
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield a problem for each recipe in conflict with the suite's, and for too many runs."""
