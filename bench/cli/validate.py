@@ -1,12 +1,15 @@
 """The verb `validate`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
 from bench.cli import options
 from bench.cli.console import echo
-from bench.errors import ConfigError
+from bench.errors import ConfigError, MissingData
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
 
 
 def command(
@@ -18,6 +21,8 @@ def command(
 ) -> None:
     """Check suites: every mistake with its line, and warnings.
 
+    Each distiller is called once on random features of the suite's networks.
+
     Example: bench validate suites/*.yaml
     """
     from bench import suite as suites
@@ -26,11 +31,33 @@ def command(
     for name in names:
         try:
             suite = suites.read(suites.find(name), set_ or (), plugins=not no_plugins)
+            problems, warnings = check_distillers(suite)
         except ConfigError as error:
             lines += error.lines
-        else:
-            echo(f"{name}: valid")
-            for warning in suites.warnings(suite):
-                echo(f"{name}: warning: {warning}")
+            continue
+        lines += problems
+        echo(f"{name}: {'invalid' if problems else 'valid'}")
+        for warning in [*suites.warnings(suite), *warnings]:
+            echo(f"{name}: warning: {warning}")
     if lines:
         raise ConfigError(lines)
+
+
+def check_distillers(suite: "Suite") -> tuple[list[str], list[str]]:
+    """Call each distiller of a suite once on random features; return problems and warnings."""
+    from bench.api import find_data_root
+    from bench.planning.plan import plan
+    from bench.planning.trial import try_distillers
+
+    root = find_data_root(None)
+    try:
+        trials = try_distillers(plan(suite, root), root)
+    except MissingData as error:
+        return [], [f"distillers were not tried, because data are missing: {error}"]
+    problems, warnings = [], []
+    for trial in trials:
+        line = suite.origins.get(f"{trial.where}.weight", "").removeprefix("suite")
+        place = f"{suite.path}{line}  " if line.startswith(":") else f"{suite.path}: "
+        problems += [f"{place}{trial.where}: {problem}" for problem in trial.problems]
+        warnings += [f"{trial.where}: {warning}" for warning in trial.warnings]
+    return problems, warnings

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -189,9 +190,10 @@ def train(context: JobContext) -> None:
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the others."""
     trainers = []
-    shapes = teacher.shapes if teacher else None
+    shapes, info = teacher.shapes if teacher else None, context.job.teacher
+    sha256 = info.sha256 if info else ""
     for task in context.job.tasks:
-        make = partial(Trainer, task, dataset, shapes, context.capture, context.registry)
+        make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)
         try:
             trainer = make()
             trainers.append(trainer if resume(context, trainer) else make())
@@ -200,7 +202,8 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
+            traceback.print_exc()  # into the worker's log; on the screen with --inline
+            emit_record(context, task, "failed", context.registry.describe_error(error))
     return trainers
 
 

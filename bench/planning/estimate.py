@@ -105,6 +105,11 @@ def _measure(network: str, classes: int, size: int, registry: Registry) -> tuple
     return models.shapes(net, size), models.cost(net, size)
 
 
+def shapes_of(network: str, classes: int, size: int, registry: Registry) -> Shapes:
+    """Return the shapes of a network's features for images of one size."""
+    return _measure(network, classes, size, registry)[0]
+
+
 @cache
 def _buffer_bytes(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts

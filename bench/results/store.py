@@ -222,12 +222,14 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
+        The checkpoint of a failed run is not listed: the run may resume from it.
     """
     folder = results.folder
     records = {record.id: record for record in results.records(curves=False)}
+    ended = {run for run, record in records.items() if record.status in ("done", "diverged")}
     files = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
-    files += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
+    files += [path for path in folder.glob("state/*.safetensors") if path.stem in ended]
     if weights:
         students = {run for run, record in records.items() if record.kind != "teacher"}
         files += [path for path in folder.glob("weights/*") if path.stem in students]

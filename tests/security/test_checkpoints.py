@@ -79,7 +79,7 @@ from bench.training.teacher import read_state
 
 READERS = {
     "pretrained": lambda path: read_state(path),
-    "checkpoint": lambda path: decode(path.read_bytes(), "a", 4, ["ce"]),
+    "checkpoint": lambda path: decode(path.read_bytes(), "a", "t", 4, ["ce"]),
 }
 reader, *names = sys.argv[1:]
 peak = lambda: peak_memory(torch.device("cpu"))
