@@ -5,29 +5,27 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.errors import BenchError
+from bench.errors import BenchError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
-from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts, select
+from bench.planning.estimate import estimate
+from bench.planning.plan import Plan, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
-from bench.results.environment import device_name
 from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
@@ -199,14 +197,14 @@ def execute(
     """Do the runs of a plan that have no record yet; afterwards every run has one.
 
     First the results folder is locked, Slurm jobs of a killed command are cancelled, damaged files
-    are quarantined, and the data set is read or downloaded. An interrupt, also SIGTERM, ends all
-    workers at once; the next call resumes each run from its last completed epoch.
+    are quarantined, and the data set is read. An interrupt, also SIGTERM, ends all workers; the
+    next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
         results: Folder of the records.
         machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        data_root: Folder of data sets; None: `BENCH_DATA`.
         overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: not at all.
         tracker: Where records are logged, too.
@@ -216,7 +214,7 @@ def execute(
 
     Raises:
         LockHeld: Another command uses the results folder.
-        MissingData: The data set cannot be found or downloaded.
+        TeacherRefused: A checkpoint's recorded accuracy is not as promised.
         BenchError: A device, the data or the results folder cannot be used.
     """
     root = find_data_root(data_root)
@@ -224,6 +222,7 @@ def execute(
         slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
         notices = quarantine_corrupt(plan, results)
+        _check_promises(plan, results)
         todo = pending(plan, results, overwrite)
         estimates = estimate(plan, root) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
@@ -245,64 +244,6 @@ def execute(
             tracker.log_missing()
         records = (results.summary(run) for run in plan.runs if run not in impossible)
         return [record for record in records if record is not None and record.status != "done"]
-
-
-def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
-    """Return how many runs of a plan have a result, as data for JSON.
-
-    Args:
-        plan: The plan.
-        results: Folder of the records; nothing else is read.
-
-    Returns:
-        The number of runs by state, pair and method, and all runs without a result.
-    """
-    runs = _run_states(plan, results, {})
-    return {
-        "suite": plan.suite.name,
-        "counts": Counter(run["state"] for run in runs),
-        "pairs": _pair_states(plan, runs),
-        "without_result": [run for run in runs if run["state"] != "done"],
-    }
-
-
-def describe_plan(
-    plan: Plan,
-    results: Results,
-    machine: Machine = Machine(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
-) -> dict[str, Any]:
-    """Return the runs of a plan with their states and costs, as data for JSON.
-
-    Args:
-        plan: The plan.
-        results: Folder of the records.
-        machine: Where the runs would train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-
-    Returns:
-        Each run with its state, counts by pair and method, devices, networks and memory.
-
-    Raises:
-        BenchError: A device or the data cannot be used.
-    """
-    slots = Counter(machine.devices())
-    estimates = estimate(plan, find_data_root(data_root))
-    runs = _run_states(plan, results, estimates)
-    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
-    place = "a cluster" if machine.cluster else None
-    return {
-        "suite": plan.suite.name,
-        "runs": runs,
-        "pairs": _pair_states(plan, runs),
-        "cohorts": len(cohorts(possible)),
-        "devices": [
-            {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
-            for name, number in slots.items()
-        ],
-        "networks": _costs(plan, estimates),
-        "memory": _memory(plan, estimates),
-    }
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -357,6 +298,17 @@ def stop_on_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _check_promises(plan: Plan, results: Results) -> None:
+    """Compare recorded accuracies of checkpoints with the suite, which may have changed since."""
+    problems = []
+    for run in plan.runs.values():
+        record = results.summary(run.id) if run.checkpoint else None
+        if run.checkpoint and record and (why := run.checkpoint.broken_promise(record.top1)):
+            problems.append(why)
+    if problems:
+        raise TeacherRefused("\n".join(problems))
+
+
 def _check_data(suite: Suite, root: Path | None) -> None:
     """Read the data set once, so that its errors are reported before anything starts."""
     name, registry = suite.data.name, suite.registry
@@ -374,52 +326,3 @@ def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)
-
-
-def _run_states(
-    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
-) -> list[dict[str, str | None]]:
-    """Return `id`, `name`, `kind`, `state` and `reason` of each run.
-
-    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
-    """
-    rows = []
-    for id, run in plan.runs.items():
-        record, estimate = results.summary(id), estimates.get(id)
-        state, reason = (record.status, record.reason) if record else ("to do", None)
-        if estimate and (record is None or record.status == "skipped"):
-            state = "skipped" if estimate.error else "to do"
-            reason = estimate.error or estimate.warning
-        names = {"id": id, "name": plan.names()[id], "kind": run.kind}
-        rows.append({**names, "state": state, "reason": reason})
-    return rows
-
-
-def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count, for each pair, its teachers and each method's runs by state."""
-    states = {run["id"]: run["state"] for run in runs}
-    teachers: dict[str, dict[str, str]] = {}
-    methods: dict[str, dict[str, Counter[str]]] = {}
-    for cell in plan.cells:
-        teachers.setdefault(cell.pair.name, {})[cell.teacher] = states[cell.teacher]
-        counts = methods.setdefault(cell.pair.name, {})
-        counts.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
-    return [
-        {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
-        for pair, counts in methods.items()
-    ]
-
-
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the parameters and multiply-adds of every network of the plan."""
-    runs = plan.runs.values()
-    costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
-    return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
-
-
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the bytes of each method's buffers, the maximum over all pairs."""
-    largest: Counter[str] = Counter()
-    for cell in plan.cells:
-        largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)
-    return [{"method": name, "bytes": size} for name, size in largest.items() if size]

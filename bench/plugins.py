@@ -9,7 +9,7 @@ suites with different plugins can be open in one process.
 
 import inspect
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -86,9 +86,11 @@ class Registry:
         """Return the class of a distiller; raise KeyError if the name is unknown."""
         return self._added["distiller"].get(name) or distillers.load(name)
 
-    def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
+    def build_network(
+        self, name: str, classes: int, size: int | None = None, stages: Sequence[str] = ()
+    ) -> nn.Module:
         """Return a new network, as `models.build` does, which also knows the plugins' networks."""
-        return models.build(name, classes, size, self._added["network"])
+        return models.build(name, classes, size, self._added["network"], stages)
 
     def names(self, kind: Kind) -> list[str]:
         """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""

@@ -115,6 +115,8 @@ class RunSpec(SpecPart):
         network: Network that is trained.
         source: SHA-256 of the plugin that defines the network; None: not a plugin's.
         teacher: Id of the teacher's run; None for a teacher.
+        stages: Layers that end the network's stages; None: the network's own, or those found.
+        teacher_stages: The same for the teacher.
         method: Distillers by name; empty for a checkpoint.
         recipe: How the network is trained; of a checkpoint only the precision counts.
         seed: Seed of weights, order and augmentation.
@@ -126,6 +128,8 @@ class RunSpec(SpecPart):
     network: str
     source: str | None = None
     teacher: str | None = None
+    stages: list[str] | None = None
+    teacher_stages: list[str] | None = None
     method: dict[str, TermSpec] = {}
     recipe: Recipe = PAPERS
     seed: int

@@ -120,9 +120,9 @@ def _without_gradient(distiller: Distiller, student: Features) -> Iterator[str]:
             yield f"no gradient reaches the student's {name}, which `reads` declares"
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             yield f"the gradient of the student's {name} is not finite"
-    for name, parameter in distiller.named_parameters():
+    for key, parameter in distiller.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
-            yield f"no gradient reaches the parameter {name}"
+            yield f"no gradient reaches the parameter {key}"
 
 
 def _undeclared(
@@ -130,7 +130,8 @@ def _undeclared(
 ) -> Iterator[str]:
     """Yield the features that change the loss although `reads` does not declare them."""
     student, teacher, batch = inputs
-    for name in get_args(FeatureName):
+    names: tuple[str, ...] = get_args(FeatureName)
+    for name in names:
         if name in distiller.reads:
             continue
 

@@ -8,7 +8,7 @@ import pytest
 
 import distillers
 from bench import models, suite
-from bench.api import Machine, describe_plan, describe_status
+from bench.api import Machine
 from bench.cli.formatting import table
 from bench.cli.list import list_rows, list_text
 from bench.cli.plan import plan_text
@@ -17,6 +17,7 @@ from bench.cli.teachers import teacher_rows, teachers_text
 from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.protocol import Status, Task
+from bench.overview import describe_plan, describe_status
 from bench.planning.plan import Plan
 from bench.results import Results
 from tests import toy

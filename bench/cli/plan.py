@@ -27,7 +27,7 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
 
 def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -> None:
     """Print the plan of a suite on a machine."""
-    from bench.api import describe_plan
+    from bench.overview import describe_plan
 
     results = Results(suite.results)
     content = describe_plan(suite.load_plan(), results, machine, suite.data_root)

@@ -12,7 +12,7 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
 
     Example: bench status quickstart --results results
     """
-    from bench.api import describe_status
+    from bench.overview import describe_status
 
     content = describe_status(suite.load_plan(), Results(suite.results))
     print_result(content, status_text, as_json)

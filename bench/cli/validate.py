@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Check suites: every mistake with its line, and warnings.
 
-    Each distiller is called once on random features of the suite's networks.
+    Each checkpoint is opened, and each distiller is called once on random features.
 
     Example: bench validate suites/*.yaml
     """
@@ -31,7 +31,7 @@ def command(
     for name in names:
         try:
             suite = suites.read(suites.find(name), set_ or (), plugins=not no_plugins)
-            problems, warnings = check_distillers(suite)
+            problems, warnings = check_contents(suite)
         except ConfigError as error:
             lines += error.lines
             continue
@@ -43,18 +43,21 @@ def command(
         raise ConfigError(lines)
 
 
-def check_distillers(suite: "Suite") -> tuple[list[str], list[str]]:
-    """Call each distiller of a suite once on random features; return problems and warnings."""
+def check_contents(suite: "Suite") -> tuple[list[str], list[str]]:
+    """Try what a suite names, each distiller and checkpoint; return problems and warnings."""
+    from bench import data
     from bench.api import find_data_root
     from bench.planning.plan import plan
     from bench.planning.trial import try_distillers
+    from bench.training.teacher import checkpoint_problems
 
     root = find_data_root(None)
     try:
+        facts = data.facts(suite.data, root, suite.registry.datasets)
         trials = try_distillers(plan(suite, root), root)
     except MissingData as error:
         return [], [f"distillers were not tried, because data are missing: {error}"]
-    problems, warnings = [], []
+    problems, warnings = checkpoint_problems(suite, facts), []
     for trial in trials:
         line = suite.origins.get(f"{trial.where}.weight", "").removeprefix("suite")
         place = f"{suite.path}{line}  " if line.startswith(":") else f"{suite.path}: "

@@ -24,7 +24,8 @@ _PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not 
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
 
-def _distinct(items: Sequence[Hashable]) -> Any:
+def distinct(items: Sequence[Hashable]) -> Any:
+    """Return the items; refuse duplicates."""
     duplicate = next((item for item in items if items.count(item) > 1), None)
     if duplicate is not None:
         raise PydanticCustomError(CUSTOM, f"found {duplicate} more than once")
@@ -112,7 +113,7 @@ Epochs = Annotated[
 Seeds = Annotated[
     tuple[Annotated[Whole, Ge(0), Le(2**31)], ...],
     Len(1, MAX_SEEDS),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
     BeforeValidator(_expand),
     allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"),
 ]

@@ -28,7 +28,7 @@ from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
 from bench.results.record import Epoch, Status
 from bench.suite import Checkpoint
-from bench.training import loop
+from bench.training import loop, pretrained
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import CaptureError, CudaCapture
 from bench.training.evaluation import measure, predict
@@ -153,8 +153,10 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
         return None
     path = context.results.weights(info.id)
     verify(path, info.sha256)
-    network = teachers.load(info.network, dataset.facts, path, context.registry)
-    return Teacher(network, dataset, context.job.tasks[0].specification.recipe)
+    spec, registry = context.job.tasks[0].specification, context.registry
+    stages = spec.teacher_stages or ()
+    network = teachers.load(info.network, dataset.facts, path, registry, stages)
+    return Teacher(network, dataset, spec.recipe)
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -162,15 +164,16 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
-    network = teachers.load(spec.network, facts, checkpoint.path, context.registry)
+    network = context.registry.build_network(spec.network, facts.classes, facts.size)
+    name = f"a {spec.network} of {facts.classes} classes"
+    fit = pretrained.fit(pretrained.read(checkpoint.path), network, name)
+    pretrained.load_into(network, fit.state)
+    if fit.note:
+        context.emit({"event": "notice", "text": fit.note})
     network = network.to(context.device)
     last = measure(*predict(network, dataset, "test", spec.recipe))
-    expected, tolerance = checkpoint.top1, checkpoint.tolerance
-    if expected is not None and abs(last["top1"] - expected) > tolerance:
-        raise TeacherRefused(
-            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set. Allowed: "
-            f"{expected:.2f} ± {tolerance:.2f}"
-        )
+    if problem := checkpoint.broken_promise(last["top1"]):
+        raise TeacherRefused(problem)
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     weights = save_weights(context, task, network)
     emit_record(context, task, "done", None, weights=weights, **fields)

@@ -11,7 +11,7 @@ import torch
 from bench import data, seeding
 from bench.data import Facts
 from bench.errors import BenchError
-from bench.planning.estimate import build_for_estimate, shapes_of
+from bench.planning.estimate import Network, build_for_estimate, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
@@ -60,8 +60,12 @@ def try_distillers(plan: Plan, root: Path | None = None) -> list[Trial]:
 
 def _shapes(plan: Plan, cell: Cell, facts: Facts) -> tuple[Shapes, Shapes] | None:
     """Return the shapes of student and teacher; None if a network cannot be built."""
-    networks = cell.pair.student, cell.pair.teacher.network
-    size = facts.classes, facts.size, plan.suite.registry
+    suite = plan.suite
+    networks = [
+        Network(name, suite.stages.get(name, ()))
+        for name in (cell.pair.student, cell.pair.teacher.network)
+    ]
+    size = facts.classes, facts.size, suite.registry
     try:
         student, teacher = (shapes_of(network, *size) for network in networks)
     except BenchError:  # `plan` reports it

@@ -62,6 +62,10 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
             pair_name = short(f"{names['teacher']}/{names['student']}")
             line = source.line_of(first)
             yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
+    used = {name for pair in places for name in pair if name}
+    for name in _mapping(source.data.get("networks")) if used else ():
+        if name not in used:
+            yield Problem(("networks", name), unknown("network of a pair", name, map(short, used)))
     teachers = {teacher for teacher, _ in places if teacher}
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():

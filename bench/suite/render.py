@@ -56,6 +56,11 @@ def _content(suite: Suite) -> dict[str, Any]:
         },
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
+        **(
+            {"networks": {k: {"stages": v} for k, v in suite.stages.items()}}
+            if suite.stages
+            else {}
+        ),
         "methods": {
             method.name: {
                 **(

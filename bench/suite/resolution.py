@@ -58,6 +58,9 @@ class Resolver:
         self._note((), file, "default")
         for network, entry in file.teachers.checkpoints.items():
             self._note(("teachers", "checkpoints", network), entry, "default")
+        for network in file.networks:
+            at = ("networks", network, "stages")
+            self.origins[dotted(at)] = self.source.origin(at)
         methods = tuple(self._methods())
         terms = {term for method in methods for term in method.terms}
         return Suite(
@@ -75,6 +78,7 @@ class Resolver:
             origins=self.origins,
             unused=tuple(name for name in file.options if name not in terms),
             registry=self.registry,
+            stages={network: entry.stages for network, entry in file.networks.items()},
             changes=tuple(change.text for change in self.source.changes),
         )
 

@@ -4,12 +4,13 @@ All names of networks, data sets, distillers and methods are accepted: `checks` 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -103,6 +104,17 @@ class PairEntry(Part):
     group: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
 
 
+class NetworkEntry(Part):
+    """What a suite says about a network."""
+
+    stages: Annotated[
+        tuple[fields.Text, ...],
+        Len(1, 64),
+        AfterValidator(fields.distinct),
+        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
+    ]
+
+
 class TermEntry(BaseModel):
     """One summand of a method: its weight, and its distiller's options as further keys."""
 
@@ -161,6 +173,9 @@ class SuiteFile(Part):
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
     seeds: fields.Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
+    networks: Annotated[
+        dict[fields.Network, NetworkEntry], allowed("a mapping of networks to {stages: [layer, …]}")
+    ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
         | Annotated[dict[fields.Label, MethodEntry], Len(1), fields.tag("mapping")],
@@ -215,6 +230,13 @@ class Checkpoint:
     top1: float | None  # promised test accuracy in percent; None: not promised
     tolerance: float  # percentage points
 
+    def broken_promise(self, top1: float | None) -> str | None:
+        """Return why a measured accuracy in percent is refused; None if it is as promised."""
+        if self.top1 is None or top1 is None or abs(top1 - self.top1) <= self.tolerance:
+            return None
+        allowed = f"{self.top1:.2f} ± {self.tolerance:.2f}"
+        return f"{self.path}: {top1:.2f} % top-1 on the test set. Allowed: {allowed}"
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -256,6 +278,7 @@ class Suite:
             `recipe.lr` or `methods.crd.crd.negatives`.
         unused: Distillers in `options` that no method contains.
         registry: The distillers, networks and data sets that it can use.
+        stages: Layers that end the stages of a network, where the suite declares them.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
@@ -273,4 +296,5 @@ class Suite:
     origins: Mapping[str, str]
     unused: tuple[str, ...] = ()
     registry: Registry = BUILTIN
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changes: tuple[str, ...] = ()

@@ -172,7 +172,8 @@ class Trainer:
         self.recipe, self.seed = spec.recipe, spec.seed
         self.device = data.train_labels.device
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
-            net = registry.build_network(spec.network, data.facts.classes, data.facts.size)
+            size = data.facts.classes, data.facts.size
+            net = registry.build_network(spec.network, *size, spec.stages or ())
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
