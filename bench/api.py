@@ -242,8 +242,8 @@ def execute(
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
-        records = (results.summary(run) for run in plan.runs if run not in impossible)
-        return [record for record in records if record is not None and record.status != "done"]
+        records = [results.summary(run) for run in plan.runs if run not in impossible]
+        return [record for record in records if record is not None and _is_unfinished(record)]
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -319,6 +319,12 @@ def _check_data(suite: Suite, root: Path | None) -> None:
             raise
         problem = f"{type(error).__name__}: {error}"
         raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
+
+
+def _is_unfinished(record: Record) -> bool:
+    """Whether a run should have a result; a distiller that does not fit is not a failure."""
+    is_incompatible = record.status == "skipped" and record.teacher is not None
+    return record.status != "done" and not is_incompatible
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:

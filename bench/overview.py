@@ -69,6 +69,7 @@ def describe_plan(
     place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,
+        "ignored_files": facts.ignored,
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "cohorts": len(cohorts(possible)),

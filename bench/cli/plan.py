@@ -39,7 +39,7 @@ def plan_text(content: Content) -> str:
     networks = "networks, and their multiply-adds for one image"
     memory = "memory banks and other buffers, the maximum over all pairs"
     return paragraphs(
-        [_summary(content["suite"], content["runs"]), _work(content)],
+        [_summary(content["suite"], content["runs"]), *_ignored(content), _work(content)],
         state_grid(content["pairs"]),
         [networks, table(content["networks"])],
         [memory, table(content["memory"])] if content["memory"] else "",
@@ -55,6 +55,11 @@ def _summary(suite: str, runs: Sequence[Content]) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in states.items())
         parts.append(f"{count(states.total(), kind)} ({counts})")
     return f"{suite}: {', '.join(parts)}"
+
+
+def _ignored(content: Content) -> list[str]:
+    number = content["ignored_files"]
+    return [f"data: {count(number, 'file')} ignored: hidden, or not an image"] if number else []
 
 
 def _work(content: Content) -> str:

@@ -6,7 +6,7 @@ from typer import Argument
 
 from bench.cli import options
 from bench.cli.console import echo
-from bench.errors import ConfigError, MissingData
+from bench.errors import BenchError, ConfigError
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -46,6 +46,7 @@ def command(
 def check_contents(suite: "Suite") -> tuple[list[str], list[str]]:
     """Try what a suite names, each distiller and checkpoint; return problems and warnings."""
     from bench import data
+    from bench import suite as suites
     from bench.api import find_data_root
     from bench.planning.plan import plan
     from bench.planning.trial import try_distillers
@@ -55,12 +56,10 @@ def check_contents(suite: "Suite") -> tuple[list[str], list[str]]:
     try:
         facts = data.facts(suite.data, root, suite.registry.datasets)
         trials = try_distillers(plan(suite, root), root)
-    except MissingData as error:
-        return [], [f"distillers were not tried, because data are missing: {error}"]
+    except BenchError as error:
+        return [suites.at_line(suite, "dataset", str(error))], []
     problems, warnings = checkpoint_problems(suite, facts), []
     for trial in trials:
-        line = suite.origins.get(f"{trial.where}.weight", "").removeprefix("suite")
-        place = f"{suite.path}{line}  " if line.startswith(":") else f"{suite.path}: "
-        problems += [f"{place}{trial.where}: {problem}" for problem in trial.problems]
+        problems += [suites.at_line(suite, trial.where, problem) for problem in trial.problems]
         warnings += [f"{trial.where}: {warning}" for warning in trial.warnings]
     return problems, warnings

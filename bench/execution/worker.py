@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ class JobContext:
         registry: Networks, data sets and distillers, those of the job's plugins included.
         device: Device of the training.
         capture: Captures the students' steps as CUDA graphs; None: they are not captured.
+        data_counts: Counts of the images, for records; empty until the data are loaded.
         started: Start of the job, for records.
     """
 
@@ -60,6 +61,7 @@ class JobContext:
         self.registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
         self.device = torch.device(job.device)
         self.capture = CudaCapture() if job.graphs else None
+        self.data_counts: Mapping[str, int] = {}
         self.started = now()
 
 
@@ -72,7 +74,7 @@ class Heartbeat:
     """
 
     def __init__(self, data: Data, emit: Emit) -> None:
-        self.facts, self.train_labels = data.facts, data.train_labels
+        self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -143,7 +145,9 @@ def load_data(context: JobContext) -> Data:
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
     selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
-    return Heartbeat(data.load(selection, root, context.device, added=added), context.emit)
+    dataset = data.load(selection, root, context.device, added=added)
+    context.data_counts = dataset.counts
+    return Heartbeat(dataset, context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -270,6 +274,8 @@ def emit_record(
     job, precision = context.job, task.specification.recipe.precision
     fields["environment"] = environment(context.device, precision, job.graphs)
     fields |= {"teacher": job.teacher, "started": context.started, "finished": now()}
+    if context.data_counts:
+        fields["data"] = dict(context.data_counts)
     record = task.record(status, reason, **fields)
     context.emit({"event": "record", "record": record.content})
 

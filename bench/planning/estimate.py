@@ -182,8 +182,7 @@ def _layers(networks: Sequence[Network], facts: Facts, registry: Registry) -> st
 def _buffer_bytes(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> int:
-    labels = torch.arange(facts.train) % facts.classes
-    setting = Setting(*shapes, labels, torch.Generator())
+    setting = Setting(*shapes, facts.train_labels(), torch.Generator())
     term = build_for_estimate(partial(distiller, setting, **json.loads(options)))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 

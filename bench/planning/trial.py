@@ -76,7 +76,7 @@ def _shapes(plan: Plan, cell: Cell, facts: Facts) -> tuple[Shapes, Shapes] | Non
 def _try(
     plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> Trial:
-    registry, labels = plan.suite.registry, torch.arange(facts.train) % facts.classes
+    registry, labels = plan.suite.registry, facts.train_labels()
     batch = Batch(labels[:SAMPLES], torch.arange(min(SAMPLES, facts.train)))
     problems: list[str] = []
     warnings: list[str] = []

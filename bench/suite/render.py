@@ -28,6 +28,19 @@ def render(suite: Suite) -> str:
     )
 
 
+def at_line(suite: Suite, place: str, message: str) -> str:
+    """Return a message about a place of a suite: `suite.yaml:7  methods.kd: message`.
+
+    Args:
+        suite: The suite.
+        place: A dotted place, such as `methods.mine`; the first value below it gives the line.
+        message: What is wrong.
+    """
+    below = (v for k, v in suite.origins.items() if k == place or k.startswith(f"{place}."))
+    line = next((v.removeprefix("suite") for v in below if v.startswith("suite:")), ":1")
+    return f"{suite.path}{line}  {place}: {message}"
+
+
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
         """Return the part of a recipe that is set at that place."""

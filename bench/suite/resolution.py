@@ -1,7 +1,7 @@
 """From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ import distillers
 from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
+from bench.data.folder import PREFIX
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
@@ -68,7 +69,7 @@ class Resolver:
             title=file.title,
             caption=file.caption.strip(),
             path=self.path,
-            data=Selection(**file.dataset.model_dump()),
+            data=self._data(),
             recipe=file.recipe,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -81,6 +82,14 @@ class Resolver:
             stages={network: entry.stages for network, entry in file.networks.items()},
             changes=tuple(change.text for change in self.source.changes),
         )
+
+    def _data(self) -> Selection:
+        """Return the selection; a relative folder beside the suite file becomes absolute."""
+        selection = Selection(**self.file.dataset.model_dump())
+        folder = self.path.parent / selection.name.removeprefix(PREFIX)
+        if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
+            return replace(selection, name=f"{PREFIX}{folder.resolve()}")
+        return selection
 
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file

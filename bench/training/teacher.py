@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.planning.estimate import build_for_estimate
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
-from bench.suite import Suite
+from bench.suite import Suite, at_line
 from bench.training import pretrained
 from bench.training.evaluation import autocast, float32
 from distillers import Features
@@ -39,10 +39,7 @@ def checkpoint_problems(suite: Suite, facts: Facts) -> list[str]:
             name = f"a {network} of {facts.classes} classes"
             pretrained.fit(pretrained.read(checkpoint.path), build_for_estimate(build), name)
         except BenchError as error:
-            where = f"teachers.checkpoints.{network}"
-            line = suite.origins.get(f"{where}.path", "").removeprefix("suite")
-            place = f"{suite.path}{line}  " if line.startswith(":") else f"{suite.path}: "
-            lines.append(f"{place}{where}: {error}")
+            lines.append(at_line(suite, f"teachers.checkpoints.{network}", str(error)))
     return lines
 
 
