@@ -46,15 +46,17 @@ def command(
     plan, results = suite.load_plan(), Results(suite.results)
     content = ReportOptions(metric, kinds, standalone, published, versus, tolerance)
     if published_only:
+        files = build.write_published(plan, results, content)
         print_report(build.published_report(plan))
-        print_files(build.write_published(plan, results, content))
+        print_files(files)
         return
     require_record(plan, results, suite.suite)
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
     tables = build.assemble(plan, results, content, entries)
+    files = build.write(plan, results, content, kind, entries, tables)
     print_report(tables, kind)
-    print_files(build.write(plan, results, content, kind, entries, tables))
+    print_files(files)
 
 
 def print_report(tables: Report, kind: Kind = "tables") -> None:

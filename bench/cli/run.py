@@ -78,12 +78,11 @@ def command(
         view="json" if as_json else view, tracker=mlflow,
     )  # fmt: skip
     report = build.assemble(plan, results)
-    if not as_json:
-        print_report(report)
-    files = build.write(plan, results, assembled=report)
+    files = build.write(plan, results, assembled=report)  # before the terminal can fail
     if as_json:
         echo(json_text({"event": "tables", "files": list(map(str, files))}, None))
     else:
+        print_report(report)
         print_files(files)
     for warning in mlflow.warnings if mlflow else ():
         print_error(f"warning: {warning}")

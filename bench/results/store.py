@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
 PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
+MAX_FILE_BYTES = 8 * 1024**3  # of a checkpoint
+MAX_RECORD_BYTES = 512 * 1024**2
 DIGEST_BYTES = 32  # at the end of a checkpoint
 
 
@@ -123,7 +125,7 @@ class Results:
             BenchError: A later version wrote the record.
         """
         path = self.file(run)
-        if (content := _content(path)) is None:
+        if (content := _content(path, MAX_RECORD_BYTES)) is None:
             return None
         try:
             record = parse(content, curves=curves)
@@ -168,7 +170,7 @@ class Results:
             Corrupt: The content does not match its checksum.
         """
         path = self.state(run)
-        if (file := _content(path)) is None:
+        if (file := _content(path, MAX_FILE_BYTES)) is None:
             return None
         content, digest = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
         if sha256(content) != digest.hex():
@@ -190,13 +192,16 @@ class Results:
             ) from error
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path, max_bytes: int) -> bytes | None:
     """Return a file's bytes; None if there is no file.
 
-    Raises `Corrupt` for anything but a file, since reading a pipe or a device might never end.
+    Raises `Corrupt` for a larger file, and for anything but a file, since reading a pipe or a
+    device might never end.
     """
     with suppress(FileNotFoundError):  # removed between the two calls
         if path.is_file():
+            if (size := path.stat().st_size) > max_bytes:
+                raise Corrupt(path, f"it has {size:,} bytes, more than {max_bytes:,}")
             return path.read_bytes()
     if os.path.lexists(path):
         raise Corrupt(path, "not a file")
