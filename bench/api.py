@@ -17,6 +17,7 @@ import torch
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
+from bench.callbacks.tracking import Tracker
 from bench.errors import BenchError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
@@ -192,7 +193,7 @@ def execute(
     data_root: Path | None = None,
     overwrite: Overwrite = "failed",
     view: str | None = None,
-    tracker: MLflow | None = None,
+    tracker: Tracker | None = None,
 ) -> list[Record]:
     """Do the runs of a plan that have no record yet; afterwards every run has one.
 

@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tabulate import tabulate
@@ -108,6 +109,8 @@ def reasons(runs: Iterable[Content]) -> list[str]:
 
 
 def paragraphs(*blocks: str | Iterable[str]) -> str:
-    """Join blocks of lines by empty lines; empty blocks are left out."""
-    texts = (block if isinstance(block, str) else "\n".join(block) for block in blocks)
+    """Join blocks by empty lines; lines are wrapped, and empty blocks are left out."""
+    width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    texts = (block if isinstance(block, str) else "\n".join(map(fill, block)) for block in blocks)
     return "\n\n".join(filter(None, texts))

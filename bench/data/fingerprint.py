@@ -26,10 +26,15 @@ Key = tuple[int, int, int]  # size, mtime_ns, inode
 Check = Callable[[str, bytes], None]  # of a path and its content; raises for a broken file
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that can be made again."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "distillbench"
+
+
 def cache_file() -> Path:
     """Return the path of the cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "distillbench" / "hashes.sqlite"
+    return cache_folder() / "hashes.sqlite"
 
 
 def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[str]]:

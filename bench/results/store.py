@@ -7,6 +7,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 <suite>-*.png, .pdf        figures of `bench figures`
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's view of the same records
+tensorboard/               TensorBoard's view of the same records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
 .lock                      the process that works in the folder
@@ -28,7 +29,7 @@ from bench.results.record import FORMAT, NewerFormat, Record, document, parse
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
-PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
+PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts", "tensorboard")
 MAX_FILE_BYTES = 8 * 1024**3  # of a checkpoint
 MAX_RECORD_BYTES = 512 * 1024**2
 DIGEST_BYTES = 32  # at the end of a checkpoint
