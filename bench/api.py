@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from bench import data, suite
+from bench import data, suite, tables
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.callbacks.tracking import Tracker
 from bench.errors import BenchError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
+from bench.planning import saved
 from bench.planning.estimate import estimate
 from bench.planning.plan import Plan, select
 from bench.planning.plan import plan as make_plan
@@ -34,6 +34,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHUTDOWN_S = 5.0  # after an interrupt, during which a second one changes nothing
+
+
+class Tracker(Observer, Protocol):
+    """An observer that keeps a copy of each record in a store of its own.
+
+    Attributes:
+        added: Number of records that the store did not have.
+    """
+
+    added: int
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about records that could not be logged; empty if all were."""
+
+    def log_missing(self) -> None:
+        """Log every record of the plan that the store does not have, or has in an older state."""
 
 
 @dataclass(frozen=True)
@@ -124,33 +141,15 @@ def run(
         data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
 
     Returns:
-        One row for each run of the suite, as `records` returns it.
+        One row for each run of the suite, as `bench.records` returns it.
 
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
     """
     plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
     execute(plan, store, machine, data_root=data_root)
-    frame = records(results)
+    frame = tables.records(results)
     return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
-
-
-def records(results: str | Path = "results") -> "pd.DataFrame":
-    """Return all records of a results folder as a data frame.
-
-    Args:
-        results: Results folder.
-
-    Returns:
-        One row for each run; nested fields are columns such as `metrics.last.top1` (percent). The
-        column `curves` holds a list of epochs. Empty if there are no records.
-
-    Raises:
-        BenchError: A record is damaged.
-    """
-    import pandas as pd
-
-    return pd.json_normalize([record.content for record in Results(Path(results)).records()])
 
 
 def load_plan(
@@ -177,6 +176,33 @@ def load_plan(
     """
     changed = suite.read(suite.find(name), changes, plugins=plugins)
     return select(make_plan(changed, find_data_root(data_root)), filters, limit)
+
+
+def load_saved_plan(
+    name: str | Path,
+    results: Results,
+    changes: Sequence[str] = (),
+    filters: str = "",
+    limit: int | None = None,
+) -> Plan | None:
+    """Return the plan that `bench run` saved; None if there is none, or the suite has changed.
+
+    Args:
+        name: A suite file, which may be missing, or the name of a shipped suite.
+        results: Folder of the records.
+        changes: Changes to the suite; they must be those of the saved plan.
+        filters: Selects cells, as in `load_plan`.
+        limit: Largest number of student runs; None: all.
+    """
+    stem = Path(name).stem
+    for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
+        if path.is_file():
+            plan, sha256 = saved.load(path)
+            file = Path(name)
+            is_same = not file.is_file() or saved.digest(file) == sha256
+            if is_same and tuple(changes) == plan.suite.changes:
+                return select(plan, filters, limit)
+    return None
 
 
 def find_data_root(data_root: Path | None) -> Path | None:
@@ -222,6 +248,7 @@ def execute(
     with stop_on_sigterm(), results.lock() as lock:
         slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
+        results.save_plan(saved.path_of(results.folder, plan.stem), saved.dump(plan))
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
         todo = pending(plan, results, overwrite)

@@ -120,6 +120,17 @@ class Registry:
             place = f" ({Path(code.co_filename).name}:{code.co_firstlineno})"
         return f"{_reason(error)}{place}"
 
+    def add_placeholders(self, uses_teacher: Mapping[str, bool]) -> None:
+        """Add classes without code for distillers that are unknown here.
+
+        Args:
+            uses_teacher: Whether the loss of each distiller depends on the teacher, by its name.
+        """
+        for name, uses in uses_teacher.items():
+            if name not in self.names("distiller"):
+                members = {"paper": "", "reads": (), "uses_teacher": uses}
+                self._added["distiller"][name] = type(name.capitalize(), (Distiller,), members)
+
     def load(self, path: Path) -> None:
         """Add the definitions of a plugin file.
 

@@ -74,11 +74,14 @@ skipped: resnet8/vgg8 at seed 0 and 1 more: the student has 4 stages, the teache
 pair up"""
 
 
-def test_plan_shows_states_devices_networks_and_memory(plan: Plan, results: Results) -> None:
+def test_plan_shows_states_devices_networks_and_memory(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results.weights(next(iter(plan.runs))).parent.mkdir()
     results.weights(next(iter(plan.runs))).touch()  # else the teacher would be done again
     content = describe_plan(plan, results, Machine(gpus=(), workers=2))
     assert json.loads(json.dumps(content)) == content
+    monkeypatch.setenv("COLUMNS", "300")
     text = plan_text(content)
     assert text == PLAN.format(f"2 at a time on {content['devices'][0]['name']}")
     assert {run["state"] for run in content["runs"]} == {"done", "failed", "skipped", "to do"}

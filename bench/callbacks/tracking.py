@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from bench.execution.runner import Observer
 from bench.results import Record
 
 if TYPE_CHECKING:
@@ -13,23 +12,6 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by names in records
 MAX_VALUE_CHARS, MAX_NAME_CHARS = 6000, 250  # limits of MLflow
-
-
-class Tracker(Observer, Protocol):
-    """An observer that keeps a copy of each record in a store of its own.
-
-    Attributes:
-        added: Number of records that the store did not have.
-    """
-
-    added: int
-
-    @property
-    def warnings(self) -> list[str]:
-        """Sentences about records that could not be logged; empty if all were."""
-
-    def log_missing(self) -> None:
-        """Log every record of the plan that the store does not have, or has in an older state."""
 
 
 def run_name(record: Record, plan: "Plan") -> str:

@@ -72,7 +72,9 @@ def _width(text: str) -> int:
 
 
 def _wrap(text: str, width: int) -> str:
-    return text if _width(text) <= width else textwrap.fill(text, width)
+    if _width(text) <= width:
+        return text
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _cell(value: str | float | None) -> str:

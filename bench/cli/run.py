@@ -16,7 +16,7 @@ from bench.report import build
 from bench.results import Results
 
 if TYPE_CHECKING:
-    from bench.callbacks.tracking import Tracker
+    from bench.api import Tracker
     from bench.planning.plan import Plan
 
 Engine = Literal["local", "ray", "slurm"]
@@ -87,7 +87,8 @@ def command(
     else:
         print_report(report)
         print_files(files)
-    for warning in copies.warnings if copies else ():
+    doubts = build.warnings_of(report) if as_json else []  # else they are notes of the table
+    for warning in (*doubts, *(copies.warnings if copies else ())):
         print_error(f"warning: {warning}")
     if unfinished:
         raise typer.Exit(RUNS_FAILED)

@@ -14,7 +14,7 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
     """
     from bench.overview import describe_status
 
-    content = describe_status(suite.load_plan(), Results(suite.results))
+    content = describe_status(suite.load_plan(recorded=True), Results(suite.results))
     print_result(content, status_text, as_json)
 
 

@@ -1,12 +1,14 @@
 """The verb `validate`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument
+from typer import Argument, Option
 
 from bench.cli import options
 from bench.cli.console import echo
 from bench.errors import BenchError, ConfigError
+from bench.results import Results
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -16,6 +18,10 @@ def command(
     names: Annotated[
         list[str], Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")
     ],
+    results: Annotated[
+        Path | None,
+        Option("--results", metavar="DIR", help="Also check the results in this folder."),
+    ] = None,
     set_: options.Set = None,
     no_plugins: options.NoPlugins = False,
 ) -> None:
@@ -37,10 +43,20 @@ def command(
             continue
         lines += problems
         echo(f"{name}: {'invalid' if problems else 'valid'}")
-        for warning in [*suites.warnings(suite), *warnings]:
+        doubts = check_results(suite, Results(results)) if results and not problems else []
+        for warning in [*suites.warnings(suite), *warnings, *doubts]:
             echo(f"{name}: warning: {warning}")
     if lines:
         raise ConfigError(lines)
+
+
+def check_results(suite: "Suite", results: Results) -> list[str]:
+    """Return warnings about the results of a suite, such as a teacher at chance."""
+    from bench.api import find_data_root
+    from bench.planning.plan import plan
+    from bench.report import build
+
+    return build.warnings_of(build.assemble(plan(suite, find_data_root(None)), results))
 
 
 def check_contents(suite: "Suite") -> tuple[list[str], list[str]]:

@@ -121,11 +121,15 @@ def _row_hashes(images: Tensor) -> list[int]:
 
 
 def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str, int]:
-    """Return the counts for a run's record that are not 0."""
+    """Return the counts for a run's record; the last two only if they are not 0."""
     train = set(hashes["train"])
     copies = sum(value in train for value in hashes["test"])
-    counts = {"ignored_files": part.ignored, "test_images_in_train": copies}
-    return {name: number for name, number in counts.items() if number}
+    doubtful = {"ignored_files": part.ignored, "test_images_in_train": copies}
+    return {
+        "classes": part.classes,
+        "test_images": part.test,
+        **{name: number for name, number in doubtful.items() if number},
+    }
 
 
 def _data_root(root: Path | None) -> Path:

@@ -175,8 +175,8 @@ class Data(Protocol):
     Attributes:
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
-        counts: numbers for a run's record: `ignored_files` of a folder, `test_images_in_train`;
-            numbers that are 0 are left out.
+        counts: numbers for a run's record: `classes`, `test_images`, and, if they are not 0,
+            `ignored_files` of a folder and `test_images_in_train`.
 
     """
 

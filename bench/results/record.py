@@ -54,7 +54,8 @@ class Record(SpecPart):
     Attributes:
         metrics: By source: `last` epoch, `oracle` (best epoch on the test set), `validation`.
         curves: One entry an epoch; empty in a summary.
-        data: Counts of the images: `ignored_files`, `test_images_in_train`; without zeros.
+        data: Counts of the data set: `classes`, `test_images`; if they are not 0, `ignored_files`
+            and `test_images_in_train`.
         seconds: Seconds of training.
     """
 

@@ -5,6 +5,7 @@ weights/<id>.safetensors   network at the end of the run
 state/<id>.safetensors     checkpoint of an unfinished run, after its last completed epoch
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
+plans/<suite>.json         the plan, from which tables are made without data and plugins
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's view of the same records
 tensorboard/               TensorBoard's view of the same records
@@ -29,7 +30,17 @@ from bench.results.record import FORMAT, NewerFormat, Record, document, parse
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
-PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts", "tensorboard")
+PARTS = (
+    "runs",
+    "state",
+    "weights",
+    "plans",
+    "logs",
+    "slurm",
+    "mlflow.db",
+    "mlartifacts",
+    "tensorboard",
+)
 MAX_FILE_BYTES = 8 * 1024**3  # of a checkpoint
 MAX_RECORD_BYTES = 512 * 1024**2
 DIGEST_BYTES = 32  # at the end of a checkpoint
@@ -151,6 +162,10 @@ class Results:
     def write(self, record: Record) -> None:
         """Write a record atomically, in place of the run's previous one."""
         self._write(self.file(record.id), document(record).encode())
+
+    def save_plan(self, path: Path, text: str) -> None:
+        """Write a plan, in place of the suite's previous one."""
+        self._write(path, text.encode())
 
     def save_weights(self, run: str, content: bytes) -> str:
         """Write the weights of a run's network; return their SHA-256."""

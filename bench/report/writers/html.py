@@ -88,7 +88,7 @@ def _option(metric: Metric) -> str:
 
 def html(document: Document) -> str:
     """Return a table as a figure, or statistics as details that a reader opens."""
-    name, caption = escape(document.title), HTML(document.caption)
+    name, caption = escape(document.title), HTML(document.full_caption)
     grids = "".join(_section(section, name) for section in document.sections)
     metric, notes = escape(document.metric), _notes(document.notes)
     if document.sections[0].pairs:
