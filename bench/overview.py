@@ -12,6 +12,7 @@ from bench import data
 from bench.api import Machine, find_data_root
 from bench.errors import ConfigError
 from bench.execution.runner import pending
+from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
 from bench.planning.plan import Plan, cohorts
 from bench.results import Results
@@ -43,6 +44,8 @@ def describe_plan(
     results: Results,
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     data_root: Path | None = None,
+    *,
+    measured: bool = False,
 ) -> dict[str, Any]:
     """Return the runs of a plan with their states and costs, as data for JSON.
 
@@ -51,9 +54,10 @@ def describe_plan(
         results: Folder of the records.
         machine: Where the runs would train.
         data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
-        Each run with its state, counts by pair and method, devices, networks and memory.
+        Each run with its state, counts by pair and method, devices, networks, memory, forecast.
 
     Raises:
         BenchError: A device or the data cannot be used.
@@ -79,6 +83,13 @@ def describe_plan(
         ],
         "networks": _costs(plan, estimates),
         "memory": _memory(plan, estimates),
+        "forecast": None
+        if machine.cluster
+        else asdict(
+            forecast(
+                plan, possible, estimates, facts, results, machine.devices(), measured=measured
+            )
+        ),
     }
 
 
