@@ -139,7 +139,10 @@ def write(
     """
     statistics = kind == "statistics"
     paths = []
-    for name in check_formats(options.formats):
+    formats = check_formats(options.formats)
+    if PAGE in formats and page is None and not statistics:
+        raise BenchError(unknown("format", PAGE, FORMATS))
+    for name in formats:
         if name != PAGE:
             content = render(report, name, kind, label=stem, options=options)
         elif page and not statistics:

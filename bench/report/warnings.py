@@ -93,7 +93,7 @@ def _diverging(entries: Sequence[Entry]) -> Iterator[str]:
         advice = f"the papers use {SMALL_LR:g}" if is_small else f"try {lr / SMALLER:g}"
         yield (
             f"{diverged} of {len(records)} runs of {labels.network(network)} diverged with lr "
-            f"{lr:g}; {advice}, by `recipe: {{lr: …}}` on its pair"
+            f"{lr:g}; {advice} in the recipe of its pair"
         )
 
 

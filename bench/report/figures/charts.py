@@ -51,8 +51,8 @@ def learning_curves(
     with style.style():
         panels = 2 if len(ends) > 1 and len(curves) > 1 else 1
         height = max(3.6, 0.9 + 0.2 * len(curves))
-        figure = Figure(figsize=(6.2, height * panels), layout="constrained")
-        axes, *others = figure.subplots(panels, 1, squeeze=False)[:, 0]
+        figure = Figure(figsize=(6.2, height * panels))
+        axes, *others = figure.subplots(panels, 1, squeeze=False, gridspec_kw={"hspace": 0.3})[:, 0]
         _draw_curves(axes, curves)
         title = style.title(entries, pair, map(len, curves.values()))
         axes.set(ylabel=style.axis_label(value), title=title)

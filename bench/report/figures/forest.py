@@ -44,8 +44,9 @@ def forest_plot(tables: Sequence[Table]) -> "Figure":
 
     heights = [MARGIN + LINE * len(cells) for _, _, cells in panels]
     with style.style():
-        figure = Figure(figsize=(WIDTH, sum(heights) + 0.3), layout="constrained")
-        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+        figure = Figure(figsize=(WIDTH, sum(heights) + 0.3))
+        gap = {"hspace": MARGIN * len(heights) / sum(heights), "height_ratios": heights}
+        grid = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw=gap)
         for axes, panel in zip(grid[:, 0], panels, strict=True):
             _panel(axes, *panel)
         table = panels[0][0]

@@ -179,7 +179,7 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
                 figure = draw(entries, pair, value)
             except BenchError:
                 continue
-            [axes] = figure.axes
+            axes, *_ = figure.axes
             name = f"{axes.get_ylabel()} against {axes.get_xlabel()}: {axes.get_title('left')}"
             data = f' data-pair="{escape(pair)}"'
             data += f' data-metric="{value}"' if value in METRICS else ""
