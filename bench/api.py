@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from bench import data, suite, tables
+from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError, TeacherRefused
@@ -31,7 +31,7 @@ from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 SHUTDOWN_S = 5.0  # after an interrupt, during which a second one changes nothing
 
@@ -118,40 +118,6 @@ class Machine:
         return ProcessExecutor(devices, results.folder / "logs", [lock], self.heartbeat_timeout_s)
 
 
-def run(
-    name: str | Path,
-    *,
-    results: str | Path = "results",
-    changes: Sequence[str] = (),
-    filters: str = "",
-    machine: Machine = Machine(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
-) -> "pd.DataFrame":
-    """Run a suite and return the records of its runs.
-
-    Runs that have a record are not repeated. For example
-    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
-
-    Args:
-        name: A suite file, or the name of a shipped suite.
-        results: Results folder.
-        changes: Changes to the suite, each `key=value`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
-        machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-
-    Returns:
-        One row for each run of the suite, as `bench.records` returns it.
-
-    Raises:
-        BenchError: The suite, the data or the results folder cannot be used.
-    """
-    plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
-    execute(plan, store, machine, data_root=data_root)
-    frame = tables.records(results)
-    return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
-
-
 def load_plan(
     name: str | Path,
     changes: Sequence[str] = (),
@@ -223,9 +189,8 @@ def execute(
 ) -> list[Record]:
     """Do the runs of a plan that have no record yet; afterwards every run has one.
 
-    First the results folder is locked, Slurm jobs of a killed command are cancelled, damaged files
-    are quarantined, and the data set is read. An interrupt, also SIGTERM, ends all workers; the
-    next call resumes each run from its last completed epoch.
+    First the results folder is locked, damaged files are quarantined, and the data set is read. An
+    interrupt, also SIGTERM, ends all workers; the next call resumes each run.
 
     Args:
         plan: The plan.
@@ -233,7 +198,7 @@ def execute(
         machine: Where the runs train.
         data_root: Folder of data sets; None: `BENCH_DATA`.
         overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
-        view: How progress is shown: `auto`, `live`, `plain` or `json`; None: not at all.
+        view: How progress is shown: `auto`, `live`, `plain`, `json`; None: not at all.
         tracker: Where records are logged, too.
 
     Returns:
@@ -248,7 +213,6 @@ def execute(
     with stop_on_sigterm(), results.lock() as lock:
         slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
-        results.save_plan(saved.path_of(results.folder, plan.stem), saved.dump(plan))
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
         todo = pending(plan, results, overwrite)
@@ -257,8 +221,9 @@ def execute(
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
         if any(run.id not in impossible for run in todo):
             _check_data(plan.suite, root)
+        _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
-        if view:
+        if view is not None:
             progress = console.Progress(plan, todo, estimates)
             observers.append(console.view(view, progress, sys.stdout))
         for observer in observers:
@@ -324,6 +289,13 @@ def stop_on_sigterm() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _save_plan(plan: Plan, results: Results) -> None:
+    """Save the plan for tables, unless it is saved already."""
+    path, text = saved.path_of(results.folder, plan.stem), saved.dump(plan)
+    if not path.is_file() or path.read_text("utf-8") != text:
+        results.save_plan(path, text)
 
 
 def _check_promises(plan: Plan, results: Results) -> None:

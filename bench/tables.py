@@ -1,4 +1,4 @@
-"""Results in a notebook: `bench.records`, `bench.table`, `bench.compare`, `bench.forest`."""
+"""The functions of a notebook: `bench.run`, `records`, `table`, `compare` and `forest`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +19,8 @@ from bench.suite.files import default_label
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from bench.api import Machine
 
 Folder = str | Path
 FIRST = ("method", "label", "pair", "teacher", "student", "seed", "role", "status")
@@ -136,6 +138,42 @@ class ResultComparison:
         return html(regression.verdicts_document(self.verdicts))
 
 
+def run(
+    name: str | Path,
+    *,
+    results: str | Path = "results",
+    changes: Sequence[str] = (),
+    filters: str = "",
+    machine: "Machine | None" = None,
+    data_root: Path | None = None,
+) -> "pd.DataFrame":
+    """Run a suite and return the records of its runs.
+
+    Runs that have a record are not repeated. For example
+    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
+
+    Args:
+        name: A suite file, or the name of a shipped suite.
+        results: Results folder.
+        changes: Changes to the suite, each `key=value`.
+        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
+        machine: Where the runs train, a `bench.api.Machine`; None: all GPUs, or the CPU.
+        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+
+    Returns:
+        One row for each run of the suite, as `bench.records` returns it.
+
+    Raises:
+        BenchError: The suite, the data or the results folder cannot be used.
+    """
+    from bench.api import execute, load_plan
+
+    plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
+    execute(plan, store, *([machine] if machine else []), data_root=data_root)
+    frame = records(results)
+    return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
+
+
 def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
     """Return all records of results folders as a data frame.
 
@@ -204,8 +242,8 @@ def table(
     runs = list(entries(source))
     context = _context(runs, reference)
     values = build.published_values(context) if published else None
-    made = build.tables(runs, context, metric, values)
-    return ResultTable(Report.of("records", made, runs), options)
+    results_by_group = build.tables(runs, context, metric, values)
+    return ResultTable(Report.of("records", results_by_group, runs), options)
 
 
 def compare(

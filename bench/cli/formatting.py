@@ -114,5 +114,10 @@ def paragraphs(*blocks: str | Iterable[str]) -> str:
     """Join blocks by empty lines; lines are wrapped, and empty blocks are left out."""
     width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
-    texts = (block if isinstance(block, str) else "\n".join(map(fill, block)) for block in blocks)
+    texts = (
+        block
+        if isinstance(block, str)
+        else "\n".join(line if "\n" in line else fill(line) for line in block)
+        for block in blocks
+    )
     return "\n\n".join(filter(None, texts))
