@@ -76,11 +76,9 @@ def printable(path: str | Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return (
-        "not an image of a known format"
-        if isinstance(error, UnidentifiedImageError)
-        else str(error)
-    )
+    if isinstance(error, UnidentifiedImageError):  # its own message is about a buffer in memory
+        return f"cannot identify image file. Allowed: {', '.join(FORMATS)}"
+    return str(error)
 
 
 def _to_rgb(picture: Picture) -> Picture:
