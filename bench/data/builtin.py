@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Facts, Source
+from bench.data.base import Arrays, Facts, Source, Split
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
@@ -68,14 +68,20 @@ class Archive(ABC):
     Attributes:
         facts: its facts.
         archive: the names of its files, for messages.
+        unpacked: the folder of its files in the data root.
 
     """
 
     facts: Facts
     archive: str
+    unpacked: str
 
     def read(self, root: Path) -> Arrays:
         """Read all images in the official order; download missing or damaged files first."""
+        for pattern in (self.archive.split()[0], self.unpacked, f"{self.unpacked}/*"):
+            for path in root.glob(pattern):
+                if path.exists() and not (path.is_file() or path.is_dir()):
+                    raise self.missing(root, f"{path.name} is not a regular file")  # e.g. a pipe
         with without_output():
             with contextlib.suppress(*FAILURES):
                 return self.arrays(root, download=False)
@@ -147,6 +153,7 @@ class Cifar(Archive):
 
     facts: Facts
     archive: str
+    unpacked: str
     dataset: str  # the class in torchvision.datasets
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
@@ -165,12 +172,14 @@ def _cifar_tensors(split: Any) -> tuple[Tensor, Tensor]:
 CIFAR10 = Cifar(
     _facts("cifar10", "md5:c58f30108f718f92721af3b95e74349a"),
     archive="cifar-10-python.tar.gz (unpacked: cifar-10-batches-py/)",
+    unpacked="cifar-10-batches-py",
     dataset="CIFAR10",
 )
 
 CIFAR100 = Cifar(
     _facts("cifar100", "md5:eb9058c3a382ffc7106e4002c42a8d85"),
     archive="cifar-100-python.tar.gz (unpacked: cifar-100-python/)",
+    unpacked="cifar-100-python",
     dataset="CIFAR100",
 )
 
@@ -187,6 +196,7 @@ class FashionMnist(Archive):
         "+bef4ecab320f06d8554ea6380940ec79+bb300cfdad3c16e7a12a480ee83cd310",
     )
     archive = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"
+    unpacked = "FashionMNIST/raw"
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Read all images, one channel."""
@@ -235,6 +245,7 @@ class Stl10(Archive):
 
     facts = _facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb")
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
+    unpacked = "stl10_binary"
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Read all labelled images; no unlabelled file is needed."""
@@ -262,6 +273,7 @@ class TinyImageNet(Archive):
 
     facts: Facts = _facts("tiny_imagenet", "md5:90528d7ca1a48142e341f4ef8d21d0de")
     archive: str = f"{TINY_IMAGENET}.zip (unpacked: {TINY_IMAGENET}/)"
+    unpacked: str = TINY_IMAGENET
 
     def read(self, root: Path) -> Arrays:
         """Read all images, in the order of their paths (train) and of the annotations (test)."""
@@ -277,15 +289,16 @@ class TinyImageNet(Archive):
         if top.is_dir():
             paths = top.glob("train/*/images/*.JPEG")
             names = [path.relative_to(top).as_posix() for path in paths]
-            return self._decode(names, partial(_read_within, top))
+            return self._decode(top, names, partial(_read_within, top))
         if not archive.is_file() or f"md5:{_md5(archive)}" != self.facts.fingerprint:
             address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
             raise self.missing(root, f"bench does not download it: see {address}")
         with zipfile.ZipFile(archive) as packed:
             names = [name.removeprefix(f"{TINY_IMAGENET}/") for name in packed.namelist()]
-            return self._decode(names, lambda name: packed.read(f"{TINY_IMAGENET}/{name}"))
+            inner = f"{TINY_IMAGENET}/"
+            return self._decode(archive, names, lambda name: packed.read(inner + name))
 
-    def _decode(self, names: list[str], read: Callable[[str], bytes]) -> Arrays:
+    def _decode(self, top: Path, names: list[str], read: Callable[[str], bytes]) -> Arrays:
         wnids = sorted(read("wnids.txt").decode().split())
         label = {wnid: index for index, wnid in enumerate(wnids)}
         train = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
@@ -293,12 +306,29 @@ class TinyImageNet(Archive):
         test = [line.split("\t")[:2] for line in lines]
         if not (train and test):
             raise ValueError("no training images" if test else "val_annotations.txt is empty")
-        return Arrays(
-            decode_all(map(read, train), self.facts.size),
-            torch.tensor([label[name.split("/")[1]] for name in train]),
-            decode_all((read(f"val/images/{name}") for name, _ in test), self.facts.size),
-            torch.tensor([label[wnid] for _, wnid in test]),
-        )
+        train_labels = torch.tensor([label[name.split("/")[1]] for name in train])
+        test_labels = torch.tensor([label[wnid] for _, wnid in test])
+
+        def decode(names: list[str]) -> Tensor:
+            paths = [f"{top}/{name}" for name in names]  # messages name them
+            return decode_all(
+                paths, self.facts.size, lambda path: read(path.removeprefix(f"{top}/"))
+            )
+
+        test_images = decode([f"val/images/{name}" for name, _ in test])
+        self._check_complete(train_labels, wnids, "train")
+        self._check_complete(test_labels, wnids, "test")
+        return Arrays(decode(train), train_labels, test_images, test_labels)
+
+    def _check_complete(self, labels: Tensor, wnids: list[str], split: Split) -> None:
+        """Raise ValueError for the first class with too few images."""
+        counts = labels.bincount(minlength=len(wnids))
+        expected = self.facts.rarest[split == "test"]
+        for wnid, count in zip(wnids, counts.tolist(), strict=True):
+            if count < expected:
+                raise ValueError(f"{count} of {expected} {split} images of {wnid}")
+        if len(wnids) != self.facts.classes:
+            raise ValueError(f"{len(wnids)} of {self.facts.classes} classes")
 
 
 def _read_within(top: Path, name: str) -> bytes:
@@ -307,7 +337,7 @@ def _read_within(top: Path, name: str) -> bytes:
     if not path.is_relative_to(top.resolve()):
         raise BenchError(f"{top}: '{name}' is outside this folder")
     if not path.is_file():
-        raise FileNotFoundError(name)
+        raise FileNotFoundError(f"{name} is not a file")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:

@@ -8,14 +8,14 @@ import io
 import math
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -29,7 +29,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 BILINEAR = Image.Resampling.BILINEAR
 MAX_LISTED = 20  # broken files in an error
 MAX_BITS = 16  # of an integer in an image
-BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF and EXIF
+NUMBERS = "8 or 16 bits, or floats from 0 to 1"
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF and EXIF
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # in the last bytes of a complete file
 MARKER_BYTES = 64
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
@@ -62,10 +64,30 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
         source = io.BytesIO(file) if isinstance(file, bytes) else file
         with Image.open(source, formats=FORMATS) as picture:
             _check_pixels(*picture.size, side)
-            return ImageOps.exif_transpose(_to_8_bits(picture)).convert("RGB")
+            return _to_rgb(ImageOps.exif_transpose(_to_8_bits(picture)))
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
-        where = name if isinstance(file, bytes) else str(file)
-        raise BenchError(f"{where} cannot be read as an image: {error}") from error
+        where = name if isinstance(file, bytes) else printable(file)
+        raise BenchError(f"{where} cannot be read as an image: {_reason(error)}") from error
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as text; bytes that are not UTF-8 are written in hex."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own message is about a buffer in memory
+        return f"cannot identify image file. Allowed: {', '.join(FORMATS)}"
+    return str(error)
+
+
+def _to_rgb(picture: Picture) -> Picture:
+    """Return a picture with three channels; transparency is dropped."""
+    if picture.mode == "LAB":
+        raise ValueError("its colours are CIELAB. Allowed: grey, RGB, CMYK, YCbCr or a palette")
+    if picture.mode in ("P", "PA", "La"):  # Pillow has no exact conversion in one step
+        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+    return picture.convert("RGB")
 
 
 def _to_8_bits(picture: Picture) -> Picture:
@@ -73,20 +95,24 @@ def _to_8_bits(picture: Picture) -> Picture:
 
     Pillow's own conversion would cut off numbers above 255. Raises ValueError for other numbers.
     """
+    tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise ValueError(f"its numbers are signed integers. Allowed: {NUMBERS}")
     if not picture.mode.startswith(("I", "F")):
         return picture
     numbers = np.asarray(picture)
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
-    bits = 16
-    if picture.format == "TIFF" and picture.mode.startswith("I"):
-        (bits, *_) = picture.tag_v2.get(BITS_PER_SAMPLE, (16,))  # type: ignore[attr-defined]
-    limit = 1 if picture.mode == "F" else 2**bits - 1
+    is_float = picture.mode == "F"
+    bits = 16 if is_float else tags.get(BITS_PER_SAMPLE, (16,))[0]
+    limit = 1 if is_float else 2**bits - 1
     if bits > MAX_BITS or not 0 <= low <= high <= limit:
         raise ValueError(
-            f"its numbers are {low:g} to {high:g} (mode {picture.mode}). "
-            "Allowed: 8 or 16 bits, or floats from 0 to 1"
+            f"its numbers are {low:g} to {high:g} (mode {picture.mode}). Allowed: {NUMBERS}"
         )
-    scaled = Image.fromarray(np.rint(numbers.astype(np.float64) * (255 / limit)).astype(np.uint8))
+    levels = np.rint(numbers.astype(np.float64) * (255 / limit)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts images of 8 bits only
+        levels = 255 - levels
+    scaled = Image.fromarray(levels)
     scaled.info, exif = picture.info, picture.getexif()
     if orientation := exif.get(ORIENTATION):
         scaled.getexif()[ORIENTATION] = orientation
@@ -105,12 +131,13 @@ def check_complete(path: str, content: bytes) -> None:
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _check_pixels(*picture.size, 1)
             marker = END_MARKERS.get(picture.format or "")
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
-        reason = "the file is empty" if not content else "not an image of a known format"
-        raise BenchError(f"{path} cannot be read as an image: {reason}") from error
+        reason = _reason(error) if content else "the file is empty"
+        raise BenchError(f"{printable(path)} cannot be read as an image: {reason}") from error
     if marker is None or marker not in content[-MARKER_BYTES:]:
-        decode(content, 1, path)
+        decode(content, 1, printable(path))
 
 
 def _check_pixels(width: int, height: int, side: int) -> None:
@@ -149,17 +176,25 @@ def pixels(picture: Picture) -> Tensor:
     return torch.from_numpy(np.array(picture))
 
 
-def decode_all(files: Iterable[str | bytes], size: int) -> Tensor:
+def decode_all(
+    files: Sequence[str], size: int, read: Callable[[str], bytes] | None = None
+) -> Tensor:
     """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8.
+
+    Args:
+        files: their paths, or other names.
+        size: side of the images in pixels.
+        read: returns the content of a file; None: the files are opened by their paths.
 
     Raises:
         BenchError: some files cannot be decoded; the message lists them.
 
     """
 
-    def work(file: str | bytes) -> Tensor | BenchError:
+    def work(file: str) -> Tensor | BenchError:
         try:
-            return pixels(crop_centre(decode(file, size), size))
+            picture = decode(read(file) if read else file, size, printable(file))
+            return pixels(crop_centre(picture, size))
         except BenchError as error:
             return error
 
