@@ -18,7 +18,7 @@ from bench.data.images import decode_all
 from bench.errors import BenchError, MissingData
 
 PREFIX = "folder:"
-MAX_DEPTH = 64  # nested folders below a class
+MAX_DEPTH = 64  # levels of folders below a class folder
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -30,7 +30,7 @@ class Listing:
     labels: Tensor  # (N,) int64
 
     def take(self, indices: Tensor) -> "Listing":
-        """Return the files at these indices (M,) int64."""
+        """Return the listing of the files at these indices (M,) int64."""
         return Listing([self.paths[index] for index in indices.tolist()], self.labels[indices])
 
     def decode(self, size: int) -> tuple[Tensor, Tensor]:
@@ -40,16 +40,17 @@ class Listing:
 
 @dataclass(frozen=True)
 class Folder:
-    """Images of any shape, resized by their shorter side and cropped to the central square.
+    """A folder of images of any shape: `read` resizes the shorter side, then crops the centre.
 
     Classes are numbered in the alphabetical order of the folders under train/. Test images are in
-    test/ if it contains folders, else in val/. Images are normalised with ImageNet's constants.
+    test/ if it contains folders, otherwise in val/. Normalisation uses ImageNet's mean and
+    standard deviation.
 
     Attributes:
         path: the folder.
-        size: side of the images in pixels, after resizing.
-        allowed: the folder that links must not leave: the data root if it contains `path`, else
-            `path`.
+        size: side of the cropped images in pixels.
+        allowed: a folder; symbolic links must point into it. It is the data root if the root
+            contains `path`, otherwise `path`.
 
     """
 
@@ -62,7 +63,7 @@ class Folder:
         """Return the source for `folder:PATH`; a relative path starts at the data root.
 
         Raises:
-            BenchError: the selection has no path or no size.
+            BenchError: the selection has no path or no size, or the path cannot be resolved.
 
         """
         path = selection.name.removeprefix(PREFIX)
@@ -79,7 +80,7 @@ class Folder:
 
     @cached_property
     def facts(self) -> Facts:
-        """Counts, and a hash of all relative paths and file sizes; no image is read."""
+        """Counts, constants, and a hash of relative paths and file sizes; no image is read."""
         digest = hashlib.sha256()
         with _listing_errors(str(self.path)):
             train, test = self.train, self.test
@@ -110,7 +111,7 @@ class Folder:
 
     @cached_property
     def test(self) -> Listing:
-        """The files under test/ or val/; BenchError if its classes differ from those of train/."""
+        """The files under test/ or val/; BenchError if train/ has other classes."""
         top = next(
             (self.path / name for name in ("test", "val") if _folders(self.path / name)), None
         )
@@ -138,10 +139,10 @@ class Folder:
 
 @contextmanager
 def _listing_errors(path: str) -> Iterator[None]:
-    """Turn errors of the file system in the block into a BenchError."""
+    """Raise a BenchError if the block raises an error of the file system."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user, a cycle of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, cyclic links
         reason = error.strerror if isinstance(error, OSError) else error
         raise BenchError(f"{PREFIX}{path} cannot be listed: {reason}") from error
 
@@ -151,11 +152,11 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 
     Args:
         top: the folder of one split.
-        classes: the names of the class folders in it.
-        allowed: the folder that links must not leave.
+        classes: the names of the class folders in `top`.
+        allowed: the folder that symbolic links must point into.
 
     Raises:
-        BenchError: a class has no images, or a link leaves `allowed`.
+        BenchError: a class has no images, or a link points to a path outside `allowed`.
 
     """
     paths_by_class = [sorted(_images(top / name, allowed)) for name in classes]
@@ -169,9 +170,9 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 
 
 def _images(top: Path, allowed: Path) -> Iterator[str]:
-    """Yield regular files with the extension of an image; each folder once, despite links.
+    """Yield the paths of image files, recognised by their extensions, below a folder.
 
-    Devices and pipes are skipped.
+    Symbolic links are followed, but each folder is read only once. Devices and pipes are skipped.
     """
     visited: set[Path] = set()
     for folder, subfolders, files in os.walk(top, followlinks=True):
@@ -194,7 +195,7 @@ def _is_regular(path: str, allowed: Path) -> bool:
 
 
 def _resolve(path: str, allowed: Path) -> Path:
-    """Return the target of a path; BenchError if it is outside `allowed`."""
+    """Return a path with its symbolic links resolved; BenchError if it is outside `allowed`."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(allowed):
         raise BenchError(f"{path} is a link to {real}. Allowed: links to paths below {allowed}")

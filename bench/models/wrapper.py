@@ -1,12 +1,14 @@
 """A wrapper that lets networks of timm, torchvision and plugins return `Features`.
 
-Its hooks read the stages, which one dry run finds: `dry_run.trace` records the output of every
-layer in the order in which the layers finish. A stage is the last map of its resolution,
-(B, C, H, W) or channels last. Maps within a block (squeeze and excitation, the expansion before a
-stride) end no stage. A first stage of a single convolution is the stem: it is left out if two or
-more stages follow. If a network lists its stages itself (timm's `feature_info`), that list is used.
-Transformers: the patch tokens (B, N, D) of four blocks, evenly spaced up to the last one, become
-maps (B, D, h, w) without the class tokens.
+Forward hooks read the output of each stage. One dry run finds the stages: `dry_run.trace` lists the
+calls of all layers in the order in which the calls end.
+
+- If a network lists its stages itself (timm's `feature_info`), that list is used.
+- In a transformer, four evenly spaced blocks end a stage, the last block included. Their patch
+  tokens (B, N, D) become maps (B, D, h, w) with h w = N. Class tokens are removed.
+- In other networks, a stage ends with the last map of a resolution: (B, C, H, W) or (B, H, W, C).
+  A map inside a block (squeeze and excitation, the expansion before a stride) does not end a stage.
+- A first stage of a single convolution is the stem. It is omitted if two or more stages follow.
 """
 
 from collections import Counter
@@ -29,31 +31,31 @@ TRANSFORMER_STAGES = 4
 
 @dataclass(frozen=True)
 class HookPoint:
-    """The source of one tensor: a call of a layer, and the layout of the tensor."""
+    """Where a hook reads one tensor: a call of a layer, and the layout of the tensor."""
 
     layer: str  # the layer's name in the network
-    call: int  # of the layer's calls in one forward pass, from 0
+    call: int  # number of the call among the layer's calls in one forward pass, from 0
     layout: Literal["channels first", "channels last", "tokens"]
-    prefix: int = 0  # leading tokens that are not patches
+    prefix: int = 0  # number of leading tokens that are not patches, such as class tokens
 
 
 @dataclass(frozen=True)
 class HookPoints:
-    """The hook points of a network: its stages' outputs and its classifier's input."""
+    """The hook points of a network: the outputs of its stages and the input of its classifier."""
 
     stages: tuple[HookPoint, ...]
     classifier: HookPoint
 
 
 class FeatureExtractor(nn.Module):
-    """A network that returns logits, with its stages and its classifier's input read by hooks.
+    """Wrap a network that returns logits; hooks read its stages and its classifier's input.
 
-    The network's parameters get the prefix `network.`; a checkpoint with the original names loads
-    too. The hooks exist only while `forward` runs. A network that returns `Features` gets no hooks.
+    Names of parameters get the prefix `network.`; checkpoints with the original names also load.
+    The hooks exist only while `forward` runs. A network that returns `Features` gets no hooks.
 
     Args:
-        network: maps images (B, 3, S, S) to logits (B, K), to a tuple that starts with them, or to
-            `Features`.
+        network: maps images (B, 3, S, S) to logits (B, K), to a tuple that starts with logits, or
+            to `Features`.
 
     """
 
@@ -66,7 +68,7 @@ class FeatureExtractor(nn.Module):
         """Return the features of images (B, 3, S, S).
 
         Raises:
-            BenchError: the network cannot take images of that size.
+            BenchError: the network fails for images of that size.
 
         """
         points = self.hook_points(images.shape[-1])
@@ -74,7 +76,7 @@ class FeatureExtractor(nn.Module):
             features: Features = self.network(images)
             return features
         tensors, output = self._run(images, points)
-        logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
+        logits = output if isinstance(output, Tensor) else output[0]  # others: auxiliary heads
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
@@ -101,7 +103,7 @@ class FeatureExtractor(nn.Module):
             return tensors, self.network(images)
 
     def hook_points(self, size: int) -> HookPoints | None:
-        """Return where to read the network for images of that size; None if it needs no hooks."""
+        """Return the hook points for images of one size; None if the network needs no hooks."""
         if size not in self._hook_points:
             self._hook_points[size] = find_hook_points(self.network, size)
         return self._hook_points[size]
@@ -109,7 +111,7 @@ class FeatureExtractor(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load weights by the names of this module, or by the original names of the network."""
+        """Load weights with the names of this module or with the network's original names."""
         if self.state_dict().keys() & state_dict.keys():
             return super().load_state_dict(state_dict, strict, assign)
         return self.network.load_state_dict(state_dict, strict, assign)
@@ -127,22 +129,22 @@ def as_map(x: Tensor, point: HookPoint) -> Tensor:
 
 
 def as_vector(x: Tensor, point: HookPoint) -> Tensor:
-    """Return the input of a classifier as vectors (B, D), averaged over positions if it has any."""
+    """Return the input of a classifier as vectors (B, D): the mean over positions, if any."""
     if x.dim() == 2:
         return x
     return x.flatten(2).mean(2) if point.layout == "channels first" else x.flatten(1, -2).mean(1)
 
 
 def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
-    """Return where to read a network on images of one size; None if it returns `Features`.
+    """Return a network's hook points for images of one size; None if it returns `Features`.
 
     Args:
         net: the network; it does not change.
         size: side S of the images in pixels.
 
     Raises:
-        BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
-            a layer, or it cannot take images (B, 3, S, S).
+        BenchError: the network returns neither logits (B, K) nor `Features`, none of its layers
+            returns K values, or the network fails for images (B, 3, S, S).
 
     """
     calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
@@ -165,7 +167,10 @@ def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
 
 
 def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
-    """Return the index of the last linear layer with K outputs, else of the last convolution."""
+    """Return the index of the classifier's call; None if no layer has `classes` outputs.
+
+    The classifier is the last linear layer with that many outputs, or else the last convolution.
+    """
     for kind, channel in ((nn.Linear, -1), (nn.Conv2d, 1)):
         for index in reversed(range(len(calls))):
             if isinstance(calls[index].module, kind) and calls[index].shape[channel] == classes:
@@ -174,7 +179,10 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
 
 
 def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
-    """Return the stages among the calls before the classifier; () if no output is a map."""
+    """Return the hook points of the stages, or () if no stage exists.
+
+    `calls` are the calls before the classifier.
+    """
     prefix = getattr(net, "num_prefix_tokens", None)
     for ends in (listed_stages(net, calls), transformer_blocks(calls), last_maps(calls)):
         points = [point for call in ends if (point := hook_point(call, prefix))]
@@ -186,7 +194,10 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
 
 
 def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the calls that the network names in its own list of stages."""
+    """Return the last call of each layer that timm's `feature_info` lists; () without a list.
+
+    If all outputs have one shape, as in transformers, only four evenly spaced calls are returned.
+    """
     info = getattr(net, "feature_info", None)
     names = [entry.get("module") for entry in info] if isinstance(info, list) else []
     last_calls = {call.layer: call for call in calls}
@@ -198,9 +209,10 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
 
 
 def transformer_blocks(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the blocks of a transformer: siblings of one class and shape (B, N, D).
+    """Return at most four blocks of a transformer, evenly spaced; () if there are no blocks.
 
-    Only calls after the last map count.
+    Blocks are submodules of one parent, with the same class and the same output shape (B, N, D).
+    Calls before the last feature map are ignored.
     """
     start = max((i for i, call in enumerate(calls) if call.can_end_stage), default=-1) + 1
     groups: dict[tuple[str, type, tuple[int, ...]], list[LayerCall]] = {}
@@ -216,13 +228,13 @@ def transformer_blocks(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def evenly_spaced(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return at most four of the calls, evenly spaced, the last one included."""
+    """Return at most four of the calls, evenly spaced, including the last call."""
     count = min(len(calls), TRANSFORMER_STAGES)
     return [calls[(i + 1) * len(calls) // count - 1] for i in range(count)]
 
 
 def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the last map of each resolution before the global pooling."""
+    """Return the call that computes the last map of each resolution before the global pooling."""
     ends: list[LayerCall] = []
     for index, call in reversed(list(enumerate(before_pooling(calls)))):
         floor = map_side(ends[-1].shape) if ends else 0
@@ -237,10 +249,16 @@ def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
-    """Return whether a call is part of a block that ends at the next lower resolution.
+    """Return whether a call belongs to a block that ends at the next lower resolution.
 
-    Such a call, for example the expansion in a strided MobileNet block, does not end the stage
-    before. A plain sequence is not a block, nor is a trunk that spans several resolutions.
+    Such a call is part of the next stage, for example the expansion in a strided MobileNet block.
+    An `nn.Sequential` does not count as a block, nor does a module that spans several resolutions.
+
+    Args:
+        call: a call inside `block` that returns a map.
+        block: the call of a module that contains other layers.
+        floor: side of the map that ends the next stage; 0 if there is no next stage.
+
     """
     side = map_side(call.shape)
     is_trunk = block.start == 0 or type(block.module) is nn.Sequential
@@ -252,9 +270,10 @@ def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
 
 
 def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the calls before the global pooling layer, all calls if it does not exist.
+    """Return the calls before the global pooling layer; all calls if there is no such layer.
 
-    The global pooling layer is the last adaptive pooling to 1 x 1 outside blocks that return maps.
+    The global pooling layer is the last adaptive pooling to 1 x 1. Pooling inside a block that
+    returns a map, as in squeeze and excitation, does not count.
     """
     for index, call in reversed(list(enumerate(calls))):
         if call.can_end_stage and map_side(call.shape) > 1:
@@ -270,7 +289,10 @@ def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def hook_point(call: LayerCall, prefix: int | None) -> HookPoint | None:
-    """Return the hook point of a call, or None if its output cannot become a square map."""
+    """Return the hook point of a call, or None if its output cannot become a square map.
+
+    `prefix` is the number of leading tokens that are not patches, or None if unknown.
+    """
     if map_side(call.shape):
         first = call.shape[2] == call.shape[3]
         return HookPoint(call.layer, call.index, "channels first" if first else "channels last")
@@ -286,12 +308,13 @@ def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
     """Build an untrained network of timm.
 
     Args:
-        name: its name in timm.
+        name: the network's name in timm.
         classes: number of classes K.
-        size: side S of the images; used for networks of a fixed size (vision transformers).
+        size: side S of the images in pixels; used for networks with a fixed input size, such as
+            vision transformers.
 
     Raises:
-        BenchError: timm has no such network, or cannot build it for that size.
+        BenchError: timm does not have the network, or cannot build it for that size.
 
     """
     import timm
@@ -309,12 +332,12 @@ def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
     """Build an untrained classification network of torchvision.
 
     Args:
-        name: its name in torchvision.
+        name: the network's name in torchvision.
         classes: number of classes K.
-        size: side S of the images; used for vision transformers.
+        size: side S of the images in pixels; used for vision transformers.
 
     Raises:
-        BenchError: torchvision has no such network, or cannot build it for that size.
+        BenchError: torchvision does not have the network, or cannot build it for that size.
 
     """
     from torchvision import models
