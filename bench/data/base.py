@@ -1,8 +1,8 @@
 """The interface of a data set, for authors of plugins.
 
 A data set is a `Source`: an object with an attribute `facts`, available before images are read, and
-a method `read`, which returns all images. A plugin is a Python module. Its dictionary `DATASETS`
-maps names to sources:
+a method `read`, which returns all images. A plugin is a Python module that lists its sources by
+name in a dictionary `DATASETS`:
 
     import torch
     from bench.data.base import Arrays, Facts

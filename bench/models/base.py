@@ -2,8 +2,8 @@
 
 A network is a `torch.nn.Module` that maps images (B, 3, S, S), normalised float32, to
 `distillers.Features`. A network may also return logits (B, K) alone. `bench.models.wrapper` then
-finds the other features by one forward pass. A plugin is a Python module. Its dictionary `NETWORKS`
-maps the name of each network to a function that builds the network for K classes:
+finds the other features by one forward pass. A plugin is a Python module. For each network, the
+module lists a name and a function that builds the network for K classes, in `NETWORKS`:
 
     import torch.nn.functional as F
     from torch import Tensor, nn

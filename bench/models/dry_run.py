@@ -63,8 +63,8 @@ def copy_network(net: nn.Module, size: int) -> nn.Module:
     """Return a copy of a network in evaluation mode, for a dry run with images of one size.
 
     If the side is at most `MAX_COMPUTED_SIDE` pixels, the copy is on the CPU. For larger images,
-    or if a tensor of the network is on the meta device, the copy is on the meta device, where
-    tensors have shapes, but no values and no memory.
+    the copy is on torch's meta device, where tensors have shapes, but no values and no memory.
+    The same holds if the network has a tensor on the meta device.
 
     Args:
         net: a network on any device.

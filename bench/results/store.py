@@ -6,7 +6,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
 logs/<cohort>.log          output of a worker
-mlflow.db, mlartifacts/    the same results for MLflow
+mlflow.db, mlartifacts/    MLflow's view of the same records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
 .lock                      the process that uses the folder
