@@ -52,7 +52,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Folder:
-    """Images of any shape, resized by their shorter side and cropped to the central square.
+    """A folder of images of any shape: `read` resizes the shorter side, then crops the centre.
 
     Classes are numbered in the alphabetical order of the training folders. The training images are
     in train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
@@ -61,9 +61,9 @@ class Folder:
 
     Attributes:
         path: the folder.
-        size: side of the images in pixels, after resizing.
-        allowed: the folder that links must not leave: the data root if it contains `path`, else
-            `path`.
+        size: side of the cropped images in pixels.
+        allowed: a folder; symbolic links must point into it. It is the data root if the root
+            contains `path`, otherwise `path`.
 
     """
 
@@ -76,7 +76,7 @@ class Folder:
         """Return the source for `folder:PATH`; a relative path starts at the data root.
 
         Raises:
-            BenchError: the selection has no path or no size.
+            BenchError: the selection has no path or no size, or the path cannot be resolved.
 
         """
         path = selection.name.removeprefix(PREFIX)
@@ -173,10 +173,10 @@ class Folder:
 
 @contextmanager
 def _listing_errors(path: str) -> Iterator[None]:
-    """Turn errors of the file system in the block into a BenchError."""
+    """Raise a BenchError if the block raises an error of the file system."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user, a cycle of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, cyclic links
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, OSError) and isinstance(error.filename, str):
             reason = f"{printable(error.filename)}: {reason}"
@@ -188,11 +188,11 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 
     Args:
         top: the folder of one split.
-        classes: the names of the class folders in it.
-        allowed: the folder that links must not leave.
+        classes: the names of the class folders in `top`.
+        allowed: the folder that symbolic links must point into.
 
     Raises:
-        BenchError: a class has no images, or a link leaves `allowed`.
+        BenchError: a class has no images, or a link points to a path outside `allowed`.
 
     """
     ignored: Counter[str] = Counter()
@@ -264,7 +264,7 @@ def _is_regular(path: str, allowed: Path) -> bool:
 
 
 def _resolve(path: str, allowed: Path) -> Path:
-    """Return the target of a path; BenchError if it is outside `allowed`."""
+    """Return a path with its symbolic links resolved; BenchError if it is outside `allowed`."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(allowed):
         raise BenchError(

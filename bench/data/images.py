@@ -1,7 +1,7 @@
-"""Images: decoding of files, and the random variation of training images.
+"""Decode image files, and augment training images at random.
 
-Images on the device are varied a batch at a time, without a Python loop. Decoded files are varied
-one at a time, in the processes that decode them.
+Images on the device are augmented in batches, without a Python loop. Image files are augmented one
+at a time, by the processes that decode them.
 """
 
 import io
@@ -150,7 +150,7 @@ def _check_pixels(width: int, height: int, side: int) -> None:
 
 
 def resize_shorter_side(picture: Picture, side: int) -> Picture:
-    """Resize a picture to a shorter side of `side` pixels, antialiased, with the same aspect."""
+    """Resize a picture so that its shorter side has `side` pixels; keep its aspect ratio."""
     width, height = picture.size
     shorter = min(width, height)
     if shorter == side:
@@ -160,9 +160,9 @@ def resize_shorter_side(picture: Picture, side: int) -> Picture:
 
 
 def crop_centre(picture: Picture, size: int, margin: float = 1.0) -> Picture:
-    """Return the central size x size pixels, after resizing the shorter side to size * margin.
+    """Resize the shorter side to size * margin; return the central size x size pixels.
 
-    A picture of exactly that size is returned unchanged.
+    A picture of size x size pixels is returned unchanged.
     """
     if picture.size == (size, size):
         return picture
@@ -215,18 +215,18 @@ def broken_images(problems: Sequence[str]) -> BenchError:
 
 @dataclass(frozen=True)
 class CentreView:
-    """The view for evaluation: the same in every epoch."""
+    """The transform for evaluation: the central square of a picture, the same in every epoch."""
 
     size: int
 
     def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return the central square; a picture of the right size is not changed."""
+        """Return the central size x size pixels; see `crop_centre`. `index` is ignored."""
         return crop_centre(picture, self.size, MARGIN)
 
 
 @dataclass(frozen=True)
 class RandomView:
-    """The view for training: drawn from a random stream for each (seed, epoch, index)."""
+    """The random transform for training; its draws depend only on (seed, epoch, index)."""
 
     size: int
     augment: Augment
@@ -234,7 +234,10 @@ class RandomView:
     epoch: int
 
     def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return a random part, mirrored with probability 1/2 if `augment.flip`."""
+        """Return a random crop (size, size) of a picture, mirrored at random if `augment.flip`.
+
+        `index` is the picture's index in the split.
+        """
         size, pad = self.size, self.augment.crop
         rng = random.Random(derive(self.seed, "augment", self.epoch, index))
         if self.augment.resized:
@@ -244,17 +247,17 @@ class RandomView:
             picture = resize_shorter_side(picture, size)
             left = rng.randint(-pad, picture.width + pad - size)
             top = rng.randint(-pad, picture.height + pad - size)
-            picture = picture.crop((left, top, left + size, top + size))  # black outside
+            picture = picture.crop((left, top, left + size, top + size))  # outside: black
         if self.augment.flip and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return picture
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
-    """Draw a random box in a picture: its area and the logarithm of its aspect are uniform.
+    """Draw a random box in a picture; its area and the logarithm of its aspect ratio are uniform.
 
-    Szegedy et al. 2015, section 6, as usual for ImageNet. If no box of `MAX_ATTEMPTS` fits, the box
-    is central, with the nearest allowed aspect.
+    This is the usual augmentation for ImageNet (Szegedy et al. 2015, section 6). If no box fits
+    after `MAX_ATTEMPTS` draws, the largest central box in the range `ASPECT` is returned.
     """
     for _ in range(MAX_ATTEMPTS):
         area = rng.uniform(*AREA) * width * height
@@ -268,14 +271,14 @@ def draw_box(width: int, height: int, rng: random.Random) -> Box:
     return left, top, left + w, top + h
 
 
-View = CentreView | RandomView  # called with a picture and its place in the split
+View = CentreView | RandomView  # called with a picture and its index in the split
 
 
 class ImageFiles(Dataset[Tensor]):
-    """Image files as (S, S, 3) uint8."""
+    """A torch data set that decodes image files, one at a time, to (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:
-        # One array instead of a list: it is sent to the workers in one piece.
+        # One array, because a list would be sent to the workers string by string.
         self.paths = np.array([os.fsencode(path) for path in paths])
         self.view = view
 
@@ -288,10 +291,10 @@ class ImageFiles(Dataset[Tensor]):
 
 
 class Normalizer:
-    """Bytes to the numbers that networks read, (x / 255 - mean) / std, on one device."""
+    """Convert uint8 images x to network inputs, (x / 255 - mean) / std for each channel."""
 
     def __init__(self, facts: Facts, device: torch.device) -> None:
-        # Repeated along a row of pixels: vector instructions need more than three numbers.
+        # Repeated for a row of S pixels, because vector instructions need more than 3 numbers.
         self.mean = torch.tensor(facts.mean, device=device).repeat(facts.size)
         self.std = torch.tensor(facts.std, device=device).repeat(facts.size)
 
@@ -303,9 +306,10 @@ class Normalizer:
 
 
 class Crops:
-    """Black pixels on all sides, then a random crop of the original size, then a flip.
+    """Add black pixels on all sides, crop at random to the original size, flip at random.
 
-    Called with images (B, S, S, 3) uint8 and `start`, it applies the B draws from `start` on.
+    The constructor draws the crops and flips of an epoch. A call with images (B, S, S, 3) uint8
+    and `start` uses draws number `start` to `start + B - 1`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -316,7 +320,10 @@ class Crops:
         self.flipped = draw_flips(augment, count, rng)
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Copy rows first, then bytes within each row: few and long copies."""
+        """Return the augmented images (B, S, S, 3) uint8.
+
+        Rows are copied first, then bytes within each row, because few long copies are fast.
+        """
         count, size, _, channels = images.shape
         batch, padded_size = slice(start, start + count), size + 2 * self.pad
         place, pixel = (torch.arange(n, device=images.device) for n in (count, size))
@@ -332,10 +339,10 @@ class Crops:
 
 
 class ResizedCrops:
-    """A random part of each image, resized bilinearly to the full size, then a flip.
+    """Resize a random part of each image to the full size (bilinear), then flip at random.
 
-    The part's area is uniform in `AREA`, and its aspect in `ASPECT` on a logarithmic scale;
-    sides longer than the image are cut to the image. Called like `Crops`.
+    The part's area is uniform in `AREA`. The logarithm of its aspect ratio is uniform in the range
+    of `ASPECT`. Sides longer than the image are shortened to the image. Calls are as for `Crops`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -350,7 +357,7 @@ class ResizedCrops:
         self.mirror = torch.where(draw_flips(augment, count, rng), -1.0, 1.0)
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Apply one affine map to each image."""
+        """Return the augmented images (B, S, S, 3) uint8; each has its own affine transform."""
         batch = slice(start, start + len(images))
         zero = torch.zeros_like(self.x[batch])
         across = torch.stack([self.width[batch] * self.mirror[batch], zero, self.x[batch]], 1)
@@ -363,14 +370,17 @@ class ResizedCrops:
 
 
 def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
-    """Return which of `count` images are mirrored, (count,) bool: half on average, or none."""
+    """Draw for each of `count` images whether to mirror it, (count,) bool.
+
+    The probability is 1/2 if `augment.flip`, otherwise 0.
+    """
     drawn = torch.rand(count, generator=rng, device=rng.device) < 0.5
     return drawn & augment.flip
 
 
-Variation = Crops | ResizedCrops  # called with (images, start), with the draws from `start` on
+Variation = Crops | ResizedCrops  # called with images and the number of the first draw
 
 
 def draw_variation(augment: Augment, count: int, rng: torch.Generator) -> Variation:
-    """Draw the variation of an epoch of `count` images, on the generator's device."""
+    """Draw the augmentation of one epoch of `count` images, on the generator's device."""
     return (ResizedCrops if augment.resized else Crops)(augment, count, rng)
