@@ -1,6 +1,6 @@
-"""Benchmarks of knowledge distillation: suites in YAML, tables as in the papers.
+"""Benchmark knowledge distillation: train the suites of YAML files, print the papers' tables.
 
-From Python: `bench.run("quickstart")` and `bench.records("results")`.
+From Python, `bench.run("quickstart")` trains a suite; `bench.records("results")` reads the results.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["records", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public function, and with it torch, when it is first used."""
+    """Return a public function; import `bench.api`, and with it torch, on first use."""
     if name in __all__:
         from bench import api
 

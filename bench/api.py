@@ -1,4 +1,8 @@
-"""Benchmarks from Python: `bench.run`, `bench.records`, and the functions behind the verbs."""
+"""The Python interface: `bench.run`, `bench.records`, and the functions that the commands call.
+
+A run trains one network with one seed. Its record is the file with its results. A cohort is a group
+of runs that one worker process trains together, with the same teacher and the same seed.
+"""
 
 import os
 import signal
@@ -34,22 +38,24 @@ from bench.suite import Suite
 if TYPE_CHECKING:
     import pandas as pd
 
-SHUTDOWN_S = 5.0  # after an interrupt, during which a second one changes nothing
+SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where runs train: on GPUs by number, on the CPU, or on a cluster.
+    """The hardware that trains the runs: GPUs, the CPU, or a cluster.
 
     Attributes:
-        gpus: Numbers of GPUs; None: all GPUs, or the CPU if there are none; (): the CPU.
-        per_gpu: Cohorts that share a GPU.
-        workers: Cohorts that train at a time on a CPU; None: one for each core.
-        threads: Threads of each worker on a CPU; results depend on them within rounding.
+        gpus: Numbers of the GPUs; None: all GPUs, or the CPU if there is no GPU; (): the CPU.
+        per_gpu: Number of cohorts that train on one GPU at the same time.
+        workers: Number of cohorts that train on the CPU at the same time; None: the number of cores
+            divided by `threads`.
+        threads: CPU threads of each worker. Results for different numbers differ by rounding.
         inline: Whether cohorts train in this process, one after the other.
         heartbeat_timeout_s: Seconds without a heartbeat after which a worker is killed.
-        graphs: Whether steps are recorded as CUDA graphs.
-        cluster: A cluster, for which only `threads` and `graphs` count; None: this machine.
+        graphs: Whether training steps are captured as CUDA graphs.
+        cluster: Options of a cluster, where `gpus`, `per_gpu`, `workers` and `inline` are ignored;
+            None: this machine.
     """
 
     gpus: tuple[int, ...] | None = None
@@ -62,7 +68,7 @@ class Machine:
     cluster: RayOptions | SlurmOptions | None = None
 
     def devices(self) -> list[str]:
-        """Return the device of each slot, such as `cuda:0`; a slot trains a cohort at a time.
+        """Return the device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
 
         Raises:
             BenchError: A GPU does not exist, or `graphs` is set and the device is a CPU.
@@ -72,7 +78,7 @@ class Machine:
         if self.cluster is not None:
             devices = ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         elif missing := [gpu for gpu in gpus if gpu not in present]:
-            allowed = ", ".join(map(str, present)) or "none, for the CPU: this machine has no GPU"
+            allowed = ", ".join(map(str, present)) or "none (the CPU): this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {missing[0]}. Allowed: {allowed}")
         elif gpus:
             devices = [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
@@ -85,11 +91,11 @@ class Machine:
         return devices
 
     def executor(self, results: Results, lock: int) -> Executor:
-        """Return the executor of this machine.
+        """Return the executor, which starts and stops the workers on this hardware.
 
         Args:
-            results: Folder that the runs write to.
-            lock: Descriptor of the folder's lock, which workers inherit.
+            results: Results folder that the runs write to.
+            lock: File descriptor of the folder's lock, which worker processes inherit.
         """
         match self.cluster:
             case RayOptions():
@@ -113,16 +119,16 @@ def run(
 ) -> "pd.DataFrame":
     """Run a suite and return the records of its runs.
 
-    Runs that have a record are not repeated. For example
+    Runs that already have a result are not repeated. For example
     `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
 
     Args:
         name: A suite file, or the name of a shipped suite.
         results: Results folder.
         changes: Changes to the suite, each `key=value`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
-        machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        filters: Selects a part of the suite, e.g. `pair=vgg13/*,method=kd|crd,seed=0`.
+        machine: The hardware that trains the runs.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
 
     Returns:
         One row for each run of the suite, as `records` returns it.
@@ -144,7 +150,8 @@ def records(results: str | Path = "results") -> "pd.DataFrame":
 
     Returns:
         One row for each run; nested fields are columns such as `metrics.last.top1` (percent). The
-        column `curves` holds a list of epochs. Empty if there are no records.
+        column `curves` holds a list with one entry per epoch. A folder without records gives an
+        empty frame.
 
     Raises:
         BenchError: A record is damaged.
@@ -163,25 +170,25 @@ def load_plan(
     *,
     plugins: bool = True,
 ) -> Plan:
-    """Return the plan of a suite, or the part of it that the filters select.
+    """Return the plan of a suite: its runs, restricted by `filters` and `limit`.
 
     Args:
         name: A suite file, or the name of a shipped suite.
         changes: Changes to the suite, each `key=value`: `recipe.epochs=2`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
+        filters: Selects a part of the suite, e.g. `pair=vgg13/*,method=kd|crd,seed=0`.
         limit: Largest number of student runs; None: all.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-        plugins: False: refuse Python files that the suite names.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
+        plugins: False: refuse the suite's plugins (Python files), and ignore installed ones.
 
     Raises:
-        ConfigError: The suite, a change or a filter is wrong.
+        ConfigError: The suite, a change or a filter is invalid.
     """
     changed = suite.read(suite.find(name), changes, plugins=plugins)
     return select(make_plan(changed, find_data_root(data_root)), filters, limit)
 
 
 def find_data_root(data_root: Path | None) -> Path | None:
-    """Return the folder of data sets: as given, else `BENCH_DATA`, else None."""
+    """Return `data_root` if given, else the folder in the variable `BENCH_DATA`, else None."""
     variable = os.environ.get("BENCH_DATA")
     return data_root or (Path(variable) if variable else None)
 
@@ -196,23 +203,24 @@ def execute(
     view: str | None = None,
     tracker: MLflow | None = None,
 ) -> list[Record]:
-    """Do the runs of a plan that have no record yet; afterwards every run has one.
+    """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First the results folder is locked, Slurm jobs of a killed command are cancelled, damaged files
-    are quarantined, and the data set is read or downloaded. An interrupt, also SIGTERM, ends all
+    It first locks the results folder, cancels Slurm jobs of a killed command, moves damaged files
+    to quarantine, and reads or downloads the data set. An interrupt (Ctrl-C or SIGTERM) ends all
     workers at once; the next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
         results: Folder of the records.
-        machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-        overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
+        machine: The hardware that trains the runs.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
+        overwrite: Which records are replaced. `never`: none; `failed`: those of failed and skipped
+            runs; `always`: all.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: not at all.
-        tracker: Where records are logged, too.
+        tracker: The MLflow tracker that logs the records; None: no tracker.
 
     Returns:
-        The records of runs without a result, except impossible runs.
+        The records of runs without a result, except impossible runs (a loss does not fit).
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -248,14 +256,14 @@ def execute(
 
 
 def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
-    """Return how many runs of a plan have a result, as data for JSON.
+    """Return how many runs of a plan have a result, as plain data that JSON can hold.
 
     Args:
         plan: The plan.
-        results: Folder of the records; nothing else is read.
+        results: Results folder, of which only the records are read.
 
     Returns:
-        The number of runs by state, pair and method, and all runs without a result.
+        The number of runs by state, in total and by pair and method; the runs without a result.
     """
     runs = _run_states(plan, results, {})
     return {
@@ -272,16 +280,17 @@ def describe_plan(
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     data_root: Path | None = None,
 ) -> dict[str, Any]:
-    """Return the runs of a plan with their states and costs, as data for JSON.
+    """Return the runs of a plan with their states and costs, as plain data that JSON can hold.
 
     Args:
         plan: The plan.
         results: Folder of the records.
-        machine: Where the runs would train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        machine: The hardware that would train the runs.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
 
     Returns:
-        Each run with its state, counts by pair and method, devices, networks and memory.
+        Each run with its state; the number of runs by pair and method; the devices; the costs of
+        the networks; the memory of the methods.
 
     Raises:
         BenchError: A device or the data cannot be used.
@@ -306,14 +315,14 @@ def describe_plan(
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
-    """Log every record of a plan that MLflow does not have.
+    """Log to MLflow all records of a plan that MLflow does not have yet.
 
     Args:
         plan: The plan.
         results: Folder of the records.
 
     Returns:
-        The tracker: its `added` counts new records, its `warnings` name failures.
+        The tracker. `added` is the number of new records, `warnings` lists the failures.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -326,9 +335,10 @@ def sync(plan: Plan, results: Results) -> MLflow:
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """Within the context, SIGTERM raises KeyboardInterrupt with its number, as Ctrl-C does.
+    """Make SIGTERM raise KeyboardInterrupt(signal number) inside the block, as Ctrl-C does.
 
-    A second signal within `SHUTDOWN_S` is ignored: it must not interrupt the end of the workers.
+    A second signal within `SHUTDOWN_S` is ignored, because it would interrupt the shutdown of the
+    workers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -350,7 +360,7 @@ def stop_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or tuple(received[:1])  # Ray raises one without a number
+        interrupt.args = interrupt.args or tuple(received[:1])  # Ray omits the number
         raise
     finally:
         for number, handler in handlers.items():
@@ -358,7 +368,7 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def _check_data(suite: Suite, root: Path | None) -> None:
-    """Read the data set once, so that its errors are reported before anything starts."""
+    """Read the data set once, so that its errors are reported before any training starts."""
     name, registry = suite.data.name, suite.registry
     try:
         data.load(suite.data, root, torch.device("cpu"), added=registry.datasets)
@@ -370,7 +380,7 @@ def _check_data(suite: Suite, root: Path | None) -> None:
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
-    """Whether a run is impossible, and its record gives the same reason."""
+    """Return whether a run's record already says that it is impossible, for the same reason."""
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)
@@ -381,7 +391,7 @@ def _run_states(
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
-    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
+    `state` is the status of the run's record, `skipped` for an impossible run, or `to do`.
     """
     rows = []
     for id, run in plan.runs.items():
@@ -396,7 +406,7 @@ def _run_states(
 
 
 def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count, for each pair, its teachers and each method's runs by state."""
+    """Return for each pair the number of its teachers and of each method's runs, by state."""
     states = {run["id"]: run["state"] for run in runs}
     teachers: dict[str, dict[str, str]] = {}
     methods: dict[str, dict[str, Counter[str]]] = {}
@@ -418,7 +428,7 @@ def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]
 
 
 def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the bytes of each method's buffers, the maximum over all pairs."""
+    """Return the size of each method's buffers in bytes: the maximum over all pairs."""
     largest: Counter[str] = Counter()
     for cell in plan.cells:
         largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)

@@ -1,9 +1,9 @@
 """Plugins: a user's own distillers, networks and data sets, in a file or an installed package.
 
 A plugin is a Python file that a suite names under `plugins`, or a module that an installed package
-names as an entry point of the group `distillbench.plugins`. It defines subclasses of `Distiller`,
-`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`. A `Registry` holds the names
-that one suite can use; two suites with different plugins can be open in one process.
+names as an entry point of the group `distillbench.plugins`. A plugin defines subclasses of
+`Distiller`, `NETWORKS = {name: builder}` or `DATASETS = {name: source}`. Each suite has its own
+`Registry` of names, so one process can open suites with different plugins.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 
 
 class Registry:
-    """The distillers, networks and data sets of one suite: the built-in ones and its plugins'.
+    """The distillers, networks and data sets of one suite: built-in ones and those of plugins.
 
-    Two registries are equal if their plugins define the same names by the same sources.
+    Two registries are equal if their plugins define the same names in files with the same SHA-256.
 
     Attributes:
         enabled: Whether plugins may be loaded.
@@ -53,7 +53,7 @@ class Registry:
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
-        """Return a registry of the installed plugins and of these files.
+        """Return a registry of the built-in names, the installed plugins and the given files.
 
         Args:
             files: The plugin files of a suite.
@@ -84,11 +84,11 @@ class Registry:
         return self._added["distiller"].get(name) or distillers.load(name)
 
     def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
-        """Return a new network, as `models.build` does, which also knows the plugins' networks."""
+        """Return a new network by name, like `models.build`, also for networks of plugins."""
         return models.build(name, classes, size, self._added["network"])
 
     def names(self, kind: Kind) -> list[str]:
-        """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
+        """Return the sorted names of a kind; `timm:…`, `torchvision:…`, `folder:…` are left out."""
         return sorted({*_BUILTIN[kind], *self._added[kind]})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
@@ -99,7 +99,7 @@ class Registry:
         """Add the definitions of a plugin file.
 
         Raises:
-            BenchError: The file is missing, fails, or defines something invalid.
+            BenchError: The file is missing, raises an error, or contains an invalid definition.
         """
         if not self.enabled:
             raise BenchError(f"{path.name} is not loaded: --no-plugins disables plugins")
@@ -145,7 +145,7 @@ BUILTIN = Registry(enabled=False)
 
 
 def _execute(path: Path, content: bytes) -> ModuleType:
-    """Return the module of a file's content; the same content of the same file runs once."""
+    """Execute a plugin file and return its module; an unchanged file is executed only once."""
     name = f"distillbench_plugin_{path.stem}_{_digest(str(path).encode() + content)[:16]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -153,7 +153,7 @@ def _execute(path: Path, content: bytes) -> ModuleType:
         raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
     module = sys.modules[name] = ModuleType(name)
     module.__file__ = str(path)
-    try:  # not a cached .pyc of another content
+    try:  # an import could use a cached .pyc file of an older content
         exec(compile(content, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
@@ -162,7 +162,7 @@ def _execute(path: Path, content: bytes) -> ModuleType:
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """Return the last line of the file in the error's traceback."""
+    """Return the file's last line number in the error's traceback; 1 if there is none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
@@ -177,7 +177,7 @@ def _reason(error: BaseException) -> str:
 def _definitions(
     module: ModuleType, path: Path, digest: str
 ) -> Iterator[tuple[Kind, str, Any, str]]:
-    """Yield kind, name, definition and the SHA-256 of the defining file."""
+    """Yield the kind, name, object and file's SHA-256 of each definition in a plugin."""
     for distiller in filter(inspect.isclass, vars(module).values()):
         inside = f"{distiller.__module__}.".startswith(f"{module.__name__}.")  # or a submodule
         if not (inside and issubclass(distiller, Distiller)) or inspect.isabstract(distiller):
@@ -195,7 +195,7 @@ def _definitions(
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:
-    """Check the class attributes and the constructor that `Distiller` asks for."""
+    """Raise BenchError if class attributes or constructor break the rules of `Distiller`."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
     features = [field.name for field in fields(Features)]
     reads = getattr(distiller, "reads", None)
@@ -208,7 +208,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if "weight" in parameters:
-        raise BenchError(f"{where} has an option 'weight', which is a term's weight in a suite")
+        raise BenchError(f"{where} has an option 'weight'; suites use this key for its weight")
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:

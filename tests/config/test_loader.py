@@ -114,7 +114,7 @@ def test_merge_keys_and_keys_that_are_not_text_are_refused() -> None:
         ("a: [1\n", "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>' (column 1)"),
         (
             "a: 1\n---\nb: 2\n",
-            "s.yaml:2  not YAML: a second document; a file contains one (column 1)",
+            "s.yaml:2  not YAML: a second document; a file may contain only one (column 1)",
         ),
         (
             "a: 1\nb: \x00",
