@@ -1,4 +1,4 @@
-"""Benchmarks of knowledge distillation: suites in YAML, tables as in the papers.
+"""Benchmark knowledge distillation: train the suites of YAML files, print the papers' tables.
 
 From Python: `bench.run("quickstart")`, then `bench.records()`, `bench.table("quickstart")`,
 `bench.compare("before", "now")` and `bench.forest("quickstart")`.
@@ -18,7 +18,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public function, and with it torch, when it is first used."""
+    """Return a public function; import `bench.api`, and with it torch, on first use."""
     if name in __all__:
         module = importlib.import_module("bench.tables")
         return getattr(module, name)
