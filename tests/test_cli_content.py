@@ -47,7 +47,7 @@ def results(plan: Plan, tmp_path: Path) -> Results:
 
 PLAN = """\
 toy: 12 students (5 done, 1 failed, 4 to do, 2 skipped), 1 teacher (1 done)
-to do in 2 cohorts, of runs that share a teacher's passes: {}
+to do: 2 cohorts (runs that share the teacher's passes), {}
 
 done / total    resnet8          resnet8
                 resnet8          vgg8
@@ -57,7 +57,7 @@ student         2 / 2            0 / 2
 at              2 / 2            skipped
 crd             1 / 2, 1 failed  0 / 2
 
-networks, and their multiply-adds for one image
+networks, with multiply-adds per image
 network      parameters    multiply-adds
 ---------  ------------  ---------------
 resnet8          78,042          781,952

@@ -1,4 +1,4 @@
-"""The verb `figures`."""
+"""The verb `figures`: draw figures, or say why not."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Of curves, cost, ablation, ranks, correlation. Default: all that can be drawn.",
+            help="Any of curves,cost,ablation,ranks,correlation. Default: all that can be drawn.",
         ),
     ] = None,
 ) -> None:

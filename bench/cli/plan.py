@@ -1,4 +1,4 @@
-"""The verb `plan`, and `run --dry-run`."""
+"""The verb `plan`, and the output of `run --dry-run`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @options.suite_verb()
 def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
-    """Show the runs to do, done and skipped, and their cost.
+    """Show the runs that are to do, done or skipped, and their cost.
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """
@@ -36,7 +36,7 @@ def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -
 
 def plan_text(content: Content) -> str:
     """Return a plan as text for people."""
-    networks = "networks, and their multiply-adds for one image"
+    networks = "networks, with multiply-adds per image"
     memory = "memory banks and other buffers, the maximum over all pairs"
     return paragraphs(
         [_summary(content["suite"], content["runs"]), _work(content)],
@@ -48,7 +48,7 @@ def plan_text(content: Content) -> str:
 
 
 def _summary(suite: str, runs: Sequence[Content]) -> str:
-    """`toy: 2 students (1 done, 1 to do), 1 teacher (1 done)`."""
+    """Return `toy: 2 students (1 done, 1 to do), 1 teacher (1 done)`."""
     parts = []
     for kind in ("student", "teacher"):
         states = Counter(run["state"] for run in runs if run["kind"] == kind)
@@ -58,7 +58,7 @@ def _summary(suite: str, runs: Sequence[Content]) -> str:
 
 
 def _work(content: Content) -> str:
-    """Return the number of cohorts to do, and their devices."""
+    """Return how many cohorts (runs that train together) are to do, and on which devices."""
     if not content["cohorts"]:
         return "nothing to do"
     places = []
@@ -66,4 +66,4 @@ def _work(content: Content) -> str:
         gpu = "" if device["device"] == "cpu" else f"{device['device']}, "
         places.append(f"{device['at_a_time']} at a time on {gpu}{device['name']}")
     cohort_count = count(content["cohorts"], "cohort")
-    return f"to do in {cohort_count}, of runs that share a teacher's passes: {'; '.join(places)}"
+    return f"to do: {cohort_count} (runs that share the teacher's passes), {'; '.join(places)}"

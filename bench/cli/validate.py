@@ -1,4 +1,4 @@
-"""The verb `validate`."""
+"""The verb `validate`: check suites without running them."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ def command(
     set_: options.Set = None,
     no_plugins: options.NoPlugins = False,
 ) -> None:
-    """Check suites: every mistake with its line, and warnings.
+    """Check suites; print each mistake with its line, and warnings.
 
     Example: bench validate suites/*.yaml
     """
