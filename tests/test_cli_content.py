@@ -60,7 +60,7 @@ student         2 / 2            0 / 2
 at              2 / 2            skipped
 crd             1 / 2, 1 failed  0 / 2
 
-networks, and their multiply-adds for one image
+networks, with multiply-adds per image
 network      parameters    multiply-adds
 ---------  ------------  ---------------
 resnet8          78,042          781,952
