@@ -1,7 +1,7 @@
-"""Tables, statistics and figures of results: the same records give the same bytes.
+"""Write tables of results, and their statistics, as Markdown, LaTeX, CSV, JSON, text or HTML.
 
-`bench.report.build` makes a `Report` of a plan and its records; this module writes reports. It
-imports no torch.
+The same records always give the same bytes. `bench.report.build` makes a `Report` from a plan and
+its records; this module writes a `Report` to files. This module does not import torch.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,22 +24,23 @@ __all__ = [
 ]  # fmt: skip
 
 FORMATS = ("md", "tex", "csv", "json", "txt")
-PAGE = "html"  # the format with the tables of all metrics, their statistics and figures
+PAGE = "html"  # one page with the tables of all metrics, their statistics and figures
 DEFAULT_FORMATS = ("md", "tex", "csv")
 Kind = Literal["tables", "statistics"]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows and how it is written.
+    """The content of a report and its file formats.
 
     Attributes:
-        metric: Metric of the tables.
-        formats: Formats to write, of `FORMATS` and `PAGE`.
-        standalone: Whether LaTeX is a document that compiles.
-        published: Whether published values are shown next to the measured ones.
-        reference: Method that the others are compared with; None: KD.
-        tolerance: Largest difference that is treated as zero; None: the metric's default.
+        metric: Name of the metric that the tables show.
+        formats: Formats to write: any of `FORMATS`, and `PAGE` (html).
+        standalone: Whether a LaTeX file is a complete document instead of only its tables.
+        published: Whether tables show the papers' values next to the measured ones.
+        reference: Name of the method with which all others are compared; None: `kd`.
+        tolerance: Largest difference that counts as zero, in the metric's unit; None: the metric's
+            default.
     """
 
     metric: str = "top1"
@@ -51,10 +52,10 @@ class ReportOptions:
 
 
 def check_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]:
-    """Return the formats without duplicates.
+    """Check the names of formats and return them without duplicates.
 
     Args:
-        names: Formats as a user wrote them.
+        names: Names of formats.
         page: Whether `html` is allowed.
 
     Raises:
@@ -71,14 +72,14 @@ def check_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]
 def render(
     report: Report, name: str, kind: Kind = "tables", *, label: str = "", standalone: bool = False
 ) -> str:
-    """Return tables, or their statistics, in a format other than `html`.
+    """Return the tables of a report, or their statistics, in a format other than `html`.
 
     Args:
-        report: What to write.
-        name: One of `FORMATS`.
-        kind: `tables` or `statistics`.
+        report: The report.
+        name: The format, one of `FORMATS`.
+        kind: `tables` or `statistics`; JSON always contains both.
         label: LaTeX label of the first table.
-        standalone: Whether LaTeX is a document that compiles.
+        standalone: Whether LaTeX is a complete document instead of only its tables.
     """
     if name == "csv":
         return csv_text(report, kind == "statistics")
@@ -90,7 +91,14 @@ def render(
 
 
 def show(report: Report, kind: Kind = "tables", *, width: int | None, terminal: bool) -> str:
-    """Return tables, or their statistics, as text for a screen of that many columns."""
+    """Return the tables of a report, or their statistics, as text for a screen.
+
+    Args:
+        report: The report.
+        kind: `tables` or `statistics`.
+        width: Characters per line of the screen; None: a table may have any width.
+        terminal: Whether to use bold and underline instead of `*` and `_`.
+    """
     documents = _documents(report, kind)
     return "\n".join(text(each, width=width, terminal=terminal) for each in documents)
 
@@ -103,21 +111,22 @@ def write(
     kind: Kind = "tables",
     page: Callable[[], str] | None = None,
 ) -> list[Path]:
-    """Write tables, or their statistics, as <stem>.<format>, each file atomically.
+    """Write the tables of a report, or their statistics, as <stem>.<format>, each file atomically.
 
     Args:
-        report: What to write.
-        folder: Where to write.
-        stem: Name of the files without an ending.
-        options: Formats, and whether LaTeX compiles.
-        kind: `tables` or `statistics`; `html` has no statistics of its own.
-        page: Makes the content of `html`; None: not available.
+        report: The report.
+        folder: Folder of the files.
+        stem: File name without its extension.
+        options: Only `formats` and `standalone` are used.
+        kind: `tables` or `statistics`. For `statistics`, `html` is skipped, because the page of
+            the tables contains the statistics.
+        page: Function that returns the content of the `html` file; None: `html` is not allowed.
 
     Returns:
         The paths of the files.
 
     Raises:
-        BenchError: A format is unknown; nothing is written then.
+        BenchError: A format is unknown (no file is written), or a file cannot be written.
     """
     statistics = kind == "statistics"
     paths = []

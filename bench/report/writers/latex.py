@@ -1,4 +1,4 @@
-"""Documents as LaTeX floats with booktabs, alone or in a document that compiles."""
+"""Write documents as LaTeX floats with booktabs, or as one complete LaTeX document."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from bench.report.document import Document, Section
 from bench.report.model import Note
 from bench.report.writers import Markup
 
-_MAX_COLUMNS = 5  # next to the first one, on a page of the usual width
+_MAX_COLUMNS = 5  # after the first column; a grid with more is scaled to the page
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
@@ -18,7 +18,7 @@ _PREAMBLE = r"""\documentclass{article}
 """
 _GLYPHS = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
-    **{char: f"{{{char}}}" for char in "[]*"},  # after the end of a line they are its options
+    **{char: f"{{{char}}}" for char in "[]*"},  # in braces: after `\\` they would be its options
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
     **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\S{}", "¶": r"\P{}"},
@@ -36,7 +36,7 @@ def _escape(text: str) -> str:
 
 
 def _glyph(char: str) -> str:
-    """Return one character in LaTeX; one without a glyph in pdflatex as its code point."""
+    """Return a character in LaTeX; if pdflatex cannot print it, as `[U+XXXX]`."""
     if char in _GLYPHS:
         return _GLYPHS[char]
     if char < "\u0080" or "\u00c0" <= char < "\u0180":
@@ -61,9 +61,9 @@ def latex(documents: Sequence[Document], label: str, standalone: bool = False) -
     """Return documents as LaTeX floats.
 
     Args:
-        documents: What to write.
-        label: Label of the first; the others append their number.
-        standalone: Whether to return a document that compiles.
+        documents: The documents.
+        label: LaTeX label of the first document; later ones append their number: `<label>-2`.
+        standalone: Whether to return a complete LaTeX document instead of only its floats.
     """
     labels = [label if i == 1 else f"{label}-{i}" for i in range(1, len(documents) + 1)]
     text = "\n".join(map(_document, documents, labels))
@@ -71,7 +71,7 @@ def latex(documents: Sequence[Document], label: str, standalone: bool = False) -
 
 
 def _document(document: Document, label: str) -> str:
-    """Return a table as a float; several sections as a paragraph, floats, and a list of notes."""
+    """Return one section as a float; several as a paragraph, floats and a list of notes."""
     title = LATEX.plain(document.title.rstrip("."))
     [first, *others] = document.sections
     if not others:
@@ -89,7 +89,7 @@ def _document(document: Document, label: str) -> str:
 
 
 def _float(caption: str, section: Section, label: str, document: Document | None = None) -> str:
-    """Return a float; a wide one is fitted to the page by graphicx."""
+    """Return a section as a float; graphicx scales a wide grid to the page."""
     columns = len(section.header[0]) - 1
     wide = columns > _MAX_COLUMNS
     notes: tuple[Note, ...] = document.notes if document else ()
@@ -114,7 +114,7 @@ def _float(caption: str, section: Section, label: str, document: Document | None
 
 
 def _lines(section: Section) -> Iterator[str]:
-    """Return the lines of a grid: heads, then rows; published values in a line below theirs."""
+    """Yield the lines of a grid: header, then rows, each with published values in a line below."""
     for line in section.header:
         yield " & ".join(LATEX(cell.text) for cell in line) + r" \\"
     group = None
