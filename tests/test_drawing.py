@@ -105,10 +105,11 @@ def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Pa
     ]
     assert result.stderr.splitlines() == [
         "ablation: resnet8/resnet8 and 1 more: "
-        "no two methods with a result differ in a single number",
+        "no two methods with results differ in exactly one number",
         f"ranks: {TOO_FEW} 2 pairs and 1 method",
         "correlation: resnet8/resnet8 and 1 more: no student's weights in results/weights; "
-        "`bench run` saves them, and `bench run --overwrite always` makes them again",
+        "`bench run` saves weights, and `bench run --overwrite always` trains again to replace "
+        "deleted weights",
     ]
 
 
