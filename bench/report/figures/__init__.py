@@ -166,9 +166,11 @@ def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
+    suite = subject.plan.suite
     matrices = correlation.differences(
-        subject.entries, subject.results, pair, subject.root, registry=subject.plan.suite.registry
-    )
+        subject.entries, subject.results, pair, subject.root,
+        registry=suite.registry, selection=suite.data,
+    )  # fmt: skip
     if not matrices:
         raise BenchError(
             f"no student's weights in {subject.results.folder / 'weights'}; `bench run` saves "

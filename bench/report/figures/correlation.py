@@ -35,6 +35,7 @@ def differences(
     root: Path | None = None,
     device: str | None = None,
     registry: Registry = BUILTIN,
+    selection: Selection | None = None,
 ) -> dict[str, list[Matrix]]:
     """Return the teacher's minus the student's class correlations over the test set.
 
@@ -42,16 +43,18 @@ def differences(
         entries: Runs; a run is skipped if its student's weights were not saved.
         results: The results folder.
         pair: Name of the pair.
-        root: Folder of the data sets; None: the default folder.
-        device: Device that runs the networks; None: a GPU if available, else the CPU.
-        registry: The networks and data sets that the suite may use.
+        root: Folder of the data sets.
+        device: None: a GPU if there is one, else the CPU.
+        registry: The networks and data sets of the suite.
+        selection: The images of the suite; None: those that the records name. Records of a folder
+            of images do not hold its path.
 
     Returns:
         By the method's label, one matrix (K, K) for each seed, for K classes.
 
     Raises:
-        MissingData: The teacher's weights are missing.
-        BenchError: The weights do not match the record, or a logit is the same for all images.
+        MissingData: The images or the teacher's weights are missing.
+        BenchError: The images or the weights changed, or a logit is constant.
     """
     subject: Data | None = None
     of_teacher: dict[str, Matrix] = {}
@@ -59,7 +62,7 @@ def differences(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for label, runs in methods(entries, pair).items():
         for record, teacher in _usable(runs, results):
-            subject = subject or _data(record, root, where, registry)
+            subject = subject or _data(record, root, where, registry, selection)
             if teacher.id not in of_teacher:
                 of_teacher[teacher.id] = _teacher(teacher, record, results, subject, registry)
             student = _correlation(record, results, subject, registry)
@@ -142,11 +145,21 @@ def _usable(entries: Sequence[Entry], results: Results) -> Iterator[tuple[Record
             yield record, record.teacher
 
 
-def _data(record: Record, root: Path | None, device: torch.device, registry: Registry) -> Data:
+def _data(
+    record: Record,
+    root: Path | None,
+    device: torch.device,
+    registry: Registry,
+    selection: Selection | None,
+) -> Data:
+    """Return the images of a record; raise BenchError if they differ from the record's."""
     spec = record.specification.data
     names = ("name", "per_class", "test_per_class", "validation", "size")
-    selection = Selection(**{name: getattr(spec, name) for name in names})
-    return data.load(selection, root, device, added=registry.datasets)
+    selection = selection or Selection(**{name: getattr(spec, name) for name in names})
+    images = data.load(selection, root, device, added=registry.datasets)
+    if spec.fingerprint not in ("", images.facts.fingerprint):
+        raise BenchError(f"{selection.name}: the images changed since {record.name} was trained")
+    return images
 
 
 def _teacher(
