@@ -48,7 +48,7 @@ def results(plan: Plan, tmp_path: Path) -> Results:
 
 PLAN = """\
 toy: 12 students (5 done, 1 failed, 4 to do, 2 skipped), 1 teacher (1 done)
-to do in 2 cohorts, of runs that share a teacher's passes: {}
+to do: 2 cohorts (runs that share the teacher's passes), {}
 time: unknown; --measure finds it. 95.0 MB of memory for the largest cohort, without activations; \
 63.0 MB of disk
 
@@ -72,8 +72,8 @@ method      bytes
 crd         6,024
 
 failed: resnet8/resnet8 crd seed 1: out of memory
-skipped: resnet8/vgg8 at seed 0 and 1 more: the student has 4 stages, the teacher 3: they do not \
-pair up"""
+skipped: resnet8/vgg8 at seed 0 and 1 more: the student has 4 stages, the teacher 3: not the \
+same number"""
 
 
 def test_plan_shows_states_devices_networks_and_memory(

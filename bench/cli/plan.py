@@ -24,7 +24,7 @@ def command(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the runs to do, done and skipped, and their cost.
+    """Show the runs that are to do, done or skipped, and their cost.
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """

@@ -27,7 +27,7 @@ def command(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a suite's teachers: origin, accuracy, weights.
+    """Show each teacher of a suite: origin, accuracy, weights.
 
     Example: bench teachers suites/cifar100_same_arch.yaml
     """
