@@ -79,7 +79,7 @@ def test_new_store_is_opened_by_sixteen_processes_at_once(tmp_path: Path) -> Non
         [*map(str, command)], cwd=tmp_path, env=env, text=True, capture_output=True
     )
     assert process.stdout.strip() == str([1] * PROCESSES), process.stdout + process.stderr
-    assert logged(uri) == sorted(f"resnet8/resnet8 kd seed {seed}" for seed in range(PROCESSES))
+    assert logged(uri) == sorted(f"kd s{seed} · resnet8/resnet8" for seed in range(PROCESSES))
 
 
 @pytest.fixture
