@@ -5,29 +5,28 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from bench import data, suite
+from bench import data, suite, tables
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.errors import BenchError
+from bench.errors import BenchError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
-from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts, select
+from bench.planning import saved
+from bench.planning.estimate import estimate
+from bench.planning.plan import Plan, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
-from bench.results.environment import device_name
 from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
@@ -35,6 +34,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHUTDOWN_S = 5.0  # after an interrupt, during which a second one changes nothing
+
+
+class Tracker(Observer, Protocol):
+    """An observer that keeps a copy of each record in a store of its own.
+
+    Attributes:
+        added: Number of records that the store did not have.
+    """
+
+    added: int
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about records that could not be logged; empty if all were."""
+
+    def log_missing(self) -> None:
+        """Log every record of the plan that the store does not have, or has in an older state."""
 
 
 @dataclass(frozen=True)
@@ -125,33 +141,15 @@ def run(
         data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
 
     Returns:
-        One row for each run of the suite, as `records` returns it.
+        One row for each run of the suite, as `bench.records` returns it.
 
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
     """
     plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
     execute(plan, store, machine, data_root=data_root)
-    frame = records(results)
+    frame = tables.records(results)
     return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
-
-
-def records(results: str | Path = "results") -> "pd.DataFrame":
-    """Return all records of a results folder as a data frame.
-
-    Args:
-        results: Results folder.
-
-    Returns:
-        One row for each run; nested fields are columns such as `metrics.last.top1` (percent). The
-        column `curves` holds a list of epochs. Empty if there are no records.
-
-    Raises:
-        BenchError: A record is damaged.
-    """
-    import pandas as pd
-
-    return pd.json_normalize([record.content for record in Results(Path(results)).records()])
 
 
 def load_plan(
@@ -180,6 +178,33 @@ def load_plan(
     return select(make_plan(changed, find_data_root(data_root)), filters, limit)
 
 
+def load_saved_plan(
+    name: str | Path,
+    results: Results,
+    changes: Sequence[str] = (),
+    filters: str = "",
+    limit: int | None = None,
+) -> Plan | None:
+    """Return the plan that `bench run` saved; None if there is none, or the suite has changed.
+
+    Args:
+        name: A suite file, which may be missing, or the name of a shipped suite.
+        results: Folder of the records.
+        changes: Changes to the suite; they must be those of the saved plan.
+        filters: Selects cells, as in `load_plan`.
+        limit: Largest number of student runs; None: all.
+    """
+    stem = Path(name).stem
+    for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
+        if path.is_file():
+            plan, sha256 = saved.load(path)
+            file = Path(name)
+            is_same = not file.is_file() or saved.digest(file) == sha256
+            if is_same and tuple(changes) == plan.suite.changes:
+                return select(plan, filters, limit)
+    return None
+
+
 def find_data_root(data_root: Path | None) -> Path | None:
     """Return the folder of data sets: as given, else `BENCH_DATA`, else None."""
     variable = os.environ.get("BENCH_DATA")
@@ -194,19 +219,19 @@ def execute(
     data_root: Path | None = None,
     overwrite: Overwrite = "failed",
     view: str | None = None,
-    tracker: MLflow | None = None,
+    tracker: Tracker | None = None,
 ) -> list[Record]:
     """Do the runs of a plan that have no record yet; afterwards every run has one.
 
     First the results folder is locked, Slurm jobs of a killed command are cancelled, damaged files
-    are quarantined, and the data set is read or downloaded. An interrupt, also SIGTERM, ends all
-    workers at once; the next call resumes each run from its last completed epoch.
+    are quarantined, and the data set is read. An interrupt, also SIGTERM, ends all workers; the
+    next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
         results: Folder of the records.
         machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        data_root: Folder of data sets; None: `BENCH_DATA`.
         overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: not at all.
         tracker: Where records are logged, too.
@@ -216,14 +241,16 @@ def execute(
 
     Raises:
         LockHeld: Another command uses the results folder.
-        MissingData: The data set cannot be found or downloaded.
+        TeacherRefused: A checkpoint's recorded accuracy is not as promised.
         BenchError: A device, the data or the results folder cannot be used.
     """
     root = find_data_root(data_root)
     with stop_on_sigterm(), results.lock() as lock:
         slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
+        results.save_plan(saved.path_of(results.folder, plan.stem), saved.dump(plan))
         notices = quarantine_corrupt(plan, results)
+        _check_promises(plan, results)
         todo = pending(plan, results, overwrite)
         estimates = estimate(plan, root) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
@@ -243,66 +270,8 @@ def execute(
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
-        records = (results.summary(run) for run in plan.runs if run not in impossible)
-        return [record for record in records if record is not None and record.status != "done"]
-
-
-def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
-    """Return how many runs of a plan have a result, as data for JSON.
-
-    Args:
-        plan: The plan.
-        results: Folder of the records; nothing else is read.
-
-    Returns:
-        The number of runs by state, pair and method, and all runs without a result.
-    """
-    runs = _run_states(plan, results, {})
-    return {
-        "suite": plan.suite.name,
-        "counts": Counter(run["state"] for run in runs),
-        "pairs": _pair_states(plan, runs),
-        "without_result": [run for run in runs if run["state"] != "done"],
-    }
-
-
-def describe_plan(
-    plan: Plan,
-    results: Results,
-    machine: Machine = Machine(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
-) -> dict[str, Any]:
-    """Return the runs of a plan with their states and costs, as data for JSON.
-
-    Args:
-        plan: The plan.
-        results: Folder of the records.
-        machine: Where the runs would train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-
-    Returns:
-        Each run with its state, counts by pair and method, devices, networks and memory.
-
-    Raises:
-        BenchError: A device or the data cannot be used.
-    """
-    slots = Counter(machine.devices())
-    estimates = estimate(plan, find_data_root(data_root))
-    runs = _run_states(plan, results, estimates)
-    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
-    place = "a cluster" if machine.cluster else None
-    return {
-        "suite": plan.suite.name,
-        "runs": runs,
-        "pairs": _pair_states(plan, runs),
-        "cohorts": len(cohorts(possible)),
-        "devices": [
-            {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
-            for name, number in slots.items()
-        ],
-        "networks": _costs(plan, estimates),
-        "memory": _memory(plan, estimates),
-    }
+        records = [results.summary(run) for run in plan.runs if run not in impossible]
+        return [record for record in records if record is not None and _is_unfinished(record)]
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -357,6 +326,17 @@ def stop_on_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _check_promises(plan: Plan, results: Results) -> None:
+    """Compare recorded accuracies of checkpoints with the suite, which may have changed since."""
+    problems = []
+    for run in plan.runs.values():
+        record = results.summary(run.id) if run.checkpoint else None
+        if run.checkpoint and record and (why := run.checkpoint.broken_promise(record.top1)):
+            problems.append(why)
+    if problems:
+        raise TeacherRefused("\n".join(problems))
+
+
 def _check_data(suite: Suite, root: Path | None) -> None:
     """Read the data set once, so that its errors are reported before anything starts."""
     name, registry = suite.data.name, suite.registry
@@ -369,57 +349,14 @@ def _check_data(suite: Suite, root: Path | None) -> None:
         raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
 
 
+def _is_unfinished(record: Record) -> bool:
+    """Whether a run should have a result; a distiller that does not fit is not a failure."""
+    is_incompatible = record.status == "skipped" and record.teacher is not None
+    return record.status != "done" and not is_incompatible
+
+
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
     """Whether a run is impossible, and its record gives the same reason."""
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)
-
-
-def _run_states(
-    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
-) -> list[dict[str, str | None]]:
-    """Return `id`, `name`, `kind`, `state` and `reason` of each run.
-
-    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
-    """
-    rows = []
-    for id, run in plan.runs.items():
-        record, estimate = results.summary(id), estimates.get(id)
-        state, reason = (record.status, record.reason) if record else ("to do", None)
-        if estimate and (record is None or record.status == "skipped"):
-            state = "skipped" if estimate.error else "to do"
-            reason = estimate.error or estimate.warning
-        names = {"id": id, "name": plan.names()[id], "kind": run.kind}
-        rows.append({**names, "state": state, "reason": reason})
-    return rows
-
-
-def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count, for each pair, its teachers and each method's runs by state."""
-    states = {run["id"]: run["state"] for run in runs}
-    teachers: dict[str, dict[str, str]] = {}
-    methods: dict[str, dict[str, Counter[str]]] = {}
-    for cell in plan.cells:
-        teachers.setdefault(cell.pair.name, {})[cell.teacher] = states[cell.teacher]
-        counts = methods.setdefault(cell.pair.name, {})
-        counts.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
-    return [
-        {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
-        for pair, counts in methods.items()
-    ]
-
-
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the parameters and multiply-adds of every network of the plan."""
-    runs = plan.runs.values()
-    costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
-    return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
-
-
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the bytes of each method's buffers, the maximum over all pairs."""
-    largest: Counter[str] = Counter()
-    for cell in plan.cells:
-        largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)
-    return [{"method": name, "bytes": size} for name, size in largest.items() if size]

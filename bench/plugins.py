@@ -2,15 +2,14 @@
 
 A plugin is a Python file that a suite names under `plugins`, or a module that an installed package
 names as an entry point of the group `distillbench.plugins`. It defines subclasses of `Distiller`,
-`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`. A `Registry` holds the names
-that one suite can use; two suites with different plugins can be open in one process.
+`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`, itself or in the modules of
+its folder or package that it imports. A `Registry` holds the names that one suite can use; two
+suites with different plugins can be open in one process.
 """
 
-import hashlib
 import inspect
-import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,9 +23,12 @@ from bench import data, models
 from bench.data import Source
 from bench.data.folder import PREFIX
 from bench.errors import BenchError, nearest
+from bench.plugin_modules import Sources
 from distillers import Distiller, Features
 
 GROUP = "distillbench.plugins"
+
+RESERVED = ("label",)  # keys of a method that are not distillers
 
 Kind = Literal["distiller", "network", "dataset"]
 _TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
@@ -49,7 +51,8 @@ class Registry:
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
         self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
-        self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining file
+        self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining plugin
+        self._files: set[str] = set()  # of all plugins
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -83,17 +86,50 @@ class Registry:
         """Return the class of a distiller; raise KeyError if the name is unknown."""
         return self._added["distiller"].get(name) or distillers.load(name)
 
-    def build_network(self, name: str, classes: int, size: int | None = None) -> nn.Module:
+    def build_network(
+        self, name: str, classes: int, size: int | None = None, stages: Sequence[str] = ()
+    ) -> nn.Module:
         """Return a new network, as `models.build` does, which also knows the plugins' networks."""
-        return models.build(name, classes, size, self._added["network"])
+        return models.build(name, classes, size, self._added["network"], stages)
 
     def names(self, kind: Kind) -> list[str]:
         """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
         return sorted({*_BUILTIN[kind], *self._added[kind]})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
-        """Return the SHA-256 of the plugin file that defines a name; None for built-in names."""
+        """Return the SHA-256 of the plugin that defines a name; None for built-in names.
+
+        It covers the plugin's file and the modules of its folder that it imports; for an installed
+        package, all modules of the package.
+        """
         return self._sources.get((kind, name))
+
+    def describe_error(self, error: BaseException, raised_by: type[Distiller] | None = None) -> str:
+        """Return an error's type, message, and last line in a plugin: `… (my_method.py:23)`.
+
+        Args:
+            error: The error.
+            raised_by: Where no line of a plugin is in the traceback, as after a call of `forward`
+                with other arguments than its own, the line of this class's `forward` is named.
+        """
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = next((f for f in reversed(frames) if f.filename in self._files), None)
+        place = f" ({Path(frame.filename).name}:{frame.lineno})" if frame else ""
+        if not frame and raised_by:
+            code = raised_by.forward.__code__
+            place = f" ({Path(code.co_filename).name}:{code.co_firstlineno})"
+        return f"{_reason(error)}{place}"
+
+    def add_placeholders(self, uses_teacher: Mapping[str, bool]) -> None:
+        """Add classes without code for distillers that are unknown here.
+
+        Args:
+            uses_teacher: Whether the loss of each distiller depends on the teacher, by its name.
+        """
+        for name, uses in uses_teacher.items():
+            if name not in self.names("distiller"):
+                members = {"paper": "", "reads": (), "uses_teacher": uses}
+                self._added["distiller"][name] = type(name.capitalize(), (Distiller,), members)
 
     def load(self, path: Path) -> None:
         """Add the definitions of a plugin file.
@@ -107,8 +143,15 @@ class Registry:
         if not path.is_file():
             files = [file.name for file in path.parent.glob("*.py")]
             raise BenchError(f"no file '{path}'.{nearest(path.name, files)}")
-        content = path.read_bytes()
-        self._add_module(_execute(path, content), path, _digest(content))
+        if path.suffix != ".py":
+            raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
+        sources = Sources.of_file(path)
+        try:
+            module = sources.load()
+        except (Exception, SystemExit) as error:
+            place = f"{path.name}:{_line(error, path)}"
+            raise BenchError(f"{place}: {_reason(error)}{_origin(error, sources)}") from error
+        self._add_module(module, sources)
 
     def load_installed(self) -> None:
         """Add the definitions of installed packages, unless plugins are disabled.
@@ -124,41 +167,25 @@ class Registry:
                 raise BenchError(f"{name} cannot be loaded: {_reason(error)}") from error
             if not isinstance(module, ModuleType) or not module.__file__:
                 raise BenchError(f"{name} is not a module. Allowed: the name of a module")
-            path = Path(module.__file__)
-            self._add_module(module, path, _digest(path.read_bytes()))
+            self._add_module(module, Sources.of_module(module))
 
-    def _add_module(self, module: ModuleType, path: Path, digest: str) -> None:
-        definitions = list(_definitions(module, path, digest))
+    def _add_module(self, module: ModuleType, sources: Sources) -> None:
+        path, digest = sources.path, sources.sha256
+        definitions = list(_definitions(module, sources))
         if not definitions:
             allowed = "subclasses of Distiller, NETWORKS = {…}, DATASETS = {…}"
             raise BenchError(f"{path.name} defines nothing to benchmark. Allowed: {allowed}")
-        for kind, name, definition, source in definitions:
+        self._files |= {str(file) for file in sources.contents}
+        for kind, name, definition in definitions:
             reserved = name in _BUILTIN[kind] or name.startswith(PREFIX)
             if reserved or self._added[kind].get(name, definition) is not definition:
                 existing = f"a {kind} '{name}'".replace("dataset", "data set")
                 raise BenchError(f"{path.name}: {existing} exists already; choose another name")
             self._added[kind][name] = definition
-            self._sources[kind, name] = source
+            self._sources[kind, name] = digest
 
 
 BUILTIN = Registry(enabled=False)
-
-
-def _execute(path: Path, content: bytes) -> ModuleType:
-    """Return the module of a file's content; the same content of the same file runs once."""
-    name = f"distillbench_plugin_{path.stem}_{_digest(str(path).encode() + content)[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if path.suffix != ".py":
-        raise BenchError(f"'{path.name}' is not a Python file. Allowed: files ending in .py")
-    module = sys.modules[name] = ModuleType(name)
-    module.__file__ = str(path)
-    try:  # not a cached .pyc of another content
-        exec(compile(content, path, "exec", dont_inherit=True), vars(module))
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise BenchError(f"{path.name}:{_line(error, path)}: {_reason(error)}") from error
-    return module
 
 
 def _line(error: BaseException, path: Path) -> int:
@@ -169,34 +196,47 @@ def _line(error: BaseException, path: Path) -> int:
     return next((f.lineno or 1 for f in reversed(frames) if f.filename == str(path)), 1)
 
 
+def _origin(error: BaseException, sources: Sources) -> str:
+    """Return the file and line of an error that was raised in another module of the plugin."""
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno or 1
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        file, line = frame.filename, frame.lineno or 1
+    path = Path(file)
+    is_other = path in sources.contents and path != sources.path
+    return f" ({path.name}:{line})" if is_other else ""
+
+
 def _reason(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _definitions(
-    module: ModuleType, path: Path, digest: str
-) -> Iterator[tuple[Kind, str, Any, str]]:
-    """Yield kind, name, definition and the SHA-256 of the defining file."""
+def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, str, Any]]:
+    """Yield kind, name and definition of all that a plugin defines."""
+    path = sources.path
     for distiller in filter(inspect.isclass, vars(module).values()):
-        inside = f"{distiller.__module__}.".startswith(f"{module.__name__}.")  # or a submodule
-        if not (inside and issubclass(distiller, Distiller)) or inspect.isabstract(distiller):
+        if not issubclass(distiller, Distiller) or inspect.isabstract(distiller):
             continue
-        _check(distiller, path)
-        file = Path(inspect.getfile(distiller))
-        source = digest if file == path else _digest(file.read_bytes())
-        yield "distiller", distiller.__name__.lower(), distiller, source
+        if distiller is not Distiller and Path(inspect.getfile(distiller)) in sources.contents:
+            _check(distiller, path)
+            yield "distiller", distiller.__name__.lower(), distiller
     for table, kind in _TABLES.items():
         content = getattr(module, table, {})
         if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise BenchError(f"{path.name}: {table} is not a dict with names as keys")
         for name, definition in content.items():
-            yield kind, name, definition, digest
+            yield kind, name, definition
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:
     """Check the class attributes and the constructor that `Distiller` asks for."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
+    if distiller.__name__.lower() in RESERVED:
+        raise BenchError(
+            f"{where} has a name that methods use for {', '.join(RESERVED)}: rename it"
+        )
     features = [field.name for field in fields(Features)]
     reads = getattr(distiller, "reads", None)
     if not isinstance(reads, tuple) or not set(reads) <= set(features):
@@ -213,7 +253,3 @@ def _check(distiller: type[Distiller], path: Path) -> None:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:
         raise BenchError(f"{where}.__init__ has types that are not defined: {error}") from error
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

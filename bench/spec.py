@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     epochs: fields.Count = 240
-    batch_size: fields.Count = 64
+    batch_size: fields.BatchSize = 64
     lr: fields.Positive = 0.05
     milestones: fields.Epochs = (150, 180, 210)
     decay: fields.Factor = 0.1
@@ -115,6 +115,8 @@ class RunSpec(SpecPart):
         network: Network that is trained.
         source: SHA-256 of the plugin that defines the network; None: not a plugin's.
         teacher: Id of the teacher's run; None for a teacher.
+        stages: Layers that end the network's stages; None: the network's own, or those found.
+        teacher_stages: The same for the teacher.
         method: Distillers by name; empty for a checkpoint.
         recipe: How the network is trained; of a checkpoint only the precision counts.
         seed: Seed of weights, order and augmentation.
@@ -126,6 +128,8 @@ class RunSpec(SpecPart):
     network: str
     source: str | None = None
     teacher: str | None = None
+    stages: list[str] | None = None
+    teacher_stages: list[str] | None = None
     method: dict[str, TermSpec] = {}
     recipe: Recipe = PAPERS
     seed: int

@@ -1,6 +1,6 @@
 """Distillers, one per file: `load("crd")` returns the class CRD of crd.py.
 
-`distillers.base` documents the contract for your own distiller.
+`distillers.base` documents the contract for your own distiller; `distillers.contract` checks it.
 """
 
 import importlib
@@ -16,7 +16,7 @@ __all__ = ["Batch", "Distiller", "Features", "Incompatible", "Setting", "Shapes"
 def names() -> list[str]:
     """Return the sorted names of the distillers here, one for each file."""
     modules = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(name for name in modules - {"base"} if not name.startswith("_"))
+    return sorted(name for name in modules - {"base", "contract"} if not name.startswith("_"))
 
 
 def load(name: str) -> type[Distiller]:

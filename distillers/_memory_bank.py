@@ -73,18 +73,22 @@ class NegativeSampler(nn.Module):
         train_labels: The classes of all training samples, (N,) int64.
         negatives: M, the number of samples in each row of a draw.
         rng: The random stream, on the device of `train_labels`.
+        owner: The distiller's name, for messages.
 
     Raises:
         Incompatible: The training set has fewer than M samples outside its largest class.
     """
 
-    def __init__(self, train_labels: Tensor, negatives: int, rng: torch.Generator) -> None:
+    def __init__(
+        self, train_labels: Tensor, negatives: int, rng: torch.Generator, owner: str
+    ) -> None:
         super().__init__()
         samples, largest = len(train_labels), int(train_labels.bincount().max())
         if negatives > samples - largest:
             raise Incompatible(
                 f"found negatives {negatives}, but only {samples - largest} training samples are "
-                f"outside the largest class. Allowed: at most {samples - largest}"
+                f"outside the largest class. Allowed: at most {samples - largest}, for example "
+                f"`options: {{{owner}: {{negatives: {samples - largest}}}}}` in the suite"
             )
         self.rng, self.negatives, self.steps = rng, negatives, negatives + largest
         numbers = torch.arange(1, samples + 1, device=train_labels.device)

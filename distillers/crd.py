@@ -55,7 +55,7 @@ class CRD(Distiller):
         self.embed_t = nn.Linear(setting.teacher.pooled, width)
         self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
-        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
+        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, "crd")
         self.z_s = nn.Buffer(torch.zeros(()))
         self.z_t = nn.Buffer(torch.zeros(()))
 

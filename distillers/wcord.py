@@ -103,7 +103,9 @@ class WCoRD(Distiller):
         if global_weight:
             self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
             self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
-            self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng)
+            self.draw_negatives = NegativeSampler(
+                setting.train_labels, negatives, self.rng, "wcord"
+            )
             self.z_s = nn.Buffer(torch.zeros(()))
             self.z_t = nn.Buffer(torch.zeros(()))
 

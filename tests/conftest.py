@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,12 @@ def cifar100_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(script), str(sheets), str(root)]
     subprocess.run(command, check=True, capture_output=True)
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_shared_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the hashes of images in a folder of this session."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -357,6 +357,20 @@ def test_validate_reports_all_mistakes_of_all_suites(here: Path) -> None:
     assert bench("validate", "quickstart").exit_code == 0
 
 
+@pytest.mark.case("clean-failed")
+def test_clean_keeps_the_checkpoint_of_a_failed_run(here: Path) -> None:
+    results = Results(here / "results")
+    for status in ("failed", "done", "diverged"):
+        results.write(toy.record(status, status=status, reason="x"))
+        results.save_state(status, b"state")
+    lines = bench("clean").stdout
+    assert "state/done.safetensors" in lines
+    assert "state/diverged.safetensors" in lines
+    assert "state/failed.safetensors" not in lines
+    bench("clean", "--yes")
+    assert results.read_state("failed") == b"state"
+
+
 def test_clean_removes_files_only_with_yes(here: Path) -> None:
     assert bench("clean").stdout == "results: nothing to remove\n"
     torn = here / "results" / "runs" / ".a.json.1.part"

@@ -8,7 +8,7 @@ import pytest
 
 import distillers
 from bench import models, suite
-from bench.api import Machine, describe_plan, describe_status
+from bench.api import Machine
 from bench.cli.formatting import table
 from bench.cli.list import list_rows, list_text
 from bench.cli.plan import plan_text
@@ -17,6 +17,7 @@ from bench.cli.teachers import teacher_rows, teachers_text
 from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.protocol import Status, Task
+from bench.overview import describe_plan, describe_status
 from bench.planning.plan import Plan
 from bench.results import Results
 from tests import toy
@@ -73,11 +74,14 @@ skipped: resnet8/vgg8 at seed 0 and 1 more: the student has 4 stages, the teache
 pair up"""
 
 
-def test_plan_shows_states_devices_networks_and_memory(plan: Plan, results: Results) -> None:
+def test_plan_shows_states_devices_networks_and_memory(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results.weights(next(iter(plan.runs))).parent.mkdir()
     results.weights(next(iter(plan.runs))).touch()  # else the teacher would be done again
     content = describe_plan(plan, results, Machine(gpus=(), workers=2))
     assert json.loads(json.dumps(content)) == content
+    monkeypatch.setenv("COLUMNS", "300")
     text = plan_text(content)
     assert text == PLAN.format(f"2 at a time on {content['devices'][0]['name']}")
     assert {run["state"] for run in content["runs"]} == {"done", "failed", "skipped", "to do"}

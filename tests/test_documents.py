@@ -82,7 +82,7 @@ def test_page_is_short(page: str) -> None:
 def test_command_line_parses(arguments: tuple[str, ...]) -> None:
     group: Any = typer.main.get_command(app)
     words = ["x" if word == "VERB" else word for word in arguments]
-    if "VERB" in arguments or "..." in words or "…" in words:
+    if "VERB" in arguments or "..." in words or "…" in words or words == ["--version"]:
         return
     with group.make_context("bench", list(words)) as context:
         name, verb, rest = group.resolve_command(context, list(words))
@@ -101,7 +101,7 @@ def test_verbs_flags_and_exit_codes_are_those_of_the_app() -> None:
     commands = [group.get_command(None, verb) for verb in group.commands]
     flags = {flag for command in commands for p in command.params for flag in p.opts}
     pages = README + PAGES["CLI.md"] + PAGES["SUITES.md"] + PAGES["RESULTS.md"]
-    assert set(re.findall(r"--[a-z][a-z-]+", pages)) <= flags | {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", pages)) <= flags | {"--help", "--version"}
     codes = re.findall(r"(\d) (\w+)", str(app.info.epilog))
     assert all(re.search(rf"\b{code} \(?{word}", verbs) for code, word in codes)
 
@@ -151,7 +151,10 @@ def test_results_folder_and_record_are_as_documented() -> None:
     assert layout in str(results.store.__doc__)
     fields = re.search(r"A record holds (.*?)\. The", text, re.S)
     assert fields
-    assert sorted(re.findall(r"`(\w+)`", fields[1])) == sorted(Record.model_fields)
+    names = set(re.findall(r"`(\w+)`", fields[1])) - {
+        "classes", "test_images", "ignored_files", "test_images_in_train",
+    }  # fmt: skip
+    assert names == set(Record.model_fields)
 
 
 def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:

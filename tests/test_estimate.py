@@ -44,7 +44,7 @@ def test_too_many_negatives_are_an_error(tmp_path: Path) -> None:
     error = estimates_by_name(many)["resnet8/resnet8 crd"].error
     assert error is not None
     assert error.startswith("found negatives 73, but only 72 training samples")
-    assert error.endswith("Allowed: at most 72")
+    assert error.endswith("`options: {crd: {negatives: 72}}` in the suite")
 
 
 def test_too_small_image_is_an_error_of_a_network_and_its_students(

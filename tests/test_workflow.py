@@ -1,7 +1,9 @@
 """The shipped GitHub workflow: its commands parse, its files exist."""
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,30 @@ def test_baseline_belongs_to_the_suite() -> None:
     env = WORKFLOW["env"]
     assert suite.find(env["SUITE"]).is_file()
     assert regression.read(ROOT / env["BASELINE"]).suite == env["SUITE"]
+
+
+@pytest.mark.case("copied-workflow")
+@pytest.mark.parametrize(
+    ("project", "installed"),
+    [("distillbench", "."), ("other", "distillbench"), (None, "distillbench")],
+)
+def test_a_copy_in_another_repository_installs_distillbench(
+    project: str | None, installed: str, tmp_path: Path
+) -> None:
+    if project:
+        (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{project}"\n')
+    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "pip").chmod(0o755)
+    script = next(step["run"] for step in STEPS if "pip install" in step["run"])
+    env = {**WORKFLOW["env"], "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "-e", "-c", script]
+    output = subprocess.check_output(command, cwd=tmp_path, env=env, text=True)
+    assert output.split() == ["install", installed]
+
+
+def test_no_step_needs_a_file_of_this_repository() -> None:
+    text = (ROOT / ".github/workflows/bench-check.yml").read_text("utf-8")
+    assert "cache-dependency-path" not in text
 
 
 def test_records_are_not_cached_between_jobs() -> None:

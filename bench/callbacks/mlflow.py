@@ -3,23 +3,27 @@
 The store holds copies of the records: it can be deleted and filled again.
 """
 
+import errno
 import importlib.util
-import json
+import logging
 import os
 import re
+import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.callbacks.tracking import metrics, params, run_name, short
 from bench.errors import BenchError
-from bench.results import Record, Results, document, write_atomic
+from bench.results import Record, Results, document, quarantine, write_atomic
 from bench.results.files import locked
 from bench.spec import content_hash
 
@@ -29,11 +33,11 @@ if TYPE_CHECKING:
 FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
 ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
 RUN_ID = "bench.run_id"  # tag that holds the id of the record's run
-METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by names in records
 MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of one call
-MAX_VALUE_CHARS, MAX_NAME_CHARS = 6000, 250  # limits of MLflow
 MAX_FAILURES = 3  # after which nothing more is logged: each call to a dead server takes seconds
+STOP_TIMEOUT_S = 5.0  # for the processes of MLflow's server, before they are killed
 LOCK_TIMEOUT_S = 120.0  # for other processes that write to the same file
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI's pages
 SETTINGS = {  # of mlflow, unless the environment sets them
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -79,9 +83,15 @@ class MLflow:
             return []
         warning = (
             f"MLflow at {self.uri} failed: {self._failures[0]}; the records are complete, and "
-            f"`bench sync {self._plan.suite.name}` or the next run of the suite logs the rest"
+            f"`{self._sync}` or the next run of the suite logs the rest"
         )
         return [re.sub(r"//[^/@\s]*@", "//", warning)]  # no passwords
+
+    @property
+    def _sync(self) -> str:
+        """The command that logs the rest, as it can be pasted into a shell."""
+        command = ["bench", "sync", str(self._plan.suite.path)]
+        return shlex.join([*command, "--results", str(self._results.folder)])
 
     def started(self, cohort: "Cohort", device: str) -> None:
         """Do nothing."""
@@ -106,13 +116,13 @@ class MLflow:
         if self._gave_up:
             return
         try:
-            with _file_lock(self.uri):
+            with _file_lock(self.uri), _logging_to(self._results.folder / "logs/mlflow.log"):
                 if self._experiment is None:
                     self._experiment = _Experiment(self.uri, self._plan, self._results)
                 if record is not None:
                     self.added += self._experiment.put(record)
         except Exception as error:
-            self._failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            self._failures.append(_reason(error, self.uri))
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
 
     def log_missing(self) -> None:
@@ -132,7 +142,9 @@ class _Experiment:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             location = ARTIFACTS if self._artifacts else None
-            self._id = self._client.create_experiment(name, artifact_location=location)
+            self._id = self._client.create_experiment(
+                name, artifact_location=location, tags=EXPERIMENT_TAGS
+            )
         else:
             self._id = experiment.experiment_id
             if experiment.lifecycle_stage == "deleted":
@@ -161,12 +173,12 @@ class _Experiment:
         from mlflow.entities import Metric, Param
 
         client, plan, (begin, end) = self._client, self._plan, _times(record)
-        run = client.create_run(self._id, begin, _tags(record, plan), plan.names()[record.id])
+        run = client.create_run(self._id, begin, _tags(record, plan), run_name(record, plan))
         id: str = run.info.run_id
         self._logged[record.id][id] = None
         fields: dict[str, list[Any]] = {
-            "params": [Param(*param) for param in _params(record, plan)],
-            "metrics": [Metric(key, value, end, epoch) for key, value, epoch in _metrics(record)],
+            "params": [Param(*param) for param in params(record, plan)],
+            "metrics": [Metric(key, value, end, epoch) for key, value, epoch in metrics(record)],
         }
         for kind, entries in fields.items():
             for start in range(0, len(entries), size := MAX_ENTRIES[kind]):
@@ -213,9 +225,29 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     folder = sys.prefix if local else None  # the server imports modules from its working folder
-    with suppress(KeyboardInterrupt):
-        return subprocess.run(command, cwd=folder).returncode
-    return 0
+    return _serve(command, folder)
+
+
+def _serve(command: Sequence[str], folder: str | None) -> int:
+    """Run a server until it ends or a signal stops it; then end all of its processes."""
+
+    def stop(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    server = subprocess.Popen(command, cwd=folder, start_new_session=True)
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(timeout_s)
 
 
 def client(uri: str) -> Any:
@@ -233,6 +265,8 @@ def client(uri: str) -> Any:
 
         if (path := _sqlite_file(uri)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                _quarantine_damaged(path)
             if not path.exists() or path.stat().st_size == 0:
                 for partial in path.parent.glob(f".{path.name}.*.part*"):
                     partial.unlink()
@@ -246,6 +280,46 @@ def client(uri: str) -> Any:
                     partial.unlink(missing_ok=True)
             _check_writable(path)
         return MlflowClient(uri)
+
+
+def _quarantine_damaged(path: Path) -> None:
+    """Rename a file that is not a SQLite database, so that a new store is created."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:  # locked, or cannot be opened
+        return
+    except sqlite3.DatabaseError:
+        quarantine(path)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Write the messages of MLflow and its libraries to a file instead of the screen."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handler: logging.Handler = logging.FileHandler(path, delay=True)
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
+        yield
+    finally:
+        handler.close()
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+
+
+def _reason(error: BaseException, uri: str) -> str:
+    """Return an error's type and first line; for a full disk, the path."""
+    cause: BaseException | None = error
+    while cause is not None:
+        is_full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
+        if is_full or (isinstance(cause, sqlite3.Error) and "is full" in str(cause)):
+            return f"{_sqlite_file(uri) or uri}: no space left on device"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _check_writable(path: Path) -> None:
@@ -267,7 +341,24 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 def _local_uri(results: Results) -> str:
-    return f"sqlite:///{(results.folder.resolve() / 'mlflow.db').as_posix()}"
+    folder = results.folder.resolve()
+    if set(str(folder)) & set("?#%"):  # which end a path in a URI; MLflow takes no escapes
+        folder = _link_to(folder)
+    return f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+
+
+def _link_to(folder: Path) -> Path:
+    """Return a symbolic link to a folder, with a path of ordinary characters."""
+    from bench.data.fingerprint import cache_folder  # imports torch
+
+    link = cache_folder() / "links" / content_hash(str(folder))
+    if link.is_symlink() and link.resolve() == folder:
+        return link
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(folder)
+    return link
 
 
 def _artifacts(results: Results) -> Path:
@@ -287,60 +378,13 @@ def _tags(record: Record, plan: "Plan") -> dict[str, str]:
     }
     if (cell := plan.first.get(record.id)) is not None:
         values |= {"pair": cell.pair.name, "method": cell.method.name}
-    return {key: _short(value) for key, value in values.items() if value is not None}
-
-
-def _params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
-    """Yield the flat specification: `recipe.lr`, `teacher.network`, `method.crd.negatives`."""
-    content = record.specification.content
-    if record.specification.teacher is not None:
-        network = plan.runs[record.specification.teacher].specification.network
-        content["teacher"] = {"run": record.specification.teacher, "network": network}
-    for term in content.get("method", {}).values():
-        term |= term.pop("options", {})
-    for path, value in _flat(content, "."):
-        yield _key(path), _short(value)
-
-
-def _metrics(record: Record) -> Iterator[tuple[str, float, int]]:
-    """Yield name, value and epoch of each number: `loss`, `term/ce`, `final/top1`, `parameters`."""
-    for epoch in record.curves:
-        values = {"term" if key == "terms" else key: v for key, v in epoch.content.items()}
-        yield from _numbers(values, values.pop("epoch"))
-    final = {METRIC_NAMES.get(key, key): values for key, values in record.metrics.items()}
-    cost = {key: value for key, value in record.network.content.items() if key != "name"}
-    last = record.curves[-1].epoch if record.curves else 0
-    yield from _numbers({**final, **cost, "total_seconds": record.seconds}, last)
+    return {key: short(value) for key, value in values.items() if value is not None}
 
 
 def _times(record: Record) -> tuple[int, int]:
-    """Return begin and end in milliseconds since 1970; raise ValueError if they are not times."""
-    begin, end = (
-        int(datetime.fromisoformat(time or "").timestamp() * 1000)
-        for time in (record.started or record.finished, record.finished)
-    )
-    return begin, end
+    """Return begin and end in milliseconds since 1970, apart by the run's own seconds.
 
-
-def _numbers(values: Mapping[str, Any], epoch: int) -> Iterator[tuple[str, float, int]]:
-    for name, value in _flat(values, "/"):
-        if value is not None:
-            yield _key(name), float(value), epoch
-
-
-def _flat(content: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each with its path."""
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{key}{separator}{path}", leaf) for path, leaf in _flat(value, separator))
-        else:
-            yield key, value
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:MAX_NAME_CHARS]
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
+    Raises ValueError if the end is not a time.
+    """
+    end = int(datetime.fromisoformat(record.finished or "").timestamp() * 1000)
+    return end - int(record.seconds * 1000), end

@@ -1,8 +1,11 @@
 """The command `bench`: its verbs, their help, and its exit codes."""
 
 import importlib
+import io
+import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +20,8 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP = "Benchmarks of knowledge distillation: suites in YAML, tables as in the papers."
 VERBS = {  # shown by --help, which imports no verb's module
     "run": "Run a suite, then print and write its table.",
     "plan": "Show the runs to do, done and skipped, and their cost.",
@@ -47,9 +52,10 @@ class LazyGroup(TyperGroup):
         """Return the command of a verb; None for an unknown verb."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"bench.cli.{cmd_name}")
+        command = importlib.import_module(f"bench.cli.{cmd_name}").command
         verb = typer.Typer(**SETTINGS)
-        verb.command(cmd_name)(module.command)
+        help_ = command.__doc__ or VERBS[cmd_name]  # python -OO removes docstrings
+        verb.command(cmd_name, help=help_, context_settings=CONTEXT)(command)
         return typer.main.get_command(verb)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -69,18 +75,53 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 regression, 2 wrong use, 3 some runs failed, 4 inconclusive, "
     "5 an error of bench itself.",
     no_args_is_help=True,
-    context_settings={"max_content_width": 100},
+    context_settings=CONTEXT,
     **SETTINGS,
 )
 
 
-@app.callback()
-def bench() -> None:
-    """Benchmarks of knowledge distillation: suites in YAML, tables as in the papers."""
+def print_version(value: bool) -> None:
+    """Print the version, the path and the versions of other packages, then exit."""
+    if value:
+        from importlib.metadata import version
+
+        package = Path(__file__).parents[1]
+        others = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"distillbench {version('distillbench')} from {package}")
+        print(f"Python {python}, {others}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def bench(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Show help or the version."""
+
+
+def prepare_streams() -> None:
+    """Replace closed standard streams, and characters that an encoding does not have."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed, as `>&-` or a daemon leaves it
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def main() -> None:
     """Run the command line; a bug ends in a traceback and exit code 5."""
+    prepare_streams()
     try:
         app(prog_name="bench")
     except Exception:

@@ -25,7 +25,7 @@ def command(
 
     Example: bench baseline quickstart --results results --output baseline.json
     """
-    plan = suite.load_plan()
+    plan = suite.load_plan(recorded=True)
     baseline = build.assemble(plan, Results(suite.results))
     if baseline.problems:
         print_error("\n".join(["no baseline: cells without a result", *baseline.problems]))

@@ -39,7 +39,7 @@ def command(
     """
     _check_flags(suite.suite, baseline, against, metric)
     reference = regression.read(baseline) if baseline else None
-    plan = suite.load_plan()
+    plan = suite.load_plan(recorded=True)
     entries = build.entries(plan, Results(suite.results))
     if reference:
         complete = not suite.filter_

@@ -1,11 +1,12 @@
 """The verb `compare`, and the output of `check`."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Argument
+from typer import Argument, Option
 
 from bench import regression, report
 from bench.cli import options
@@ -20,6 +21,9 @@ def command(
     now: Annotated[Path, Argument(metavar="B", help="A results folder: now.")],
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
+    strict: Annotated[
+        bool, Option("--strict", help="Exit with 1 if a cell is worse, 4 if one is inconclusive.")
+    ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,
     markdown: options.MarkdownFile = None,
@@ -30,7 +34,7 @@ def command(
     """
     names = str(before), str(now)
     verdicts = regression.compare(_records(before), _records(now), metric, tolerance, names)
-    report_verdicts(verdicts, False, as_json, junit, markdown)
+    report_verdicts(verdicts, strict, as_json, junit, markdown)
 
 
 def report_verdicts(
@@ -43,7 +47,9 @@ def report_verdicts(
     if markdown:
         report.save(markdown, report.markdown(document).encode())
     content = regression.verdicts_data(verdicts, strict)
-    print_result(content, lambda _: report.text(document).removesuffix("\n"), as_json)
+    width = shutil.get_terminal_size((120, 24)).columns
+    text = report.text(document, width=width).removesuffix("\n")
+    print_result(content, lambda _: text, as_json)
     raise typer.Exit(verdicts.exit_code(strict))
 
 

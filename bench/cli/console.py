@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +61,9 @@ def print_result(content: Any, to_text: Callable[[Any], str], as_json: bool) -> 
 
 def print_files(files: "list[Path]") -> None:
     """Print which files were written."""
-    echo(f"written: {', '.join(map(str, files))}")
+    width = shutil.get_terminal_size((100, 24)).columns
+    text = f"written: {', '.join(map(str, files))}"
+    echo(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def require_record(plan: "Plan", results: "Results", suite: str) -> int:

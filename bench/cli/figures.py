@@ -19,9 +19,10 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Of curves, cost, ablation, ranks, correlation. Default: all that can be drawn.",
+            help="Of curves, forest, cost, ablation, ranks, correlation. Default: all.",
         ),
     ] = None,
+    output: options.OutputDir = None,
 ) -> None:
     """Draw a suite's figures, as PNG and PDF, from its records.
 
@@ -31,10 +32,10 @@ def command(
     from bench.report.figures import Drawn, draw
 
     kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
-    plan, results = suite.load_plan(), Results(suite.results)
+    plan, results = suite.load_plan(recorded=True), Results(suite.results)
     drawn: set[str] = set()
     undrawn: list[dict[str, str]] = []
-    for figure in draw(plan, results, metric, kinds, find_data_root(suite.data_root)):
+    for figure in draw(plan, results, metric, kinds, find_data_root(suite.data_root), output):
         if isinstance(figure, Drawn):
             drawn.add(figure.kind)
             echo("\n  ".join([f"written: {', '.join(map(str, figure.files))}", *figure.numbers]))

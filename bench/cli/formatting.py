@@ -3,19 +3,23 @@
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tabulate import tabulate
 
 from bench.callbacks.console import group_reasons
 
+GAP = 2  # blanks between two columns
+MIN_COLUMN = 20  # characters, however narrow the terminal
+
 Content = Mapping[str, Any]
 
 
 def table(rows: Sequence[Content]) -> str:
-    """Return an aligned table whose last column is wrapped to the terminal's width.
+    """Return an aligned table for the terminal; columns without a value are left out.
 
-    Columns without a value are left out.
+    A table that is too wide is split: each part repeats the first column.
 
     Args:
         rows: Rows with equal keys.
@@ -23,16 +27,54 @@ def table(rows: Sequence[Content]) -> str:
     if not rows:
         return ""
     keys = [key for key in rows[0] if any(row[key] not in (None, "") for row in rows)]
-    cells = [[_cell(row[key]) for key in keys] for row in rows]
-    *widths, _ = (2 + max(map(len, column)) for column in zip(keys, *cells, strict=True))
-    room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 2 * len(widths))
     texts = {key for key in keys if any(isinstance(row[key], str) for row in rows)}
-    return tabulate(
-        [[*first, textwrap.fill(last, room)] for *first, last in cells],
-        headers=[key.replace("_", "-") for key in keys],
-        disable_numparse=True,
-        colalign=["left" if key in texts else "right" for key in keys],
+    header = [key.replace("_", "-") for key in keys]
+    cells = [[_cell(row[key]) for key in keys] for row in rows]
+    return grid(header, cells, ["left" if key in texts else "right" for key in keys])
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str]) -> str:
+    """Return text cells as a table that is at most as wide as the terminal.
+
+    Args:
+        header: A title for each column; it may have several lines.
+        rows: The cells of each row.
+        align: `left` or `right` for each column.
+    """
+    width = shutil.get_terminal_size((120, 24)).columns
+    widths = [  # tabulate adds a gap to titles
+        max(_width(title) + GAP, *map(_width, column))
+        for title, *column in zip(header, *rows, strict=True)
+    ]
+    room = max(MIN_COLUMN, width - min(widths[0], width // 2) - GAP)
+    widths = [widths[0], *(min(room, column) for column in widths[1:])]
+    parts: list[list[int]] = []
+    used = width
+    for index, column in list(enumerate(widths))[1:]:
+        if used + GAP + column > width:
+            parts.append([0])
+            used = widths[0]
+        parts[-1].append(index)
+        used += GAP + column
+    return "\n\n".join(
+        tabulate(
+            [[_wrap(row[index], widths[index]) for index in part] for row in rows],
+            headers=[header[index] for index in part],
+            disable_numparse=True,
+            colalign=[align[index] for index in part],
+        )
+        for part in parts or [[0]]
     )
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _wrap(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _cell(value: str | float | None) -> str:
@@ -49,7 +91,7 @@ def state_grid(pairs: Sequence[Content]) -> str:
     rows += [
         [name, *(_states(pair["methods"].get(name, {})) for pair in pairs)] for name in methods
     ]
-    return tabulate(rows, headers=header, disable_numparse=True)
+    return grid(header, rows, ["left"] * len(header))
 
 
 def _states(counts: Mapping[str, int]) -> str:
@@ -69,6 +111,8 @@ def reasons(runs: Iterable[Content]) -> list[str]:
 
 
 def paragraphs(*blocks: str | Iterable[str]) -> str:
-    """Join blocks of lines by empty lines; empty blocks are left out."""
-    texts = (block if isinstance(block, str) else "\n".join(block) for block in blocks)
+    """Join blocks by empty lines; lines are wrapped, and empty blocks are left out."""
+    width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    texts = (block if isinstance(block, str) else "\n".join(map(fill, block)) for block in blocks)
     return "\n\n".join(filter(None, texts))

@@ -71,4 +71,4 @@ def list_rows(what: str) -> list[dict[str, Any]]:
 
 def list_text(what: str, rows: Sequence[Content]) -> str:
     """Return a list as text for people."""
-    return paragraphs(table(rows), MORE.get(what, ""))
+    return paragraphs(table(rows), list(filter(None, [MORE.get(what)])))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from bench.errors import BenchError
+
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
@@ -25,6 +27,15 @@ def parse_gpus(text: str) -> tuple[int, ...]:
 
 ResultsDir = Annotated[
     Path, Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables.")
+]
+OutputDir = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        metavar="DIR",
+        file_okay=False,
+        help="Folder to write to; default: DIR of --results.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -96,14 +107,30 @@ class SuiteOptions:
         seeds = f"[{self.seeds}]" if self.seeds.isdecimal() else self.seeds
         return [*(self.set_ or []), f"seeds={seeds}"]
 
-    def load_plan(self) -> "Plan":
-        """Return the plan of the suite; raise `ConfigError`."""
-        from bench import api
+    def load_plan(self, *, recorded: bool = False) -> "Plan":
+        """Return the plan of the suite; raise `ConfigError`.
 
-        return api.load_plan(
-            self.suite, self.changes, self.filter_, self.limit, self.data_root,
-            plugins=not self.no_plugins,
-        )  # fmt: skip
+        Args:
+            recorded: Whether the plan that `bench run` saved is used where the data, the plugins or
+                the checkpoints of the suite are missing here.
+        """
+        from bench import api
+        from bench.cli.console import print_error
+        from bench.results import Results
+
+        part = self.filter_, self.limit
+        try:
+            return api.load_plan(
+                self.suite, self.changes, *part, self.data_root, plugins=not self.no_plugins
+            )
+        except BenchError as error:
+            results = Results(self.results)
+            plan = recorded and api.load_saved_plan(self.suite, results, self.changes, *part)
+            if not plan:
+                raise
+            lines = str(error).splitlines()
+            print_error(f"{lines[0]}\nThe plan that `bench run` saved is used: {plan.suite.path}")
+            return plan
 
 
 def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

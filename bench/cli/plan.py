@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
 
 from bench.cli import options
 from bench.cli.console import print_result
@@ -15,22 +17,30 @@ if TYPE_CHECKING:
 
 
 @options.suite_verb()
-def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
+def command(
+    suite: options.SuiteOptions,
+    measure: Annotated[
+        bool, Option("--measure", help="Measure the speed of each network and method, for seconds.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Show the runs to do, done and skipped, and their cost.
 
     Example: bench plan suites/cifar100_same_arch.yaml --filter method=crd
     """
     from bench.api import Machine
 
-    print_plan(suite, Machine(), as_json)
+    print_plan(suite, Machine(), as_json, measure)
 
 
-def print_plan(suite: options.SuiteOptions, machine: "Machine", as_json: bool) -> None:
+def print_plan(
+    suite: options.SuiteOptions, machine: "Machine", as_json: bool, measure: bool = False
+) -> None:
     """Print the plan of a suite on a machine."""
-    from bench.api import describe_plan
+    from bench.overview import describe_plan
 
     results = Results(suite.results)
-    content = describe_plan(suite.load_plan(), results, machine, suite.data_root)
+    content = describe_plan(suite.load_plan(), results, machine, suite.data_root, measured=measure)
     print_result(content, plan_text, as_json)
 
 
@@ -39,7 +49,12 @@ def plan_text(content: Content) -> str:
     networks = "networks, and their multiply-adds for one image"
     memory = "memory banks and other buffers, the maximum over all pairs"
     return paragraphs(
-        [_summary(content["suite"], content["runs"]), _work(content)],
+        [
+            _summary(content["suite"], content["runs"]),
+            *_ignored(content),
+            _work(content),
+            *_forecast(content),
+        ],
         state_grid(content["pairs"]),
         [networks, table(content["networks"])],
         [memory, table(content["memory"])] if content["memory"] else "",
@@ -55,6 +70,35 @@ def _summary(suite: str, runs: Sequence[Content]) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in states.items())
         parts.append(f"{count(states.total(), kind)} ({counts})")
     return f"{suite}: {', '.join(parts)}"
+
+
+def _ignored(content: Content) -> list[str]:
+    number = content["ignored_files"]
+    return [f"data: {count(number, 'file')} ignored: hidden, or not an image"] if number else []
+
+
+def _forecast(content: Content) -> list[str]:
+    """Return the time, memory and disk that the runs to do will need."""
+    needs = content["forecast"]
+    if not content["cohorts"] or needs is None:
+        return []
+    size = f"{_bytes(needs['memory'])} of memory for the largest cohort, without activations"
+    disk = f"{_bytes(needs['disk'])} of disk"
+    if needs["seconds"] is None:
+        return [f"time: unknown; --measure finds it. {size}; {disk}"]
+    rest = f"; {count(needs['unknown'], 'run')} by multiply-adds" if needs["unknown"] else ""
+    return [f"about {duration(needs['seconds'])} ({needs['source']}{rest}). {size}; {disk}"]
+
+
+def duration(seconds: float) -> str:
+    """Return `40 s`, `3 min` or `5.2 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{max(number, 1e5) / 1e6:.1f} MB"
 
 
 def _work(content: Content) -> str:

@@ -37,27 +37,42 @@ def command(
         str | None, Option(metavar="METHOD", help="Compare methods with this one; default: kd.")
     ] = None,
     tolerance: options.Tolerance = None,
+    wide: Annotated[
+        bool, Option("--wide", help="LaTeX: span both columns of a page (table*).")
+    ] = False,
+    compact: Annotated[
+        bool, Option("--compact", help="Show means only, without deviations and arrows.")
+    ] = False,
+    output: options.OutputDir = None,
 ) -> None:
     """Print and write a suite's table, from its records.
 
     Example: bench report quickstart --metric nll
     """
-    kinds = report.check_formats(formats.split(","), page=not published_only)
-    plan, results = suite.load_plan(), Results(suite.results)
-    content = ReportOptions(metric, kinds, standalone, published, versus, tolerance)
+    kinds = report.check_formats(formats.split(","))
+    plan, results = suite.load_plan(recorded=True), Results(suite.results)
+    content = ReportOptions(
+        metric, kinds, standalone, published, versus, tolerance, wide, compact, output
+    )
     if published_only:
+        files = build.write_published(plan, results, content)
         print_report(build.published_report(plan))
-        print_files(build.write_published(plan, results, content))
+        print_files(files)
         return
     require_record(plan, results, suite.suite)
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
     tables = build.assemble(plan, results, content, entries)
-    print_report(tables, kind)
-    print_files(build.write(plan, results, content, kind, entries, tables))
+    try:
+        files = build.write(plan, results, content, kind, entries, tables)
+    finally:  # a table that cannot be written is still shown
+        print_report(tables, kind, compact)
+    print_files(files)
 
 
-def print_report(tables: Report, kind: Kind = "tables") -> None:
+def print_report(tables: Report, kind: Kind = "tables", compact: bool = False) -> None:
     """Print tables or statistics as wide as the terminal allows."""
     width = shutil.get_terminal_size((100, 24)).columns
-    print(report.show(tables, kind, width=width, terminal=sys.stdout.isatty()), flush=True)
+    is_terminal = sys.stdout.isatty()
+    shown = report.show(tables, kind, width=width, terminal=is_terminal, compact=compact)
+    print(shown, flush=True)

@@ -1,12 +1,11 @@
 """The verb `run`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Option
 
-from bench.callbacks.mlflow import MLflow
 from bench.cli import options
 from bench.cli.console import RUNS_FAILED, echo, print_error, print_files
 from bench.cli.plan import print_plan
@@ -16,9 +15,13 @@ from bench.errors import BenchError
 from bench.report import build
 from bench.results import Results
 
+if TYPE_CHECKING:
+    from bench.api import Tracker
+    from bench.planning.plan import Plan
+
 Engine = Literal["local", "ray", "slurm"]
 Overwrite = Literal["never", "failed", "always"]
-Tracker = Literal["mlflow", "none"]
+TrackerName = Literal["mlflow", "tensorboard", "none"]
 View = Literal["auto", "live", "plain", "json"]
 GPUS = "GPUs to use, such as 0,1, or none. Default: all, else the CPU."
 WORKERS = "Cohorts at a time on a CPU. Default: one per core."
@@ -42,7 +45,7 @@ def command(
     inline: Annotated[bool, Option("--inline", help="Train in this process, to debug.")] = False,
     executor: Annotated[Engine, Option(help="This machine, a Ray cluster, or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
-    tracker: Annotated[Tracker, Option(help="Tracker that also gets the records.")] = "mlflow",
+    tracker: Annotated[TrackerName, Option(help="Tracker that also gets the records.")] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -71,21 +74,34 @@ def command(
         print_plan(suite, machine, as_json)
         return
     plan, results = suite.load_plan(), Results(suite.results)
-    mlflow = MLflow(plan, results) if tracker == "mlflow" else None
+    copies = make_tracker(tracker, plan, results)
     as_json = as_json or view == "json"
     unfinished = api.execute(
         plan, results, machine, data_root=suite.data_root, overwrite=overwrite,
-        view="json" if as_json else view, tracker=mlflow,
+        view="json" if as_json else view, tracker=copies,
     )  # fmt: skip
     report = build.assemble(plan, results)
-    if not as_json:
-        print_report(report)
-    files = build.write(plan, results, assembled=report)
+    files = build.write(plan, results, assembled=report)  # before the terminal can fail
     if as_json:
         echo(json_text({"event": "tables", "files": list(map(str, files))}, None))
     else:
+        print_report(report)
         print_files(files)
-    for warning in mlflow.warnings if mlflow else ():
+    doubts = build.warnings_of(report) if as_json else []  # else they are notes of the table
+    for warning in (*doubts, *(copies.warnings if copies else ())):
         print_error(f"warning: {warning}")
     if unfinished:
         raise typer.Exit(RUNS_FAILED)
+
+
+def make_tracker(name: TrackerName, plan: "Plan", results: Results) -> "Tracker | None":
+    """Return the tracker of that name; None for `none`."""
+    if name == "none":
+        return None
+    if name == "tensorboard":
+        from bench.callbacks.tensorboard import TensorBoard
+
+        return TensorBoard(plan, results)
+    from bench.callbacks.mlflow import MLflow
+
+    return MLflow(plan, results)

@@ -12,9 +12,9 @@ def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> Non
 
     Example: bench status quickstart --results results
     """
-    from bench.api import describe_status
+    from bench.overview import describe_status
 
-    content = describe_status(suite.load_plan(), Results(suite.results))
+    content = describe_status(suite.load_plan(recorded=True), Results(suite.results))
     print_result(content, status_text, as_json)
 
 

@@ -1,25 +1,46 @@
 """The verb `teachers`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
 
 from bench.cli import options
-from bench.cli.console import print_result
+from bench.cli.console import RUNS_FAILED, print_result
 from bench.cli.formatting import Content, paragraphs, table
 from bench.results import Results
+
+REFUSED = "refused"  # a checkpoint whose accuracy is not as promised
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
 
 @options.suite_verb("seeds", "filter_", "limit")
-def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
+def command(
+    suite: options.SuiteOptions,
+    inspect: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Show what a file of weights holds and which teacher it fits."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Show a suite's teachers: origin, accuracy, weights.
 
     Example: bench teachers suites/cifar100_same_arch.yaml
     """
-    rows = teacher_rows(suite.load_plan(), Results(suite.results))
+    plan = suite.load_plan()
+    if inspect:
+        from bench.training.inspection import inspect_file, inspection_text
+
+        print_result(inspect_file(inspect, plan.suite, suite.data_root), inspection_text, as_json)
+        return
+    rows = teacher_rows(plan, Results(suite.results))
     print_result(rows, teachers_text, as_json)
+    if any(row["state"] == REFUSED for row in rows):
+        raise typer.Exit(RUNS_FAILED)
 
 
 def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
@@ -27,17 +48,18 @@ def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
     rows = []
     for run in (run for run in plan.runs.values() if run.kind == "teacher"):
         record, weights = results.summary(run.id), results.weights(run.id)
+        broken = record and run.checkpoint and run.checkpoint.broken_promise(record.top1)
         rows.append(
             {
                 "network": run.specification.network,
                 "seed": run.specification.seed,
                 "from": str(run.checkpoint.path) if run.checkpoint else "training",
-                "state": record.status if record else "to do",
+                "state": REFUSED if broken else record.status if record else "to do",
                 "top1": record.top1 if record else None,
                 "manifest": run.checkpoint.top1 if run.checkpoint else None,
                 "weights": str(weights) if weights.exists() else None,
                 "sha256": record.weights if record else None,
-                "reason": record.reason if record else None,
+                "reason": broken or (record.reason if record else None),
             }
         )
     return rows

@@ -24,7 +24,8 @@ _PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not 
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
 
-def _distinct(items: Sequence[Hashable]) -> Any:
+def distinct(items: Sequence[Hashable]) -> Any:
+    """Return the items; refuse duplicates."""
     duplicate = next((item for item in items if items.count(item) > 1), None)
     if duplicate is not None:
         raise PydanticCustomError(CUSTOM, f"found {duplicate} more than once")
@@ -89,6 +90,12 @@ Label = Annotated[
 ]
 
 Count = Annotated[Whole, Ge(1), Le(1_000_000), allowed("a whole number, at least 1")]
+BatchSize = Annotated[
+    Whole,
+    Ge(2),
+    Le(1_000_000),
+    allowed("a whole number, at least 2: batch norm and relational losses compare images"),
+]
 Natural = Annotated[Whole, Ge(0), Le(1_000_000), allowed("a whole number, 0 or more")]
 Positive = Annotated[Number, Gt(0), allowed("a number above 0")]
 AtLeast0 = Annotated[Number, Ge(0), allowed("a number, 0 or more")]
@@ -106,7 +113,7 @@ Epochs = Annotated[
 Seeds = Annotated[
     tuple[Annotated[Whole, Ge(0), Le(2**31)], ...],
     Len(1, MAX_SEEDS),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
     BeforeValidator(_expand),
     allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"),
 ]
@@ -200,5 +207,7 @@ def _steps(kind: Any, loc: Where) -> Iterator[Any]:
         yield from _steps(args[0 if loc[1:] == ("[key]",) else 1], loc[1:])
     elif origin in (list, tuple):
         yield from _steps(args[0], loc[1:])
-    elif isinstance(kind, type) and issubclass(kind, BaseModel) and loc[0] in kind.model_fields:
-        yield from _steps(kind.model_fields[str(loc[0])], loc[1:])
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        named = {field.alias or name: field for name, field in kind.model_fields.items()}
+        if loc[0] in named:
+            yield from _steps(named[str(loc[0])], loc[1:])

@@ -2,7 +2,8 @@
 
 Stricter than YAML, to exclude surprises: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
-visible. Anchors, aliases, merge keys and tags are refused: the data cannot be larger than the text.
+visible, tags are refused. Aliases and merge keys are written out, up to the limits of a file.
+JSON is accepted, also with tabs.
 """
 
 import json
@@ -53,6 +54,7 @@ class Document:
         keys: The place of each key.
         values: The place of each value.
         problems: Problems that leave the rest of the file readable, e.g. duplicate keys.
+        size: Number of keys and values, with aliases written out.
         changes: The changes that `apply` made.
         refused: Messages about changes that could not be made.
     """
@@ -62,6 +64,7 @@ class Document:
     keys: dict[Where, Place] = field(default_factory=dict)
     values: dict[Where, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    size: int = 0
     changes: list[Change] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -99,10 +102,19 @@ class Document:
         return near[-1] if near else None
 
     def plain(self, node: yaml.Node, where: Where = ()) -> Any:
-        """Return a node as plain data; note the place of each key and value."""
+        """Return a node as plain data; note the place of each key and value.
+
+        Raises:
+            ConfigError: The data with aliases written out exceed the limits of a file.
+        """
         self.values[where] = _start(node)
+        self._count(node, len(where))
         if isinstance(node, yaml.MappingNode):
-            return {k: self.plain(v, (*where, k)) for k, v in self._entries(node, where)}
+            merged = self._merged(node, where)
+            entries = dict(self._entries(node, where))
+            nodes = {key: content for key, (_, content) in merged.items()} | entries
+            self.keys |= {(*where, k): _start(merged[k][0]) for k in nodes if k not in entries}
+            return {key: self.plain(content, (*where, key)) for key, content in nodes.items()}
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
         value = _scalar(node)
@@ -110,6 +122,14 @@ class Document:
             self.problems.append(Problem(where, problem, self.values[where].line))
             return visible(value)
         return value
+
+    def _count(self, node: yaml.Node, level: int) -> None:
+        """Raise ConfigError if the document exceeds its limits with this node."""
+        self.size += 1
+        if self.size > MAX_VALUES or level > MAX_LEVELS:
+            limit = f"{MAX_VALUES:,} keys and values, {MAX_LEVELS} levels of nesting"
+            message = f"too large with its aliases written out. Allowed: {limit}"
+            raise ConfigError([f"{self.name}:{_start(node).line}  {message}"])
 
     def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
         """Yield each valid key once, with its value; note a problem for the others."""
@@ -119,15 +139,34 @@ class Document:
                 self.problems.append(Problem(where, message, line))
                 continue
             at = (*where, key.value)
-            if key.value == "<<" and key.style is None:
-                message = "merge keys are not allowed, write the keys out"
-            elif at in self.keys:
-                message = f"duplicate key, first defined on line {self.keys[at].line}"
-            else:
-                self.keys[at] = _start(key)
-                yield key.value, content
+            if _is_merge(key):
                 continue
-            self.problems.append(Problem(at, message, line))
+            if at in self.keys:
+                message = f"duplicate key, first defined on line {self.keys[at].line}"
+                self.problems.append(Problem(at, message, line))
+                continue
+            self.keys[at] = _start(key)
+            yield key.value, content
+
+    def _merged(
+        self, node: yaml.MappingNode, where: Where, depth: int = 0
+    ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return key and value of each entry that merge keys (`<<`) add; earlier ones win."""
+        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, content in node.value:
+            if not _is_merge(key):
+                continue
+            self._count(content, depth)
+            sources = content.value if isinstance(content, yaml.SequenceNode) else [content]
+            for source in sources:
+                if not isinstance(source, yaml.MappingNode):
+                    message = "<<: not a mapping. Allowed: an alias of a mapping, or a list of them"
+                    self.problems.append(Problem(where, message, _start(content).line))
+                    continue
+                direct = {k.value: (k, v) for k, v in source.value if not _invalid_key(k)}
+                direct.pop("<<", None)
+                entries = self._merged(source, where, depth + 1) | direct | entries
+        return entries
 
 
 def load(path: Path) -> Document:
@@ -286,11 +325,11 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
     text = text.replace("\r\n", "\n")
     lines = enumerate(text.split("\n"), 1)
     refused = [(i, problem) for i, line in lines if (problem := hidden(line))]
-    scanner, node = yaml.SafeLoader("" if refused else text), None
+    scanner, node = _Loader("" if refused else text), None
     try:
         refused += _not_allowed(scanner)
         if not refused:
-            node = yaml.compose(text, yaml.SafeLoader)
+            node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         refused = [(mark.line + 1 if mark else 1, _reason(error))]
@@ -302,7 +341,7 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
 
 
 def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
-    """Yield line and message of each anchor, alias and tag; stop where a text is too large."""
+    """Yield line and message of each tag; stop where a text is too large."""
     level = count = 0
     while scanner.check_event():
         event = scanner.get_event()
@@ -315,13 +354,29 @@ def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
             yield line, f"more than {maximum}"
             return
         level += isinstance(event, yaml.CollectionStartEvent)
-        anchor = getattr(event, "anchor", None)
-        if isinstance(event, yaml.AliasEvent):
-            yield line, f"alias *{short(str(anchor))}: not allowed, write the value out"
-        elif anchor is not None:
-            yield line, f"anchor &{short(anchor)}: not allowed, write values out"
         if tag is not None:
             yield line, f"tag {short(tag)}: not allowed, write a plain value"
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that accepts tabs between tokens and in flow collections, as YAML 1.2 does."""
+
+    def scan_to_next_token(self) -> None:
+        """Skip blanks and comments; a tab in the indentation of a block remains an error."""
+        super().scan_to_next_token()
+        while self.peek() == "\t" and (self.flow_level or self._separates()):
+            self.forward()
+            super().scan_to_next_token()
+
+    def _separates(self) -> bool:
+        """Return whether the blanks here follow a token on this line, or end the line."""
+        before = self.buffer[self.pointer - self.column : self.pointer]
+        rest, _, _ = self.buffer[self.pointer :].partition("\n")
+        return bool(before.strip(" \t")) or not rest.strip(" \t\0")
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None
 
 
 def _invalid_key(key: yaml.Node) -> str | None:
@@ -343,7 +398,7 @@ def _start(node: yaml.Node) -> Place:
 def _scalar(node: Any) -> str | int | float | bool | None:
     text: str = node.value
     if node.style is not None:  # quoted, or a block of text
-        return text
+        return _join_surrogates(text) if node.style == '"' else text
     if text in _WORDS:
         return _WORDS[text]
     if len(text) <= MAX_NUMBER_LENGTH:
@@ -352,6 +407,11 @@ def _scalar(node: Any) -> str | int | float | bool | None:
         if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
     return text
+
+
+def _join_surrogates(text: str) -> str:
+    r"""Return the text with pairs such as `\ud83d\ude00`, as JSON writes them, as one character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

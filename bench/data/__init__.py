@@ -5,10 +5,11 @@ yields the batches.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.data.base import Arrays, Augment, Data, Facts, Selection, Source, Split, check_arrays
 from bench.data.batches import Resident, Streamed
@@ -102,14 +103,33 @@ def load(
             split: (test if split == "test" else train).take(index)
             for split, index in indices.items()
         }
-        return Streamed(part, listings, device, workers)
+        digests = {split: source.digests(listing) for split, listing in listings.items()}
+        return Streamed(part, listings, device, workers, _counts(part, digests))
     arrays = check_arrays(source.read(root), source.facts)
     train_set, test_set = (arrays.train, arrays.train_labels), (arrays.test, arrays.test_labels)
     splits = {}
     for split, index in select(selection, part.classes, train_set[1], test_set[1]).items():
         images, labels = test_set if split == "test" else train_set
         splits[split] = images[index], labels[index]
-    return Resident(part, splits, device)
+    rows = {split: _row_hashes(images) for split, (images, _) in splits.items()}
+    return Resident(part, splits, device, _counts(part, rows))
+
+
+def _row_hashes(images: Tensor) -> list[int]:
+    """Return a hash of each image (C, H, W), from its bytes."""
+    return [hash(row.tobytes()) for row in images.flatten(1).numpy()]
+
+
+def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str, int]:
+    """Return the counts for a run's record; the last two only if they are not 0."""
+    train = set(hashes["train"])
+    copies = sum(value in train for value in hashes["test"])
+    doubtful = {"ignored_files": part.ignored, "test_images_in_train": copies}
+    return {
+        "classes": part.classes,
+        "test_images": part.test,
+        **{name: number for name, number in doubtful.items() if number},
+    }
 
 
 def _data_root(root: Path | None) -> Path:

@@ -31,7 +31,7 @@ all images. A plugin lists its sources in a dictionary `DATASETS`:
 A suite that names the plugin's file can then say `dataset: squares`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -61,6 +61,8 @@ class Facts:
             data in records: two data sets with one fingerprint count as equal.
         fewest: number of (training, test) images of the rarest class; None if all classes are
             equally frequent.
+        class_counts: number of training images of each class; None if unknown, or all are equal.
+        ignored: files in the folder that are not used: hidden files, files that are not images.
 
     """
 
@@ -73,6 +75,15 @@ class Facts:
     std: tuple[float, float, float]
     fingerprint: str
     fewest: tuple[int, int] | None = None
+    class_counts: tuple[int, ...] | None = None
+    ignored: int = 0
+
+    def train_labels(self) -> Tensor:
+        """Return labels (N,) int64 with the number of training images of each class."""
+        if self.class_counts is None:
+            return torch.arange(self.train) % self.classes
+        counts = torch.tensor(self.class_counts)
+        return torch.repeat_interleave(torch.arange(self.classes), counts)
 
     @property
     def rarest(self) -> tuple[int, int]:
@@ -164,11 +175,14 @@ class Data(Protocol):
     Attributes:
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
+        counts: numbers for a run's record: `classes`, `test_images`, and, if they are not 0,
+            `ignored_files` of a folder and `test_images_in_train`.
 
     """
 
     facts: Facts
     train_labels: Tensor
+    counts: Mapping[str, int]
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment

@@ -28,13 +28,18 @@ class Resident:
         splits: images (N, C, H, W) uint8 and labels (N,) int64, for train, test and, if some images
             are held out, validation.
         device: where the data stay.
+        counts: numbers for records; see `Data`.
 
     """
 
     def __init__(
-        self, facts: Facts, splits: Mapping[Split, tuple[Tensor, Tensor]], device: torch.device
+        self,
+        facts: Facts,
+        splits: Mapping[Split, tuple[Tensor, Tensor]],
+        device: torch.device,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
-        self.facts = facts
+        self.facts, self.counts = facts, counts or {}
         self.device = device
         self.splits = {
             split: (channels_last(resize(images, facts.size)).to(device), labels.to(device))
@@ -80,9 +85,14 @@ class Streamed:
     """
 
     def __init__(
-        self, facts: Facts, splits: Mapping[Split, Listing], device: torch.device, workers: int
+        self,
+        facts: Facts,
+        splits: Mapping[Split, Listing],
+        device: torch.device,
+        workers: int,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
-        self.facts = facts
+        self.facts, self.counts = facts, counts or {}
         self.device = device
         self.splits = splits
         self.workers = min(workers, os.cpu_count() or 1)

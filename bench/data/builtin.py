@@ -36,6 +36,7 @@ NETWORK_TIMEOUT_S = 20.0  # without an answer, before a download is given up
 FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # of a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are smaller
+INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
 TINY_IMAGENET = "tiny-imagenet-200"  # its folder
 DIGITS_TESTED = 90  # images of each digit for testing, by the fixed order of `rank`; about half
 
@@ -52,8 +53,13 @@ NUMBERS: dict[str, tuple[int, int, int, int, Channels, Channels]] = {
 }
 
 
-def _facts(name: str, fingerprint: str, fewest: tuple[int, int] | None = None) -> Facts:
-    return Facts(name, *NUMBERS[name], fingerprint, fewest)
+def _facts(
+    name: str,
+    fingerprint: str,
+    fewest: tuple[int, int] | None = None,
+    class_counts: tuple[int, ...] | None = None,
+) -> Facts:
+    return Facts(name, *NUMBERS[name], fingerprint, fewest, class_counts)
 
 
 class Archive(ABC):
@@ -118,6 +124,8 @@ def download_lock(root: Path) -> Iterator[None]:
     is_new = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     lock = root / ".downloading"
+    if lock.exists() and not lock.is_file():
+        raise BenchError(f"{lock}: not a regular file; remove it")
     try:
         with lock.open("a") as file:  # "w" would empty the target of a link with that name
             if sys.platform != "win32":
@@ -202,6 +210,8 @@ def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
 
     if mirror is not None:
         download_url(f"{mirror}{path.name}", path.parent, md5=md5)
+    if not path.is_file():  # a pipe would block
+        raise ValueError(f"{path.name} is missing")
     with path.open("rb") as file:
         content = file.read(MAX_COMPRESSED_BYTES)
     if hashlib.md5(content).hexdigest() != md5:
@@ -257,8 +267,9 @@ class TinyImageNet(Archive):
         """Read all images, in the order of their paths (train) and of the annotations (test)."""
         try:
             return self.arrays(root, download=False)
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise self.missing(root, f"a part of it is missing ({error})") from error
+        except INCOMPLETE as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise self.missing(root, f"a part of it is missing or damaged ({reason})") from error
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Read the unpacked folder if it exists, else the archive."""
@@ -280,6 +291,8 @@ class TinyImageNet(Archive):
         train = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
         lines = read("val/val_annotations.txt").decode().splitlines()
         test = [line.split("\t")[:2] for line in lines]
+        if not (train and test):
+            raise ValueError("no training images" if test else "val_annotations.txt is empty")
         return Arrays(
             decode_all(map(read, train), self.facts.size),
             torch.tensor([label[name.split("/")[1]] for name in train]),
@@ -318,6 +331,7 @@ class Digits:
         "digits",
         "sha256:fd077db7636e0bd16fb159b030f3b86b4cf2d9fb65b5e5f99e0bc990235bed27",
         (84, 90),
+        (88, 92, 87, 93, 91, 92, 91, 89, 84, 90),
     )
 
     def read(self, root: Path) -> Arrays:

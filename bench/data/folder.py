@@ -1,8 +1,9 @@
-"""Any folder of images: train/ and test/ (or val/), each with one folder of images per class."""
+"""Any folder of images: a training and a test split, each with one folder of images per class."""
 
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,19 @@ import torch
 from torch import Tensor
 
 from bench.data.base import Arrays, Facts, Selection
-from bench.data.images import decode_all
+from bench.data.fingerprint import hash_files
+from bench.data.images import broken_images, check_complete, decode_all
 from bench.errors import BenchError, MissingData
 
 PREFIX = "folder:"
 MAX_DEPTH = 64  # nested folders below a class
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+)  # fmt: skip
+TRAIN = ("train", "training")  # names of the splits' folders; the first that exists is used
+TEST = ("test", "val", "validation", "valid")
+NOT_CLASSES = ("__MACOSX",)  # folders that archives and systems add, besides hidden ones
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,12 @@ class Listing:
 
     paths: list[str]
     labels: Tensor  # (N,) int64
+    ignored: int = 0  # files beside them that are not used
 
     def take(self, indices: Tensor) -> "Listing":
         """Return the files at these indices (M,) int64."""
-        return Listing([self.paths[index] for index in indices.tolist()], self.labels[indices])
+        paths = [self.paths[index] for index in indices.tolist()]
+        return Listing(paths, self.labels[indices], self.ignored)
 
     def decode(self, size: int) -> tuple[Tensor, Tensor]:
         """Return all images (N, 3, size, size) uint8 and their labels."""
@@ -42,8 +52,10 @@ class Listing:
 class Folder:
     """Images of any shape, resized by their shorter side and cropped to the central square.
 
-    Classes are numbered in the alphabetical order of the folders under train/. Test images are in
-    test/ if it contains folders, else in val/. Images are normalised with ImageNet's constants.
+    Classes are numbered in the alphabetical order of the training folders. The training images are
+    in train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
+    contains folders. Hidden files and folders are ignored. Images are normalised with ImageNet's
+    constants.
 
     Attributes:
         path: the folder.
@@ -79,13 +91,21 @@ class Folder:
 
     @cached_property
     def facts(self) -> Facts:
-        """Counts, and a hash of all relative paths and file sizes; no image is read."""
+        """Counts, and a hash of the contents and labels of all images, in their order.
+
+        Raises:
+            BenchError: the folder cannot be read, or images are broken; all are listed.
+
+        """
         digest = hashlib.sha256()
         with _listing_errors(str(self.path)):
             train, test = self.train, self.test
-            for path in sorted(train.paths + test.paths):
-                relative = Path(path).relative_to(self.path).as_posix()
-                digest.update(f"{relative}\t{os.path.getsize(path)}\n".encode())
+            for split in (train, test):
+                lines = zip(split.labels.tolist(), self.digests(split), strict=True)
+                digest.update(
+                    "".join(f"{label}\t{content.hex()}\n" for label, content in lines).encode()
+                )
+                digest.update(b"\n")
         counts = [torch.bincount(s.labels) for s in (train, test)]
         return Facts(
             name=f"{PREFIX}{self.path}",
@@ -97,7 +117,16 @@ class Folder:
             std=(0.229, 0.224, 0.225),
             fingerprint=f"sha256:{digest.hexdigest()}",
             fewest=(int(counts[0].min()), int(counts[1].min())),
+            class_counts=tuple(counts[0].tolist()),
+            ignored=train.ignored + test.ignored,
         )
+
+    def digests(self, listing: Listing) -> list[bytes]:
+        """Return the hash of each file's content; BenchError lists broken images."""
+        digests, problems = hash_files(listing.paths, check_complete)
+        if problems:
+            raise broken_images(problems)
+        return digests
 
     def read(self, root: Path) -> Arrays:
         """Decode all images to size x size; `root` is ignored."""
@@ -105,32 +134,36 @@ class Folder:
 
     @cached_property
     def train(self) -> Listing:
-        """The files under train/."""
-        return list_images(self.path / "train", self._classes, self.allowed)
+        """The files of the training split."""
+        return list_images(self._train_folder, self._classes, self.allowed)
 
     @cached_property
     def test(self) -> Listing:
-        """The files under test/ or val/; BenchError if its classes differ from those of train/."""
-        top = next(
-            (self.path / name for name in ("test", "val") if _folders(self.path / name)), None
-        )
+        """The files of the test split; BenchError if its classes are not those for training."""
+        top = next((self.path / name for name in TEST if _folders(self.path / name)), None)
         if top is None:
-            raise MissingData(f"{self.path}: neither test/ nor val/ has class folders")
+            names = "/, ".join(TEST)
+            raise MissingData(f"{self.path}: none of {names}/ has class folders")
         classes = self._classes
         if _folders(top) != classes:
             different = ", ".join(sorted(set(classes) ^ set(_folders(top))))
             raise BenchError(
-                f"{top}: its class folders differ from those of train/ in: {different}. Both need "
-                "the same class folders"
+                f"{top}: its class folders differ from those of {self._train_folder.name}/ in: "
+                f"{different}. Both need the same class folders"
             )
         return list_images(top, classes, self.allowed)
 
     @cached_property
+    def _train_folder(self) -> Path:
+        folders = (self.path / name for name in TRAIN)
+        return next((folder for folder in folders if _folders(folder)), self.path / TRAIN[0])
+
+    @cached_property
     def _classes(self) -> list[str]:
-        classes = _folders(self.path / "train")
+        classes = _folders(self._train_folder)
         if len(classes) < 2:
             raise MissingData(
-                f"{self.path / 'train'}: {len(classes)} class folders were found. At least 2 are "
+                f"{self._train_folder}: {len(classes)} class folders were found. At least 2 are "
                 "needed, each with images"
             )
         return classes
@@ -158,20 +191,22 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
         BenchError: a class has no images, or a link leaves `allowed`.
 
     """
-    paths_by_class = [sorted(_images(top / name, allowed)) for name in classes]
+    ignored: Counter[str] = Counter()
+    paths_by_class = [sorted(_images(top / name, allowed, ignored)) for name in classes]
     empty = [name for name, paths in zip(classes, paths_by_class, strict=True) if not paths]
     if empty:
         raise BenchError(
             f"{top}: no images for {', '.join(empty)}. Allowed endings: {', '.join(EXTENSIONS)}"
         )
     labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in paths_by_class]))
-    return Listing([path for paths in paths_by_class for path in paths], labels)
+    paths = [path for paths in paths_by_class for path in paths]
+    return Listing(paths, labels, ignored.total())
 
 
-def _images(top: Path, allowed: Path) -> Iterator[str]:
+def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
     """Yield regular files with the extension of an image; each folder once, despite links.
 
-    Devices and pipes are skipped.
+    Hidden files and folders, other files, devices and pipes are skipped and counted.
     """
     visited: set[Path] = set()
     for folder, subfolders, files in os.walk(top, followlinks=True):
@@ -182,10 +217,18 @@ def _images(top: Path, allowed: Path) -> Iterator[str]:
         if len(Path(folder).parts) > len(top.parts) + MAX_DEPTH:
             raise BenchError(f"{top}: more than {MAX_DEPTH} nested folders")
         visited.add(real)
+        subfolders[:] = [name for name in subfolders if _is_visible(name)]
         for name in files:
             path = os.path.join(folder, name)
-            if name.lower().endswith(EXTENSIONS) and _is_regular(path, allowed):
+            is_image = _is_visible(name) and name.lower().endswith(EXTENSIONS)
+            if is_image and _is_regular(path, allowed):
                 yield path
+            else:
+                ignored[name] += 1
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name not in NOT_CLASSES
 
 
 def _is_regular(path: str, allowed: Path) -> bool:
@@ -204,4 +247,5 @@ def _resolve(path: str, allowed: Path) -> Path:
 def _folders(top: Path) -> list[str]:
     if not top.is_dir():
         return []
-    return sorted(entry.name for entry in os.scandir(top) if entry.is_dir())
+    names = (entry.name for entry in os.scandir(top) if entry.is_dir())
+    return sorted(name for name in names if _is_visible(name))

@@ -8,14 +8,14 @@ import io
 import math
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -27,6 +27,11 @@ from bench.seeding import derive
 Picture = Image.Image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 BILINEAR = Image.Resampling.BILINEAR
+MAX_LISTED = 20  # broken files in an error
+MAX_BITS = 16  # of an integer in an image
+BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF and EXIF
+END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # in the last bytes of a complete file
+MARKER_BYTES = 64
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
 MAX_PIXELS = 64 * 1024**2  # of one image
 MARGIN = 256 / 224  # test images: shorter side before the central crop, over the crop's side
@@ -35,26 +40,77 @@ AREA = (0.08, 1.0)  # of a random part, as a fraction of the image
 ASPECT = (3 / 4, 4 / 3)  # its width over its height
 
 
-def decode(file: str | Path | bytes, side: int) -> Picture:
+def decode(file: str | Path | bytes, side: int, name: str = "an archive's image") -> Picture:
     """Decode an image file to three channels.
 
     Args:
-        file: its path or its content. The content determines its format, one of `FORMATS`.
+        file: its path or its content. The content determines its format, one of `FORMATS`. Of
+            several pictures in a file, the first one is used.
         side: the length in pixels to which its shorter side will be resized.
+        name: what messages call a file that is given by its content.
+
+    Returns:
+        The picture, turned as its EXIF orientation says.
 
     Raises:
-        BenchError: it is not a complete image, or it has more than `MAX_PIXELS` pixels before or
-            after it is resized; it is not decoded then.
+        BenchError: it is not a complete image, its numbers are neither of 8 nor of 16 bits nor
+            from 0 to 1, or it has more than `MAX_PIXELS` pixels before or after it is resized; it
+            is not decoded then.
 
     """
     try:
         source = io.BytesIO(file) if isinstance(file, bytes) else file
         with Image.open(source, formats=FORMATS) as picture:
             _check_pixels(*picture.size, side)
-            return picture.convert("RGB")
+            return ImageOps.exif_transpose(_to_8_bits(picture)).convert("RGB")
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
-        where = "an archive's image" if isinstance(file, bytes) else str(file)
+        where = name if isinstance(file, bytes) else str(file)
         raise BenchError(f"{where} cannot be read as an image: {error}") from error
+
+
+def _to_8_bits(picture: Picture) -> Picture:
+    """Return a picture of 16-bit integers or of floats from 0 to 1 scaled to 0..255.
+
+    Pillow's own conversion would cut off numbers above 255. Raises ValueError for other numbers.
+    """
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    numbers = np.asarray(picture)
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    bits = 16
+    if picture.format == "TIFF" and picture.mode.startswith("I"):
+        (bits, *_) = picture.tag_v2.get(BITS_PER_SAMPLE, (16,))  # type: ignore[attr-defined]
+    limit = 1 if picture.mode == "F" else 2**bits - 1
+    if bits > MAX_BITS or not 0 <= low <= high <= limit:
+        raise ValueError(
+            f"its numbers are {low:g} to {high:g} (mode {picture.mode}). "
+            "Allowed: 8 or 16 bits, or floats from 0 to 1"
+        )
+    scaled = Image.fromarray(np.rint(numbers.astype(np.float64) * (255 / limit)).astype(np.uint8))
+    scaled.info, exif = picture.info, picture.getexif()
+    if orientation := exif.get(ORIENTATION):
+        scaled.getexif()[ORIENTATION] = orientation
+    return scaled
+
+
+def check_complete(path: str, content: bytes) -> None:
+    """Raise BenchError for a file that is not an image, or seems to be cut off and is.
+
+    Only a file without its format's last marker is decoded, so that large folders are quick.
+
+    Args:
+        path: its path, for the message.
+        content: its content.
+
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            marker = END_MARKERS.get(picture.format or "")
+    except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
+        reason = "the file is empty" if not content else "not an image of a known format"
+        raise BenchError(f"{path} cannot be read as an image: {reason}") from error
+    if marker is None or marker not in content[-MARKER_BYTES:]:
+        decode(content, 1, path)
 
 
 def _check_pixels(width: int, height: int, side: int) -> None:
@@ -94,10 +150,32 @@ def pixels(picture: Picture) -> Tensor:
 
 
 def decode_all(files: Iterable[str | bytes], size: int) -> Tensor:
-    """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8."""
+    """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8.
+
+    Raises:
+        BenchError: some files cannot be decoded; the message lists them.
+
+    """
+
+    def work(file: str | bytes) -> Tensor | BenchError:
+        try:
+            return pixels(crop_centre(decode(file, size), size))
+        except BenchError as error:
+            return error
+
     with ThreadPoolExecutor() as threads:
-        decoded = list(threads.map(lambda f: pixels(crop_centre(decode(f, size), size)), files))
-    return torch.stack(decoded).permute(0, 3, 1, 2)
+        decoded = list(threads.map(work, files))
+    if problems := [str(each) for each in decoded if isinstance(each, BenchError)]:
+        raise broken_images(problems)
+    images = [each for each in decoded if isinstance(each, Tensor)]
+    return torch.stack(images).permute(0, 3, 1, 2)
+
+
+def broken_images(problems: Sequence[str]) -> BenchError:
+    """Return the error that lists broken image files, by their messages."""
+    rest = len(problems) - MAX_LISTED
+    more = [f"and {rest} more"] if rest > 0 else []
+    return BenchError("\n".join([*problems[:MAX_LISTED], *more]))
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,11 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
     train, test = facts.train - selection.validation, facts.test
     fewest_train, fewest_test = facts.rarest
     fewest_train -= selection.validation // facts.classes
+    held_out = selection.validation // facts.classes
+    counts = facts.class_counts and tuple(count - held_out for count in facts.class_counts)
     if selection.per_class is not None:
         train, fewest_train = selection.per_class * facts.classes, selection.per_class
+        counts = None
     if selection.test_per_class is not None:
         test, fewest_test = selection.test_per_class * facts.classes, selection.test_per_class
     return replace(
@@ -40,6 +43,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         train=train,
         test=test,
         fewest=(fewest_train, fewest_test),
+        class_counts=counts,
     )
 
 

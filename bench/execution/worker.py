@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
 from bench.results.record import Epoch, Status
 from bench.suite import Checkpoint
-from bench.training import loop
+from bench.training import loop, pretrained
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import CaptureError, CudaCapture
 from bench.training.evaluation import measure, predict
@@ -50,6 +51,7 @@ class JobContext:
         registry: Networks, data sets and distillers, those of the job's plugins included.
         device: Device of the training.
         capture: Captures the students' steps as CUDA graphs; None: they are not captured.
+        data_counts: Counts of the images, for records; empty until the data are loaded.
         started: Start of the job, for records.
     """
 
@@ -59,6 +61,7 @@ class JobContext:
         self.registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
         self.device = torch.device(job.device)
         self.capture = CudaCapture() if job.graphs else None
+        self.data_counts: Mapping[str, int] = {}
         self.started = now()
 
 
@@ -71,7 +74,7 @@ class Heartbeat:
     """
 
     def __init__(self, data: Data, emit: Emit) -> None:
-        self.facts, self.train_labels = data.facts, data.train_labels
+        self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -142,7 +145,9 @@ def load_data(context: JobContext) -> Data:
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
     selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
-    return Heartbeat(data.load(selection, root, context.device, added=added), context.emit)
+    dataset = data.load(selection, root, context.device, added=added)
+    context.data_counts = dataset.counts
+    return Heartbeat(dataset, context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -152,8 +157,10 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
         return None
     path = context.results.weights(info.id)
     verify(path, info.sha256)
-    network = teachers.load(info.network, dataset.facts, path, context.registry)
-    return Teacher(network, dataset, context.job.tasks[0].specification.recipe)
+    spec, registry = context.job.tasks[0].specification, context.registry
+    stages = spec.teacher_stages or ()
+    network = teachers.load(info.network, dataset.facts, path, registry, stages)
+    return Teacher(network, dataset, spec.recipe)
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -161,15 +168,16 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
-    network = teachers.load(spec.network, facts, checkpoint.path, context.registry)
+    network = context.registry.build_network(spec.network, facts.classes, facts.size)
+    name = f"a {spec.network} of {facts.classes} classes"
+    fit = pretrained.fit(pretrained.read(checkpoint.path), network, name)
+    pretrained.load_into(network, fit.state)
+    if fit.note:
+        context.emit({"event": "notice", "text": fit.note})
     network = network.to(context.device)
     last = measure(*predict(network, dataset, "test", spec.recipe))
-    expected, tolerance = checkpoint.top1, checkpoint.tolerance
-    if expected is not None and abs(last["top1"] - expected) > tolerance:
-        raise TeacherRefused(
-            f"{checkpoint.path}: {last['top1']:.2f} % top-1 on the test set. Allowed: "
-            f"{expected:.2f} ± {tolerance:.2f}"
-        )
+    if problem := checkpoint.broken_promise(last["top1"]):
+        raise TeacherRefused(problem)
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     weights = save_weights(context, task, network)
     emit_record(context, task, "done", None, weights=weights, **fields)
@@ -189,9 +197,10 @@ def train(context: JobContext) -> None:
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the others."""
     trainers = []
-    shapes = teacher.shapes if teacher else None
+    shapes, info = teacher.shapes if teacher else None, context.job.teacher
+    sha256 = info.sha256 if info else ""
     for task in context.job.tasks:
-        make = partial(Trainer, task, dataset, shapes, context.capture, context.registry)
+        make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)
         try:
             trainer = make()
             trainers.append(trainer if resume(context, trainer) else make())
@@ -200,7 +209,8 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            emit_record(context, task, "failed", f"{type(error).__name__}: {error}")
+            traceback.print_exc()  # into the worker's log; on the screen with --inline
+            emit_record(context, task, "failed", context.registry.describe_error(error))
     return trainers
 
 
@@ -264,6 +274,8 @@ def emit_record(
     job, precision = context.job, task.specification.recipe.precision
     fields["environment"] = environment(context.device, precision, job.graphs)
     fields |= {"teacher": job.teacher, "started": context.started, "finished": now()}
+    if context.data_counts:
+        fields["data"] = dict(context.data_counts)
     record = task.record(status, reason, **fields)
     context.emit({"event": "record", "record": record.content})
 

@@ -5,7 +5,7 @@ The 22 CIFAR networks of the field are here, a file for each kind. `timm:<name>`
 of plugins; `bench.models.base` is the contract for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -15,7 +15,16 @@ from bench.models.base import Builder, Cost
 from bench.models.wrapper import LIBRARIES, FeatureExtractor
 from distillers import Features, Shapes
 
-__all__ = ["Builder", "Cost", "build", "cost", "names", "shapes"]
+__all__ = [
+    "Builder",
+    "Cost",
+    "FeatureExtractor",
+    "build",
+    "cost",
+    "names",
+    "shapes",
+    "stage_layers",
+]
 
 _builtin: dict[str, Builder] = {
     **resnet.NETWORKS,
@@ -33,7 +42,11 @@ def names() -> list[str]:
 
 
 def build(
-    name: str, classes: int, size: int | None = None, added: Mapping[str, Builder] | None = None
+    name: str,
+    classes: int,
+    size: int | None = None,
+    added: Mapping[str, Builder] | None = None,
+    stages: Sequence[str] = (),
 ) -> nn.Module:
     """Return a new network, with initial weights from torch's global generator.
 
@@ -42,6 +55,7 @@ def build(
         classes: number of classes K.
         size: side S of its images in pixels; only vision transformers, of a fixed size, need it.
         added: builders of plugins' networks by name.
+        stages: layers that end its stages, early to late; (): the network's own, or those found.
 
     Returns:
         A module that maps images (B, 3, S, S) to `Features`.
@@ -51,12 +65,13 @@ def build(
 
     """
     if added and name in added:
-        return FeatureExtractor(added[name](classes))
+        return FeatureExtractor(added[name](classes), stages)
     if name in _builtin:
-        return _builtin[name](classes)
+        network = _builtin[name](classes)
+        return FeatureExtractor(network, stages) if stages else network
     library, colon, library_name = name.partition(":")
     if colon and library in LIBRARIES:
-        return LIBRARIES[library](library_name, classes, size)
+        return FeatureExtractor(LIBRARIES[library](library_name, classes, size), stages)
     raise BenchError(
         f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
     )
@@ -85,6 +100,21 @@ def shapes(net: nn.Module, size: int) -> Shapes:
         raise BenchError(f"{type(net).__name__} does not return distillers.Features")
     stages = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in features.stages)
     return Shapes(stages, features.pooled.shape[1], features.logits.shape[1])
+
+
+def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
+    """Return the layers that end a network's stages; None if the network returns `Features`.
+
+    Args:
+        net: a network that `build` returned.
+        size: side S of its images in pixels.
+
+    Raises:
+        BenchError: the network cannot take images (B, 3, S, S).
+
+    """
+    points = net.hook_points(size) if isinstance(net, FeatureExtractor) else None
+    return tuple(point.layer for point in points.stages) if points else None
 
 
 def cost(net: nn.Module, size: int) -> Cost:

@@ -126,6 +126,8 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         nonlocal weighted
         start = starts.pop()
         weighted += isinstance(module, nn.Conv2d | nn.Linear)
+        if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
+            output = output[0] if output[0].dim() == 3 else output  # tokens, with their side
         if isinstance(output, Tensor) and output.dim() > 1 and len(output) == BATCH:
             source = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
             shape = tuple(output.shape)

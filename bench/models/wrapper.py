@@ -5,10 +5,12 @@ layer in the order in which the layers finish. A stage is the last map of its re
 (B, C, H, W) or channels last. Maps within a block (squeeze and excitation, the expansion before a
 stride) end no stage. A first stage of a single convolution is the stem: it is left out if two or
 more stages follow. If a network lists its stages itself (timm's `feature_info`), that list is used.
-Transformers: the patch tokens (B, N, D) of four blocks, evenly spaced up to the last one, become
-maps (B, D, h, w) without the class tokens.
+Transformers: the patch tokens (B, N, D) of four blocks, evenly spaced up to the last one, or of the
+last block of each resolution, become maps (B, D, h, w) without the class tokens. A suite can
+declare the stages instead.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +27,7 @@ from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
 
 TRANSFORMER_STAGES = 4
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,32 @@ class HookPoint:
 
 @dataclass(frozen=True)
 class HookPoints:
-    """The hook points of a network: its stages' outputs and its classifier's input."""
+    """The hook points of a network: its stages' outputs and its classifier's input.
+
+    The classifier is None for a network that returns `Features` itself.
+    """
 
     stages: tuple[HookPoint, ...]
-    classifier: HookPoint
+    classifier: HookPoint | None
 
 
 class FeatureExtractor(nn.Module):
-    """A network that returns logits, with its stages and its classifier's input read by hooks.
+    """A network with its stages and its classifier's input read by hooks.
 
     The network's parameters get the prefix `network.`; a checkpoint with the original names loads
-    too. The hooks exist only while `forward` runs. A network that returns `Features` gets no hooks.
+    too. The hooks exist only while `forward` runs. A network that returns `Features` gets no hooks,
+    except for declared stages.
 
     Args:
         network: maps images (B, 3, S, S) to logits (B, K), to a tuple that starts with them, or to
             `Features`.
+        stages: names of the layers that end the stages, early to late; (): the layers are found.
 
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, stages: Sequence[str] = ()) -> None:
         super().__init__()
-        self.network = network
+        self.network, self._declared = network, tuple(stages)
         self._hook_points: dict[int, HookPoints | None] = {}  # by image size
 
     def forward(self, images: Tensor) -> Features:
@@ -74,8 +82,10 @@ class FeatureExtractor(nn.Module):
             features: Features = self.network(images)
             return features
         tensors, output = self._run(images, points)
-        logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
+        if points.classifier is None:
+            return Features(stages, output.pooled, output.logits)
+        logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
 
@@ -90,12 +100,12 @@ class FeatureExtractor(nn.Module):
             call = (layer, times[layer])
             times[layer] += 1
             if call in stages:
-                tensors[stages[call]] = output
-            if call == (head.layer, head.call):
+                tensors[stages[call]] = output if isinstance(output, Tensor) else output[0]
+            if head and call == (head.layer, head.call):
                 tensors[head] = inputs[0]
 
         with ExitStack() as hooks:
-            for layer in {point.layer for point in (*points.stages, head)}:
+            for layer in {point.layer for point in (*points.stages, head) if point}:
                 module = self.network.get_submodule(layer)
                 hooks.enter_context(module.register_forward_hook(partial(collect, layer=layer)))
             return tensors, self.network(images)
@@ -103,7 +113,7 @@ class FeatureExtractor(nn.Module):
     def hook_points(self, size: int) -> HookPoints | None:
         """Return where to read the network for images of that size; None if it needs no hooks."""
         if size not in self._hook_points:
-            self._hook_points[size] = find_hook_points(self.network, size)
+            self._hook_points[size] = find_hook_points(self.network, size, self._declared)
         return self._hook_points[size]
 
     def load_state_dict(
@@ -133,21 +143,23 @@ def as_vector(x: Tensor, point: HookPoint) -> Tensor:
     return x.flatten(2).mean(2) if point.layout == "channels first" else x.flatten(1, -2).mean(1)
 
 
-def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
-    """Return where to read a network on images of one size; None if it returns `Features`.
+def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) -> HookPoints | None:
+    """Return where to read a network on images of one size; None if it needs no hooks.
 
     Args:
         net: the network; it does not change.
         size: side S of the images in pixels.
+        declared: names of the layers that end the stages; (): the layers are found.
 
     Raises:
         BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
-            a layer, or it cannot take images (B, 3, S, S).
+            a layer, it cannot take images (B, 3, S, S), or a declared layer has no map.
 
     """
     calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
+    stages = declared_stages(net, calls, declared) if declared else None
     if isinstance(output, Features):
-        return None
+        return HookPoints(stages, None) if stages else None
     name = type(net).__name__
     logits = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(logits, Tensor) or logits.dim() != 2:
@@ -161,7 +173,39 @@ def find_hook_points(net: nn.Module, size: int) -> HookPoints | None:
     head = calls[end]
     first = isinstance(head.module, nn.Conv2d)
     point = HookPoint(head.layer, head.index, "channels first" if first else "channels last")
-    return HookPoints(find_stages(net, calls[:end]), point)
+    return HookPoints(stages or find_stages(net, calls[:end]), point)
+
+
+def declared_stages(
+    net: nn.Module, calls: Sequence[LayerCall], names: Sequence[str]
+) -> tuple[HookPoint, ...]:
+    """Return the hook points of the last calls of the named layers, in the order of the calls.
+
+    Raises:
+        BenchError: a layer does not exist, is not called, or its output is not a square map or
+            square tokens.
+
+    """
+    layers = [name for name, _ in net.named_modules() if name]
+    last_calls = {call.layer: call for call in calls}
+    prefix = getattr(net, "num_prefix_tokens", None)
+    points: dict[str, HookPoint] = {}
+    for name in names:
+        if name not in layers:
+            raise BenchError(
+                f"{type(net).__name__} has no layer '{name}'.{nearest(name, layers)} Allowed: its "
+                f"{len(layers)} layers, such as {', '.join(layers[:8])}"
+            )
+        point = hook_point(last_calls[name], prefix) if name in last_calls else None
+        if point is None:
+            shape = last_calls[name].shape if name in last_calls else "no tensor"
+            raise BenchError(
+                f"layer '{name}' of {type(net).__name__} returns {shape}. Allowed for a stage: "
+                "a square map (B, C, H, W) or (B, H, W, C), or tokens (B, N, D) of one"
+            )
+        points[name] = point
+    order = [call.layer for call in calls]
+    return tuple(sorted(points.values(), key=lambda point: order.index(point.layer)))
 
 
 def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
@@ -176,7 +220,8 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
 def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
     """Return the stages among the calls before the classifier; () if no output is a map."""
     prefix = getattr(net, "num_prefix_tokens", None)
-    for ends in (listed_stages(net, calls), transformer_blocks(calls), last_maps(calls)):
+    candidates = listed_stages(net, calls), transformer_blocks(calls, prefix), last_maps(calls)
+    for ends in candidates:
         points = [point for call in ends if (point := hook_point(call, prefix))]
         if not ends or len(points) < len(ends):
             continue
@@ -188,7 +233,8 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
 def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
     """Return the calls that the network names in its own list of stages."""
     info = getattr(net, "feature_info", None)
-    names = [entry.get("module") for entry in info] if isinstance(info, list) else []
+    listed = [entry.get("module") for entry in info] if isinstance(info, list) else []
+    names = list(dict.fromkeys(listed))
     last_calls = {call.layer: call for call in calls}
     ends = [last_calls[name] for name in names if name in last_calls]
     if len(ends) < len(names):
@@ -197,22 +243,32 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
     return evenly_spaced(ends) if same_shape else ends
 
 
-def transformer_blocks(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the blocks of a transformer: siblings of one class and shape (B, N, D).
+def transformer_blocks(calls: Sequence[LayerCall], prefix: int | None) -> Sequence[LayerCall]:
+    """Return the ends of the stages of a transformer, from its blocks with outputs (B, N, D).
 
-    Only calls after the last map count.
+    Blocks are layers of one class, with names that differ in numbers only, that hold at least two
+    convolutions or linear layers each. Together they hold most of those of the network. If all
+    outputs have one shape, four blocks are evenly spaced; else a stage ends with each shape.
     """
-    start = max((i for i, call in enumerate(calls) if call.can_end_stage), default=-1) + 1
-    groups: dict[tuple[str, type, tuple[int, ...]], list[LayerCall]] = {}
-    for call in calls[start:]:
-        if len(call.shape) == 3:
-            parent = call.layer.rpartition(".")[0]
-            groups.setdefault((parent, type(call.module), call.shape), []).append(call)
-    groups = {key: group for key, group in groups.items() if len(group) > 1}
-    if not groups:
+    groups: dict[tuple[str, type], list[LayerCall]] = {}
+    for call in calls:
+        if len(call.shape) == 3 and weighted_inside(call, calls) > 1 and hook_point(call, prefix):
+            groups.setdefault((_NUMBER.sub("", call.layer), type(call.module)), []).append(call)
+    coverage = {
+        key: sum(weighted_inside(call, calls) for call in group)
+        for key, group in groups.items()
+        if len(group) > 1
+    }
+    if not coverage or 2 * max(coverage.values()) < calls[-1].weighted:
         return ()
-    outermost = min(groups, key=lambda key: key[0].count(".") if key[0] else -1)
-    return evenly_spaced(groups[outermost])
+    blocks = groups[max(coverage, key=lambda key: (coverage[key], -key[0].count(".")))]
+    last_of_shape = {call.shape: call for call in blocks}
+    return list(last_of_shape.values()) if len(last_of_shape) > 1 else evenly_spaced(blocks)
+
+
+def weighted_inside(call: LayerCall, calls: Sequence[LayerCall]) -> int:
+    """Return how many convolutions and linear layers a call contains."""
+    return call.weighted - (calls[call.start - 1].weighted if call.start else 0)
 
 
 def evenly_spaced(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
@@ -277,9 +333,9 @@ def hook_point(call: LayerCall, prefix: int | None) -> HookPoint | None:
     if len(call.shape) != 3:
         return None
     tokens = call.shape[1]
-    skip = tokens - isqrt(tokens) ** 2 if prefix is None else prefix
-    square = tokens > skip and isqrt(tokens - skip) ** 2 == tokens - skip
-    return HookPoint(call.layer, call.index, "tokens", skip) if square else None
+    skips = [tokens - isqrt(tokens) ** 2] if prefix is None else [prefix, 0]
+    squares = [n for n in skips if tokens > n and isqrt(tokens - n) ** 2 == tokens - n]
+    return HookPoint(call.layer, call.index, "tokens", squares[0]) if squares else None
 
 
 def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
@@ -334,9 +390,9 @@ def _unknown(library: str, name: str, names: list[str], listing: str) -> BenchEr
     )
 
 
-def _build(name: str, build: partial[nn.Module], size: int | None) -> FeatureExtractor:
+def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
     try:
-        return FeatureExtractor(build())
+        return build()
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         images = f" for images of 3 x {size} x {size}" if size else ""
         raise BenchError(f"'{name}' cannot be built{images}: {error}") from error

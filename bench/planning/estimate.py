@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,11 +17,19 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
+from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 
 MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
 SMALL_ELEMENTS = 10_000  # of a tensor that always gets memory: constructors read such tensors
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+
+class Network(NamedTuple):
+    """A network's name, and the layers that end its stages if the suite declares them."""
+
+    name: str
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,44 +81,108 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
     facts = data.facts(plan.suite.data, root, registry.datasets)
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # seed and recipe change no estimate
-        network, method = run.specification.network, run.specification.method
+        spec = run.specification
         teacher = plan.runs[run.teacher or run.id].specification.network
-        options = json.dumps({name: term.options for name, term in method.items()})
-        estimates[run.id] = _estimate(network, teacher, options, facts, registry)
+        pair = (
+            Network(spec.network, tuple(spec.stages or ())),
+            Network(teacher, tuple(spec.teacher_stages or ())),
+        )
+        options = json.dumps({name: term.options for name, term in spec.method.items()})
+        estimates[run.id] = _estimate(*pair, options, facts, registry)
     return estimates
 
 
 @cache
 def _estimate(
-    network: str, teacher: str, options: str, facts: Facts, registry: Registry
+    network: Network, teacher: Network, options: str, facts: Facts, registry: Registry
 ) -> Estimate:
     """Return the estimate of a run; `options` is the JSON of each distiller's options by name."""
     try:
-        student, cost = _measure(network, facts.classes, facts.size, registry)
-        shapes = student, _measure(teacher, facts.classes, facts.size, registry)[0]
+        cost = _measure(network, facts.classes, facts.size, registry).cost
+        networks = network, teacher
+        student, taught = (shapes_of(n, facts.classes, facts.size, registry) for n in networks)
+        shapes = student, taught
         memory = sum(
             _buffer_bytes(registry.distiller(name), json.dumps(values), shapes, facts)
             for name, values in json.loads(options).items()
         )
-    except (BenchError, Incompatible) as error:
+    except Incompatible as error:
+        names = json.loads(options)
+        if any("stages" in registry.distiller(name).reads for name in names):
+            return Estimate(f"{error}{_layers((network, teacher), facts, registry)}")
+        return Estimate(str(error))
+    except BenchError as error:
         return Estimate(str(error))
     except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
         return Estimate(None, warning=f"{type(error).__name__}: {error}")
     return Estimate(None, cost, memory)
 
 
+class Measured(NamedTuple):
+    """A network's shapes, cost and the layers of its stages; None: it returns `Features`."""
+
+    shapes: Shapes
+    cost: Cost
+    layers: tuple[str, ...] | None
+
+
 @cache
-def _measure(network: str, classes: int, size: int, registry: Registry) -> tuple[Shapes, Cost]:
-    net = build_for_estimate(partial(registry.build_network, network, classes, size))
-    return models.shapes(net, size), models.cost(net, size)
+def _measure(network: Network, classes: int, size: int, registry: Registry) -> Measured:
+    name, stages = network
+    net = build_for_estimate(partial(registry.build_network, name, classes, size, stages))
+    shapes, layers = models.shapes(net, size), models.stage_layers(net, size)
+    return Measured(shapes, models.cost(net, size), layers)
+
+
+def shapes_of(network: Network, classes: int, size: int, registry: Registry) -> Shapes:
+    """Return the shapes of a network's features for images of one size."""
+    return _measure(network, classes, size, registry).shapes
+
+
+def stages_of(suite: Suite, facts: Facts) -> dict[str, str]:
+    """Return the layer and the shape of each stage of a suite's networks, in words.
+
+    Args:
+        suite: The suite.
+        facts: The facts of its data set.
+
+    Returns:
+        By network, for example `layer1 64x8x8, layer2 128x4x4`.
+    """
+    names = [n for pair in suite.pairs for n in (pair.teacher.network, pair.student)]
+    networks = [Network(name, suite.stages.get(name, ())) for name in dict.fromkeys(names)]
+    return {network.name: _stages(network, facts, suite.registry) for network in networks}
+
+
+def _stages(network: Network, facts: Facts, registry: Registry) -> str:
+    try:
+        measured = _measure(network, facts.classes, facts.size, registry)
+    except BenchError as error:
+        return str(error)
+    shapes = ["x".join(map(str, shape)) for shape in measured.shapes.stages]
+    if measured.layers is None:
+        return f"its own: {', '.join(shapes)}"
+    layers = zip(measured.layers, shapes, strict=True)
+    return ", ".join(f"{layer} {shape}" for layer, shape in layers) or "none found"
+
+
+def _layers(networks: Sequence[Network], facts: Facts, registry: Registry) -> str:
+    """Return the stages of networks, and how to declare others, for networks with hooks."""
+    lines = [f"; stages of {n.name}: {_stages(n, facts, registry)}" for n in networks]
+    hooked = [
+        n for n in networks if _measure(n, facts.classes, facts.size, registry).layers is not None
+    ]
+    if not hooked:
+        return ""
+    advice = f"; `networks: {{{hooked[0].name}: {{stages: [layer, …]}}}}` declares others"
+    return "".join(lines) + advice
 
 
 @cache
 def _buffer_bytes(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> int:
-    labels = torch.arange(facts.train) % facts.classes
-    setting = Setting(*shapes, labels, torch.Generator())
+    setting = Setting(*shapes, facts.train_labels(), torch.Generator())
     term = build_for_estimate(partial(distiller, setting, **json.loads(options)))
     return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
 

@@ -165,12 +165,21 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
             runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
             for method, terms in methods:
                 student = spec(
-                    pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed
-                )
+                    pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed,
+                    **_stages(suite, pair, terms),
+                )  # fmt: skip
                 runs[student.id] = Run(student.id, student)
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
+
+
+def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
+    """Return the stages that a suite declares, for runs with a distiller that reads stages."""
+    if not any("stages" in suite.registry.distiller(term).reads for term in terms):
+        return {}
+    networks = {"stages": pair.student, "teacher_stages": pair.teacher.network}
+    return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
 def _data_spec(suite: Suite, root: Path | None) -> DataSpec:

@@ -120,17 +120,18 @@ class Verdicts:
         """Return the exit code of the command.
 
         Args:
-            strict: Whether doubtful cells fail.
+            strict: Whether doubtful cells fail; for `compare`, whether worse ones do.
 
         Returns:
             0 pass, 1 regression, 2 nothing could be compared, 3 runs failed or missing, 4 a cell is
-            doubtful (only if strict). A regression has priority over missing runs. `compare` has no
-            overall verdict: 0 or 2.
+            doubtful (only if strict). A regression has priority over missing runs. `compare`
+            returns 0 or 2; if strict, 1 for a worse cell and 4 for an inconclusive one.
         """
         if not self.named(*_DECIDED):
             return _WRONG_USE
         if self.kind == "compare":
-            return _PASS
+            doubt = _INCONCLUSIVE if self.named("inconclusive") else _PASS
+            return (_REGRESSION if self.named("worse") else doubt) if strict else _PASS
         if self.named("regression"):
             return _REGRESSION
         if self.named("failed", "missing"):

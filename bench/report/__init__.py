@@ -20,7 +20,7 @@ from bench.report.writers.text import text
 
 __all__ = [
     "DEFAULT_FORMATS", "FORMATS", "PAGE", "Kind", "Report", "ReportOptions", "check_formats",
-    "markdown", "render", "save", "show", "text", "write",
+    "documents", "markdown", "render", "save", "show", "text", "write",
 ]  # fmt: skip
 
 FORMATS = ("md", "tex", "csv", "json", "txt")
@@ -40,6 +40,9 @@ class ReportOptions:
         published: Whether published values are shown next to the measured ones.
         reference: Method that the others are compared with; None: KD.
         tolerance: Largest difference that is treated as zero; None: the metric's default.
+        wide: Whether LaTeX floats span both columns of a page.
+        compact: Whether cells show means only.
+        output: Folder to write to; None: the results folder.
     """
 
     metric: str = "top1"
@@ -48,19 +51,21 @@ class ReportOptions:
     published: bool = False
     reference: str | None = None
     tolerance: float | None = None
+    wide: bool = False
+    compact: bool = False
+    output: Path | None = None
 
 
-def check_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]:
+def check_formats(names: Iterable[str]) -> tuple[str, ...]:
     """Return the formats without duplicates.
 
     Args:
         names: Formats as a user wrote them.
-        page: Whether `html` is allowed.
 
     Raises:
         BenchError: A format is unknown.
     """
-    allowed = (*FORMATS, PAGE) if page else FORMATS
+    allowed = (*FORMATS, PAGE)
     formats = tuple(dict.fromkeys(names))
     for name in formats:
         if name not in allowed:
@@ -69,7 +74,12 @@ def check_formats(names: Iterable[str], *, page: bool = True) -> tuple[str, ...]
 
 
 def render(
-    report: Report, name: str, kind: Kind = "tables", *, label: str = "", standalone: bool = False
+    report: Report,
+    name: str,
+    kind: Kind = "tables",
+    *,
+    label: str = "",
+    options: ReportOptions = ReportOptions(),  # noqa: B008 (frozen)
 ) -> str:
     """Return tables, or their statistics, in a format other than `html`.
 
@@ -78,21 +88,29 @@ def render(
         name: One of `FORMATS`.
         kind: `tables` or `statistics`.
         label: LaTeX label of the first table.
-        standalone: Whether LaTeX is a document that compiles.
+        options: Whether LaTeX compiles or is wide, and whether cells show means only.
     """
     if name == "csv":
         return csv_text(report, kind == "statistics")
     if name == "json":
         return json_text(report)
+    parts = documents(report, kind, options.compact)
     if name == "tex":
-        return latex(_documents(report, kind), label, standalone)
-    return "\n".join(map(markdown if name == "md" else text, _documents(report, kind)))
+        return latex(parts, label, options.standalone, options.wide)
+    return "\n".join(map(markdown if name == "md" else text, parts))
 
 
-def show(report: Report, kind: Kind = "tables", *, width: int | None, terminal: bool) -> str:
+def show(
+    report: Report,
+    kind: Kind = "tables",
+    *,
+    width: int | None,
+    terminal: bool,
+    compact: bool = False,
+) -> str:
     """Return tables, or their statistics, as text for a screen of that many columns."""
-    documents = _documents(report, kind)
-    return "\n".join(text(each, width=width, terminal=terminal) for each in documents)
+    parts = documents(report, kind, compact)
+    return "\n".join(text(each, width=width, terminal=terminal) for each in parts)
 
 
 def write(
@@ -121,9 +139,12 @@ def write(
     """
     statistics = kind == "statistics"
     paths = []
-    for name in check_formats(options.formats, page=statistics or page is not None):
+    formats = check_formats(options.formats)
+    if PAGE in formats and page is None and not statistics:
+        raise BenchError(unknown("format", PAGE, FORMATS))
+    for name in formats:
         if name != PAGE:
-            content = render(report, name, kind, label=stem, standalone=options.standalone)
+            content = render(report, name, kind, label=stem, options=options)
         elif page and not statistics:
             content = page()
         else:
@@ -132,6 +153,8 @@ def write(
     return paths
 
 
-def _documents(report: Report, kind: Kind) -> list[Document]:
-    make = table_document if kind == "tables" else statistics_document
-    return list(map(make, report.tables))
+def documents(report: Report, kind: Kind = "tables", compact: bool = False) -> list[Document]:
+    """Return the documents of tables, or of their statistics."""
+    if kind == "statistics":
+        return list(map(statistics_document, report.tables))
+    return [table_document(table, compact=compact) for table in report.tables]

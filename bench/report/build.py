@@ -12,7 +12,18 @@ from bench.errors import BenchError, unknown
 from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
-from bench.report.model import Cell, Column, Entry, PublishedValue, Role, Row, Table, TableContext
+from bench.report.model import (
+    Cell,
+    Column,
+    Entry,
+    Note,
+    PublishedValue,
+    Role,
+    Row,
+    Table,
+    TableContext,
+)
+from bench.report.warnings import warnings
 from bench.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
 PublishedValues = Mapping[tuple[str, str], PublishedValue]  # by pair and method
 _ORDER: tuple[Role, ...] = ("teacher", "student", "method")
 _DEFAULT = ReportOptions()
+WARNING = "warning: "  # begins the note of a warning
 
 
 def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterator[Entry]:
@@ -115,7 +127,7 @@ def write(
 
     parts = [plan.stem, *(["statistics"] if kind == "statistics" else [])]
     stem = "-".join(parts if options.metric == "top1" else [*parts, options.metric])
-    return report.write(assembled, results.folder, stem, options, kind, page)
+    return report.write(assembled, options.output or results.folder, stem, options, kind, page)
 
 
 def write_published(
@@ -123,7 +135,15 @@ def write_published(
 ) -> list[Path]:
     """Write `published_report` as <suite>-published.<format>; arguments as in `write`."""
     stem = f"{plan.stem}-published"
-    return report.write(published_report(plan), results.folder, stem, options)
+    published_tables = published_report(plan)
+
+    def page() -> str:
+        from bench.report.writers.html import page  # imports matplotlib
+
+        return page([], context(plan), published_tables.tables)
+
+    folder = options.output or results.folder
+    return report.write(published_tables, folder, stem, options, page=page)
 
 
 def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
@@ -141,6 +161,12 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         reference or TableContext.reference,
         options.tolerance,
     )
+
+
+def warnings_of(result: Report) -> list[str]:
+    """Return the warnings among the notes of a report's tables, each once."""
+    notes = (each.text for table in result.tables for each in table.notes)
+    return list(dict.fromkeys(text.removeprefix(WARNING) for text in notes if WARNING in text))
 
 
 def note(method: "Method") -> str:
@@ -181,6 +207,9 @@ def table(
     rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
+    if metric == "top1":
+        texts = warnings(rows, columns, runs)
+        notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
     return Table(
         marked_rows, context.title, text, unit, marked_columns, notes, context.reference, tolerance
     )
@@ -225,6 +254,11 @@ def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ..
     )
 
 
+def published_values(context: TableContext) -> PublishedValues:
+    """Return the papers' values for the data set of a table."""
+    return published.published_values(context.data or DataSpec())
+
+
 def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
     data = DataSpec(**asdict(plan.suite.data))
     return published.published_values(data) if options.published else None
@@ -254,8 +288,8 @@ def _rows(
     roles = Counter(role for role, _ in firsts)
     rows = []
     for role, name in dict.fromkeys((entry.role, entry.method) for entry in chosen):
-        own_label = role == "method" or roles[role] > 1
-        label = (firsts[role, name].label or name) if own_label else role.capitalize()
+        is_only_one = role != "method" and roles[role] == 1
+        label = firsts[role, name].label or (role.capitalize() if is_only_one else name)
         absent = Cell(method=name, label=label, role=role, missing=model.NOT_IN_SUITE)
         line = (
             replace(

@@ -4,17 +4,19 @@ Tables, statistics and verdicts become documents, so that each format has one wr
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.config.text import count
 from bench.report import labels
-from bench.report.caption import how_tested, tested
+from bench.report.caption import arrows, how_tested, tested
 from bench.report.comparison import overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
 from bench.stats.estimates import MAX_SEEDS, POWER
+
+DEVIATION = "Mean ± standard deviation (n − 1)"  # in a caption
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 
@@ -82,13 +84,23 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A title, a caption, sections and footnotes."""
+    """A title, a caption, sections and footnotes.
+
+    Attributes:
+        details: The rest of the caption, which LaTeX prints below the table.
+    """
 
     title: str
     caption: Text
     sections: tuple[Section, ...]
     notes: tuple[Note, ...]
     metric: str
+    details: Text = ()
+
+    @property
+    def full_caption(self) -> Text:
+        """The caption and its details."""
+        return (*self.caption, *((Span(" "), *self.details) if self.details else ()))
 
 
 def spans(text: str, mark: str = "", style: Style = "plain") -> Text:
@@ -106,12 +118,23 @@ def header(names: Sequence[str]) -> tuple[tuple[GridCell, ...], ...]:
     return (tuple(map(grid_cell, names)),)
 
 
-def table_document(table: Table) -> Document:
-    """Return a table as a document with one grid."""
-    caption = spans(table.caption)
+def table_document(table: Table, *, compact: bool = False) -> Document:
+    """Return a table as a document with one grid.
+
+    Args:
+        table: The table.
+        compact: Whether cells show means only: no deviations, arrows and numbers of runs.
+    """
+    description = sentences([table.metric.description])
+    before, sentence, after = table.caption.partition(description)
+    caption, details = spans(f"{before}{sentence}"), spans(after.strip())
+    if compact:
+        about_arrows = sentences([arrows(table.rows, table.reference)])
+        details = spans(after.replace(about_arrows, "").replace(DEVIATION, "Mean").strip())
+        table = replace(table, rows=tuple(map(_means_only, table.rows)))
     if any(cell.rank for cell in table.cells):
         legend = Span(" Emphasis: "), Span("best", "best"), Span(" and ")
-        caption += (*legend, Span("second best", "second"), Span(" method of a column."))
+        details += (*legend, Span("second best", "second"), Span(" method of a column."))
     teachers = (grid_cell(column.teacher) for column in table.columns)
     students = (grid_cell(column.student, column.mark) for column in table.columns)
     section = Section(
@@ -119,7 +142,18 @@ def table_document(table: Table) -> Document:
         tuple(_row(row, table) for row in table.rows),
         pairs=tuple(column.pair for column in table.columns),
     )
-    return Document(one_line(table.title), caption, (section,), table.notes, table.metric.name)
+    title = one_line(table.title)
+    return Document(title, caption, (section,), table.notes, table.metric.name, details)
+
+
+def _means_only(row: Row) -> Row:
+    """Return a row without deviations, arrows and numbers of runs that differ."""
+    cells = (
+        replace(cell, versus=None, measured=cell.measured and replace(cell.measured, std=None))
+        for cell in row.cells
+    )
+    counts = [cell.measured.n for cell in row.cells if cell.measured]
+    return replace(row, cells=tuple(cells), n=counts[0] if len(set(counts)) == 1 else row.n)
 
 
 def _row(row: Row, table: Table) -> GridRow:

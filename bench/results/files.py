@@ -1,9 +1,11 @@
 """File operations that survive a kill at any time: atomic writes, checksums, locks, quarantine."""
 
+import errno
 import hashlib
 import os
 import re
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -113,8 +115,11 @@ def _try_lock(path: Path) -> int | str:
     import fcntl  # not on Windows
 
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o666)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_current(path, descriptor):
                 os.truncate(descriptor, 0)

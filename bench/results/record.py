@@ -54,6 +54,8 @@ class Record(SpecPart):
     Attributes:
         metrics: By source: `last` epoch, `oracle` (best epoch on the test set), `validation`.
         curves: One entry an epoch; empty in a summary.
+        data: Counts of the data set: `classes`, `test_images`; if they are not 0, `ignored_files`
+            and `test_images_in_train`.
         seconds: Seconds of training.
     """
 
@@ -70,6 +72,7 @@ class Record(SpecPart):
     metrics: dict[str, Numbers]
     curves: list[Epoch]
     environment: dict[str, str | int | bool | None]
+    data: dict[str, int] = {}
     started: str | None
     finished: str | None
     seconds: Number

@@ -5,8 +5,10 @@ weights/<id>.safetensors   network at the end of the run
 state/<id>.safetensors     checkpoint of an unfinished run, after its last completed epoch
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
+plans/<suite>.json         the plan, from which tables are made without data and plugins
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's view of the same records
+tensorboard/               TensorBoard's view of the same records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
 .lock                      the process that works in the folder
@@ -28,7 +30,19 @@ from bench.results.record import FORMAT, NewerFormat, Record, document, parse
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
-PARTS = ("runs", "state", "weights", "logs", "slurm", "mlflow.db", "mlartifacts")
+PARTS = (
+    "runs",
+    "state",
+    "weights",
+    "plans",
+    "logs",
+    "slurm",
+    "mlflow.db",
+    "mlartifacts",
+    "tensorboard",
+)
+MAX_FILE_BYTES = 8 * 1024**3  # of a checkpoint
+MAX_RECORD_BYTES = 512 * 1024**2
 DIGEST_BYTES = 32  # at the end of a checkpoint
 
 
@@ -123,7 +137,7 @@ class Results:
             BenchError: A later version wrote the record.
         """
         path = self.file(run)
-        if (content := _content(path)) is None:
+        if (content := _content(path, MAX_RECORD_BYTES)) is None:
             return None
         try:
             record = parse(content, curves=curves)
@@ -149,6 +163,10 @@ class Results:
         """Write a record atomically, in place of the run's previous one."""
         self._write(self.file(record.id), document(record).encode())
 
+    def save_plan(self, path: Path, text: str) -> None:
+        """Write a plan, in place of the suite's previous one."""
+        self._write(path, text.encode())
+
     def save_weights(self, run: str, content: bytes) -> str:
         """Write the weights of a run's network; return their SHA-256."""
         self._write(self.weights(run), content)
@@ -168,7 +186,7 @@ class Results:
             Corrupt: The content does not match its checksum.
         """
         path = self.state(run)
-        if (file := _content(path)) is None:
+        if (file := _content(path, MAX_FILE_BYTES)) is None:
             return None
         content, digest = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
         if sha256(content) != digest.hex():
@@ -190,13 +208,16 @@ class Results:
             ) from error
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path, max_bytes: int) -> bytes | None:
     """Return a file's bytes; None if there is no file.
 
-    Raises `Corrupt` for anything but a file, since reading a pipe or a device might never end.
+    Raises `Corrupt` for a larger file, and for anything but a file, since reading a pipe or a
+    device might never end.
     """
     with suppress(FileNotFoundError):  # removed between the two calls
         if path.is_file():
+            if (size := path.stat().st_size) > max_bytes:
+                raise Corrupt(path, f"it has {size:,} bytes, more than {max_bytes:,}")
             return path.read_bytes()
     if os.path.lexists(path):
         raise Corrupt(path, "not a file")
@@ -222,12 +243,14 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
+        The checkpoint of a failed run is not listed: the run may resume from it.
     """
     folder = results.folder
     records = {record.id: record for record in results.records(curves=False)}
+    ended = {run for run, record in records.items() if record.status in ("done", "diverged")}
     files = [*folder.rglob(".*.part"), *folder.glob("logs/*.log"), *folder.glob("*/*.corrupt")]
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
-    files += [path for path in folder.glob("state/*.safetensors") if path.stem in records]
+    files += [path for path in folder.glob("state/*.safetensors") if path.stem in ended]
     if weights:
         students = {run for run, record in records.items() if record.kind != "teacher"}
         files += [path for path in folder.glob("weights/*") if path.stem in students]

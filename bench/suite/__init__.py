@@ -10,7 +10,7 @@ from bench.plugins import Registry
 from bench.suite import files
 from bench.suite.checks import check, warnings
 from bench.suite.files import canonical, find, shipped
-from bench.suite.render import render
+from bench.suite.render import at_line, render
 from bench.suite.resolution import Resolver, papers
 from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher
 
@@ -20,6 +20,7 @@ __all__ = [
     "Pair",
     "Suite",
     "Teacher",
+    "at_line",
     "canonical",
     "find",
     "papers",

@@ -21,7 +21,7 @@ from bench.data.folder import PREFIX
 from bench.errors import BenchError, MissingData, nearest, unknown
 from bench.plugins import Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
-from bench.suite.files import canonical
+from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.schema import DataSet, DataSetEntry, Suite
 from distillers import Distiller
 
@@ -44,8 +44,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
     if len(problems) == MAX_PROBLEMS:
         message = f"only the first {MAX_PROBLEMS} unknown or duplicate names are listed"
         problems.append(Problem((), message))
-    entry = source.data.get("dataset")
-    return [*problems, *_data_set_problems(entry, registry), *_methods(source, registry)]
+    return [*problems, *_data_set_problems(source, registry), *_methods(source, registry)]
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -63,6 +62,10 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
             pair_name = short(f"{names['teacher']}/{names['student']}")
             line = source.line_of(first)
             yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
+    used = {name for pair in places for name in pair if name}
+    for name in _mapping(source.data.get("networks")) if used else ():
+        if name not in used:
+            yield Problem(("networks", name), unknown("network of a pair", name, map(short, used)))
     teachers = {teacher for teacher, _ in places if teacher}
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
@@ -71,8 +74,9 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
             yield Problem(where, unknown("teacher", name, map(short, teachers)))
 
 
-def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
-    """Yield a problem if the data set is unknown, or does not have such a subset."""
+def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
+    """Yield problems of an unknown data set, an impossible subset, and too large crops."""
+    entry = source.data.get("dataset")
     name = _name(_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
@@ -80,11 +84,24 @@ def _data_set_problems(entry: Any, registry: Registry) -> Iterator[Problem]:
         return
     try:
         selection = Selection(**_data_set.validate_python(entry).model_dump())
-        data.facts(selection, None, registry.datasets)
+        size = data.facts(selection, None, registry.datasets).size
+        yield from _large_crops(source, size)
     except (ValidationError, MissingData):
         pass
     except BenchError as error:
         yield Problem(("dataset",), str(error))
+
+
+def _large_crops(source: Document, size: int) -> Iterator[Problem]:
+    """Yield a problem for each recipe that pads images by more than their side."""
+    pairs = source.data.get("pairs")
+    owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
+    owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
+    for where, owner in owners.items():
+        crop = _mapping(_mapping(owner).get("recipe")).get("crop")
+        if isinstance(crop, int) and crop > size:
+            message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
+            yield Problem((*where, "recipe", "crop"), message)
 
 
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -92,21 +109,26 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
     shared = _mapping(source.data.get("options"))
     for name, values in shared.items():
         yield from _term(registry, name, values, ("options", name))
-    methods, places = source.data.get("methods"), dict[str, Where]()
+    methods, places, labels = source.data.get("methods"), dict[str, Where](), dict[str, str]()
     for i, name in enumerate(methods if isinstance(methods, list | dict) else ()):
         where: Where = ("methods", i if isinstance(methods, list) else name)
         entry = methods[name] if isinstance(methods, dict) else None
         if not isinstance(name, str):
             continue
+        terms = {k: v for k, v in _mapping(entry).items() if k != "label"}
+        label = _mapping(entry).get("label", default_label(name, terms or canonical_terms(name)))
+        if isinstance(label, str) and labels.setdefault(label, name) != name:
+            message = f"has the label '{short(label)}' of method '{short(labels[label])}'"
+            yield Problem(where, f"{message}. Allowed: a label of its own, label: …")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
-        elif entry in (None, "papers") and name not in canonical():
+        elif not terms and entry != {} and name not in canonical():
             yield Problem(where, unknown("canonical method", short(name), canonical()))
-        for term, content in _mapping(entry).items():
+        for term, content in terms.items():
             values = {k: v for k, v in _mapping(content).items() if k != "weight"}
             yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
-        weights = [_mapping(term).get("weight", term) for term in _mapping(entry).values()]
+        weights = [_mapping(term).get("weight", term) for term in terms.values()]
         if weights and not any(weight is not False and weight != 0 for weight in weights):
             yield Problem(where, "all weights are 0. Allowed: at least one weight above 0")
 

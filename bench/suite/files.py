@@ -1,7 +1,7 @@
 """The files of suites: those of the package, and the plugins and checkpoints that a suite names."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
@@ -61,6 +61,12 @@ def canonical() -> dict[str, dict[str, Any]]:
 def canonical_terms(name: str) -> dict[str, TermEntry]:
     """Return the terms of a canonical method as methods.yaml has them; empty for other names."""
     return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
+
+
+def default_label(name: str, terms: Collection[str]) -> str:
+    """Return the papers' label of a canonical method with its usual distillers; else the name."""
+    usual = canonical_terms(name).keys() == set(terms)
+    return str(canonical()[name]["label"]) if usual and name in canonical() else name
 
 
 def load_plugins(

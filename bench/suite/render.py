@@ -9,6 +9,7 @@ from typing import Any
 from bench.config import loader
 from bench.config.text import Where, dotted
 from bench.spec import Recipe
+from bench.suite.files import default_label
 from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
@@ -25,6 +26,19 @@ def render(suite: Suite) -> str:
     return "".join(
         f"{text:<{width}}  # {comment}\n" if comment else f"{text}\n" for text, comment in lines
     )
+
+
+def at_line(suite: Suite, place: str, message: str) -> str:
+    """Return a message about a place of a suite: `suite.yaml:7  methods.kd: message`.
+
+    Args:
+        suite: The suite.
+        place: A dotted place, such as `methods.mine`; the first value below it gives the line.
+        message: What is wrong.
+    """
+    below = (v for k, v in suite.origins.items() if k == place or k.startswith(f"{place}."))
+    line = next((v.removeprefix("suite") for v in below if v.startswith("suite:")), ":1")
+    return f"{suite.path}{line}  {place}: {message}"
 
 
 def _content(suite: Suite) -> dict[str, Any]:
@@ -55,9 +69,19 @@ def _content(suite: Suite) -> dict[str, Any]:
         },
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
+        **(
+            {"networks": {k: {"stages": v} for k, v in suite.stages.items()}}
+            if suite.stages
+            else {}
+        ),
         "methods": {
             method.name: {
-                name: {"weight": term.weight, **term.options} for name, term in method.terms.items()
+                **(
+                    {"label": method.label}
+                    if method.label != default_label(method.name, method.terms)
+                    else {}
+                ),
+                **{name: {"weight": t.weight, **t.options} for name, t in method.terms.items()},
             }
             for method in suite.methods
         },

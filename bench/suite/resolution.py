@@ -1,7 +1,7 @@
 """From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,11 +10,21 @@ import distillers
 from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
+from bench.data.folder import PREFIX
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
-from bench.suite.files import canonical, canonical_terms
-from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher, TermEntry
+from bench.suite.files import canonical_terms, default_label
+from bench.suite.schema import (
+    Checkpoint,
+    Method,
+    OwnMethod,
+    Pair,
+    Suite,
+    SuiteFile,
+    Teacher,
+    TermEntry,
+)
 
 DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does not set
     ("recipe",): "papers",
@@ -49,6 +59,9 @@ class Resolver:
         self._note((), file, "default")
         for network, entry in file.teachers.checkpoints.items():
             self._note(("teachers", "checkpoints", network), entry, "default")
+        for network in file.networks:
+            at = ("networks", network, "stages")
+            self.origins[dotted(at)] = self.source.origin(at)
         methods = tuple(self._methods())
         terms = {term for method in methods for term in method.terms}
         return Suite(
@@ -56,7 +69,7 @@ class Resolver:
             title=file.title,
             caption=file.caption.strip(),
             path=self.path,
-            data=Selection(**file.dataset.model_dump()),
+            data=self._data(),
             recipe=file.recipe,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -66,8 +79,17 @@ class Resolver:
             origins=self.origins,
             unused=tuple(name for name in file.options if name not in terms),
             registry=self.registry,
+            stages={network: entry.stages for network, entry in file.networks.items()},
             changes=tuple(change.text for change in self.source.changes),
         )
+
+    def _data(self) -> Selection:
+        """Return the selection; a relative folder beside the suite file becomes absolute."""
+        selection = Selection(**self.file.dataset.model_dump())
+        folder = self.path.parent / selection.name.removeprefix(PREFIX)
+        if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
+            return replace(selection, name=f"{PREFIX}{folder.resolve()}")
+        return selection
 
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
@@ -81,15 +103,15 @@ class Resolver:
         entries = self.file.methods
         for i, name in enumerate(entries):
             entry = entries[name] if isinstance(entries, dict) else None
+            method = entry if isinstance(entry, OwnMethod) else OwnMethod()
             where: Where = ("methods", name if isinstance(entries, dict) else i)
             self.origins[f"methods.{name}"] = self.source.origin(where)
-            own_terms = entry if isinstance(entry, dict) else None
             terms = {
-                term: self._term(name, term, content, (*where, term) if own_terms else None)
-                for term, content in (own_terms or canonical_terms(name)).items()
+                term: self._term(name, term, content, (*where, term) if method.terms else None)
+                for term, content in (method.terms or canonical_terms(name)).items()
             }
             notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
-            label = canonical().get(name, {}).get("label", name)
+            label = method.label or default_label(name, terms)
             yield Method(name, terms, "; ".join(filter(None, notes)) or None, label)
 
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:

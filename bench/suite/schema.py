@@ -4,12 +4,20 @@ All names of networks, data sets, distillers and methods are accepted: `checks` 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from bench.config import fields
 from bench.config.fields import allowed
@@ -96,6 +104,17 @@ class PairEntry(Part):
     group: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
 
 
+class NetworkEntry(Part):
+    """What a suite says about a network."""
+
+    stages: Annotated[
+        tuple[fields.Text, ...],
+        Len(1, 64),
+        AfterValidator(fields.distinct),
+        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
+    ]
+
+
 class TermEntry(BaseModel):
     """One summand of a method: its weight, and its distiller's options as further keys."""
 
@@ -110,20 +129,39 @@ class TermEntry(BaseModel):
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
+TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
 Terms = Annotated[dict[DistillerName, Term], Len(1)]
+TERMS = f"{fields.TAGGED}terms"  # not part of the place in a message
+
+
+class OwnMethod(Part):
+    """A method in a suite's words: its label, and its distillers; None: those of the papers."""
+
+    label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
+    terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
+
+
+def _split_label(entry: Any) -> Any:
+    """Return the mapping of a method as the fields of `OwnMethod`."""
+    if not isinstance(entry, dict) or "label" not in entry:
+        return {TERMS: entry} if isinstance(entry, dict) else entry
+    terms = {name: term for name, term in entry.items() if name != "label"}
+    return {"label": entry["label"], TERMS: terms or None}
+
+
 MethodEntry = Annotated[
-    Annotated[Terms, fields.tag("terms")]
+    Annotated[OwnMethod, BeforeValidator(_split_label), fields.tag("terms")]
     | Annotated[Literal["papers"], fields.tag("text")]
     | Annotated[None, fields.tag("nothing")],
     fields.by_type(terms=dict, text=str, nothing=type(None)),
-    allowed("papers, or a mapping of distillers to a weight or to {weight, options}"),
+    allowed(TERMS_ALLOWED),
 ]
 
 
 class SuiteFile(Part):
-    """A suite file."""
+    """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge."""
 
     suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1")]
     title: fields.Title
@@ -135,6 +173,9 @@ class SuiteFile(Part):
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
     seeds: fields.Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
+    networks: Annotated[
+        dict[fields.Network, NetworkEntry], allowed("a mapping of networks to {stages: [layer, …]}")
+    ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
         | Annotated[dict[fields.Label, MethodEntry], Len(1), fields.tag("mapping")],
@@ -146,6 +187,11 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_extensions(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if not key.startswith("x-")}
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield a problem for each recipe in conflict with the suite's, and for too many runs."""
@@ -183,6 +229,13 @@ class Checkpoint:
     sha256: str
     top1: float | None  # promised test accuracy in percent; None: not promised
     tolerance: float  # percentage points
+
+    def broken_promise(self, top1: float | None) -> str | None:
+        """Return why a measured accuracy in percent is refused; None if it is as promised."""
+        if self.top1 is None or top1 is None or abs(top1 - self.top1) <= self.tolerance:
+            return None
+        allowed = f"{self.top1:.2f} ± {self.tolerance:.2f}"
+        return f"{self.path}: {top1:.2f} % top-1 on the test set. Allowed: {allowed}"
 
 
 @dataclass(frozen=True)
@@ -225,6 +278,7 @@ class Suite:
             `recipe.lr` or `methods.crd.crd.negatives`.
         unused: Distillers in `options` that no method contains.
         registry: The distillers, networks and data sets that it can use.
+        stages: Layers that end the stages of a network, where the suite declares them.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
@@ -242,4 +296,5 @@ class Suite:
     origins: Mapping[str, str]
     unused: tuple[str, ...] = ()
     registry: Registry = BUILTIN
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changes: tuple[str, ...] = ()

@@ -29,11 +29,12 @@ class UnfinishedEpoch(Epoch, extra="forbid"):
     loss: Number
 
 
-def encode(run: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
+def encode(run: str, teacher: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
     """Return the checkpoint of a run.
 
     Args:
         run: The run's id.
+        teacher: SHA-256 of the weights of the run's teacher; empty for a teacher's run.
         curves: One entry for each completed epoch.
         parts: Named sets of named tensors, such as `{"network": net.state_dict()}`.
     """
@@ -43,17 +44,18 @@ def encode(run: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
         for name, value in state.items()
     }
     entries = json.dumps([epoch.content for epoch in curves], allow_nan=False)
-    return safetensors.torch.save(tensors, {"run": run, "curves": entries})
+    return safetensors.torch.save(tensors, {"run": run, "teacher": teacher, "curves": entries})
 
 
 def decode(
-    content: bytes, run: str, epochs: int, terms: Iterable[str]
+    content: bytes, run: str, teacher: str, epochs: int, terms: Iterable[str]
 ) -> tuple[list[Epoch], dict[str, dict[str, Tensor]]]:
     """Read a checkpoint that `encode` returned; memory is proportional to its length.
 
     Args:
         content: The checkpoint.
         run: The id of the run that resumes.
+        teacher: SHA-256 of the weights of its teacher now; empty for a teacher's run.
         epochs: Epochs of the run's recipe.
         terms: Names of the run's distillers.
 
@@ -61,7 +63,7 @@ def decode(
         The curves and the parts; the parts' names and shapes are not checked.
 
     Raises:
-        ValueError: It is the checkpoint of another run, or not valid.
+        ValueError: It belongs to another run or to other weights of the teacher, or is not valid.
         safetensors.SafetensorError: It is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")
@@ -71,6 +73,8 @@ def decode(
     metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
     if metadata.get("run") != run:
         raise ValueError("it is the checkpoint of another run")
+    if metadata.get("teacher") != teacher:
+        raise ValueError("the weights of its teacher have changed since")
     entries = json.loads(metadata["curves"])
     if not isinstance(entries, list) or not 0 < len(entries) < epochs:
         raise ValueError(f"its curves do not fit an unfinished run of {epochs} epochs")

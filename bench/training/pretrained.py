@@ -1,351 +1,302 @@
-"""Weights that others trained, for a network of a suite: found in a file, compared, loaded.
+"""Weights that others trained: files of PyTorch and safetensors, fitted to a network.
 
-A file may hold several containers, such as `state_dict` and `optimizer`. The names in a container
-may have a prefix, such as `module.`. Names and shapes decide, not a list of keys: a file is
-accepted if exactly one container holds all tensors of the network, under any prefix. If a file has
-moving averages (EMA) as well as plain weights, the averages are taken, as timm does.
+A file is read as data: no code in it is executed, and it never takes more memory than its bytes.
+The weights may lie in any container of the file and have any prefix, as long as exactly one set of
+tensors fits the network.
 """
 
+import argparse
+import io
+import pickletools
 import re
+import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from bench.data import Facts
-from bench.errors import TeacherRefused
+from bench.errors import MissingData, TeacherRefused
 from bench.models.wrapper import FeatureExtractor
-from bench.plugins import BUILTIN, Registry
-from bench.training import weight_files
-from bench.training.weight_files import Ignored, WeightFile
 
 MAX_LISTED = 3  # tensors in an error message
+MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
-MAX_ENTRIES = 200_000  # of all mappings in a file
-MAX_LEVELS = 8  # of nested mappings
-WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-COUNTERS = {"n_averaged", "num_updates", "num_batches_tracked", "total_ops", "total_params"}
-AVERAGES = re.compile(r"(^|[._-])(ema|swa|averaged?)([._-]|$)", re.IGNORECASE)
+MAX_DEPTH = 5  # of containers in containers
+MAX_PREFIXES = 20  # that are tried, the commonest first
+OPTIONAL = ("num_batches_tracked",)  # missing in files from before PyTorch 0.4.1
+IGNORED = ("total_ops", "total_params", "n_averaged")  # of thop, and of averaged models
+
+_ZIP_MAGIC = b"PK\x03\x04"  # begins a file in PyTorch's format since 1.6
+_OLD_FORMAT_PICKLES = 5  # before 1.6: magic number, version, system, content, keys
+_SAFE_TYPES = [argparse.Namespace, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.int64))]
+_ALLOWED_GLOBALS = re.compile(  # all that a pickle of tensors and settings names: `module name`
+    r"collections (OrderedDict|Counter|defaultdict)"
+    r"|(builtins|__builtin__) (set|frozenset|dict|list|int|float|complex|slice)"
+    r"|argparse Namespace"
+    r"|numpy(\._?core)?(\.multiarray)? (scalar|dtype)|numpy\.dtypes (Float|Int)64DType"
+    r"|_codecs encode"
+    r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
+    r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
+    r"|torch (Size|device|bool|bfloat16|(float|int|uint)\d+)"
+)
+_NOT_WEIGHTS = {  # how other files begin that are saved under the name of a checkpoint
+    b"version https://git-lfs": "a Git LFS pointer: run `git lfs pull` to get the weights",
+    b"<": "an HTML or XML page: download the file itself",
+    b"{": "JSON text. Allowed: one file with all weights",
+}
 
 
 @dataclass(frozen=True)
-class Container:
-    """A mapping in a file that contains tensors; `place` is the path of keys to it."""
-
-    place: str
-    tensors: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Match:
-    """A container whose names, after a prefix, are compared with those of a network.
+class Contents:
+    """What a file holds.
 
     Attributes:
-        place: Keys and prefix in front of the names, such as `state_dict.module.`; may be empty.
-        tensors: The tensors after the prefix, by the network's names.
-        outside: Names of the container without the prefix.
-        expected: The network's tensors.
+        path: The file.
+        format: `safetensors` or `PyTorch`.
+        containers: Tensors by name, by their place in the file, such as `model`; the place of
+            tensors at the top is empty.
+        others: Top-level entries without tensors.
     """
 
-    place: str
-    tensors: Mapping[str, Tensor]
-    outside: tuple[str, ...]
-    expected: Mapping[str, Tensor]
-
-    @property
-    def missing(self) -> list[str]:
-        """The network's tensors that the file does not have in that shape."""
-        return [
-            f"{name} {tuple(value.shape)}"
-            for name, value in self.expected.items()
-            if not self._has(name) and not _is_counter(name)
-        ]
-
-    @property
-    def unexpected(self) -> list[str]:
-        """The file's tensors that the network does not have in that shape."""
-        return [
-            f"{name} {_shape(value)}"
-            for name, value in self.tensors.items()
-            if not self._has(name) and not (_is_counter(name) and name not in self.expected)
-        ]
-
-    @property
-    def matching(self) -> int:
-        """The number of the network's tensors that the file has."""
-        return sum(map(self._has, self.expected))
-
-    @property
-    def differences(self) -> str:
-        """How the file and the network differ; empty if they do not."""
-        groups = {"missing": self.missing, "unexpected": self.unexpected}
-        return "; ".join(_listed(label, names) for label, names in groups.items() if names)
-
-    def _has(self, name: str) -> bool:
-        value, expected = self.tensors.get(name), self.expected.get(name)
-        if value is None or expected is None or value.shape != expected.shape:
-            return False
-        return _is_usable(value) and value.is_floating_point() == expected.is_floating_point()
+    path: Path
+    format: str
+    containers: Mapping[str, Mapping[str, Tensor]]
+    others: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The tensors of a file that fit a network, and remarks about their choice."""
+class Fit:
+    """The tensors of a file that fit a network.
 
-    tensors: Mapping[str, Tensor]
+    Attributes:
+        state: Tensors by the network's own names.
+        place: Their container in the file; empty at the top.
+        prefix: The prefix that was removed from their names.
+        note: A sentence about the choice between averaged (EMA) and plain weights; None: no choice.
+    """
+
+    state: dict[str, Tensor]
     place: str
-    remarks: tuple[str, ...]
+    prefix: str
+    note: str | None = None
 
 
-def load(
-    network: str, facts: Facts, path: Path, registry: Registry = BUILTIN
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build a network with the weights of a file.
+def read(path: Path) -> Contents:
+    """Read a file of weights; its content determines its format.
 
     Args:
-        network: The network's name.
-        facts: Says the number of classes and the size of images.
         path: The file.
-        registry: The networks of the suite.
 
     Returns:
-        The network, and remarks about the choice of weights, for the user.
+        All sets of tensors in it, on the CPU.
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file is not a checkpoint of this network.
+        TeacherRefused: The file is something else, is damaged, or contains pickled objects.
     """
-    net = registry.build_network(network, facts.classes, facts.size)
-    weights = fit(weight_files.read(path), net, f"{network} of {facts.classes} classes")
-    initialise(net, weights)
-    return net, weights.remarks
+    if not path.is_file():
+        raise MissingData(f"{path}: no such checkpoint")
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+            problem = next((text for key, text in _NOT_WEIGHTS.items() if head.startswith(key)), "")
+            if problem or not head:
+                raise ValueError(problem or "the file is empty")
+            file.seek(0)
+            if path.suffix == ".safetensors" or head[8:9] == b"{":
+                return Contents(path, "safetensors", {"": safetensors.torch.load_file(path)}, ())
+            _check_pickles(file)
+            with torch.serialization.safe_globals([*_SAFE_TYPES, *_numpy_scalar()]):
+                content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # readers of broken files raise errors of every type
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TeacherRefused(
+            f"{path}: not a checkpoint of plain tensors ({reason}); "
+            "save it again as {'model': net.state_dict()} or as safetensors"
+        ) from error
+    containers = dict(_containers(content, (), path))
+    if not containers:
+        raise TeacherRefused(f"{path}: no state_dict in it, at any level")
+    is_mapping = isinstance(content, Mapping)
+    tops = {place.partition(".")[0] for place in containers}
+    others = (
+        [str(k) for k in content if str(k) not in tops] if is_mapping and "" not in tops else ()
+    )
+    return Contents(path, "PyTorch", containers, tuple(others))
 
 
-def initialise(net: nn.Module, weights: Weights) -> None:
-    """Copy weights that `fit` returned into a network; missing counters stay as they are.
+def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
+    """Find the one set of tensors that fits a network.
 
-    Raises:
-        TeacherRefused: A weight is not a number.
-    """
-    inner = _inner(net)
-    for name, value in weights.tensors.items():
-        if value.is_floating_point() and bool(value.float().isnan().any()):
-            raise TeacherRefused(f"{weights.place}{name} contains NaN: its training has diverged")
-    inner.load_state_dict({**inner.state_dict(), **weights.tensors})
-
-
-def fit(file: WeightFile, net: nn.Module, name: str) -> Weights:
-    """Find the weights of a network in a file.
+    Names fit after removing a prefix that all of the network's tensors have. Of averaged (EMA) and
+    plain weights, the averaged ones are taken, as timm does.
 
     Args:
-        file: The file's content.
-        net: The network; only names and shapes are compared, so it may be on the meta device.
-        name: The network's name in messages.
+        contents: The file.
+        network: The network, also on the meta device.
+        name: The network's name in messages, such as `a resnet8 of 10 classes`.
 
     Raises:
-        TeacherRefused: No container, or more than one, holds the tensors of this network.
+        TeacherRefused: No set fits, or several different sets do.
     """
-    containers = find_containers(file)
-    if not containers:
-        raise TeacherRefused(f"{file.path}: {_without_tensors(file)}")
-    matches = compare(containers, net)
-    fitting = _distinct([match for match in matches if not match.differences])
-    if not fitting:
-        hint = _class_hint(matches[0]) if matches else ""
-        differences = matches[0].differences if matches else _other_names(containers)
-        raise TeacherRefused(f"{file.path}: not a {name}: {differences}{hint}{_shard_hint(file)}")
-    chosen = fitting[0]
-    if len(fitting) > 1:
-        averages = [match for match in fitting if AVERAGES.search(match.place)]
-        if len(fitting) > 2 or len(averages) != 1:
-            places = ", ".join(_quoted(match.place) for match in fitting)
-            raise TeacherRefused(
-                f"{file.path}: holds {len(fitting)} different {name}: {places}. Allowed: one; save "
-                "it alone, as {'model': …}"
-            )
-        chosen = averages[0]
-    rest = [match.place for match in fitting if match is not chosen]
-    expected = chosen.expected
-    tensors = {key: value for key, value in chosen.tensors.items() if key in expected}
-    return Weights(tensors, chosen.place, tuple(_remarks(chosen, rest)))
-
-
-def find_containers(file: WeightFile) -> list[Container]:
-    """Return the mappings in a file that contain tensors, by depth.
-
-    Raises:
-        TeacherRefused: A tensor's name is not printable ASCII, or there are too many entries.
-    """
-    containers, level = [], [("", file.content)]
-    entries = 0
-    for _ in range(MAX_LEVELS):
-        deeper: list[tuple[str, Any]] = []
-        for place, mapping in level:
-            if isinstance(mapping, list | tuple):
-                mapping = {i: item for i, item in enumerate(mapping) if isinstance(item, Mapping)}
-            if not isinstance(mapping, Mapping):
-                continue
-            entries += len(mapping)
-            if entries > MAX_ENTRIES:
-                raise TeacherRefused(f"{file.path}: more than {MAX_ENTRIES:,} entries")
-            tensors = {
-                str(key): value for key, value in mapping.items() if isinstance(value, Tensor)
+    if isinstance(network, FeatureExtractor):
+        network = network.network
+    expected = network.state_dict()
+    fits: list[Fit] = []
+    closest: tuple[int, str] | None = None
+    for place, tensors in contents.containers.items():
+        for prefix in prefixes(expected, tensors):
+            state = {
+                key.removeprefix(prefix): value
+                for key, value in tensors.items()
+                if key.startswith(prefix) and key.rpartition(".")[2] not in IGNORED
             }
-            if tensors:
-                _check_names(file.path, (f"{place}{name}" for name in tensors))
-                containers.append(Container(place, tensors))
-            deeper += [(f"{place}{key}.", value) for key, value in mapping.items()]
-        level = deeper
-    return containers
+            rest = [key for key in tensors if not key.startswith(prefix)]
+            if not (problem := differences(expected, state)):
+                fits.append(Fit(state, place, prefix))
+                continue
+            hits = sum(k in state and state[k].shape == v.shape for k, v in expected.items())
+            if closest is None or hits - len(rest) > closest[0]:
+                closest = hits - len(rest), problem
+    if not fits:
+        raise TeacherRefused(f"{contents.path}: not {name}: {closest[1] if closest else 'empty'}")
+    return _choose(contents.path, fits, expected)
 
 
-def compare(containers: list[Container], net: nn.Module) -> list[Match]:
-    """Compare a network with each container and prefix that has any of its names, best first."""
-    expected = _inner(net).state_dict()
-    matches: list[Match] = []
-    for container in containers:
-        tensors = _without_wrappers(container.tensors, expected)
-        votes: Counter[str] = Counter()
-        for name in tensors:
-            parts = name.split(".")
-            suffixes = (".".join(parts[i:]) for i in range(len(parts)))
-            votes.update(name[: -len(end)] for end in suffixes if end in expected)
-        for prefix, count in votes.most_common():
-            if matches and count < 0.5 * votes.most_common(1)[0][1]:
-                break
-            inside = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
-            outside = tuple(name for name in tensors if not name.startswith(prefix))
-            matches.append(Match(container.place + prefix, inside, outside, expected))
-    return sorted(matches, key=lambda match: -match.matching)
+def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the prefixes with which names of a file end in names of a network; '' first."""
+    counts: Counter[str] = Counter()
+    tails = {name.rpartition(".")[2] for name in expected}
+    for name in tensors:
+        parts = name.split(".")
+        if parts[-1] in tails:
+            for index in range(1, len(parts)):
+                if ".".join(parts[index:]) in expected:
+                    counts[".".join(parts[:index]) + "."] += 1
+    return ["", *(prefix for prefix, _ in counts.most_common(MAX_PREFIXES))]
 
 
-def _inner(net: nn.Module) -> nn.Module:
-    """Return the network with its original names."""
-    return net.network if isinstance(net, FeatureExtractor) else net
+def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load the tensors of a `Fit`; absent counters of batch norms keep their value."""
+    inner = network.network if isinstance(network, FeatureExtractor) else network
+    inner.load_state_dict({**inner.state_dict(), **state})
 
 
-def _without_wrappers(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> Mapping[str, Tensor]:
-    """Remove the names of wrapper modules, such as DataParallel's `module`, inside names too."""
-    removed = WRAPPERS - {part for name in expected for part in name.split(".")}
-    renamed = {
-        ".".join(part for part in name.split(".") if part not in removed): value
-        for name, value in tensors.items()
+def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
+    """Describe how a state_dict differs in names and shapes from a network's; '' if it fits."""
+    missing = [
+        f"{name} {tuple(value.shape)}"
+        for name, value in expected.items()
+        if (name not in actual and name.rpartition(".")[2] not in OPTIONAL)
+        or (name in actual and actual[name].shape != value.shape)
+    ]
+    unexpected = [
+        f"{name} {tuple(value.shape)}"
+        for name, value in actual.items()
+        if name not in expected or expected[name].shape != value.shape
+    ]
+    groups = {"missing": missing, "unexpected": unexpected}
+    return "; ".join(_listed(label, tensors) for label, tensors in groups.items() if tensors)
+
+
+def _choose(path: Path, fits: Sequence[Fit], expected: Mapping[str, Tensor]) -> Fit:
+    """Return the fit to use: the only one, one of equal ones, or the only averaged one."""
+    different: list[Fit] = []
+    for fit in fits:
+        if not any(_equal(fit.state, other.state) for other in different):
+            different.append(fit)
+    if len(different) == 1:
+        return different[0]
+    averaged = [fit for fit in different if "ema" in f"{fit.place}.{fit.prefix}".lower()]
+    names = ", ".join(f"'{describe(fit)}'" for fit in different)
+    if len(averaged) == 1:
+        (fit,) = averaged
+        note = f"{path}: {names} fit; the averaged weights '{describe(fit)}' are used"
+        return Fit(fit.state, fit.place, fit.prefix, note)
+    raise TeacherRefused(
+        f"{path}: several sets of tensors fit: {names}. Allowed: a file in which one of them fits"
+    )
+
+
+def describe(fit: Fit) -> str:
+    """Return the container and the prefix of a fit, such as `state_dict: model.*`."""
+    where = fit.place or "the file itself"
+    return f"{where}: {fit.prefix}*" if fit.prefix else where
+
+
+def _equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def _containers(
+    content: Any, place: tuple[str, ...], path: Path
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield place and tensors of each mapping with tensors as values, at any level."""
+    if isinstance(content, argparse.Namespace):
+        content = vars(content)
+    if not isinstance(content, Mapping) or len(place) > MAX_DEPTH:
+        return
+    tensors = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
     }
-    return renamed if len(renamed) == len(tensors) else tensors
+    if tensors and all(map(_is_plain, tensors)) and all(isinstance(key, str) for key in content):
+        yield ".".join(place), tensors
+    for name, value in content.items():
+        if isinstance(name, str) and _is_plain(name):
+            yield from _containers(value, (*place, name), path)
 
 
-def _is_counter(name: str) -> bool:
-    """Return whether a tensor only counts: batches, averaged networks, or operations (thop)."""
-    return name.rpartition(".")[2] in COUNTERS
+def _is_plain(name: str) -> bool:
+    return name.isascii() and name.isprintable() and len(name) <= MAX_NAME_LENGTH
 
 
-def _is_usable(value: Tensor) -> bool:
-    """Return whether a tensor holds plain numbers: not quantised, sparse, or without data."""
-    return not (value.is_meta or value.is_quantized or value.layout is not torch.strided)
+def _numpy_scalar() -> list[Any]:
+    """Return numpy's function that unpickles a number, such as a best accuracy."""
+    return [np.float64(0).__reduce__()[0]]
 
 
-def _shape(value: Tensor) -> str:
-    """Return a tensor's shape, and its type unless it holds plain floating-point numbers."""
-    if not _is_usable(value):
-        kind = "no data" if value.is_meta else "sparse or quantised"
-        return f"{tuple(value.shape)} ({kind})"
-    kind = "" if value.is_floating_point() else f" ({str(value.dtype).removeprefix('torch.')})"
-    return f"{tuple(value.shape)}{kind}"
+def _check_pickles(file: BinaryIO) -> None:
+    """Raise ValueError for a PyTorch file that names objects, or declares too many bytes.
+
+    The instructions of its pickles are read but not executed. `weights_only` alone would create
+    objects of any size of its few allowed types, such as a bytearray of a terabyte.
+    """
+    for pickled in _pickles(file):
+        for code, argument, _ in pickletools.genops(pickled):
+            if code.name in ("GLOBAL", "INST") and not _ALLOWED_GLOBALS.fullmatch(str(argument)):
+                raise ValueError(f"it names {'.'.join(str(argument).split())}")
+    file.seek(0)
 
 
-def _listed(label: str, names: list[str]) -> str:
+def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
+    """Yield the pickles of a file; the caller reads each to its end."""
+    head, file_bytes = file.read(MAX_PICKLE_BYTES), file.seek(0, io.SEEK_END)
+    if not head.startswith(_ZIP_MAGIC):
+        stream = io.BytesIO(head)
+        yield from [stream] * _OLD_FORMAT_PICKLES
+        return
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.filename.endswith("constants.pkl") for entry in entries):
+            raise ValueError("a TorchScript program")
+        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if compressed or sum(entry.file_size for entry in entries) > file_bytes:
+            raise ValueError("its parts are compressed, or larger than the file")
+        for entry in entries:
+            if entry.filename.endswith(".pkl"):
+                if entry.file_size > MAX_PICKLE_BYTES:
+                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
+                yield io.BytesIO(archive.read(entry))
+
+
+def _listed(label: str, names: Sequence[str]) -> str:
     rest = len(names) - MAX_LISTED
     return f"{label} {', '.join(names[:MAX_LISTED])}" + (f" and {rest} more" if rest > 0 else "")
-
-
-def _quoted(place: str) -> str:
-    """Return a place for messages: `'state_dict'`, or `no key`."""
-    return f"'{place.removesuffix('.')}'" if place else "no key"
-
-
-def _distinct(matches: list[Match]) -> list[Match]:
-    """Return the matches without those whose weights are those of an earlier one."""
-    distinct: list[Match] = []
-    for match in matches:
-        if not any(_are_equal(match, other) for other in distinct):
-            distinct.append(match)
-    return distinct
-
-
-def _are_equal(left: Match, right: Match) -> bool:
-    names = [name for name in left.expected if not _is_counter(name)]
-    return all(torch.equal(left.tensors[name], right.tensors[name]) for name in names)
-
-
-def _remarks(match: Match, others: list[str]) -> Iterator[str]:
-    """Yield what a user should know about the weights that were taken from a file."""
-    if others:
-        yield (
-            f"the moving averages under {_quoted(match.place)} were taken, not the weights under "
-            f"{', '.join(map(_quoted, others))}"
-        )
-    if ignored := [name for name in match.outside if not _is_counter(name)]:
-        yield f"weights under {_quoted(match.place)}; {_listed('ignored', ignored)}"
-    floats = {value.dtype for value in match.tensors.values() if value.is_floating_point()}
-    if other := sorted(str(dtype).removeprefix("torch.") for dtype in floats - {torch.float32}):
-        yield f"weights of {', '.join(other)} are used as float32"
-
-
-def _class_hint(match: Match) -> str:
-    """Return a hint if only the number of classes differs; else an empty text."""
-    pairs = [
-        (match.tensors.get(name), value)
-        for name, value in match.expected.items()
-        if name not in match.tensors or match.tensors[name].shape != value.shape
-    ]
-    classes = set()
-    for theirs, ours in pairs:
-        if theirs is None or theirs.shape[1:] != ours.shape[1:]:
-            return ""
-        classes.add((*theirs.shape[:1], *ours.shape[:1]))
-    if len(classes) != 1 or len(match.tensors) > len(match.expected):
-        return ""
-    (numbers,) = classes
-    return f". It has {numbers[0]} classes; a teacher's checkpoint must have {numbers[1]}"
-
-
-def _shard_hint(file: WeightFile) -> str:
-    shard = re.search(r"-\d{5}-of-\d{5}", file.path.name)
-    return ". The file is one shard of several: load all and save one file" if shard else ""
-
-
-def _other_names(containers: list[Container]) -> str:
-    """Return an example of names for a file in which no tensor has a name of the network."""
-    largest = max(containers, key=lambda container: len(container.tensors))
-    where = f" under {_quoted(largest.place)}" if largest.place else ""
-    return f"none of its tensors' names; {_listed(f'it has{where}', list(largest.tensors))}"
-
-
-def _without_tensors(file: WeightFile) -> str:
-    """Return why a file without a state_dict is refused, and the fix."""
-    network = file.content if isinstance(file.content, Ignored) else None
-    if network is not None or any(name.startswith("torch.nn.") for name in file.replaced):
-        kind = f" ({type(network).__name__})" if network is not None else ""
-        return (
-            f"a pickled network{kind}, not its weights. In the program that wrote it: "
-            "torch.save({'model': net.state_dict()}, …)"
-        )
-    if isinstance(file.content, Mapping) and file.content:
-        keys = _listed("", [str(key) for key in file.content])
-        return f"no state_dict in it; its keys are{keys}"
-    return f"no state_dict in it, but a {type(file.content).__name__}"
-
-
-def _check_names(path: Path, names: Iterator[str]) -> None:
-    for name in names:
-        if not (name.isascii() and name.isprintable() and len(name) <= MAX_NAME_LENGTH):
-            raise TeacherRefused(
-                f"{path}: no state_dict in it: {name[:40]!r} is not a printable ASCII name of at "
-                f"most {MAX_NAME_LENGTH} characters"
-            )

@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import get_args
@@ -148,6 +149,8 @@ class Trainer:
         teacher: Shapes of the teacher's features; None if there is no teacher.
         capture: Captures the steps as CUDA graphs; None: they are not captured.
         registry: The networks and distillers of the suite.
+        teacher_sha256: SHA-256 of the teacher's weights, which checkpoints are bound to; empty if
+            there is no teacher.
 
     Attributes:
         epoch: Number of completed epochs.
@@ -162,13 +165,15 @@ class Trainer:
         teacher: Shapes | None,
         capture: Capture | None = None,
         registry: Registry = BUILTIN,
+        teacher_sha256: str = "",
     ) -> None:
-        self.task = task
+        self.task, self.registry, self.teacher_sha256 = task, registry, teacher_sha256
         spec = task.specification
         self.recipe, self.seed = spec.recipe, spec.seed
         self.device = data.train_labels.device
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
-            net = registry.build_network(spec.network, data.facts.classes, data.facts.size)
+            size = data.facts.classes, data.facts.size
+            net = registry.build_network(spec.network, *size, spec.stages or ())
         shapes = models.shapes(net, data.facts.size)
         self.cost = models.cost(net, data.facts.size)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -263,12 +268,14 @@ class Trainer:
         except Exception as error:
             if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise
-            self.failure = ("failed", f"{type(error).__name__}: {error}")
+            traceback.print_exc()  # into the worker's log; on the screen with --inline
+            self.failure = ("failed", self.registry.describe_error(error))
 
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs to resume after this epoch."""
         parts = {"network": self.net.state_dict(), "loss": self.loss.state_dict()}
-        return encode(self.task.id, self.curves, {**parts, "momentum": momentum(self.optimizer)})
+        parts["momentum"] = momentum(self.optimizer)
+        return encode(self.task.id, self.teacher_sha256, self.curves, parts)
 
     def restore(self, content: bytes) -> None:
         """Resume from a checkpoint, with the numbers of a run that was not interrupted.
@@ -279,7 +286,8 @@ class Trainer:
         Raises:
             Exception: The checkpoint is invalid; the trainer must not be used afterwards.
         """
-        curves, parts = decode(content, self.task.id, self.recipe.epochs, self.loss.terms)
+        owner = self.task.id, self.teacher_sha256
+        curves, parts = decode(content, *owner, self.recipe.epochs, self.loss.terms)
         self.net.load_state_dict(parts["network"])
         self.loss.load_state_dict(parts["loss"])
         set_momentum(self.optimizer, parts["momentum"])

@@ -1,6 +1,10 @@
 """MLflow on a real SQLite store: it holds what the records hold, and its failures cost nothing."""
 
+import logging
+import re
+import shlex
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,9 @@ from bench.planning.plan import Plan
 from bench.results import Record, Results
 from bench.spec import RunSpec
 from tests import toy
+from tests.command import bench
 
+METHODS = ("student", "kd", "crd")
 NOW = "2026-11-21T03:07:00+00:00"
 
 
@@ -110,15 +116,21 @@ def logged(plan: Plan, results: Results, *records: Record) -> MLflow:
     return tracker
 
 
+@pytest.mark.case("mlflow-names")
 def test_record_is_logged_completely(plan: Plan, results: Results) -> None:
     kd = record(plan, cell(plan, "kd"))
     tracker = logged(plan, results, kd)
     assert tracker.warnings == []
     store = Store(results)
     (run,) = store.runs().values()
-    assert run.info.run_name == "resnet8/resnet8 kd seed 0"
+    assert run.info.run_name == "kd s0 · resnet8/resnet8"
     assert run.info.status == "FINISHED"
     assert run.info.end_time == 1795230420000
+    assert run.info.end_time - run.info.start_time == 12_500  # the run's own seconds
+    assert run.data.metrics["accuracy"] == 50.0
+    experiment = store.client.get_experiment_by_name("toy")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert experiment.artifact_location == "mlflow-artifacts:/"  # relative to the server's folder
     expected = {
         "bench.run_id": kd.id,
         "kind": "student",
@@ -241,9 +253,9 @@ def test_log_missing_logs_unlogged_records(plan: Plan, results: Results) -> None
     tracker.log_missing()
     assert tracker.warnings == []
     runs = Store(results).runs()
-    assert set(runs) == set(plan.names().values())
-    assert "teacher.network" not in runs["resnet8 seed 0"].data.params
-    assert runs["resnet8 seed 0"].data.tags["kind"] == "teacher"
+    assert set(runs) == {"teacher s0 · resnet8", *(f"{m} s0 · resnet8/resnet8" for m in METHODS)}
+    assert "teacher.network" not in runs["teacher s0 · resnet8"].data.params
+    assert runs["teacher s0 · resnet8"].data.tags["kind"] == "teacher"
 
 
 def test_nothing_is_created_before_the_first_record(plan: Plan, fresh: Results) -> None:
@@ -273,7 +285,7 @@ def test_record_that_cannot_be_logged_does_not_stop_the_others(
     broken = record(plan, cell(plan, "kd"), finished="yesterday")
     (warning,) = logged(plan, results, broken, record(plan, cell(plan, "crd"))).warnings
     assert "ValueError" in warning
-    assert set(Store(results).runs()) == {"resnet8/resnet8 crd seed 0"}
+    assert set(Store(results).runs()) == {"crd s0 · resnet8/resnet8"}
 
 
 def test_tracking_uri_names_another_store(
@@ -313,3 +325,74 @@ def test_ui_needs_a_store(fresh: Results, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org")
     with pytest.raises(BenchError, match="https://example.org"):
         mlflow.ui(fresh)
+
+
+@pytest.mark.case("damaged-mlflow")
+@pytest.mark.parametrize("content", [b"not a database", bytes(range(256)) * 40])
+def test_a_damaged_store_is_quarantined_and_filled_again(
+    plan: Plan, results: Results, content: bytes
+) -> None:
+    kd = record(plan, cell(plan, "kd"))
+    (results.folder / "mlflow.db").write_bytes(content)
+    tracker = logged(plan, results, kd)
+    assert (tracker.warnings, tracker.added) == ([], 1)
+    assert (results.folder / "mlflow.db.corrupt").read_bytes() == content
+    assert list(Store(results).runs()) == ["kd s0 · resnet8/resnet8"]
+
+
+@pytest.mark.case("odd-results-path")
+@pytest.mark.parametrize("name", ["odd?x#y", "50% off", "a b", "é#"])
+def test_the_store_is_in_a_results_folder_of_any_name(
+    plan: Plan, tmp_path: Path, blank: Path, name: str
+) -> None:
+    results = Results(tmp_path / name)
+    results.folder.mkdir()
+    shutil.copy(blank, results.folder / "mlflow.db")
+    before = set(tmp_path.iterdir())
+    tracker = logged(plan, results, record(plan, cell(plan, "kd")))
+    assert (tracker.warnings, tracker.added) == ([], 1)
+    assert set(tmp_path.iterdir()) == before
+    database = sqlite3.connect(results.folder / "mlflow.db")
+    assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    database.close()
+
+
+@pytest.mark.case("damaged-mlflow")
+def test_the_command_in_a_warning_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "my suites"
+    folder.mkdir()
+    plan = toy.plan(folder, methods="[kd]")
+    results = Results(tmp_path / "re sults")
+    (results.folder / "mlflow.db").mkdir(parents=True)  # cannot be opened
+    tracker = logged(plan, results, record(plan, cell(plan, "kd")))
+    (warning,) = tracker.warnings
+    command = re.search(r"`(bench sync .*?)`", warning)
+    assert command
+    (results.folder / "mlflow.db").rmdir()
+    words = shlex.split(command[1])[1:]
+    result = bench(*words)
+    assert result.exit_code == 0
+    assert "1 record, 1 of them logged now" in result.stdout
+
+
+@pytest.mark.case("full-disk-sync")
+def test_a_full_disk_is_named_with_its_path(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = MLflow(plan, results)
+
+    def fail(*_: object, **__: object) -> None:
+        logging.getLogger("mlflow.store").error("a long traceback")
+        try:
+            raise sqlite3.OperationalError("database or disk is full")
+        except sqlite3.OperationalError as error:
+            raise RuntimeError("mlflow wraps it") from error
+
+    kd = record(plan, cell(plan, "kd"))
+    tracker.record(kd)
+    monkeypatch.setattr("mlflow.MlflowClient.log_batch", fail)
+    tracker.record(record(plan, cell(plan, "student")))
+    (warning,) = tracker.warnings
+    assert f"{results.folder / 'mlflow.db'}: no space left on device" in warning
+    assert "a long traceback" not in "".join(capfd.readouterr())
+    assert "a long traceback" in (results.folder / "logs/mlflow.log").read_text()

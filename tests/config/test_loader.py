@@ -1,9 +1,11 @@
 """Plain data with lines, and the message for every file that is refused."""
 
+import json
 import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.config import loader
 from bench.config.loader import Place
@@ -85,21 +87,66 @@ def test_keys_are_text_and_not_repeated() -> None:
     ]
 
 
-def test_anchors_aliases_and_tags_are_refused_together() -> None:
-    assert refused("a: &x 1\nb: *x\nc: !!python/object:os.system 3\n").splitlines() == [
-        "s.yaml:1  anchor &x: not allowed, write values out",
-        "s.yaml:2  alias *x: not allowed, write the value out",
-        "s.yaml:3  tag tag:yaml.org,2002:python/object:os.system: not allowed, write a plain value",
+def test_tags_are_refused() -> None:
+    assert refused("a: 1\nc: !!python/object:os.system 3\n").splitlines() == [
+        "s.yaml:2  tag tag:yaml.org,2002:python/object:os.system: not allowed, write a plain value",
     ]
 
 
-def test_merge_keys_and_keys_that_are_not_text_are_refused() -> None:
-    document = loader.parse("<<: {a: 1}\n? [1]\n: 2\n", "s.yaml")
+@pytest.mark.case("aliases")
+def test_aliases_are_written_out() -> None:
+    recipe = {"epochs": 2, "milestones": [1]}
+    text = yaml.safe_dump({"recipe": recipe, "teachers": {"recipe": recipe}})
+    assert "*id001" in text
+    document = loader.parse(text, "s.yaml")
+    assert document.data == {"recipe": recipe, "teachers": {"recipe": recipe}}
+    document.data["recipe"]["epochs"] = 3
+    assert document.data["teachers"]["recipe"]["epochs"] == 2
+
+
+@pytest.mark.case("aliases")
+def test_merge_keys_add_entries_that_own_keys_override() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  y: 5\n  <<: [*a, *b]\nd: {<<: {e: 6}}\n"
+    document = loader.parse(text, "s.yaml")
+    assert document.problems == []
+    assert document.data["c"] == {"x": 1, "y": 5, "z": 4}
+    assert document.data["d"] == {"e": 6}
+    assert [document.line_of(("c", key)) for key in "xyz"] == [1, 4, 2]
+
+
+@pytest.mark.case("aliases")
+def test_merge_keys_merge_merged_mappings() -> None:
+    document = loader.parse("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b}\n", "s.yaml")
+    assert document.data["c"] == {"x": 1, "y": 2}
+
+
+def test_values_that_cannot_be_merged_and_keys_that_are_not_text_are_refused() -> None:
+    document = loader.parse("<<: 3\n? [1]\n: 2\n", "s.yaml")
     assert document.data == {}
     assert document.format(document.problems) == [
-        "s.yaml:1  <<: merge keys are not allowed, write the keys out",
+        "s.yaml:1  <<: not a mapping. Allowed: an alias of a mapping, or a list of them",
         "s.yaml:2  a key that is not plain text",
     ]
+
+
+@pytest.mark.case("tabs")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\t\nb:\t[1,\t2]\t# c\n\t\nc: {d: x}\n",
+        json.dumps({"a": 1, "b": [1, 2], "c": {"d": "x"}}, indent="\t"),
+        '{\t"a":1,"b":[1,2],"c":{"d":"x"}}',
+    ],
+)
+def test_tabs_separate_tokens(text: str) -> None:
+    assert loader.parse(text, "s.yaml").data == {"a": 1, "b": [1, 2], "c": {"d": "x"}}
+
+
+@pytest.mark.case("tabs")
+def test_json_escapes_beyond_16_bits_are_one_character() -> None:
+    assert loader.parse(json.dumps({"a": "\U0001f600 / é"}), "s.json").data == {
+        "a": "\U0001f600 / é"
+    }
 
 
 @pytest.mark.parametrize(
@@ -153,10 +200,27 @@ def test_keys_and_quotations_have_a_maximum_length() -> None:
     assert len(refused(f"a: &{'x' * 9000} 1\nb: !{'y' * 9000} 1\nc: *{'z' * 9000}\n")) < 400
 
 
+@pytest.mark.case("aliases")
+@pytest.mark.parametrize(
+    "text",
+    ["a: &a [*a]", "a: &a {b: *a}", "a: &a {b: 1, <<: *a}"],
+)
+def test_aliases_of_themselves_are_refused(text: str) -> None:
+    assert "s.yaml:1  too large with its aliases written out" in refused(text)
+
+
+@pytest.mark.case("aliases")
+def test_nested_merge_keys_are_refused_without_expansion() -> None:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12)]
+    assert "too large with its aliases written out" in refused("\n".join(lines))
+
+
+@pytest.mark.case("aliases")
 def test_nested_aliases_are_refused_without_expansion() -> None:
     lines = ["a0: &a0 [x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    assert "s.yaml:2  alias *a0: not allowed" in refused("\n".join(lines))
+    assert "too large with its aliases written out" in refused("\n".join(lines))
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_mistakes_in_a_folder_raise_with_the_fix(tmp_path, top):
     with pytest.raises(MissingData, match=f"{tmp_path}/train: 0 class folders were found"):
         data.facts(select(tmp_path), None)
     image_folder(tmp_path, {"train": {"cat": 1, "ant": 1}})
-    with pytest.raises(MissingData, match="neither test/ nor val/ has class folders"):
+    with pytest.raises(MissingData, match="none of test/, val/, .* has class folders"):
         data.facts(select(tmp_path), None)
     image_folder(tmp_path, {"val": {"cat": 1, "bee": 1}})
     with pytest.raises(BenchError, match="differ from those of train/ in: ant, bee"):

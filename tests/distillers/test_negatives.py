@@ -16,7 +16,7 @@ SETS = pytest.mark.parametrize(
 
 
 def sampler(train_labels, negatives, seed=0):
-    return NegativeSampler(train_labels, negatives, torch.Generator().manual_seed(seed))
+    return NegativeSampler(train_labels, negatives, torch.Generator().manual_seed(seed), "crd")
 
 
 @SETS

@@ -375,3 +375,85 @@ def test_cost_does_not_import_the_compiler() -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.case("wrong-stages")
+@pytest.mark.parametrize(
+    ("name", "layers", "stages"),
+    [
+        ("timm:mvitv2_tiny", "stages.{}", [(96, 16), (192, 8), (384, 4), (768, 2)]),
+        ("timm:cait_xxs24_224", "blocks.{}", [(192, 4)] * 4),
+        ("timm:coat_tiny", "parallel_blocks.{}", [(152, 16)] * 4),
+        ("timm:twins_svt_small", "blocks.{}", [(64, 16), (128, 8), (256, 4), (512, 2)]),
+        ("timm:xcit_nano_12_p16_224", "blocks.{}", [(128, 4)] * 4),
+    ],
+)
+def test_stages_of_transformers_end_with_blocks(
+    name: str, layers: str, stages: list[tuple[int, int]]
+) -> None:
+    net = models.build(name, 7, 64).eval()
+    shapes = models.shapes(net, 64)
+    assert shapes.stages == tuple((width, side, side) for width, side in stages)
+    stage_layers = models.stage_layers(net, 64)
+    assert stage_layers is not None
+    assert len(set(stage_layers)) == len(stages)
+    parent = layers.split(".")[0]
+    for layer in stage_layers:
+        assert layer.startswith(f"{parent}.")
+        assert len(list(net.get_submodule(f"network.{layer}").modules())) > 5
+    with torch.no_grad():
+        features = net(torch.randn(2, 3, 64, 64))
+    assert tuple(tuple(stage.shape[1:]) for stage in features.stages) == shapes.stages
+
+
+class FirstBlockIsAConvolution(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, 2, 1)
+        self.second = nn.Conv2d(4, 6, 3, 2, 1)
+        self.third = nn.Conv2d(6, 8, 3, 2, 1)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second, self.third):
+            x = F.relu(layer(x))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.case("convolution-as-first-block")
+def test_declared_stages_replace_those_that_are_found() -> None:
+    added = {"mine": FirstBlockIsAConvolution}
+    assert models.stage_layers(models.build("mine", 5, added=added), 32) == ("second", "third")
+    net = models.build("mine", 5, added=added, stages=["third", "first", "second"])
+    assert models.stage_layers(net, 32) == ("first", "second", "third")
+    assert models.shapes(net, 32).stages == ((4, 16, 16), (6, 8, 8), (8, 4, 4))
+
+
+@pytest.mark.case("convolution-as-first-block")
+def test_stages_of_a_network_that_returns_features_can_be_declared() -> None:
+    torch.manual_seed(0)
+    plain = models.build("resnet8", 5).eval()
+    torch.manual_seed(0)
+    net = models.build("resnet8", 5, stages=["layer1", "layer3"]).eval()
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        expected, actual = plain(x), net(x)
+    assert torch.equal(actual.logits, expected.logits)
+    assert torch.equal(actual.pooled, expected.pooled)
+    assert [tuple(stage.shape) for stage in actual.stages] == [
+        tuple(expected.stages[i].shape) for i in (0, 2)
+    ]
+
+
+@pytest.mark.case("convolution-as-first-block")
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("secnd", "has no layer 'secnd'. Did you mean 'second'?"),
+        ("fc", r"layer 'fc' .* returns \(2, 5\). Allowed for a stage: a square map"),
+    ],
+)
+def test_a_declared_layer_without_a_map_is_refused(layer: str, message: str) -> None:
+    added = {"mine": FirstBlockIsAConvolution}
+    with pytest.raises(BenchError, match=message):
+        models.shapes(models.build("mine", 5, added=added, stages=[layer]), 32)

@@ -34,7 +34,7 @@ def test_cells_are_better_same_worse_or_uncompared():
         "teacher": "same", "at": "same", "crd": "worse", "kd": "better", "sp": "uncompared",
     }  # fmt: skip
     assert result.cells[-1].reason == "not in old"
-    assert (result.outcome, result.exit_code(strict=True)) == ("compared", 0)
+    assert (result.outcome, result.exit_code(), result.exit_code(strict=True)) == ("compared", 0, 1)
 
 
 def test_wide_spread_is_inconclusive_with_the_number_of_seeds_needed():

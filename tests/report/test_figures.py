@@ -127,7 +127,7 @@ def test_a_weight_is_a_setting_and_zero_has_a_place_on_the_axis():
 
 def test_learning_curves_are_means_over_the_seeds():
     figure = charts.learning_curves(entries(), PAIR, "loss")
-    [axes] = figure.axes
+    axes, _ = figure.axes
     assert list(axes.lines[0].get_xdata()) == list(range(1, 13))
     assert axes.lines[0].get_ydata()[1] == pytest.approx(2.0)
     assert texts(figure) == {"ce", "KD", "AT", "CRD", "WCoRD"}
@@ -140,7 +140,7 @@ def test_epochs_are_integers_and_the_title_counts_the_seeds():
     chosen = [each for each in entries() if (each.method, each.seed) != ("kd", 2)]
     for each in chosen:
         each.record.curves[:] = [e for e in each.record.curves if e.epoch in (5, 6)]
-    [axes] = charts.learning_curves(chosen, PAIR).axes
+    axes, _ = charts.learning_curves(chosen, PAIR).axes
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5, 6]
     assert axes.get_title("left").endswith("means of 2 to 3 seeds")

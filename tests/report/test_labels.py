@@ -53,10 +53,10 @@ def test_recipes_state_the_usual_value_and_the_exceptions():
 
 
 def test_one_epoch_is_singular():
-    each, two = Recipe(epochs=1, batch_size=1), Recipe(epochs=2)
-    assert labels.recipes([("A", each)]) == "1 epoch, batch 1, lr 0.05"
+    each, two = Recipe(epochs=1, batch_size=2), Recipe(epochs=2)
+    assert labels.recipes([("A", each)]) == "1 epoch, batch 2, lr 0.05"
     message = labels.recipes([("A", two), ("B", two), ("C", each)])
-    assert message == "2 epochs (1 for C), batch 64 (1 for C), lr 0.05"
+    assert message == "2 epochs (1 for C), batch 64 (2 for C), lr 0.05"
 
 
 @pytest.mark.parametrize(("p", "message"), [(1.0, "1"), (0.0132, "0.013"), (9e-5, "< 0.0001")])

@@ -170,7 +170,8 @@ def test_latex_compiles(tmp_path):
 
 def test_latex_is_balanced():
     built = Report("suite", tables=(*both().tables, nasty()))
-    latex = report.render(built, "tex", "statistics", label="x", standalone=True)
+    options = ReportOptions(standalone=True)
+    latex = report.render(built, "tex", "statistics", label="x", options=options)
     bare = re.sub(r"\\[\\{}&%]", "", latex)
     assert bare.count("{") == bare.count("}")
     begun, ended = re.findall(r"\\begin{(\w+)}", latex), re.findall(r"\\end{(\w+)}", latex)

@@ -45,6 +45,11 @@ def test_marks_are_shared_by_equal_texts_and_explained_once():
         Note("b", "seed 2 diverged at epoch 12"),
         Note("c", "failed: OutOfMemoryError: 8 GiB"),
         Note("d", "missing: not run yet"),
+        Note(
+            "",
+            "warning: 1 of 31 runs of resnet8 diverged with lr 0.05; "
+            "try 0.01 in the recipe of its pair",
+        ),
     )
     assert row(result, "wcord").mark == "‡"
     assert [each.mark for each in result.columns] == ["†", "†"]

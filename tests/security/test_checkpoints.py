@@ -16,7 +16,7 @@ import torch
 from bench import models
 from bench.errors import TeacherRefused
 from bench.results import Results
-from bench.training.teacher import MAX_NAME_LENGTH, read_state
+from bench.training.pretrained import MAX_NAME_LENGTH, read
 from tests import toy
 from tests.command import ROOT, bench
 from tests.security import hostile
@@ -75,11 +75,11 @@ from pathlib import Path
 import torch
 from bench.results.environment import peak_memory
 from bench.training.checkpoint import decode
-from bench.training.teacher import read_state
+from bench.training import pretrained
 
 READERS = {
-    "pretrained": lambda path: read_state(path),
-    "checkpoint": lambda path: decode(path.read_bytes(), "a", 4, ["ce"]),
+    "pretrained": lambda path: pretrained.read(path),
+    "checkpoint": lambda path: decode(path.read_bytes(), "a", "t", 4, ["ce"]),
 }
 reader, *names = sys.argv[1:]
 peak = lambda: peak_memory(torch.device("cpu"))
@@ -138,7 +138,7 @@ def test_content_other_than_a_state_dict_is_refused(content: Any, tmp_path: Path
     path = tmp_path / "x.pth"
     torch.save(content, path)
     with pytest.raises(TeacherRefused, match="no state_dict in it"):
-        read_state(path)
+        read(path)
 
 
 @pytest.mark.parametrize("old_format", [False, True])
@@ -152,9 +152,9 @@ def test_checkpoints_of_training_scripts_are_read(old_format: bool, tmp_path: Pa
     path, state = tmp_path / "x.pth", net.state_dict()
     rest = {"epoch": 240, "best_acc": torch.tensor(72.5), "optimizer": optimizer.state_dict()}
     path.write_bytes(saved({**rest, "model": state}, old_format=old_format))
-    read = read_state(path)
-    assert read.keys() == state.keys()
-    assert all(torch.equal(read[name], state[name]) for name in state)
+    tensors = read(path).containers["model"]
+    assert tensors.keys() == state.keys()
+    assert all(torch.equal(tensors[name], state[name]) for name in state)
 
 
 @pytest.mark.soak
@@ -173,7 +173,7 @@ def test_damaged_checkpoints_are_read_or_refused(kind: str, tmp_path: Path) -> N
             content[at : at + rng.choice((1, 1, 1, 8))] = rng.randbytes(rng.choice((0, 1, 1, 8)))
         path.write_bytes(content)
         try:
-            assert all(isinstance(value, torch.Tensor) for value in read_state(path).values())
+            assert read(path).containers
         except TeacherRefused:
             refused += 1
     assert refused > number / 4

@@ -4,13 +4,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, bench, process
+from tests.command import ROOT, bench, gone, process
 from tests.soak import LONG
 
 SERVERS = r"socketserver|http\.server|asyncio|xmlrpc|aiohttp|flask|uvicorn|\.listen\(|\.bind\("
@@ -49,6 +50,32 @@ def test_ui_imports_nothing_from_the_working_folder(
     place, arguments, *_ = capfd.readouterr().out.splitlines()
     assert place == str(Path(sys.prefix).resolve())
     assert arguments.startswith("-P -m mlflow ui ")
+
+
+SERVER = """#!/bin/sh
+sleep 300 & echo $! >> pids
+sleep 300 & echo $! >> pids
+echo $$ >> pids
+wait
+"""
+
+
+@pytest.mark.case("ui-processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_ui_ends_with_all_its_processes(store: Path, number: signal.Signals) -> None:
+    (store / "python").write_text(SERVER.replace("pids", f"{store}/pids"))
+    (store / "python").chmod(0o755)
+    code = f"import sys; sys.executable = '{store}/python'; from bench.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "ui"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=store, env=env, start_new_session=True) as served:
+        deadline = time.monotonic() + 30
+        while not (store / "pids").exists() or len((store / "pids").read_text().split()) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        served.send_signal(number)
+        served.wait(20)
+    assert gone(map(int, (store / "pids").read_text().split()), 10)
 
 
 @pytest.mark.soak

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.execution.protocol import Task
-from bench.report import FORMATS, render
+from bench.report import FORMATS, ReportOptions, render
 from bench.report.build import all_tables, table
 from bench.report.model import Entry, Report, TableContext
 from bench.report.writers.html import page
@@ -75,9 +75,14 @@ def outputs(text: str) -> dict[str, str]:
     about = TableContext(text, text, DataSpec(name=text))
     runs = entries(text)
     made = Report.of(text, [table(runs, about)], runs)
-    tables = {name: render(made, name, label=text, standalone=True) for name in FORMATS}
+    tables = {
+        name: render(made, name, label=text, options=ReportOptions(standalone=True))
+        for name in FORMATS
+    }
     statistics = {
-        f"statistics.{name}": render(made, name, "statistics", label=text, standalone=True)
+        f"statistics.{name}": render(
+            made, name, "statistics", label=text, options=ReportOptions(standalone=True)
+        )
         for name in FORMATS
     }
     return {**tables, **statistics, "html": page(runs, about, all_tables(runs, about))}

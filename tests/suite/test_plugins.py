@@ -259,8 +259,94 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def test_entry_point_is_loaded(installed: Path, reading: Read) -> None:
     suite = reading(text=SUITE.replace("dots", "cifar100").replace("flat", "vgg8")[:-19])
     assert suite.methods[0].terms["gap"].weight == 2.0
-    digest = hashlib.sha256((installed / "gap_package/gap.py").read_bytes()).hexdigest()
-    assert suite.registry.source_of("distiller", "gap") == digest
+    before = suite.registry.source_of("distiller", "gap")
+    (installed / "gap_package/unused.py").write_text("")
+    assert Registry.of([]).source_of("distiller", "gap") != before
+
+
+@pytest.mark.case("plugin-modules")
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "import helper",
+        "from helper import scale",
+        "from . import helper",
+        "from .helper import scale",
+        "import part.helper",
+        "from part import helper",
+        "from .part.helper import scale",
+        "def late():\n    import helper",
+    ],
+)
+def test_an_edited_module_beside_a_plugin_changes_its_hash(mine: Path, imported: str) -> None:
+    (mine.parent / "part").mkdir()
+    (mine.parent / "part/__init__.py").write_text("")
+    helpers = [mine.parent / "helper.py", mine.parent / "part/helper.py"]
+    for helper in helpers:
+        helper.write_text("def scale(x): return x\n")
+    mine.write_text(f"{PLUGIN}\n\n{imported}\n")
+    before = Registry.of([mine]).source_of("distiller", "gap")
+    for helper in helpers:
+        helper.write_text("def scale(x): return 2\n")
+    assert Registry.of([mine]).source_of("distiller", "gap") != before
+
+
+@pytest.mark.case("plugin-modules")
+def test_a_module_that_a_sibling_imports_changes_the_hash(mine: Path) -> None:
+    folder = mine.parent
+    mine.write_text(f"import outer\n{PLUGIN}")
+    (folder / "outer.py").write_text("import inner_of_outer\n")
+    (folder / "inner_of_outer.py").write_text("VALUE = 1\n")
+    before = Registry.of([mine]).source_of("distiller", "gap")
+    (folder / "inner_of_outer.py").write_text("VALUE = 2\n")
+    assert Registry.of([mine]).source_of("distiller", "gap") != before
+
+
+@pytest.mark.case("plugin-modules")
+def test_files_that_a_plugin_does_not_import_leave_its_hash(mine: Path) -> None:
+    before = Registry.of([mine]).source_of("distiller", "gap")
+    assert before == hashlib.sha256(mine.read_bytes()).hexdigest()
+    (mine.parent / "other.py").write_text("1 / 0\n")
+    assert Registry.of([mine]).source_of("distiller", "gap") == before
+
+
+@pytest.mark.case("plugin-modules")
+def test_an_edited_sibling_is_executed_again(mine: Path) -> None:
+    mine.write_text(f"from sibling_power import POWER\n{PLUGIN}\nGap.power_of_file = POWER\n")
+    for power in (1, 2):
+        (mine.parent / "sibling_power.py").write_text(f"POWER = {power}\n")
+        assert Registry.of([mine]).distiller("gap").power_of_file == power
+
+
+@pytest.mark.case("plugin-modules")
+def test_two_folders_can_have_siblings_of_one_name(tmp_path: Path) -> None:
+    for folder, power in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shared_name.py").write_text(f"POWER = {power}\n")
+        text = f"from shared_name import POWER\n{PLUGIN}\nGap.power_of_file = POWER\n"
+        (tmp_path / folder / "mine.py").write_text(text)
+    registries = [Registry.of([tmp_path / folder / "mine.py"]) for folder in "ab"]
+    assert [registry.distiller("gap").power_of_file for registry in registries] == [1, 2]
+
+
+@pytest.mark.case("plugin-modules")
+def test_a_distiller_of_a_sibling_is_part_of_the_plugin(mine: Path) -> None:
+    (mine.parent / "losses_of_mine.py").write_text(PLUGIN)
+    mine.write_text("from losses_of_mine import Gap\n")
+    registry = Registry.of([mine])
+    assert "gap" in registry.names("distiller")
+    assert registry.names("network") == Registry.of([]).names("network")
+
+
+def test_an_error_in_a_sibling_is_reported_with_its_line(mine: Path) -> None:
+    (mine.parent / "broken_sibling.py").write_text("\n1 / 0\n")
+    mine.write_text(f"import broken_sibling\n{PLUGIN}")
+    message = "mine.py:1: ZeroDivisionError: division by zero (broken_sibling.py:2)"
+    assert refused(mine, mine.read_text()) == message
+
+
+def test_a_distiller_cannot_have_the_name_of_a_key(mine: Path) -> None:
+    assert "Label has a name that methods use" in refused(mine, PLUGIN.replace("Gap", "Label"))
 
 
 def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:

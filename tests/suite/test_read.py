@@ -56,7 +56,7 @@ def problems(path: Path, *changes: str) -> list[str]:
 def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_path: Path) -> None:
     assert problems(write(WRONG)) == [
         "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
-        "dataset, recipe, teachers, seeds, pairs, methods, options, plugins",
+        "dataset, recipe, teachers, seeds, pairs, networks, methods, options, plugins",
         "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
         "cifar100, digits, fashion_mnist, folder:/path/to/images, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
@@ -294,6 +294,70 @@ def test_invalid_changes_are_reported_after_the_files_problems(write: Write) -> 
         "--set title.x=1: found the number 3 at title, which has no keys",
         "--set foo: not a change. Allowed: key=value, e.g. recipe.epochs=2",
     ]
+
+
+@pytest.mark.case("all-mistakes")
+def test_a_missing_weight_and_a_misspelt_option_are_reported_together(write: Write) -> None:
+    text = BASE.replace("[student, kd]", "{kd: {ce: 1, kd: {temprature: 4}}}")
+    weight, option = problems(write(text))
+    assert "methods.kd.kd.weight: missing" in weight
+    assert "no option 'temprature'. Did you mean 'temperature'?" in option
+
+
+@pytest.mark.case("batch-size-one")
+@pytest.mark.parametrize("place", ["recipe", "teachers.recipe", "pairs.0.recipe"])
+def test_batches_of_one_image_are_refused(write: Write, place: str) -> None:
+    (line,) = problems(write(BASE), f"{place}.batch_size=1")
+    assert "batch_size=1: found the number 1. Allowed: a whole number, at least 2" in line
+
+
+@pytest.mark.case("crop-too-large")
+@pytest.mark.parametrize("place", ["recipe", "teachers.recipe", "pairs.0.recipe"])
+def test_padding_larger_than_the_image_is_refused(write: Write, place: str) -> None:
+    (line,) = problems(write(BASE), f"{place}.crop=33")
+    assert (
+        "crop=33: found the number 33. Allowed: at most 32, the side of an image in pixels" in line
+    )
+    read(write(BASE), [f"{place}.crop=32"])
+    read(write(BASE), [f"{place}.crop=33", "dataset={name: cifar100, size: 48}"])
+
+
+@pytest.mark.case("unique-labels")
+def test_a_canonical_name_with_other_distillers_has_no_canonical_label(write: Write) -> None:
+    methods = "{student: {ce: 0.1, kd: 0.9}, kd: {ce: 1}, at: {ce: 1, at: 5}}"
+    suite = read(write(BASE.replace("[student, kd]", methods)))
+    assert [method.label for method in suite.methods] == ["student", "kd", "AT"]
+
+
+@pytest.mark.case("unique-labels")
+def test_methods_can_have_labels(write: Write) -> None:
+    methods = '{kd: {label: Hinton}, ours: {label: "Ours (T=1)", ce: 1, kd: 1}, crd: papers}'
+    suite = read(write(BASE.replace("[student, kd]", methods)))
+    assert [method.label for method in suite.methods] == ["Hinton", "Ours (T=1)", "CRD"]
+    assert list(suite.methods[0].terms) == list(suite.methods[1].terms) == ["ce", "kd"]
+    assert suite.methods[0].terms["kd"].weight == 0.9
+
+
+@pytest.mark.case("unique-labels")
+def test_duplicate_labels_are_refused(write: Write) -> None:
+    methods = "{student: papers, mine: {label: Student, ce: 1}}"
+    (line,) = problems(write(BASE.replace("[student, kd]", methods)))
+    assert "methods.mine: has the label 'Student' of method 'student'" in line
+
+
+@pytest.mark.case("aliases")
+def test_top_level_keys_that_begin_with_x_are_for_merging(write: Write) -> None:
+    text = "x-base: &base {ce: 1}\n" + BASE.replace("[student, kd]", "{mine: {<<: *base, kd: 2}}")
+    (method,) = read(write(text)).methods
+    assert {name: term.weight for name, term in method.terms.items()} == {"ce": 1, "kd": 2}
+
+
+@pytest.mark.case("one-table")
+def test_pairs_of_all_libraries_are_in_one_group(write: Write) -> None:
+    more = "  - {teacher: timm:resnet18, student: resnet8}\n"
+    suite = read(write(BASE.replace("pairs:\n", f"pairs:\n{more}")))
+    assert len(suite.pairs) > 1
+    assert {pair.group for pair in suite.pairs} == {""}
 
 
 def test_networks_of_torchvision_are_checked(reading: Read, write: Write) -> None:

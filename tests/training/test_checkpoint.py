@@ -31,11 +31,11 @@ def entries(*more: Any) -> list[dict[str, Any]]:
     return [ENTRY, {**second, "epoch": 2}, *more]
 
 
-def read(curves: Any, run: str = "a", epochs: int = 4) -> Any:
+def read(curves: Any, run: str = "a", epochs: int = 4, teacher: str = "t") -> Any:
     """Decode a checkpoint with any JSON as its curves."""
-    metadata = {"run": run, "curves": json.dumps(curves)}
+    metadata = {"run": run, "teacher": teacher, "curves": json.dumps(curves)}
     content = safetensors.torch.save(TENSORS, metadata)
-    return decode(content, "a", epochs, ["kd", "ce"])[0]
+    return decode(content, "a", "t", epochs, ["kd", "ce"])[0]
 
 
 def content_of(curves: list[Epoch]) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def test_decode_returns_what_was_encoded() -> None:
         "momentum": {"0": tied, "1": tied, "2": torch.empty(0), "3": torch.randn(4, 2)[:, 1]},
     }
     curves = [Epoch.model_validate(entry) for entry in entries()]
-    read_curves, read_parts = decode(encode("a", curves, parts), "a", 4, ["kd", "ce"])
+    read_curves, read_parts = decode(encode("a", "t", curves, parts), "a", "t", 4, ["kd", "ce"])
     assert content_of(read_curves) == entries()
     assert read_parts.keys() == parts.keys()
     for part, state in parts.items():
@@ -99,9 +99,15 @@ def test_checkpoint_of_another_run_is_refused() -> None:
         read(entries(), run="b")
 
 
+@pytest.mark.case("changed-teacher")
+def test_checkpoint_of_another_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match="the weights of its teacher have changed"):
+        read(entries(), teacher="u")
+
+
 def test_weights_without_metadata_are_refused() -> None:
     with pytest.raises(ValueError, match="it is the checkpoint of another run"):
-        decode(safetensors.torch.save(TENSORS), "a", 4, ["kd", "ce"])
+        decode(safetensors.torch.save(TENSORS), "a", "t", 4, ["kd", "ce"])
 
 
 def test_checkpoint_of_a_finished_run_is_refused() -> None:

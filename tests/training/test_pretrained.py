@@ -1,347 +1,350 @@
-"""Checkpoints of the field load for networks of timm, torchvision and this package."""
+"""Files of weights as the field writes them are fitted to a network, or refused with a reason."""
 
 import argparse
-import collections
-import json
-import pathlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
-import timm
 import torch
-import torchvision
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from bench import data, models
 from bench.data import Selection
-from bench.errors import MissingData, TeacherRefused
-from bench.training import pretrained, weight_files
+from bench.errors import TeacherRefused
+from bench.results import Results
+from bench.training import pretrained
+from bench.training.evaluation import measure, predict
+from tests import toy
+from tests.command import bench
 
-DIGITS = data.facts(Selection("digits"), None)
-State = Mapping[str, Tensor]
+NETWORKS = ["resnet8", "timm:resnet18", "torchvision:resnet18"]
+State = dict[str, torch.Tensor]
 
 
-def network(seed: int = 0) -> nn.Module:
-    """Return a small network of this package, with running statistics unlike new ones."""
+def build(name: str, seed: int = 0, classes: int = 10) -> nn.Module:
     torch.manual_seed(seed)
-    net = models.build("resnet8", 10)
-    net(torch.randn(4, 3, 8, 8))
-    return net
+    return models.build(name, classes, 8)
 
 
-STATE = network().state_dict()
-OTHER = network(1).state_dict()
+def original(network: nn.Module) -> nn.Module:
+    """The network as its library builds it."""
+    return network.network if name_is_wrapped(network) else network
 
 
-def prefixed(prefix: str, state: State = STATE) -> dict[str, Tensor]:
+def name_is_wrapped(network: nn.Module) -> bool:
+    return isinstance(network, models.FeatureExtractor)
+
+
+def prefixed(state: State, prefix: str) -> State:
     return {f"{prefix}{name}": value for name, value in state.items()}
 
 
-def save(content: Any, path: Path) -> Path:
-    if path.suffix == ".safetensors":
-        tensors = {name: value.clone().contiguous() for name, value in content.items()}
-        safetensors.torch.save_file(tensors, path)
-    else:
-        torch.save(content, path)
-    return path
+def loaded(path: Path, name: str) -> tuple[State, pretrained.Fit]:
+    network = build(name, seed=1)
+    fit = pretrained.fit(pretrained.read(path), network, f"a {name}")
+    pretrained.load_into(network, fit.state)
+    return original(network).state_dict(), fit
 
 
-def load(path: Path, name: str = "resnet8") -> tuple[dict[str, Tensor], str]:
-    """Return the weights of a network loaded from a file, and the remarks."""
-    net, remarks = pretrained.load(name, DIGITS, path)
-    return net.state_dict(), "; ".join(remarks)
-
-
-def assert_equal(left: State, right: State) -> None:
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "timm:resnet10t": lambda: timm.create_model("resnet10t", num_classes=10),
-    "torchvision:squeezenet1_1": lambda: torchvision.models.squeezenet1_1(num_classes=10),
-    "resnet8": network,
-}
+def assert_equal(actual: State, expected: State) -> None:
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 @pytest.mark.case("bare-state-dict")
-@pytest.mark.parametrize("ending", [".pth", ".pt", ".ckpt", ".bin", ".safetensors"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_bare_state_dict_of_a_library_loads(name: str, ending: str, tmp_path: Path) -> None:
-    net = NETWORKS[name]()
-    path = save(net.state_dict(), tmp_path / f"weights{ending}")
-    loaded, remarks = pretrained.load(name, DIGITS, path)
-    inner = getattr(loaded, "network", loaded)
-    assert_equal(inner.state_dict(), net.state_dict())
-    assert remarks == ()
-
-
-@pytest.mark.case("bare-state-dict")
-def test_bare_state_dict_of_our_wrapper_loads(tmp_path: Path) -> None:
-    net = models.build("timm:resnet10t", 10)
-    state, remarks = load(save(net.state_dict(), tmp_path / "x.pth"), "timm:resnet10t")
-    assert_equal(state, net.state_dict())
-    assert remarks == ""
-
-
-@pytest.mark.case("bare-state-dict")
-def test_format_is_recognised_by_content_not_by_suffix(tmp_path: Path) -> None:
-    (tmp_path / "a.pth").write_bytes(safetensors.torch.save(dict(STATE)))
-    torch.save(STATE, tmp_path / "a.safetensors")
-    assert_equal(load(tmp_path / "a.pth")[0], STATE)
-    assert_equal(load(tmp_path / "a.safetensors")[0], STATE)
+@pytest.mark.parametrize("suffix", ["pth", "pt", "ckpt", "bin", "safetensors"])
+def test_a_bare_state_dict_loads(name: str, suffix: str, tmp_path: Path) -> None:
+    state, path = original(build(name)).state_dict(), tmp_path / f"net.{suffix}"
+    if suffix == "safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path)
+    assert_equal(loaded(path, name)[0], state)
 
 
 @pytest.mark.case("name-prefixes")
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(
     "prefix",
-    ["module.", "_orig_mod.", "model.", "network.", "net.backbone.", "module._orig_mod.",
-     "_orig_mod.module.", "model.module.model.", "student."],
-)  # fmt: skip
-def test_shared_prefix_is_removed(prefix: str, ending: str, tmp_path: Path) -> None:
-    state, _ = load(save(prefixed(prefix), tmp_path / f"x{ending}"))
-    assert_equal(state, STATE)
-
-
-@pytest.mark.case("name-prefixes")
-def test_wrapper_inside_a_name_is_removed(tmp_path: Path) -> None:
-    names = {name: name.replace("layer1.", "layer1.module.") for name in STATE}
-    path = save({names[name]: value for name, value in STATE.items()}, tmp_path / "x.pth")
-    assert_equal(load(path)[0], STATE)
-
-
-@pytest.mark.case("name-prefixes")
-def test_prefix_that_some_names_have_is_not_removed(tmp_path: Path) -> None:
-    mixed = {(f"a.{n}" if i % 2 else n): value for i, (n, value) in enumerate(STATE.items())}
-    with pytest.raises(TeacherRefused, match="not a resnet8 of 10 classes: missing"):
-        load(save(mixed, tmp_path / "x.pth"))
-
-
-@pytest.mark.case("name-prefixes")
-def test_tensors_without_the_prefix_are_ignored_with_a_remark(tmp_path: Path) -> None:
-    """Lightning saves the weights of a loss beside those of the network."""
-    state = {**prefixed("model."), "criterion.weight": torch.ones(10)}
-    weights, remarks = load(save({"state_dict": state}, tmp_path / "x.ckpt"))
-    assert_equal(weights, STATE)
-    assert remarks == "weights under 'state_dict.model'; ignored criterion.weight"
-
-
-CONTAINERS = (
-    "state_dict", "model", "net", "model_state_dict", "weights", "params", "model_ema",
-    "state_dict_ema", "ema", "teacher", "student", "module", "network", "any name",
-)  # fmt: skip
-
-
-@pytest.mark.case("containers")
-@pytest.mark.parametrize("key", CONTAINERS)
-def test_container_of_any_name_is_accepted(key: str, tmp_path: Path) -> None:
-    content = {"epoch": 3, key: prefixed("module."), "loss": torch.ones(1)}
-    state, remarks = load(save(content, tmp_path / "x.pth"))
-    assert_equal(state, STATE)
-    assert remarks == ""
-
-
-@pytest.mark.case("containers")
-@pytest.mark.parametrize(
-    "content",
     [
-        {"model": {"state_dict": STATE}},
-        {"checkpoint": {"net": {"model_state_dict": prefixed("module.")}}},
-        [STATE, 3],
-        (3, {"model": STATE}),
-        {"params": collections.defaultdict(list, STATE)},
-        {**STATE, "epoch": 3},
-        {"a": STATE, "b": STATE},
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "network.",
+        "module._orig_mod.",
+        "_orig_mod.module.model.",
+        "backbone.encoder.",
     ],
-    ids=["two", "three", "list", "tuple", "defaultdict", "number beside", "the same twice"],
 )
-def test_nested_containers_are_searched(content: Any, tmp_path: Path) -> None:
-    assert_equal(load(save(content, tmp_path / "x.pth"))[0], STATE)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_common_prefix_is_removed(name: str, prefix: str, suffix: str, tmp_path: Path) -> None:
+    state, path = original(build(name)).state_dict(), tmp_path / f"net.{suffix}"
+    if suffix == "safetensors":
+        safetensors.torch.save_file(prefixed(state, prefix), path)
+    else:
+        torch.save({"state_dict": prefixed(state, prefix)}, path)
+    actual, fit = loaded(path, name)
+    assert_equal(actual, state)
+    assert fit.prefix == prefix
+
+
+@pytest.mark.case("name-prefixes")
+def test_tensors_outside_the_prefix_are_left_out(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    torch.save(
+        {**prefixed(state, "model."), "criterion.weight": torch.ones(3)}, tmp_path / "x.ckpt"
+    )
+    assert_equal(loaded(tmp_path / "x.ckpt", "resnet8")[0], state)
 
 
 @pytest.mark.case("containers")
 @pytest.mark.parametrize(
-    ("plain", "average"), [("state_dict", "state_dict_ema"), ("model", "model_ema")]
-)
-def test_moving_averages_are_taken_with_a_remark(plain: str, average: str, tmp_path: Path) -> None:
-    state, remarks = load(save({plain: STATE, average: OTHER}, tmp_path / "x.pth"))
-    assert_equal(state, OTHER)
-    assert remarks == (
-        f"the moving averages under '{average}' were taken, not the weights under '{plain}'"
+    "keys",
+    [
+        ("state_dict",), ("model",), ("net",), ("model_state_dict",), ("weights",), ("params",),
+        ("model_ema",), ("state_dict_ema",), ("model", "state_dict"), ("ema", "params"), ("any",),
+    ],
+)  # fmt: skip
+def test_a_container_of_any_name_is_found(keys: tuple[str, ...], tmp_path: Path) -> None:
+    content: Any = build("resnet8").state_dict()
+    state = content
+    for key in reversed(keys):
+        content = {key: content, "epoch": 240}
+    torch.save(content, tmp_path / "x.pth")
+    actual, fit = loaded(tmp_path / "x.pth", "resnet8")
+    assert_equal(actual, state)
+    assert fit.place == ".".join(keys)
+
+
+@pytest.mark.case("containers")
+@pytest.mark.parametrize("ema", ["state_dict_ema", "model_ema", "ema"])
+def test_averaged_weights_are_taken_and_the_choice_is_said(ema: str, tmp_path: Path) -> None:
+    plain, averaged = build("resnet8").state_dict(), build("resnet8", seed=5).state_dict()
+    torch.save({"state_dict": plain, ema: averaged}, tmp_path / "x.pth")
+    actual, fit = loaded(tmp_path / "x.pth", "resnet8")
+    assert_equal(actual, averaged)
+    assert fit.note is not None
+    assert f"the averaged weights '{ema}' are used" in fit.note
+
+
+@pytest.mark.case("containers")
+def test_equal_weights_in_two_containers_are_no_choice(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    torch.save({"model": state, "net": state}, tmp_path / "x.pth")
+    actual, fit = loaded(tmp_path / "x.pth", "resnet8")
+    assert_equal(actual, state)
+    assert fit.note is None
+
+
+@pytest.mark.case("containers")
+def test_two_different_sets_that_fit_are_refused(tmp_path: Path) -> None:
+    student, teacher = build("resnet8").state_dict(), build("resnet8", seed=5).state_dict()
+    torch.save(
+        {**prefixed(student, "student."), **prefixed(teacher, "teacher.")}, tmp_path / "x.pt"
     )
+    with pytest.raises(TeacherRefused, match=r"several sets of tensors fit: '.*student\.\*'"):
+        loaded(tmp_path / "x.pt", "resnet8")
 
 
 @pytest.mark.case("containers")
-def test_averaged_model_with_its_counter_loads(tmp_path: Path) -> None:
-    net = network()
-    averaged = torch.optim.swa_utils.AveragedModel(net)
-    averaged.update_parameters(net)
-    state, _ = load(save(averaged.state_dict(), tmp_path / "swa.pth"))
-    assert_equal(state, STATE)
-
-
-@pytest.mark.case("containers")
-def test_two_different_networks_in_a_file_are_refused(tmp_path: Path) -> None:
-    path = save({"teacher": STATE, "student": OTHER}, tmp_path / "x.pth")
-    with pytest.raises(TeacherRefused, match="holds 2 different .*'teacher', 'student'"):
-        load(path)
-
-
-@pytest.mark.case("containers")
-def test_one_of_two_networks_is_found_by_its_shapes(tmp_path: Path) -> None:
-    """mdistiller's `latest` holds the teacher and the student."""
-    larger = models.build("resnet14", 10).state_dict()
-    both = {**prefixed("teacher.", larger), **prefixed("student.module.")}
-    assert_equal(load(save({"model": both}, tmp_path / "latest"))[0], STATE)
-    assert_equal(load(tmp_path / "latest", "resnet14")[0], larger)
+def test_an_averaged_model_of_swa_loads(tmp_path: Path) -> None:
+    network = build("resnet8")
+    averaged = AveragedModel(network)
+    averaged.update_parameters(network)
+    torch.save(averaged.state_dict(), tmp_path / "swa.pth")
+    assert_equal(loaded(tmp_path / "swa.pth", "resnet8")[0], network.state_dict())
 
 
 @pytest.mark.case("no-num-batches-tracked")
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-def test_batch_norms_without_counters_load(ending: str, tmp_path: Path) -> None:
-    old = {name: value for name, value in STATE.items() if "num_batches_tracked" not in name}
-    state, _ = load(save(old, tmp_path / f"x{ending}"))
-    assert_equal({name: state[name] for name in old}, old)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_batch_norms_without_counters_load(prefix: str, tmp_path: Path) -> None:
+    state = {k: v for k, v in build("resnet8").state_dict().items() if "num_batches" not in k}
+    torch.save({"net": prefixed(state, prefix)}, tmp_path / "old.pth")
+    actual, _ = loaded(tmp_path / "old.pth", "resnet8")
+    assert all(torch.equal(actual[name], state[name]) for name in state)
+
+
+@pytest.mark.case("no-num-batches-tracked")
+def test_counters_of_thop_are_left_out(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    extra = {"total_ops": torch.zeros(1), "layer1.0.total_params": torch.zeros(1)}
+    torch.save({**state, **extra}, tmp_path / "thop.pth")
+    assert_equal(loaded(tmp_path / "thop.pth", "resnet8")[0], state)
 
 
 @pytest.mark.case("optimiser-state-beside")
 @pytest.mark.parametrize("old_format", [False, True])
-def test_state_of_training_scripts_beside_the_weights_is_ignored(
+def test_settings_and_states_beside_the_weights_are_accepted(
     old_format: bool, tmp_path: Path
 ) -> None:
-    optimizer = torch.optim.SGD(network().parameters(), lr=0.1, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 2])
+    network = build("resnet8")
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
     content = {
-        "opt": argparse.Namespace(model="resnet8", milestones=[150, 180], path=Path("x")),
-        "model": STATE,
+        "opt": argparse.Namespace(lr=0.1, milestones=[150, 180], name="crd", tags={"a"}),
+        "model": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scheduler": scheduler.state_dict(),
-        "names": {"a", "b"},
-        "best_acc": np.float64(72.5),
-        "history": np.ones(3),
-        "folder": pathlib.PurePosixPath("x"),
-        "counts": collections.Counter("abca"),
-        "ordered": collections.OrderedDict(a=1),
-        "rng": torch.get_rng_state(),
+        "counts": Counter("ab"),
+        "seen": {1, 2},
+        "order": OrderedDict(a=1),
+        "accuracy": np.float64(72.5),
+        "epochs": np.int64(240),
     }
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not old_format)
-    assert_equal(load(tmp_path / "x.pth")[0], STATE)
+    assert_equal(loaded(tmp_path / "x.pth", "resnet8")[0], network.state_dict())
 
 
-@pytest.mark.case("optimiser-state-beside")
+@pytest.mark.case("bare-state-dict")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_loaded_as_float32_with_a_remark(
-    dtype: torch.dtype, tmp_path: Path
+def test_weights_of_another_precision_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = build("resnet8").to(dtype).state_dict()
+    torch.save(state, tmp_path / "x.pth")
+    actual, _ = loaded(tmp_path / "x.pth", "resnet8")
+    assert actual["conv1.weight"].dtype == torch.float32
+    assert torch.equal(actual["conv1.weight"], state["conv1.weight"].float())
+
+
+@pytest.mark.case("other-classes")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_head_of_other_classes_is_refused(name: str, tmp_path: Path) -> None:
+    torch.save(original(build(name, classes=100)).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match=r"missing fc.weight \(10, .*unexpected fc.weight"):
+        loaded(tmp_path / "x.pth", name)
+
+
+def test_a_deeper_network_does_not_fit(tmp_path: Path) -> None:
+    torch.save(build("resnet14").state_dict(), tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match=r"unexpected layer1\.1\.conv1\.weight"):
+        loaded(tmp_path / "x.pth", "resnet8")
+
+
+def script(path: Path) -> None:
+    torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.case("bare-state-dict")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: torch.save(nn.Linear(2, 2), path), "it names torch.nn.modules.linear.Linear"),
+        (script, "a TorchScript program"),
+        (
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+            "git lfs pull",
+        ),
+        (lambda path: path.write_text("<!DOCTYPE html>"), "an HTML or XML page"),
+        (lambda path: path.write_text('{"weight_map": {}}'), "JSON text"),
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+    ],
+)
+def test_other_files_are_refused_by_what_they_are(
+    write: Callable[[Path], None], reason: str, tmp_path: Path
 ) -> None:
-    cast = {
-        n: value.to(dtype) if value.is_floating_point() else value for n, value in STATE.items()
-    }
-    state, remarks = load(save(cast, tmp_path / "x.safetensors"))
-    assert state["conv1.weight"].dtype == torch.float32
-    torch.testing.assert_close(state["conv1.weight"], cast["conv1.weight"].float())
-    assert remarks == f"weights of {str(dtype).removeprefix('torch.')} are used as float32"
+    write(tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match=reason):
+        pretrained.read(tmp_path / "x.pth")
 
 
-@pytest.mark.case("other-classes")
-def test_head_of_another_number_of_classes_is_refused_with_its_tensors(tmp_path: Path) -> None:
-    path = save(STATE, tmp_path / "x.pth")
-    message = (
-        r"not a resnet8 of 100 classes: missing fc.weight \(100, 64\), fc.bias \(100,\); "
-        r"unexpected fc.weight \(10, 64\), fc.bias \(10,\)\. "
-        r"It has 10 classes; a teacher's checkpoint must have 100"
-    )
-    with pytest.raises(TeacherRefused, match=message):
-        pretrained.load("resnet8", replace(DIGITS, classes=100), path)
+@pytest.mark.case("bare-state-dict")
+@pytest.mark.parametrize("verb", ["validate", "plan"])
+def test_verbs_open_the_checkpoints_of_a_suite(verb: str, here: Path) -> None:
+    torch.save(build("resnet14").state_dict(), here / "x.pth")
+    toy.write(here, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
+    result = bench(verb, "toy.yaml")
+    assert result.exit_code == 2
+    line = (here / "toy.yaml").read_text().splitlines()
+    number = next(i for i, text in enumerate(line, 1) if text.startswith("teachers"))
+    assert f"toy.yaml:{number}  teachers.checkpoints.resnet8: " in result.stderr
+    assert "x.pth: not a resnet8 of 10 classes: unexpected" in result.stderr
+    torch.save(build("resnet8").state_dict(), here / "x.pth")
+    assert bench(verb, "toy.yaml").exit_code == 0
 
 
-@pytest.mark.case("other-classes")
-@pytest.mark.parametrize("other", ["resnet14", "vgg8"])
-def test_another_network_is_refused_with_its_tensors(other: str, tmp_path: Path) -> None:
-    path = save({"model": models.build(other, 10).state_dict()}, tmp_path / "x.pth")
-    with pytest.raises(TeacherRefused, match="not a resnet8 of 10 classes") as caught:
-        load(path)
-    assert "classes;" not in str(caught.value)
+def test_inspection_says_what_a_file_holds_and_what_it_fits(here: Path) -> None:
+    state, averaged = build("resnet8").state_dict(), build("resnet8", seed=3).state_dict()
+    content = {"state_dict": prefixed(state, "module."), "ema": averaged, "epoch": 3}
+    torch.save(content, here / "x.pth")
+    pair = "[{teacher: resnet8, student: resnet14}]"
+    toy.write(here, pairs=pair, methods="[kd]")
+    result = bench("teachers", "toy.yaml", "--inspect", "x.pth")
+    assert result.exit_code == 0
+    for text in (
+        "x.pth: PyTorch",
+        "state_dict: 56 tensors (",
+        "the first is module.conv1.weight",
+        "also, not used: epoch",
+        "resnet8: fits, from ema",
+        "the averaged weights 'ema' are used",
+        "resnet14: does not fit: not a resnet14 of 10 classes: missing layer1.1",
+    ):
+        assert text in result.stdout, text
 
 
-def test_unusable_numbers_are_refused(tmp_path: Path) -> None:
-    integers = {**STATE, "fc.weight": torch.ones(10, 64, dtype=torch.int8)}
-    with pytest.raises(TeacherRefused, match=r"unexpected fc.weight \(10, 64\) \(int8\)$"):
-        load(save(integers, tmp_path / "x.pth"))
-    diverged = {**STATE, "fc.bias": torch.full((10,), torch.nan)}
-    with pytest.raises(TeacherRefused, match="fc.bias contains NaN"):
-        load(save(diverged, tmp_path / "x.pth"))
+@pytest.mark.case("promise-each-time")
+def test_a_promise_is_checked_again_when_it_changes(here: Path) -> None:
+    torch.save(build("resnet8").state_dict(), here / "x.pth")
+    entry = "{checkpoints: {resnet8: {path: x.pth, tolerance: 100, top1: 30}}}"
+    toy.write(here, teachers=entry, methods="[student]")
+    command = ("run", "toy.yaml", "--tracker", "none", "--inline", "--view", "plain")
+    assert bench(*command).exit_code == 0
+    toy.write(here, teachers=entry.replace("100", "1").replace("30", "99"), methods="[student]")
+    result = bench(*command)
+    assert result.exit_code == 2
+    assert "% top-1 on the test set. Allowed: 99.00 ± 1.00" in result.stderr
+    teachers = bench("teachers", "toy.yaml")
+    assert teachers.exit_code == 3
+    assert "refused" in teachers.stdout
 
 
-OTHER_FILES = {
-    "empty": (b"", "an empty file"),
-    "html": (b"\n<!DOCTYPE html><html></html>", "an HTML or XML page"),
-    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
-    "gzip": (b"\x1f\x8b\x08\0", "a gzip archive"),
-    "text": (b"nonsense", "neither PyTorch nor safetensors"),
-    "index": (b'{"metadata": {"total_size": 3}, "weight_map": {}}', "sharded checkpoint"),
-    "json": (b"[1]", "a JSON text"),
-    "zip": (b"PK\x03\x04 cut", "cut short"),
-    "tar": (b"x".ljust(257, b"\0") + b"ustar", "a tar archive"),
+KINDS: dict[str, Callable[[State], Any]] = {
+    "bare.pth": lambda state: state,
+    "prefixed.safetensors": lambda state: prefixed(state, "module."),
+    "lightning.ckpt": lambda state: {
+        "state_dict": prefixed(state, "model."),
+        "pytorch-lightning_version": "2.5",
+        "hyper_parameters": {"lr": 0.1},
+    },
+    "averaged.pth.tar": lambda state: {
+        "state_dict": {name: torch.zeros_like(value) for name, value in state.items()},
+        "state_dict_ema": state,
+    },
+    "resnet_last.pth": lambda state: {"opt": argparse.Namespace(lr=0.1), "model": state},
 }
 
 
-@pytest.mark.parametrize("kind", OTHER_FILES)
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-def test_file_that_is_no_checkpoint_is_named(kind: str, ending: str, tmp_path: Path) -> None:
-    content, message = OTHER_FILES[kind]
-    path = tmp_path / f"x{ending}"
-    path.write_bytes(content)
-    with pytest.raises(TeacherRefused, match=f"x{ending}: .*{message}"):
-        weight_files.read(path)
-
-
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-@pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
-def test_truncated_checkpoint_is_refused(part: float, ending: str, tmp_path: Path) -> None:
-    path = save(STATE, tmp_path / f"x{ending}")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(TeacherRefused, match="damaged or was cut short"):
-        weight_files.read(path)
-
-
-def test_pickled_network_is_refused_with_the_fix(tmp_path: Path) -> None:
-    for content in (network(), {"net": network()}):
-        torch.save(content, tmp_path / "x.pth")
-        with pytest.raises(TeacherRefused, match=r"a pickled network.*torch.save\(\{'model'"):
-            load(tmp_path / "x.pth")
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_torchscript_archive_is_refused_with_the_fix(tmp_path: Path) -> None:
-    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "x.pt")
-    with pytest.raises(TeacherRefused, match=r"a TorchScript archive.*state_dict\(\)"):
-        weight_files.read(tmp_path / "x.pt")
-
-
-def test_folder_of_weights_is_refused_with_the_file_in_it(tmp_path: Path) -> None:
-    save(STATE, tmp_path / "model.safetensors")
-    with pytest.raises(TeacherRefused, match=r"a folder\. Allowed: a file, such as .*model.safet"):
-        weight_files.read(tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {}}))
-    with pytest.raises(TeacherRefused, match="sharded"):
-        weight_files.read(tmp_path)
-
-
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingData, match="none.pth: no such checkpoint"):
-        weight_files.read(tmp_path / "none.pth")
-
-
-def test_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
-    loop: dict[str, Any] = {}
-    loop["again"] = loop
-    torch.save(loop, tmp_path / "x.pth")
-    with pytest.raises(TeacherRefused, match="no state_dict in it"):
-        load(tmp_path / "x.pth")
+@pytest.mark.slow
+@pytest.mark.case("bare-state-dict", "name-prefixes", "containers", "optimiser-state-beside")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["timm:resnet18", "torchvision:mobilenet_v3_small"])
+def test_a_checkpoint_has_the_accuracy_of_its_network(name: str, kind: str, here: Path) -> None:
+    torch.manual_seed(0)
+    network = models.build(name, 10, 32)
+    content = KINDS[kind](original(network).state_dict())
+    if kind.endswith("safetensors"):
+        safetensors.torch.save_file(content, here / kind)
+    else:
+        torch.save(content, here / kind)
+    lines = {
+        "dataset": "{name: digits, per_class: 2, test_per_class: 5, size: 32}",
+        "pairs": f'[{{teacher: "{name}", student: resnet8}}]',
+        "teachers": f'{{checkpoints: {{"{name}": {kind}}}}}',
+        "recipe": "{epochs: 1, batch_size: 16, milestones: [], crop: 1}",
+        "methods": "[student]",
+    }
+    plan = toy.plan(here, **lines)
+    assert bench("validate", "toy.yaml").exit_code == 0
+    results: Results = toy.run(plan, here)
+    (teacher,) = (record for record in results.records() if record.kind == "teacher")
+    selection = Selection("digits", per_class=2, test_per_class=5, size=32)
+    digits = data.load(selection, None, torch.device("cpu"))
+    expected = measure(*predict(network, digits, "test", plan.suite.recipe))
+    assert teacher.metrics["last"]["top1"] == expected["top1"]
+    assert teacher.metrics["last"]["nll"] == pytest.approx(expected["nll"])

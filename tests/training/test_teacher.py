@@ -16,7 +16,7 @@ from bench.execution.runner import Runner
 from bench.planning.estimate import estimate
 from bench.results import Results, sha256
 from bench.results.record import Record
-from bench.training import teacher
+from bench.training import pretrained, teacher
 from tests import toy
 
 DIGITS = data.facts(Selection("digits"), None)
@@ -83,7 +83,7 @@ def test_code_in_a_checkpoint_is_not_executed(save: str, tmp_path: Path) -> None
     else:
         path.write_bytes(pickle.dumps({"model": Payload()}, protocol=2))
     with pytest.raises(TeacherRefused, match="not a checkpoint of plain tensors"):
-        teacher.read_state(path)
+        pretrained.read(path)
     assert not Payload.mark.exists()
 
 
@@ -92,12 +92,12 @@ def test_truncated_files_are_refused(content: bytes, tmp_path: Path) -> None:
     for name in ("torn.pth", "torn.safetensors"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(TeacherRefused, match="torn"):
-            teacher.read_state(tmp_path / name)
+            pretrained.read(tmp_path / name)
 
 
 def test_error_names_the_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="none.pth: no such checkpoint"):
-        teacher.read_state(tmp_path / "none.pth")
+        pretrained.read(tmp_path / "none.pth")
 
 
 def adopt(folder: Path, net: torch.nn.Module, entry: str) -> Results:

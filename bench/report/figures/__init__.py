@@ -16,7 +16,8 @@ from bench.planning.plan import Plan
 from bench.report import build, labels
 from bench.report.comparison import overall
 from bench.report.figures import charts, style
-from bench.report.model import Entry
+from bench.report.figures.forest import forest_plot
+from bench.report.model import Entry, TableContext
 from bench.results import Results
 from bench.suite import canonical
 
@@ -62,8 +63,9 @@ def draw(
     metric: str = "top1",
     kinds: Sequence[str] = (),
     root: Path | None = None,
+    output: Path | None = None,
 ) -> Iterator[Drawn | NotDrawn]:
-    """Write the figures of a suite into its results folder, one after the other.
+    """Write the figures of a suite one after the other.
 
     Files are called <suite>-<kind>-<pair>, and <suite>-<metric>-<kind>-<pair> for another metric
     than top1.
@@ -74,6 +76,7 @@ def draw(
         metric: Metric of the figures.
         kinds: Of `KINDS`; empty: all.
         root: Folder of the data sets.
+        output: Folder to write to; None: the results folder.
 
     Raises:
         BenchError: A kind or the metric is unknown, or there is no record.
@@ -91,11 +94,11 @@ def draw(
     for kind in dict.fromkeys(kinds or KINDS):
         no_metric = metric == "top1" or kind == "correlation"
         prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
-        for pair in pairs if kind != "ranks" else [""]:
+        for pair in pairs if kind not in OVER_PAIRS else [""]:
             try:
                 for end, figure, numbers in KINDS[kind](subject, pair):
                     stem = "-".join(filter(None, (prefix, kind, pair and file_name(pair), end)))
-                    files = style.save_figure(figure, results.folder, stem)
+                    files = style.save_figure(figure, output or results.folder, stem)
                     yield Drawn(kind, tuple(files), numbers)
             except BenchError as error:
                 yield NotDrawn(kind, pair, str(error))
@@ -114,6 +117,12 @@ def file_name(pair: str) -> str:
     return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
 
 
+def _reference_label(subject: _Subject) -> str:
+    """Return the label of the reference method; empty if the suite does not have it."""
+    methods = subject.plan.suite.methods
+    return next((m.label for m in methods if m.name == TableContext.reference), "")
+
+
 def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
     """Return a figure for each setting in which methods differ."""
     names = {name: str(method["label"]) for name, method in canonical().items()}
@@ -123,6 +132,12 @@ def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
     for option in options:
         figure = charts.ablation(subject.entries, pair, option, subject.metric, names)
         yield "-".join(option), figure, ()
+
+
+def _forest(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Return the differences from the reference, with intervals, of all pairs."""
+    table = build.table(subject.entries, build.context(subject.plan), subject.metric)
+    yield "", forest_plot([table]), ()
 
 
 def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
@@ -153,8 +168,12 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     yield "", correlation.correlation_figure(matrices, title), numbers
 
 
+OVER_PAIRS = ("forest", "ranks")  # kinds with one figure for all pairs
 KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
-    "curves": lambda s, pair: [("", charts.learning_curves(s.entries, pair, s.metric), ())],
+    "curves": lambda s, pair: [
+        ("", charts.learning_curves(s.entries, pair, s.metric, _reference_label(s)), ())
+    ],
+    "forest": _forest,
     "cost": lambda s, pair: [("", charts.cost(s.entries, pair, s.metric), ())],
     "ablation": _ablation,
     "ranks": _ranks,

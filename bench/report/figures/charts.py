@@ -22,13 +22,19 @@ _LINE_INCHES = 0.24  # between two labels of a diagram
 Option = tuple[str, str]  # a distiller, and one of its options or `weight`
 
 
-def learning_curves(entries: Sequence[Entry], pair: str, value: str = "top1") -> "Figure":
+def learning_curves(
+    entries: Sequence[Entry], pair: str, value: str = "top1", reference: str = ""
+) -> "Figure":
     """Return the figure of a metric on the test set by epoch: means over the seeds.
+
+    The first panel shows all epochs; with several epochs, the second shows their end, as the
+    difference from a reference method with bands of one standard deviation over the seeds.
 
     Args:
         entries: Runs with curves.
         pair: Name of the pair.
         value: A metric, or `loss` for that of the training.
+        reference: Label of the reference method; empty: the first method.
 
     Raises:
         BenchError: No record has such a curve.
@@ -37,23 +43,66 @@ def learning_curves(entries: Sequence[Entry], pair: str, value: str = "top1") ->
     curves = {label: courses for label, runs in by_label if (courses := _curves(runs, value))}
     if not curves:
         raise BenchError(f"no record has a curve of {value}")
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    base = curves.get(reference) or next(iter(curves.values()))
+    ends = _last_epochs(base)
     with style.style():
-        figure, axes = style.empty(6.2, max(3.6, 0.9 + 0.2 * len(curves)))
-        line_looks, ends = looks(len(curves)), []
-        for i, ((label, runs), look) in enumerate(zip(curves.items(), line_looks, strict=True)):
-            epochs = sorted(set.intersection(*map(set, runs)))
-            means = [fmean(run[epoch] for run in runs) for epoch in epochs]
-            step = -(-len(epochs) // _MAX_MARKS)
-            tooltip = f"{TOOLTIP}{label}: {means[-1]:.4g} after {epochs[-1]} epochs"
-            axes.plot(epochs, means, **look, markevery=(i * 3 % step, step), gid=tooltip)
-            ends.append(means[-1])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        name_lines(axes, ends, list(curves), line_looks)
+        panels = 2 if len(ends) > 1 and len(curves) > 1 else 1
+        height = max(3.6, 0.9 + 0.2 * len(curves))
+        figure = Figure(figsize=(6.2, height * panels))
+        axes, *others = figure.subplots(panels, 1, squeeze=False, gridspec_kw={"hspace": 0.3})[:, 0]
+        _draw_curves(axes, curves)
         title = style.title(entries, pair, map(len, curves.values()))
-        axes.set(xlabel="epoch", ylabel=style.axis_label(value), title=title)
+        axes.set(ylabel=style.axis_label(value), title=title)
+        name = next(label for label, courses in curves.items() if courses is base)
+        for zoomed in others:
+            differences = {label: _differences(runs, base, ends) for label, runs in curves.items()}
+            _draw_curves(zoomed, {k: v for k, v in differences.items() if v}, bands=True)
+            text = f"epochs {ends[0]} to {ends[-1]}: difference from {name} ± standard deviation"
+            zoomed.set(title=text, ylabel=f"difference of {style.axis_label(value)}")
+        for each in (axes, *others):
+            each.xaxis.set_major_locator(MaxNLocator(integer=True))
+            each.set_xlabel("epoch")
     return figure
+
+
+def _draw_curves(
+    axes: "Axes", curves: Mapping[str, Sequence[Mapping[int, float]]], *, bands: bool = False
+) -> None:
+    """Draw the mean of each method's runs by epoch, with its name at the end of the line."""
+    line_looks, ends = looks(len(curves)), []
+    for i, ((label, runs), look) in enumerate(zip(curves.items(), line_looks, strict=True)):
+        epochs = sorted(set.intersection(*map(set, runs)))
+        means = [fmean(run[epoch] for run in runs) for epoch in epochs]
+        step = -(-len(epochs) // _MAX_MARKS)
+        tooltip = f"{TOOLTIP}{label}: {means[-1]:.4g} after {epochs[-1]} epochs"
+        axes.plot(epochs, means, **look, markevery=(i * 3 % step, step), gid=tooltip)
+        if bands and len(runs) > 1:
+            spreads = [stdev(run[epoch] for run in runs) for epoch in epochs]
+            low, high = zip(
+                *((m - s, m + s) for m, s in zip(means, spreads, strict=True)), strict=True
+            )
+            axes.fill_between(epochs, low, high, color=look["color"], alpha=0.1, lw=0)
+        ends.append(means[-1])
+    name_lines(axes, ends, list(curves), line_looks)
+
+
+def _last_epochs(runs: Sequence[Mapping[int, float]]) -> list[int]:
+    """Return the evaluated epochs in the last quarter of the training, at least two."""
+    epochs = sorted(set.intersection(*map(set, runs)))
+    late = [epoch for epoch in epochs if epoch > 0.75 * epochs[-1]]
+    return late if len(late) > 1 else epochs[-2:]
+
+
+def _differences(
+    runs: Sequence[Mapping[int, float]], base: Sequence[Mapping[int, float]], epochs: Sequence[int]
+) -> list[dict[int, float]]:
+    """Return each run minus the mean of the reference's runs, at epochs that all runs have."""
+    shared = [epoch for epoch in epochs if all(epoch in run for run in (*runs, *base))]
+    means = {epoch: fmean(run[epoch] for run in base) for epoch in shared}
+    return [{epoch: run[epoch] - means[epoch] for epoch in shared} for run in runs if shared]
 
 
 def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":

@@ -88,7 +88,7 @@ def _option(metric: Metric) -> str:
 
 def html(document: Document) -> str:
     """Return a table as a figure, or statistics as details that a reader opens."""
-    name, caption = escape(document.title), HTML(document.caption)
+    name, caption = escape(document.title), HTML(document.full_caption)
     grids = "".join(_section(section, name) for section in document.sections)
     metric, notes = escape(document.metric), _notes(document.notes)
     if document.sections[0].pairs:
@@ -179,7 +179,7 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
                 figure = draw(entries, pair, value)
             except BenchError:
                 continue
-            [axes] = figure.axes
+            axes, *_ = figure.axes
             name = f"{axes.get_ylabel()} against {axes.get_xlabel()}: {axes.get_title('left')}"
             data = f' data-pair="{escape(pair)}"'
             data += f' data-metric="{value}"' if value in METRICS else ""

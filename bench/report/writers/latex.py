@@ -5,7 +5,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from bench.report.document import Document, Section
-from bench.report.model import Note
 from bench.report.writers import Markup
 
 _MAX_COLUMNS = 5  # next to the first one, on a page of the usual width
@@ -57,16 +56,23 @@ LATEX = Markup(
 )
 
 
-def latex(documents: Sequence[Document], label: str, standalone: bool = False) -> str:
+def latex(
+    documents: Sequence[Document], label: str, standalone: bool = False, wide: bool = False
+) -> str:
     """Return documents as LaTeX floats.
 
     Args:
         documents: What to write.
         label: Label of the first; the others append their number.
         standalone: Whether to return a document that compiles.
+        wide: Whether floats span both columns of a page.
     """
     labels = [label if i == 1 else f"{label}-{i}" for i in range(1, len(documents) + 1)]
     text = "\n".join(map(_document, documents, labels))
+    if wide:
+        text = text.replace(r"\begin{table}", r"\begin{table*}").replace(
+            r"\end{table}", r"\end{table*}"
+        )
     return f"{_PREAMBLE}{text}\\end{{document}}\n" if standalone else text
 
 
@@ -92,7 +98,8 @@ def _float(caption: str, section: Section, label: str, document: Document | None
     """Return a float; a wide one is fitted to the page by graphicx."""
     columns = len(section.header[0]) - 1
     wide = columns > _MAX_COLUMNS
-    notes: tuple[Note, ...] = document.notes if document else ()
+    notes = [LATEX(document.details), *map(LATEX.note, document.notes)] if document else []
+    notes = list(filter(None, notes))
     lines = [
         r"% \usepackage{booktabs}" + (r" \usepackage{graphicx}" if wide else ""),
         r"\begin{table}[tp]",
@@ -109,7 +116,7 @@ def _float(caption: str, section: Section, label: str, document: Document | None
     ]
     if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
-        lines += [" \\\\\n".join(map(LATEX.note, notes)), r"\end{minipage}"]
+        lines += [" \\\\\n".join(notes), r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 

@@ -25,7 +25,7 @@ MARKDOWN = Markup(
 
 def markdown(document: Document) -> str:
     """Return a document as GitHub's Markdown: heading, caption, grids, notes."""
-    parts = [f"## {MARKDOWN.plain(document.title)}", MARKDOWN(document.caption)]
+    parts = [f"## {MARKDOWN.plain(document.title)}", MARKDOWN(document.full_caption)]
     for section in document.sections:
         parts += list(_section(section))
     parts.append("\n".join(f"- {MARKDOWN.note(note)}" for note in document.notes))

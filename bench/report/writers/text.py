@@ -36,7 +36,7 @@ def text(document: Document, *, width: int | None = None, terminal: bool = False
     def fill(paragraph: str) -> str:
         return textwrap.fill(paragraph, width or _WIDTH)
 
-    parts = [style.plain(document.title), fill(style(document.caption))]
+    parts = [style.plain(document.title), fill(style(document.full_caption))]
     for section in document.sections:
         parts += [style(section.title), fill(style.plain(section.text))]
         if section.rows:

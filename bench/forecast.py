@@ -1,0 +1,341 @@
+"""The time, memory and disk of a plan: from records of the same kind of device, or measured."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+from bench import seeding
+from bench.data import Augment, Facts
+from bench.execution.protocol import Task
+from bench.planning.estimate import Estimate
+from bench.planning.plan import Cohort, Plan, Run, cohorts
+from bench.plugins import Registry
+from bench.results import Results
+from bench.results.environment import device_name
+from bench.results.record import Record
+from bench.spec import RunSpec
+from bench.training.evaluation import EVALUATION_BATCH, predict
+from bench.training.teacher import Teacher
+from bench.training.trainer import Trainer
+from distillers import Batch
+
+BURN = """
+import torch
+torch.set_num_threads(1)
+layer = torch.nn.Conv2d(32, 32, 3, padding=1)
+images = torch.randn(64, 32, 16, 16)
+print("ready", flush=True)
+while True:
+    layer(images).sum().backward()
+"""
+START = """
+import bench.execution.worker, sklearn.datasets, torch
+torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+"""
+START_S = 8.0  # of a worker, before its first batch, where it is not measured
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # of a measurement
+RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # of a record, without its curves and for each epoch
+FLOAT_BYTES = 4
+
+
+class Rates(NamedTuple):
+    """The speed of one kind of run.
+
+    Attributes:
+        own: Seconds of the run's own work for one training image.
+        shared: Seconds of its cohort's shared work for one training image.
+        evaluation: Seconds for one test image.
+        setup: Seconds to build the network and its method.
+    """
+
+    own: float
+    shared: float
+    evaluation: float = 0.0
+    setup: float = 0.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the runs of a plan will need.
+
+    Attributes:
+        seconds: Wall time; None: no rate is known.
+        source: Where the rates are from, in words.
+        unknown: Number of runs whose rate is not known; their time is estimated from multiply-adds.
+        memory: Bytes of the largest cohort: weights, gradients, momentum, banks; no activations.
+        disk: Bytes of weights and records.
+    """
+
+    seconds: float | None
+    source: str
+    unknown: int
+    memory: int
+    disk: int
+
+
+def forecast(
+    plan: Plan,
+    runs: Sequence[Run],
+    estimates: Mapping[str, Estimate],
+    facts: Facts,
+    results: Results,
+    slots: Sequence[str],
+    *,
+    measured: bool = False,
+) -> Forecast:
+    """Forecast the runs to do.
+
+    Args:
+        plan: The plan.
+        runs: The runs to do; all are possible.
+        estimates: The estimate of each run, by id.
+        facts: Facts of the data set.
+        results: Folder of records, whose rates are used.
+        slots: The device of each slot, such as `cuda:0`.
+        measured: Whether to measure some steps of each network and method instead.
+    """
+    device = torch.device(slots[0])
+    name, start = device_name(device), START_S
+    if measured:
+        with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
+            rates, start = measure_rates(plan, runs, facts, device), measure_start()
+        source = f"measured on {name}"
+    else:
+        rates = recorded_rates(results, name)
+        source = f"from {len(rates)} kinds of runs recorded on {name}"
+    seconds, unknown = _seconds(plan, runs, estimates, facts, rates, len(slots), start)
+    size = partial(_parameters, estimates=estimates)
+    cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(runs)]
+    disk = sum(
+        FLOAT_BYTES * size(run) + RECORD_BYTES + EPOCH_BYTES * run.specification.epochs
+        for run in runs
+    )
+    return Forecast(seconds, source, unknown, max(cohort_bytes, default=0), disk)
+
+
+def rate_key(spec: RunSpec) -> str:
+    """Return the text that identifies runs of one speed: network, data, method, recipe."""
+    method = {name: term.content for name, term in spec.method.items()}
+    recipe = spec.recipe
+    parts = [spec.network, spec.data.name, spec.data.size, method]
+    return json.dumps([*parts, recipe.batch_size, recipe.precision], sort_keys=True)
+
+
+def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
+    """Return the median rates of the records from one kind of device, by `rate_key`."""
+    rates: dict[str, list[Rates]] = defaultdict(list)
+    begins: dict[str, set[str]] = defaultdict(set)  # of cohorts: their ends
+    busy = 0.0
+    for record in results.records():
+        is_same = record.environment.get("device") == device
+        if is_same and record.status == "done" and (rate := _rate(record)):
+            rates[rate_key(record.specification)].append(rate)
+            busy += record.seconds
+            if record.started and record.finished:
+                begins[record.started].add(record.finished)
+    elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
+    overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup included
+    return {
+        key: Rates(overhead * median(r.own for r in group), median(r.shared for r in group))
+        for key, group in rates.items()
+    }
+
+
+def _elapsed(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
+def measure_rates(
+    plan: Plan, runs: Sequence[Run], facts: Facts, device: torch.device
+) -> dict[str, Rates]:
+    """Time some steps of each network and method on random images; return rates by `rate_key`."""
+    rates: dict[str, Rates] = {}
+    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
+    for run in runs:
+        key = rate_key(run.specification)
+        if key not in rates:
+            teacher = plan.runs[run.teacher].specification if run.teacher else None
+            rates[key] = _measure(run, teacher, facts, device, plan.suite.registry)
+    return rates
+
+
+@contextmanager
+def busy_cores(count: int) -> Iterator[None]:
+    """Keep cores busy with convolutions, as other workers will: cores share caches and memory."""
+    burners = [
+        subprocess.Popen([sys.executable, "-P", "-c", BURN], stdout=subprocess.PIPE)
+        for _ in range(count)
+    ]
+    try:
+        for burner in burners:
+            assert burner.stdout is not None
+            burner.stdout.readline()  # torch is imported
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.communicate()
+
+
+def measure_start() -> float:
+    """Return the seconds that a worker takes until it can train."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-c", START], check=True)
+    return time.perf_counter() - start
+
+
+class RandomImages:
+    """Random images in place of a data set, with its facts.
+
+    Args:
+        facts: Facts of the data set.
+        device: Device of the images.
+    """
+
+    def __init__(self, facts: Facts, device: torch.device) -> None:
+        self.facts = facts
+        self.counts: Mapping[str, int] = {}
+        self.train_labels = facts.train_labels().to(device)
+
+    def batch(self, size: int) -> tuple[torch.Tensor, Batch]:
+        """Return images (B, 3, S, S) with their labels and places."""
+        size = min(size, self.facts.train)
+        index = torch.randperm(self.facts.train)[:size].to(self.train_labels.device)
+        shape = size, 3, self.facts.size, self.facts.size
+        images = torch.randn(shape, device=self.train_labels.device)
+        return images.contiguous(memory_format=torch.channels_last), Batch(
+            self.train_labels[index], index
+        )
+
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, augment: Augment
+    ) -> Iterator[tuple[torch.Tensor, Batch]]:
+        """Yield one batch."""
+        yield self.batch(batch_size)
+
+    def evaluation(
+        self, split: str, batch_size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield one batch."""
+        images, batch = self.batch(batch_size)
+        yield images, batch.labels
+
+
+def _measure(
+    run: Run, teacher: RunSpec | None, facts: Facts, device: torch.device, registry: Registry
+) -> Rates:
+    spec, data = run.specification, RandomImages(facts, device)
+    size = facts.classes, facts.size
+    shared, frozen = 0.0, None
+    images, batch = data.batch(spec.recipe.batch_size)
+    count = len(batch.labels)
+    if teacher is not None:
+        with seeding.initialised_by("forecast"):
+            network = registry.build_network(teacher.network, *size, spec.teacher_stages or ())
+        frozen = Teacher(network, data, spec.recipe)
+        shared = _time(partial(frozen, images), device) / count
+    shapes = frozen.shapes if frozen else None
+    begin = time.perf_counter()
+    trainer = Trainer(Task(run.id, "", spec), data, shapes, None, registry)
+    setup = time.perf_counter() - begin
+    trainer.begin_epoch()
+    features = frozen(images) if frozen and trainer.loss.uses_teacher else None
+    own = _time(partial(trainer.step, images, features, batch), device) / count
+    evaluate = partial(predict, trainer.net, data, "test", spec.recipe)
+    evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], facts.train)
+    return Rates(own, shared if trainer.loss.uses_teacher else 0.0, evaluation, setup)
+
+
+def _time(call: Callable[[], object], device: torch.device) -> float:
+    """Return the median seconds of a call."""
+    seconds: list[float] = []
+    begin = time.perf_counter()
+    while len(seconds) < WARM_UP_STEPS + MIN_STEPS or time.perf_counter() - begin < MEASURED_S:
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return median(seconds[WARM_UP_STEPS:])
+
+
+def _rate(record: Record) -> Rates | None:
+    """Return a record's rates; None for a checkpoint."""
+    curves = [epoch for epoch in record.curves if epoch.images_per_second > 0]
+    images = sum(epoch.images_per_second * epoch.seconds for epoch in curves)
+    if not images:
+        return None
+    own, shared = sum(e.seconds for e in curves), sum(e.shared_seconds for e in curves)
+    return Rates(own / images, shared / images)
+
+
+def _seconds(
+    plan: Plan,
+    runs: Sequence[Run],
+    estimates: Mapping[str, Estimate],
+    facts: Facts,
+    rates: Mapping[str, Rates],
+    slots: int,
+    start: float,
+) -> tuple[float | None, int]:
+    """Return the wall time, and how many runs have no rate of their own."""
+    if not runs or not rates:
+        return (None if runs else 0.0), len(runs) if runs else 0
+    per_work = [
+        rates[key].own / work
+        for run in runs
+        if (key := rate_key(run.specification)) in rates
+        and (work := estimates[run.id].work(run, 1) / max(1, run.specification.epochs))
+    ]
+    familiar = sum(rate_key(run.specification) in rates for run in runs)
+    if not per_work:
+        return None, len(runs)
+    typical = median(per_work)
+    own: dict[str, float] = {}
+    for run in runs:
+        work = estimates[run.id].work(run, 1) / max(1, run.specification.epochs)
+        rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
+        epochs, evaluations = run.specification.epochs, _evaluations(run)
+        own[run.id] = rate.setup + rate.own * epochs * facts.train
+        own[run.id] += rate.evaluation * evaluations * facts.test
+    total, longest = 0.0, 0.0
+    chains: dict[str, float] = {run.id: own[run.id] for run in runs if run.kind == "teacher"}
+    for cohort in cohorts(runs):
+        shared = max(
+            (r.shared for run in cohort.runs if (r := rates.get(rate_key(run.specification)))),
+            default=0.0,
+        )
+        epochs = cohort.runs[0].specification.epochs
+        alone = shared * facts.train * epochs + start
+        total += alone + sum(own[run.id] for run in cohort.runs)
+        chain = chains.get(cohort.teacher or "", 0.0) + alone
+        longest = max(longest, chain + max(own[run.id] for run in cohort.runs))
+    return start + max(total / slots, longest), len(runs) - familiar
+
+
+def _evaluations(run: Run) -> int:
+    return -(-run.specification.epochs // run.specification.recipe.evaluate_every)
+
+
+def _parameters(run: Run, estimates: Mapping[str, Estimate]) -> int:
+    cost = estimates[run.id].network
+    return cost.parameters if cost else 0
+
+
+def _cohort_bytes(cohort: Cohort, estimates: Mapping[str, Estimate]) -> int:
+    """Return the bytes of weights, gradients, momentum and banks of a cohort."""
+    return sum(
+        3 * FLOAT_BYTES * _parameters(run, estimates) + estimates[run.id].memory
+        for run in cohort.runs
+    )

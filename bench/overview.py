@@ -1,0 +1,142 @@
+"""Plans and the states of their runs as data for JSON, for the verbs `plan` and `status`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import data
+from bench.api import Machine, find_data_root
+from bench.errors import ConfigError
+from bench.execution.runner import pending
+from bench.forecast import forecast
+from bench.planning.estimate import Estimate, estimate
+from bench.planning.plan import Plan, cohorts
+from bench.results import Results
+from bench.results.environment import device_name
+from bench.training.teacher import checkpoint_problems
+
+
+def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
+    """Return how many runs of a plan have a result, as data for JSON.
+
+    Args:
+        plan: The plan.
+        results: Folder of the records; nothing else is read.
+
+    Returns:
+        The number of runs by state, pair and method, and all runs without a result.
+    """
+    runs = _run_states(plan, results, {})
+    return {
+        "suite": plan.suite.name,
+        "counts": Counter(run["state"] for run in runs),
+        "pairs": _pair_states(plan, runs),
+        "without_result": [run for run in runs if run["state"] != "done"],
+    }
+
+
+def describe_plan(
+    plan: Plan,
+    results: Results,
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    data_root: Path | None = None,
+    *,
+    measured: bool = False,
+) -> dict[str, Any]:
+    """Return the runs of a plan with their states and costs, as data for JSON.
+
+    Args:
+        plan: The plan.
+        results: Folder of the records.
+        machine: Where the runs would train.
+        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        measured: Whether to measure the speed of each network and method for some seconds.
+
+    Returns:
+        Each run with its state, counts by pair and method, devices, networks, memory, forecast.
+
+    Raises:
+        BenchError: A device or the data cannot be used.
+        ConfigError: A checkpoint that the suite names cannot be used.
+    """
+    slots = Counter(machine.devices())
+    facts = data.facts(plan.suite.data, find_data_root(data_root), plan.suite.registry.datasets)
+    if problems := checkpoint_problems(plan.suite, facts):
+        raise ConfigError(problems)
+    estimates = estimate(plan, find_data_root(data_root))
+    runs = _run_states(plan, results, estimates)
+    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
+    place = "a cluster" if machine.cluster else None
+    return {
+        "suite": plan.suite.name,
+        "ignored_files": facts.ignored,
+        "runs": runs,
+        "pairs": _pair_states(plan, runs),
+        "cohorts": len(cohorts(possible)),
+        "devices": [
+            {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
+            for name, number in slots.items()
+        ],
+        "networks": _costs(plan, estimates),
+        "memory": _memory(plan, estimates),
+        "forecast": None
+        if machine.cluster
+        else asdict(
+            forecast(
+                plan, possible, estimates, facts, results, machine.devices(), measured=measured
+            )
+        ),
+    }
+
+
+def _run_states(
+    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
+) -> list[dict[str, str | None]]:
+    """Return `id`, `name`, `kind`, `state` and `reason` of each run.
+
+    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
+    """
+    rows = []
+    for id, run in plan.runs.items():
+        record, estimate = results.summary(id), estimates.get(id)
+        state, reason = (record.status, record.reason) if record else ("to do", None)
+        if estimate and (record is None or record.status == "skipped"):
+            state = "skipped" if estimate.error else "to do"
+            reason = estimate.error or estimate.warning
+        names = {"id": id, "name": plan.names()[id], "kind": run.kind}
+        rows.append({**names, "state": state, "reason": reason})
+    return rows
+
+
+def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Count, for each pair, its teachers and each method's runs by state."""
+    states = {run["id"]: run["state"] for run in runs}
+    teachers: dict[str, dict[str, str]] = {}
+    methods: dict[str, dict[str, Counter[str]]] = {}
+    for cell in plan.cells:
+        teachers.setdefault(cell.pair.name, {})[cell.teacher] = states[cell.teacher]
+        counts = methods.setdefault(cell.pair.name, {})
+        counts.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
+    return [
+        {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
+        for pair, counts in methods.items()
+    ]
+
+
+def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+    """Return the parameters and multiply-adds of every network of the plan."""
+    runs = plan.runs.values()
+    costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
+    return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
+
+
+def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+    """Return the bytes of each method's buffers, the maximum over all pairs."""
+    largest: Counter[str] = Counter()
+    for cell in plan.cells:
+        largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)
+    return [{"method": name, "bytes": size} for name, size in largest.items() if size]

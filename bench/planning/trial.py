@@ -1,0 +1,109 @@
+"""A trial of every distiller of a plan on random features, before anything is trained."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bench import data, seeding
+from bench.data import Facts
+from bench.errors import BenchError
+from bench.planning.estimate import Network, build_for_estimate, shapes_of
+from bench.planning.plan import Cell, Plan
+from bench.spec import TermSpec
+from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
+
+SAMPLES = 8  # of the random batch
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome for one term of one method.
+
+    Attributes:
+        where: The term's place in the suite: `methods.mine.my_distiller`.
+        problems: Errors of the distiller's code, and violations of its contract.
+        warnings: Reasons why it may be slow.
+    """
+
+    where: str
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def try_distillers(plan: Plan, root: Path | None = None) -> list[Trial]:
+    """Call every distiller of a plan once, on random features of its two networks.
+
+    Args:
+        plan: The plan; no data are read.
+        root: The data root, for data sets in folders; None for the default.
+
+    Returns:
+        A trial for each term with a problem or a warning.
+    """
+    facts = data.facts(plan.suite.data, root, plan.suite.registry.datasets)
+    tried: set[str] = set()
+    trials = []
+    for cell in plan.cells:
+        for name, term in cell.method.terms.items():
+            shapes = _shapes(plan, cell, facts)
+            key = json.dumps([repr(shapes), name, term.options], sort_keys=True)
+            if shapes and key not in tried:
+                tried.add(key)
+                where = f"methods.{cell.method.name}.{name}"
+                trials.append(_try(plan, where, name, term, shapes, facts))
+    return [trial for trial in trials if trial.problems or trial.warnings]
+
+
+def _shapes(plan: Plan, cell: Cell, facts: Facts) -> tuple[Shapes, Shapes] | None:
+    """Return the shapes of student and teacher; None if a network cannot be built."""
+    suite = plan.suite
+    networks = [
+        Network(name, suite.stages.get(name, ()))
+        for name in (cell.pair.student, cell.pair.teacher.network)
+    ]
+    size = facts.classes, facts.size, suite.registry
+    try:
+        student, teacher = (shapes_of(network, *size) for network in networks)
+    except BenchError:  # `plan` reports it
+        return None
+    return student, teacher
+
+
+def _try(
+    plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes], facts: Facts
+) -> Trial:
+    registry, labels = plan.suite.registry, facts.train_labels()
+    batch = Batch(labels[:SAMPLES], torch.arange(min(SAMPLES, facts.train)))
+    problems: list[str] = []
+    warnings: list[str] = []
+
+    def build() -> Distiller:
+        setting = Setting(*shapes, labels, torch.Generator().manual_seed(0))
+        with seeding.initialised_by("trial"):
+            return registry.distiller(name)(setting, **term.options)
+
+    try:
+        built = build_for_estimate(partial(build))
+        if not any(tensor.is_meta for tensor in (*built.parameters(), *built.buffers())):
+            problems += contract.violations(build, *shapes, batch)
+        if registry.source_of("distiller", name) and not problems:
+            warnings += _waits(plan, build, shapes, batch)
+    except Incompatible:  # `plan` shows the runs that it skips, with this reason
+        pass
+    except Exception as error:
+        problems.append(registry.describe_error(error, registry.distiller(name)))
+    return Trial(where, tuple(problems), tuple(warnings))
+
+
+def _waits(
+    plan: Plan, build: contract.Build, shapes: tuple[Shapes, Shapes], batch: Batch
+) -> Iterator[str]:
+    try:
+        contract.waits_for_device(build, *shapes, batch)
+    except Exception as error:
+        reason = plan.suite.registry.describe_error(error)
+        yield f"forward may wait for the device in each batch, which makes it slow: {reason}"

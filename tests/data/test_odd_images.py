@@ -1,0 +1,333 @@
+"""Folders as users have them: deep images, odd names, other files, broken files, swapped files."""
+
+import io
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import data
+from bench.data import Selection, fingerprint
+from bench.data.folder import Folder
+from bench.data.images import decode
+from bench.errors import BenchError
+from tests.data.toys import image_folder, write
+
+COUNTS = {"train": {"cat": 3, "dog": 3}, "val": {"cat": 2, "dog": 2}}
+RAMP = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)  # 0, 257, 514, …
+EXPECTED = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def folder(top: Path) -> Folder:
+    return Folder(top, 8, top)
+
+
+def fingerprint_of(top: Path) -> str:
+    return folder(top).facts.fingerprint
+
+
+def grey(path: Path) -> np.ndarray:
+    picture = decode(path, 16)
+    assert picture.mode == "RGB"
+    pixels = np.asarray(picture)
+    assert (pixels[..., 0] == pixels[..., 1]).all()
+    return pixels[..., 0]
+
+
+@pytest.mark.case("deep-images")
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_16_bit_images_are_scaled(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "pgm":
+        path.write_bytes(b"P5 16 16 65535\n" + RAMP.astype(">u2").tobytes())
+    else:
+        Image.fromarray(RAMP).save(path)
+    assert np.array_equal(grey(path), EXPECTED)
+
+
+@pytest.mark.case("deep-images")
+def test_big_endian_tiff_is_scaled(tmp_path: Path) -> None:
+    big = Image.frombytes("I;16B", (16, 16), RAMP.astype(">u2").tobytes())
+    big.save(tmp_path / "x.tiff")
+    assert np.array_equal(grey(tmp_path / "x.tiff"), EXPECTED)
+
+
+@pytest.mark.case("deep-images")
+def test_floats_from_0_to_1_are_scaled(tmp_path: Path) -> None:
+    Image.fromarray((EXPECTED / 255).astype(np.float32)).save(tmp_path / "x.tiff")
+    assert np.array_equal(grey(tmp_path / "x.tiff"), EXPECTED)
+
+
+@pytest.mark.case("deep-images")
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (EXPECTED.astype(np.float32), "its numbers are 0 to 255"),
+        (EXPECTED.astype(np.float32) / 255 - 1, "its numbers are -1 to 0"),
+        (np.full((16, 16), np.nan, np.float32), "its numbers are nan to nan"),
+        (RAMP.astype(np.int32) * 30_000, "Allowed: 8 or 16 bits, or floats from 0 to 1"),
+    ],
+)
+def test_other_numbers_are_refused_by_name(
+    pixels: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "deep.tiff")
+    with pytest.raises(BenchError, match=r"deep\.tiff cannot be read as an image") as error:
+        decode(tmp_path / "deep.tiff", 16)
+    assert message in str(error.value)
+
+
+@pytest.mark.case("deep-images")
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
+def test_8_bit_modes_keep_their_brightness(mode: str, tmp_path: Path) -> None:
+    pixels = np.where(EXPECTED > 127, 255, 0).astype(np.uint8)
+    suffix = {"CMYK": "jpg", "YCbCr": "jpg"}.get(mode, "png")
+    picture = Image.fromarray(np.kron(pixels, np.ones((8, 8), np.uint8))).convert(mode)
+    picture.save(tmp_path / f"x.{suffix}", **({"quality": 100} if suffix == "jpg" else {}))
+    decoded = np.asarray(decode(tmp_path / f"x.{suffix}", 128))[4::8, 4::8, 0].astype(int)
+    assert abs(decoded - pixels).max() <= 3
+
+
+@pytest.mark.case("exif")
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
+def test_orientation_is_applied(orientation: int, suffix: str, tmp_path: Path) -> None:
+    upright = np.zeros((32, 16, 3), np.uint8)
+    upright[:16, :8] = 255  # bright at the top left
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    turns = {
+        1: lambda x: x, 2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1], 5: lambda x: x.transpose(1, 0, 2), 6: lambda x: np.rot90(x, -1),
+        7: lambda x: np.rot90(x, 2).transpose(1, 0, 2), 8: lambda x: np.rot90(x),
+    }  # fmt: skip
+    picture = Image.fromarray(np.ascontiguousarray(turns[inverse](upright)))
+    exif = picture.getexif()
+    exif[274] = orientation
+    picture.save(tmp_path / f"x.{suffix}", exif=exif)
+    decoded = decode(tmp_path / f"x.{suffix}", 8)
+    assert decoded.size == (16, 32)
+    assert np.asarray(decoded)[:12, :6].min() > 200
+    assert np.asarray(decoded)[20:].max() < 60
+
+
+@pytest.mark.case("content-fingerprint")
+def test_swapped_contents_change_the_fingerprint(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    before = fingerprint_of(top)
+    cat, dog = sorted((top / "train").rglob("*.png"))[::3][:2]
+    assert (cat.parent.name, dog.parent.name) == ("cat", "dog")
+    contents = cat.read_bytes(), dog.read_bytes()
+    cat.write_bytes(contents[1])
+    dog.write_bytes(contents[0])
+    assert fingerprint_of(top) != before
+    cat.write_bytes(contents[0])
+    dog.write_bytes(contents[1])
+    assert fingerprint_of(top) == before
+
+
+@pytest.mark.case("content-fingerprint")
+def test_a_replaced_image_of_equal_size_and_name_changes_the_fingerprint(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    path = top / "val/cat/0.bmp"
+    write(path, np.zeros((8, 8, 3), np.uint8))
+    before, size = fingerprint_of(top), path.stat().st_size
+    write(path, np.ones((8, 8, 3), np.uint8))
+    assert path.stat().st_size == size
+    assert fingerprint_of(top) != before
+
+
+@pytest.mark.case("content-fingerprint")
+def test_a_moved_folder_keeps_its_fingerprint(tmp_path: Path) -> None:
+    top = image_folder(tmp_path / "a", COUNTS)
+    before = fingerprint_of(top)
+    shutil.copytree(top, tmp_path / "b")
+    assert fingerprint_of(tmp_path / "b") == before
+
+
+@pytest.mark.case("content-fingerprint")
+def test_an_image_in_the_other_split_changes_the_fingerprint(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    before = fingerprint_of(top)
+    last = sorted((top / "train/dog").iterdir())[-1]
+    last.rename(top / "val/cat" / f"0{last.name}")
+    assert fingerprint_of(top) != before
+
+
+def age(top: Path) -> None:
+    """Set all files' times to one hour ago, so that their hashes are remembered."""
+    for path in top.rglob("*.png"):
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
+
+
+@pytest.mark.case("content-fingerprint")
+def test_hashes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    top = image_folder(tmp_path / "images", COUNTS)
+    age(top)
+    checked: list[str] = []
+
+    def check(path: str, content: bytes) -> None:
+        checked.append(path)
+
+    paths = sorted(map(str, top.rglob("*.png")))
+    first = fingerprint.hash_files(paths, check)
+    assert sorted(checked) == paths
+    assert fingerprint.hash_files(paths, check) == first
+    assert sorted(checked) == paths
+    write(Path(paths[0]), np.ones((8, 8, 3), np.uint8))
+    assert fingerprint.hash_files(paths, check) != first
+    assert sorted(checked) == sorted([*paths, paths[0]])
+
+
+@pytest.mark.case("content-fingerprint")
+@pytest.mark.parametrize("damage", ["random bytes", "a folder", "another table"])
+def test_an_unusable_cache_changes_nothing(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = image_folder(tmp_path / "images", COUNTS)
+    before = fingerprint_of(top)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = fingerprint.cache_file()
+    file.parent.mkdir(parents=True)
+    if damage == "a folder":
+        file.mkdir()
+    elif damage == "another table":
+        sqlite3.connect(file).execute("CREATE TABLE hashes (x)").connection.close()
+    else:
+        file.write_bytes(bytes(range(256)) * 40)
+    age(top)
+    assert fingerprint_of(top) == before
+
+
+@pytest.mark.case("undecodable-names")
+@pytest.mark.parametrize("stream", [False, True])
+def test_names_that_are_not_utf8_are_read(stream: bool, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    for split in ("train", "val"):
+        os.rename(top / split / "cat", os.path.join(os.fsencode(top / split), b"c\xe9t"))
+    source = next((top / "train/dog").iterdir())
+    os.rename(source, os.path.join(os.fsencode(source.parent), b"caf\xe9.png"))
+    selection = Selection(f"folder:{top}", size=8)
+    loaded = data.load(selection, None, torch.device("cpu"), stream=stream, workers=0)
+    assert loaded.facts.classes == 2
+    assert sum(len(labels) for _, labels in loaded.evaluation("test", 2)) == 4
+
+
+@pytest.mark.case("undecodable-names")
+def test_a_broken_file_with_such_a_name_is_reported(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    with open(os.path.join(os.fsencode(top / "train/cat"), b"\xe9.png"), "wb"):
+        pass
+    with pytest.raises(BenchError, match="the file is empty"):
+        fingerprint_of(top)
+
+
+@pytest.mark.case("hidden-files")
+def test_hidden_files_and_folders_are_ignored_and_counted(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    before = folder(top).facts
+    for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt"):
+        (top / "train/cat" / name).write_bytes(b"x")
+    for name in (".ipynb_checkpoints", "__MACOSX", ".git"):
+        shutil.copytree(top / "train/cat", top / "train" / name)
+        (top / "train/dog" / name).mkdir()
+        shutil.copy(next((top / "train/dog").glob("*.png")), top / "train/dog" / name)
+    after = folder(top).facts
+    assert (after.fingerprint, after.classes) == (before.fingerprint, before.classes)
+    assert (before.ignored, after.ignored) == (0, 5)
+    loaded = data.load(Selection(f"folder:{top}", size=8), None, torch.device("cpu"))
+    assert loaded.counts["ignored_files"] == 5
+
+
+@pytest.mark.case("more-suffixes")
+@pytest.mark.parametrize("suffix", ["pgm", "ppm", "pnm", "jfif", "jpe", "JPG", "Tif", "webp"])
+def test_more_suffixes_are_read(suffix: str, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    picture = Image.fromarray(np.full((8, 8), 7, np.uint8)).convert("L")
+    format_ = {"p": "PPM", "j": "JPEG", "t": "TIFF", "w": "WEBP"}[suffix[0].lower()]
+    picture.save(top / f"train/cat/x.{suffix}", format_)
+    assert folder(top).facts.train == 7
+
+
+@pytest.mark.case("more-suffixes")
+@pytest.mark.parametrize("train", ["train", "training"])
+@pytest.mark.parametrize("test", ["test", "val", "validation", "valid"])
+def test_splits_have_several_names(train: str, test: str, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, {train: COUNTS["train"], test: COUNTS["val"]})
+    facts = folder(top).facts
+    assert (facts.train, facts.test) == (6, 4)
+
+
+def broken(top: Path) -> list[Path]:
+    """An empty file, two that are cut off, and text."""
+    noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
+    paths = [top / "train/cat/empty.png", top / "train/dog/cut.jpg", top / "val/cat/cut.png"]
+    paths[0].write_bytes(b"")
+    for path in paths[1:]:
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:1500])
+    paths.append(top / "val/dog/text.jpg")
+    paths[-1].write_text("not an image")
+    return paths
+
+
+@pytest.mark.case("broken-images")
+def test_all_broken_images_are_listed_before_training(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    paths = broken(top)
+    with pytest.raises(BenchError) as error:
+        folder(top).digests(folder(top).train)
+    assert [str(path) in str(error.value) for path in paths] == [True, True, False, False]
+    for _ in range(2):  # broken files are not remembered
+        with pytest.raises(BenchError) as error:
+            _ = folder(top).facts
+    assert "the file is empty" in str(error.value)
+
+
+@pytest.mark.case("broken-images")
+def test_decoding_lists_all_broken_images() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(EXPECTED).save(buffer, "PNG")
+    good = buffer.getvalue()
+    with pytest.raises(BenchError) as error:
+        data.images.decode_all([good, b"", good, b"x", *[b""] * 40], 8)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "and 22 more"
+
+
+@pytest.mark.case("broken-images")
+def test_trailing_bytes_after_an_image_are_allowed(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    picture = top / "train/cat/tail.jpg"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture)
+    picture.write_bytes(picture.read_bytes() + bytes(500))
+    assert folder(top).facts.train == 7
+
+
+@pytest.mark.case("teacher-at-chance")
+@pytest.mark.parametrize("stream", [False, True])
+def test_test_images_among_the_training_images_are_counted(stream: bool, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    image = next((top / "train/cat").iterdir())
+    shutil.copy(image, top / "val/cat/copy.png")
+    shutil.copy(image, top / "val/dog/wrong_label.png")
+    selection = Selection(f"folder:{top}", size=8)
+    loaded = data.load(selection, None, torch.device("cpu"), stream=stream, workers=0)
+    assert loaded.counts == {"classes": 2, "test_images": 6, "test_images_in_train": 2}
+
+
+@pytest.mark.case("pipes")
+@pytest.mark.parametrize("name", ["x.png", "x.bin"])
+def test_pipes_and_links_to_them_are_not_images(name: str, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    os.mkfifo(top / "train/cat" / name)
+    os.symlink(top / "train/cat" / name, top / "train/dog/link.png")
+    facts = folder(top).facts
+    assert (facts.train, facts.ignored) == (6, 2)

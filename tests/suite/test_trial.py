@@ -1,0 +1,108 @@
+"""`bench validate` calls each distiller once: bugs and violations are reported with their line."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import suite as suites
+from bench.cli.app import app
+from bench.planning.plan import plan
+from bench.planning.trial import try_distillers
+from tests import toy
+
+PLUGIN = """\
+from torch import nn
+
+from distillers import Distiller
+
+
+class Mine(Distiller):
+    paper = "none"
+    reads = ("logits",)
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.scale = nn.Linear(10, 10)
+
+    def forward(self, student, teacher, batch):
+        loss = (self.scale(student.logits) - teacher.logits).abs().mean()
+        return loss
+"""
+
+
+def outcomes(folder: Path, text: str) -> tuple[list[str], list[str]]:
+    (folder / "mine.py").write_text(text)
+    suite = toy.write(folder, methods="{mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
+    trials = try_distillers(plan(suites.read(suite)))
+    return (
+        [problem for trial in trials for problem in trial.problems],
+        [warning for trial in trials for warning in trial.warnings],
+    )
+
+
+def test_a_distiller_that_keeps_its_contract_is_accepted(tmp_path: Path) -> None:
+    assert outcomes(tmp_path, PLUGIN) == ([], [])
+
+
+@pytest.mark.case("plugin-bug")
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("teacher.logits)", "teacher.logit)", "has no attribute 'logit' (mine.py:15)"),
+        ("teacher, batch", "teacher", "takes 3 positional arguments but 4 were given (mine.py:14)"),
+        (".mean()", ".mean(1)", "forward returns (8,). Allowed: a tensor of shape ()"),
+        ("return loss", "pass", "forward returns NoneType. Allowed: a tensor of shape ()"),
+        ("return loss", "return loss.detach()", "the loss has no gradient"),
+        ("return loss", "return loss / 0", "the loss of random features is inf"),
+        ("self.scale(student.logits)", "0", "the loss has no gradient"),
+        ('("logits",)', '("logits", "pooled")', "no gradient reaches the student's pooled"),
+        ('("logits",)', '("pooled",)', "forward uses logits, which `reads` does not declare"),
+        ("        loss =", "        teacher.logits.mul_(2)\n        loss =", "forward writes to"),
+        ("self.scale(student.logits)", "student.logits", "no gradient reaches the parameter scale"),
+        ("Linear(10", "Linear(11", "mat1 and mat2 shapes cannot be multiplied (8x10 and 11x10)"),
+        ("super().__init__(setting)", "undefined", "name 'undefined' is not defined (mine.py:11)"),
+    ],
+)
+def test_a_bug_is_reported(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    problems, _ = outcomes(tmp_path, PLUGIN.replace(old, new.replace("\\n", "\n")))
+    assert any(problem in text for text in problems), problems
+
+
+@pytest.mark.case("plugin-bug")
+def test_a_distiller_that_waits_for_the_device_is_reported(tmp_path: Path) -> None:
+    text = PLUGIN.replace("return loss", "return loss if loss.item() < 1e9 else 0 * loss")
+    problems, warnings = outcomes(tmp_path, text)
+    assert not problems
+    (warning,) = warnings
+    assert "may wait for the device" in warning
+    assert "(mine.py:16)" in warning
+
+
+@pytest.mark.case("plugin-bug")
+def test_validate_names_the_line_of_the_suite_and_of_the_plugin(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN.replace("teacher.logits)", "teacher.logit)"))
+    suite = toy.write(tmp_path, methods="{mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
+    result = CliRunner().invoke(app, ["validate", str(suite)])
+    assert result.exit_code == 2
+    line = suite.read_text().splitlines().index("methods: {mine: {ce: 1, mine: 1}}") + 1
+    assert f"{suite}:{line}  methods.mine.mine: AttributeError" in result.stderr
+    assert "(mine.py:15)" in result.stderr
+
+
+@pytest.mark.case("plugin-bug")
+def test_the_record_names_the_line_and_the_log_holds_the_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = PLUGIN.replace("return loss", "return loss.view(3)")
+    (tmp_path / "mine.py").write_text(text)
+    lines = {"methods": "{mine: {ce: 1, mine: 1}}", "plugins": "[mine.py]"}
+    plan_ = toy.plan(tmp_path, **lines)
+    results = toy.run(plan_, tmp_path)
+    (record,) = (r for r in results.records() if r.kind == "student")
+    assert record.status == "failed"
+    assert record.reason is not None
+    assert record.reason.endswith("(mine.py:16)")
+    screen = capfd.readouterr().err
+    assert "Traceback (most recent call last)" in screen
+    assert "return loss.view(3)" in screen

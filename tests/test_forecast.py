@@ -1,0 +1,96 @@
+"""`bench plan` tells the time, memory and disk of the runs to do."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import api, data
+from bench.api import Machine
+from bench.cli.plan import duration
+from bench.forecast import forecast, measure_rates, rate_key, recorded_rates
+from bench.planning.estimate import estimate
+from bench.planning.plan import Plan
+from bench.results import Results
+from bench.results.environment import device_name
+from tests import toy
+from tests.command import bench
+
+CPU = torch.device("cpu")
+
+
+def predict(plan: Plan, results: Results, slots: int = 1, *, measured: bool = False):  # type: ignore[no-untyped-def]
+    facts = data.facts(plan.suite.data)
+    runs, places = list(plan.runs.values()), ["cpu"] * slots
+    return forecast(plan, runs, estimate(plan), facts, results, places, measured=measured)
+
+
+def test_without_records_the_time_is_unknown(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student, kd]")
+    needs = predict(plan, Results(tmp_path / "none"))
+    assert needs.seconds is None
+    assert needs.memory > 12 * 78_042  # weights, gradients and momentum of a network
+    assert needs.disk > 3 * 4 * 78_042
+
+
+def test_records_of_another_device_are_not_used(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student, kd]")
+    results = toy.run(plan, tmp_path)
+    assert len(recorded_rates(results, device_name(CPU))) == 2  # the plain student: as its teacher
+    assert recorded_rates(results, "NVIDIA H200") == {}
+
+
+def test_recorded_rates_scale_with_epochs_and_seeds(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student, kd]")
+    results = toy.run(plan, tmp_path)
+    more = toy.plan(tmp_path, methods="[student, kd]", seeds="[1, 2, 3, 4]")
+    longer = api.load_plan(tmp_path / "toy.yaml", ["recipe.epochs=2000"])
+    few, many, slow = (predict(p, results).seconds for p in (plan, more, longer))
+    assert few is not None
+    assert few < many < slow  # type: ignore[operator]
+    assert predict(longer, results, slots=2).seconds < slow  # type: ignore[operator]
+
+
+def test_a_method_without_a_record_is_estimated_by_its_work(tmp_path: Path) -> None:
+    results = toy.run(toy.plan(tmp_path, methods="[student]"), tmp_path)
+    plan = toy.plan(tmp_path, methods="[student, kd]")
+    needs = predict(plan, results)
+    assert (needs.unknown, needs.seconds is None) == (1, False)
+
+
+def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[student, kd, crd]", seeds="[0, 1]")
+    runs = list(plan.runs.values())
+    rates = measure_rates(plan, runs, data.facts(plan.suite.data), CPU)
+    assert set(rates) == {rate_key(run.specification) for run in runs}
+    assert len(rates) == 3
+    assert all(rate.own > 0 and rate.evaluation > 0 for rate in rates.values())
+
+
+def test_plan_shows_the_forecast(here: Path) -> None:
+    plan = toy.plan(here, methods="[student]")
+    assert "time: unknown; --measure finds it" in bench("plan", "toy.yaml").stdout
+    toy.run(plan, here)
+    toy.write(here, methods="[student]", seeds="[1]")
+    assert " kinds of runs recorded on CPU" in " ".join(bench("plan", "toy.yaml").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (180, "3 min"), (18_720, "5.2 h"), (5_000, "83 min")]
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.slow
+def test_the_forecast_of_the_quickstart_is_near_what_run_takes(here: Path) -> None:
+    changes = ["recipe.epochs=10", "recipe.milestones=[8]", "seeds=[0, 1]"]
+    plan, results = api.load_plan("quickstart", changes), Results(here / "results")
+    machine = Machine(gpus=(), workers=1)
+    needs = predict(plan, results, measured=True)
+    begin = time.perf_counter()
+    api.execute(plan, results, machine)
+    took = time.perf_counter() - begin
+    assert needs.seconds is not None
+    assert took / 3 < needs.seconds < 3 * took  # the machine of a test is shared: 1.5 when quiet

@@ -1,0 +1,244 @@
+"""Results in a notebook: plain columns, tables, comparisons, the forest plot, the saved plan."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench
+from bench import report
+from bench.errors import BenchError
+from bench.results import Results
+from bench.tables import ResultTable
+from tests import toy
+from tests.command import ROOT
+from tests.command import bench as command
+from tests.data.toys import image_folder
+
+QUICKSTART = ROOT / "results/quickstart"
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return bench.records(QUICKSTART)
+
+
+@pytest.mark.case("plain-columns")
+def test_plain_columns_come_first(frame: pd.DataFrame) -> None:
+    first = ["method", "label", "pair", "teacher", "student", "seed", "role", "status", "top1"]
+    assert list(frame.columns)[: len(first)] == first
+    assert {"metrics.last.top1", "specification.seed", "curves", "results"} <= set(frame.columns)
+    pivot = frame.pivot_table(index="method", columns="pair", values="top1")
+    assert pivot.shape == (14, 1)
+    kd = frame[frame["method"] == "kd"]
+    assert pivot.loc["kd", "resnet8x4/resnet8"] == pytest.approx(kd["metrics.last.top1"].mean())
+    assert set(frame["role"]) == {"teacher", "student", "method"}
+    assert set(frame.loc[frame["role"] == "student", "label"]) == {"Student"}
+
+
+@pytest.mark.case("plain-columns")
+def test_public_functions_are_found() -> None:
+    names = {"compare", "forest", "records", "run", "table"}
+    assert names <= set(dir(bench))
+    assert set(bench.__all__) == names
+    code = "import bench, sys; dir(bench); print(*(m in sys.modules for m in ('torch', 'pandas')))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False False\n"
+
+
+@pytest.mark.case("plain-columns")
+def test_a_table_of_records_is_the_table_of_the_suite(frame: pd.DataFrame) -> None:
+    of_records = bench.table(frame)
+    of_suite = bench.table("quickstart", results=QUICKSTART)
+    assert of_records.to_frame().equals(of_suite.to_frame())
+    notes = [
+        {note.text for table in each.report.tables for note in table.notes}
+        for each in (of_records, of_suite)
+    ]
+    assert notes[0] == notes[1]
+    assert any("reconstruction" in text for text in notes[0])
+
+
+@pytest.mark.case("plain-columns")
+def test_a_table_has_the_formats_of_notebooks(frame: pd.DataFrame, tmp_path: Path) -> None:
+    result = bench.table(frame)
+    assert "<table" in result._repr_html_()
+    assert r"\begin{table}" in result._repr_latex_()
+    assert r"\begin{table*}" in result.to_latex(wide=True)
+    assert "97.52 ± 0.13" in str(result)
+    assert "| KD" in result.to_markdown()
+    values = result.to_frame()["resnet8x4/resnet8"]
+    assert values.loc["KD", "mean"] == pytest.approx(97.5185, abs=1e-4)
+    assert values.loc["KD", "n"] == 3
+    for suffix in ("md", "tex", "csv", "json", "txt"):
+        assert result.save(tmp_path / f"t.{suffix}").stat().st_size > 100
+    with pytest.raises(BenchError, match="no format 'docx'"):
+        result.save(tmp_path / "t.docx")
+
+
+def test_a_part_of_the_records_makes_a_table(frame: pd.DataFrame) -> None:
+    part = frame[frame["method"].isin(["kd", "crd", "student"])]
+    assert list(bench.table(part).to_frame().index) == ["Teacher", "Student", "KD", "CRD"]
+
+
+def test_records_of_two_settings_are_refused(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        text = f"{{epochs: {epochs}, batch_size: 16, milestones: [], crop: 1}}"
+        toy.run(toy.plan(tmp_path, methods="[student]", recipe=text, teachers=""), tmp_path)
+    with pytest.raises(BenchError, match="several runs of resnet8/resnet8 student seed 0"):
+        bench.table(bench.records(tmp_path / "results"))
+
+
+@pytest.mark.case("plain-columns")
+def test_comparisons_are_frames(frame: pd.DataFrame) -> None:
+    result = bench.compare(QUICKSTART, frame)
+    assert set(result.to_frame()["verdict"]) == {"same"}
+    assert "<table" in result._repr_html_()
+    assert "compared" in str(result)
+    lower = frame.assign(results=str(QUICKSTART))
+    assert len(bench.compare(lower, lower, metric="nll", tolerance=0.1).to_frame()) == 15
+
+
+@pytest.mark.case("many-curves")
+def test_the_forest_plot_shows_each_method(frame: pd.DataFrame) -> None:
+    figure = bench.forest(frame)
+    (axes,) = figure.axes
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels[0] == "Student"
+    assert set(labels) == set(frame[frame["role"] != "teacher"]["label"]) - {"KD"}
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[0] == "−1.59 [−2.71, −0.48]"
+
+
+@pytest.mark.case("many-curves")
+def test_the_forest_plot_needs_two_seeds(frame: pd.DataFrame) -> None:
+    with pytest.raises(BenchError, match="at least 2 seeds"):
+        bench.forest(frame[frame["seed"] == 0])
+
+
+@pytest.mark.case("many-curves")
+def test_curves_are_zoomed_on_their_end(tmp_path: Path) -> None:
+    from bench.api import load_plan
+    from bench.report import build
+    from bench.report.figures import charts
+
+    plan = load_plan("quickstart")
+    entries = list(build.entries(plan, Results(QUICKSTART), curves=True))
+    figure = charts.learning_curves(entries, "resnet8x4/resnet8", reference="KD")
+    everything, end = figure.axes
+    lines = [[x for x in axes.lines if x.get_gid()] for axes in (everything, end)]
+    assert [len(each) for each in lines] == [14, 14]
+    assert end.get_title(loc="left").startswith("epochs 15 to 20: difference from KD ±")
+    assert len(end.collections) == 14  # the bands
+    names = [plan.suite.methods[i].label for i in range(14)]
+    assert list(lines[1][names.index("KD")].get_ydata()) == pytest.approx([0, 0], abs=1e-9)
+
+
+@pytest.mark.case("wide-tables")
+@pytest.mark.parametrize("kind", ["md", "tex", "txt"])
+def test_compact_tables_have_means_only(frame: pd.DataFrame, kind: str) -> None:
+    result: ResultTable = bench.table(frame, compact=True)
+    text = report.render(result.report, kind, options=result.options)
+    grid = text.partition("Teacher" if kind != "md" else "| Teacher")[2]
+    assert "97.52" in grid
+    for sign in ("±", r"\textpm", "↓", r"\downarrow", "standard deviation"):
+        assert sign not in text.replace("settings differ", ""), sign
+
+
+@pytest.mark.case("wide-tables")
+def test_latex_has_a_short_caption_and_the_rest_in_notes(frame: pd.DataFrame) -> None:
+    text = bench.table(frame).to_latex()
+    caption = text.partition(r"\caption{")[2].partition("\n")[0]
+    assert len(caption) < 200
+    assert "Holm" not in caption
+    assert "Holm" in text.partition(r"\end{tabular}")[2]
+
+
+@pytest.mark.case("published-html")
+def test_published_tables_have_a_page(here: Path) -> None:
+    words = "report cifar100_same_arch --published-only --format html,md --output out"
+    assert command(*words.split()).exit_code == 0
+    page = (here / "out/cifar100_same_arch-published.html").read_text("utf-8")
+    assert "WRN-40-2" in page
+    assert not (here / "results").exists()
+
+
+def test_output_is_another_folder(here: Path) -> None:
+    words = ["report", "quickstart", "--results", QUICKSTART, "--output", "new/out"]
+    assert command(*words).exit_code == 0
+    expected = (QUICKSTART / "quickstart.md").read_text("utf-8")
+    assert (here / "new/out/quickstart.md").read_text("utf-8") == expected
+    words = ["figures", "quickstart", "--results", QUICKSTART, "--which", "forest"]
+    assert command(*words, "--output", "figures").exit_code == 0
+    assert (here / "figures/quickstart-forest.pdf").is_file()
+
+
+PLUGIN = """\
+from distillers import Distiller
+
+
+class Gap(Distiller):
+    paper = "none"
+    reads = ("logits",)
+
+    def forward(self, student, teacher, batch):
+        return (student.logits - teacher.logits).abs().mean()
+"""
+SMALL = {"train": {"a": 8, "b": 8}, "test": {"a": 4, "b": 4}}
+
+
+@pytest.mark.case("plugin-modules")
+@pytest.mark.parametrize("lost", ["images", "plugin", "suite"])
+@pytest.mark.parametrize("verb", ["report", "status", "figures --which forest,curves"])
+def test_tables_need_neither_data_nor_plugin(lost: str, verb: str, here: Path) -> None:
+    image_folder(here / "shapes", SMALL)
+    (here / "gap.py").write_text(PLUGIN)
+    lines = {
+        "dataset": "{name: 'folder:shapes', size: 8}",
+        "methods": "{student: papers, mine: {label: Ours, ce: 1, gap: 1}}",
+        "plugins": "[gap.py]",
+        "options": "",
+    }
+    toy.run(toy.plan(here, **lines), here)
+    before = command("report", "toy.yaml").stdout
+    if lost == "images":
+        shutil.rmtree(here / "shapes")
+    else:
+        (here / {"plugin": "gap.py", "suite": "toy.yaml"}[lost]).unlink()
+    result = command(*verb.split()[:1], "toy.yaml", *verb.split()[1:])
+    assert "The plan that `bench run` saved is used: results/plans/toy.json" in result.stderr
+    if verb == "report":
+        assert result.stdout == before
+        assert "Ours" in result.stdout
+    assert command("run", "toy.yaml").exit_code == 2
+
+
+def test_a_changed_suite_does_not_use_the_saved_plan(here: Path) -> None:
+    toy.run(toy.plan(here, methods="[student]"), here)
+    path = here / "toy.yaml"
+    path.write_text(path.read_text().replace("title: Toy", "titel: Toy"))
+    result = command("report", "toy.yaml")
+    assert result.exit_code == 2
+    assert "no key 'titel'" in result.stderr
+
+
+@pytest.mark.case("plain-columns", "many-curves")
+def test_the_notebook_runs(here: Path) -> None:
+    notebook = json.loads((ROOT / "docs/notebook.ipynb").read_text("utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert sum(len(cell.splitlines()) for cell in cells) <= 10
+    assert all(cell["outputs"] for cell in notebook["cells"][-2:] if cell["cell_type"] == "code")
+    fast = [cell.replace("quickstart", "quickstart") for cell in cells]
+    variables: dict[str, object] = {}
+    changes = '["recipe.epochs=1", "recipe.milestones=[]", "teachers.recipe.epochs=1"'
+    changes += ', "teachers.recipe.milestones=[]"]'
+    for cell in fast:
+        cell = cell.replace('bench.run("quickstart"', f'bench.run("quickstart", changes={changes}')
+        ast.parse(cell)
+        exec(cell, variables)
+    assert (here / "table.tex").read_text().startswith("% \\usepackage{booktabs}")
+    assert (here / "forest.pdf").stat().st_size > 1000
