@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench import data, models
 from bench.data import Augment, Data, Selection, Split
-from bench.errors import BenchError, TeacherRefused
+from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify

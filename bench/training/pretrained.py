@@ -264,8 +264,8 @@ def _choose(path: Path, fits: Sequence[Fit]) -> Fit:
     left_out = [name for name in chosen.left_out if name.rpartition(".")[2] not in IGNORED]
     if left_out:
         notes.append(_listed(f"from '{describe(chosen)}'; not used:", left_out))
-    types = {value.dtype for value in chosen.state.values() if value.is_floating_point()}
-    if types := {str(type_).removeprefix("torch.") for type_ in types - {torch.float32}}:
+    floats = {value.dtype for value in chosen.state.values() if value.is_floating_point()}
+    if types := [str(each).removeprefix("torch.") for each in floats - {torch.float32}]:
         notes.append(f"weights of {', '.join(sorted(types))} become float32")
     return replace(chosen, note=f"{path}: {'; '.join(notes)}" if notes else None)
 
