@@ -1,4 +1,4 @@
-"""Benchmarks of knowledge distillation: suites in YAML, tables as in the papers.
+"""Benchmark knowledge distillation: train the suites of YAML files, print the papers' tables.
 
 From Python: `bench.run("quickstart")`, then `bench.records()`, `bench.table("quickstart")`,
 `bench.compare("before", "now")` and `bench.forest("quickstart")`.
@@ -8,8 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import run
-    from bench.tables import compare, forest, records, table
+    from bench.tables import compare, forest, records, run, table
 
 __all__ = ["compare", "forest", "records", "run", "table"]
 
@@ -19,8 +18,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public function, and with it torch, when it is first used."""
+    """Return a public function; import `bench.api`, and with it torch, on first use."""
     if name in __all__:
-        module = importlib.import_module("bench.api" if name == "run" else "bench.tables")
+        module = importlib.import_module("bench.tables")
         return getattr(module, name)
     raise AttributeError(f"module 'bench' has no attribute '{name}'")

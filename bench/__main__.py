@@ -1,4 +1,7 @@
-"""Run `python -P -m bench` as `bench`; without -P, Python imports from the working folder."""
+"""Run the command `bench` as `python -P -m bench`.
+
+Without -P, Python would import modules from the working folder first.
+"""
 
 from bench.cli.app import main
 

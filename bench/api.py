@@ -1,4 +1,8 @@
-"""Benchmarks from Python: `bench.run`, `bench.records`, and the functions behind the verbs."""
+"""The Python interface: `bench.run`, `bench.records`, and the functions that the commands call.
+
+A run trains one network with one seed. Its record is the file with its results. A cohort is a group
+of runs that one worker process trains together, with the same teacher and the same seed.
+"""
 
 import os
 import signal
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from bench import data, suite, tables
+from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError, TeacherRefused
@@ -31,9 +35,9 @@ from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-SHUTDOWN_S = 5.0  # after an interrupt, during which a second one changes nothing
+SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
 
 
 class Tracker(Observer, Protocol):
@@ -55,17 +59,19 @@ class Tracker(Observer, Protocol):
 
 @dataclass(frozen=True)
 class Machine:
-    """Where runs train: on GPUs by number, on the CPU, or on a cluster.
+    """The hardware that trains the runs: GPUs, the CPU, or a cluster.
 
     Attributes:
-        gpus: Numbers of GPUs; None: all GPUs, or the CPU if there are none; (): the CPU.
-        per_gpu: Cohorts that share a GPU.
-        workers: Cohorts that train at a time on a CPU; None: one for each core.
-        threads: Threads of each worker on a CPU; results depend on them within rounding.
+        gpus: Numbers of the GPUs; None: all GPUs, or the CPU if there is no GPU; (): the CPU.
+        per_gpu: Number of cohorts that train on one GPU at the same time.
+        workers: Number of cohorts that train on the CPU at the same time; None: the number of cores
+            divided by `threads`.
+        threads: CPU threads of each worker. Results for different numbers differ by rounding.
         inline: Whether cohorts train in this process, one after the other.
         heartbeat_timeout_s: Seconds without a heartbeat after which a worker is killed.
-        graphs: Whether steps are recorded as CUDA graphs.
-        cluster: A cluster, for which only `threads` and `graphs` count; None: this machine.
+        graphs: Whether training steps are captured as CUDA graphs.
+        cluster: Options of a cluster, where `gpus`, `per_gpu`, `workers` and `inline` are ignored;
+            None: this machine.
     """
 
     gpus: tuple[int, ...] | None = None
@@ -78,7 +84,7 @@ class Machine:
     cluster: RayOptions | SlurmOptions | None = None
 
     def devices(self) -> list[str]:
-        """Return the device of each slot, such as `cuda:0`; a slot trains a cohort at a time.
+        """Return the device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
 
         Raises:
             BenchError: A GPU does not exist, or `graphs` is set and the device is a CPU.
@@ -88,7 +94,7 @@ class Machine:
         if self.cluster is not None:
             devices = ["cuda" if self.cluster.gpus else "cpu"] * (self.cluster.slots or 1)
         elif missing := [gpu for gpu in gpus if gpu not in present]:
-            allowed = ", ".join(map(str, present)) or "none, for the CPU: this machine has no GPU"
+            allowed = ", ".join(map(str, present)) or "none (the CPU): this machine has no GPU"
             raise BenchError(f"--gpus: no GPU {missing[0]}. Allowed: {allowed}")
         elif gpus:
             devices = [f"cuda:{gpu}" for gpu in gpus for _ in range(self.per_gpu)]
@@ -101,11 +107,11 @@ class Machine:
         return devices
 
     def executor(self, results: Results, lock: int) -> Executor:
-        """Return the executor of this machine.
+        """Return the executor, which starts and stops the workers on this hardware.
 
         Args:
-            results: Folder that the runs write to.
-            lock: Descriptor of the folder's lock, which workers inherit.
+            results: Results folder that the runs write to.
+            lock: File descriptor of the folder's lock, which worker processes inherit.
         """
         match self.cluster:
             case RayOptions():
@@ -118,40 +124,6 @@ class Machine:
         return ProcessExecutor(devices, results.folder / "logs", [lock], self.heartbeat_timeout_s)
 
 
-def run(
-    name: str | Path,
-    *,
-    results: str | Path = "results",
-    changes: Sequence[str] = (),
-    filters: str = "",
-    machine: Machine = Machine(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
-) -> "pd.DataFrame":
-    """Run a suite and return the records of its runs.
-
-    Runs that have a record are not repeated. For example
-    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
-
-    Args:
-        name: A suite file, or the name of a shipped suite.
-        results: Results folder.
-        changes: Changes to the suite, each `key=value`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
-        machine: Where the runs train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-
-    Returns:
-        One row for each run of the suite, as `bench.records` returns it.
-
-    Raises:
-        BenchError: The suite, the data or the results folder cannot be used.
-    """
-    plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
-    execute(plan, store, machine, data_root=data_root)
-    frame = tables.records(results)
-    return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
-
-
 def load_plan(
     name: str | Path,
     changes: Sequence[str] = (),
@@ -161,18 +133,18 @@ def load_plan(
     *,
     plugins: bool = True,
 ) -> Plan:
-    """Return the plan of a suite, or the part of it that the filters select.
+    """Return the plan of a suite: its runs, restricted by `filters` and `limit`.
 
     Args:
         name: A suite file, or the name of a shipped suite.
         changes: Changes to the suite, each `key=value`: `recipe.epochs=2`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
+        filters: Selects a part of the suite, e.g. `pair=vgg13/*,method=kd|crd,seed=0`.
         limit: Largest number of student runs; None: all.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
-        plugins: False: refuse Python files that the suite names.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
+        plugins: False: refuse the suite's plugins (Python files), and ignore installed ones.
 
     Raises:
-        ConfigError: The suite, a change or a filter is wrong.
+        ConfigError: The suite, a change or a filter is invalid.
     """
     changed = suite.read(suite.find(name), changes, plugins=plugins)
     return select(make_plan(changed, find_data_root(data_root)), filters, limit)
@@ -206,7 +178,7 @@ def load_saved_plan(
 
 
 def find_data_root(data_root: Path | None) -> Path | None:
-    """Return the folder of data sets: as given, else `BENCH_DATA`, else None."""
+    """Return `data_root` if given, else the folder in the variable `BENCH_DATA`, else None."""
     variable = os.environ.get("BENCH_DATA")
     return data_root or (Path(variable) if variable else None)
 
@@ -221,11 +193,10 @@ def execute(
     view: str | None = None,
     tracker: Tracker | None = None,
 ) -> list[Record]:
-    """Do the runs of a plan that have no record yet; afterwards every run has one.
+    """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First the results folder is locked, Slurm jobs of a killed command are cancelled, damaged files
-    are quarantined, and the data set is read. An interrupt, also SIGTERM, ends all workers; the
-    next call resumes each run from its last completed epoch.
+    First the results folder is locked, damaged files are quarantined, and the data set is read. An
+    interrupt, also SIGTERM, ends all workers; the next call resumes each run.
 
     Args:
         plan: The plan.
@@ -233,11 +204,11 @@ def execute(
         machine: Where the runs train.
         data_root: Folder of data sets; None: `BENCH_DATA`.
         overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
-        view: How progress is shown: `auto`, `live`, `plain` or `json`; None: not at all.
+        view: How progress is shown: `auto`, `live`, `plain`, `json`; None: not at all.
         tracker: Where records are logged, too.
 
     Returns:
-        The records of runs without a result, except impossible runs.
+        The records of runs without a result, except impossible runs (a loss does not fit).
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -248,7 +219,6 @@ def execute(
     with stop_on_sigterm(), results.lock() as lock:
         slurm.cancel_orphans(results)
         executor = machine.executor(results, lock)
-        results.save_plan(saved.path_of(results.folder, plan.stem), saved.dump(plan))
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
         todo = pending(plan, results, overwrite)
@@ -257,8 +227,9 @@ def execute(
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
         if any(run.id not in impossible for run in todo):
             _check_data(plan.suite, root)
+        _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
-        if view:
+        if view is not None:
             progress = console.Progress(plan, todo, estimates)
             observers.append(console.view(view, progress, sys.stdout))
         for observer in observers:
@@ -275,14 +246,14 @@ def execute(
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
-    """Log every record of a plan that MLflow does not have.
+    """Log to MLflow all records of a plan that MLflow does not have yet.
 
     Args:
         plan: The plan.
         results: Folder of the records.
 
     Returns:
-        The tracker: its `added` counts new records, its `warnings` name failures.
+        The tracker. `added` is the number of new records, `warnings` lists the failures.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -295,9 +266,10 @@ def sync(plan: Plan, results: Results) -> MLflow:
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """Within the context, SIGTERM raises KeyboardInterrupt with its number, as Ctrl-C does.
+    """Make SIGTERM raise KeyboardInterrupt(signal number) inside the block, as Ctrl-C does.
 
-    A second signal within `SHUTDOWN_S` is ignored: it must not interrupt the end of the workers.
+    A second signal within `SHUTDOWN_S` is ignored, because it would interrupt the shutdown of the
+    workers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -319,11 +291,18 @@ def stop_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or tuple(received[:1])  # Ray raises one without a number
+        interrupt.args = interrupt.args or tuple(received[:1])  # Ray omits the number
         raise
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _save_plan(plan: Plan, results: Results) -> None:
+    """Save the plan for tables, unless it is saved already."""
+    path, text = saved.path_of(results.folder, plan.stem), saved.dump(plan)
+    if not path.is_file() or path.read_text("utf-8") != text:
+        results.save_plan(path, text)
 
 
 def _check_promises(plan: Plan, results: Results) -> None:
@@ -340,7 +319,7 @@ def _check_promises(plan: Plan, results: Results) -> None:
 
 
 def _check_data(suite: Suite, root: Path | None) -> None:
-    """Read the data set once, so that its errors are reported before anything starts."""
+    """Read the data set once, so that its errors are reported before any training starts."""
     name, registry = suite.data.name, suite.registry
     try:
         data.load(suite.data, root, torch.device("cpu"), added=registry.datasets)
@@ -358,7 +337,7 @@ def _is_unfinished(record: Record) -> bool:
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
-    """Whether a run is impossible, and its record gives the same reason."""
+    """Return whether a run's record already says that it is impossible, for the same reason."""
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)

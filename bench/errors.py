@@ -1,9 +1,9 @@
-"""Every error that a user can cause, and nothing else.
+"""The errors that a user can cause, and the nearest match for an unknown name.
 
-BenchError                 a message for the user, never a traceback
+BenchError                 printed as a message, without a traceback
 ├── ConfigError            all errors of a suite, cluster file or command line (exit code 2)
 ├── MissingData            a data set or a checkpoint was not found
-└── TeacherRefused         a checkpoint is not the teacher that the suite describes
+└── TeacherRefused         a teacher has another accuracy or checksum than the suite gives
 """
 
 import difflib
@@ -18,7 +18,7 @@ class ConfigError(BenchError):
     """All errors of one file or command line.
 
     Attributes:
-        lines: One message each: `file:line  path: what was found. Allowed: …`.
+        lines: One message per error: `file:line  path: problem. Allowed: …`.
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
@@ -31,16 +31,16 @@ class MissingData(BenchError):
 
 
 class TeacherRefused(BenchError):
-    """A teacher's accuracy or checksum differs from the suite's."""
+    """A teacher's accuracy or checksum differs from the value in the suite."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the closest allowed name; without one, an empty text."""
+    """Return ` Did you mean 'x'?` for the closest allowed name, or an empty text."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """Return `no <kind> 'name'. Did you mean 'x'? Allowed: …`, the message for unknown names."""
+    """Return the message for an unknown name: `no <kind> 'name'. Did you mean 'x'? Allowed: …`."""
     names = sorted(allowed)
     return f"no {kind} '{name}'.{nearest(name, names)} Allowed: {', '.join(names)}"

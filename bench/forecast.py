@@ -53,13 +53,13 @@ class Rates(NamedTuple):
     """The speed of one kind of run.
 
     Attributes:
-        own: Seconds of the run's own work for one training image.
+        training: Seconds of the run's own work for one training image.
         shared: Seconds of its cohort's shared work for one training image.
         evaluation: Seconds for one test image.
         setup: Seconds to build the network and its method.
     """
 
-    own: float
+    training: float
     shared: float
     evaluation: float = 0.0
     setup: float = 0.0
@@ -147,7 +147,7 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
     elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
     overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup included
     return {
-        key: Rates(overhead * median(r.own for r in group), median(r.shared for r in group))
+        key: Rates(overhead * median(r.training for r in group), median(r.shared for r in group))
         for key, group in rates.items()
     }
 
@@ -251,10 +251,10 @@ def _measure(
     setup = time.perf_counter() - begin
     trainer.begin_epoch()
     features = frozen(images) if frozen and trainer.loss.uses_teacher else None
-    own = _time(partial(trainer.step, images, features, batch), device) / count
+    step = _time(partial(trainer.step, images, features, batch), device) / count
     evaluate = partial(predict, trainer.net, data, "test", spec.recipe)
     evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], facts.train)
-    return Rates(own, shared if trainer.loss.uses_teacher else 0.0, evaluation, setup)
+    return Rates(step, shared if trainer.loss.uses_teacher else 0.0, evaluation, setup)
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
@@ -276,8 +276,8 @@ def _rate(record: Record) -> Rates | None:
     images = sum(epoch.images_per_second * epoch.seconds for epoch in curves)
     if not images:
         return None
-    own, shared = sum(e.seconds for e in curves), sum(e.shared_seconds for e in curves)
-    return Rates(own / images, shared / images)
+    seconds, shared = sum(e.seconds for e in curves), sum(e.shared_seconds for e in curves)
+    return Rates(seconds / images, shared / images)
 
 
 def _seconds(
@@ -293,7 +293,7 @@ def _seconds(
     if not runs or not rates:
         return (None if runs else 0.0), len(runs) if runs else 0
     per_work = [
-        rates[key].own / work
+        rates[key].training / work
         for run in runs
         if (key := rate_key(run.specification)) in rates
         and (work := estimates[run.id].work(run, 1) / max(1, run.specification.epochs))
@@ -302,15 +302,17 @@ def _seconds(
     if not per_work:
         return None, len(runs)
     typical = median(per_work)
-    own: dict[str, float] = {}
+    run_seconds: dict[str, float] = {}
     for run in runs:
         work = estimates[run.id].work(run, 1) / max(1, run.specification.epochs)
         rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
         epochs, evaluations = run.specification.epochs, _evaluations(run)
-        own[run.id] = rate.setup + rate.own * epochs * facts.train
-        own[run.id] += rate.evaluation * evaluations * facts.test
+        run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
+        run_seconds[run.id] += rate.evaluation * evaluations * facts.test
     total, longest = 0.0, 0.0
-    chains: dict[str, float] = {run.id: own[run.id] for run in runs if run.kind == "teacher"}
+    chains: dict[str, float] = {
+        run.id: run_seconds[run.id] for run in runs if run.kind == "teacher"
+    }
     for cohort in cohorts(runs):
         shared = max(
             (r.shared for run in cohort.runs if (r := rates.get(rate_key(run.specification)))),
@@ -318,9 +320,9 @@ def _seconds(
         )
         epochs = cohort.runs[0].specification.epochs
         alone = shared * facts.train * epochs + start
-        total += alone + sum(own[run.id] for run in cohort.runs)
+        total += alone + sum(run_seconds[run.id] for run in cohort.runs)
         chain = chains.get(cohort.teacher or "", 0.0) + alone
-        longest = max(longest, chain + max(own[run.id] for run in cohort.runs))
+        longest = max(longest, chain + max(run_seconds[run.id] for run in cohort.runs))
     return start + max(total / slots, longest), len(runs) - familiar
 
 

@@ -40,9 +40,9 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 
 
 class Registry:
-    """The distillers, networks and data sets of one suite: the built-in ones and its plugins'.
+    """The distillers, networks and data sets of one suite: built-in ones and those of plugins.
 
-    Two registries are equal if their plugins define the same names by the same sources.
+    Two registries are equal if their plugins define the same names in files with the same SHA-256.
 
     Attributes:
         enabled: Whether plugins may be loaded.
@@ -56,7 +56,7 @@ class Registry:
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
-        """Return a registry of the installed plugins and of these files.
+        """Return a registry of the built-in names, the installed plugins and the given files.
 
         Args:
             files: The plugin files of a suite.
@@ -93,7 +93,7 @@ class Registry:
         return models.build(name, classes, size, self._added["network"], stages)
 
     def names(self, kind: Kind) -> list[str]:
-        """Return the sorted names of a kind, without `timm:`, `torchvision:` and `folder:` ones."""
+        """Return the sorted names of a kind; `timm:…`, `torchvision:…`, `folder:…` are left out."""
         return sorted({*_BUILTIN[kind], *self._added[kind]})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
@@ -135,7 +135,7 @@ class Registry:
         """Add the definitions of a plugin file.
 
         Raises:
-            BenchError: The file is missing, fails, or defines something invalid.
+            BenchError: The file is missing, raises an error, or contains an invalid definition.
         """
         if not self.enabled:
             raise BenchError(f"{path.name} is not loaded: --no-plugins disables plugins")
@@ -189,7 +189,7 @@ BUILTIN = Registry(enabled=False)
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """Return the last line of the file in the error's traceback."""
+    """Return the file's last line number in the error's traceback; 1 if there is none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
@@ -231,7 +231,7 @@ def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, s
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:
-    """Check the class attributes and the constructor that `Distiller` asks for."""
+    """Raise BenchError if class attributes or constructor break the rules of `Distiller`."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
     if distiller.__name__.lower() in RESERVED:
         raise BenchError(
@@ -248,7 +248,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if "weight" in parameters:
-        raise BenchError(f"{where} has an option 'weight', which is a term's weight in a suite")
+        raise BenchError(f"{where} has an option 'weight'; suites use this key for its weight")
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Random numbers by name: a stream depends only on its name, not on other streams."""
+"""Random generators seeded by names: each depends only on its names, not on other generators."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ import torch
 
 
 def derive(*names: object) -> int:
-    """Return a 56-bit seed for a path of names; different paths have different seeds."""
+    """Return a 56-bit seed, a hash of the names in this order."""
     digest = hashlib.sha256(repr(names).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def generator(device: torch.device | str, *names: object) -> torch.Generator:
-    """Return a new random generator on a device, seeded by a path of names."""
+    """Return a new random generator on a device, seeded by a hash of the names."""
     return torch.Generator(device).manual_seed(derive(*names))
 
 
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
-    """Seed the initial weights of modules that are created inside; restore the state after."""
+    """Seed torch's CPU generator for initial weights in the block; then restore its state."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(*names))
         yield

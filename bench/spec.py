@@ -1,7 +1,8 @@
-"""The specification of a run: data, network, teacher, method, recipe, seed. Imports no torch.
+"""The specification of a run: data, network, teacher, method, recipe, seed.
 
-A run's id is the hash of its specification. A specification holds everything that can change the
-run's result, except the device and the versions of packages, which its record names.
+A run trains one network once. Its id is the hash of its specification, which holds everything that
+can change the result, except the device and the package versions. The run's record names these.
+This module does not import torch.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ Role = Literal["teacher", "student"]
 
 
 class Recipe(BaseModel):
-    """The training of a network: SGD with a learning rate that falls in steps.
+    """The settings of training: SGD with a learning rate that falls in steps.
 
     The defaults are the papers' recipe for CIFAR-100: CRD (arXiv:1910.10699), section 4, as
     train_student.py of github.com/HobbitLong/RepDistiller implements it.
@@ -61,7 +62,7 @@ SMALL_LR = 0.01  # CRD, section 4: chosen by grid search for these students
 
 
 def papers_recipe(student: str) -> Recipe:
-    """Return the recipe with which the papers train a student, by the network's name."""
+    """Return the papers' recipe for a student network of this name."""
     return Recipe(lr=SMALL_LR) if student in SMALL_LR_STUDENTS else PAPERS
 
 
@@ -84,9 +85,9 @@ class DataSpec(SpecPart):
         per_class: Training images of each class; None: all.
         test_per_class: Test images of each class; None: all.
         validation: Training images that are held out.
-        size: Height and width in pixels; None: as the data set has them.
+        size: Height and width in pixels; None: the data set's own.
         fingerprint: Hash that identifies the images.
-        source: SHA-256 of the plugin that defines the data set; None: not a plugin's.
+        source: SHA-256 of the plugin that defines the data set; None: not from a plugin.
     """
 
     name: str = ""
@@ -99,7 +100,7 @@ class DataSpec(SpecPart):
 
 
 class TermSpec(SpecPart):
-    """One distiller of a method: its weight, all its options, its plugin's SHA-256."""
+    """One distiller (loss) of a method: its weight, all options, the SHA-256 of its plugin."""
 
     weight: float
     options: dict[str, Any] = {}
@@ -110,17 +111,17 @@ class RunSpec(SpecPart):
     """Everything that can change the result of a run, except the device and versions.
 
     Attributes:
-        revision: Version of the meaning of specifications.
-        data: Which images.
-        network: Network that is trained.
-        source: SHA-256 of the plugin that defines the network; None: not a plugin's.
+        revision: Version number; raised when the same specification gives other results.
+        data: The images.
+        network: Name of the network that is trained.
+        source: SHA-256 of the plugin that defines the network; None: not from a plugin.
         teacher: Id of the teacher's run; None for a teacher.
         stages: Layers that end the network's stages; None: the network's own, or those found.
         teacher_stages: The same for the teacher.
         method: Distillers by name; empty for a checkpoint.
-        recipe: How the network is trained; of a checkpoint only the precision counts.
+        recipe: How the network is trained; for a checkpoint, only the precision is used.
         seed: Seed of weights, order and augmentation.
-        checkpoint: SHA-256 of the file that a teacher is read from; None: it is trained.
+        checkpoint: SHA-256 of a teacher's file of trained weights; None: the network is trained.
     """
 
     revision: int = 1
@@ -147,7 +148,7 @@ class RunSpec(SpecPart):
 
     @property
     def id(self) -> str:
-        """The run's id: sixteen hex digits of the hash of its content."""
+        """The run's id: sixteen hex digits of the hash of its specification."""
         return content_hash(self.content)
 
 

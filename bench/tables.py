@@ -1,4 +1,4 @@
-"""Results in a notebook: `bench.records`, `bench.table`, `bench.compare`, `bench.forest`."""
+"""The functions of a notebook: `bench.run`, `records`, `table`, `compare` and `forest`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from bench.api import Machine
+
 Folder = str | Path
 FIRST = ("method", "label", "pair", "teacher", "student", "seed", "role", "status")
+LAST = ("seconds", "id", "results")  # of the plain columns, after the metrics
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,42 @@ class ResultComparison:
         return html(regression.verdicts_document(self.verdicts))
 
 
+def run(
+    name: str | Path,
+    *,
+    results: str | Path = "results",
+    changes: Sequence[str] = (),
+    filters: str = "",
+    machine: "Machine | None" = None,
+    data_root: Path | None = None,
+) -> "pd.DataFrame":
+    """Run a suite and return the records of its runs.
+
+    Runs that have a record are not repeated. For example
+    `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
+
+    Args:
+        name: A suite file, or the name of a shipped suite.
+        results: Results folder.
+        changes: Changes to the suite, each `key=value`.
+        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
+        machine: Where the runs train, a `bench.api.Machine`; None: all GPUs, or the CPU.
+        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+
+    Returns:
+        One row for each run of the suite, as `bench.records` returns it.
+
+    Raises:
+        BenchError: The suite, the data or the results folder cannot be used.
+    """
+    from bench.api import execute, load_plan
+
+    plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
+    execute(plan, store, *([machine] if machine else []), data_root=data_root)
+    frame = records(results)
+    return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
+
+
 def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
     """Return all records of results folders as a data frame.
 
@@ -147,7 +186,7 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of the last
         epoch such as `top1` (percent), `seconds`, `id` and `results` (the folder). Then come all
         fields of the records, nested ones as columns such as `metrics.oracle.top1`; `curves`
-        holds a list of epochs. Empty if there are no records.
+        holds a list of epochs. Without records there are the plain columns and no rows.
 
     Raises:
         BenchError: A record is damaged.
@@ -161,7 +200,10 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         for record in Results(folder).records():
             plain.append({**_plain(record, teachers), "results": str(folder)})
             nested.append(record.content)
-    first, rest = pd.DataFrame(plain), pd.json_normalize(nested)
+    names = dict.fromkeys(("top1", *(name for row in plain for name in row)))
+    metrics = [name for name in names if name not in (*FIRST, *LAST)]
+    first = pd.DataFrame(plain, columns=[*FIRST, *metrics, *LAST])
+    rest = pd.json_normalize(nested)
     return pd.concat([first, rest.drop(columns=[c for c in rest if c in first])], axis=1)
 
 
@@ -204,8 +246,8 @@ def table(
     runs = list(entries(source))
     context = _context(runs, reference)
     values = build.published_values(context) if published else None
-    made = build.tables(runs, context, metric, values)
-    return ResultTable(Report.of("records", made, runs), options)
+    results_by_group = build.tables(runs, context, metric, values)
+    return ResultTable(Report.of("records", results_by_group, runs), options)
 
 
 def compare(
@@ -263,30 +305,46 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
     """Yield the runs of rows of `records`: for each student its teacher's, then its own.
 
     Raises:
-        BenchError: There is no student, or two runs of one method, pair and seed.
+        BenchError: A column of `records` or a record's file is missing, there is no student, or
+            there are two runs of one method, pair and seed.
     """
-    rows = frame[frame["role"] != "teacher"]
+    _require(frame, (*FIRST, "id", "results"))
+    rows = frame[frame["role"] != "teacher"].drop_duplicates(["results", "id"])
     if rows.empty:
         raise BenchError("no student's run among the records")
     keys = ["pair", "method", "seed"]
     if rows.duplicated(keys).any():
-        twice = rows[rows.duplicated(keys, keep=False)].iloc[0]
+        first = rows[rows.duplicated(keys, keep=False)].iloc[0]
+        same = rows[(rows[keys] == first[keys]).all(axis=1)]
+        problem = f"several runs of {first['pair']} {first['method']} seed {first['seed']}"
+        if same["results"].nunique() == len(same):
+            folders = ", ".join(map(str, same["results"]))
+            raise BenchError(f"{problem}, in {folders}. Select one folder first, by `results`")
         raise BenchError(
-            f"several runs of {twice['pair']} {twice['method']} seed {twice['seed']}: the records "
-            "are of different settings. Select one setting first, for example by `recipe.epochs`"
+            f"{problem}: the records are of different settings. Select one setting first, for "
+            "example by `specification.recipe.epochs`"
         )
     order = [*canonical(), *rows["method"]]
     for row in sorted(rows.to_dict("records"), key=lambda row: order.index(row["method"])):
         store = Results(Path(row["results"]))
-        record = store.record(row["id"])
-        teacher_id = row.get("specification.teacher")
-        teacher = store.record(teacher_id) if isinstance(teacher_id, str) else None
+        if (record := store.record(row["id"])) is None:
+            raise BenchError(f"{store.file(row['id'])}: no such record; read the records again")
+        teacher = store.record(record.specification.teacher or "")
         names = str(row["pair"]), str(row["teacher"]), str(row["student"])
         yield Entry(*names, "teacher", row["seed"], teacher, "Teacher", "", "teacher")
         role: Role = "student" if row["role"] == "student" else "method"
-        terms = tuple(record.specification.method) if record and role == "method" else ()
-        label, note = str(row["label"]), _note(row["method"], record) if record else ""
+        terms = tuple(record.specification.method) if role == "method" else ()
+        label, note = str(row["label"]), _note(row["method"], record)
         yield Entry(*names, row["method"], row["seed"], record, label, note, role, "", terms)
+
+
+def _require(frame: "pd.DataFrame", columns: Iterable[str]) -> None:
+    """Raise BenchError if a data frame has no such columns."""
+    if missing := [name for name in columns if name not in frame]:
+        raise BenchError(
+            f"the data frame has no column {', '.join(missing)}. Allowed: rows of `bench.records`, "
+            "with all of its columns"
+        )
 
 
 def _note(method: str, record: Record) -> str:
@@ -302,6 +360,7 @@ def _records(side: "Folder | pd.DataFrame", name: str) -> tuple[Sequence[Record]
         records = list(Results(Path(side)).records(curves=False))
         name = str(side)
     else:
+        _require(side, ("id", "results"))
         pairs = zip(side["results"], side["id"], strict=True)
         records = [r for folder, id in pairs if (r := Results(Path(folder)).summary(id))]
     if not records:

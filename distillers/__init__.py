@@ -1,4 +1,4 @@
-"""Distillers, one per file: `load("crd")` returns the class CRD of crd.py.
+"""The built-in distillers (losses for knowledge distillation), one class per file.
 
 `distillers.base` documents the contract for your own distiller; `distillers.contract` checks it.
 """
@@ -14,13 +14,13 @@ __all__ = ["Batch", "Distiller", "Features", "Incompatible", "Setting", "Shapes"
 
 
 def names() -> list[str]:
-    """Return the sorted names of the distillers here, one for each file."""
+    """Return the sorted names of the built-in distillers: the file names without `.py`."""
     modules = {module.name for module in pkgutil.iter_modules(__path__)}
     return sorted(name for name in modules - {"base", "contract"} if not name.startswith("_"))
 
 
 def load(name: str) -> type[Distiller]:
-    """Return a distiller's class.
+    """Return the class of a built-in distiller.
 
     Args:
         name: The class's name in lower case, one of `names()`.
@@ -38,10 +38,10 @@ def load(name: str) -> type[Distiller]:
 
 
 def defined_in(module: ModuleType) -> list[type[Distiller]]:
-    """Return the distillers that a module defines itself, in the order of its lines.
+    """Return the distiller classes that a module defines, in the order of their definition.
 
     Args:
-        module: Any module; abstract and imported classes do not count.
+        module: Any module. Its abstract classes and imported classes are left out.
 
     Returns:
         The classes.

@@ -1,7 +1,7 @@
-"""A memory bank with one embedding per training sample, and the contrast of a batch against it.
+"""A memory bank with one embedding per training sample, and contrastive losses that use it.
 
-CRD and WCoRD are built from these parts: the bank, a sampler of negatives, and two losses of the
-log odds that a pair is true.
+CRD and WCoRD share these parts: the bank, a sampler of negatives, and two losses. The losses take
+the log odds that a student's and a teacher's embedding come from the same sample (a true pair).
 """
 
 import torch
@@ -14,16 +14,16 @@ from distillers.base import Incompatible
 class MemoryBank(nn.Module):
     """A running mean of each training sample's embedding: the buffer `rows` (N, width).
 
-    The initial rows are uniform, and no row has length 1 exactly. With `unit_length` they are in
-    ±√(3 / width), so their length is about 1, as in RepDistiller. Otherwise they are in
-    ±√(1 / width), so their length is at most 1.
+    The initial elements are uniform random numbers, and the initial rows are not normalised. With
+    `unit_length`, the elements lie in ±√(3 / width), so a row's length is about 1, as in
+    RepDistiller. Otherwise they lie in ±√(1 / width), so a row's length is at most 1.
 
     Args:
         samples: N, the number of training samples.
         width: The size of an embedding.
         momentum: The weight of a row's old value in an update, from 0 to 1.
-        rng: The random stream for the initial rows; its device is the bank's.
-        unit_length: Whether an update scales rows to length 1, as in CRD.
+        rng: The random generator of the initial rows. The bank is on its device.
+        unit_length: Whether `update` scales the updated rows to length 1, as in CRD.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class MemoryBank(nn.Module):
         self.rows = nn.Buffer(start.mul_(((3 if unit_length else 1) / width) ** 0.5))
 
     def scores(self, anchor: Tensor, index: Tensor) -> Tensor:
-        """Return the inner products of each anchor with its own choice of rows.
+        """Return the inner products of each anchor with the bank rows chosen for this anchor.
 
         Args:
             anchor: Embeddings of the batch, (B, width).
-            index: The rows for each anchor, (B, R) int64.
+            index: The numbers of the chosen rows, R per anchor, (B, R) int64.
 
         Returns:
             The scores, (B, R).
         """
-        # One product with the full bank, then a choice of numbers, takes a tenth of the time of a
-        # choice of embeddings. The copy keeps the backward pass valid: `update` runs before it.
+        # Multiplying by the full bank and gathering scores takes a tenth of the time of gathering
+        # rows first. The backward pass needs a copy, because `update` changes `rows` before it.
         return (anchor @ self.rows.clone().T).gather(1, index)
 
     @torch.no_grad()
@@ -53,7 +53,7 @@ class MemoryBank(nn.Module):
         """Move the batch's rows towards new embeddings, in place.
 
         Args:
-            index: The batch's places in the training set, (B,) int64.
+            index: The position of each sample in the training set, (B,) int64.
             embedding: The new embeddings, (B, width).
         """
         rows = self.rows[index].lerp(embedding, 1 - self.momentum)
@@ -61,13 +61,14 @@ class MemoryBank(nn.Module):
 
 
 class NegativeSampler(nn.Module):
-    """Draw training samples of other classes than a given one, without replacement.
+    """Draw training samples whose class differs from a given one, without replacement.
 
-    Each row of a draw is an exactly uniform choice, in uniform order, for any sizes of classes.
-    A draw shuffles the training set once. Each of its rows then walks through the shuffled set with
-    a random offset and a random stride prime to N, and keeps the first M samples of other classes.
-    Rows of one draw thus have little in common. The walk takes M steps and as many more as the
-    largest class has samples, so it always finds M samples of other classes.
+    A draw has one row of M samples for each label. Each row is exactly uniform over all choices of
+    M samples of other classes and over their order, for any class sizes.
+    A draw shuffles the N training samples once. Each row then walks through the shuffled samples
+    with a random offset and a random stride coprime to N, and keeps the first M samples of other
+    classes. Different offsets and strides make rows dissimilar. The number of steps is M plus the
+    size of the largest class, so each walk finds M samples of other classes.
 
     Args:
         train_labels: The classes of all training samples, (N,) int64.
@@ -99,13 +100,13 @@ class NegativeSampler(nn.Module):
     def forward(self, labels: Tensor) -> Tensor:
         """Draw M samples of other classes for each label.
 
-        In evaluation mode the random stream does not advance, so equal calls give equal draws.
+        In evaluation mode the generator's state does not change, so equal calls give equal draws.
 
         Args:
             labels: Classes, (B,) int64.
 
         Returns:
-            Places in the training set, (B, M) int64.
+            Positions in the training set, (B, M) int64.
         """
         rng = self.rng if self.training else self.rng.clone_state()
         samples, device = len(self.train_labels), labels.device
@@ -115,8 +116,9 @@ class NegativeSampler(nn.Module):
         offset = torch.randint(samples, size, generator=rng, device=device)
         walk = (stride * torch.arange(self.steps, device=device) + offset) % samples  # (B, steps)
         eligible = self.train_labels[shuffled][walk] != labels[:, None]
-        # An eligible step goes to the next free column; all others, and those after M, go to one
-        # last column that is dropped. This needs no sizes that depend on data, so it never waits.
+        # The first M eligible samples of a row fill its columns in order. All other samples go to
+        # an extra last column, which is dropped. No tensor's size depends on data, so the CPU does
+        # not wait for the GPU.
         column = torch.where(eligible, eligible.cumsum(1) - 1, self.negatives)
         column = column.clamp(max=self.negatives)
         rows = torch.empty(len(labels), self.negatives + 1, dtype=torch.long, device=device)
@@ -124,17 +126,19 @@ class NegativeSampler(nn.Module):
 
 
 def log_odds(scores: Tensor, z: Tensor, samples: int, *, store_z: bool) -> Tensor:
-    """Return log(p / (M / N)) with p = exp(scores) / Z; its sigmoid is the critic of CRD's eq. 19.
+    """Return the log odds that each pair of embeddings is a true pair, i.e. of one sample.
+
+    The log odds are log(p / (M / N)) with p = exp(scores) / Z, where Z is a normalising constant.
+    Their sigmoid is the critic h in eq. 19 of the CRD paper.
 
     Args:
-        scores: Inner products over the temperature, (B, 1+M), the true pair's first.
-        z: The buffer of Z, a scalar. While it is 0, Z is the mean exponential of the scores times
-            N.
+        scores: Inner products divided by the temperature, (B, 1+M). Column 0 is the true pair.
+        z: The buffer of Z, a scalar. While the buffer is 0, Z is N times the mean of exp(scores).
         samples: N, the number of training samples.
         store_z: Whether to store Z in the buffer.
 
     Returns:
-        The log odds that each pair is the true one, (B, 1+M).
+        The log odds, (B, 1+M).
     """
     with torch.no_grad():
         constant = torch.where(z > 0, z, scores.exp().mean() * samples)
@@ -148,7 +152,7 @@ def nce_loss(odds: Tensor) -> Tensor:
     """Return the loss of noise-contrastive estimation, -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
 
     Args:
-        odds: Log odds, (B, 1+M), the true pair's first; h is their sigmoid.
+        odds: Log odds, (B, 1+M). Column 0 is the true pair; h (B, 1+M) is the sigmoid of `odds`.
 
     Returns:
         A scalar.
@@ -160,7 +164,7 @@ def kr_loss(odds: Tensor) -> Tensor:
     """Return the Kantorovich-Rubinstein loss, -mean_i [h_i0 - Σ_k h_ik].
 
     Args:
-        odds: Log odds, (B, 1+M), the true pair's first; h is their sigmoid.
+        odds: Log odds, (B, 1+M). Column 0 is the true pair; h (B, 1+M) is the sigmoid of `odds`.
 
     Returns:
         A scalar.

@@ -1,4 +1,7 @@
-"""Transport plans between two sets of samples of equal mass, at low cost."""
+"""Low-cost transport plans between two sets of equally weighted samples.
+
+Entry (i, j) of a plan (n, m) is the mass that moves from sample i to sample j. The total mass is 1.
+"""
 
 import math
 
@@ -8,7 +11,7 @@ from torch import Tensor
 
 
 def cosine_cost(u: Tensor, v: Tensor) -> Tensor:
-    """Return 1 - cosine between all rows of two sets.
+    """Return 1 - cos(u_i, v_j) for all pairs of rows of two sets.
 
     Args:
         u: The first set, (n, D).
@@ -22,7 +25,7 @@ def cosine_cost(u: Tensor, v: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sinkhorn(cost: Tensor, entropy: float, rounds: int) -> Tensor:
-    """Return the plan of least <plan, cost> - entropy · H(plan), H its entropy.
+    """Return the plan that minimises Σ_ij plan_ij cost_ij - entropy · H(plan), H its entropy.
 
     Cuturi. Sinkhorn Distances. NIPS 2013. arXiv:1306.0895.
 
@@ -32,8 +35,8 @@ def sinkhorn(cost: Tensor, entropy: float, rounds: int) -> Tensor:
         rounds: The number of iterations.
 
     Returns:
-        The plan, (n, m), without gradient. Its columns sum to 1 / m. Its rows sum to 1 / n in the
-        limit of many rounds.
+        The plan, (n, m), without gradient. Its columns sum to 1 / m. Its rows sum to about 1 / n;
+        more rounds make the row sums more exact.
     """
     log_plan = -cost / entropy
     for _ in range(rounds):
@@ -44,10 +47,10 @@ def sinkhorn(cost: Tensor, entropy: float, rounds: int) -> Tensor:
 
 @torch.no_grad()
 def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
-    """Return the plan of least <plan, cost>, in the limit of many rounds.
+    """Return a plan that approximately minimises Σ_ij plan_ij cost_ij; more rounds are more exact.
 
-    Each round is a proximal step from the last plan. One sweep of Sinkhorn's scaling solves it,
-    starting from the scaling of the last round.
+    Each round takes a proximal step from the previous plan. One iteration of Sinkhorn's algorithm,
+    started from the previous round's column scaling, approximates the step.
     Xie et al. A Fast Proximal Point Method for Computing Exact Wasserstein Distance. UAI 2019.
     arXiv:1802.04307.
 
@@ -70,6 +73,6 @@ def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
 
 
 def _log_scaling(log_plan: Tensor, dim: int) -> Tensor:
-    """Return the summand that makes a log plan's sums over dim equal, and 1 in total."""
+    """Return the term to add to `log_plan` to make the plan's sums over `dim` equal, total 1."""
     sums = log_plan.logsumexp(dim, keepdim=True)
     return -sums - math.log(sums.numel())

@@ -1,4 +1,4 @@
-"""Attention transfer: the student attends to the same places as the teacher, at every stage."""
+"""Attention transfer: match the attention maps of student and teacher at every stage."""
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,13 @@ from distillers.base import Batch, Distiller, Features, Incompatible, Positive, 
 class AT(Distiller):
     """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p) scaled to length 1.
 
-    f (B, C, H, W) is a stage's map with channels c; a (B, H·W) is its attention. The mean is over
-    samples and places. The larger of two maps is first average-pooled to the size of the smaller.
+    f (B, C, H, W) is a stage's feature map, f_c its channel c, and a (B, H·W) its flattened
+    attention map. The mean is over samples and positions. Feature maps of different sizes are
+    first average-pooled to the smaller height and the smaller width.
 
     Source: the activation-based attention of the paper, as RepDistiller computes it.
-    Unlike the paper, which adds norms of differences, the loss averages squares. The weight 1000
-    of the papers' tables belongs to this scale, which is RepDistiller's.
+    Unlike the paper, which sums the norms of differences, the loss averages squared differences,
+    as RepDistiller does. The CRD paper's weight of 1000 is for this scale.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.
@@ -32,23 +33,23 @@ class AT(Distiller):
         super().__init__(setting)
         s, t = len(setting.student.stages), len(setting.teacher.stages)
         if s != t:
-            raise Incompatible(f"the student has {s} stages, the teacher {t}: they do not pair up")
+            raise Incompatible(f"the student has {s} stages, the teacher {t}: not the same number")
         self.power = power
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the sum over stages of the mean squared difference of attention."""
+        """Return the sum over stages of the mean squared difference of the attention maps."""
         pairs = [_same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
         losses = [F.mse_loss(self.attention(s), self.attention(t)) for s, t in pairs]
         return torch.stack(losses).sum()
 
     def attention(self, stage: Tensor) -> Tensor:
-        """Return the activity of each place of a map (B, C, H, W): (B, H·W), rows of length 1."""
+        """Return the attention map (B, H·W) of a feature map (B, C, H, W), rows of length 1."""
         raised = stage.square() if self.power == 2 else stage.abs().pow(self.power)
         return F.normalize(raised.mean(1).flatten(1), dim=1)
 
 
 def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool two maps (B, C, H, W) to the smaller height and width."""
+    """Average-pool two feature maps (B, C, H, W) to the smaller height and the smaller width."""
     size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
     return _pool(a, size), _pool(b, size)
 

@@ -1,8 +1,9 @@
-'''The contract of a distiller, for authors of a new one.
+'''The interface of a distiller: an example, the rules, and the types that distillers use.
 
-A distiller is a loss between a student and a teacher on one batch. It sees their features and the
-labels; it never sees images, networks or the optimiser. Write one class in a file of your own and
-name that file under `plugins:` in a suite. The class's name in lower case is the distiller's name.
+A distiller is a loss that compares a student network with a teacher network on one batch. It sees
+the features of both networks and the labels, but not the images, the networks or the optimiser.
+To add a distiller, write one class in a new file and list that file under `plugins:` in a suite
+(a benchmark's YAML file). The class name in lower case is the distiller's name.
 
 A complete example, which the contract tests also run:
 
@@ -19,8 +20,8 @@ A complete example, which the contract tests also run:
     class NoisyLogits(Distiller):
         """L = mean_ik (z_s - (1 + σ ξ_i) z_t)²_ik, ξ_i drawn from N(0, 1) for each sample.
 
-        z_s, z_t (B, K) are the logits of the student and the teacher. `noise` is σ, at least 0,
-        by default 0.1. Evaluation mode adds no noise.
+        z_s, z_t (B, K) are the logits of the student and the teacher; i is a sample, k a class.
+        `noise` is σ, at least 0, by default 0.1. Evaluation mode adds no noise.
         """
 
         paper = "None: the example of distillers/base.py. 2026"
@@ -36,29 +37,32 @@ A complete example, which the contract tests also run:
             if self.training:
                 size = (len(target), 1)
                 draw = torch.randn(size, generator=self.rng, device=target.device)
-                target = target * (1 + self.noise * draw)  # a new tensor: inputs are never changed
+                target = target * (1 + self.noise * draw)  # a new tensor: the input is unchanged
             return F.mse_loss(student.logits, target)
 
-The rules follow. `tests/distillers/contract.py` checks all but rule 9 for every distiller.
+The rules follow. `tests/distillers/contract.py` checks all except rule 9 for every distiller.
 
-1. `forward` returns a finite scalar, also for a batch of one sample.
-2. It reads only the features that `reads` declares. With `uses_teacher = False` the loss does not
-   depend on the teacher.
-3. The gradient reaches each declared feature of the student and each parameter, and nothing else.
+1. `forward` returns a finite scalar, even for a batch of one sample.
+2. `forward` uses only the features that `reads` lists. If `uses_teacher` is False, the loss does
+   not depend on the teacher.
+3. Gradients flow to all listed features of the student and to all parameters of the distiller,
+   but to no other tensor.
 4. Random numbers come from `self.rng`, never from torch's, numpy's or Python's global generators.
-5. `forward` never waits for the device: no `.item()`, no `x[x > 0]`, no `if` on a tensor.
-6. `forward` never writes to the features. It changes its own buffers in place, and only in
-   training mode; in evaluation mode it changes nothing, its random stream included.
-7. `state_dict()` is all that is needed to resume.
-8. Options are keyword-only arguments of `__init__` with a type and a default. The signature is the
-   schema: a suite that sets an option out of its type's bounds gets an error with the line.
+5. `forward` never makes the CPU wait for the GPU: no `.item()`, no `x[x > 0]`, no `if` on a tensor.
+6. `forward` never writes to the features. In training mode it may update the distiller's buffers,
+   in place. In evaluation mode it changes nothing, not even the state of `self.rng`.
+7. `state_dict()` holds everything that a resumed training needs from the distiller.
+8. Options are keyword-only arguments of `__init__` with a type and a default. If a suite sets an
+   option to a value outside the type's bounds, the error message names the line in the suite.
    This module defines types with bounds; `Literal[...]` and `bool` also work.
 9. `__init__` raises `Incompatible` if the loss does not fit the networks or the data set.
-10. The class docstring holds the formula, `L = ...`, and `paper` holds the source.
+10. The class docstring contains the formula, `L = ...`. The attribute `paper` names the source.
 
-Letters for shapes in this package: B samples in a batch, K classes, N training samples, D pooled
-features, C channels, H x W a map's height and width, M negatives. A subscript s is the student's,
-t the teacher's.
+Shapes in this package use these letters: B samples in a batch, K classes, N training samples,
+D pooled features, C channels, H and W the height and width of a feature map, M negatives per
+sample. Subscript s marks the student, subscript t the teacher. <a, b> is an inner product.
+Docstrings refer to CRD (arXiv:1910.10699) and RepDistiller (github.com/HobbitLong/RepDistiller),
+the code of its authors.
 '''
 
 from abc import ABC, abstractmethod
@@ -69,16 +73,16 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-# Types of options. A suite's value must lie within the bounds.
+# Types of options. The value in a suite must lie within the bounds.
 Count = Annotated[int, Ge(1)]
-StageIndex = Annotated[int, Ge(0)]  # from 0, the earliest stage
-Width = Annotated[int, Ge(1), Le(65_536)]  # of an embedding
-Rounds = Annotated[int, Ge(1), Le(10_000)]  # of an iterative solver
+StageIndex = Annotated[int, Ge(0)]  # 0 is the earliest stage
+Width = Annotated[int, Ge(1), Le(65_536)]  # size of an embedding
+Rounds = Annotated[int, Ge(1), Le(10_000)]  # iterations of a solver
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 
-FeatureName = Literal["stages", "pooled", "logits"]  # the fields of `Features`, early to late
+FeatureName = Literal["stages", "pooled", "logits"]  # the fields of `Features`
 
 
 class Incompatible(ValueError):
@@ -90,7 +94,8 @@ class Features:
     """The features that one network computes for one batch.
 
     Attributes:
-        stages: The last map of each stage, each (B, C, H, W), from early to late.
+        stages: The last feature map of each stage, (B, C, H, W), in the order of the layers. A
+            stage is a group of layers with the same resolution.
         pooled: The input of the classifier, (B, D).
         logits: The output of the classifier, (B, K).
     """
@@ -105,7 +110,7 @@ class Shapes:
     """The shapes of `Features` without the batch dimension, known before training.
 
     Attributes:
-        stages: (C, H, W) of each stage's map, from early to late.
+        stages: (C, H, W) of each stage's feature map, in the order of the layers.
         pooled: D, the number of pooled features.
         logits: K, the number of classes.
     """
@@ -117,11 +122,11 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Batch:
-    """The labels of one batch, and the place of each sample in the training set.
+    """The labels of one batch, and the position of each sample in the training set.
 
     Attributes:
         labels: The true classes, (B,) int64, from 0 to K - 1.
-        index: Each sample's row in the training set, (B,) int64, from 0 to N - 1.
+        index: Each sample's position in the training set, (B,) int64, from 0 to N - 1.
     """
 
     labels: Tensor
@@ -130,13 +135,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything a distiller may know before training.
+    """The information that a distiller's constructor receives.
 
     Attributes:
         student: The shapes of the student's features.
         teacher: The shapes of the teacher's features.
         train_labels: The classes of all training samples, (N,) int64, on the training device.
-        rng: A random stream on the training device, used by this distiller only.
+        rng: A random generator on the training device, used by this distiller only.
     """
 
     student: Shapes
@@ -148,20 +153,20 @@ class Setting:
 class Distiller(nn.Module, ABC):
     """A loss that compares a student with a teacher on one batch.
 
-    The module docstring lists the rules for a subclass and shows a complete one. Parameters are
-    trained with the student, by its optimiser. Buffers are saved and restored, but not trained.
+    The module docstring lists the rules for a subclass and shows a complete example. The student's
+    optimiser also trains the distiller's parameters. Buffers are saved and restored, not trained.
 
     Attributes:
         paper: Authors, title, venue, year and arXiv number.
-        reads: The names of the fields of `Features` that the loss may use, of both networks.
-        uses_teacher: Whether the loss depends on the teacher. If no distiller of a method does,
+        reads: The names of the `Features` fields that the loss may use, from both networks.
+        uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
             the teacher's forward pass is skipped.
-        undecayed: The names of parameters that are exempt from weight decay.
+        undecayed: The names of the parameters that have no weight decay.
         note: A caveat that tables mark with a dagger, for example "reconstruction".
-        rng: The random stream, on the training device.
+        rng: The random generator, on the training device.
 
     Args:
-        setting: The two networks' shapes, the training labels and the random stream.
+        setting: The two networks' shapes, the training labels and the random generator.
 
     Raises:
         Incompatible: The loss is not defined for these networks or this training set.
@@ -184,18 +189,18 @@ class Distiller(nn.Module, ABC):
         Args:
             student: The student's features; the gradient flows to them.
             teacher: The teacher's features, without gradient.
-            batch: The same B samples' labels and rows in the training set.
+            batch: The labels of the same B samples, and their positions in the training set.
 
         Returns:
-            A scalar, averaged over the batch, before the weight that the suite gives it.
+            A scalar, averaged over the batch. The caller multiplies it by the suite's weight.
         """
 
     def get_extra_state(self) -> Tensor:
-        """Return the state of the random stream, which `state_dict()` then includes."""
+        """Return the state of the random generator; `state_dict()` includes this state."""
         return self.rng.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Set the random stream to a saved state.
+        """Set the random generator to a saved state.
 
         Args:
             state: A result of `get_extra_state`, on any device.

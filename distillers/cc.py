@@ -1,4 +1,4 @@
-"""Correlation congruence: the student's errors on consecutive samples should not correlate."""
+"""Correlation congruence: penalise large errors on consecutive samples of a batch."""
 
 from torch import Tensor, nn
 
@@ -8,12 +8,13 @@ from distillers.base import Batch, Distiller, Features, Setting, Width
 class CC(Distiller):
     """L = Σ_{i<B} <δ_i, δ_{i+1}> / (B - 1), δ_i = |g_s(f_s)_i - g_t(f_t)_i|.
 
-    f_s (B, D_s), f_t (B, D_t) are pooled features; g_s, g_t are trained linear maps to `width`
-    numbers. δ (B, width) holds element-wise absolute errors.
+    f_s (B, D_s), f_t (B, D_t) are pooled features; g_s, g_t are trained linear layers with `width`
+    outputs. Row i of δ (B, width) holds the absolute errors of sample i, element by element.
 
-    Source: the code that the paper's authors shared with RepDistiller, used for the papers' tables.
-    Unlike the paper, which compares correlation matrices by a Taylor-expanded Gaussian kernel, this
-    loss couples only consecutive samples. Constant embeddings minimise it.
+    Source: the code that the paper's authors gave to RepDistiller; the CRD paper's tables use it.
+    Unlike the paper, which compares correlation matrices of a Taylor-expanded Gaussian kernel, this
+    loss compares only consecutive samples. Equal constant embeddings, a trivial solution, make the
+    loss 0.
 
     Args:
         setting: The two networks' shapes.

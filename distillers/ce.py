@@ -1,4 +1,4 @@
-"""Cross-entropy with the true labels: the term to which every method adds its own."""
+"""Cross-entropy with the true labels, part of every method in methods.yaml."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +11,7 @@ class CE(Distiller):
 
     z_s (B, K) are the student's logits, y (B,) the labels. The loss ignores the teacher.
 
-    Source: the paper, with the softmax and the negative log-likelihood of the true class.
+    Source: the paper: a softmax, then the negative log-likelihood of the true class.
 
     Args:
         setting: Not used, since the loss has no parameters.

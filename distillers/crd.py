@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: distinguish true pairs from many false ones."""
+"""Contrastive representation distillation: distinguish pairs of one sample from other pairs."""
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,20 @@ class CRD(Distiller):
     """L = c(u, teacher's bank) + c(v, student's bank), c = -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
 
     u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features,
-    scaled to length 1. A memory bank (N, width) holds one running mean per training sample.
-    c compares an anchor a_i, a row of u or v, with 1 + M rows m_k of the other network's bank:
-    k = 0 is the anchor's own sample, k = 1…M are samples of other classes.
+    scaled to length 1. Each network has a memory bank (N, width) with a running mean of every
+    training sample's embedding. c compares each anchor a_i, a row of u or v, with 1 + M rows m_k of
+    the other network's bank. k = 0 is the anchor's own sample; k = 1…M have other classes.
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
-    Z is one constant per direction, set by the first batch. The banks are updated after the loss.
-    The second term has no gradient at the student: it trains the teacher's embedding.
+    The critic h estimates the probability that a_i and m_k belong to one sample. The first batch
+    sets Z, one constant for each term c. The banks are updated after the loss is computed.
+    The second term has no gradient for the student: it trains only the teacher's embedding g_t.
 
     Source: eq. 19 for the critic h; RepDistiller for Z, the banks and the defaults.
-    Unlike the paper, the critic divides by Z, and τ is 0.07 (the paper: 0.1 for all but ImageNet).
-    Unlike the authors' code, the logarithms are exact, without an added 1e-7.
+    Unlike the paper, the critic divides by Z, and τ is 0.07 (the paper: 0.1, except on ImageNet).
+    Unlike RepDistiller, the logarithms are exact: their arguments have no added 1e-7.
 
     Args:
-        setting: The two networks' shapes, the training labels and the random stream.
+        setting: The two networks' shapes, the training labels and the random generator.
         width: The size of the embeddings, from 1 to 65536; 128 by default.
         negatives: M, at least 1; 16384 by default.
         temperature: τ, above 0; 0.07 by default.
@@ -67,9 +68,9 @@ class CRD(Distiller):
         Args:
             student: The student's features.
             teacher: The teacher's features.
-            batch: The labels and places in the training set.
-            rows: The bank rows to compare with, (B, 1+M) int64, each sample's own index first.
-                By default the negatives are drawn.
+            batch: The labels, and the samples' positions in the training set.
+            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+                sample's own row. By default, the other M are drawn at random.
 
         Returns:
             A scalar.
@@ -91,8 +92,8 @@ class CRD(Distiller):
         Args:
             anchor: The embeddings of one network, (B, width).
             bank: The memory bank of the other network.
-            rows: The bank rows to compare with, (B, 1+M), the true ones first.
-            z: The buffer of Z for this direction.
+            rows: The numbers of the bank rows to compare with, (B, 1+M). Column 0 is the true pair.
+            z: The buffer of this direction's constant Z, a scalar.
 
         Returns:
             A scalar.

@@ -1,4 +1,4 @@
-"""Discriminative and consistent distillation: contrast in the batch, learned temperature."""
+"""Discriminative and consistent distillation: in-batch contrast with a learned temperature."""
 
 import torch
 import torch.nn.functional as F
@@ -6,22 +6,23 @@ from torch import Tensor, nn
 
 from distillers.base import Batch, Distiller, Features, NonNegative, Setting, Width
 
-MAX_SCALE = 10.0  # a temperature of at least 0.1
+MAX_SCALE = 10.0  # the largest κ: a temperature of at least 0.1
 
 
 class DCD(Distiller):
     """L = -mean_i log P_ii + α · mean_i KL(Q_i ‖ P_i).
 
     u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features,
-    scaled to length 1. ℓ_ij = κ <u_i, v_j> + b, (B, B), compares them. P is the softmax of ℓ's
-    rows, Q the softmax of its columns, transposed; the gradient flows through both.
-    κ = min(exp(`log_scale`), 10), an inverse temperature, starts at e. Once `log_scale` exceeds
-    ln 10, the clamp stops its gradient and κ stays at 10.
-    b is the parameter `bias`. It has no effect and no gradient: a constant shift cancels in both
-    softmaxes.
+    scaled to length 1. ℓ (B, B) with ℓ_ij = κ <u_i, v_j> + b compares all pairs. P is the softmax
+    over each row of ℓ. Q is the softmax over each column of ℓ, transposed. KL is the consistency
+    term; the gradient flows through P and Q.
+    κ = min(exp(`log_scale`), 10) is a learned inverse temperature; its initial value is e. Once
+    `log_scale` exceeds ln 10, the clamp stops the gradient of `log_scale`, so κ stays at 10.
+    b is the parameter `bias`. A constant shift cancels in both softmaxes, so b has no effect and
+    its gradient is 0.
 
-    Source: the authors' code (giakoumoglou/distillers), its defaults included.
-    Unlike the authors' code, `log_scale` and `bias` are exempt from weight decay.
+    Source: the authors' code (giakoumoglou/distillers) and its defaults.
+    Unlike the authors' code, `log_scale` and `bias` have no weight decay.
 
     Args:
         setting: The two networks' shapes.

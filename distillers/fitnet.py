@@ -7,22 +7,22 @@ from distillers.base import Batch, Distiller, Features, Incompatible, Setting, S
 
 
 class FitNet(Distiller):
-    """L = mean (r(f_s) - f_t)², over samples, channels and places.
+    """L = mean (r(f_s) - f_t)², over samples, channels and positions.
 
-    f_s (B, C_s, H_s, W_s), f_t (B, C_t, H_t, W_t) are the maps of one stage. The regressor r, a
-    trained convolution with batch norm and ReLU, brings f_s to the shape of f_t.
+    f_s (B, C_s, H_s, W_s), f_t (B, C_t, H_t, W_t) are the feature maps of one stage. The regressor
+    r, a trained convolution with batch norm and ReLU, maps f_s to the shape of f_t.
 
     Source: the hint loss of the paper, up to a constant factor; RepDistiller for the regressor.
-    Unlike the paper, the hint is learned together with the task, not in a stage before it.
+    Unlike the paper, the hint loss is not a first phase of training: it is added to the task loss.
 
     Args:
         setting: The two networks' shapes.
         stage: The stage, counted from 0, in both networks; 1 by default, RepDistiller's hint layer.
         relu: Whether r ends in a ReLU; true by default. A ReLU cannot output the negative
-            values of wide ResNets' and MobileNetV2's maps.
+            values that the feature maps of wide ResNets and MobileNetV2 contain.
 
     Raises:
-        Incompatible: A network has no such stage, or no regressor fits the two sizes.
+        Incompatible: A network does not have this stage, or no regressor fits the two map sizes.
     """
 
     paper = "Romero et al. FitNets: Hints for Thin Deep Nets. ICLR 2015. arXiv:1412.6550"
@@ -34,7 +34,7 @@ class FitNet(Distiller):
         if not 0 <= stage < min(len(s), len(t)):
             raise Incompatible(
                 f"stage {stage} is not in both networks: the student has {len(s)} stages, "
-                f"the teacher {len(t)}; stages count from 0"
+                f"the teacher {len(t)}; stages are counted from 0"
             )
         self.stage = stage
         channels = t[stage][0]
@@ -42,15 +42,15 @@ class FitNet(Distiller):
         self.regress = nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean squared error of the predicted map."""
+        """Return the mean squared error of the predicted feature map."""
         return F.mse_loss(self.regress(student.stages[self.stage]), teacher.stages[self.stage])
 
 
 def _resize(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Module:
-    """Return the convolution that brings maps of one shape (C, H, W) to another.
+    """Return a convolution from the student's map shape (C, H, W) to the teacher's.
 
-    A student of twice the teacher's size gets stride 2; of half the size, a transposed convolution
-    with stride 2; of the same size or larger, a kernel that covers the difference in size.
+    If the student's map is twice as large, the stride is 2. If it is half as large, the convolution
+    is transposed with stride 2. Otherwise the kernel size covers the difference in size.
     """
     (c, h, w), (c_t, h_t, w_t) = student, teacher
     if (h, w) == (2 * h_t, 2 * w_t):
@@ -61,5 +61,5 @@ def _resize(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.
         return nn.Conv2d(c, c_t, kernel_size=(1 + h - h_t, 1 + w - w_t))
     raise Incompatible(
         f"the student's map of {h} x {w} cannot be brought to the teacher's {h_t} x {w_t}; "
-        "it must be at least as large, or exactly half as large"
+        "the student's must be at least as large, or exactly half as large"
     )

@@ -10,15 +10,15 @@ class KD(Distiller):
     """L = T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i).
 
     z_s, z_t (B, K) are the logits of the student and the teacher, T is the temperature. The factor
-    T² keeps the size of the gradient when T changes.
+    T² keeps the gradient's size about constant when T changes.
 
     Source: the soft-target term of the paper, as RepDistiller computes it.
-    Unlike the paper, the divergence replaces the cross-entropy with the soft targets. They differ
-    by the teacher's entropy, which has no gradient.
+    Unlike the paper, the loss is the divergence from the soft targets, not the cross-entropy. The
+    two differ by the entropy of the soft targets, which has no gradient.
 
     Args:
         setting: Not used, since the loss has no parameters.
-        temperature: T, above 0; 4 by default, as in the CRD paper's CIFAR-100 tables.
+        temperature: T, above 0; 4 by default, as in the CRD paper on CIFAR-100.
     """
 
     paper = "Hinton, Vinyals, Dean. Distilling the Knowledge in a Neural Network. arXiv:1503.02531"

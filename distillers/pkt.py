@@ -1,21 +1,21 @@
-"""Probabilistic knowledge transfer: match how likely each sample is another's neighbour."""
+"""Probabilistic knowledge transfer: match the probabilities that samples are neighbours."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from distillers.base import Batch, Distiller, Features
 
-EPSILON = 1e-7  # RepDistiller's value: keeps lengths and logarithms finite
+EPSILON = 1e-7  # RepDistiller's value; prevents a division by 0 and log(0)
 
 
 class PKT(Distiller):
-    """L = mean_ij q_ij log(q_ij / p_ij), p and q the neighbour probabilities of student, teacher.
+    """L = mean_ij q_ij log(q_ij / p_ij), p of the student, q of the teacher.
 
-    p (B, B): p_ij = s_ij / Σ_k s_ik with s_ij = (cos(f_i, f_j) + 1) / 2, f (B, D) the pooled
-    features. Each sample counts as one of its own neighbours. The scale of a sample's features
-    does not matter.
-    The mean is over all B² pairs, so L is the mean divergence of the rows divided by B. The weight
-    30000 of the papers' tables belongs to B = 64.
+    p, q (B, B) hold neighbour probabilities: p_ij = s_ij / Σ_k s_ik, s_ij = (1 + cos(f_i, f_j))/2.
+    f (B, D) are the pooled features. Each sample counts as one of its own neighbours. Scaling a
+    sample's features does not change the loss.
+    The mean is over all B² pairs, so L is the mean divergence of the B rows, divided by B. The CRD
+    paper's weight of 30000 is therefore for B = 64.
 
     Source: the paper's cosine kernel, as RepDistiller computes it.
 
@@ -30,14 +30,14 @@ class PKT(Distiller):
     reads = ("pooled",)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean over pairs of the terms of the divergence, in nats."""
+        """Return the divergence's terms averaged over all B² pairs, in nats."""
         p = _neighbour_probabilities(student.pooled)
         q = _neighbour_probabilities(teacher.pooled)
         return (q * ((q + EPSILON) / (p + EPSILON)).log()).mean()
 
 
 def _neighbour_probabilities(pooled: Tensor) -> Tensor:
-    """Return each sample's distribution over the samples of pooled (B, D), by cosine: (B, B)."""
+    """Return the neighbour probabilities (B, B) of pooled features (B, D); each row sums to 1."""
     unit = F.normalize(pooled, dim=1, eps=EPSILON)
     similarity = (unit @ unit.T + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)

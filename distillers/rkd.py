@@ -5,23 +5,24 @@ from torch import Tensor
 
 from distillers.base import Batch, Distiller, Features, NonNegative, Setting
 
-EPSILON = 1e-12  # samples at a smaller squared distance are equal: no distance, no direction
+EPSILON = 1e-12  # samples at a smaller squared distance count as equal
 
 
 class RKD(Distiller):
     """L = w_d · mean_ij h(d_s, d_t)_ij + w_a · mean_ijk h(∠_s, ∠_t)_ijk.
 
-    d (B, B) holds the distances between pooled features (B, D), divided by their mean. ∠ (B, B, B)
-    holds at [i, j, k] the cosine at sample i of the angle between j and k. h is the Huber loss with
-    threshold 1. Shifts, rotations and the scale of the features do not matter. Pairs of equal
-    samples do not count in the mean distance, and no gradient passes through them.
+    d (B, B) holds the Euclidean distances between the samples' pooled features (B, D), divided by
+    the mean distance. ∠ (B, B, B) holds, at [i, j, k], the cosine of the angle at sample i between
+    the directions to samples j and k. h is the Huber loss with threshold 1. Shifting, rotating or
+    rescaling the features does not change the loss. Pairs of samples with equal features are left
+    out of the mean distance and pass no gradient.
 
     Source: the distance-wise and angle-wise losses of the paper, as RepDistiller computes them.
 
     Args:
         setting: Not used, since the loss has no parameters.
-        distance: w_d, at least 0; 25 by default, as in the papers' tables.
-        angle: w_a, at least 0; 50 by default, as in the papers' tables.
+        distance: w_d, at least 0; 25 by default, as in the CRD paper.
+        angle: w_a, at least 0; 50 by default, as in the CRD paper.
     """
 
     paper = "Park, Kim, Lu, Cho. Relational Knowledge Distillation. CVPR 2019. arXiv:1904.05068"
@@ -40,7 +41,7 @@ class RKD(Distiller):
 
 
 def _relations(pooled: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the scaled distances (B, B) and the cosines (B, B, B) of pooled (B, D)."""
+    """Return the scaled distances (B, B) and the cosines (B, B, B) of pooled features (B, D)."""
     difference = pooled[None] - pooled[:, None]  # (B, B, D)
     squared = difference.square().sum(-1)
     distinct = (squared > EPSILON).to(pooled.dtype)

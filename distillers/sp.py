@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: the student copies which samples look alike."""
+"""Similarity-preserving distillation: match the similarities between the samples of a batch."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,12 +7,13 @@ from distillers.base import Batch, Distiller, Features
 
 
 class SP(Distiller):
-    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch with rows of norm 1.
+    """L = ‖G_s - G_t‖² / B², G the Gram matrix of the batch, ‖·‖ the Frobenius norm.
 
-    G (B, B) holds the inner products of the samples' flattened maps f (B, C·H·W), taken at the last
-    stage. The loss depends on B: the weight 3000 of the papers' tables belongs to B = 64.
+    G (B, B) holds the inner products between the samples' flattened feature maps (B, C·H·W) of the
+    last stage; each row of G is then scaled to length 1. The loss depends on B, so the CRD paper's
+    weight of 3000 is for B = 64.
 
-    Source: the paper, for one pair of layers, as RepDistiller computes it.
+    Source: the paper's loss for one pair of layers, as RepDistiller computes it.
 
     Args:
         setting: Not used, since the loss has no parameters.
@@ -27,6 +28,6 @@ class SP(Distiller):
 
 
 def _similarity(stage: Tensor) -> Tensor:
-    """Return the inner products of a map's samples (B, C, H, W): (B, B), rows of length 1."""
+    """Return the Gram matrix (B, B) of a feature map (B, C, H, W), with rows of length 1."""
     flat = stage.flatten(1)  # (B, C·H·W)
     return F.normalize(flat @ flat.T, dim=1)

@@ -1,4 +1,4 @@
-"""Wasserstein contrastive distillation: a bounded critic for all samples, a matching by batch."""
+"""Wasserstein contrastive distillation: a contrastive loss plus optimal transport in the batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,41 +28,44 @@ from distillers.base import (
 class WCoRD(Distiller):
     """A reconstruction: L = λ1 · global + λ2 · local, from the paper's abstract, not its equations.
 
-    u = A_s f_s / |f_s| and v = A_t f_t / |f_t|, each (B, width), map the pooled features. A_s and
-    A_t have spectral norm 1, so the critic <u, v> is 1-Lipschitz in each argument and within ±1.
+    u = A_s f_s / |f_s| and v = A_t f_t / |f_t|, each (B, width), are embeddings of the pooled
+    features f. The trained matrices A_s and A_t have spectral norm 1, so the critic <u, v> is
+    1-Lipschitz in each argument and within ±1.
 
-    Global (GCKT, the dual form), summed over both directions as in CRD:
+    Global part (the paper's GCKT, the dual form of the Wasserstein distance): as in CRD, a sum of
+    two losses, one with anchors from u and one with anchors from v. `form` selects the loss:
         "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik]
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
-    h compares an anchor a_i, a row of u or v, with 1 + M rows m_k of the other network's bank:
-    k = 0 is its own sample, k = 1…M are samples of other classes. Z is set by the first batch.
+    a_i is an anchor, and m_k are 1 + M rows of the other network's memory bank: k = 0 is the
+    anchor's own sample, k = 1…M are samples of other classes. The first batch sets the constant Z.
 
-    Local (LCKT, the primal form): <π, C> with C_ij = 1 - cos(u_i, v_j), (B, B), in the batch. π is
-    the cheapest plan with uniform marginals; the gradient does not flow through it.
+    Local part (the paper's LCKT, the primal form): <π, C>, the cost of transporting the batch's u
+    to its v, with C (B, B), C_ij = 1 - cos(u_i, v_j). π (B, B) is the cheapest transport plan with
+    uniform marginals; no gradient flows through π.
 
     Source: the abstract for the two parts, CRD for the contrast; the authors' code was not found.
     Choices of this reconstruction: both parts share A_s and A_t. The banks' rows are running means
-    of u and v, not scaled to length 1, which keeps the critic within its bound.
+    of u and v, and are not scaled to length 1, so the critic stays within ±1.
 
     Args:
-        setting: The two networks' shapes, the training labels and the random stream.
+        setting: The two networks' shapes, the training labels and the random generator.
         form: The global loss, "nce" (default) or "kr".
-        solver: The solver of the plan, "ipot" (default) or "sinkhorn".
+        solver: The solver for the plan π, "ipot" (default) or "sinkhorn".
         width: The size of u and v, from 1 to 65536; 128 by default.
         negatives: M, at least 1; 16384 by default.
         temperature: τ, above 0; 0.07 by default.
         momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
         global_weight: λ1, at least 0; CRD's 0.8 by default. At 0, the global part is left out.
         local_weight: λ2, at least 0; 0.05 by default. At 0, the local part is left out. The default
-            is not from the paper: select it on a held-out split.
-        entropy: Sinkhorn's weight of the entropy, above 0; 0.05 by default. From 0.5 on the plan is
-            about uniform, and the local part carries no signal.
+            is ours, not the paper's: tune it on a held-out split.
+        entropy: The weight of the entropy in Sinkhorn's objective, above 0; 0.05 by default. At 0.5
+            or more, the plan is almost uniform, and the local part carries no information.
         rounds: The solver's iterations, from 1 to 10000; 50 by default.
         step: IPOT's step size, above 0; 0.5 by default, as in its public code.
 
     Raises:
         Incompatible: The training set has fewer than M samples outside its largest class.
-        ValueError: Both weights are 0.
+        ValueError: `global_weight` and `local_weight` are both 0.
     """
 
     paper = (
@@ -117,9 +120,9 @@ class WCoRD(Distiller):
         Args:
             student: The student's features.
             teacher: The teacher's features.
-            batch: The labels and places in the training set.
-            rows: The bank rows to compare with, (B, 1+M) int64, each sample's own index first.
-                By default the negatives are drawn.
+            batch: The labels, and the samples' positions in the training set.
+            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+                sample's own row. By default, the other M are drawn at random.
 
         Returns:
             A scalar.
@@ -134,13 +137,14 @@ class WCoRD(Distiller):
         return loss
 
     def contrast(self, u: Tensor, v: Tensor, batch: Batch, rows: Tensor | None) -> Tensor:
-        """Return the global part, before its weight; update the banks in training mode.
+        """Return the global part without its weight; update the banks in training mode.
 
         Args:
             u: The student's embeddings, (B, width).
             v: The teacher's embeddings, (B, width).
-            batch: The labels and places in the training set.
-            rows: The bank rows to compare with, (B, 1+M); None draws the negatives.
+            batch: The labels, and the samples' positions in the training set.
+            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+                sample's own row. None: the other M are drawn at random.
 
         Returns:
             A scalar.
@@ -159,14 +163,14 @@ class WCoRD(Distiller):
         return torch.stack(losses).sum()
 
     def matching(self, u: Tensor, v: Tensor) -> Tensor:
-        """Return the local part, before its weight: the cost of moving u onto v.
+        """Return the local part without its weight: the cost of transporting u to v.
 
         Args:
             u: The student's embeddings, (B, width).
             v: The teacher's embeddings, (B, width).
 
         Returns:
-            A scalar; its gradient flows through the costs, not through the plan.
+            A scalar. The gradient flows through the costs, not through the plan.
         """
         cost = cosine_cost(u, v)
         return (self.solve(cost) * cost).sum()

@@ -61,7 +61,7 @@ def test_records_of_a_missing_folder_are_empty(tmp_path: Path) -> None:
 
 
 def test_public_names_are_records_and_run() -> None:
-    assert bench.__all__ == ["records", "run"]
+    assert bench.__all__ == ["compare", "forest", "records", "run", "table"]
     with pytest.raises(AttributeError, match="'bench' has no attribute 'runn'"):
         bench.runn  # noqa: B018
 

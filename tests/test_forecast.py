@@ -65,7 +65,7 @@ def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
     rates = measure_rates(plan, runs, data.facts(plan.suite.data), CPU)
     assert set(rates) == {rate_key(run.specification) for run in runs}
     assert len(rates) == 3
-    assert all(rate.own > 0 and rate.evaluation > 0 for rate in rates.values())
+    assert all(rate.training > 0 and rate.evaluation > 0 for rate in rates.values())
 
 
 def test_plan_shows_the_forecast(here: Path) -> None:

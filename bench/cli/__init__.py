@@ -1,1 +1,1 @@
-"""The command line: one file a verb, imported when the verb is called."""
+"""The command line: one file per verb (subcommand), imported when the verb is called."""

@@ -1,4 +1,4 @@
-"""The command `bench`: its verbs, their help, and its exit codes."""
+"""The command `bench`: its verbs (subcommands), their help, and its exit codes."""
 
 import importlib
 import io
@@ -12,10 +12,10 @@ from typer.core import TyperGroup
 
 from bench.cli.console import handle_errors
 
-INTERNAL_ERROR = 5  # exit code of a bug: Python's own would be that of a regression
+INTERNAL_ERROR = 5  # exit code of a bug; Python's default, 1, means a regression here
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
-    "rich_markup_mode": None,  # rich takes three times as long to import as all the rest
+    "rich_markup_mode": None,  # importing rich takes three times as long as all else
     "pretty_exceptions_enable": False,
 }
 
@@ -24,25 +24,25 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 HELP = "Benchmarks of knowledge distillation: suites in YAML, tables as in the papers."
 VERBS = {  # shown by --help, which imports no verb's module
     "run": "Run a suite, then print and write its table.",
-    "plan": "Show the runs to do, done and skipped, and their cost.",
-    "status": "Count a suite's runs by state; say why some have no result.",
+    "plan": "Show the runs that are to do, done or skipped, and their cost.",
+    "status": "Count a suite's runs by state; list why runs have no result.",
     "report": "Print and write a suite's table, from its records.",
     "figures": "Draw a suite's figures, as PNG and PDF, from its records.",
-    "baseline": "Record a suite's means and spreads, for `check`.",
-    "check": "Compare records with a baseline, or with the papers.",
+    "baseline": "Save a suite's means and standard deviations, for `check`.",
+    "check": "Compare records with a baseline, or with the papers' tables.",
     "compare": "Compare two results folders.",
-    "sync": "Log a suite's records that MLflow does not have.",
+    "sync": "Log a suite's records to MLflow, except those already there.",
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value and its origin.",
-    "validate": "Check suites: every mistake with its line, and warnings.",
-    "teachers": "Show a suite's teachers: origin, accuracy, weights.",
-    "ui": "Open MLflow's pages on a results folder.",
-    "clean": "Remove checkpoints of ended runs, logs and partial files.",
+    "validate": "Check suites; print each mistake with its line, and warnings.",
+    "teachers": "Show each teacher of a suite: origin, accuracy, weights.",
+    "ui": "Start MLflow's web interface for a results folder.",
+    "clean": "List or remove checkpoints of ended runs, logs and partial files.",
 }
 
 
 class LazyGroup(TyperGroup):
-    """A group that imports a verb's module when the verb is called."""
+    """A command group that imports a verb's module only when the verb is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; a user's mistake becomes a message and exit code 2."""
+        """Run the verb; replace the traceback of a user's error by a message and exit code 2."""
         with handle_errors():
             return super().invoke(ctx)
 
@@ -73,7 +73,7 @@ app = typer.Typer(
     name="bench",
     cls=LazyGroup,
     epilog="Exit codes: 0 done, 1 regression, 2 wrong use, 3 some runs failed, 4 inconclusive, "
-    "5 an error of bench itself.",
+    "5 a bug in bench.",
     no_args_is_help=True,
     context_settings=CONTEXT,
     **SETTINGS,

@@ -1,4 +1,4 @@
-"""The verb `baseline`."""
+"""The verb `baseline`: save a suite's results for later checks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,14 +21,14 @@ def command(
         Option(metavar="FILE", help="File to write; default: RESULTS/SUITE-baseline.json."),
     ] = None,
 ) -> None:
-    """Record a suite's means and spreads, for `check`.
+    """Save a suite's means and standard deviations, for `check`.
 
     Example: bench baseline quickstart --results results --output baseline.json
     """
     plan = suite.load_plan(recorded=True)
     baseline = build.assemble(plan, Results(suite.results))
     if baseline.problems:
-        print_error("\n".join(["no baseline: cells without a result", *baseline.problems]))
+        print_error("\n".join(["no baseline: these cells have no result", *baseline.problems]))
         raise typer.Exit(RUNS_FAILED)
     path = output or suite.results / f"{plan.stem}-baseline.json"
     report.save(path, report.render(baseline, "json").encode())
@@ -36,7 +36,7 @@ def command(
 
 
 def _size(baseline: Report) -> str:
-    """`14 cells, n = 3`."""
+    """Return the number of cells and of seeds per cell: `14 cells, n = 3`."""
     ns = sorted({metric.n for cell in baseline.cells for metric in cell.metrics.values()})
     cells = sum(bool(cell.metrics) for cell in baseline.cells)
     return f"{cells} cells, n = {' to '.join(map(str, dict.fromkeys((ns[0], ns[-1]))))}"

@@ -1,4 +1,4 @@
-"""The verb `check`."""
+"""The verb `check`: find regressions."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ Against = Literal["baseline", "published"]
 def command(
     suite: options.SuiteOptions,
     baseline: Annotated[
-        Path | None, Option(metavar="FILE", help="A file that `bench baseline` wrote.")
+        Path | None, Option(metavar="FILE", help="A file written by `bench baseline`.")
     ] = None,
     against: Annotated[
         Against, Option(help="Compare with --baseline, or with the papers' tables.")
@@ -27,13 +27,13 @@ def command(
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
-        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or has another setting.")
+        bool, Option("--strict", help="Exit 4 if a cell is inconclusive or its settings changed.")
     ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,
     markdown: options.MarkdownFile = None,
 ) -> None:
-    """Compare records with a baseline, or with the papers.
+    """Compare records with a baseline, or with the papers' tables.
 
     Example: bench check quickstart --baseline baseline.json --tolerance 0.5
     """
@@ -50,7 +50,7 @@ def command(
 
 
 def _check_flags(suite: str, baseline: Path | None, against: Against, metric: str) -> None:
-    """Raise BenchError if flags contradict each other."""
+    """Raise BenchError if flags contradict each other, or --baseline is missing."""
     if against == "published":
         if baseline:
             raise BenchError("--baseline: not used with --against published; remove one of them")
@@ -64,7 +64,7 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 
 def _papers() -> dict[str, dict[str, Any]]:
-    """Return the terms of each method of the papers' tables, in the form of specifications."""
+    """Return the distillers, weights and options of each method in the papers' tables."""
     from bench import suite as suites
 
     return {

@@ -1,4 +1,4 @@
-"""The verb `clean`."""
+"""The verb `clean`: free disk space."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,10 +14,10 @@ from bench.results import Results, leftovers
 
 def command(
     results: options.ResultsDir = Path("results"),
-    yes: Annotated[bool, Option("--yes", help="Remove; without: only show.")] = False,
-    weights: Annotated[bool, Option("--weights", help="Also the students' weights.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Remove; default: only list.")] = False,
+    weights: Annotated[bool, Option("--weights", help="Include the students' weights.")] = False,
 ) -> None:
-    """Remove checkpoints of ended runs, logs and partial files.
+    """List or remove checkpoints of ended runs, logs and partial files.
 
     Example: bench clean --results results --yes
     """
@@ -28,7 +28,7 @@ def command(
         for path in files:
             echo(f"{'removed' if yes else 'would remove'} {path}")
             if yes:
-                path.unlink(missing_ok=True)  # locking removes partial files, too
+                path.unlink(missing_ok=True)  # locking has removed partial files
     if not files:
         echo(f"{results}: nothing to remove")
         return

@@ -1,4 +1,4 @@
-"""The verb `compare`, and the output of `check`."""
+"""The verb `compare`; the output of `compare` and `check`."""
 
 import shutil
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from bench.results import Record, Results
 
 
 def command(
-    before: Annotated[Path, Argument(metavar="A", help="A results folder: before.")],
-    now: Annotated[Path, Argument(metavar="B", help="A results folder: now.")],
+    before: Annotated[Path, Argument(metavar="A", help="Results folder before.")],
+    now: Annotated[Path, Argument(metavar="B", help="Results folder now.")],
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
@@ -40,7 +40,7 @@ def command(
 def report_verdicts(
     verdicts: Verdicts, strict: bool, as_json: bool, junit: Path | None, markdown: Path | None
 ) -> None:
-    """Print verdicts, write the requested files, and exit with the verdicts' code."""
+    """Print verdicts, write the requested files, and exit with the code of the verdicts."""
     document = regression.verdicts_document(verdicts)
     if junit:
         report.save(junit, regression.verdicts_junit(verdicts, strict).encode())

@@ -26,31 +26,31 @@ WRONG_USE, RUNS_FAILED = 2, 3
 
 @contextmanager
 def handle_errors() -> Iterator[None]:
-    """Print errors on standard error, and exit with a code for each."""
+    """Turn exceptions into a message on standard error and an exit code."""
     try:
         yield
     except BenchError as error:
         print_error(str(error))
         raise typer.Exit(WRONG_USE) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader of our output has ended; click would exit 1
+        if error.errno == errno.EPIPE:  # closed pipe; click would exit 1, which means a regression
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
         print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(WRONG_USE) from None
     except KeyboardInterrupt as interrupt:
-        print_error("interrupted; the same command resumes")
+        print_error("interrupted; run the same command again to resume")
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         raise typer.Exit(128 + number) from None
 
 
 def print_error(text: str) -> None:
-    """Print on standard error."""
+    """Print a text on standard error."""
     print(printable(text), file=sys.stderr)
 
 
 def echo(text: str) -> None:
-    """Print on standard output."""
+    """Print a text on standard output."""
     print(printable(text), flush=True)
 
 
@@ -67,11 +67,11 @@ def print_files(files: "list[Path]") -> None:
 
 
 def require_record(plan: "Plan", results: "Results", suite: str) -> int:
-    """Return the number of the plan's records; raise BenchError if there are none."""
+    """Return how many of the plan's runs have a record; raise BenchError if none has."""
     count = sum(results.file(run).exists() for run in plan.runs)
     if not count:
         raise BenchError(
             f"{results.folder}: no record of the {len(plan.runs)} selected runs; "
-            f"`bench run {suite} --results {results.folder}` makes them"
+            f"to train them: `bench run {suite} --results {results.folder}`"
         )
     return count

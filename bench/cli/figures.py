@@ -1,4 +1,4 @@
-"""The verb `figures`."""
+"""The verb `figures`: draw figures, or say why not."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Data as text for people: tables, counts, states of runs."""
+"""Format data as text: tables, counts and states of runs."""
 
 import shutil
 import textwrap
@@ -22,7 +22,7 @@ def table(rows: Sequence[Content]) -> str:
     A table that is too wide is split: each part repeats the first column.
 
     Args:
-        rows: Rows with equal keys.
+        rows: One mapping per row, from column name to value; all have the same keys.
     """
     if not rows:
         return ""
@@ -84,7 +84,7 @@ def _cell(value: str | float | None) -> str:
 
 
 def state_grid(pairs: Sequence[Content]) -> str:
-    """Return methods as rows, pairs as columns; each cell counts the runs that are done."""
+    """Return a table of finished runs / all runs, with methods as rows and pairs as columns."""
     methods = dict.fromkeys(method for pair in pairs for method in pair["methods"])
     header = ["done / total", *(pair["pair"].replace("/", "\n", 1) for pair in pairs)]
     rows = [["teacher", *(_states(pair["teachers"]) for pair in pairs)]]
@@ -95,7 +95,7 @@ def state_grid(pairs: Sequence[Content]) -> str:
 
 
 def _states(counts: Mapping[str, int]) -> str:
-    """`3 / 5`, then runs that are neither done nor to do: `3 / 5, 1 failed`."""
+    """Return `3 / 5` (done / all runs), or `3 / 5, 1 failed` with the other states."""
     if not counts:
         return ""
     if set(counts) == {"skipped"}:
@@ -105,7 +105,7 @@ def _states(counts: Mapping[str, int]) -> str:
 
 
 def reasons(runs: Iterable[Content]) -> list[str]:
-    """Return a line for each reason of a state, with the name of the first run that has it."""
+    """Return `state: first run and 2 more: reason` for each state and reason."""
     groups = group_reasons((run["state"], run["name"], run["reason"]) for run in runs)
     return [": ".join(filter(None, group)) for group in groups if group[2]]
 
@@ -114,5 +114,10 @@ def paragraphs(*blocks: str | Iterable[str]) -> str:
     """Join blocks by empty lines; lines are wrapped, and empty blocks are left out."""
     width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
-    texts = (block if isinstance(block, str) else "\n".join(map(fill, block)) for block in blocks)
+    texts = (
+        block
+        if isinstance(block, str)
+        else "\n".join(line if "\n" in line else fill(line) for line in block)
+        for block in blocks
+    )
     return "\n\n".join(filter(None, texts))

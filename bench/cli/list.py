@@ -1,4 +1,4 @@
-"""The verb `list`."""
+"""The verb `list`: print names that suites can use."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,9 +12,9 @@ from bench.cli.formatting import Content, paragraphs, table
 from bench.errors import ConfigError, unknown
 
 LISTS = ("suites", "methods", "distillers", "networks", "datasets")
-MORE = {  # networks and data sets that cannot be enumerated
+MORE = {  # printed below a list: names that are too many to list
     "networks": "and every classifier of timm and torchvision: timm:NAME, torchvision:NAME",
-    "datasets": "and any folder of images: folder:PATH, with train/ and test/ or val/ in it",
+    "datasets": "and any folder of images: folder:PATH, with train/ and test/ (or val/)",
 }
 
 
@@ -32,7 +32,7 @@ def command(
 
 
 def list_rows(what: str) -> list[dict[str, Any]]:
-    """Return the rows of a list; raise `ConfigError` for an unknown list."""
+    """Return the rows of the list `what`; raise `ConfigError` for an unknown list."""
     import distillers
     from bench import data, models, suite
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:
-    """Return the numbers of `0,1`, () for `none`; raise BadParameter."""
+    """Return (0, 1) for `0,1` and () for `none`; raise BadParameter for other text."""
     parts = [] if text == "none" else [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         allowed = "numbers separated by commas, such as 0,1, or none"
@@ -26,7 +26,7 @@ def parse_gpus(text: str) -> tuple[int, ...]:
 
 
 ResultsDir = Annotated[
-    Path, Option("--results", metavar="DIR", file_okay=False, help="Folder of records and tables.")
+    Path, Option("--results", metavar="DIR", file_okay=False, help="Folder for records and tables.")
 ]
 OutputDir = Annotated[
     Path | None,
@@ -39,17 +39,17 @@ OutputDir = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="Change a value: recipe.epochs=2. Repeatable."),
+    Option("--set", metavar="KEY=VALUE", help="Change a setting: recipe.epochs=2. Repeatable."),
 ]
 NoPlugins = Annotated[
-    bool, Option("--no-plugins", help="Refuse Python files that a suite names (docs/SUITES.md).")
+    bool, Option("--no-plugins", help="Refuse plugins, i.e. Python files (docs/SUITES.md).")
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Metric = Annotated[
     str,
     Option(
         metavar="METRIC",
-        help="top1, top5, nll, ece, agreement, kl, or oracle: the best top-1 on the test set.",
+        help="top1, top5, nll, ece, agreement, kl, or oracle (best test top-1 of any epoch).",
     ),
 ]
 Tolerance = Annotated[
@@ -57,20 +57,20 @@ Tolerance = Annotated[
     Option(
         "--tolerance",
         metavar="T",
-        help="Largest tolerated difference, in the metric's unit; default for percentages: 0.5.",
+        help="Largest accepted difference, in the metric's unit. Default: 0.5 for percentages.",
     ),
 ]
 JUnit = Annotated[
     Path | None, Option("--junit", metavar="FILE", help="Write JUnit XML for a CI system.")
 ]
 MarkdownFile = Annotated[
-    Path | None, Option("--markdown", metavar="FILE", help="Write a summary for a pull request.")
+    Path | None, Option("--markdown", metavar="FILE", help="Write a Markdown summary.")
 ]
 
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """The options of verbs about a suite: which suite, which part of it, which folders."""
+    """Options of verbs that take a suite: the suite, changes, selected runs, folders."""
 
     suite: Annotated[
         str, Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")
@@ -82,14 +82,14 @@ class SuiteOptions:
     ] = None
     set_: Set = None
     seeds: Annotated[
-        str | None, Option(metavar="SEEDS", help="Replace the suite's seeds: 0-4, or 0,2.")
+        str | None, Option(metavar="SEEDS", help="Replace the suite's seeds: 0-4 or 0,2.")
     ] = None
     filter_: Annotated[
         str,
         Option(
             "--filter",
             metavar="KEY=VALUE,...",
-            help="Select cells: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
+            help="Select runs: 'pair=vgg13/*,method=kd|crd,seed=0'. Keys: pair, teacher, student, "
             "method, seed.",
         ),
     ] = ""
@@ -101,7 +101,7 @@ class SuiteOptions:
 
     @property
     def changes(self) -> list[str]:
-        """All changes to the suite, each `key=value`; --seeds is short for one of them."""
+        """All changes to the suite as `key=value`: those of --set, then that of --seeds."""
         if self.seeds is None:
             return self.set_ or []
         seeds = f"[{self.seeds}]" if self.seeds.isdecimal() else self.seeds
@@ -134,9 +134,12 @@ class SuiteOptions:
 
 
 def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare the options of `SuiteOptions`, except those omitted, in front of a verb's own.
+    """Return a decorator that adds the options of `SuiteOptions` to a verb's own.
 
-    The verb receives them as its first argument.
+    The verb receives a `SuiteOptions` as its first argument.
+
+    Args:
+        omitted: Fields of `SuiteOptions` without an option; they keep their default values.
     """
     parameters = inspect.signature(SuiteOptions).parameters
     shared = [parameter for name, parameter in parameters.items() if name not in omitted]

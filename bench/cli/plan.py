@@ -1,4 +1,4 @@
-"""The verb `plan`, and `run --dry-run`."""
+"""The verb `plan`, and the output of `run --dry-run`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def print_plan(
 
 def plan_text(content: Content) -> str:
     """Return a plan as text for people."""
-    networks = "networks, and their multiply-adds for one image"
+    networks = "networks, with multiply-adds per image"
     memory = "memory banks and other buffers, the maximum over all pairs"
     return paragraphs(
         [
@@ -63,7 +63,7 @@ def plan_text(content: Content) -> str:
 
 
 def _summary(suite: str, runs: Sequence[Content]) -> str:
-    """`toy: 2 students (1 done, 1 to do), 1 teacher (1 done)`."""
+    """Return `toy: 2 students (1 done, 1 to do), 1 teacher (1 done)`."""
     parts = []
     for kind in ("student", "teacher"):
         states = Counter(run["state"] for run in runs if run["kind"] == kind)
@@ -102,7 +102,7 @@ def _bytes(number: int) -> str:
 
 
 def _work(content: Content) -> str:
-    """Return the number of cohorts to do, and their devices."""
+    """Return how many cohorts (runs that train together) are to do, and on which devices."""
     if not content["cohorts"]:
         return "nothing to do"
     places = []
@@ -110,4 +110,4 @@ def _work(content: Content) -> str:
         gpu = "" if device["device"] == "cpu" else f"{device['device']}, "
         places.append(f"{device['at_a_time']} at a time on {gpu}{device['name']}")
     cohort_count = count(content["cohorts"], "cohort")
-    return f"to do in {cohort_count}, of runs that share a teacher's passes: {'; '.join(places)}"
+    return f"to do: {cohort_count} (runs that share the teacher's passes), {'; '.join(places)}"

@@ -1,4 +1,4 @@
-"""The verb `report`."""
+"""The verb `report`: make tables from records."""
 
 import shutil
 import sys
@@ -19,22 +19,22 @@ def command(
     metric: options.Metric = "top1",
     formats: Annotated[
         str,
-        Option("--format", metavar="FORMATS", help="Formats among md, tex, csv, json, txt, html."),
+        Option("--format", metavar="FORMATS", help="Any of md,tex,csv,json,txt,html."),
     ] = "md,tex,csv",
     standalone: Annotated[
         bool, Option("--standalone", help="Write LaTeX that compiles on its own.")
     ] = False,
     published: Annotated[
-        bool, Option("--published", help="Show the papers' value and the gap in each cell.")
+        bool, Option("--published", help="Add the papers' value and our gap to it to each cell.")
     ] = False,
     published_only: Annotated[
         bool, Option("--published-only", help="Print only the papers' tables of the suite's pairs.")
     ] = False,
     statistics: Annotated[
-        bool, Option("--statistics", help="Print intervals, verdicts and average ranks instead.")
+        bool, Option("--statistics", help="Make a table of intervals, verdicts and ranks instead.")
     ] = False,
     versus: Annotated[
-        str | None, Option(metavar="METHOD", help="Compare methods with this one; default: kd.")
+        str | None, Option(metavar="METHOD", help="Method to compare the others with; default: kd.")
     ] = None,
     tolerance: options.Tolerance = None,
     wide: Annotated[

@@ -1,4 +1,4 @@
-"""The verb `run`."""
+"""The verb `run`: train a suite's runs, then make its table."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,27 +23,27 @@ Engine = Literal["local", "ray", "slurm"]
 Overwrite = Literal["never", "failed", "always"]
 TrackerName = Literal["mlflow", "tensorboard", "none"]
 View = Literal["auto", "live", "plain", "json"]
-GPUS = "GPUs to use, such as 0,1, or none. Default: all, else the CPU."
-WORKERS = "Cohorts at a time on a CPU. Default: one per core."
-THREADS = "Threads of each worker on a CPU; changes rounding."
-GRAPHS = "Capture each step as a CUDA graph; changes rounding. GPUs only."
-CLUSTER = "Resources of Ray or Slurm: docs/CLUSTERS.md."
+GPUS = "GPUs to use: 0,1 or none. Default: all GPUs; without a GPU, the CPU."
+WORKERS = "Parallel workers on a CPU. Default: one per core."
+THREADS = "Threads of each worker on a CPU; affects rounding."
+GRAPHS = "Run each training step as a CUDA graph; affects rounding. GPUs only."
+CLUSTER = "YAML file with resources for Ray or Slurm (docs/CLUSTERS.md)."
 
 
 @options.suite_verb()
 def command(
     suite: options.SuiteOptions,
     overwrite: Annotated[
-        Overwrite, Option(help="Records to replace: none, of failed and skipped runs, or all.")
+        Overwrite, Option(help="Rerun recorded runs: never, only failed and skipped ones, always.")
     ] = "failed",
-    dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, do nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only show the plan.")] = False,
     gpus: Annotated[Any, Option(metavar="GPUS", parser=options.parse_gpus, help=GPUS)] = None,
-    per_gpu: Annotated[int, Option(metavar="N", min=1, help="Cohorts at a time on each GPU.")] = 1,
+    per_gpu: Annotated[int, Option(metavar="N", min=1, help="Parallel workers on each GPU.")] = 1,
     workers: Annotated[int | None, Option(metavar="N", min=1, help=WORKERS)] = None,
     threads: Annotated[int, Option(metavar="N", min=1, help=THREADS)] = 1,
     graphs: Annotated[bool, Option("--cuda-graphs", help=GRAPHS)] = False,
     inline: Annotated[bool, Option("--inline", help="Train in this process, to debug.")] = False,
-    executor: Annotated[Engine, Option(help="This machine, a Ray cluster, or Slurm.")] = "local",
+    executor: Annotated[Engine, Option(help="Train on this machine, Ray or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
     tracker: Annotated[TrackerName, Option(help="Tracker that also gets the records.")] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
@@ -51,8 +51,7 @@ def command(
 ) -> None:
     """Run a suite, then print and write its table.
 
-    Runs that have a record are not repeated. The same command again resumes where the last one
-    stopped.
+    Finished runs are not repeated. After an interruption, run the same command again to resume.
 
     Example: bench run suites/quickstart.yaml
     """
@@ -63,12 +62,12 @@ def command(
     if executor != "local":
         if gpus is not None or per_gpu > 1 or workers or inline:
             raise BenchError(
-                "--gpus, --per-gpu, --workers, --inline: only with --executor local; "
-                f"set the resources of a cohort on {executor} in --cluster FILE"
+                "--gpus, --per-gpu, --workers, --inline: allowed only with --executor local; "
+                f"with {executor}, set the resources of each worker in --cluster FILE"
             )
         nodes = clusters.read(cluster, executor)
     elif cluster:
-        raise BenchError("--cluster: only with --executor. Allowed: ray, slurm")
+        raise BenchError("--cluster: allowed only with --executor ray or --executor slurm")
     machine = api.Machine(gpus, per_gpu, workers, threads, inline, graphs=graphs, cluster=nodes)
     if dry_run:
         print_plan(suite, machine, as_json)

@@ -1,4 +1,4 @@
-"""The verb `show`."""
+"""The verb `show`: print a resolved suite."""
 
 from bench.cli import options
 

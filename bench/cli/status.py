@@ -1,4 +1,4 @@
-"""The verb `status`: states of runs, from their records."""
+"""The verb `status`: read the states of runs from their records."""
 
 from bench.cli import options
 from bench.cli.console import print_result
@@ -8,7 +8,7 @@ from bench.results import Results
 
 @options.suite_verb("limit")
 def command(suite: options.SuiteOptions, as_json: options.AsJson = False) -> None:
-    """Count a suite's runs by state; say why some have no result.
+    """Count a suite's runs by state; list why runs have no result.
 
     Example: bench status quickstart --results results
     """

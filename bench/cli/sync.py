@@ -1,4 +1,4 @@
-"""The verb `sync`."""
+"""The verb `sync`: send records to MLflow."""
 
 import typer
 
@@ -10,7 +10,7 @@ from bench.results import Results
 
 @options.suite_verb("limit")
 def command(suite: options.SuiteOptions) -> None:
-    """Log a suite's records that MLflow does not have.
+    """Log a suite's records to MLflow, except those already there.
 
     Example: bench sync quickstart --results results
     """

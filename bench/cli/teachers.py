@@ -1,4 +1,4 @@
-"""The verb `teachers`."""
+"""The verb `teachers`: list a suite's teachers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def command(
 
 
 def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
-    """Return each teacher's origin, state, accuracy in percent, and weights."""
+    """Return a row per teacher and seed: origin, state, accuracy in percent, weights."""
     rows = []
     for run in (run for run in plan.runs.values() if run.kind == "teacher"):
         record, weights = results.summary(run.id), results.weights(run.id)
@@ -72,7 +72,7 @@ def teachers_text(rows: Sequence[Content]) -> str:
             "teacher": row["network"],
             **{key: row[key] for key in ("seed", "from", "state")},
             "top-1": row["top1"],
-            "promised": row["manifest"],
+            "expected": row["manifest"],
             "weights": row["weights"],
             "sha256": row["sha256"] and row["sha256"][:12],
         }

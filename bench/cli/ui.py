@@ -1,4 +1,4 @@
-"""The verb `ui`."""
+"""The verb `ui`: serve MLflow's web pages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ def command(
     host: Annotated[str, Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Option(metavar="PORT", help="Port to listen on.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on a results folder.
+    """Start MLflow's web interface for a results folder.
 
     Example: bench ui --results results --port 5000
     """

@@ -1,4 +1,4 @@
-"""The verb `validate`."""
+"""The verb `validate`: check suites without running them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +25,7 @@ def command(
     set_: options.Set = None,
     no_plugins: options.NoPlugins = False,
 ) -> None:
-    """Check suites: every mistake with its line, and warnings.
+    """Check suites; print each mistake with its line, and warnings.
 
     Each checkpoint is opened, and each distiller is called once on random features.
 

@@ -1,1 +1,1 @@
-"""YAML with line numbers, changes of it, and errors as `file:line`."""
+"""Read YAML with line numbers, apply `--set` changes, report errors as `file:line`."""

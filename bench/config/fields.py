@@ -1,6 +1,6 @@
 """Types of values in configuration files, and validation with a message for each problem.
 
-The description of a type is the text that a user reads after `Allowed:`.
+The description of a type is the text after `Allowed:` in an error message.
 """
 
 import re
@@ -18,8 +18,8 @@ from bench.errors import nearest
 
 MAX_SEEDS = 1000
 Model = TypeVar("Model", bound=BaseModel)
-TAGGED = "\0"  # starts the tags of alternatives; a user's key cannot contain it
-CUSTOM = "custom"  # the type of errors with a message of ours
+TAGGED = "\0"  # first character of the tags of `tag`; never in a user's key
+CUSTOM = "custom"  # the pydantic error type of the checks in this module
 _PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not finite"}
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
 
@@ -59,24 +59,24 @@ def _expand(value: Any) -> Any:
 
 
 def shorthand(key: str) -> BeforeValidator:
-    """Accept a text or number in place of a mapping, as the value of its main key."""
+    """Return a validator that replaces a text or number v by the mapping {key: v}."""
     return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) else v)
 
 
 def by_type(**kinds: type) -> Discriminator:
-    """Choose between tagged alternatives by the Python type of the value."""
+    """Return a discriminator that chooses a tagged alternative by the value's Python type."""
     return Discriminator(
         lambda v: next((TAGGED + k for k, t in kinds.items() if type(v) is t), None)
     )
 
 
 def tag(kind: str) -> Tag:
-    """Mark an alternative of `by_type`."""
+    """Return the tag that marks an alternative for `by_type`."""
     return Tag(TAGGED + kind)
 
 
 def allowed(description: str) -> Any:
-    """Describe the values that a user may write in a field."""
+    """Return a field with a description of the values that a user may write."""
     return Field(description=description)
 
 
@@ -86,7 +86,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_l
 Label = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$"),
-    allowed("a name of letters, digits and _ . + -, at most 60 long"),
+    allowed("a name of letters, digits and _ . + -, at most 60 characters"),
 ]
 
 Count = Annotated[Whole, Ge(1), Le(1_000_000), allowed("a whole number, at least 1")]
@@ -101,9 +101,9 @@ Positive = Annotated[Number, Gt(0), allowed("a number above 0")]
 AtLeast0 = Annotated[Number, Ge(0), allowed("a number, 0 or more")]
 Momentum = Annotated[Number, Ge(0), Lt(1), allowed("a number from 0 to below 1")]
 Factor = Annotated[Number, Gt(0), Le(1), allowed("a number above 0 and at most 1")]
-Percent = Annotated[Number, Ge(0), Le(100), allowed("a number of percent, 0 to 100")]
+Percent = Annotated[Number, Ge(0), Le(100), allowed("a percentage, 0 to 100")]
 Truth = Annotated[bool, Field(strict=True), allowed("true or false")]
-Title = Annotated[Text, allowed("one line of text, at most 200 long")]
+Title = Annotated[Text, allowed("one line of at most 200 characters")]
 Network = Annotated[Text, allowed("the name of a network")]
 Epochs = Annotated[
     tuple[Annotated[Whole, Ge(1)], ...],
@@ -120,14 +120,14 @@ Seeds = Annotated[
 
 
 def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None, list[Problem]]:
-    """Validate plain data.
+    """Check plain data against a schema.
 
     Args:
         data: The data of a document.
         model: The schema of the data; the description of each field names the allowed values.
 
     Returns:
-        The model, or None and every problem of the data.
+        The validated model and an empty list, or None and all problems of the data.
     """
     try:
         return model.model_validate(data), []
@@ -138,21 +138,21 @@ def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None,
     problems = [
         Problem(_as_written(place, data), _message(detail, place, model))
         for detail, place in zip(details, places, strict=True)
-        if not (place in parents and detail["type"] == "too_short")  # its items were invalid
+        if not (place in parents and detail["type"] == "too_short")  # due to invalid items
     ]
     return None, list(dict.fromkeys(problems))
 
 
 def _place(detail: ErrorDetails) -> Where:
-    """Return the place of an error, without the tags of alternatives."""
+    """Return the place of an error in the data, without the tags of `tag`."""
     loc = detail["loc"]
-    if loc[-1:] == ("[key]",) and detail["type"] != "extra_forbidden":  # of the key, not its value
+    if loc[-1:] == ("[key]",) and detail["type"] != "extra_forbidden":  # the key is invalid
         loc = loc[:-1]
     return tuple(part for part in loc if not str(part).startswith(TAGGED))
 
 
 def _as_written(place: Where, data: Any) -> Where:
-    """Return the place in the user's data, where a short form has no keys."""
+    """Return the place as the user wrote it: a short form such as `kd: 0.9` has no inner keys."""
     for depth, part in enumerate(place[:-1]):
         data = data[part]
         if not isinstance(data, dict | list):
@@ -179,7 +179,7 @@ def _message(detail: ErrorDetails, place: Where, model: type[BaseModel]) -> str:
 
 
 def _allowed(model: type[BaseModel], loc: Where) -> tuple[str, list[str]]:
-    """Return the innermost description on the way to a place, and the innermost model's keys."""
+    """Return the allowed values at a place in words, and the keys of the innermost mapping."""
     description, keys = "", []
     for step in _steps(model, loc):
         if isinstance(step, FieldInfo):
@@ -190,7 +190,7 @@ def _allowed(model: type[BaseModel], loc: Where) -> tuple[str, list[str]]:
 
 
 def _steps(kind: Any, loc: Where) -> Iterator[Any]:
-    """Yield the types and fields on the way to a place, as pydantic reports it."""
+    """Yield the types and fields from `kind` down to `loc`, the place that pydantic reports."""
     yield kind
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, FieldInfo):

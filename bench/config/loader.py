@@ -1,4 +1,4 @@
-"""YAML files as plain data with the line of every key and value, `--set` changes; JSON files.
+"""Read YAML files with the line of every key and value, apply `--set` changes, read JSON files.
 
 Stricter than YAML, to exclude surprises: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
@@ -19,11 +19,11 @@ import yaml
 from bench.config.text import Problem, Where, dotted, foreign, found, hidden, short, visible
 from bench.errors import ConfigError
 
-MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # of a file
-MAX_LEVELS, MAX_JSON_LEVELS = 20, 40  # of nesting
-MAX_VALUES = 5_000  # keys included
+MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # size of a file
+MAX_LEVELS, MAX_JSON_LEVELS = 20, 40  # levels of nesting
+MAX_VALUES = 5_000  # keys and values in a file
 MAX_KEY_LENGTH = 200  # characters
-MAX_NUMBER_LENGTH = 40  # characters; a longer one is text
+MAX_NUMBER_LENGTH = 40  # characters; a longer number is read as text
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One `--set place=value`."""
+    """A change by `--set TEXT` on the command line, and the place in the data that changes."""
 
     text: str
     where: Where
@@ -46,11 +46,11 @@ class Change(NamedTuple):
 
 @dataclass
 class Document:
-    """A file's data, and where each part of it is written.
+    """The data of a file, with the line and column of each key and value.
 
     Attributes:
         name: The file's name in messages.
-        data: Plain data: dicts with text as keys, lists, texts, numbers, booleans, None.
+        data: Plain data: dicts with text keys, lists, texts, numbers, booleans, None.
         keys: The place of each key.
         values: The place of each value.
         problems: Problems that leave the rest of the file readable, e.g. duplicate keys.
@@ -74,11 +74,11 @@ class Document:
         return place.line if place else self.line_of(where[:-1])
 
     def origin(self, where: Where) -> str:
-        """Return `command line` or `suite:LINE`, the origin of a value that is set."""
+        """Return the origin of a value that a user set: `command line` or `suite:LINE`."""
         return "command line" if self._change(where) else f"suite:{self.line_of(where)}"
 
     def format(self, problems: Iterable[Problem]) -> list[str]:
-        """Return a message for each problem: in the order of the file, then of `--set`."""
+        """Return a message for each problem: those of the file by line, then those of `--set`."""
         in_file, in_changes = [], []
         for problem in problems:
             where = problem.where
@@ -94,7 +94,11 @@ class Document:
         return [*lines, *in_changes, *self.refused]
 
     def _change(self, where: Where) -> Change | None:
-        """Return the last change at or above a place, else in the part missing from the file."""
+        """Return the last `--set` change that concerns a place; None if there is none.
+
+        Such a change sets the place or a parent of the place. For a place that is missing from the
+        file, changes below the topmost missing parent are the second choice.
+        """
         parts = [where[: i + 1] for i in range(len(where))]
         missing = [part for part in parts if part not in self.values][:1]
         near = [c for c in self.changes if where[: len(c.where)] == c.where]
@@ -118,7 +122,7 @@ class Document:
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, (*where, i)) for i, item in enumerate(node.value)]
         value = _scalar(node)
-        if isinstance(value, str) and (problem := hidden(value)):  # by an escape
+        if isinstance(value, str) and (problem := hidden(value)):  # from an escape sequence
             self.problems.append(Problem(where, problem, self.values[where].line))
             return visible(value)
         return value
@@ -132,7 +136,7 @@ class Document:
             raise ConfigError([f"{self.name}:{_start(node).line}  {message}"])
 
     def _entries(self, node: yaml.MappingNode, where: Where) -> Iterator[tuple[str, yaml.Node]]:
-        """Yield each valid key once, with its value; note a problem for the others."""
+        """Yield each valid key with its value; store a problem for an invalid or duplicate key."""
         for key, content in node.value:
             line = _start(key).line
             if message := _invalid_key(key):
@@ -176,16 +180,16 @@ def load(path: Path) -> Document:
         path: The file, at most `MAX_BYTES` long.
 
     Returns:
-        The document, which must be one mapping.
+        The document. Its data is a mapping.
 
     Raises:
-        ConfigError: The file cannot be read, is too large, or is not such a document.
+        ConfigError: The file cannot be read, is too large, or is not a YAML mapping.
     """
     return parse(read(path, MAX_BYTES), str(path))
 
 
 def load_json(path: Path) -> Any:
-    """Read a JSON file such as a baseline, at most `MAX_JSON_BYTES` long.
+    """Return the content of a JSON file of at most `MAX_JSON_BYTES`, e.g. a baseline.
 
     Raises:
         ConfigError: The file cannot be read, is too large or too deep, or is not JSON.
@@ -206,7 +210,7 @@ def read(path: Path, max_bytes: int) -> str:
     """Return the text of a file in UTF-8.
 
     Raises:
-        ConfigError: The file cannot be read, is larger than `max_bytes`, or is not such a text.
+        ConfigError: The file cannot be read, is larger than `max_bytes`, or is not UTF-8.
     """
     if problem := hidden(path.name):
         raise ConfigError([f"{path.name!a}: the file's name {problem}"])
@@ -240,7 +244,7 @@ def parse(text: str, name: str) -> Document:
 
 
 def value(text: str, name: str) -> Any:
-    """Return the plain data of a value on a command line, e.g. of `5e-4` or `[0, 1]`."""
+    """Return a value of the command line, e.g. `5e-4` or `[0, 1]`, as plain data."""
     node, document = _compose(text, lambda _: f"{name}: "), Document(name)
     data = None if node is None else document.plain(node)
     if document.problems:
@@ -249,7 +253,7 @@ def value(text: str, name: str) -> Any:
 
 
 def apply(document: Document, texts: Sequence[str]) -> Document:
-    """Apply changes such as `recipe.epochs=2` to a document, in their order; return it."""
+    """Apply changes such as `recipe.epochs=2` to a document in order; return the document."""
     for text in texts:
         try:
             document.changes.append(_apply(document.data, text))
@@ -259,7 +263,7 @@ def apply(document: Document, texts: Sequence[str]) -> Document:
 
 
 def _apply(parent: Any, text: str) -> Change:
-    """Make a change below the top of a document, `parent`."""
+    """Apply one change to `parent`, the data of a document; return the change."""
     name = f"--set {text}"
     place, equals, new_text = text.partition("=")
     parts = [part.strip() for part in place.split(".")]
@@ -283,11 +287,11 @@ def _apply(parent: Any, text: str) -> Change:
 
 
 def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
-    """Return the next key and the parts after it; an existing key may contain dots itself."""
+    """Return the next key of a place and the parts after it; existing keys may contain dots."""
     if isinstance(parent, list):
         last = len(parent) - 1
         if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
-            allowed = f"0 to {last}" if parent else "none, it is empty"
+            allowed = f"0 to {last}" if parent else "none, the list is empty"
             raise ConfigError([f"{name}: no item '{parts[0]}' in this list. Allowed: {allowed}"])
         return int(parts[0]), parts[1:]
     for count in range(len(parts), 0, -1):
@@ -298,7 +302,7 @@ def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list
 
 
 def _opened(where: Where, content: Any, name: str) -> Any:
-    """Return a container for the keys below a place: a short form is written out."""
+    """Return the dict or list at a place; replace a short form such as `kd: 0.9` by a dict."""
     if content is None:
         return {}
     if isinstance(content, dict | list):
@@ -321,7 +325,7 @@ def _depth(content: Any) -> int:
 
 
 def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
-    """Return the node of a text, None if it is empty; `place` begins the messages of a line."""
+    """Return the root node of a YAML text, None if empty; `place(line)` begins error messages."""
     text = text.replace("\r\n", "\n")
     lines = enumerate(text.split("\n"), 1)
     refused = [(i, problem) for i, line in lines if (problem := hidden(line))]
@@ -333,7 +337,7 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         refused = [(mark.line + 1 if mark else 1, _reason(error))]
-    except (ValueError, OverflowError):  # PyYAML on "\UFFFFFFFF", and on %YAML 1.99…9
+    except (ValueError, OverflowError):  # from PyYAML, on "\UFFFFFFFF", and on %YAML 1.99…9
         refused = [(scanner.line + 1, "not YAML: a number out of range")]
     if refused:
         raise ConfigError([f"{place(line)}{message}" for line, message in refused])
@@ -380,7 +384,7 @@ def _is_merge(key: yaml.Node) -> bool:
 
 
 def _invalid_key(key: yaml.Node) -> str | None:
-    """Return why a node cannot be a key; None for a valid key."""
+    """Return the reason why a key is invalid; None for a valid key."""
     if not isinstance(key, yaml.ScalarNode):
         return "a key that is not plain text"
     if len(key.value) > MAX_KEY_LENGTH:
@@ -419,6 +423,6 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     if r"'\t'" in problem:
         problem = "a tab where only spaces are allowed"
     if "single document" in str(error.context):
-        problem = "a second document; a file contains one"
+        problem = "a second document; a file may contain only one"
     column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
     return f"not YAML: {short(problem, 200)}{column}"

@@ -1,4 +1,4 @@
-"""The text of messages: problems in plain data; invisible characters and terminal controls."""
+"""Text of messages: problems in configuration data, and the removal of invisible characters."""
 
 import json
 import re
@@ -24,7 +24,7 @@ class Problem:
     line: int | None = None  # None: the line of the place
 
     def __str__(self) -> str:
-        """`path: message`, without a path for the document itself."""
+        """Return `path: message`, or only the message for the entire document."""
         return f"{dotted(self.where)}: {self.message}" if self.where else self.message
 
 
@@ -61,13 +61,13 @@ def visible(text: str) -> str:
 
 
 def foreign(name: str) -> str | None:
-    """Return a message about the first non-ASCII letter, which may look like another; or None."""
+    """Return a message about the first character outside ASCII, or None."""
     char = next((char for char in name if not char.isascii()), None)
     return char and f"'{short(name)}' contains {_named(char)}. Allowed in names: ASCII"
 
 
 def short(text: str, max_length: int = 60) -> str:
-    """Return a text on one line, cut so that it fits into a message."""
+    """Return a text on one line, cut to `max_length` characters for a message."""
     line = " ".join(text[: 4 * max_length].split())
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
@@ -78,7 +78,7 @@ def printable(text: str) -> str:
 
 
 def as_json(content: Any, indent: int | None = 1) -> str:
-    r"""Return JSON text, compact if `indent` is None; unprintable characters become `\u001b`."""
+    r"""Return JSON text, compact if `indent` is None; unprintable ones are escaped."""
     separators = None if indent else (",", ":")
     text = json.dumps(
         content, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
@@ -88,10 +88,10 @@ def as_json(content: Any, indent: int | None = 1) -> str:
 
 
 def _named(char: str) -> str:
-    """Return `U+043A CYRILLIC SMALL LETTER KA`."""
+    """Return a character's code and name, e.g. `U+043A CYRILLIC SMALL LETTER KA`."""
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip()
 
 
 def count(number: int, noun: str) -> str:
-    """Return `1 epoch` or `240 epochs`."""
+    """Return a number with its noun, e.g. `1 epoch` or `240 epochs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,7 +1,7 @@
-"""Data sets: their facts, known without reading them, and their batches on a device.
+"""Data sets: `facts` describes one without reading its images, `load` prepares its batches.
 
-`bench.data.base` is the contract for plugins. `builtin` and `folder` are the sources; `batches`
-yields the batches.
+`bench.data.base` is the interface for plugins (users' own data sets). `builtin` and `folder` read
+images; `batches` makes batches of them on a device.
 """
 
 import os
@@ -33,15 +33,12 @@ __all__ = [
     "names",
 ]
 
-STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay on the device
+STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders are kept on the device
 WORKERS = 8  # processes that decode a streamed folder
 
 
 def names() -> list[str]:
-    """Return the sorted names of the built-in data sets.
-
-    `folder:PATH` is a data set too, but not listed.
-    """
+    """Return the sorted names of the built-in data sets, without folders (`folder:PATH`)."""
     return sorted(BUILTIN)
 
 
@@ -51,8 +48,9 @@ def facts(
     """Return the facts of the selected part of a data set, without reading an image.
 
     Args:
-        selection: the data set and the part of it.
-        root: the data root, for folders with a relative path; None for the default of `load`.
+        selection: the name of the data set, and the part of its images.
+        root: the data root, where relative paths of image folders start; None for the default of
+            `load`.
         added: data sets of plugins by name.
 
     Raises:
@@ -75,18 +73,21 @@ def load(
     """Load the selected part of a data set, ready for training on a device.
 
     Args:
-        selection: the data set and the part of it.
-        root: the data root, where archives are read from and downloaded to; None for the
-            environment variable BENCH_DATA, or else the folder `data` here.
-        device: where batches are needed.
-        stream: whether to decode a folder again in each epoch; None for folders of more than
-            `STREAM_ABOVE_BYTES` bytes.
-        workers: processes that decode a streamed folder.
+        selection: the name of the data set, and the part of its images.
+        root: the data root, a folder for archives and downloads; None for the environment variable
+            BENCH_DATA, or else for `data` in the current folder.
+        device: the device of the batches.
+        stream: whether to decode the files of a folder again in each epoch, not only once; None
+            for yes if the decoded images need more than `STREAM_ABOVE_BYTES`.
+        workers: number of processes that decode a streamed folder.
         added: data sets of plugins by name.
 
+    Returns:
+        The data: `Streamed` or, if all decoded images are on the device, `Resident`.
+
     Raises:
-        BenchError: the selection is impossible, or the data differ from their facts.
-        MissingData: a file is missing, and it cannot be downloaded.
+        BenchError: the selection is impossible, or the images differ from the data set's facts.
+        MissingData: a file is missing and cannot be downloaded.
 
     """
     root = _data_root(root)

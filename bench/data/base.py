@@ -1,7 +1,8 @@
-"""The contract of a data set, for authors of plugins.
+"""The interface of a data set, for authors of plugins.
 
-A data set is a `Source`: an object with `facts`, known without reading, and `read`, which returns
-all images. A plugin lists its sources in a dictionary `DATASETS`:
+A data set is a `Source`: an object with an attribute `facts`, available before images are read, and
+a method `read`, which returns all images. A plugin is a Python module that lists its sources by
+name in a dictionary `DATASETS`:
 
     import torch
     from bench.data.base import Arrays, Facts
@@ -47,18 +48,18 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Facts:
-    """Properties of a data set that are known without reading it.
+    """Properties of a data set that are known before its images are read.
 
     Attributes:
-        name: its name in suites.
+        name: the data set's name in suites.
         classes: number of classes K.
         size: side S of an image in pixels; images are (3, S, S).
         train: number of training images N.
         test: number of test images.
-        mean: mean of the training images per channel, in 0..1, for normalisation.
-        std: standard deviation of the training images per channel, in 0..1.
-        fingerprint: "md5:..." of the official archive, or a hash of the content. It identifies the
-            data in records: two data sets with one fingerprint count as equal.
+        mean: mean of each channel of the training images, scaled to 0..1, for normalisation.
+        std: standard deviation of each channel of the training images, scaled to 0..1.
+        fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
+            data by the fingerprint: two data sets with the same fingerprint count as equal.
         fewest: number of (training, test) images of the rarest class; None if all classes are
             equally frequent.
         class_counts: number of training images of each class; None if unknown, or all are equal.
@@ -93,14 +94,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a data set that a suite uses; all fields are part of a run's identity.
+    """The part of a data set that a suite uses; run ids depend on it.
 
     Attributes:
         name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
         per_class: training images per class; None for all.
         test_per_class: test images per class; None for all.
-        validation: training images to hold out, equally many of each class.
-        size: side in pixels to resize to; None for the original size. Folders need a size.
+        validation: total number of training images to hold out, the same number of each class.
+        size: side of the resized images in pixels; None for the original size. Folders need a
+            size.
 
     """
 
@@ -113,14 +115,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Augment:
-    """The random variation of training images, independent for each image.
+    """The random augmentation of training images, independent for each image.
 
     Attributes:
-        crop: black pixels on each side of the raw image before a random crop to its size; 0 for no
-            crop.
+        crop: number of black pixels added to each side of an image before a random crop to the
+            original size; 0 for no crop.
         flip: whether to mirror left and right with probability 1/2.
-        resized: whether to resize a random part of the image (area 0.08 to 1, aspect 3/4 to 4/3)
-            to its full size; replaces `crop`.
+        resized: whether to resize a random part of the image to the full size. The part has 0.08
+            to 1 of the image's area and an aspect ratio of 3/4 to 4/3. `crop` is then ignored.
 
     """
 
@@ -135,9 +137,9 @@ class Arrays:
 
     Attributes:
         train: training images (N, C, S, S) uint8, with C = 1 (grey) or C = 3.
-        train_labels: their classes (N,) int64, from 0 to K - 1.
-        test: test images, like `train`.
-        test_labels: their classes, like `train_labels`.
+        train_labels: classes of the training images (N,) int64, from 0 to K - 1.
+        test: test images, in the same layout.
+        test_labels: classes of the test images, in the same layout.
 
     """
 
@@ -148,23 +150,23 @@ class Arrays:
 
 
 class Source(Protocol):
-    """A data set; implement it in a plugin to add your own."""
+    """A data set; a plugin with a class like this adds your own."""
 
     @property
     def facts(self) -> Facts:
-        """Its properties at its original size; a plain attribute is enough."""
+        """Properties of the data set at its original size; a plain attribute is enough."""
 
     def read(self, root: Path) -> Arrays:
         """Read the complete data set.
 
         Args:
-            root: the data root, a folder for archives and downloads; it may be ignored.
+            root: the data root, a folder for archives and downloads; a source may ignore it.
 
         Returns:
             All images at their original size.
 
         Raises:
-            MissingData: a file is missing, and it cannot be downloaded.
+            MissingData: a file is missing and cannot be downloaded.
 
         """
 
@@ -189,25 +191,25 @@ class Data(Protocol):
     ) -> Iterator[tuple[Tensor, Batch]]:
         """Yield all training images once, in batches of B; the last batch may be smaller.
 
-        Order and variations depend on (seed, epoch) alone.
+        The order and the augmentation depend only on `seed` and `epoch`.
 
         Args:
             seed: the seed of the run.
             epoch: the number of the epoch, from 1.
             batch_size: B.
-            augment: the variation of the images.
+            augment: the augmentation of the images.
 
         Yields:
-            Images (B, 3, S, S), normalised float32, channels last in memory; and their `Batch`,
-            with labels (B,) and places among the selected training images (B,).
+            Images (B, 3, S, S), normalised float32, in torch's channels-last memory format; and
+            their `Batch`: labels (B,), and indices (B,) into the selected training images.
 
         """
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images of a split once, in a fixed order and without variation.
+        """Yield all images of a split once, in a fixed order and without augmentation.
 
         Args:
-            split: which images.
+            split: the part to evaluate on.
             batch_size: B.
 
         Yields:
@@ -227,7 +229,7 @@ def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
         facts: the source's facts.
 
     Raises:
-        BenchError: they differ; the message lists all differences.
+        BenchError: arrays and facts differ; the message lists all differences.
 
     """
     problems = [

@@ -1,4 +1,4 @@
-"""Batches on a device, from byte tensors that stay there or from files that are decoded."""
+"""Batches on a device, cut from images in its memory (`Resident`) or read from files."""
 
 import multiprocessing
 import os
@@ -17,11 +17,11 @@ from bench.errors import BenchError
 from bench.seeding import generator
 from distillers import Batch
 
-RESIZE_BATCH = 1000  # images that are resized at once; limits memory
+RESIZE_BATCH = 1000  # images that are resized at once, to limit memory
 
 
 class Resident:
-    """Batches cut from byte tensors on the device; every image has its own crop and flip.
+    """Data whose images are all on the device, as uint8; `Data` documents the methods.
 
     Args:
         facts: the facts of the selected part; images are resized to its size.
@@ -74,13 +74,15 @@ class Resident:
 
 
 class Streamed:
-    """Batches of image files, decoded in each epoch; numbers do not depend on the workers.
+    """Data whose image files are decoded again in each epoch; `Data` documents the methods.
+
+    The number of workers does not change the batches.
 
     Args:
         facts: the facts of the selected part.
         splits: the files of each split.
-        device: where batches go.
-        workers: processes that decode; 0 decodes in this process.
+        device: the device of the batches.
+        workers: number of processes that decode; 0 means that this process decodes.
 
     """
 
@@ -111,7 +113,7 @@ class Streamed:
             yield images, Batch(labels=self.train_labels.index_select(0, index), index=index)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the centre of each image of a split, by class and path; see `Data.evaluation`."""
+        """Yield the central square of each image, by class and path; see `Data.evaluation`."""
         if split not in self.splits:
             raise missing_split(self.facts.name, split)
         labels = self.labels[split]
@@ -122,7 +124,7 @@ class Streamed:
     def _batches(
         self, split: Split, view: View, order: Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and their places (B,) in the split."""
+        """Yield images (B, 3, S, S) and their indices (B,) in the split."""
         loader = DataLoader(
             ImageFiles(self.splits[split].paths, view),
             batch_sampler=[batch.tolist() for batch in torch.split(order, batch_size)],
@@ -130,18 +132,18 @@ class Streamed:
             collate_fn=torch.stack,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_worker_context() if self.workers else None,
-            generator=torch.Generator(),  # else each pass would draw from the global one
+            generator=torch.Generator(),  # otherwise each pass would draw from torch's global one
         )
         if self.device.type == "cuda":
-            order = order.pin_memory()  # else the copy would block
+            order = order.pin_memory()  # a copy from pageable memory would block
         batches = torch.split(order.to(self.device, non_blocking=True), batch_size)
         for images, index in zip(loader, batches, strict=True):
             yield self.normalize(images.to(self.device, non_blocking=True)), index
 
 
 def _worker_context() -> BaseContext:
-    # A plain fork may hang because torch and the device have threads. The fork server imports
-    # everything once, so the workers of each epoch start at once.
+    # `fork` may deadlock, because torch and CUDA have threads. The fork server imports torch only
+    # once, so that the workers of each epoch start quickly.
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -150,14 +152,14 @@ def _worker_context() -> BaseContext:
 
 
 def missing_split(name: str, split: Split) -> BenchError:
-    """Return the error for a split without images."""
+    """Return the error for a split that does not exist."""
     return BenchError(
         f"{name}: no {split} split; hold out training images with `validation: 1000`, for example"
     )
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Resize (N, C, H, W) uint8 on the CPU to (N, C, size, size), bilinear and antialiased."""
+    """Return images (N, C, H, W) uint8 resized to (N, C, size, size), bilinear and antialiased."""
     if images.shape[2:] == (size, size):
         return images
     parts = []
@@ -168,5 +170,5 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Return (N, C, H, W) as contiguous (N, H, W, 3), grey repeated to three channels."""
+    """Return images (N, C, H, W) as contiguous (N, H, W, 3); a grey channel is repeated."""
     return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()

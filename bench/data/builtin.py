@@ -1,7 +1,7 @@
-"""Data sets with a name: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
+"""Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
 
-All but digits are official archives; torchvision downloads and verifies all of them but Tiny
-ImageNet. Constants for normalisation are those of the papers' code.
+Digits come with scikit-learn; all others are official archives. Missing archives are downloaded
+and verified, except Tiny ImageNet, which the user must download.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Facts, Source
+from bench.data.base import Arrays, Facts, Source, Split
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
@@ -32,7 +32,7 @@ from bench.errors import BenchError, MissingData
 if sys.platform != "win32":
     import fcntl
 
-NETWORK_TIMEOUT_S = 20.0  # without an answer, before a download is given up
+NETWORK_TIMEOUT_S = 20.0  # a download fails after this time without data
 FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # of a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are smaller
@@ -40,8 +40,8 @@ INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.B
 TINY_IMAGENET = "tiny-imagenet-200"  # its folder
 DIGITS_TESTED = 90  # images of each digit for testing, by the fixed order of `rank`; about half
 
-# Classes, side, training images, test images; mean and standard deviation of each channel: those
-# of CIFAR-100 as in RepDistiller, of STL-10 and Tiny ImageNet as in DCD's transfer_student.py.
+# Classes, side in pixels, training images, test images, mean and standard deviation per channel.
+# Means and deviations of CIFAR-100: RepDistiller; STL-10, Tiny ImageNet: DCD's transfer_student.py.
 Channels = tuple[float, float, float]
 NUMBERS: dict[str, tuple[int, int, int, int, Channels, Channels]] = {
     "cifar10": (10, 32, 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -63,19 +63,25 @@ def _facts(
 
 
 class Archive(ABC):
-    """A data set in official files, which are in the data root or are downloaded to it.
+    """A data set in official files; missing files are downloaded to the data root.
 
     Attributes:
         facts: its facts.
         archive: the names of its files, for messages.
+        unpacked: the folder of its files in the data root.
 
     """
 
     facts: Facts
     archive: str
+    unpacked: str
 
     def read(self, root: Path) -> Arrays:
         """Read all images in the official order; download missing or damaged files first."""
+        for pattern in (self.archive.split()[0], self.unpacked, f"{self.unpacked}/*"):
+            for path in root.glob(pattern):
+                if path.exists() and not (path.is_file() or path.is_dir()):
+                    raise self.missing(root, f"{path.name} is not a regular file")  # e.g. a pipe
         with without_output():
             with contextlib.suppress(*FAILURES):
                 return self.arrays(root, download=False)
@@ -89,10 +95,10 @@ class Archive(ABC):
 
     @abstractmethod
     def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Verify and read the files, after a download if `download`."""
+        """Verify and read the files; first download missing files if `download` is true."""
 
     def missing(self, root: Path, reason: str) -> MissingData:
-        """Return the error for missing files: their names, the folder, the reason, the fix."""
+        """Return the error for missing files; its message names the files, the reason, the fix."""
         return MissingData(
             f"{self.facts.name}: no intact {self.archive} was found in {root.resolve()}, and "
             f"{reason}. Put it there, or name another folder with --data-root or BENCH_DATA"
@@ -101,7 +107,7 @@ class Archive(ABC):
 
 @contextlib.contextmanager
 def without_output() -> Iterator[None]:
-    """Suppress the output of the block, and close connections that are silent for the timeout."""
+    """Hide the block's output; its connections fail after `NETWORK_TIMEOUT_S` without data."""
     timeout, sink = socket.getdefaulttimeout(), io.StringIO()
     socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
     try:
@@ -117,9 +123,9 @@ def without_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def download_lock(root: Path) -> Iterator[None]:
-    """Create the data root, and let one process at a time into the block.
+    """Create the data root; run the block while no other process downloads to this root.
 
-    Afterwards empty folders are removed if the root was new.
+    If the root is new, its empty folders and an empty root are removed at the end.
     """
     is_new = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
@@ -127,7 +133,7 @@ def download_lock(root: Path) -> Iterator[None]:
     if lock.exists() and not lock.is_file():
         raise BenchError(f"{lock}: not a regular file; remove it")
     try:
-        with lock.open("a") as file:  # "w" would empty the target of a link with that name
+        with lock.open("a") as file:  # "w" would empty a file that a link of this name points to
             if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -142,15 +148,16 @@ def download_lock(root: Path) -> Iterator[None]:
 class Cifar(Archive):
     """60,000 colour photographs of 32 x 32 pixels (Krizhevsky 2009).
 
-    torchvision compares the MD5 of every pickle with the official one before it loads the pickle.
+    torchvision checks that each pickle file has the official MD5 before it loads the file.
     """
 
     facts: Facts
     archive: str
+    unpacked: str
     dataset: str  # the class in torchvision.datasets
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Read all images and fine labels."""
+        """Read all images and labels; CIFAR-100's labels are its 100 fine classes."""
         from torchvision import datasets
 
         dataset = getattr(datasets, self.dataset)
@@ -165,12 +172,14 @@ def _cifar_tensors(split: Any) -> tuple[Tensor, Tensor]:
 CIFAR10 = Cifar(
     _facts("cifar10", "md5:c58f30108f718f92721af3b95e74349a"),
     archive="cifar-10-python.tar.gz (unpacked: cifar-10-batches-py/)",
+    unpacked="cifar-10-batches-py",
     dataset="CIFAR10",
 )
 
 CIFAR100 = Cifar(
     _facts("cifar100", "md5:eb9058c3a382ffc7106e4002c42a8d85"),
     archive="cifar-100-python.tar.gz (unpacked: cifar-100-python/)",
+    unpacked="cifar-100-python",
     dataset="CIFAR100",
 )
 
@@ -178,7 +187,7 @@ CIFAR100 = Cifar(
 class FashionMnist(Archive):
     """70,000 grey pictures of clothes, 28 x 28 pixels (Xiao et al. 2017).
 
-    Four compressed files under FashionMNIST/raw; each is unpacked only if its MD5 is official.
+    FashionMNIST/raw has four compressed files. A file is unpacked only if it has the official MD5.
     """
 
     facts = _facts(
@@ -187,9 +196,10 @@ class FashionMnist(Archive):
         "+bef4ecab320f06d8554ea6380940ec79+bb300cfdad3c16e7a12a480ee83cd310",
     )
     archive = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"
+    unpacked = "FashionMNIST/raw"
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Read all images, one channel."""
+        """Read all images, (N, 1, 28, 28), and their labels."""
         from torchvision.datasets import FashionMNIST
 
         folder = root / "FashionMNIST" / "raw"
@@ -202,9 +212,10 @@ class FashionMnist(Archive):
 
 
 def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
-    """Return the content of a file, after a download if there is a mirror.
+    """Return the content of a file; first download it if `mirror`, a server's address, is given.
 
-    torchvision's own reader does not verify unpacked files. Raises ValueError for another MD5.
+    torchvision's own reader is not used because it does not verify unpacked files. Raises
+    ValueError if the content does not have the MD5 `md5`.
     """
     from torchvision.datasets.utils import download_url
 
@@ -220,7 +231,7 @@ def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Return the bytes of a compressed idx file, in the shape in its header."""
+    """Return the uint8 tensor in a gzipped IDX file (MNIST's format); the header has its shape."""
     data = bytearray(gzip.decompress(content))
     dimensions = data[3]
     shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, 4 + 4 * dimensions, 4)]
@@ -230,14 +241,15 @@ def _parse_idx(content: bytes) -> Tensor:
 class Stl10(Archive):
     """The labelled part of STL-10: 13,000 photographs of 96 x 96 pixels (Coates et al. 2011).
 
-    torchvision verifies the binary files. CRD's transfer task (Table 4) uses `size: 32`.
+    torchvision verifies the binary files. CRD's transfer experiment (table 4) uses `size: 32`.
     """
 
     facts = _facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb")
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
+    unpacked = "stl10_binary"
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Read all labelled images; no unlabelled file is needed."""
+        """Read all labelled images; the file of unlabelled images may be missing."""
         from torchvision.datasets import STL10
 
         class Labelled(STL10):  # type: ignore[misc]
@@ -255,16 +267,17 @@ class Stl10(Archive):
 class TinyImageNet(Archive):
     """110,000 labelled photographs of 64 x 64 pixels, 200 classes (Stanford CS231n).
 
-    The official archive, packed or unpacked, without its unlabelled test images; it is never
-    downloaded. Classes are numbered in the alphabetical order of their WordNet ids, as in image
-    folders. The official validation images are the test set.
+    The official archive may be packed or unpacked; it is never downloaded. Its validation images
+    are the test set here, because its test images have no labels. Classes are numbered in the
+    alphabetical order of their WordNet ids.
     """
 
     facts: Facts = _facts("tiny_imagenet", "md5:90528d7ca1a48142e341f4ef8d21d0de")
     archive: str = f"{TINY_IMAGENET}.zip (unpacked: {TINY_IMAGENET}/)"
+    unpacked: str = TINY_IMAGENET
 
     def read(self, root: Path) -> Arrays:
-        """Read all images, in the order of their paths (train) and of the annotations (test)."""
+        """Read training images by path, and test images in the order of val_annotations.txt."""
         try:
             return self.arrays(root, download=False)
         except INCOMPLETE as error:
@@ -272,20 +285,21 @@ class TinyImageNet(Archive):
             raise self.missing(root, f"a part of it is missing or damaged ({reason})") from error
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Read the unpacked folder if it exists, else the archive."""
+        """Read the unpacked folder if it exists, otherwise the archive."""
         top, archive = root / TINY_IMAGENET, root / f"{TINY_IMAGENET}.zip"
         if top.is_dir():
             paths = top.glob("train/*/images/*.JPEG")
             names = [path.relative_to(top).as_posix() for path in paths]
-            return self._decode(names, partial(_read_within, top))
+            return self._decode(top, names, partial(_read_within, top))
         if not archive.is_file() or f"md5:{_md5(archive)}" != self.facts.fingerprint:
             address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
             raise self.missing(root, f"bench does not download it: see {address}")
         with zipfile.ZipFile(archive) as packed:
             names = [name.removeprefix(f"{TINY_IMAGENET}/") for name in packed.namelist()]
-            return self._decode(names, lambda name: packed.read(f"{TINY_IMAGENET}/{name}"))
+            inner = f"{TINY_IMAGENET}/"
+            return self._decode(archive, names, lambda name: packed.read(inner + name))
 
-    def _decode(self, names: list[str], read: Callable[[str], bytes]) -> Arrays:
+    def _decode(self, top: Path, names: list[str], read: Callable[[str], bytes]) -> Arrays:
         wnids = sorted(read("wnids.txt").decode().split())
         label = {wnid: index for index, wnid in enumerate(wnids)}
         train = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
@@ -293,21 +307,41 @@ class TinyImageNet(Archive):
         test = [line.split("\t")[:2] for line in lines]
         if not (train and test):
             raise ValueError("no training images" if test else "val_annotations.txt is empty")
-        return Arrays(
-            decode_all(map(read, train), self.facts.size),
-            torch.tensor([label[name.split("/")[1]] for name in train]),
-            decode_all((read(f"val/images/{name}") for name, _ in test), self.facts.size),
-            torch.tensor([label[wnid] for _, wnid in test]),
-        )
+        train_labels = torch.tensor([label[name.split("/")[1]] for name in train])
+        test_labels = torch.tensor([label[wnid] for _, wnid in test])
+
+        def decode(names: list[str]) -> Tensor:
+            paths = [f"{top}/{name}" for name in names]  # messages name them
+            return decode_all(
+                paths, self.facts.size, lambda path: read(path.removeprefix(f"{top}/"))
+            )
+
+        test_images = decode([f"val/images/{name}" for name, _ in test])
+        self._check_complete(train_labels, wnids, "train")
+        self._check_complete(test_labels, wnids, "test")
+        return Arrays(decode(train), train_labels, test_images, test_labels)
+
+    def _check_complete(self, labels: Tensor, wnids: list[str], split: Split) -> None:
+        """Raise ValueError for the first class with too few images."""
+        counts = labels.bincount(minlength=len(wnids))
+        expected = self.facts.rarest[split == "test"]
+        for wnid, count in zip(wnids, counts.tolist(), strict=True):
+            if count < expected:
+                raise ValueError(f"{count} of {expected} {split} images of {wnid}")
+        if len(wnids) != self.facts.classes:
+            raise ValueError(f"{len(wnids)} of {self.facts.classes} classes")
 
 
 def _read_within(top: Path, name: str) -> bytes:
-    """Return the content of a file; BenchError if it is outside the folder or too large."""
+    """Return the content of the file `name` in the folder `top`.
+
+    Raises BenchError for a file outside the folder, and for more than `MAX_FILE_BYTES`.
+    """
     path = (top / name).resolve()
     if not path.is_relative_to(top.resolve()):
         raise BenchError(f"{top}: '{name}' is outside this folder")
     if not path.is_file():
-        raise FileNotFoundError(name)
+        raise FileNotFoundError(f"{name} is not a file")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -321,10 +355,10 @@ def _md5(path: Path) -> str:
 
 
 class Digits:
-    """1,797 handwritten digits of 8 x 8 pixels, which scikit-learn ships; no download.
+    """1,797 handwritten digits of 8 x 8 pixels, which are part of scikit-learn.
 
-    E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten Digits. UCI 1998, its test part.
-    About half of the images of each digit are for testing, always the same ones.
+    They are the test part of: E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten Digits.
+    UCI 1998. Here the same 90 images of each digit, about half, are always the test set.
     """
 
     facts = _facts(
@@ -335,7 +369,7 @@ class Digits:
     )
 
     def read(self, root: Path) -> Arrays:
-        """Read all images, one channel, with intensities 0..16 scaled to 0..255; ignores `root`."""
+        """Read all images, (N, 1, 8, 8), scaled from 0..16 to 0..255; `root` is ignored."""
         from sklearn.datasets import load_digits
 
         bundle = load_digits()

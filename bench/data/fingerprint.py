@@ -1,7 +1,8 @@
 """Hashes of image files by content, remembered between commands.
 
 The cache is a database in `$XDG_CACHE_HOME/distillbench`, by default `~/.cache/distillbench`. An
-entry holds for a path as long as the file's size, modification time and inode are the same.
+entry holds for a path as long as the file's size, inode, and times of modification and change are
+the same: tools such as `cp -p` restore the first time, but not the second.
 """
 
 import hashlib
@@ -19,10 +20,11 @@ SETTLED_S = 2.0  # a file that changed later is not remembered: a further change
 BUSY_TIMEOUT_S = 5.0  # for another process that writes to the cache
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS hashes "
-    "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, digest BLOB)"
+    "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, "
+    "digest BLOB)"
 )
 
-Key = tuple[int, int, int]  # size, mtime_ns, inode
+Key = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 Check = Callable[[str, bytes], None]  # of a path and its content; raises for a broken file
 
 
@@ -34,7 +36,7 @@ def cache_folder() -> Path:
 
 def cache_file() -> Path:
     """Return the path of the cache."""
-    return cache_folder() / "hashes.sqlite"
+    return cache_folder() / "image-hashes.sqlite"
 
 
 def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[str]]:
@@ -72,7 +74,7 @@ def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[st
             digests[index] = digest
             if problem is not None:
                 problems.append(problem)
-            elif now - keys[index][1] > SETTLED_S * 1e9:
+            elif now - max(keys[index][1:3]) > SETTLED_S * 1e9:
                 fresh.append((paths[index], keys[index], digest))
     _write_cache(fresh)
     return digests, problems
@@ -82,12 +84,12 @@ def _key(path: str) -> Key:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "not a regular file", path)
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _read_cache(paths: Sequence[str]) -> dict[str, tuple[Key, bytes]]:
+def _read_cache(paths: Sequence[str]) -> dict[str, tuple[tuple[int, ...], bytes]]:
     """Return key and digest of each path that the cache has; empty without a usable cache."""
-    cached: dict[str, tuple[Key, bytes]] = {}
+    cached: dict[str, tuple[tuple[int, ...], bytes]] = {}
     with suppress(OSError, sqlite3.Error):
         if not (file := cache_file()).is_file():
             return cached
@@ -96,8 +98,8 @@ def _read_cache(paths: Sequence[str]) -> dict[str, tuple[Key, bytes]]:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT * FROM hashes WHERE path IN ({marks})"
                 rows = database.execute(query, [os.fsencode(path) for path in part])
-                for path, size, mtime_ns, inode, digest in rows:
-                    cached[os.fsdecode(path)] = (size, mtime_ns, inode), digest
+                for path, *key, digest in rows:
+                    cached[os.fsdecode(path)] = tuple(key), digest
     return cached
 
 
@@ -111,7 +113,7 @@ def _write_cache(entries: Sequence[tuple[str, Key, bytes]]) -> None:
         rows = [(os.fsencode(path), *key, digest) for path, key, digest in entries]
         with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database, database:
             database.execute(_TABLE)
-            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _parts(paths: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

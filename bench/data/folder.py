@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,18 +16,20 @@ from torch import Tensor
 
 from bench.data.base import Arrays, Facts, Selection
 from bench.data.fingerprint import hash_files
-from bench.data.images import broken_images, check_complete, decode_all
+from bench.data.images import broken_images, check_complete, decode_all, printable
 from bench.errors import BenchError, MissingData
 
 PREFIX = "folder:"
 MAX_DEPTH = 64  # nested folders below a class
 EXTENSIONS = (
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png",
+    ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 TRAIN = ("train", "training")  # names of the splits' folders; the first that exists is used
 TEST = ("test", "val", "validation", "valid")
-NOT_CLASSES = ("__MACOSX",)  # folders that archives and systems add, besides hidden ones
+# Folders that archives and systems add, besides hidden ones.
+NOT_CLASSES = ("$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX", "lost+found")
+MAX_LISTED = 20  # classes in an error
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Folder:
-    """Images of any shape, resized by their shorter side and cropped to the central square.
+    """A folder of images of any shape: `read` resizes the shorter side, then crops the centre.
 
     Classes are numbered in the alphabetical order of the training folders. The training images are
     in train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
@@ -59,9 +61,9 @@ class Folder:
 
     Attributes:
         path: the folder.
-        size: side of the images in pixels, after resizing.
-        allowed: the folder that links must not leave: the data root if it contains `path`, else
-            `path`.
+        size: side of the cropped images in pixels.
+        allowed: a folder; symbolic links must point into it. It is the data root if the root
+            contains `path`, otherwise `path`.
 
     """
 
@@ -74,7 +76,7 @@ class Folder:
         """Return the source for `folder:PATH`; a relative path starts at the data root.
 
         Raises:
-            BenchError: the selection has no path or no size.
+            BenchError: the selection has no path or no size, or the path cannot be resolved.
 
         """
         path = selection.name.removeprefix(PREFIX)
@@ -146,7 +148,7 @@ class Folder:
             raise MissingData(f"{self.path}: none of {names}/ has class folders")
         classes = self._classes
         if _folders(top) != classes:
-            different = ", ".join(sorted(set(classes) ^ set(_folders(top))))
+            different = _listed(sorted(set(classes) ^ set(_folders(top))))
             raise BenchError(
                 f"{top}: its class folders differ from those of {self._train_folder.name}/ in: "
                 f"{different}. Both need the same class folders"
@@ -171,12 +173,14 @@ class Folder:
 
 @contextmanager
 def _listing_errors(path: str) -> Iterator[None]:
-    """Turn errors of the file system in the block into a BenchError."""
+    """Raise a BenchError if the block raises an error of the file system."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user, a cycle of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, cyclic links
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BenchError(f"{PREFIX}{path} cannot be listed: {reason}") from error
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            reason = f"{printable(error.filename)}: {reason}"
+        raise BenchError(f"{PREFIX}{printable(path)} cannot be listed: {reason}") from error
 
 
 def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
@@ -184,19 +188,21 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 
     Args:
         top: the folder of one split.
-        classes: the names of the class folders in it.
-        allowed: the folder that links must not leave.
+        classes: the names of the class folders in `top`.
+        allowed: the folder that symbolic links must point into.
 
     Raises:
-        BenchError: a class has no images, or a link leaves `allowed`.
+        BenchError: a class has no images, or a link points to a path outside `allowed`.
 
     """
     ignored: Counter[str] = Counter()
+    _count_files(top, set(os.listdir(top)) - set(classes), ignored)
     paths_by_class = [sorted(_images(top / name, allowed, ignored)) for name in classes]
     empty = [name for name, paths in zip(classes, paths_by_class, strict=True) if not paths]
     if empty:
         raise BenchError(
-            f"{top}: no images for {', '.join(empty)}. Allowed endings: {', '.join(EXTENSIONS)}"
+            f"{printable(top)}: no images for {_listed(empty)}. "
+            f"Allowed endings: {', '.join(EXTENSIONS)}"
         )
     labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in paths_by_class]))
     paths = [path for paths in paths_by_class for path in paths]
@@ -209,7 +215,7 @@ def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
     Hidden files and folders, other files, devices and pipes are skipped and counted.
     """
     visited: set[Path] = set()
-    for folder, subfolders, files in os.walk(top, followlinks=True):
+    for folder, subfolders, files in os.walk(top, onerror=_raise, followlinks=True):
         real = _resolve(folder, allowed)
         if real in visited:
             subfolders.clear()
@@ -217,7 +223,9 @@ def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
         if len(Path(folder).parts) > len(top.parts) + MAX_DEPTH:
             raise BenchError(f"{top}: more than {MAX_DEPTH} nested folders")
         visited.add(real)
-        subfolders[:] = [name for name in subfolders if _is_visible(name)]
+        hidden = {name for name in subfolders if not _is_visible(name)}
+        _count_files(Path(folder), hidden, ignored)
+        subfolders[:] = [name for name in subfolders if name not in hidden]
         for name in files:
             path = os.path.join(folder, name)
             is_image = _is_visible(name) and name.lower().endswith(EXTENSIONS)
@@ -225,6 +233,25 @@ def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
                 yield path
             else:
                 ignored[name] += 1
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _count_files(folder: Path, names: Collection[str], ignored: Counter[str]) -> None:
+    """Count the files among these names, and those in the folders among them."""
+    for name in names:
+        ignored[name] += not (folder / name).is_dir()
+        for _, _, files in os.walk(folder / name):  # links are not followed
+            ignored.update(files)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    rest = len(names) - MAX_LISTED
+    more = [f"and {rest} more"] if rest > 0 else []
+    return ", ".join([*map(printable, names[:MAX_LISTED]), *more])
 
 
 def _is_visible(name: str) -> bool:
@@ -237,15 +264,21 @@ def _is_regular(path: str, allowed: Path) -> bool:
 
 
 def _resolve(path: str, allowed: Path) -> Path:
-    """Return the target of a path; BenchError if it is outside `allowed`."""
+    """Return a path with its symbolic links resolved; BenchError if it is outside `allowed`."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(allowed):
-        raise BenchError(f"{path} is a link to {real}. Allowed: links to paths below {allowed}")
+        raise BenchError(
+            f"{printable(path)} is a link to {printable(real)}. "
+            f"Allowed: links to paths below {printable(allowed)}"
+        )
     return real
 
 
 def _folders(top: Path) -> list[str]:
     if not top.is_dir():
         return []
-    names = (entry.name for entry in os.scandir(top) if entry.is_dir())
-    return sorted(name for name in names if _is_visible(name))
+    entries = [entry for entry in os.scandir(top) if _is_visible(entry.name)]
+    for entry in entries:
+        if entry.is_symlink() and not os.path.exists(entry):
+            raise MissingData(f"{printable(entry.path)} is a link to a path that does not exist")
+    return sorted(entry.name for entry in entries if entry.is_dir())

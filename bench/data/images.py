@@ -1,21 +1,21 @@
-"""Images: decoding of files, and the random variation of training images.
+"""Decode image files, and augment training images at random.
 
-Images on the device are varied a batch at a time, without a Python loop. Decoded files are varied
-one at a time, in the processes that decode them.
+Images on the device are augmented in batches, without a Python loop. Image files are augmented one
+at a time, by the processes that decode them.
 """
 
 import io
 import math
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -29,7 +29,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 BILINEAR = Image.Resampling.BILINEAR
 MAX_LISTED = 20  # broken files in an error
 MAX_BITS = 16  # of an integer in an image
-BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF and EXIF
+NUMBERS = "8 or 16 bits, or floats from 0 to 1"
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF and EXIF
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # in the last bytes of a complete file
 MARKER_BYTES = 64
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
@@ -62,10 +64,30 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
         source = io.BytesIO(file) if isinstance(file, bytes) else file
         with Image.open(source, formats=FORMATS) as picture:
             _check_pixels(*picture.size, side)
-            return ImageOps.exif_transpose(_to_8_bits(picture)).convert("RGB")
+            return _to_rgb(ImageOps.exif_transpose(_to_8_bits(picture)))
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
-        where = name if isinstance(file, bytes) else str(file)
-        raise BenchError(f"{where} cannot be read as an image: {error}") from error
+        where = name if isinstance(file, bytes) else printable(file)
+        raise BenchError(f"{where} cannot be read as an image: {_reason(error)}") from error
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as text; bytes that are not UTF-8 are written in hex."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own message is about a buffer in memory
+        return f"cannot identify image file. Allowed: {', '.join(FORMATS)}"
+    return str(error)
+
+
+def _to_rgb(picture: Picture) -> Picture:
+    """Return a picture with three channels; transparency is dropped."""
+    if picture.mode == "LAB":
+        raise ValueError("its colours are CIELAB. Allowed: grey, RGB, CMYK, YCbCr or a palette")
+    if picture.mode in ("P", "PA", "La"):  # Pillow has no exact conversion in one step
+        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+    return picture.convert("RGB")
 
 
 def _to_8_bits(picture: Picture) -> Picture:
@@ -73,20 +95,24 @@ def _to_8_bits(picture: Picture) -> Picture:
 
     Pillow's own conversion would cut off numbers above 255. Raises ValueError for other numbers.
     """
+    tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise ValueError(f"its numbers are signed integers. Allowed: {NUMBERS}")
     if not picture.mode.startswith(("I", "F")):
         return picture
     numbers = np.asarray(picture)
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
-    bits = 16
-    if picture.format == "TIFF" and picture.mode.startswith("I"):
-        (bits, *_) = picture.tag_v2.get(BITS_PER_SAMPLE, (16,))  # type: ignore[attr-defined]
-    limit = 1 if picture.mode == "F" else 2**bits - 1
+    is_float = picture.mode == "F"
+    bits = 16 if is_float else tags.get(BITS_PER_SAMPLE, (16,))[0]
+    limit = 1 if is_float else 2**bits - 1
     if bits > MAX_BITS or not 0 <= low <= high <= limit:
         raise ValueError(
-            f"its numbers are {low:g} to {high:g} (mode {picture.mode}). "
-            "Allowed: 8 or 16 bits, or floats from 0 to 1"
+            f"its numbers are {low:g} to {high:g} (mode {picture.mode}). Allowed: {NUMBERS}"
         )
-    scaled = Image.fromarray(np.rint(numbers.astype(np.float64) * (255 / limit)).astype(np.uint8))
+    levels = np.rint(numbers.astype(np.float64) * (255 / limit)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts images of 8 bits only
+        levels = 255 - levels
+    scaled = Image.fromarray(levels)
     scaled.info, exif = picture.info, picture.getexif()
     if orientation := exif.get(ORIENTATION):
         scaled.getexif()[ORIENTATION] = orientation
@@ -105,12 +131,13 @@ def check_complete(path: str, content: bytes) -> None:
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _check_pixels(*picture.size, 1)
             marker = END_MARKERS.get(picture.format or "")
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
-        reason = "the file is empty" if not content else "not an image of a known format"
-        raise BenchError(f"{path} cannot be read as an image: {reason}") from error
+        reason = _reason(error) if content else "the file is empty"
+        raise BenchError(f"{printable(path)} cannot be read as an image: {reason}") from error
     if marker is None or marker not in content[-MARKER_BYTES:]:
-        decode(content, 1, path)
+        decode(content, 1, printable(path))
 
 
 def _check_pixels(width: int, height: int, side: int) -> None:
@@ -123,7 +150,7 @@ def _check_pixels(width: int, height: int, side: int) -> None:
 
 
 def resize_shorter_side(picture: Picture, side: int) -> Picture:
-    """Resize a picture to a shorter side of `side` pixels, antialiased, with the same aspect."""
+    """Resize a picture so that its shorter side has `side` pixels; keep its aspect ratio."""
     width, height = picture.size
     shorter = min(width, height)
     if shorter == side:
@@ -133,9 +160,9 @@ def resize_shorter_side(picture: Picture, side: int) -> Picture:
 
 
 def crop_centre(picture: Picture, size: int, margin: float = 1.0) -> Picture:
-    """Return the central size x size pixels, after resizing the shorter side to size * margin.
+    """Resize the shorter side to size * margin; return the central size x size pixels.
 
-    A picture of exactly that size is returned unchanged.
+    A picture of size x size pixels is returned unchanged.
     """
     if picture.size == (size, size):
         return picture
@@ -149,17 +176,25 @@ def pixels(picture: Picture) -> Tensor:
     return torch.from_numpy(np.array(picture))
 
 
-def decode_all(files: Iterable[str | bytes], size: int) -> Tensor:
+def decode_all(
+    files: Sequence[str], size: int, read: Callable[[str], bytes] | None = None
+) -> Tensor:
     """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8.
+
+    Args:
+        files: their paths, or other names.
+        size: side of the images in pixels.
+        read: returns the content of a file; None: the files are opened by their paths.
 
     Raises:
         BenchError: some files cannot be decoded; the message lists them.
 
     """
 
-    def work(file: str | bytes) -> Tensor | BenchError:
+    def work(file: str) -> Tensor | BenchError:
         try:
-            return pixels(crop_centre(decode(file, size), size))
+            picture = decode(read(file) if read else file, size, printable(file))
+            return pixels(crop_centre(picture, size))
         except BenchError as error:
             return error
 
@@ -180,18 +215,18 @@ def broken_images(problems: Sequence[str]) -> BenchError:
 
 @dataclass(frozen=True)
 class CentreView:
-    """The view for evaluation: the same in every epoch."""
+    """The transform for evaluation: the central square of a picture, the same in every epoch."""
 
     size: int
 
     def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return the central square; a picture of the right size is not changed."""
+        """Return the central size x size pixels; see `crop_centre`. `index` is ignored."""
         return crop_centre(picture, self.size, MARGIN)
 
 
 @dataclass(frozen=True)
 class RandomView:
-    """The view for training: drawn from a random stream for each (seed, epoch, index)."""
+    """The random transform for training; its draws depend only on (seed, epoch, index)."""
 
     size: int
     augment: Augment
@@ -199,7 +234,10 @@ class RandomView:
     epoch: int
 
     def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return a random part, mirrored with probability 1/2 if `augment.flip`."""
+        """Return a random crop (size, size) of a picture, mirrored at random if `augment.flip`.
+
+        `index` is the picture's index in the split.
+        """
         size, pad = self.size, self.augment.crop
         rng = random.Random(derive(self.seed, "augment", self.epoch, index))
         if self.augment.resized:
@@ -209,17 +247,17 @@ class RandomView:
             picture = resize_shorter_side(picture, size)
             left = rng.randint(-pad, picture.width + pad - size)
             top = rng.randint(-pad, picture.height + pad - size)
-            picture = picture.crop((left, top, left + size, top + size))  # black outside
+            picture = picture.crop((left, top, left + size, top + size))  # outside: black
         if self.augment.flip and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return picture
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
-    """Draw a random box in a picture: its area and the logarithm of its aspect are uniform.
+    """Draw a random box in a picture; its area and the logarithm of its aspect ratio are uniform.
 
-    Szegedy et al. 2015, section 6, as usual for ImageNet. If no box of `MAX_ATTEMPTS` fits, the box
-    is central, with the nearest allowed aspect.
+    This is the usual augmentation for ImageNet (Szegedy et al. 2015, section 6). If no box fits
+    after `MAX_ATTEMPTS` draws, the largest central box in the range `ASPECT` is returned.
     """
     for _ in range(MAX_ATTEMPTS):
         area = rng.uniform(*AREA) * width * height
@@ -233,14 +271,14 @@ def draw_box(width: int, height: int, rng: random.Random) -> Box:
     return left, top, left + w, top + h
 
 
-View = CentreView | RandomView  # called with a picture and its place in the split
+View = CentreView | RandomView  # called with a picture and its index in the split
 
 
 class ImageFiles(Dataset[Tensor]):
-    """Image files as (S, S, 3) uint8."""
+    """A torch data set that decodes image files, one at a time, to (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:
-        # One array instead of a list: it is sent to the workers in one piece.
+        # One array, because a list would be sent to the workers string by string.
         self.paths = np.array([os.fsencode(path) for path in paths])
         self.view = view
 
@@ -253,10 +291,10 @@ class ImageFiles(Dataset[Tensor]):
 
 
 class Normalizer:
-    """Bytes to the numbers that networks read, (x / 255 - mean) / std, on one device."""
+    """Convert uint8 images x to network inputs, (x / 255 - mean) / std for each channel."""
 
     def __init__(self, facts: Facts, device: torch.device) -> None:
-        # Repeated along a row of pixels: vector instructions need more than three numbers.
+        # Repeated for a row of S pixels, because vector instructions need more than 3 numbers.
         self.mean = torch.tensor(facts.mean, device=device).repeat(facts.size)
         self.std = torch.tensor(facts.std, device=device).repeat(facts.size)
 
@@ -268,9 +306,10 @@ class Normalizer:
 
 
 class Crops:
-    """Black pixels on all sides, then a random crop of the original size, then a flip.
+    """Add black pixels on all sides, crop at random to the original size, flip at random.
 
-    Called with images (B, S, S, 3) uint8 and `start`, it applies the B draws from `start` on.
+    The constructor draws the crops and flips of an epoch. A call with images (B, S, S, 3) uint8
+    and `start` uses draws number `start` to `start + B - 1`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -281,7 +320,10 @@ class Crops:
         self.flipped = draw_flips(augment, count, rng)
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Copy rows first, then bytes within each row: few and long copies."""
+        """Return the augmented images (B, S, S, 3) uint8.
+
+        Rows are copied first, then bytes within each row, because few long copies are fast.
+        """
         count, size, _, channels = images.shape
         batch, padded_size = slice(start, start + count), size + 2 * self.pad
         place, pixel = (torch.arange(n, device=images.device) for n in (count, size))
@@ -297,10 +339,10 @@ class Crops:
 
 
 class ResizedCrops:
-    """A random part of each image, resized bilinearly to the full size, then a flip.
+    """Resize a random part of each image to the full size (bilinear), then flip at random.
 
-    The part's area is uniform in `AREA`, and its aspect in `ASPECT` on a logarithmic scale;
-    sides longer than the image are cut to the image. Called like `Crops`.
+    The part's area is uniform in `AREA`. The logarithm of its aspect ratio is uniform in the range
+    of `ASPECT`. Sides longer than the image are shortened to the image. Calls are as for `Crops`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -315,7 +357,7 @@ class ResizedCrops:
         self.mirror = torch.where(draw_flips(augment, count, rng), -1.0, 1.0)
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Apply one affine map to each image."""
+        """Return the augmented images (B, S, S, 3) uint8; each has its own affine transform."""
         batch = slice(start, start + len(images))
         zero = torch.zeros_like(self.x[batch])
         across = torch.stack([self.width[batch] * self.mirror[batch], zero, self.x[batch]], 1)
@@ -328,14 +370,17 @@ class ResizedCrops:
 
 
 def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
-    """Return which of `count` images are mirrored, (count,) bool: half on average, or none."""
+    """Draw for each of `count` images whether to mirror it, (count,) bool.
+
+    The probability is 1/2 if `augment.flip`, otherwise 0.
+    """
     drawn = torch.rand(count, generator=rng, device=rng.device) < 0.5
     return drawn & augment.flip
 
 
-Variation = Crops | ResizedCrops  # called with (images, start), with the draws from `start` on
+Variation = Crops | ResizedCrops  # called with images and the number of the first draw
 
 
 def draw_variation(augment: Augment, count: int, rng: torch.Generator) -> Variation:
-    """Draw the variation of an epoch of `count` images, on the generator's device."""
+    """Draw the augmentation of one epoch of `count` images, on the generator's device."""
     return (ResizedCrops if augment.resized else Crops)(augment, count, rng)

@@ -1,4 +1,4 @@
-"""The images of a selection: fixed indices, the same for every seed and run."""
+"""Choose the images of a `Selection`; the choice is the same for every seed and run."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
     """Return the facts of the selected part of a data set.
 
     Args:
-        selection: the part.
+        selection: the part of the data set.
         facts: the facts of the complete data set.
 
     Raises:
-        BenchError: the selection is impossible; the message has all mistakes and allowed values.
+        BenchError: the selection is impossible; the message lists all errors and allowed values.
 
     """
     problems = _count_problems(selection, facts)
@@ -74,19 +74,19 @@ def select(
 ) -> dict[Split, Tensor]:
     """Return the images of a selection: ascending indices of each split, (N,) int64.
 
-    Each class has one fixed order (`rank`). Its first `per_class` images are for training, its last
-    images for validation. So larger subsets contain smaller subsets, and all subsets have the same
-    validation split.
+    The images of a class have one fixed order (`rank`). The first `per_class` images are for
+    training, the last images for validation. So larger subsets contain smaller subsets, and all
+    subsets have the same validation split.
 
     Args:
-        selection: the part; `selected_facts` has accepted it.
+        selection: the part of the data set, already checked by `selected_facts`.
         classes: number of classes K.
         train_labels: classes of the complete training set (N,) int64.
         test_labels: classes of the complete test set (N,) int64.
 
     Returns:
-        Indices into the complete training set (train, and validation if images are held out) and
-        into the complete test set.
+        Indices for `train`, `test` and, if images are held out, `validation`. Indices for `test`
+        refer to the complete test set, all others to the complete training set.
 
     """
     ranks = rank(train_labels)
@@ -106,15 +106,16 @@ def select(
 
 
 def rank(labels: Tensor) -> Tensor:
-    """Return the place of each sample in its class, by one fixed permutation of the data set.
+    """Return the rank of each image within its class, in one fixed random order of all images.
 
-    numpy's RandomState(0) draws the permutation; numpy promises never to change its stream.
+    The order is a permutation from numpy's RandomState(0): numpy guarantees that a new version
+    draws the same numbers.
 
     Args:
-        labels: classes (N,) int64.
+        labels: classes of the images (N,) int64.
 
     Returns:
-        Places (N,) int64, from 0 in each class.
+        Ranks (N,) int64, from 0 in each class.
 
     """
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))

@@ -113,12 +113,13 @@ class Job:
 
     def to_json(self) -> str:
         """Return the job as one line of JSON."""
-        return _JOB.dump_json(self, exclude_unset=True).decode()
+        # Not pydantic's own JSON, which refuses paths that are not UTF-8.
+        return json.dumps(_JOB.dump_python(self, mode="json", exclude_unset=True))
 
     @staticmethod
     def from_json(text: str) -> "Job":
         """Parse a line of `to_json`."""
-        return _JOB.validate_json(text)
+        return _JOB.validate_python(json.loads(text))
 
 
 _JOB = TypeAdapter(Job)

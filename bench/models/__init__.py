@@ -1,8 +1,8 @@
 """Networks by name: `build("resnet8x4", 100)(images)` returns their `Features`.
 
-The 22 CIFAR networks of the field are here, a file for each kind. `timm:<name>` and
-`torchvision:<name>` are the networks of those libraries. A `Registry` adds the networks
-of plugins; `bench.models.base` is the contract for them.
+This package has the 22 CIFAR networks that distillation papers use, one file per family.
+`timm:<name>` and `torchvision:<name>` are networks of these libraries. Plugins (users' modules)
+add networks; `bench.models.base` documents how.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def build(
     added: Mapping[str, Builder] | None = None,
     stages: Sequence[str] = (),
 ) -> nn.Module:
-    """Return a new network, with initial weights from torch's global generator.
+    """Return a new network; torch's global generator draws the initial weights.
 
     Args:
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
@@ -61,7 +61,8 @@ def build(
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
-        BenchError: the name is unknown, or the network cannot be built for that size.
+        BenchError: the name is unknown, or the library cannot build the network for images of
+            that size.
 
     """
     if added and name in added:
@@ -78,13 +79,13 @@ def build(
 
 
 def shapes(net: nn.Module, size: int) -> Shapes:
-    """Return the shapes of a network's features, from a dry run of a copy.
+    """Return the shapes of a network's features, measured in one forward pass of a copy.
 
-    Weights, buffers, mode and random generators of the network do not change.
+    The network's weights, buffers and mode do not change, nor do torch's random generators.
 
     Args:
         net: a network that `build` returned.
-        size: side S of its images in pixels.
+        size: side S of the images in pixels.
 
     Returns:
         The shapes (C, H, W) of its stages, its pooled width D and its number of logits K.
@@ -94,7 +95,7 @@ def shapes(net: nn.Module, size: int) -> Shapes:
 
     """
     if isinstance(net, FeatureExtractor):
-        net.hook_points(size)  # found once, then used in training
+        net.hook_points(size)  # fills a cache, which training reads
     features = dry_run.run(dry_run.copy_network(net, size), size)
     if not isinstance(features, Features):
         raise BenchError(f"{type(net).__name__} does not return distillers.Features")
@@ -118,11 +119,11 @@ def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
 
 
 def cost(net: nn.Module, size: int) -> Cost:
-    """Return the parameters of a network and its multiply-adds for one image, from a dry run.
+    """Return the number of parameters of a network, and its multiply-adds for one image.
 
     Args:
         net: a network that `build` returned; it does not change.
-        size: side S of its images in pixels.
+        size: side S of the image in pixels.
 
     Raises:
         BenchError: the network cannot take images (B, 3, S, S).

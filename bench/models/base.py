@@ -1,8 +1,9 @@
-"""The contract of a network, for authors of plugins, and the initial weights of the field.
+"""The interface of a network, for authors of plugins, and the papers' initial weights.
 
 A network is a `torch.nn.Module` that maps images (B, 3, S, S), normalised float32, to
-`distillers.Features`. It may also return logits (B, K) alone; `bench.models.wrapper` then finds
-its stages with one dry run. A plugin lists one builder per network in a dictionary `NETWORKS`:
+`distillers.Features`. A network may also return logits (B, K) alone. `bench.models.wrapper` then
+finds the other features by one forward pass. A plugin is a Python module. For each network, the
+module lists a name and a function that builds the network for K classes, in `NETWORKS`:
 
     import torch.nn.functional as F
     from torch import Tensor, nn
@@ -39,10 +40,10 @@ Builder = Callable[[int], nn.Module]  # number of classes K -> a new network
 
 @dataclass(frozen=True)
 class Cost:
-    """The size of a network and its work for one image.
+    """The number of parameters and of multiply-adds of a network.
 
     Attributes:
-        parameters: number of elements of all parameters, trained or not.
+        parameters: number of elements of all parameters, frozen parameters included.
         multiply_adds: multiply-adds of one forward pass of one image, in convolutions and in
             products with weight matrices. Biases, normalisation and attention's products of
             queries, keys and values are not counted.
@@ -54,10 +55,12 @@ class Cost:
 
 
 def init_convolutions(net: nn.Module) -> None:
-    """Draw every convolution's weights from N(0, 2 / (k k C_out)) and set its bias to 0.
+    """Draw the weights of all convolutions from a normal distribution; set their biases to 0.
 
-    He et al. 2015, arXiv:1502.01852, equation 14: the backward pass keeps its variance. Groups are
-    ignored, as in the field's code. These weights change the accuracy after 240 epochs.
+    The mean is 0 and the variance is 2 / (k k C_out), for k x k kernels and C_out output channels.
+    With this variance, gradients have about the same variance in all layers (He et al. 2015,
+    arXiv:1502.01852, equation 14). As in the papers' code, the number of groups is ignored.
+    The distribution affects the accuracy even after 240 epochs.
 
     Args:
         net: the network; its `nn.Conv2d` layers are changed in place, in the order of
@@ -72,7 +75,7 @@ def init_convolutions(net: nn.Module) -> None:
 
 
 def init_classifier(layer: nn.Linear) -> None:
-    """Draw a classifier's weights from N(0, 0.01 ** 2) and set its bias to 0.
+    """Draw a classifier's weights with mean 0 and standard deviation 0.01; set its bias to 0.
 
     Args:
         layer: the classifier (D -> K), changed in place.
@@ -83,12 +86,12 @@ def init_classifier(layer: nn.Linear) -> None:
 
 
 def stage(first: nn.Module, block: Callable[[], nn.Module], blocks: int) -> nn.Sequential:
-    """Return a stage: a first block that may change width and resolution, then equal blocks.
+    """Return a stage: a first block that may change width and resolution, then similar blocks.
 
     Args:
         first: the first block.
-        block: builds one of the blocks that follow.
-        blocks: number of blocks in all, `first` included.
+        block: function that builds one later block.
+        blocks: total number of blocks, `first` included.
 
     """
     return nn.Sequential(first, *(block() for _ in range(blocks - 1)))

@@ -1,6 +1,7 @@
-"""One forward pass of a copy of a network, for its shapes; the network itself does not change.
+"""Measure a network by one forward pass of a copy (a dry run); the network does not change.
 
-`run` returns the output, `trace` the output of every layer too, `count_multiply_adds` its cost.
+`run` returns the network's output. `trace` also lists all calls of layers. `count_multiply_adds`
+returns the multiply-adds for one image.
 """
 
 import copy
@@ -18,12 +19,12 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError
 
-BATCH = 2  # images in a dry run; more than one, so that `squeeze` keeps the batch dimension
-MAX_COMPUTED_SIDE = 64  # pixels; for larger images, importing torch's meta kernels is quicker
+BATCH = 2  # images in a dry run; in a batch of 1, `squeeze` would remove the batch dimension
+MAX_COMPUTED_SIDE = 64  # pixels; for larger images, the import of meta kernels costs less time
 aten = torch.ops.aten
-# Products with weights. Attention's products run as other operations, which depend on the device.
+# Products with weights. Attention uses other operations for its products; they differ by device.
 COUNTED = (aten.convolution, aten.addmm, aten.mm)
-TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # their outputs end no stage
+TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # a stage cannot end with them
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,27 @@ class LayerCall:
     """One call of one layer in the dry run."""
 
     layer: str  # the layer's name in the network
-    index: int  # of this call among the calls of its layer
+    index: int  # number of this call among the calls of the same layer, from 0
     module: nn.Module
     input_shape: tuple[int, ...]  # () if the input is not one tensor
-    shape: tuple[int, ...]  # (B, ...), of its output
-    start: int  # calls that had finished when it began
-    weighted: int  # convolutions and linear layers that had finished when it did
+    shape: tuple[int, ...]  # (B, ...), of the output
+    start: int  # number of recorded calls that had ended when this call began
+    weighted: int  # number of convolutions and linear layers that had ended when this call ended
 
     @property
     def is_pooling(self) -> bool:
-        """Whether the layer pools."""
+        """Whether the layer is a pooling layer."""
         return "Pool" in type(self.module).__name__
 
     @property
     def can_end_stage(self) -> bool:
-        """Whether a stage may end with its output."""
+        """Whether the output of this call may be the last map of a stage."""
         is_map = map_side(self.shape) > 0
         return is_map and not self.is_pooling and not isinstance(self.module, TRANSPARENT)
 
 
 def map_side(shape: Sequence[int]) -> int:
-    """Return the side of a square map (B, C, H, W) or (B, H, W, C), 0 for all other shapes."""
+    """Return H for a square map (B, C, H, W) or (B, H, W, C), and 0 for all other shapes."""
     if len(shape) != 4:
         return 0
     _, first, second, third = shape
@@ -59,15 +60,15 @@ def map_side(shape: Sequence[int]) -> int:
 
 
 def copy_network(net: nn.Module, size: int) -> nn.Module:
-    """Return a copy of a network in evaluation mode, for `run` with images of that size.
+    """Return a copy of a network in evaluation mode, for a dry run with images of one size.
 
-    For images of up to `MAX_COMPUTED_SIDE` pixels the copy is on the CPU and computes. For larger
-    images, or if a tensor of the network is on the meta device, all of the copy is on the meta
-    device: its tensors have shapes, but no memory.
+    If the side is at most `MAX_COMPUTED_SIDE` pixels, the copy is on the CPU. For larger images,
+    the copy is on torch's meta device, where tensors have shapes, but no values and no memory.
+    The same holds if the network has a tensor on the meta device.
 
     Args:
         net: a network on any device.
-        size: side S of its images in pixels.
+        size: side S of the images in pixels.
 
     Raises:
         BenchError: Python cannot copy the network.
@@ -81,14 +82,14 @@ def copy_network(net: nn.Module, size: int) -> nn.Module:
 
 
 def run(net: nn.Module, size: int) -> Any:
-    """Return the output of a copied network for `BATCH` black images.
+    """Return the output of a copied network for `BATCH` images of zeros.
 
     Args:
         net: a copy that `copy_network` made.
         size: side S of the images (BATCH, 3, S, S).
 
     Raises:
-        BenchError: the network cannot take images of that size.
+        BenchError: the network fails for images of that size.
 
     """
     device = next((tensor.device for tensor in net.parameters()), torch.device("cpu"))
@@ -103,15 +104,15 @@ def run(net: nn.Module, size: int) -> Any:
 
 
 def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
-    """Run a network once and record its layers.
+    """Run a copied network once and record the calls of its layers.
 
     Args:
-        net: a copy that `copy_network` made; its new hooks stay.
-        size: side S of the images.
+        net: a copy that `copy_network` made; this function adds hooks and does not remove them.
+        size: side S of the images in pixels.
 
     Returns:
-        The calls of layers that return a tensor (B, ...), in the order in which they finish, and
-        the output of the network.
+        The list of all calls that return a tensor (B, ...), in the order in which the calls end;
+        and the output of the network.
 
     """
     calls: list[LayerCall] = []
@@ -147,7 +148,7 @@ def _tensors(net: nn.Module) -> tuple[Tensor, ...]:
 
 
 def _meta_copy(net: nn.Module) -> nn.Module:
-    copies: dict[int, Any] = {}  # by the id of the original, as `deepcopy` reads it
+    copies: dict[int, Any] = {}  # memo for `deepcopy`: id of the original -> its copy
     for tensor in _tensors(net):
         empty = torch.empty_like(tensor, device="meta")
         is_parameter = isinstance(tensor, nn.Parameter)
@@ -156,11 +157,11 @@ def _meta_copy(net: nn.Module) -> nn.Module:
 
 
 def count_multiply_adds(net: nn.Module, size: int) -> int:
-    """Return the multiply-adds of a network for one image of that size; see `Cost`.
+    """Return the multiply-adds of a network for one image; `Cost` lists the counted operations.
 
     Args:
         net: the network; it does not change.
-        size: side S of its images in pixels.
+        size: side S of the image in pixels.
 
     Raises:
         BenchError: the network cannot take images (B, 3, S, S).
@@ -175,8 +176,8 @@ def count_multiply_adds(net: nn.Module, size: int) -> int:
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count floating-point operations with the formulas of torch's FlopCounterMode.
 
-    FlopCounterMode itself imports torch._dynamo. This import takes 4 s of processor time, as
-    long as all other work of `bench plan`.
+    FlopCounterMode itself is not used because it imports torch._dynamo. This import takes 4 s of
+    processor time, as long as all other work of `bench plan`.
     """
 
     def __init__(self) -> None:
@@ -185,7 +186,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch._dynamo is imported to disable it
+        return False  # if True, torch would import torch._dynamo
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -199,7 +200,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """Let nn.MultiheadAttention call the operations that have a formula, also on the CPU."""
+    """Disable the fused kernel of nn.MultiheadAttention, which has no formula, in the block."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,4 +1,4 @@
-"""Networks for phones, on 32 x 32 images: MobileNetV2 of half width, ShuffleNet V1 and V2."""
+"""MobileNetV2 (half width), ShuffleNet V1 and ShuffleNet V2, adapted to 32 x 32 images."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.models.base import Builder, init_classifier, init_convolutions, stage
 from distillers import Features
 
-# Of MobileNetV2, table 2 with other strides: (expansion, channels at full width, blocks, stride).
+# Table 2 of MobileNetV2 with smaller strides: (expansion, channels at full width, blocks, stride).
 MOBILENET_GROUPS = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -20,13 +20,16 @@ MOBILENET_GROUPS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-STAGE_ENDS = (1, 2, 4, 6)  # index of the last group of each stage of MobileNetV2
-STEM = 24  # channels of a ShuffleNet's stem
-DEPTHS = (4, 8, 4)  # units of each stage of a ShuffleNet
+STAGE_ENDS = (1, 2, 4, 6)  # index in MOBILENET_GROUPS of the last group of each stage
+STEM = 24  # channels of a ShuffleNet's first convolution
+DEPTHS = (4, 8, 4)  # number of units (residual blocks) in each stage of a ShuffleNet
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project: (B, C_in, H, W) to (B, C_out, H/s, W/s)."""
+    """A 1 x 1 expansion, a depthwise 3 x 3 convolution and a 1 x 1 projection.
+
+    With stride s, the block maps (B, C_in, H, W) to (B, C_out, H/s, W/s).
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -39,21 +42,21 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the linear projection, negative values too; added to x where the shapes agree."""
+        """Return the projection without ReLU; x is added if its shape is the same."""
         y: Tensor = self.conv(x)
         return x + y if self.residual else y
 
 
 class MobileNetV2(nn.Module):
-    """A stem of stride 2, seven groups of inverted residuals, a 1 x 1 convolution.
+    """A convolution of stride 2, seven groups of inverted residuals, a 1 x 1 convolution.
 
     Sandler et al. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018.
-    arXiv:1801.04381. Unlike the paper: strides for small images, ReLU instead of ReLU6, and the
-    first group expands (by 1) as all other groups do.
+    arXiv:1801.04381. There are three differences from the paper. Strides are smaller, for small
+    images. ReLU replaces ReLU6. The first group also has an expansion convolution, of factor 1.
 
     Args:
         classes: number of classes K.
-        width: multiplies every number of channels except the last, 1280.
+        width: factor for all numbers of channels except the last, which is always 1280.
 
     """
 
@@ -75,7 +78,10 @@ class MobileNetV2(nn.Module):
         init_classifier(head)
 
     def forward(self, images: Tensor) -> Features:
-        """Return features of images (B, 3, S, S): raw maps of side S/2, S/4, S/8 and S/16."""
+        """Return features of images (B, 3, S, S); stages have sides S/2, S/4, S/8 and S/16.
+
+        No ReLU follows a stage, so its map has negative values too.
+        """
         x = self.conv1(images)
         maps = []
         for group in self.blocks:
@@ -88,7 +94,7 @@ class MobileNetV2(nn.Module):
 def convolution(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Return convolution, BN, ReLU; the padding keeps the resolution at stride 1."""
+    """Return a convolution, batch normalisation (BN) and ReLU; stride 1 keeps the resolution."""
     return nn.Sequential(
         nn.Conv2d(
             in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
@@ -99,7 +105,7 @@ def convolution(
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Return x (B, C, H, W) with its channels transposed from (groups, C/groups)."""
+    """Return x (B, C, H, W) with interleaved groups: first channels of all groups, then second."""
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
 
@@ -109,7 +115,11 @@ def three_stages(
     down: Callable[[int, int], nn.Module],
     unit: Callable[[int], nn.Module],
 ) -> Iterator[nn.Sequential]:
-    """Yield the stages of a ShuffleNet: a unit that halves the resolution, then equal units."""
+    """Yield the three stages of a ShuffleNet, which has `STEM` channels before the first stage.
+
+    The first unit of a stage, `down(C_in, C_out)`, halves the resolution. All later units are
+    `unit(C_out)`. `widths` has C_out for each stage.
+    """
     in_channels = STEM
     for out_channels, depth in zip(widths, DEPTHS, strict=True):
         yield stage(down(in_channels, out_channels), partial(unit, out_channels), depth)
@@ -117,15 +127,16 @@ def three_stages(
 
 
 class GroupUnit(nn.Module):
-    """Grouped 1 x 1, depthwise 3 x 3, grouped 1 x 1 convolutions (V1, figure 2).
+    """The unit of ShuffleNet V1 (figure 2): 1 x 1, depthwise 3 x 3 and 1 x 1 convolutions.
 
-    With stride 1 their result is added to the input; with stride 2 the averaged input is appended.
+    With stride 1, the unit adds its input to the result. With stride 2, it appends the average
+    pooled input to the result as further channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
         self.stride = stride
-        self.groups = 1 if in_channels == STEM else groups  # too few channels for groups
+        self.groups = 1 if in_channels == STEM else groups  # as in the paper: the stem is narrow
         branch = out_channels - in_channels if stride == 2 else out_channels
         hidden = branch // 4
         self.conv1 = nn.Conv2d(in_channels, hidden, 1, groups=self.groups, bias=False)
@@ -136,7 +147,7 @@ class GroupUnit(nn.Module):
         self.bn3 = nn.BatchNorm2d(branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the unit's map, after its last ReLU."""
+        """Return the unit's map (B, C_out, H/stride, W/stride), after the last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(shuffle(y, self.groups))), inplace=True)
         y = self.bn3(self.conv3(y))
@@ -146,16 +157,16 @@ class GroupUnit(nn.Module):
 
 
 class ShuffleNetV1(nn.Module):
-    """A 1 x 1 stem and three stages of group units.
+    """A 1 x 1 convolution (the stem) and three stages of `GroupUnit` blocks.
 
     Zhang et al. ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
-    Devices. CVPR 2018. arXiv:1707.01083. Unlike the paper, ReLU follows the depthwise convolution
-    and the stem keeps the resolution.
+    Devices. CVPR 2018. arXiv:1707.01083. Unlike in the paper, a ReLU follows the depthwise
+    convolution, and the stem keeps the resolution.
 
     Args:
         classes: number of classes K.
-        widths: channels of the three stages.
-        groups: of the 1 x 1 convolutions.
+        widths: number of output channels of each stage.
+        groups: number of groups of the 1 x 1 convolutions in the units.
 
     """
 
@@ -181,7 +192,7 @@ class ShuffleNetV1(nn.Module):
 
 
 class SplitUnit(nn.Module):
-    """Convolve half of the channels, then shuffle all (V2, figure 3c)."""
+    """The basic unit of ShuffleNet V2 (figure 3c): convolve half of the channels, interleave."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -203,7 +214,7 @@ class SplitUnit(nn.Module):
 
 
 class DownUnit(nn.Module):
-    """Two paths that read all channels and halve the resolution (V2, figure 3d)."""
+    """The downsampling unit of ShuffleNet V2 (figure 3d): two paths of stride 2, interleaved."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -228,15 +239,15 @@ class DownUnit(nn.Module):
 
 
 class ShuffleNetV2(nn.Module):
-    """A 1 x 1 stem, three stages of split units, a 1 x 1 convolution.
+    """A 1 x 1 convolution (the stem), three stages of units, a 1 x 1 convolution.
 
     Ma et al. ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design. ECCV
-    2018. arXiv:1807.11164. Unlike the paper, the stem keeps the resolution, and stages have as
-    many units as in V1.
+    2018. arXiv:1807.11164. Unlike in the paper, the stem keeps the resolution. The numbers of units
+    are those of ShuffleNet V1.
 
     Args:
         classes: number of classes K.
-        widths: channels of the three stages.
+        widths: number of output channels of each stage.
 
     """
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from bench.models.base import Builder, init_convolutions, stage
 from distillers import Features
 
-EXPANSION = 4  # output channels of a bottleneck block over its width
+EXPANSION = 4  # output channels of a bottleneck block / channels of its 3 x 3 convolution
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """Return the identity if the shape does not change, else a 1 x 1 convolution and BN."""
+    """Return the identity if the shape does not change; otherwise a 1 x 1 convolution and BN."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()
     return nn.Sequential(
@@ -22,7 +22,10 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut: (B, C_in, H, W) to (B, C_out, H/s, W/s)."""
+    """Two 3 x 3 convolutions and a shortcut.
+
+    With stride s, the block maps (B, C_in, H, W) to (B, C_out, H/s, W/s).
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -34,20 +37,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        short = self.downsample(x)  # first: the order of gradient sums decides rounding
+        short = self.downsample(x)  # computed first, because the order fixes gradient rounding
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(x)) + short, inplace=True)
 
 
 class ResNet(nn.Module):
-    """A stem and three stages of `blocks` blocks each; depth = 6 blocks + 2.
+    """A 3 x 3 convolution (the stem) and three stages; the depth is 6 * blocks + 2 layers.
 
     He et al. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385, section
-    4.2. Unlike the paper, a shortcut that changes shape is a 1 x 1 convolution.
+    4.2. Shortcuts that change the shape are 1 x 1 convolutions. The paper pads with zeros instead.
 
     Args:
         classes: number of classes K.
-        blocks: residual blocks in each stage.
+        blocks: number of residual blocks in each stage.
         widths: channels of the stem and of the three stages.
 
     """
@@ -74,7 +77,10 @@ class ResNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 convolutions: (B, C_in, H, W) to (B, 4 width, H/s, W/s)."""
+    """A 1 x 1, a 3 x 3 and a 1 x 1 convolution, with a shortcut.
+
+    With stride s, the block maps (B, C_in, H, W) to (B, 4 * width, H/s, W/s).
+    """
 
     def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -96,14 +102,14 @@ class Bottleneck(nn.Module):
 
 
 class BottleneckResNet(nn.Module):
-    """A stem and four stages of 256, 512, 1024 and 2048 channels.
+    """A 3 x 3 convolution (the stem) and four stages of 256, 512, 1024 and 2048 channels.
 
     He et al. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385. Unlike
-    the paper, the stem keeps the resolution and the 3 x 3 convolution has the stride.
+    in the paper, the stem keeps the resolution, and a block's stride is in its 3 x 3 convolution.
 
     Args:
         classes: number of classes K.
-        blocks: residual blocks of each stage.
+        blocks: number of residual blocks in each stage.
 
     """
 
@@ -130,9 +136,10 @@ class BottleneckResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """BN, ReLU, 3 x 3 convolution, twice: (B, C_in, H, W) to (B, C_out, H/s, W/s).
+    """BN, ReLU and a 3 x 3 convolution, twice, with a shortcut.
 
-    Where the width changes, the shortcut reads the activated map, else the raw one.
+    With stride s, the block maps (B, C_in, H, W) to (B, C_out, H/s, W/s). If C_in = C_out, the
+    shortcut starts at the block's input; otherwise it starts after the first ReLU.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -141,12 +148,12 @@ class WideBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.convShortcut: nn.Module | None = None  # noqa: N815 - as in released checkpoints
+        self.convShortcut: nn.Module | None = None  # noqa: N815 - named as in released checkpoints
         if in_channels != out_channels:
             self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of both paths, before any BN or ReLU."""
+        """Return the sum of the shortcut and the convolutions; no BN or ReLU follows the sum."""
         active = F.relu(self.bn1(x), inplace=True)
         shortcut = x if self.convShortcut is None else self.convShortcut(active)
         x = F.relu(self.bn2(self.conv1(active)), inplace=True)
@@ -155,13 +162,14 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """A stem and three stages of 16 f, 32 f and 64 f channels; depth = 6 blocks + 4.
+    """A 3 x 3 convolution (the stem) and three stages of 16 f, 32 f and 64 f channels.
 
-    Zagoruyko, Komodakis. Wide Residual Networks. BMVC 2016. arXiv:1605.07146. Without dropout.
+    Zagoruyko, Komodakis. Wide Residual Networks. BMVC 2016. arXiv:1605.07146. Dropout is not used.
+    The depth is 6 * blocks + 4 layers.
 
     Args:
         classes: number of classes K.
-        blocks: residual blocks in each stage.
+        blocks: number of residual blocks in each stage.
         factor: the widening factor f.
 
     """
@@ -179,9 +187,9 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Tensor) -> Features:
-        """Return features of images (B, 3, S, S): raw maps of side S, S/2 and S/4.
+        """Return features of images (B, 3, S, S): maps of side S, S/2 and S/4.
 
-        Raw maps have negative values too.
+        No ReLU follows a stage, so its map has negative values too.
         """
         first = self.block1(self.conv1(images))
         second = self.block2(first)
@@ -192,14 +200,14 @@ class WideResNet(nn.Module):
 
 
 def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """Return a stage under the name `layer`, as in released checkpoints."""
+    """Return a stage whose parameters are named `layer.*`, as in released checkpoints."""
     first = WideBlock(in_channels, out_channels, stride)
     row = stage(first, partial(WideBlock, out_channels, out_channels), blocks)
     return nn.Sequential(OrderedDict(layer=row))
 
 
-NARROW = (16, 16, 32, 64)
-WIDE = (32, 64, 128, 256)  # "x4"
+NARROW = (16, 16, 32, 64)  # channels of the stem and the stages
+WIDE = (32, 64, 128, 256)  # of the networks with "x4" in their names
 
 NETWORKS: dict[str, Builder] = {
     **{

@@ -1,4 +1,4 @@
-"""VGG with batch normalisation for 32 x 32 images: five plain stages, one linear classifier."""
+"""VGG with batch normalisation (BN) for 32 x 32 images: five stages and one linear classifier."""
 
 from functools import partial
 
@@ -15,12 +15,13 @@ class VGG(nn.Module):
     """Five stages of 3 x 3 convolutions; 2 x 2 max pooling after each of the first three.
 
     Simonyan, Zisserman. Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR
-    2015. arXiv:1409.1556. Unlike the paper: batch normalisation, one linear layer on the averaged
-    map, and the fourth stage is halved only for images of 64 x 64 and more.
+    2015. arXiv:1409.1556. There are three differences from the paper. BN follows each convolution.
+    One linear layer follows global average pooling. Max pooling comes before the fifth stage only
+    if images have 64 x 64 pixels or more.
 
     Args:
         classes: number of classes K.
-        depths: convolutions in each stage.
+        depths: number of convolutions in each stage.
 
     """
 
@@ -38,7 +39,7 @@ class VGG(nn.Module):
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S/2, S/4, S/8, S/8, after a ReLU.
 
-        For S of 64 and more the last side is S/16. The first stage is the stem.
+        If S is 64 or more, the last side is S/16. The first stage, of side S, is not returned.
         """
         stem = F.relu(self.block0(images), inplace=True)
         first = F.relu(self.block1(F.max_pool2d(stem, 2)), inplace=True)
@@ -51,7 +52,7 @@ class VGG(nn.Module):
 
 
 def plain_stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
-    """Return `depth` times convolution, BN, ReLU, without the last ReLU."""
+    """Return `depth` 3 x 3 convolutions, each with BN and ReLU; the last ReLU is omitted."""
     layers: list[nn.Module] = []
     for i in range(depth):
         layers += [nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1)]

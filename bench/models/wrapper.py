@@ -32,12 +32,12 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class HookPoint:
-    """The source of one tensor: a call of a layer, and the layout of the tensor."""
+    """Where a hook reads one tensor: a call of a layer, and the layout of the tensor."""
 
     layer: str  # the layer's name in the network
-    call: int  # of the layer's calls in one forward pass, from 0
+    call: int  # number of the call among the layer's calls in one forward pass, from 0
     layout: Literal["channels first", "channels last", "tokens"]
-    prefix: int = 0  # leading tokens that are not patches
+    prefix: int = 0  # number of leading tokens that are not patches, such as class tokens
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class FeatureExtractor(nn.Module):
         """Return the features of images (B, 3, S, S).
 
         Raises:
-            BenchError: the network cannot take images of that size.
+            BenchError: the network fails for images of that size.
 
         """
         points = self.hook_points(images.shape[-1])
@@ -111,7 +111,7 @@ class FeatureExtractor(nn.Module):
             return tensors, self.network(images)
 
     def hook_points(self, size: int) -> HookPoints | None:
-        """Return where to read the network for images of that size; None if it needs no hooks."""
+        """Return the hook points for images of one size; None if the network needs no hooks."""
         if size not in self._hook_points:
             self._hook_points[size] = find_hook_points(self.network, size, self._declared)
         return self._hook_points[size]
@@ -119,7 +119,7 @@ class FeatureExtractor(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load weights by the names of this module, or by the original names of the network."""
+        """Load weights with the names of this module or with the network's original names."""
         if self.state_dict().keys() & state_dict.keys():
             return super().load_state_dict(state_dict, strict, assign)
         return self.network.load_state_dict(state_dict, strict, assign)
@@ -137,7 +137,7 @@ def as_map(x: Tensor, point: HookPoint) -> Tensor:
 
 
 def as_vector(x: Tensor, point: HookPoint) -> Tensor:
-    """Return the input of a classifier as vectors (B, D), averaged over positions if it has any."""
+    """Return the input of a classifier as vectors (B, D): the mean over positions, if any."""
     if x.dim() == 2:
         return x
     return x.flatten(2).mean(2) if point.layout == "channels first" else x.flatten(1, -2).mean(1)
@@ -209,7 +209,10 @@ def declared_stages(
 
 
 def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
-    """Return the index of the last linear layer with K outputs, else of the last convolution."""
+    """Return the index of the classifier's call; None if no layer has `classes` outputs.
+
+    The classifier is the last linear layer with that many outputs, or else the last convolution.
+    """
     for kind, channel in ((nn.Linear, -1), (nn.Conv2d, 1)):
         for index in reversed(range(len(calls))):
             if isinstance(calls[index].module, kind) and calls[index].shape[channel] == classes:
@@ -218,7 +221,10 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
 
 
 def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
-    """Return the stages among the calls before the classifier; () if no output is a map."""
+    """Return the hook points of the stages, or () if no stage exists.
+
+    `calls` are the calls before the classifier.
+    """
     prefix = getattr(net, "num_prefix_tokens", None)
     candidates = listed_stages(net, calls), transformer_blocks(calls, prefix), last_maps(calls)
     for ends in candidates:
@@ -231,7 +237,10 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
 
 
 def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the calls that the network names in its own list of stages."""
+    """Return the last call of each layer that timm's `feature_info` lists; () without a list.
+
+    If all outputs have one shape, as in transformers, only four evenly spaced calls are returned.
+    """
     info = getattr(net, "feature_info", None)
     listed = [entry.get("module") for entry in info] if isinstance(info, list) else []
     names = list(dict.fromkeys(listed))
@@ -272,13 +281,13 @@ def weighted_inside(call: LayerCall, calls: Sequence[LayerCall]) -> int:
 
 
 def evenly_spaced(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return at most four of the calls, evenly spaced, the last one included."""
+    """Return at most four of the calls, evenly spaced, including the last call."""
     count = min(len(calls), TRANSFORMER_STAGES)
     return [calls[(i + 1) * len(calls) // count - 1] for i in range(count)]
 
 
 def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the last map of each resolution before the global pooling."""
+    """Return the call that computes the last map of each resolution before the global pooling."""
     ends: list[LayerCall] = []
     for index, call in reversed(list(enumerate(before_pooling(calls)))):
         floor = map_side(ends[-1].shape) if ends else 0
@@ -293,10 +302,16 @@ def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
-    """Return whether a call is part of a block that ends at the next lower resolution.
+    """Return whether a call belongs to a block that ends at the next lower resolution.
 
-    Such a call, for example the expansion in a strided MobileNet block, does not end the stage
-    before. A plain sequence is not a block, nor is a trunk that spans several resolutions.
+    Such a call is part of the next stage, for example the expansion in a strided MobileNet block.
+    An `nn.Sequential` does not count as a block, nor does a module that spans several resolutions.
+
+    Args:
+        call: a call inside `block` that returns a map.
+        block: the call of a module that contains other layers.
+        floor: side of the map that ends the next stage; 0 if there is no next stage.
+
     """
     side = map_side(call.shape)
     is_trunk = block.start == 0 or type(block.module) is nn.Sequential
@@ -308,9 +323,10 @@ def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
 
 
 def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the calls before the global pooling layer, all calls if it does not exist.
+    """Return the calls before the global pooling layer; all calls if there is no such layer.
 
-    The global pooling layer is the last adaptive pooling to 1 x 1 outside blocks that return maps.
+    The global pooling layer is the last adaptive pooling to 1 x 1. Pooling inside a block that
+    returns a map, as in squeeze and excitation, does not count.
     """
     for index, call in reversed(list(enumerate(calls))):
         if call.can_end_stage and map_side(call.shape) > 1:
@@ -326,7 +342,10 @@ def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def hook_point(call: LayerCall, prefix: int | None) -> HookPoint | None:
-    """Return the hook point of a call, or None if its output cannot become a square map."""
+    """Return the hook point of a call, or None if its output cannot become a square map.
+
+    `prefix` is the number of leading tokens that are not patches, or None if unknown.
+    """
     if map_side(call.shape):
         first = call.shape[2] == call.shape[3]
         return HookPoint(call.layer, call.index, "channels first" if first else "channels last")
@@ -342,12 +361,13 @@ def timm_network(name: str, classes: int, size: int | None) -> nn.Module:
     """Build an untrained network of timm.
 
     Args:
-        name: its name in timm.
+        name: the network's name in timm.
         classes: number of classes K.
-        size: side S of the images; used for networks of a fixed size (vision transformers).
+        size: side S of the images in pixels; used for networks with a fixed input size, such as
+            vision transformers.
 
     Raises:
-        BenchError: timm has no such network, or cannot build it for that size.
+        BenchError: timm does not have the network, or cannot build it for that size.
 
     """
     import timm
@@ -365,12 +385,12 @@ def torchvision_network(name: str, classes: int, size: int | None) -> nn.Module:
     """Build an untrained classification network of torchvision.
 
     Args:
-        name: its name in torchvision.
+        name: the network's name in torchvision.
         classes: number of classes K.
-        size: side S of the images; used for vision transformers.
+        size: side S of the images in pixels; used for vision transformers.
 
     Raises:
-        BenchError: torchvision has no such network, or cannot build it for that size.
+        BenchError: torchvision does not have the network, or cannot build it for that size.
 
     """
     from torchvision import models

@@ -1,1 +1,1 @@
-"""From a suite to runs and cohorts, and an estimate of their cost."""
+"""Turn a suite into runs, group runs that train together (cohorts), and estimate their cost."""

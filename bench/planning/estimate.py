@@ -1,4 +1,4 @@
-"""The cost of a plan's runs, and the runs that are impossible, before the first batch."""
+"""Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -20,8 +20,8 @@ from bench.plugins import Registry
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 
-MAX_ELEMENTS = 50_000_000  # of a network's or a distiller's tensors that get memory
-SMALL_ELEMENTS = 10_000  # of a tensor that always gets memory: constructors read such tensors
+MAX_ELEMENTS = 50_000_000  # total size up to which tensors of a network or distiller get memory
+SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 
 
@@ -38,9 +38,9 @@ class Estimate:
 
     Attributes:
         error: why the run is impossible and will be skipped; None if it is possible.
-        network: the cost of its network; None if it is unknown.
-        memory: bytes of the buffers of its distillers, such as memory banks.
-        warning: an exception of a plugin's code; the run will be tried and will probably fail.
+        network: the cost of the run's network; None if the cost is unknown.
+        memory: bytes of the buffers of the run's distillers, such as memory banks.
+        warning: an exception from a plugin's code; the run will start, but will probably fail.
 
     """
 
@@ -50,7 +50,7 @@ class Estimate:
     warning: str | None = None
 
     def work(self, run: Run, images: int) -> float:
-        """Return the multiply-adds of a complete training run.
+        """Return the multiply-adds of the student in a complete training run; 0 if unknown.
 
         A backward pass counts as two forward passes.
 
@@ -64,17 +64,17 @@ class Estimate:
 
 
 def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
-    """Estimate every run of a plan, without its data and without a training step.
+    """Estimate the cost of every run of a plan; no image is read and no step is trained.
 
     Args:
-        plan: the plan; its plugins are loaded.
+        plan: the plan; the plugins of its suite are loaded.
         root: the data root, for data sets in folders; None for the default.
 
     Returns:
-        An estimate for each run, by its id.
+        The estimates, by run id.
 
     Raises:
-        BenchError: the plan's selection of data is impossible.
+        BenchError: the data set does not have the images that the plan selects.
 
     """
     registry = plan.suite.registry
@@ -96,7 +96,7 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
 def _estimate(
     network: Network, teacher: Network, options: str, facts: Facts, registry: Registry
 ) -> Estimate:
-    """Return the estimate of a run; `options` is the JSON of each distiller's options by name."""
+    """Return the estimate of a run; `options` is JSON: the options of each distiller, by name."""
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
         networks = network, teacher
@@ -188,11 +188,11 @@ def _buffer_bytes(
 
 
 def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network or a distiller; beyond `MAX_ELEMENTS`, its tensors get no memory.
+    """Return a new network or distiller; tensors beyond `MAX_ELEMENTS` in total get no memory.
 
     Args:
-        build: the constructor, with its arguments. If it fails after a tensor got no memory, it is
-            called again, and all tensors get memory.
+        build: the constructor, with its arguments. If a constructor fails after a tensor got no
+            memory, it is called again, and all tensors get memory.
 
     """
     with seeding.initialised_by("estimate"):
@@ -206,11 +206,11 @@ def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 class _LargeOnMeta(TorchFunctionMode):
-    """Create tensors on the meta device after the first `MAX_ELEMENTS` elements.
+    """Create tensors on the meta device (shapes without memory) after `MAX_ELEMENTS` elements.
 
-    `torch.device("meta")` does not do this: a distiller names the device of its memory bank, and
-    some constructors read a small tensor. Also, ordinary networks need no meta kernels this way,
-    which take torch 4 s of processor time to import.
+    The context `torch.device("meta")` is not enough, for two reasons. It has no effect if code
+    names a device, as for memory banks. Some constructors read a small tensor, which fails on the
+    meta device. It is also slower, because torch needs 4 s to import its meta kernels.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""From a suite to runs, and from runs to cohorts. Nothing is trained or written here."""
+"""Turn a suite into a plan of runs, and group runs into cohorts, without training or writing."""
 
 import fnmatch
 from collections import defaultdict
@@ -15,7 +15,7 @@ from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite
 
-REVISION = 1  # raise it when the same specification gives other numbers
+REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
 MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
@@ -23,12 +23,12 @@ MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
 
 @dataclass(frozen=True)
 class Run:
-    """One training, or one checkpoint to adopt.
+    """One training run, or one checkpoint that serves as a teacher.
 
     Attributes:
         id: Hash of the specification.
-        specification: Everything that changes the result, except the device.
-        checkpoint: The file that a teacher is read from; None: it is trained.
+        specification: All settings that change the result, except the device.
+        checkpoint: The file with a teacher's weights; None if the run trains its network.
     """
 
     id: str
@@ -42,13 +42,13 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """The id of the run whose network the run learns from."""
+        """The id of the teacher's run; None if this run is a teacher."""
         return self.specification.teacher
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One seed of one cell of the suite's tables, with the ids of its run and teacher's run."""
+    """A (teacher, student) pair, a method and a seed; `run` and `teacher` are ids of runs."""
 
     pair: Pair
     method: Method
@@ -58,12 +58,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name in messages: `resnet32x4/resnet8x4 crd+kd seed 0`."""
+        """The name in messages, such as `resnet32x4/resnet8x4 crd+kd seed 0`."""
         return f"{self.pair.name} {self.method.name} seed {self.seed}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """The values that a filter compares, by key."""
+        """The values that `--filter` compares, by key."""
         return {
             "pair": self.pair.name,
             "teacher": self.pair.teacher.network,
@@ -75,13 +75,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a suite and the cells of its tables.
+    """All runs of a suite, and all its combinations of pair, method and seed.
 
     Attributes:
         suite: The suite.
-        runs: Each run once, by id, teachers first.
-        cells: The cells; two cells with equal specifications have one run.
-        part: The filter and limit of `select`, if they removed any cell.
+        runs: The runs by id, teachers first.
+        cells: The combinations; two cells with equal specifications share one run.
+        part: The filter and the limit of `select`, if they removed any cell.
     """
 
     suite: Suite
@@ -91,21 +91,21 @@ class Plan:
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """The changes of the suite's values, then the filter and limit."""
+        """The differences from the suite's file: changed values, then the filter and the limit."""
         return *self.suite.changes, *self.part
 
     @property
     def stem(self) -> str:
-        """The start of output file names; a changed suite does not overwrite the original's."""
+        """The start of output file names; `-part` keeps a changed suite from overwriting tables."""
         return f"{self.suite.name}-part" if self.departures else self.suite.name
 
     @cached_property
     def first(self) -> Mapping[str, Cell]:
-        """The first cell of each student's run."""
+        """The first cell of each student's run, by run id."""
         return {cell.run: cell for cell in reversed(self.cells)}
 
     def names(self) -> Mapping[str, str]:
-        """Return the name of each run in messages, by its first cell."""
+        """Return each run's name in messages, by id; a student has the name of its first cell."""
         return self._names
 
     @cached_property
@@ -117,13 +117,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that can train in lockstep: the same data, teacher, seed and epochs."""
+    """Runs that can train on the same batches: equal data, teacher, seed and `SHARED` settings."""
 
     runs: tuple[Run, ...]
 
     @property
     def teacher(self) -> str | None:
-        """The id of the teacher's run that all of them share."""
+        """The id of the teacher that all runs share; None if the cohort is a teacher's run."""
         return self.runs[0].teacher
 
     @property
@@ -137,7 +137,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
     Args:
         suite: The suite.
-        root: Folder of data sets; None: `BENCH_DATA`, or `data` in the current folder.
+        root: Folder of data sets; None for `BENCH_DATA`, or else `data` in the current folder.
 
     Raises:
         BenchError: The data set does not have the selected images.
@@ -186,7 +186,7 @@ def _data_spec(suite: Suite, root: Path | None) -> DataSpec:
     facts = data.facts(suite.data, root, suite.registry.datasets)
     spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
     if suite.data.name.startswith(PREFIX):
-        return spec.model_copy(update={"name": "folder"})  # its content identifies it, not its path
+        return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
     return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
 
 
@@ -198,22 +198,22 @@ def _terms(suite: Suite, method: Method) -> dict[str, TermSpec]:
 
 
 def _source(suite: Suite, kind: Kind, name: str) -> dict[str, Any]:
-    """Return the SHA-256 of a plugin: its code can change the result."""
+    """Return the SHA-256 of the plugin that defines a name, or {} if the name is built-in."""
     source = suite.registry.source_of(kind, name)
     return {"source": source} if source else {}
 
 
 def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
-    """Return the part of a plan that a filter matches, with the teachers it needs.
+    """Return the part of a plan that a filter matches, with the teachers that its cells need.
 
     Args:
         plan: The plan.
-        text: `pair=vgg13/*,method=kd|crd,seed=0`: shell patterns; `|` separates a key's patterns.
-            Keys are pair, teacher, student, method and seed.
-        limit: Number of cells at most.
+        text: The filter, such as `pair=vgg13/*,method=kd|crd,seed=0`. Keys are pair, teacher,
+            student, method and seed. Values are shell patterns, separated by `|`.
+        limit: Maximum number of cells; None for all.
 
     Raises:
-        ConfigError: The filter is invalid, or matches nothing.
+        ConfigError: The filter is invalid, or matches no cell.
     """
     matches = filter_matches([cell.facts for cell in plan.cells], text)
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
@@ -226,14 +226,15 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
 
 
 def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
-    """Return for each row whether a filter matches it; an empty filter matches all.
+    """Return for each row whether the filter matches the row; an empty filter matches all rows.
 
     Args:
         rows: Values by key; all rows have the same keys.
-        text: The filter, at most `MAX_FILTER_LENGTH` long.
+        text: The filter, at most `MAX_FILTER_LENGTH` characters.
 
     Raises:
-        ConfigError: A key is unknown, a pattern matches no row, or no row matches all of them.
+        ConfigError: The filter is too long, a key is unknown, a pattern matches no row, or no row
+            matches all keys of the filter.
     """
     if len(text) > MAX_FILTER_LENGTH:
         allowed = f"at most {MAX_FILTER_LENGTH:,}; a pattern such as vgg13/* replaces many names"
@@ -260,7 +261,7 @@ def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
 
 
 def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the patterns of each key, and the problems of the text."""
+    """Return the patterns of a filter by key, and error messages."""
     filters: dict[str, list[str]] = {}
     problems = []
     for part in filter(None, map(str.strip, text.split(","))):
@@ -278,7 +279,7 @@ def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[s
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Group runs for lockstep; each teacher is alone, so that teachers can train in parallel."""
+    """Group runs that can train together; each teacher is a cohort, so teachers run in parallel."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[_cohort_key(run)].append(run)

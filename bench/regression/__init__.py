@@ -1,8 +1,8 @@
-"""The regression check: records compared with a baseline, another folder, or the papers.
+"""The regression check: compare records with a baseline, another results folder, or the papers.
 
-A baseline is the JSON of a report (`baseline`, `read`). `check` compares later records with it,
-`against_published` compares them with the papers, `compare` compares two results folders. All three
-return `Verdicts`. It imports no torch.
+A baseline is a report, saved as JSON: `baseline` makes the report, `read` loads the JSON. `check`
+compares later records with a baseline. `against_published` compares records with the papers'
+tables. `compare` compares two results folders. All three return `Verdicts`. Without torch.
 """
 
 from bench.regression.baseline import baseline, read

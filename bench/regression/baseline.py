@@ -1,4 +1,4 @@
-"""Baselines: the JSON that `bench report --format json` writes, read back and validated."""
+"""Make a baseline from runs; read and validate the JSON of a baseline."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,14 @@ from bench.errors import ConfigError, unknown
 from bench.report.model import Cell, Entry, Measured, Report, Row, Table, cells
 from bench.report.writers.data import SCHEMA
 
-_CLOSE = 1e-6  # relative, between a summary and its values
+_CLOSE = 1e-6  # largest relative error of a stored mean or standard deviation
 
 
 def baseline(entries: Iterable[Entry], suite: str) -> Report:
-    """Return a report with only the suite's cells, one in each row.
+    """Return a report with the suite's cells, one per row, and nothing else.
 
-    The same records give the same baseline; so does the report of the suite.
+    A cell is one method on one teacher-student pair. The JSON of the suite's normal report has the
+    same cells and can serve as a baseline, too.
 
     Args:
         entries: The runs of the suite.
@@ -31,13 +32,13 @@ def baseline(entries: Iterable[Entry], suite: str) -> Report:
 
 
 def read(path: Path) -> Report:
-    """Read a baseline.
+    """Read a baseline from a JSON file.
 
     Args:
         path: A file that `bench baseline` or `bench report --format json` wrote.
 
     Raises:
-        ConfigError: The file is unreadable or invalid; each error has a line.
+        ConfigError: The file is unreadable or invalid; the message has a line for each mistake.
     """
     content = load_json(path)
     number = content.get("format", Report.format) if isinstance(content, dict) else Report.format
@@ -54,7 +55,7 @@ def read(path: Path) -> Report:
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:
-    """Return `tables.0.rows.1.label: what was found, what is allowed` for each mistake."""
+    """Yield `tables.0.rows.1.label: what was found, what is allowed` for each mistake."""
     keys = {key.name for part in (Report, Table, Row, Cell, Measured) for key in fields(part)}
     for each in error.errors():
         place = ".".join(str(part) for part in each["loc"] if part != "[key]") or "the file"
@@ -69,15 +70,15 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
-    """Return a line for each metric with a summary that does not fit its values."""
+    """Yield a message for each metric whose n, mean or std contradicts its values."""
     for name, measured in cell.metrics.items():
         place = f"{cell.name} {name}"
         if (measured.std is None) is not (measured.n == 1):
-            yield f"{place}: found std {measured.std} for n = {measured.n}. Allowed: null for 1"
+            yield f"{place}: found std {measured.std} for n = {measured.n}. Allowed: null if n = 1"
         values = list(measured.values.values())
         if values:
             stated = (measured.n, measured.mean, measured.std or 0.0)
             real = (len(values), fmean(values), stdev(values) if len(values) > 1 else 0.0)
             scale = max(1.0, *map(abs, real))
             if any(abs(a - b) > _CLOSE * scale for a, b in zip(stated, real, strict=True)):
-                yield f"{place}: n, mean and std are not those of the values"
+                yield f"{place}: n, mean or std contradicts the values"

@@ -1,4 +1,4 @@
-"""Records compared with a baseline, with the papers, or with another results folder."""
+"""Compare records with a baseline, with the papers, or with another results folder."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 
 PUBLISHED_NOTES = (
-    "a published number without a standard deviation counts as one run with the spread of ours",
-    "the papers used other teachers' weights; their effect is not part of any spread",
+    "a published number without a standard deviation counts as one run; its std is set to ours",
+    "the papers used other teacher weights; no standard deviation includes this difference",
 )
 
 
@@ -31,26 +31,29 @@ def check(
     *,
     complete: bool = True,
 ) -> Verdicts:
-    """Return a verdict for every cell of a suite without its teachers.
+    """Return a verdict for every cell of a suite, except its teachers.
 
-    regression: the loss exceeds the tolerance and is significant; with 95 % probability no cell of
-    an unchanged suite is a regression. pass: a loss beyond the tolerance is ruled out, or all
-    numbers are identical. Otherwise inconclusive, as is every cell with a single seed on a side.
-    Spreads are moderated by all cells (`moderated`), tests are Welch's. Shared seeds do
-    not pair the runs: unless all is identical, rounding alone makes runs of a seed diverge (the
-    quickstart under another instruction set: a correlation of about 1/2), and pairs would halve
-    the degrees of freedom.
+    regression: the mean loss exceeds the tolerance and is significant. If nothing has changed, the
+    probability of any regression verdict is at most 5 %. pass: a loss beyond the tolerance is ruled
+    out, or all values are bit-for-bit identical. inconclusive: any other cell with results,
+    including cells with a single seed. Cells without results are failed, missing, skipped or
+    uncompared, with a reason.
+
+    Standard deviations are pooled over cells by `moderated`. The t-tests are Welch's, even if both
+    sides have the same seeds, because pairing would halve the degrees of freedom and gain little:
+    rounding alone makes two runs with the same seed diverge. With another CPU instruction set, for
+    example, the suite `quickstart` showed a correlation within seeds of only about 1/2.
 
     Args:
-        entries: The runs of the suite, or of a part of it.
+        entries: The runs of the suite, or of a part of the suite.
         before: The baseline.
         metric: Name of the metric.
-        tolerance: In the unit of the metric; None: 0.5 points.
-        complete: Whether the entries are the full suite, so that a cell of the baseline without
-            entries is missing.
+        tolerance: Largest accepted loss, in the unit of the metric; None: 0.5 percentage points.
+        complete: Whether the entries are the full suite. If so, cells that only the baseline has
+            count as missing.
 
     Raises:
-        BenchError: The metric is unknown, or not in the baseline.
+        BenchError: The metric is unknown, not in the baseline, or needs an explicit tolerance.
     """
     test = RegressionTest.of(metric, tolerance)
     names = {name for cell in before.cells for name in cell.metrics}
@@ -72,17 +75,18 @@ def against_published(
     suite: str,
     tolerance: float | None = None,
 ) -> Verdicts:
-    """Return a verdict for every cell that ran as the papers' did; the others get a reason.
+    """Return a verdict for every cell, from a comparison with the published accuracies.
 
-    Accuracies of the last epoch on CIFAR-100 alone, with the papers' recipe and weights; rules as
-    in `check`. Means and standard deviations are of 5 and 3 runs in CRD's Tables 1 and 2; other
-    numbers have no standard deviation.
+    The rules are those of `check`. A cell is compared only if it used CIFAR-100 and the papers'
+    recipe and loss weights; any other cell is `uncompared`, with a reason. The metric is top-1
+    accuracy after the last epoch. CRD publishes means over 5 runs (its Table 1) and 3 runs
+    (Table 2), with standard deviations. Other published numbers have no standard deviation.
 
     Args:
         entries: The runs of the suite.
-        papers: The terms of each canonical method, as specifications have them.
+        papers: Distillers with their weights and options, by name of the published method.
         suite: Name of the suite.
-        tolerance: In points; None: 0.5.
+        tolerance: Largest accepted loss, in percentage points; None: 0.5.
     """
     test = RegressionTest.of("top1", tolerance, exact=False)
     cells = baseline(entries, suite).cells
@@ -98,22 +102,24 @@ def compare(
     tolerance: float | None = None,
     names: tuple[str, str] = ("A", "B"),
 ) -> Verdicts:
-    """Return better, same, worse or inconclusive for each cell that two folders share.
+    """Return better, same, worse or inconclusive for each cell that both folders contain.
 
     better, worse: the difference exceeds the tolerance and is significant (two-sided,
-    Holm-corrected); same: a difference beyond the tolerance is ruled out. Cells match by pair and
-    method; of several with that name, those that agree in every setting. Where none do, a note
-    names the difference.
+    Holm-corrected). same: a difference beyond the tolerance is ruled out, or all values are
+    identical. Cells match by pair and method. If a folder has several such cells, cells with equal
+    settings match first. If the settings of matched cells differ, a note lists the changes. A cell
+    of one folder only is `uncompared`.
 
     Args:
         before: The records of the first folder.
-        now: The records of the second.
+        now: The records of the second folder.
         metric: Name of the metric.
-        tolerance: In its unit; None: 0.5 points.
-        names: Names of the folders.
+        tolerance: Largest accepted difference, in the unit of the metric; None: 0.5 percentage
+            points.
+        names: Names of the two folders, for messages.
 
     Raises:
-        BenchError: The metric is unknown.
+        BenchError: The metric is unknown, or needs an explicit tolerance.
     """
     test = RegressionTest.of(metric, tolerance, two_sided=True)
     records = list(before), list(now)
@@ -124,7 +130,7 @@ def compare(
 
 
 def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
-    """Return both sides of a cell, or the verdict on a cell without both."""
+    """Return a cell matched with its baseline, or its verdict if a side has no result."""
     skipped = now.missing is not None and now.missing.status == "skipped"
     if skipped and before and before.missing and not before.metrics and now.missing:
         return Verdict.of(now, "skipped", f"{now.missing.reason}, as in the baseline")
@@ -140,7 +146,7 @@ def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
 
 
 def _without_result(cell: Cell, metric: str) -> Verdict | None:
-    """Return the verdict on a cell that did not finish or does not have the metric."""
+    """Return `failed` or `missing` for a cell without a value of the metric, else None."""
     if cell.missing is not None:
         outcome: Outcome = "missing" if cell.missing.status == "missing" else "failed"
         return Verdict.of(cell, outcome, cell.missing.reason)
@@ -151,12 +157,12 @@ def _without_result(cell: Cell, metric: str) -> Verdict | None:
 
 def _removed(before: Cell) -> Verdict:
     if before.missing is not None:
-        return Verdict.of(before, "uncompared", "no result in the baseline, and not in the suite")
+        return Verdict.of(before, "uncompared", "neither a result in the baseline nor in the suite")
     return Verdict.of(before, "missing", "in the baseline, but not in the suite")
 
 
 def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> Match | Verdict:
-    """Return a cell with its published number, or the verdict on a cell without one."""
+    """Return a cell matched with its published number, or its verdict if there is none."""
     if verdict := _without_result(cell, "top1"):
         return verdict
     line = _published(cell)
@@ -173,20 +179,20 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
 
 
 def _published(cell: Cell) -> Line | str:
-    """Return the published number of a cell, or why there is none."""
+    """Return the published number of a cell, or the reason why there is none."""
     data = DataSpec(**cell.setting.get("data", {}))
     if data.name != "cifar100":
-        return f"on {data.name}: the papers' tables are of CIFAR-100"
+        return f"trained on {data.name}; the papers' tables are for CIFAR-100"
     if deviation := data_deviation(data):
         return deviation
     line = published_lines(data).get((cell.pair, cell.published_name))
     if line is None:
-        return "no readable paper has a number for it"
+        return "no published number found for this pair and method"
     return f"the published number is {line.doubt}" if line.doubt else line
 
 
 def _cells(records: Sequence[Record]) -> list[Cell]:
-    """Return the cells of a results folder with its teachers; another setting is another cell."""
+    """Group records into cells by pair, method and setting; teachers form cells, too."""
     by_id = {record.id: record for record in records}
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     teachers: dict[tuple[str, str, str], Record | None] = {}
@@ -200,14 +206,14 @@ def _cells(records: Sequence[Record]) -> list[Cell]:
 
 
 def _names(record: Record) -> tuple[str, str]:
-    """Return pair and method of a record by its name, `resnet8x4/resnet8 kd seed 0`."""
+    """Return pair and method from a record's name, such as `resnet8x4/resnet8 kd seed 0`."""
     label = re.sub(r" seed -?\d+$", "", record.name or record.id)
     pair, _, method = label.partition(" ")
     return pair, method or record.kind
 
 
 def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
-    """Return each cell with its counterpart; cells of the same name in a stable order."""
+    """Yield cells of equal pair and method, equal settings first; None for no counterpart."""
     groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):
         for each in cells:
@@ -225,13 +231,13 @@ def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None,
 def _checked(
     before: Cell | None, now: Cell | None, metric: str, names: tuple[str, str]
 ) -> Match | Verdict:
-    """Return both cells, or the verdict on a cell without a counterpart or a result."""
+    """Return both cells as a match, or the verdict if a counterpart or a result is missing."""
     if before is None or now is None:
         [alone] = filter(None, (before, now))
         return Verdict.of(alone, "uncompared", f"not in {names[0 if before is None else 1]}")
     for each, name in ((before, names[0]), (now, names[1])):
         if each.missing is not None:
-            return Verdict.of(each, "uncompared", f"in {name} {each.missing.reason}")
+            return Verdict.of(each, "uncompared", f"in {name}: {each.missing.reason}")
         if metric not in each.metrics:
-            return Verdict.of(each, "uncompared", f"in {name} without {metric}")
+            return Verdict.of(each, "uncompared", f"in {name}: no {metric}")
     return Match(before, now)

@@ -1,4 +1,4 @@
-"""The regression test: cells before and now as one family, a verdict and a reason for each."""
+"""The regression test: compare all cells before and now; give each a verdict and a reason."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from bench.report.model import Cell, Measured
 from bench.stats.comparison import ALPHA, difference_verdicts, regression_verdicts
 from bench.stats.estimates import MAX_SEEDS, Samples, moderated, resolution, seeds_needed, welch
 
-MAX_CHANGES = 6  # of a setting, that a note lists
+MAX_CHANGES = 6  # most changed settings that a note lists
 _VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
 Notes = tuple[str, ...]
 Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
@@ -22,25 +22,25 @@ Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
 
 @dataclass(frozen=True)
 class Match:
-    """A cell before and now, both with the metric."""
+    """A cell before and now; both sides have the tested metric."""
 
     before: Cell
     now: Cell
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What else differs between them."""
+        """Other differences between both sides: settings, and the teacher's weights."""
         return tuple(filter(None, (self.setting_note, self._teacher_note)))
 
     @property
     def setting_note(self) -> str:
-        """The changes of their settings; empty where they agree, or a side does not state one."""
+        """The changed settings; empty if none changed, or if a side does not state its settings."""
         before, now = self.before, self.now
         changes: list[str] = []
         if before.setting and now.setting:
             changes = setting_changes(before.setting, now.setting)
             if not ("teacher" in before.setting and "teacher" in now.setting):
-                # a side has no record of its teacher
+                # the settings of one teacher are unknown: ignore them
                 changes = [change for change in changes if not change.startswith("teacher.")]
         if before.terms and now.terms:
             changes += setting_changes(before.terms, now.terms)
@@ -51,19 +51,23 @@ class Match:
 
     @property
     def _teacher_note(self) -> str:
-        """A note on another teacher: one for all seeds moves them together, not their spread."""
+        """A note that the teachers' weights differ; empty if every seed has a teacher of its own.
+
+        A teacher that several seeds share shifts all of them alike. Their standard deviation does
+        not show such a shift.
+        """
         before, now = self.before.teachers, self.now.teachers
         n = max((measured.n for measured in self.now.metrics.values()), default=0)
         if not before or not now or before == now or len(now) >= n > 1:
             return ""
-        return "another teacher's weights: their effect on all seeds is not part of the spread"
+        return "another teacher's weights: they shift all seeds alike; the test ignores this effect"
 
     def sides(self, metric: str) -> tuple[Measured, Measured]:
-        """Return a metric before and now."""
+        """Return the summaries of a metric: before, now."""
         return self.before.metrics[metric], self.now.metrics[metric]
 
     def identical(self) -> bool:
-        """Whether both have the same seeds, and in every metric the same numbers bit for bit."""
+        """Whether all shared metrics have the same seeds and bit-for-bit the same values."""
         before, now = self.before.metrics, self.now.metrics
         shared = before.keys() & now.keys()
         return bool(shared) and all(
@@ -73,12 +77,14 @@ class Match:
 
 @dataclass(frozen=True)
 class RegressionTest:
-    """A test of every match: the metric, the tolerance, and the rule.
+    """How to test matches: the metric, the tolerance, and the rule.
 
     Attributes:
-        two_sided: Whether gains count, too: better, same, worse instead of pass, regression.
-        exact: Whether a side with a single run is never compared; False: it is one run with the
-            spread of ours.
+        metric: The metric to compare.
+        tolerance: Largest accepted difference, in the unit of the metric.
+        two_sided: True: verdicts are better, same or worse. False: pass or regression.
+        exact: True: a single run before is inconclusive. False: it is tested as one run with the
+            standard deviation of the runs now, as for published numbers.
     """
 
     metric: Metric
@@ -88,12 +94,15 @@ class RegressionTest:
 
     @classmethod
     def of(cls, metric: str, tolerance: float | None, **how: bool) -> "RegressionTest":
-        """Return a test; BenchError for an unknown metric, or a tolerance that is not valid.
+        """Return a test after checking its metric and tolerance.
 
         Args:
             metric: Name of the metric.
-            tolerance: In its unit; None: 0.5 for a metric in percent.
-            **how: The other attributes.
+            tolerance: In the unit of the metric; None: 0.5 for a metric in percent.
+            **how: The attributes `two_sided` and `exact`.
+
+        Raises:
+            BenchError: The metric is unknown, or the tolerance is invalid or missing.
         """
         unit = labels.metric(metric)
         if tolerance is None and unit.default_tolerance is None:
@@ -103,7 +112,7 @@ class RegressionTest:
         return cls(unit, unit.tolerance(tolerance), **how)
 
     def verdicts(self, cells: Iterable[Match | Verdict]) -> list[Verdict]:
-        """Return a verdict for each cell, in their order; some have theirs before the test."""
+        """Return a verdict for each match, in order; verdicts among the cells stay unchanged."""
         decided = [c if isinstance(c, Verdict) else self._at_once(c) or c for c in cells]
         family = iter(self._family([match for match in decided if isinstance(match, Match)]))
         return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]
@@ -111,22 +120,22 @@ class RegressionTest:
     def summary(
         self, kind: Kind, suite: str, against: str, verdicts: Iterable[Verdict], notes: Notes
     ) -> Verdicts:
-        """Return verdicts with the metric and tolerance of the test."""
+        """Return the verdicts, combined with the metric and the tolerance of the test."""
         return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
 
     def _at_once(self, match: Match) -> Verdict | None:
-        """Return the verdict on cells that need no test, or cannot be tested."""
+        """Return the verdict on an identical match or on too few seeds; None: a test is needed."""
         before, now = match.sides(self.metric.name)
         if match.identical():
             outcome: Outcome = "same" if self.two_sided else "pass"
             return self._verdict(match, outcome, "bit-for-bit identical")
         if now.std is None or (self.exact and before.std is None):
-            reason = f"not tested: n = {before.n} before and {now.n} now, at least 2 seeds each are"
-            return self._verdict(match, "inconclusive", f"{reason} needed")
+            reason = f"not tested: n = {before.n} before and {now.n} now; at least 2 seeds per side"
+            return self._verdict(match, "inconclusive", f"{reason} are needed")
         return None
 
     def _family(self, matches: Sequence[Match]) -> Iterator[Verdict]:
-        """Return the verdicts on cells that are not identical."""
+        """Test the matches as one family; yield a verdict for each."""
         if not matches:
             return
         before, now = _samples([match.sides(self.metric.name) for match in matches])
@@ -149,10 +158,14 @@ class RegressionTest:
             yield replace(verdict, low=low, high=high, p=result.p, seeds_needed=needed)
 
     def _needed(self, match: Match, result: "_Result", family: int) -> int | None:
-        """Return the seeds per side with which an inconclusive cell would be decided, at 80 %.
+        """Return the seeds per side that would decide an inconclusive cell with 80 % power.
 
-        A difference beyond the tolerance is taken as measured, and must be detected in the family;
-        another is taken as 0, or as measured if it is significant, and must be shown within.
+        If the measured difference exceeds the tolerance, the seeds must make it significant in the
+        family. Otherwise the seeds must show that the true difference is within the tolerance; the
+        true one is assumed to be 0, or as measured if the measured one is significant.
+
+        Returns:
+            The number of seeds; None: more than 100, or no number suffices.
         """
         two, distance = self.two_sided, self._distance(result)
         if distance > self.tolerance:
@@ -166,7 +179,7 @@ class RegressionTest:
         return max(n, min(side.n for side in match.sides(self.metric.name)) + 1)
 
     def _reason(self, result: "_Result", needed: int | None) -> str:
-        """Return why a cell has its verdict, and what would decide an inconclusive one."""
+        """Return the reason for a verdict; if inconclusive, also the seeds that would decide it."""
         kind = "difference" if self.two_sided else "loss"
         limit = f"{self.tolerance:g} {self.metric.difference_unit}"
         way = "better" if result.gain > 0 else "worse"
@@ -208,12 +221,15 @@ class RegressionTest:
 
 @dataclass(frozen=True)
 class _Result:
-    """The test of one cell; more is better.
+    """The test result of one cell.
 
     Attributes:
-        low: Lower bound of the gain; each bound holds with 95 %.
-        spread: Standard deviation of the difference of two runs.
-        borrowed: Degrees of freedom beyond those of the seeds.
+        gain: Mean now minus mean before; the sign is set so that improvements are positive.
+        low: One-sided 95 % lower bound of the gain.
+        high: One-sided 95 % upper bound of the gain.
+        p: Holm-corrected p-value.
+        spread: Standard deviation of the difference between one run before and one run now.
+        borrowed: Degrees of freedom that `moderated` added to those of the seeds.
     """
 
     outcome: Outcome
@@ -226,7 +242,7 @@ class _Result:
 
 
 def setting_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return `recipe.epochs 20 → 30` for each value that differs between nested mappings."""
+    """Return a text such as `recipe.epochs 20 → 30` for each value that differs."""
     old, new = dict(_flat(before)), dict(_flat(now))
     return [
         f"{key} {setting(old.get(key))} → {setting(new.get(key))}"
@@ -236,7 +252,7 @@ def setting_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
 
 
 def version_changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """Return `torch: 2.15.0, now 2.16.0` for each version or device that can change numbers."""
+    """Return `torch: 2.15.0, now 2.16.0` for each change that can alter results."""
     return tuple(
         f"{key}: {before[key]}, now {now[key]}"
         for key in _VERSIONS
@@ -253,14 +269,17 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; an empty mapping equals a missing one."""
+    """Return a value as JSON would load it; an empty mapping becomes None, like a missing key."""
     if isinstance(value, tuple):
         return list(value)
     return None if value == {} else value
 
 
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
-    """Return both sides of a family, each spread moderated by all, and not below rounding."""
+    """Return the statistics of all cells before, and of all cells now.
+
+    Standard deviations are raised to at least that of rounding, then pooled by `moderated`.
+    """
     values = (v for pair in pairs for side in pair for v in side.values.values())
     floor = resolution(values) / 12**0.5
     sides = zip(*(_lines(before, now, floor) for before, now in pairs), strict=True)
@@ -273,7 +292,8 @@ def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Sampl
 def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:
     std = max(now.std or 0.0, floor)
     if before.std is None:
-        # one more run with our spread: its distance from our mean has s² (1 + 1/n), all of it here
+        # Before is one run; assume that it has our variance s². Its distance from the mean of our
+        # n runs then has the variance s² (1 + 1/n). Assign all of it to before, and 0 to now.
         distance = std * (1 + 1 / now.n) ** 0.5
         return (before.mean, distance, 1, now.n - 1), (now.mean, 0.0, now.n, now.n - 1)
     old = before.mean, max(before.std, floor), before.n, before.n - 1

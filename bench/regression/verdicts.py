@@ -1,4 +1,4 @@
-"""Verdicts of the regression check, one a cell and one for all; as a document, data, JUnit XML."""
+"""Verdicts of the regression check, per cell and overall; as a document, JSON or JUnit XML."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ Outcome = Literal[
 ]  # fmt: skip
 Kind = Literal["check", "published", "compare"]
 
-FORMAT = 1  # of the JSON
-MAX_NAMED = 3  # cells that a note lists by name
+FORMAT = 1  # version of the JSON
+MAX_NAMED = 3  # a note about more cells gives their number instead of their names
 ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
-_QUIET = ("pass", "same", "better", "skipped")  # without a reason in the notes
-_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")
+_QUIET = ("pass", "same", "better", "skipped")  # the notes omit the reasons of these
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # shown collapsed
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
@@ -32,17 +32,19 @@ _JUNIT = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One cell before and now; all numbers in the unit of the metric.
+    """The verdict on one cell; all numbers are in the unit of the metric.
 
     Attributes:
         outcome: The verdict in one word.
-        reason: Why, as a phrase.
-        low: Lower bound of the change; each bound holds with 95 %.
-        high: Upper bound.
-        p: p-value of a regression, Holm-corrected over the family.
-        seeds_needed: Seeds per side that would decide an inconclusive cell.
-        notes: Other differences: setting, teacher.
-        altered: Whether the setting differs from the baseline's.
+        reason: A phrase that explains the outcome.
+        before: The metric before: in the baseline, the first folder or the papers.
+        now: The metric now.
+        low: One-sided 95 % lower bound of the change.
+        high: One-sided 95 % upper bound of the change.
+        p: p-value of a regression (for `compare`: of a difference), Holm-corrected.
+        seeds_needed: Seeds per side that would decide an inconclusive cell; None: unknown.
+        notes: Other differences between before and now: settings, teacher.
+        altered: Whether the settings before and now differ.
     """
 
     pair: str
@@ -61,17 +63,17 @@ class Verdict:
 
     @classmethod
     def of(cls, cell: Cell, outcome: Outcome, reason: str) -> "Verdict":
-        """Return a verdict without numbers."""
+        """Return a verdict without numbers on a cell."""
         return cls(cell.pair, cell.method, cell.label, outcome, reason.removeprefix(f"{outcome}: "))
 
     @property
     def name(self) -> str:
-        """`resnet8x4/resnet8 crd+kd`."""
+        """Pair and method, such as `resnet8x4/resnet8 crd+kd`."""
         return f"{self.pair} {self.method}"
 
     @property
     def doubtful(self) -> bool:
-        """Whether a strict check fails: inconclusive, or another setting."""
+        """Whether a strict check rejects the cell: it is inconclusive, or its settings changed."""
         return self.outcome == "inconclusive" or self.altered
 
     @property
@@ -85,8 +87,10 @@ class Verdicts:
     """The verdicts of one check, in the order of the suite.
 
     Attributes:
-        against: `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`.
-        notes: Differences of all cells: another version, another device.
+        kind: The comparison: check, published or compare.
+        against: The reference: `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`.
+        tolerance: Largest accepted difference, in the unit of the metric.
+        notes: Differences that concern all cells, such as another version or device.
     """
 
     kind: Kind
@@ -109,7 +113,7 @@ class Verdicts:
 
     @property
     def outcome(self) -> str:
-        """The most severe outcome of any cell."""
+        """The most severe outcome; `compared` for two folders; or `nothing compared`."""
         if not self.named(*_DECIDED):
             return "nothing compared"
         if self.kind == "compare":
@@ -141,7 +145,7 @@ class Verdicts:
 
 
 def verdicts_document(verdicts: Verdicts) -> Document:
-    """Return verdicts as a document: cells that need attention, the others folded, reasons."""
+    """Return a document: cells that need attention, other cells (collapsed), and reasons."""
     title, question = _heading(verdicts)
     ordered = sorted(verdicts.cells, key=lambda cell: ORDER.index(cell.outcome))
     attention = [cell for cell in ordered if cell.outcome not in _FOLDED]
@@ -155,7 +159,7 @@ def verdicts_document(verdicts: Verdicts) -> Document:
 
 
 def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
-    """Return verdicts as plain data for JSON; the keys are always the same."""
+    """Return verdicts as data for JSON, always with the same keys; strict: as in `exit_code`."""
     return {
         "format": FORMAT,
         "kind": verdicts.kind,
@@ -174,11 +178,11 @@ def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
 
 
 def verdicts_junit(verdicts: Verdicts, strict: bool = False) -> str:
-    """Return verdicts as JUnit XML, one test case a cell.
+    """Return verdicts as JUnit XML, with one test case per cell.
 
     Args:
-        verdicts: What to write.
-        strict: Whether doubtful cells are failures, as in the exit code.
+        verdicts: The verdicts to write.
+        strict: Whether doubtful cells count as failures, as in `Verdicts.exit_code`.
     """
     kinds = [
         "failure" if strict and cell.doubtful else _JUNIT.get(cell.outcome, "")
@@ -207,7 +211,7 @@ def verdicts_junit(verdicts: Verdicts, strict: bool = False) -> str:
 
 
 def _heading(verdicts: Verdicts) -> list[str]:
-    """Return the answer in a few words, and what was compared."""
+    """Return two lines: the outcome with counts, and the metric, tolerance and reference."""
     counts = join(f"{n} {outcome}" for outcome, n in verdicts.counts.items() or [("cells", 0)])
     suite = f"{verdicts.suite}: " if verdicts.suite else ""
     return [
@@ -218,7 +222,7 @@ def _heading(verdicts: Verdicts) -> list[str]:
 
 
 def _numbers(cell: Verdict, verdicts: Verdicts) -> dict[str, str]:
-    """Return before, now, change, bounds and p of a cell; empty where it has none."""
+    """Return before, now, change, bounds and p of a cell as text; empty if unknown."""
     metric = verdicts.metric
     before, now = (  # `75.48 ± 0.09 (5)`
         f"{metric.mean_std(side.mean, side.std)} ({side.n})" if side else ""
@@ -245,7 +249,7 @@ def _section(cells: Sequence[Verdict], verdicts: Verdicts, title: str = "") -> S
 
 
 def _notes(verdicts: Verdicts) -> Iterator[str]:
-    """Return reasons, the most severe first, then other differences, then how to read bounds."""
+    """Yield reasons (most severe outcome first), other differences, and an explanation of p."""
     for outcome in verdicts.counts:
         if outcome not in _QUIET:
             pairs = ((cell.reason, cell.name) for cell in verdicts.named(outcome))
@@ -256,11 +260,11 @@ def _notes(verdicts: Verdicts) -> Iterator[str]:
     if tested := sum(cell.p is not None for cell in verdicts.cells):
         sides = "two-sided" if verdicts.kind == "compare" else "one-sided"
         family = f"Holm-corrected over {count(tested, 'comparison')}"
-        yield f"bounds: each holds with 95 %; p: {sides}, {family}"
+        yield f"bounds: one-sided, 95 % confidence each; p: {sides}, {family}"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Return each text once, with the names of its cells, or their number."""
+    """Yield each text once, with the names or the number of its cells."""
     groups: dict[str, list[str]] = {}
     for text, name in pairs:
         groups.setdefault(text, []).append(name)

@@ -1,7 +1,7 @@
-"""Tables, statistics and figures of results: the same records give the same bytes.
+"""Write tables of results, and their statistics, as Markdown, LaTeX, CSV, JSON, text or HTML.
 
-`bench.report.build` makes a `Report` of a plan and its records; this module writes reports. It
-imports no torch.
+The same records always give the same bytes. `bench.report.build` makes a `Report` from a plan and
+its records; this module writes a `Report` to files. This module does not import torch.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,14 +24,14 @@ __all__ = [
 ]  # fmt: skip
 
 FORMATS = ("md", "tex", "csv", "json", "txt")
-PAGE = "html"  # the format with the tables of all metrics, their statistics and figures
+PAGE = "html"  # one page with the tables of all metrics, their statistics and figures
 DEFAULT_FORMATS = ("md", "tex", "csv")
 Kind = Literal["tables", "statistics"]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows and how it is written.
+    """The content of a report and its file formats.
 
     Attributes:
         metric: Metric of the tables.
@@ -81,12 +81,12 @@ def render(
     label: str = "",
     options: ReportOptions = ReportOptions(),  # noqa: B008 (frozen)
 ) -> str:
-    """Return tables, or their statistics, in a format other than `html`.
+    """Return the tables of a report, or their statistics, in a format other than `html`.
 
     Args:
-        report: What to write.
-        name: One of `FORMATS`.
-        kind: `tables` or `statistics`.
+        report: The report.
+        name: The format, one of `FORMATS`.
+        kind: `tables` or `statistics`; JSON always contains both.
         label: LaTeX label of the first table.
         options: Whether LaTeX compiles or is wide, and whether cells show means only.
     """
@@ -121,21 +121,22 @@ def write(
     kind: Kind = "tables",
     page: Callable[[], str] | None = None,
 ) -> list[Path]:
-    """Write tables, or their statistics, as <stem>.<format>, each file atomically.
+    """Write the tables of a report, or their statistics, as <stem>.<format>, each file atomically.
 
     Args:
-        report: What to write.
-        folder: Where to write.
-        stem: Name of the files without an ending.
-        options: Formats, and whether LaTeX compiles.
-        kind: `tables` or `statistics`; `html` has no statistics of its own.
-        page: Makes the content of `html`; None: not available.
+        report: The report.
+        folder: Folder of the files.
+        stem: File name without its extension.
+        options: Only `formats` and `standalone` are used.
+        kind: `tables` or `statistics`. For `statistics`, `html` is skipped, because the page of
+            the tables contains the statistics.
+        page: Function that returns the content of the `html` file; None: `html` is not allowed.
 
     Returns:
         The paths of the files.
 
     Raises:
-        BenchError: A format is unknown; nothing is written then.
+        BenchError: A format is unknown (no file is written), or a file cannot be written.
     """
     statistics = kind == "statistics"
     paths = []

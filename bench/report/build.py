@@ -1,4 +1,4 @@
-"""From a plan and its records to tables and files."""
+"""Make tables from a plan and its records, and write them to files."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from bench.results import Results
     from bench.suite import Method
 
-PublishedValues = Mapping[tuple[str, str], PublishedValue]  # by pair and method
+PublishedValues = Mapping[tuple[str, str], PublishedValue]  # by (pair, method)
 _ORDER: tuple[Role, ...] = ("teacher", "student", "method")
 _DEFAULT = ReportOptions()
 WARNING = "warning: "  # begins the note of a warning
 
 
 def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterator[Entry]:
-    """Return two runs for each cell of a plan: its teacher's, then its student's.
+    """Yield two runs for each (pair, method, seed) of a plan: the teacher's, then the student's.
 
     Args:
         plan: The plan of the suite.
         results: The results folder.
-        curves: Whether the records have their curves; reading them takes longer.
+        curves: Whether to read the learning curves, too, which takes longer.
     """
     read, suite = cache(results.record if curves else results.summary), plan.suite
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
@@ -66,13 +66,13 @@ def assemble(
     options: ReportOptions = _DEFAULT,
     runs: Sequence[Entry] | None = None,
 ) -> Report:
-    """Return the report of a suite for a metric, with a table for each group of pairs.
+    """Return the report of a suite: for one metric, a table for each group of pairs.
 
     Args:
         plan: The plan of the suite.
         results: The results folder.
-        options: Metric, reference, tolerance, published values.
-        runs: The plan's `entries`, if they were read before.
+        options: Metric, reference method, tolerance, and whether to show published values.
+        runs: Result of `entries`; None: read now.
 
     Raises:
         BenchError: The metric, the reference or the tolerance is not valid.
@@ -83,7 +83,7 @@ def assemble(
 
 
 def published_report(plan: "Plan") -> Report:
-    """Return the papers' tables of a suite's pairs; nothing was run here."""
+    """Return a report of a suite's pairs with only the numbers that the papers print."""
     pairs = list(dict.fromkeys(each.pair.name for each in plan.cells))
     return Report(plan.suite.name, tables=tuple(published.tables(pairs)))
 
@@ -98,22 +98,23 @@ def write(
 ) -> list[Path]:
     """Write a suite's tables or statistics into its results folder.
 
-    Files are called <suite>.<format> and <suite>-statistics.<format>, with another metric than
-    top1 appended to the name. The page `html` holds tables and statistics of all metrics.
+    Files are named <suite>.<format> or <suite>-statistics.<format>. For a metric other than top1,
+    its name is appended, such as <suite>-nll.<format>. The `html` page contains tables and
+    statistics of all metrics.
 
     Args:
         plan: The plan of the suite.
         results: The results folder.
-        options: What to show, and the formats.
+        options: Content and formats of the report.
         kind: `tables` or `statistics`.
-        runs: The plan's `entries`, if they were read before; with curves for `html`.
-        assembled: The result of `assemble`, if it was made before.
+        runs: Result of `entries` (for `html`, with curves); None: read now.
+        assembled: Result of `assemble`; None: assemble now.
 
     Returns:
-        The file of each format.
+        The paths of the files.
 
     Raises:
-        BenchError: An option is not valid; nothing is written then.
+        BenchError: An option is not valid (no file is written), or a file cannot be written.
     """
     html = report.PAGE in report.check_formats(options.formats) and kind == "tables"
     runs = runs or list(entries(plan, results, curves=html))
@@ -147,7 +148,11 @@ def write_published(
 
 
 def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
-    """Return what a suite's captions state; BenchError for an unknown reference."""
+    """Return the facts about a suite that its tables state.
+
+    Raises:
+        BenchError: The suite has no method with the name of the reference.
+    """
     suite, reference = plan.suite, options.reference
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
@@ -170,7 +175,7 @@ def warnings_of(result: Report) -> list[str]:
 
 
 def note(method: "Method") -> str:
-    """Return a method's footnote: its note, and its changes to the papers' weights."""
+    """Return a method's footnote: the suite's note, and differences from the paper's loss."""
     from bench.suite import papers
 
     terms = {name: term.content for name, term in method.terms.items()}
@@ -184,13 +189,13 @@ def table(
     metric: str = "top1",
     values: PublishedValues | None = None,
 ) -> Table:
-    """Return the table of one metric; rows and columns in the order of the entries.
+    """Return the table of one metric; methods and pairs keep the order of the entries.
 
     Args:
         runs: The runs of the table.
-        context: What its caption states about the suite.
-        metric: The metric.
-        values: Published top-1 accuracies to show; None: none are shown.
+        context: Facts about the suite that the table states.
+        metric: Name of the metric.
+        values: Published top-1 accuracies to show; None: the table does not show any.
 
     Raises:
         BenchError: The metric or the tolerance is not valid, or there is no entry.
@@ -221,7 +226,7 @@ def tables(
     metric: str = "top1",
     values: PublishedValues | None = None,
 ) -> list[Table]:
-    """Return a `table` for each group of pairs; arguments as in `table`."""
+    """Return one table for each group of pairs; arguments and errors as in `table`."""
     runs = list(runs)
     groups: dict[str, list[Entry]] = {}
     for entry in runs:
@@ -238,7 +243,7 @@ def tables(
 def all_tables(
     runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
 ) -> list[Table]:
-    """Return the tables of top1, and of each other metric that any record has."""
+    """Return the tables of top1, and of each other metric with at least one value."""
     return [
         each
         for name in METRICS
@@ -248,7 +253,7 @@ def all_tables(
 
 
 def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
-    """Return the distillers of a method that use the teacher."""
+    """Return the names of a method's distillers (its loss terms) that use the teacher."""
     return tuple(
         name for name in method.terms if getattr(registry.distiller(name), "uses_teacher", True)
     )
@@ -265,7 +270,7 @@ def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
-    """Return the pairs; pairs of the same networks also show a name."""
+    """Return a column for each pair; pairs with the same networks also show the pair's name."""
     pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
     columns = []
     for pair, (teacher, student) in pairs.items():
@@ -304,7 +309,7 @@ def _rows(
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
-    """Set each row's n, as the caption states it: one for teachers, one for all others."""
+    """Set n of each row to the most common number of runs, separately for teachers."""
     counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     for row in rows:
         counts[row.role == "teacher"].update(run_counts(row))

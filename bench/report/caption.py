@@ -1,4 +1,8 @@
-"""Captions and footnotes: everything that a reader needs to use the numbers of a table."""
+"""Captions and footnotes of tables.
+
+They state the metric, data set, recipe, seeds, software and tests, so that a reader understands a
+table without its suite.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,11 +32,11 @@ def caption(
     """Return the caption of a table.
 
     Args:
-        context: The suite's caption, data and recipes.
+        context: The suite's caption, data set, recipes and reference method.
         metric: The table's metric.
-        columns: Its pairs.
-        rows: Its rows.
-        entries: The runs that it is made of.
+        columns: The table's columns, one per pair.
+        rows: The table's rows.
+        entries: The runs from which the table was made.
         published: Whether the table shows published values.
     """
     others = [row for row in rows if row.role != "teacher"]
@@ -66,7 +70,7 @@ def run_counts(row: Row) -> list[int]:
 
 
 def arrows(rows: Sequence[Row], reference: str) -> str:
-    """Return the meaning of arrows and asterisks; empty where there are no arrows."""
+    """Return a phrase that explains arrows and asterisks; empty for rows without arrows."""
     cells = _cells(rows)
     if not any(cell.versus for cell in cells):
         return ""
@@ -81,12 +85,15 @@ def arrows(rows: Sequence[Row], reference: str) -> str:
 
 
 def tested(rows: Sequence[Row]) -> int:
-    """Return the number of cells that were compared statistically with the reference."""
+    """Return the number of cells that were compared statistically with the reference method."""
     return sum(cell.comparison is not None for cell in _cells(rows))
 
 
 def how_tested(rows: Sequence[Row]) -> str:
-    """Return `paired t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`."""
+    """Return a phrase that names the statistical test.
+
+    For example, `paired t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`.
+    """
     pairings = {cell.comparison.paired for cell in _cells(rows) if cell.comparison}
     tests = "paired t-tests over seeds" if True in pairings else "Welch's t-tests"
     if len(pairings) > 1:
@@ -95,7 +102,7 @@ def how_tested(rows: Sequence[Row]) -> str:
 
 
 def _published(rows: Sequence[Row]) -> str:
-    """Return the meaning and the sources of the values in square brackets."""
+    """Return a phrase that explains values in square brackets and lists their sources."""
     sources = dict.fromkeys(cell.published.source for cell in _cells(rows) if cell.published)
     if not sources:
         return "no published value for this data set, pair, method and metric"
@@ -107,12 +114,12 @@ def _cells(rows: Sequence[Row]) -> list[Cell]:
 
 
 def _runs(usual: int, seeds: Sequence[int], *, uniform: bool) -> str:
-    """Return over how many runs the numbers are.
+    """Return a phrase that states how many runs each number summarizes.
 
     Args:
-        usual: The n of most cells; 0 without any.
+        usual: The number of runs of most cells; 0: no run has finished.
         seeds: All seeds, in order.
-        uniform: Whether all cells have the usual n.
+        uniform: Whether each cell has the usual number of runs.
     """
     if not usual:
         return "No run has finished yet"
@@ -124,7 +131,7 @@ def _runs(usual: int, seeds: Sequence[int], *, uniform: bool) -> str:
 
 
 def _versions(records: Iterable[Record]) -> str:
-    """Return `torch 2.15.0; NVIDIA H200; float32`, each value once."""
+    """Return torch's version, device and precision: `torch 2.15.0; NVIDIA H200; float32`."""
     environments = [record.environment for record in records]
     parts = []
     for key, prefix in (("torch", "torch "), ("device", ""), ("precision", "")):
@@ -137,10 +144,10 @@ def _versions(records: Iterable[Record]) -> str:
 def mark(
     columns: Sequence[Column], rows: Sequence[Row]
 ) -> tuple[tuple[Column, ...], tuple[Row, ...], tuple[Note, ...]]:
-    """Return columns and rows with the marks of their footnotes, and the footnotes.
+    """Assign the marks of footnotes; return the marked columns and rows, and the footnotes.
 
-    Daggers mark rows and columns that differ from the papers; letters mark missing and doubtful
-    values. Equal texts share a mark.
+    Symbols such as † mark columns and rows with a note. Letters mark missing and doubtful values.
+    Footnotes with the same text share a mark.
     """
     daggers = _Marks(symbol * n for n in numbers(1) for symbol in "†‡§¶")
     words = (product(ascii_lowercase, repeat=n) for n in numbers(1))
@@ -154,14 +161,14 @@ def mark(
 
 
 def data_deviation(data: DataSpec) -> str:
-    """Return how the images differ from the full data set; empty where they do not."""
+    """Return a phrase for how the images differ from the full data set; empty if they do not."""
     return "; ".join(data_reductions(data))
 
 
 def pair_deviation(data: DataSpec | None, recipe: Recipe | None, student: str) -> str:
-    """Return how a pair's runs differ from those of the papers; empty where they do not.
+    """Return a phrase for how a pair's runs differ from the papers' runs; empty if they do not.
 
-    A recipe differs only on CIFAR-100, the one data set with a recipe of the papers.
+    Recipes are compared on CIFAR-100 only, because the papers' recipe is for that data set.
 
     Args:
         data: The data set; None: not known.
@@ -183,11 +190,11 @@ def pair_deviation(data: DataSpec | None, recipe: Recipe | None, student: str) -
 
 
 def method_deviation(terms: Mapping[str, Any], papers: Mapping[str, Any]) -> str:
-    """Return how a method's terms differ from those of the papers; empty where they do not.
+    """Return a phrase for how a method's loss differs from its paper; empty if it does not.
 
     Args:
-        terms: By distiller, {"weight": ..., "options": {...}} with all options.
-        papers: The same of the papers.
+        terms: Each loss term by distiller: {"weight": ..., "options": {...}} with all options.
+        papers: The loss terms in the paper, in the same form.
     """
     if terms.keys() != papers.keys():
         return f"terms differ from the papers: {join(terms)}"
@@ -204,7 +211,7 @@ def _change(name: str, value: object, papers: object) -> str:
 
 
 class _Marks:
-    """Assigns each text a mark, in the order of first use."""
+    """Assigns the next mark to each new text; an equal text gets the same mark."""
 
     def __init__(self, supply: Iterator[str]) -> None:
         self._supply = supply

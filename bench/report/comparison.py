@@ -1,4 +1,8 @@
-"""Comparisons within a table: ranks in a column, with the reference method, and over all pairs."""
+"""Comparisons within a table.
+
+Methods are ranked within each column, compared with the reference method, and ranked over all
+pairs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +14,10 @@ from bench.stats.comparison import Ranks, compare_to_baseline, ranks, relative_i
 
 
 def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """Return the cells of one column, the best and the second with their rank.
+    """Return the cells of one column, with `rank` set in the best and the second best.
 
-    Values that are printed alike share a rank; a single value has none.
+    Means that round to the same printed number share a rank. If only one cell has a value, no cell
+    gets a rank.
     """
     printed = [f"{c.rankable.mean:.{metric.digits}f}" if c.rankable else None for c in cells]
     rankable = [value for value in printed if value is not None]
@@ -25,9 +30,10 @@ def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
 
 
 def compare_means(cells: Sequence[Cell], reference: Cell, metric: Metric) -> list[Cell]:
-    """Return the cells of one column, each better or worse than the reference by its mean.
+    """Return the cells of one column, with `versus` set: better or worse than the reference.
 
-    Means that are printed alike are neither, nor are cells with missing seeds on either side.
+    `versus` stays None if both means round to the same printed number, or if a seed of the cell or
+    of the reference is missing.
     """
     if reference.rankable is None:
         return list(cells)
@@ -43,7 +49,13 @@ def compare_means(cells: Sequence[Cell], reference: Cell, metric: Metric) -> lis
 
 
 def by_mean(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
-    """Return the rows, methods with ranks and with arrows relative to the reference."""
+    """Return the rows, with `rank` and `versus` set in the cells of methods.
+
+    Args:
+        rows: All rows of a table.
+        metric: The table's metric.
+        reference: Name of the reference method. If no row has this name, `versus` stays None.
+    """
     base, columns = named(rows, reference), []
     for i, column in enumerate(zip(*(r.cells for r in rows if r.role == "method"), strict=True)):
         ranked = rank(column, metric)
@@ -55,10 +67,11 @@ def by_mean(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
 def compare_statistically(
     rows: Sequence[Row], metric: Metric, reference: str, tolerance: float
 ) -> list[Row]:
-    """Return the rows, each student and method compared statistically with the reference.
+    """Return the rows, with `comparison` set in the cells of plain students and methods.
 
-    All of them are one family. Cells with missing seeds, with fewer than two seeds, or with
-    published values are not tested, nor are cells whose reference is such a cell.
+    p-values are corrected for the number of comparisons in the table. A comparison needs
+    at least two measured seeds, and no missing seed, both in the method's cell and in the reference
+    method's cell of the same column.
     """
     base = named(rows, reference)
     if base is None:
@@ -81,7 +94,7 @@ def compare_statistically(
 
 
 def overall(table: Table) -> Overall:
-    """Return the methods over all pairs: average ranks and relative improvements."""
+    """Return average ranks and relative improvements of the methods over all pairs."""
     rows = [row for row in table.rows if row.role == "method"]
     complete = [row for row in rows if _complete(row)]
     names = tuple(row.name for row in complete)
@@ -93,14 +106,14 @@ def overall(table: Table) -> Overall:
 
 
 def _testable(cell: Cell) -> dict[int, float]:
-    """Return the values by seed of a cell that can be tested, else none."""
+    """Return a cell's values by seed; empty if the cell cannot be tested."""
     if cell.missing or cell.measured is None or cell.measured.n < 2:
         return {}
     return dict(cell.measured.values)
 
 
 def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
-    """Return average ranks of the methods, or the reason for missing ones."""
+    """Return the methods' average ranks, or None and the reason."""
     pairs = len(table.columns)
     if pairs < 2 or len(methods) < 3:
         needed = "at least 2 pairs and 3 methods without missing values"
@@ -113,7 +126,7 @@ def _ranks(table: Table, methods: Sequence[Row]) -> tuple[Ranks | None, str]:
 def _improvements(
     table: Table, methods: Sequence[Row]
 ) -> tuple[tuple[float | None, ...] | None, str]:
-    """Return relative improvements of the methods, or the reason for missing ones."""
+    """Return the methods' relative improvements, or None and the reason."""
     base, plain = table.baseline, [row for row in table.rows if row.role == "student"]
     obstacle = ""
     if base is None or len(plain) != 1 or base is plain[0]:

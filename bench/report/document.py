@@ -1,6 +1,7 @@
-"""Documents, the input of all writers: Markdown, LaTeX, text, HTML. No text is escaped yet.
+"""Documents: the input of the writers for Markdown, LaTeX, text and HTML.
 
-Tables, statistics and verdicts become documents, so that each format has one writer.
+Tables, statistics and regression checks all become documents, so each format needs only one writer.
+Texts are not yet escaped for a format.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "
 
 @dataclass(frozen=True)
 class Span:
-    """A text in one style; `value` is the number of a cell without emphasis."""
+    """A text in one style; `value` is for a cell's number that is neither best nor second."""
 
     text: str
     style: Style = "plain"
@@ -37,12 +38,12 @@ class GridCell:
     """A cell of a printed grid.
 
     Attributes:
-        text: Its content.
-        below: A published value, in formats with room below the content.
-        sort: Number to sort by.
+        text: Content of the cell.
+        below: A published value, which most formats print below the content.
+        sort: Number by which the HTML page sorts the cell; None: it has no number.
         status: Status of a table's cell: done, partial, failed, ...
         spoken: Text of the cell for screen readers.
-        run: Id of its first record.
+        run: Id of the cell's first record; empty: no record.
     """
 
     text: Text = ()
@@ -55,7 +56,7 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridRow:
-    """A line of a printed grid; a rule separates methods from teachers and plain students."""
+    """A row of a printed grid. A rule separates methods from teachers and plain students."""
 
     cells: tuple[GridCell, ...]
     method: str = ""
@@ -64,13 +65,16 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a document: perhaps a title, a paragraph, a grid.
+    """A part of a document: an optional title, an optional paragraph and an optional grid.
 
     Attributes:
-        header: Lines of heads above the grid.
-        pair: The pair that it is about; empty: all.
-        pairs: The pair of each column but the first, in the table of a suite.
-        folded: Whether readers open it only where they want to.
+        header: Header lines of the grid.
+        rows: The grid below the header.
+        title: Title of the section.
+        text: The paragraph.
+        pair: Name of the only pair in the section; empty: all pairs.
+        pairs: In a suite's table, the pair of each column after the first; otherwise empty.
+        folded: Whether Markdown shows the section collapsed until a reader opens it.
     """
 
     header: tuple[tuple[GridCell, ...], ...] = ()
@@ -104,17 +108,17 @@ class Document:
 
 
 def spans(text: str, mark: str = "", style: Style = "plain") -> Text:
-    """Return a text with the mark of a footnote behind it."""
+    """Return a text followed by the mark of its footnote."""
     return tuple(s for s in (Span(one_line(text), style), Span(mark, "mark")) if s.text)
 
 
 def grid_cell(text: str, mark: str = "") -> GridCell:
-    """Return a cell with a text and the mark of a footnote."""
+    """Return a cell with a text and the mark of its footnote."""
     return GridCell(spans(text, mark))
 
 
 def header(names: Sequence[str]) -> tuple[tuple[GridCell, ...], ...]:
-    """Return a header of one line."""
+    """Return a header of one line with these column names."""
     return (tuple(map(grid_cell, names)),)
 
 
@@ -188,7 +192,7 @@ def _cell(cell: Cell, row: Row, column: Column, table: Table) -> GridCell:
 
 
 def _spoken(cell: Cell, table: Table) -> str:
-    """Return a cell as it is read out."""
+    """Return a cell as a screen reader should read it aloud."""
     shown, metric = cell.shown, table.metric
     if shown is None:
         return cell.status
@@ -220,7 +224,12 @@ def statistics_document(table: Table) -> Document:
 
 
 def verdict(comparison: Comparison, tolerance: float) -> str:
-    """Return a verdict with the seeds needed: `inconclusive (about 6 seeds)`."""
+    """Return a verdict; if inconclusive, with the seeds needed: `inconclusive (about 6 seeds)`.
+
+    Args:
+        comparison: A method compared with the reference method.
+        tolerance: Largest difference that counts as zero, in the metric's unit.
+    """
     if comparison.verdict != "inconclusive":
         return comparison.verdict
     if comparison.seeds is not None:
@@ -231,7 +240,16 @@ def verdict(comparison: Comparison, tolerance: float) -> str:
 
 
 def untested_reason(row: Row, place: int, table: Table) -> str:
-    """Return why a row's cell in a column was not compared; empty where it was."""
+    """Return why a cell was not compared with the reference method.
+
+    The result is empty if the cell was compared, if it belongs to the reference method itself, or
+    if the table has no reference method.
+
+    Args:
+        row: Row of the cell.
+        place: Index of the cell's column.
+        table: The table.
+    """
     base, cell = table.baseline, row.cells[place]
     if base is None or row is base or cell.comparison:
         return ""
@@ -286,7 +304,7 @@ def _assumptions(table: Table) -> list[str]:
 
 
 def _pair(place: int, column: Column, table: Table) -> Section:
-    """Return the grid of one pair."""
+    """Return the section with the statistics of one pair."""
     names = ["Method", "n", "Mean ± std", "95 % interval"]
     if table.baseline:
         names += [f"Difference to {table.baseline.label}", "p", "Verdict"]
@@ -326,7 +344,7 @@ def _interval(low: float | None, high: float | None, metric: Metric, change: boo
 
 
 def _over_pairs(result: Overall, table: Table) -> Section:
-    """Return the methods over all pairs, with their ranks and improvements, if any."""
+    """Return the section with the methods' average ranks and relative improvements, if any."""
     names, columns = ["Method"], []
     if result.ranks:
         names.append("Average rank")

@@ -1,4 +1,4 @@
-"""How tables name metrics, networks, data sets and recipes, and how they print numbers."""
+"""Names of metrics, networks, data sets and recipes in tables, and the format of numbers."""
 
 import re
 from collections import Counter
@@ -10,20 +10,20 @@ from bench.config.text import count
 from bench.errors import BenchError, unknown
 from bench.spec import DataSpec, Recipe
 
-TOLERANCE_POINTS = 0.5  # percentage points: the default tolerance
+TOLERANCE_POINTS = 0.5  # default tolerance of metrics in %, in percentage points
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that records hold, and how it is shown.
+    """A metric of a run, and its format in tables.
 
     Attributes:
-        name: Key in a record, `top1`.
-        phrase: Its name in a caption.
+        name: Key of the metric in a record, such as `top1`.
+        phrase: Name of the metric in a caption.
         unit: `%` or `nats`.
-        digits: Digits after the point.
+        digits: Digits after the decimal point.
         higher: Whether higher is better.
-        teacher: Whether it is defined for a teacher alone.
+        teacher: Whether teachers have the metric; false if it compares student and teacher.
     """
 
     name: str
@@ -35,37 +35,44 @@ class Metric:
 
     @property
     def short(self) -> str:
-        """The phrase without the epoch, for an axis."""
+        """The phrase without `last epoch`, for the axis of a figure."""
         return re.sub(r"(, | of the )last epoch$", "", self.phrase)
 
     @property
     def description(self) -> str:
-        """`top-1 test accuracy of the last epoch (%; higher is better)`."""
+        """Phrase and unit: `top-1 test accuracy of the last epoch (%; higher is better)`."""
         return f"{self.phrase} ({self.unit}; {'higher' if self.higher else 'lower'} is better)"
 
     @property
     def difference_unit(self) -> str:
-        """The unit of a difference: percentages differ by points."""
+        """The unit of a difference: percentage points for percentages, else `unit`."""
         return "points" if self.unit == "%" else self.unit
 
     @property
     def default_tolerance(self) -> float | None:
-        """Default tolerance: a difference up to it counts as zero. None: no default."""
+        """The largest difference that counts as zero by default; None: no default."""
         return TOLERANCE_POINTS if self.unit == "%" else None
 
     def tolerance(self, value: float | None) -> float:
-        """Return a tolerance, the default (else 0) for None; BenchError if it is not valid."""
+        """Return a valid tolerance: the largest difference that counts as zero.
+
+        Args:
+            value: The tolerance, in the metric's unit; None: the default, or 0 without a default.
+
+        Raises:
+            BenchError: The tolerance is negative, infinite or NaN.
+        """
         tolerance = (self.default_tolerance or 0.0) if value is None else value
         if not 0 <= tolerance < float("inf"):
             raise BenchError(f"tolerance {value}: allowed is a number of {self.unit}, 0 or more")
         return tolerance
 
     def format(self, value: float) -> str:
-        """Return the value with the digits that tables print, and a true minus."""
+        """Return the value rounded to `digits`, with a minus sign (−) instead of a hyphen."""
         return f"{value:.{self.digits}f}".replace("-", "−")
 
     def mean_std(self, mean: float, std: float | None) -> str:
-        """Return `75.48 ± 0.09`; without a standard deviation the mean."""
+        """Return `75.48 ± 0.09`, or only the mean if the standard deviation is None."""
         return " ± ".join(self.format(value) for value in (mean, std) if value is not None)
 
 
@@ -96,28 +103,32 @@ _RECIPE = {"epochs": "{} epochs", "batch_size": "batch {}", "lr": "lr {}"}
 
 
 def metric(name: str) -> Metric:
-    """Return the metric of this name; BenchError with the nearest match for an unknown name."""
+    """Return the metric of this name.
+
+    Raises:
+        BenchError: The name is unknown; the message suggests the nearest match.
+    """
     if name not in METRICS:
         raise BenchError(unknown("metric", name, METRICS))
     return METRICS[name]
 
 
 def network(name: str) -> str:
-    """Return a network's name as the papers print it; other networks keep theirs."""
+    """Return a network's name as the papers print it (`WRN-40-2`), or else its name here."""
     if wide := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
         return f"WRN-{wide[1]}-{wide[2]}"
     return _NETWORKS.get(name, name)
 
 
 def network_id(printed: str) -> str:
-    """Return the name in this package of a network as the papers print it."""
+    """Return this package's name of a network from its printed name: `wrn_40_2` for `WRN-40-2`."""
     if wide := re.fullmatch(r"WRN-(\d+)-(\d+)", printed):
         return f"wrn_{wide[1]}_{wide[2]}"
     return {label: name for name, label in _NETWORKS.items()}.get(printed, printed)
 
 
 def data_set(data: DataSpec) -> str:
-    """Return `CIFAR-100, only 50 training images per class`: a data set and its reductions."""
+    """Return a data set and its reductions: `CIFAR-100, only 50 training images per class`."""
     name = data.name
     if name.startswith("folder:"):
         name = f"images of {PurePath(name.removeprefix('folder:')).name}"
@@ -136,7 +147,11 @@ def data_reductions(data: DataSpec) -> list[str]:
 
 
 def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
-    """Return `240 epochs, batch 64, lr 0.05 (0.01 for MobileNetV2)` for a recipe per pair."""
+    """Return a phrase for recipes: `240 epochs, batch 64, lr 0.05 (0.01 for MobileNetV2)`.
+
+    Args:
+        students: For each pair, the name of the student's network and its recipe.
+    """
     phrases = []
     for key, phrase in _RECIPE.items():
         values = [f"{getattr(recipe, key):g}" for _, recipe in students]
@@ -152,35 +167,35 @@ def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return `0.013` or `< 0.0001`: a p as tables print it."""
+    """Return a p-value as tables print it: `0.013` or `< 0.0001`."""
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def p_equals(p: float) -> str:
-    """Return `p = 0.013` or `p < 0.0001`, for a sentence."""
+    """Return a p-value for use in a sentence: `p = 0.013` or `p < 0.0001`."""
     return f"p {p_value(p)}" if p < 1e-4 else f"p = {p_value(p)}"
 
 
 def signed(value: float, digits: int) -> str:
-    """Return `+0.28`, `−0.28` or `0.00`, with a true minus."""
+    """Return a number with its sign: `+0.28`, `−0.28` (minus sign, not hyphen) or `0.00`."""
     text = f"{value:+.{digits}f}"
     return f"{0:.{digits}f}" if not float(text) else text.replace("-", "−")
 
 
 def join(words: Iterable[str]) -> str:
-    """Return `a, b and c`."""
+    """Join one or more words as in a sentence: `a, b and c`."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def sentences(parts: Iterable[str]) -> str:
-    """Return the parts that are not empty as sentences with a capital and a full stop."""
+    """Make a sentence of each part, with a capital and a full stop; skip empty parts."""
     trimmed = (part.strip().rstrip(".") for part in parts)
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in trimmed if part)
 
 
 def one_line(text: str) -> str:
-    """Return the text on one line, without control characters."""
+    """Return the text on one line; a space replaces each run of unprintable characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 

@@ -1,7 +1,8 @@
-"""The model of results: cells of runs, and the tables assembled from them.
+"""The data model of tables: runs are grouped into cells, and cells into tables.
 
-An `Entry` is one run. A `Cell` is one method on one pair: every metric by seed, why values are
-missing, and how it compares. A `Table` shows one metric of the cells of a suite.
+An `Entry` is one run. A pair is a teacher network and a student network. A `Cell` holds all runs of
+one method on one pair: every metric by seed, the reasons for missing values, and the comparison
+with a reference method. A `Table` shows one metric of the cells of a suite (a file of experiments).
 """
 
 import re
@@ -21,7 +22,7 @@ from bench.stats.estimates import interval
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
 
-MAX_VALUE = 1e12  # no run measures more, and sums of its powers remain finite
+MAX_VALUE = 1e12  # real metrics are far smaller; sums of squares of such values stay finite
 _SEVERITY = ("missing", "skipped", "diverged", "failed")
 _NOT_SETTING = ("seed", "method", "teacher")
 
@@ -35,29 +36,30 @@ Seed = Annotated[int, BeforeValidator(_seed)]
 
 
 class Part:
-    """A part of a table, validated strictly when it is read from JSON."""
+    """Base class for all parts of a report, which are validated strictly when read from JSON."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run that a table asks for, and its record.
+    """One run that a table needs, and its record.
 
-    A teacher's entries may repeat for each seed of its students: the same record counts once.
+    A teacher has one entry for each run of its students. Entries with the same record count as one
+    run.
 
     Attributes:
         pair: Name of the pair.
         teacher: Name of the teacher's network.
         student: Name of the student's network.
         method: Name of the method.
-        seed: Seed of the student.
+        seed: Seed of the student's run, also in an entry of its teacher.
         record: The run's record; None: not run yet.
-        label: The method's name in tables; empty: its name.
-        note: A deviation of the method, for a footnote.
-        role: `student` is the plain student, without a distiller that uses the teacher.
-        group: Group of the pair: each has a table of its own.
-        distillers: Distillers of the method that use the teacher.
+        label: The method's name in tables; empty: tables print `method`.
+        note: Text of the method's footnote, such as a difference from its paper.
+        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        group: Group of the pair. Each group has its own table.
+        distillers: Names of the method's distillers (its loss terms) that use the teacher.
     """
 
     pair: str
@@ -74,21 +76,21 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has a result."""
+        """Whether the run ended with a result (status `done`)."""
         return self.record is not None and self.record.status == "done"
 
 
 @dataclass(frozen=True)
 class Measured(Part):
-    """Mean, standard deviation and interval of a metric over runs.
+    """Mean, standard deviation and confidence interval of a metric over the runs of a cell.
 
     Attributes:
         mean: Mean over the runs.
         std: Standard deviation (n - 1); None for a single run.
         n: Number of runs.
-        values: Values by seed; empty where only the summary is known.
-        low: Lower end of the 95 % interval of the mean; None for a single run.
-        high: Upper end.
+        values: Values by seed; empty if only the summary is known.
+        low: Lower end of the 95 % confidence interval of the mean; None for a single run.
+        high: Upper end of that interval.
     """
 
     mean: Number
@@ -100,7 +102,7 @@ class Measured(Part):
 
     @classmethod
     def of(cls, values: Mapping[int, float]) -> "Measured":
-        """Return the summary of at least one value, by seed."""
+        """Summarize a metric, given by seed, over at least one run."""
         numbers = list(values.values())
         std = stdev(numbers) if len(numbers) > 1 else None
         return cls(fmean(numbers), std, len(numbers), values, *(interval(numbers) or (None, None)))
@@ -111,9 +113,11 @@ class PublishedValue(Part):
     """A mean that a paper prints, perhaps with a standard deviation.
 
     Attributes:
-        source: `CRD, Table 1`.
-        doubt: Why the number is doubtful; empty for most.
-        mark: Mark of the footnote with the doubt.
+        mean: The mean as printed.
+        std: The standard deviation; None: the paper prints none.
+        source: Paper and table, such as `CRD, Table 1`.
+        doubt: Why the number may be wrong; usually empty.
+        mark: Mark of the footnote that states `doubt`.
     """
 
     mean: float
@@ -125,11 +129,12 @@ class PublishedValue(Part):
 
 @dataclass(frozen=True)
 class MissingValue(Part):
-    """Why values are missing.
+    """The reason for missing values.
 
     Attributes:
-        status: missing, skipped, diverged or failed.
-        reason: A phrase: `diverged at epoch 12`.
+        status: `missing` (not run, or the record has no such metric), `skipped`, `diverged` or
+            `failed`.
+        reason: The reason as a phrase, such as `diverged at epoch 12`.
     """
 
     status: str
@@ -138,26 +143,27 @@ class MissingValue(Part):
 
 @dataclass(frozen=True)
 class Cell(Part):
-    """One method on one pair: its runs, and the metric that a table shows.
+    """The runs of one method on one pair, and the metric that a table shows.
 
     Attributes:
         pair: Name of the pair.
         method: Name of the method.
         label: The method's name in tables.
-        role: Teacher, plain student or method.
-        metrics: All metrics that every finished run has.
-        setting: Data, networks and recipes of the runs, without a seed.
-        terms: Distillers of the method, their weights and options.
-        teachers: SHA-256 of the weights of the runs' teachers.
+        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        metrics: By name, each metric that all finished runs have.
+        setting: Data, networks and recipes of the runs, without the seed.
+        terms: By distiller (loss term) of the method, its weight and options.
+        teachers: SHA-256 digests of the weights of the runs' teachers.
         runs: Ids of the records.
-        measured: The table's metric; None: no value.
-        published: Published value of the cell.
-        missing: Why some or all seeds have no value.
-        mark: Mark of the footnote with that reason.
-        rank: Whether it is the best or second of its column.
-        versus: Whether its mean is better or worse than that of the reference method.
-        comparison: The statistical comparison with the reference; None: not tested.
-        only_published: Whether the cell shows a published value because nothing was run.
+        measured: The metric that the table shows; None: no run has a value.
+        published: The value that a paper prints for this cell; None: not known.
+        missing: Why some or all seeds have no value; None: all seeds have one.
+        mark: Mark of the footnote that states `missing`.
+        rank: `best` or `second` in its column; None: neither, or not ranked.
+        versus: Whether the mean is better or worse than the reference method's; None: equal as
+            printed, or not compared.
+        comparison: The statistical comparison with the reference method; None: not tested.
+        only_published: Whether the cell shows `published` instead of `measured`.
     """
 
     pair: str = ""
@@ -180,40 +186,40 @@ class Cell(Part):
 
     @property
     def name(self) -> str:
-        """`resnet8x4/resnet8 crd+kd`."""
+        """Pair and method, such as `resnet8x4/resnet8 crd+kd`."""
         return f"{self.pair} {self.method}"
 
     @property
     def published_name(self) -> str:
-        """The papers' name of the method: that of the plain student is `student`."""
+        """The method's name in the papers' tables, which call a plain student `student`."""
         return self.method if self.role == "method" else self.role
 
     @property
     def shown(self) -> Measured | PublishedValue | None:
-        """The value that the table shows."""
+        """The value that the table shows; None: no value."""
         return self.published if self.only_published else self.measured
 
     @property
     def rankable(self) -> Measured | PublishedValue | None:
-        """The value for ranks and comparisons: none where seeds are missing."""
+        """The value for ranks and comparisons; None if any seed is missing."""
         return None if self.missing else self.shown
 
     @property
     def gap(self) -> float | None:
-        """The mean minus the published one."""
+        """The measured mean minus the published mean; None if either is missing."""
         if self.measured is None or self.published is None:
             return None
         return self.measured.mean - self.published.mean
 
     @property
     def significant(self) -> bool | None:
-        """Whether the difference from the reference is significant; None: not tested."""
+        """Whether the difference from the reference method is significant; None: not tested."""
         p = self.comparison.p if self.comparison else None
         return None if p is None else p < ALPHA
 
     @property
     def status(self) -> str:
-        """`done`, `partial`, the status of its missing runs, or `empty`."""
+        """`done`, `partial` (some seeds missing), `empty`, or the status of `missing`."""
         if self.missing is None:
             return "done" if self.shown else "empty"
         return "partial" if self.measured else self.missing.status
@@ -221,36 +227,36 @@ class Cell(Part):
 
 @dataclass(frozen=True)
 class Column(Part):
-    """A teacher-student pair; teacher and student as the papers print them."""
+    """A column of a table: a pair, with the names of its networks as the papers print them."""
 
     pair: str
     teacher: str
     student: str
-    note: str = ""  # how its runs differ from those of the papers
-    mark: str = ""  # of the note
+    note: str = ""  # how the pair's runs differ from the papers' runs
+    mark: str = ""  # of the footnote that states the note
 
     @property
     def name(self) -> str:
-        """`WRN-40-2 → WRN-16-2`."""
+        """The column's title, such as `WRN-40-2 → WRN-16-2`."""
         return f"{self.teacher} → {self.student}"
 
 
 @dataclass(frozen=True)
 class Row(Part):
-    """A line of the table: one cell for each column."""
+    """A row of a table: one method, with one cell for each column."""
 
     cells: tuple[Cell, ...]
     name: str = ""
     label: str = ""
     role: Role = "method"
     note: str = ""
-    mark: str = ""  # of the note
-    n: int = 0  # the number of runs that the caption states
+    mark: str = ""  # of the footnote that states the note
+    n: int = 0  # number of runs per cell as the caption states it; a cell may have another
 
 
 @dataclass(frozen=True)
 class Note(Part):
-    """A footnote: the meaning of a mark."""
+    """A footnote: its mark and its text."""
 
     mark: str
     text: str
@@ -258,15 +264,16 @@ class Note(Part):
 
 @dataclass(frozen=True)
 class TableContext:
-    """What a table states about a suite beyond its records.
+    """Facts about a suite that a table states but records do not contain.
 
     Attributes:
         title: Title of the suite.
-        caption: The suite's own caption.
+        caption: Text at the beginning of each table's caption.
         data: The data set; None: not stated.
-        recipes: Recipe of the student, by pair.
-        reference: Method that the others are compared with.
-        tolerance: Largest difference that is treated as zero; None: the metric's default.
+        recipes: Training recipe of the student, by name of the pair.
+        reference: Name of the method with which all others are compared.
+        tolerance: Largest difference that counts as zero, in the metric's unit; None: the metric's
+            default.
     """
 
     title: str
@@ -279,15 +286,16 @@ class TableContext:
 
 @dataclass(frozen=True)
 class Overall(Part):
-    """The methods over all pairs of a table.
+    """Results of the methods over all pairs of a table.
 
     Attributes:
         pairs: Number of pairs.
         methods: Names of the methods with a value for every pair and seed.
-        incomplete: Names of the others.
-        ranks: Average ranks of `methods`, in their order.
-        improvements: Relative improvements of `methods`; None for the reference itself.
-        obstacles: Why there are no ranks, or no improvements.
+        incomplete: Names of the methods with a missing value.
+        ranks: Average ranks of `methods`, in the same order; None: not available.
+        improvements: For each of `methods`, (method - reference) / (reference - plain student),
+            averaged over the pairs; None for the reference itself.
+        obstacles: Reasons why `ranks` or `improvements` are not available.
     """
 
     pairs: int
@@ -300,12 +308,12 @@ class Overall(Part):
 
 @dataclass(frozen=True)
 class Table(Part):
-    """One metric of a suite, ready to be written; no text is escaped yet.
+    """A table of one metric of a suite. Its texts are not yet escaped for an output format.
 
     Attributes:
-        reference: Name of the row that the others are compared with.
-        tolerance: Largest difference that is treated as zero, in the unit of the metric.
-        overall: The methods over all pairs; None: not computed.
+        reference: Name of the reference method, with which all others are compared.
+        tolerance: Largest difference that counts as zero, in the metric's unit.
+        overall: Results of the methods over all pairs; None: not computed.
     """
 
     rows: tuple[Row, ...]
@@ -320,7 +328,7 @@ class Table(Part):
 
     @property
     def baseline(self) -> Row | None:
-        """The row that the others are compared with."""
+        """The row of the reference method; None: the table has no such row."""
         return named(self.rows, self.reference)
 
     @property
@@ -331,14 +339,14 @@ class Table(Part):
 
 @dataclass(frozen=True)
 class Report(Part):
-    """The tables of a suite: what `json` holds, and therefore a baseline.
+    """The tables of a suite. Its JSON file can serve as the baseline of a regression check.
 
     Attributes:
         suite: Name of the suite.
-        environment: Versions, device and commit of the records.
-        finished: When the last run finished, ISO 8601.
+        environment: Software versions, device and commit of the finished runs.
+        finished: Time at which the last run finished, in ISO 8601; None: not known.
         tables: A table for each group of pairs.
-        format: Version of the JSON.
+        format: Version of the JSON format.
     """
 
     suite: str
@@ -349,20 +357,20 @@ class Report(Part):
 
     @classmethod
     def of(cls, suite: str, tables: Iterable[Table], entries: Iterable[Entry]) -> "Report":
-        """Return the report of a suite's runs."""
+        """Return the report of a suite, made from its tables and the entries of its runs."""
         records = [entry.record for entry in entries if entry.record]
         finished = max((record.finished or "" for record in records), default="")
         return cls(suite, environment(records), finished or None, tuple(tables))
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The students and methods of the suite on every pair."""
+        """The cells of all plain students and methods that are part of the suite."""
         cells = (cell for table in self.tables for cell in table.cells)
         return tuple(c for c in cells if c.role != "teacher" and c.missing != NOT_IN_SUITE)
 
     @property
     def title(self) -> str:
-        """`the baseline of quickstart (commit 61fcf1e, 2026-11-21)`."""
+        """Name in messages, such as `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`."""
         commit = self.environment.get("commit", "")
         short = commit[:7] + ("+" if commit.endswith("+") else "")
         parts = [f"commit {short}" if commit else "", (self.finished or "")[:10]]
@@ -371,7 +379,10 @@ class Report(Part):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The cells without a result that are not impossible: a baseline must have none."""
+        """The cells with missing values, and why; a baseline must have no such cell.
+
+        A cell that has no metric because its runs were skipped as impossible is allowed.
+        """
         return tuple(
             f"{cell.name}: {cell.missing.reason}"
             for cell in self.cells
@@ -383,24 +394,28 @@ NOT_IN_SUITE = MissingValue("missing", "missing: not part of this suite")
 
 
 def named(rows: Iterable[Row], name: str) -> Row | None:
-    """Return the plain student or method of that name, or None."""
+    """Return the row of the plain student or method with this name, or None."""
     return next((row for row in rows if row.role != "teacher" and row.name == name), None)
 
 
 def measured_metrics(record: Record) -> dict[str, float]:
-    """Return the metrics of a record; `oracle` is the best top-1 of any epoch."""
+    """Return the metrics of a record by name.
+
+    All are from the last epoch except `oracle`, which is the best top-1 accuracy of any epoch.
+    Values beyond ± `MAX_VALUE` are dropped.
+    """
     numbers = dict(record.metrics.get("last", {}))
     numbers["oracle"] = record.metrics.get("oracle", {}).get("top1")
     return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
 
 
 def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -> Cell:
-    """Return the cell of all entries of one method and pair, in any order.
+    """Return the cell of one method on one pair.
 
     Args:
-        entries: Its runs, one a seed.
-        metric: The metric that the table shows.
-        teacher: Record of the first entry's teacher.
+        entries: All runs of the method on the pair, in any order.
+        metric: Name of the metric that the table shows.
+        teacher: Record of the first entry's teacher; None: not known.
     """
     entries = sorted(entries, key=lambda entry: entry.seed)
     records = [entry.record for entry in entries if entry.record]
@@ -429,7 +444,7 @@ def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -
 
 
 def cells(entries: Iterable[Entry], metric: str = "top1") -> dict[tuple[Role, str, str], Cell]:
-    """Return the cells of all entries by role, method and pair, in the order of the entries."""
+    """Return a cell for each (role, method, pair), in the order of the entries."""
     teachers: dict[tuple[str, int], Record | None] = {}
     groups: dict[tuple[Role, str, str], list[Entry]] = {}
     for entry in entries:
@@ -443,9 +458,10 @@ def cells(entries: Iterable[Entry], metric: str = "top1") -> dict[tuple[Role, st
 
 
 def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the setting of a run without its seed, and the terms of its method.
+    """Return the setting of a run without its seed, and the loss terms of its method.
 
-    The teacher is included by its specification, not by the id of its run, which has a seed.
+    A student's setting contains its teacher's specification. The id of the teacher's run is left
+    out, because the id depends on the teacher's seed.
     """
     content = record.specification.content
     setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
@@ -456,7 +472,7 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
 
 
 def environment(records: Iterable[Record]) -> dict[str, str]:
-    """Return the environments of finished records: each key with all of its values."""
+    """Merge the environments of finished runs: each key with all its values as one text."""
     values: dict[str, set[str]] = {}
     for record in records:
         for key, value in record.environment.items() if record.status == "done" else ():
@@ -466,7 +482,7 @@ def environment(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _missing(entry: Entry, metric: str) -> MissingValue | None:
-    """Return why a run has no value of a metric."""
+    """Return the reason why a run has no value of a metric; None if it has a value."""
     record = entry.record
     if record is None:
         return MissingValue("missing", "missing: not run yet")
@@ -478,14 +494,14 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
 
 
 def _reason(status: str, text: str) -> str:
-    """Return a record's reason on one line, after its status; of a traceback, the last line."""
+    """Return the status and the reason on one line; a traceback is cut to its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines)
     return reason if reason.startswith(status) else ": ".join(filter(None, (status, reason)))
 
 
 def _merged(missing: Mapping[int, MissingValue], *, partial: bool) -> MissingValue:
-    """Return one reason for several seeds: the most severe status, each reason with its seeds."""
+    """Merge the reasons of several seeds: the most severe status, each reason with its seeds."""
     seeds: dict[MissingValue, list[str]] = {}
     for seed, reason in missing.items():
         seeds.setdefault(reason, []).append(str(seed))

@@ -1,6 +1,6 @@
-"""Numbers that the papers print, from the transcribed tables under results/published.
+"""Numbers that the papers print, read from the transcribed CSV files in results/published.
 
-If a number was not found in a readable source, its cell is empty.
+If no readable source prints a number, its value in the CSV file is empty.
 """
 
 import csv
@@ -45,9 +45,9 @@ _ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
 
 class Line(BaseModel, frozen=True):
-    """A line of a file: one published number, empty if it was not found.
+    """A line of a CSV file: one published number, or None if no readable source prints it.
 
-    Teacher, student, method and data set are called as printed.
+    Teacher, student, method and data set have the names that the source prints.
     """
 
     paper: str
@@ -63,33 +63,33 @@ class Line(BaseModel, frozen=True):
 
     @property
     def pair(self) -> str:
-        """`wrn_40_2/wrn_16_2`, by this package's names."""
+        """The pair in this package's names, such as `wrn_40_2/wrn_16_2`."""
         return f"{labels.network_id(self.teacher)}/{labels.network_id(self.student)}"
 
     @property
     def label(self) -> str:
-        """The method, without a remark about its label."""
+        """The printed method name, without the transcriber's remark `(source label: ...)`."""
         return re.sub(r" \(source label: .*\)$", "", self.method)
 
     @property
     def name(self) -> str:
-        """The method's name in suites: `crd+kd`, `student`."""
+        """The method's name in suites, such as `crd+kd` or `student`."""
         return self.label.lower()
 
     @property
     def doubt(self) -> str:
-        """Why the number is doubtful; empty for most."""
+        """Why the number may be wrong; usually empty."""
         return _DOUBTS.get((self.table, self.label, self.value), "")
 
     @property
     def runs(self) -> int | None:
-        """The number of runs behind a mean ± std, if the source states it."""
+        """The number of runs behind a mean ± std; None if the source does not state it."""
         runs = re.search(r"(\d+) runs", self.source) if self.std is not None else None
         return int(runs[1]) if runs else None
 
     @property
     def published(self) -> PublishedValue | None:
-        """The number as the content of a cell."""
+        """The number as a cell's published value; None if there is no number."""
         if self.value is None:
             return None
         paper, table = self.paper.split(" (")[0], self.table.split(" (")[0]
@@ -99,7 +99,11 @@ class Line(BaseModel, frozen=True):
 
 @cache
 def lines() -> tuple[Line, ...]:
-    """Return all transcribed numbers, in the order of the files."""
+    """Return all transcribed numbers, in the order of the files.
+
+    Raises:
+        BenchError: The folder of the transcribed files is missing.
+    """
     folders = (_HERE / "published", _HERE.parent / "results" / "published")
     folder = next((path for path in folders if path.is_dir()), None)
     if folder is None:
@@ -108,10 +112,11 @@ def lines() -> tuple[Line, ...]:
 
 
 def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
-    """Return published last-epoch accuracies by pair and method.
+    """Return published last-epoch accuracies by (pair, method).
 
-    A subset or another data set has none. The first source wins: CRD's Tables 1, 2, then 7
-    (combinations with KD), then WCoRD, then the current DCD and RRD.
+    The result is empty for data sets other than the full CIFAR-100. If several sources print a
+    number, the first source counts: CRD's Tables 1, 2, then 7 (combinations with KD), then WCoRD,
+    then the current DCD and RRD.
     """
     if data.name not in _DATA or data_deviation(data):
         return {}
@@ -123,20 +128,20 @@ def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
 
 
 def published_values(data: DataSpec) -> dict[tuple[str, str], PublishedValue]:
-    """Return `published_lines` as the contents of cells."""
+    """Return the numbers of `published_lines` as cells' published values, by (pair, method)."""
     return {key: line.published for key, line in published_lines(data).items() if line.published}
 
 
 def tables(pairs: Collection[str] | None = None) -> list[Table]:
-    """Return the published pairs in the layout of CRD's Tables 1 and 2.
+    """Return tables of published numbers in the layout of CRD's Tables 1 and 2.
 
     CRD's rows come first, then WCoRD+KD, DCD and DCD+KD.
 
     Args:
-        pairs: Names of pairs; None: all 13.
+        pairs: Names of the pairs to show; None: all 13.
 
     Raises:
-        BenchError: None of the pairs was published.
+        BenchError: The papers print no number for any of the pairs.
     """
     layouts = []
     for number in _STYLES:
@@ -187,13 +192,13 @@ def _row(method: str, pairs: Sequence[str], line_of: Mapping[tuple[str, str], Li
 
 
 def _is_main(line: Line) -> bool:
-    """Whether the line is of a table of accuracies by pair and method."""
+    """Whether the line is from a table of accuracies by pair and method."""
     crd = line.paper == "CRD" and line.table in ("Table 1", "Table 2", "Table 7")
     return (crd or _is_later(line) or line.table == _CURRENT) and line.metric == "top1_acc"
 
 
 def _is_later(line: Line) -> bool:
-    """Whether the line is of WCoRD's main tables, or of the current version of DCD."""
+    """Whether the line is from WCoRD's main tables, or from the current version of DCD."""
     wcord = line.paper == "WCoRD" and line.table.endswith("-arch table")
     return wcord or (line.paper == "DCD" and line.table == _CURRENT)
 

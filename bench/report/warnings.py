@@ -69,11 +69,11 @@ def _weak_methods(rows: Sequence[Row]) -> Iterator[str]:
         if row.role != "method" or plain is None:
             continue
         pairs = [
-            (own, base)
-            for own, base in zip(map(_mean, row.cells), map(_mean, plain.cells), strict=True)
-            if own is not None and base is not None
+            (mean, base)
+            for mean, base in zip(map(_mean, row.cells), map(_mean, plain.cells), strict=True)
+            if mean is not None and base is not None
         ]
-        below = sum(own < base for own, base in pairs)
+        below = sum(mean < base for mean, base in pairs)
         if 2 * below > len(pairs):
             names.append(f"{row.label} ({below} of {len(pairs)})")
     if names:

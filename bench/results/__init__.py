@@ -1,4 +1,4 @@
-"""A results folder: records, weights, checkpoints of unfinished runs."""
+"""Read and write a results folder: records, weights, checkpoints of unfinished runs."""
 
 from bench.results.files import LockHeld, quarantine, sha256, write_atomic
 from bench.results.record import Record, document

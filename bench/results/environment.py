@@ -1,4 +1,4 @@
-"""The machine of a run: the environment in its record, its memory, out-of-memory errors."""
+"""Describe a run's machine: software, hardware, peak memory and out-of-memory errors."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ OOM_REQUEST = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ \wiB)", re.I)
 def environment(
     device: torch.device, precision: str, graphs: bool = False
 ) -> dict[str, str | int | bool | None]:
-    """Describe this process for a record.
+    """Return a description of this process and its machine, for a record.
 
     Args:
         device: Device of the training.
@@ -30,7 +30,7 @@ def environment(
         graphs: Whether steps are captured as CUDA graphs.
 
     Returns:
-        Versions of the packages, commit, device, system and threads.
+        Versions of packages, git commit, device, system, threads and the arguments, by name.
     """
     return {
         "bench": _version("distillbench"),
@@ -56,7 +56,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: of the GPU, or of this process."""
+    """Return the peak memory in bytes: on the GPU, or of this process if the device is a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
@@ -64,7 +64,7 @@ def peak_memory(device: torch.device) -> int:
         return int(peak[1]) * 1024
     import resource  # not on Windows
 
-    # Also counts the memory of the parent process at the time of the fork.
+    # This value includes the memory of the parent process at the time of the fork.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -76,7 +76,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def describe_oom(error: Exception, device: torch.device) -> str:
-    """Describe an out-of-memory error for people.
+    """Return a readable description of an out-of-memory error.
 
     Args:
         error: An error for which `is_out_of_memory` is true.
@@ -84,7 +84,7 @@ def describe_oom(error: Exception, device: torch.device) -> str:
 
     Returns:
         `out of memory on cuda:0, 2.00 GiB more were needed, 0.31 GiB of 79.11 GiB were free`;
-        a part that is not known is left out.
+        unknown parts are omitted.
     """
     parts = [f"out of memory on {device}"]
     if request := OOM_REQUEST.search(str(error)):
@@ -98,7 +98,7 @@ def describe_oom(error: Exception, device: torch.device) -> str:
 
 
 def _host_memory() -> tuple[int, int]:
-    """Return free and total bytes: of this process's limit or of the machine."""
+    """Return free and total bytes of the machine, or of this process's limit if less is free."""
     import resource  # not on Windows
 
     rows = (line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -122,7 +122,10 @@ def now() -> str:
 
 @cache
 def commit() -> str | None:
-    """Return the git commit of this source tree, with `+` if tracked files are changed."""
+    """Return the git commit of this source tree, with `+` if tracked files are changed.
+
+    Outside a git repository, return the environment variable BENCH_COMMIT; None if unknown.
+    """
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return os.environ.get("BENCH_COMMIT")

@@ -1,4 +1,4 @@
-"""File operations that survive a kill at any time: atomic writes, checksums, locks, quarantine."""
+"""File operations that are safe if the process is killed: atomic writes, locks, quarantine."""
 
 import errno
 import hashlib
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
-ORPHAN_TIMEOUT_S = 30.0  # within which the workers of a killed command end
+ORPHAN_TIMEOUT_S = 30.0  # the workers of a killed command end within this time
 POLL_INTERVAL_S = 0.05  # between two attempts to lock a file
 
 
 def write_atomic(path: Path, *chunks: bytes | memoryview, fsync: bool = True) -> None:
-    """Write a file such that readers, also after a crash, see the old or the new content.
+    """Write a file atomically: readers see either the old or the new content, even after a crash.
 
     Args:
         path: File to write; missing parent folders are created.
@@ -70,15 +70,15 @@ def sha256(content: Path | bytes | memoryview) -> str:
 
 
 class LockHeld(BenchError):
-    """Another process holds a lock; the message names it, as `process 4711 on hostname`."""
+    """Another process holds a lock; the message names the process: `process 4711 on hostname`."""
 
 
 @contextmanager
 def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
-    """Hold a lock file, which is created first and removed at the end.
+    """Create a lock file and hold its lock in the block; remove the file at the end.
 
-    A process that inherits the file's descriptor holds the lock as well. If the holder was killed,
-    this waits at least `ORPHAN_TIMEOUT_S` for the processes that inherited the lock.
+    A worker process that inherits the file's descriptor holds the lock too. If the process named in
+    the file was killed, wait at least `ORPHAN_TIMEOUT_S` until its workers have ended.
 
     Args:
         path: The lock file.
@@ -88,7 +88,7 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
         The descriptor of the lock file.
 
     Raises:
-        LockHeld: Another process still holds the lock.
+        LockHeld: Another process still holds the lock after the wait.
         OSError: The file cannot be created or locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
         yield lock
     finally:
         with suppress(OSError):
-            path.unlink()  # before the lock is released: processes that wait open the file again
+            path.unlink()  # before the release, so that waiting processes create a new file
         os.close(lock)
 
 
@@ -135,7 +135,7 @@ def _try_lock(path: Path) -> int | str:
 
 
 def _is_current(path: Path, descriptor: int) -> bool:
-    """Return whether the path still names the locked file: a holder removes it at the end."""
+    """Return whether the path still names the locked file; the previous holder may remove it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False
@@ -148,6 +148,6 @@ def _has_ended(holder: str) -> bool:
         return False
     try:
         os.kill(int(process[1]), 0)
-    except OSError as error:  # or the process belongs to another user
+    except OSError as error:  # other errors: the process exists
         return isinstance(error, ProcessLookupError)
     return False

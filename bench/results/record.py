@@ -1,4 +1,4 @@
-"""The record of a run: JSON, one typed model, protected by a checksum."""
+"""The record of a run: a typed model, stored as a JSON file with a checksum."""
 
 import json
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from bench.results.files import sha256
 from bench.spec import Role, RunSpec, SpecPart
 
 FORMAT = 1
-CHECKSUM_LINE = b',\n "sha256": "'  # begins the last line; the oldest records do not have it
+CHECKSUM_LINE = b',\n "sha256": "'  # start of the last line; missing in the oldest records
 MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Numbers = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | Number | None]
@@ -17,7 +17,10 @@ Status = Literal["done", "diverged", "failed", "skipped"]
 
 
 class Epoch(SpecPart):
-    """One epoch of the curves: times in seconds, memory in bytes, `test` where it was evaluated."""
+    """One epoch of the curves: times in seconds, memory in bytes.
+
+    `test` and `validation` are metrics; they are empty in epochs without evaluation.
+    """
 
     epoch: int
     lr: Number
@@ -32,7 +35,7 @@ class Epoch(SpecPart):
 
 
 class NetworkInfo(SpecPart):
-    """A network's name, and its cost where that is known."""
+    """A network's name and its cost; unknown costs are None."""
 
     name: str
     parameters: int | None = None
@@ -40,7 +43,7 @@ class NetworkInfo(SpecPart):
 
 
 class TeacherInfo(SpecPart):
-    """The teacher of a student: its run, network, SHA-256 of its weights, top-1 in percent."""
+    """A student's teacher: run id, network, SHA-256 of the weights, top-1 accuracy in percent."""
 
     id: str
     network: str
@@ -49,7 +52,7 @@ class TeacherInfo(SpecPart):
 
 
 class Record(SpecPart):
-    """Everything known about a run; a field is None where its value is not known.
+    """The settings and results of a run; unknown values are None.
 
     Attributes:
         metrics: By source: `last` epoch, `oracle` (best epoch on the test set), `validation`.
@@ -84,16 +87,16 @@ class Record(SpecPart):
 
 
 class NewerFormat(Exception):
-    """A record in a format of a later version."""
+    """A later version of this program wrote the record, in a format that is unknown here."""
 
 
 def document(record: Record) -> str:
-    """Return a record's file content: JSON; its last line is the SHA-256 of the other lines."""
+    """Return the JSON file content of a record; the last line is a SHA-256 of the lines before."""
     return sealed(json.dumps({"format": FORMAT, **record.content}, indent=1, allow_nan=False))
 
 
 def sealed(text: str) -> str:
-    """Return the JSON of a record with the checksum line appended."""
+    """Return the JSON text of a record with the checksum added as the last line."""
     content = text.removesuffix("\n}").encode()
     return (content + CHECKSUM_LINE + _checksum(content)).decode()
 
@@ -103,10 +106,10 @@ def parse(content: bytes, *, curves: bool = True) -> Record:
 
     Args:
         content: The file's bytes.
-        curves: Whether to parse the curves; without, they are empty.
+        curves: Whether to parse the curves; if false, they are empty.
 
     Raises:
-        ValueError: The content is not a valid record; the message says why.
+        ValueError: The content is not a valid record; the message has the reason.
         NewerFormat: A later version wrote the record.
     """
     end = content.rfind(CHECKSUM_LINE)
@@ -135,7 +138,7 @@ def _checksum(content: bytes | memoryview) -> bytes:
 
 
 def _without_curves(content: bytes) -> bytes:
-    """Return the content of a record without its curves, its only top-level list."""
+    """Return the content of a record with empty curves; `curves` is the only top-level list."""
     begin, end = content.find(b'\n "curves": [\n'), content.rfind(b'\n ],\n "')
     if not 0 <= begin < end:
         return content

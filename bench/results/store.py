@@ -1,4 +1,4 @@
-"""A results folder: one JSON record a run, its weights, and checkpoints of unfinished runs.
+"""A results folder: records, weights, and checkpoints of unfinished runs, one file per run.
 
 runs/<id>.json             record of a finished run, written atomically
 weights/<id>.safetensors   network at the end of the run
@@ -11,10 +11,11 @@ mlflow.db, mlartifacts/    MLflow's view of the same records
 tensorboard/               TensorBoard's view of the same records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
-.lock                      the process that works in the folder
+.lock                      the process that uses the folder
 *.corrupt                  quarantined files
 
-Records and checkpoints end in a SHA-256 of their content. A record also holds its weights' SHA-256.
+Records and checkpoints end with a SHA-256 of their content. A record also has the SHA-256 of the
+run's weights.
 """
 
 import os
@@ -47,11 +48,11 @@ DIGEST_BYTES = 32  # at the end of a checkpoint
 
 
 class Corrupt(BenchError):
-    """A file's content differs from the written content.
+    """A file is damaged: its content is not the content that was written.
 
     Attributes:
         path: The file.
-        why: The reason, as a phrase.
+        why: The evidence, a part of the message.
     """
 
     def __init__(self, path: Path, why: str) -> None:
@@ -75,15 +76,15 @@ class Results:
 
     @contextmanager
     def lock(self) -> Iterator[int]:
-        """Lock the folder for this command; temporary files of killed commands are removed.
+        """Lock the folder for this command, and remove temporary files of killed commands.
 
         Yields:
             The descriptor of the lock, for workers to inherit.
 
         Raises:
-            LockHeld: Another command works in the folder.
-            Unwritable: The folder cannot be written to, or a part of it is a symbolic link, which
-                would lead writes and removals out of the folder.
+            LockHeld: Another command uses the folder.
+            Unwritable: The folder is not writable, or one of its `PARTS` is a symbolic link. A link
+                is refused because writing or deleting could change files outside the folder.
         """
         with ExitStack() as stack:
             if links := [part for part in PARTS if (self.folder / part).is_symlink()]:
@@ -110,7 +111,7 @@ class Results:
 
     @property
     def lock_file(self) -> Path:
-        """Path of the lock, which exists while a command works in the folder."""
+        """Path of the lock file, which exists while a command uses the folder."""
         return self.folder / ".lock"
 
     def file(self, run: str) -> Path:
@@ -126,11 +127,12 @@ class Results:
         return self.folder / "state" / f"{run}.safetensors"
 
     def record(self, run: str, *, curves: bool = True) -> Record | None:
-        """Return the record of a run id; None if there is no record.
+        """Return the record of a run; None if there is no record.
 
         Args:
-            run: The id.
-            curves: Whether to parse the curves; without, they are empty, in a tenth of the time.
+            run: The run's id.
+            curves: Whether to parse the curves. If false, they are empty, and reading takes a tenth
+                of the time.
 
         Raises:
             Corrupt: The file is not a valid record.
@@ -150,7 +152,7 @@ class Results:
         return record
 
     def summary(self, run: str) -> Record | None:
-        """Return the record with empty curves; raise as `record` does."""
+        """Return the record of a run with empty curves; the errors are those of `record`."""
         return self.record(run, curves=False)
 
     def records(self, *, curves: bool = True) -> Iterator[Record]:
@@ -160,7 +162,7 @@ class Results:
                 yield record
 
     def write(self, record: Record) -> None:
-        """Write a record atomically, in place of the run's previous one."""
+        """Write a run's record atomically; it replaces the previous record."""
         self._write(self.file(record.id), document(record).encode())
 
     def save_plan(self, path: Path, text: str) -> None:
@@ -173,9 +175,9 @@ class Results:
         return sha256(content)
 
     def save_state(self, run: str, content: bytes | memoryview) -> None:
-        """Write a run's checkpoint, in place of the previous one.
+        """Write a run's checkpoint; it replaces the previous checkpoint.
 
-        Not synced to the disk: the checksum reveals a checkpoint that a power failure cut short.
+        The file is not synced to the disk. If a power failure damages it, the checksum differs.
         """
         self._write(self.state(run), content, bytes.fromhex(sha256(content)), fsync=False)
 
@@ -214,7 +216,7 @@ def _content(path: Path, max_bytes: int) -> bytes | None:
     Raises `Corrupt` for a larger file, and for anything but a file, since reading a pipe or a
     device might never end.
     """
-    with suppress(FileNotFoundError):  # removed between the two calls
+    with suppress(FileNotFoundError):  # if it is removed between the two calls
         if path.is_file():
             if (size := path.stat().st_size) > max_bytes:
                 raise Corrupt(path, f"it has {size:,} bytes, more than {max_bytes:,}")
@@ -225,17 +227,17 @@ def _content(path: Path, max_bytes: int) -> bytes | None:
 
 
 def verify(path: Path, expected: str) -> None:
-    """Check a file's SHA-256.
+    """Compare the SHA-256 of a file of weights with the expected value.
 
     Raises:
-        TeacherRefused: The file has another SHA-256 than expected.
+        TeacherRefused: The two values differ.
     """
     if (digest := sha256(path)) != expected:
         raise TeacherRefused(f"{path}: its sha256 is {digest}, expected {expected}")
 
 
 def leftovers(results: Results, weights: bool = False) -> list[Path]:
-    """List the files that no command needs.
+    """Return the files that no command needs, sorted by path.
 
     Args:
         results: The results folder.
@@ -258,16 +260,17 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 
 
 def quarantine_corrupt(plan: "Plan", results: Results) -> list[str]:
-    """Quarantine the corrupt records and teachers' weights of a plan, so that they are redone.
+    """Quarantine corrupt records and corrupt weights of teachers, so that the runs are repeated.
 
-    Students' weights are not checked: no run depends on them, and their readers verify them.
+    Students' weights are not checked, because no run depends on them. Code that reads students'
+    weights verifies them.
 
     Args:
         plan: The plan.
         results: The results folder, locked.
 
     Returns:
-        One message for each quarantined file.
+        One message per quarantined file.
     """
     messages = []
     for run in plan.runs.values():

@@ -1,9 +1,12 @@
-"""Verdicts for a family of differences, corrected by Holm's procedure; ranks over many pairs.
+"""Verdicts on differences, corrected for multiple testing; average ranks over pairs.
 
-A family is the last axis: the cells of a table, or of a check. Verdicts that raise an alarm
-(better, worse, regression) are corrected: with 95 % probability all of them are true. Verdicts from
-an interval alone (same, pass) hold for each cell with 95 %. The claim that all cells are the same
-needs no correction, since all intervals must agree (an intersection-union test).
+A family is a set of cells that are tested together: all cells of a table, or of a regression check.
+Arrays hold the cells of a family on their last axis. In the text below, alpha is 5 %.
+
+The verdicts better, worse and regression use p-values that Holm's procedure corrects: the
+probability of any false one in a family is at most 5 %. The verdicts same and pass use the interval
+of one cell: each is false with a probability of at most 5 %. The claim that all cells are the same
+needs no correction, because every interval must support it (an intersection-union test).
 """
 
 from collections.abc import Sequence
@@ -21,7 +24,7 @@ DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
 
 @dataclass(frozen=True)
 class FamilyVerdicts:
-    """The verdict of each cell, and the p of its alarm, corrected for the family."""
+    """The verdict of each cell, and the Holm-corrected p-value of its difference."""
 
     verdict: NDArray[np.str_]
     p: Array
@@ -33,12 +36,12 @@ class Comparison:
 
     Attributes:
         verdict: better, same, worse or inconclusive.
-        mean: Difference of the means.
-        low: Lower end of its 95 % interval; None where a side has fewer than two seeds.
-        high: Upper end.
-        p: Two-sided p, Holm-corrected over the family.
-        paired: Whether the test is within seeds; otherwise Welch's.
-        seeds: Seeds that would decide an inconclusive one; None: over 100, or unknown.
+        mean: Mean of the method minus mean of the baseline.
+        low: Lower end of the 95 % interval of `mean`; None if a side has fewer than two seeds.
+        high: Upper end of the same interval.
+        p: Two-sided p-value, Holm-corrected over the family.
+        paired: True: a t-test on the differences within seeds. False: Welch's t-test.
+        seeds: Seeds that would decide an inconclusive comparison; None: over 100, or unknown.
     """
 
     verdict: DifferenceVerdict
@@ -53,6 +56,7 @@ class Comparison:
 def holm(p: Array) -> Array:
     """Return the p-values of a family (the last axis), corrected by Holm's step-down procedure.
 
+    For m p-values in increasing order, p_(1) ≤ … ≤ p_(m), the corrected ones are
     p̃_(i) = max_{j ≤ i} min(1, (m - j + 1) p_(j)). Holm, Scandinavian Journal of Statistics 6, 1979.
     """
     m = p.shape[-1]
@@ -67,11 +71,17 @@ def holm(p: Array) -> Array:
 def difference_verdicts(
     gain: Difference, tolerance: float = 0.0, alpha: float = ALPHA
 ) -> FamilyVerdicts:
-    """Return better, same, worse or inconclusive, for differences in which more is better.
+    """Return better, same, worse or inconclusive for each difference.
 
-    better: 0 is ruled out (two-sided, Holm) and the measured gain exceeds the tolerance; worse:
-    likewise. same: the 90 % interval lies within ± tolerance, i.e. two one-sided tests at 5 %
-    (Schuirmann, 1987). Otherwise inconclusive; with a tolerance of 0 nothing is ever the same.
+    better: the mean gain exceeds the tolerance, and its two-sided, Holm-corrected p is below alpha.
+    worse: the same holds for the mean loss. same: the 90 % interval lies within ± tolerance; this
+    equals two one-sided tests at 5 % (Schuirmann, 1987). inconclusive: any other difference. With a
+    tolerance of 0, no difference is `same`.
+
+    Args:
+        gain: Differences (..., cells); positive values are improvements.
+        tolerance: Largest difference that is treated as zero, in the unit of the metric.
+        alpha: Significance level of the family.
     """
     p = holm(gain.p_two_sided())
     low, high = gain.interval(1 - 2 * alpha)
@@ -84,11 +94,16 @@ def difference_verdicts(
 
 
 def regression_verdicts(gain: Difference, tolerance: float, alpha: float = ALPHA) -> FamilyVerdicts:
-    """Return pass, regression or inconclusive, for differences in which more is better.
+    """Return pass, regression or inconclusive for each difference.
 
-    regression: the measured loss exceeds the tolerance and is significant: the upper bound of the
-    difference is below 0 (one-sided, Holm). pass: a loss beyond the tolerance is ruled out: the
-    lower bound (one-sided, 95 %) is above -tolerance.
+    regression: the mean loss exceeds the tolerance, and its one-sided, Holm-corrected p is below
+    alpha. pass: the one-sided 95 % lower bound of the gain is above -tolerance, which rules out a
+    larger loss. inconclusive: any other difference.
+
+    Args:
+        gain: Differences (..., cells); positive values are improvements.
+        tolerance: Largest accepted loss, in the unit of the metric.
+        alpha: Significance level of the family.
     """
     p = holm(gain.p_below())
     low, _ = gain.interval(1 - 2 * alpha)
@@ -103,19 +118,19 @@ def compare_to_baseline(
     higher: bool = True,
     alpha: float = ALPHA,
 ) -> list[Comparison]:
-    """Compare each cell of a family with its baseline.
+    """Compare each method of a family with the baseline method on the same pair.
 
-    Seeds pair the runs where both sides have the same; otherwise the test is Welch's.
+    If both methods have the same seeds, the t-test is paired by seed; otherwise it is Welch's.
 
     Args:
-        cells: A family of (baseline, method): all cells that one table compares, by seed.
-        tolerance: Largest difference that is treated as zero.
-        higher: Whether higher is better.
-        alpha: Level of the family.
+        cells: All comparisons of one table: (baseline, method), each with its values by seed.
+        tolerance: Largest difference that is treated as zero, in the unit of the metric.
+        higher: Whether a higher value is better.
+        alpha: Significance level of the family.
 
     Returns:
-        A comparison for each cell, by the rules of `difference_verdicts`. For the seeds needed, an
-        inconclusive difference is taken as measured, or as zero where it is within the tolerance.
+        A comparison for each cell, by the rules of `difference_verdicts`. The number of seeds
+        assumes that the true difference is the measured one, or 0 if that is within the tolerance.
     """
     step = resolution(value for cell in cells for side in cell for value in side.values())
     usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
@@ -145,7 +160,7 @@ def _mean(values: Values) -> float:
 def _needed(
     difference: Difference, n: int, shared: bool, tolerance: float, alpha: float
 ) -> int | None:
-    """Return the seeds that detect the difference, or rule it out where it is small."""
+    """Return the seeds that detect the difference, or show that it is within the tolerance."""
     spread = float(difference.error) * n**0.5
     size, groups = abs(float(difference.mean)), 1 if shared else 2
     if size > tolerance:
@@ -157,30 +172,30 @@ def _needed(
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks of methods, 1 for the best, and the tests of their differences."""
+    """The average rank of each method over pairs (1 is best), and tests of the differences."""
 
     average: tuple[float, ...]
     pairs: int
     statistic: float  # Friedman's χ²
-    p: float  # of "all methods are equal"
-    critical: float  # average ranks that differ by at least this differ (Nemenyi)
+    p: float  # of the hypothesis that all methods are equal
+    critical: float  # smallest significant difference of two average ranks (Nemenyi)
 
 
 def ranks(table: ArrayLike, *, higher: bool = True, alpha: float = 0.05) -> Ranks:
-    """Return average ranks over the rows of a complete table of means.
+    """Rank the methods on each pair; return average ranks with Friedman's and Nemenyi's tests.
+
+    Nemenyi's critical difference is q_α √(k (k + 1) / (6 N)) for k methods and N pairs, where q_α
+    is the 1 - α quantile of the studentized range for k methods, divided by √2. See Demšar,
+    Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006. Both tests ignore
+    the spread over seeds. They treat pairs as independent, even if these share a network.
 
     Args:
-        table: Means (pairs, methods), at least 2 pairs and 3 methods, all finite.
-        higher: Whether higher is better.
-        alpha: Level of Nemenyi's test.
+        table: Means over seeds (pairs, methods), at least 2 pairs and 3 methods, all finite.
+        higher: Whether a higher value is better.
+        alpha: Significance level of Nemenyi's test.
 
     Raises:
         ValueError: The table is too small or incomplete.
-
-    Friedman's test, and Nemenyi's critical distance q_α √(k (k + 1) / 6 N), q_α the studentized
-    range for k methods over √2. Demšar, Statistical Comparisons of Classifiers over Multiple Data
-    Sets, JMLR 7, 2006. Pairs that share a teacher or a student are taken as independent; the tests
-    treat the pairs as a sample and ignore the seeds.
     """
     from scipy import stats
 
@@ -200,15 +215,20 @@ def ranks(table: ArrayLike, *, higher: bool = True, alpha: float = 0.05) -> Rank
 def relative_improvement(
     plain: Sequence[float], baseline: Sequence[float], method: Sequence[float]
 ) -> float:
-    """Return how much more a method improves on the plain student than a baseline does.
+    """Return how much a method extends a baseline's improvement on the plain student.
 
-    The mean over pairs of (method - baseline) / (baseline - plain), as a fraction. CRD (Tian et
-    al., arXiv:1910.10699) reports 57 % for CRD over KD.
+    The formula is the mean over pairs of (method - baseline) / (baseline - plain), as a fraction.
+    CRD (Tian et al., arXiv:1910.10699) reports 57 % for CRD over KD.
+
+    Args:
+        plain: Accuracies of the students trained without a teacher, one for each pair.
+        baseline: Accuracies of the baseline method on the same pairs.
+        method: Accuracies of the method on the same pairs.
 
     Raises:
-        ValueError: A baseline equals its plain student.
+        ValueError: There are no pairs, the lengths differ, or a baseline equals its plain student.
     """
     p, b, m = (np.asarray(each, dtype=np.float64) for each in (plain, baseline, method))
     if not p.size or (b == p).any() or not (p.shape == b.shape == m.shape):
-        raise ValueError("relative improvement needs pairs in which the baseline moves the student")
+        raise ValueError("relative improvement needs a baseline that differs from the student")
     return float(((m - b) / (b - p)).mean())

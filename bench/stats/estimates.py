@@ -1,4 +1,4 @@
-"""Means, spreads, differences of two means, and the power to detect one."""
+"""Means and standard deviations over seeds, differences of two means, and power of t-tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-Values = Mapping[int, float]  # by seed
+Values = Mapping[int, float]  # values of a metric by seed
 
-POWER = 0.8
-MAX_SEEDS = 100  # `seeds_needed` returns None beyond it
-MAX_BORROWED = 10.0  # degrees of freedom that a spread takes from other cells
-_SAME = 1e-6  # relative: values closer than this differ by the rounding of float32 only
+POWER = 0.8  # probability of detecting the effect that `seeds_needed` assumes
+MAX_SEEDS = 100  # `seeds_needed` returns None if more are needed
+MAX_BORROWED = 10.0  # most degrees of freedom that `moderated` adds to a cell
+_SAME = 1e-6  # relative; a smaller difference of two values is float32 rounding
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return the t-interval of the mean of a cell's values; None for fewer than two."""
+    """Return both ends of the t-interval of the mean; None for fewer than two values."""
     from scipy.special import stdtrit
 
     n = len(values)
@@ -29,30 +29,31 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 
 @dataclass(frozen=True)
 class Samples:
-    """Any number of cells, one array a statistic: one cell, a table, many simulated tables."""
+    """Statistics of any number of cells, as arrays of one shape with one element per cell."""
 
     mean: Array
-    std: Array  # unbiased, of single runs
-    n: Array
+    std: Array  # of single runs, with n - 1 in the denominator
+    n: Array  # number of runs
     df: Array  # degrees of freedom of std
 
     def at_least(self, std: float) -> "Samples":
-        """Return the samples with no spread below `std`."""
+        """Return the samples with every standard deviation raised to at least `std`."""
         return replace(self, std=np.maximum(self.std, std))
 
 
 def samples(values: ArrayLike) -> Samples:
-    """Return the samples of runs: an array with the seeds, at least two, as its last axis."""
+    """Return the statistics of values (..., seeds) with at least two seeds."""
     runs = np.asarray(values, dtype=np.float64)
     n = np.full(runs.shape[:-1], float(runs.shape[-1]))
     return Samples(runs.mean(-1), runs.std(-1, ddof=1), n, n - 1)
 
 
 def resolution(values: Iterable[float]) -> float:
-    """Return the smallest step between two different values; 0 where all are equal.
+    """Return the smallest difference between two different values; 0 if all values are equal.
 
-    Of accuracies it is 100 / test images. A spread below step / √12, that of rounding, is chance:
-    three seeds with 97.2 % each do not prove that there is no noise.
+    Accuracies in percent, for example, move in steps of 100 / (number of test images). Rounding to
+    such steps has a standard deviation of step / √12. A smaller measured one is chance: three seeds
+    with 97.2 % each do not prove that there is no noise.
     """
     unique = np.unique(np.fromiter(values, dtype=np.float64))
     steps = np.diff(unique)
@@ -61,14 +62,18 @@ def resolution(values: Iterable[float]) -> float:
 
 
 def moderated(cells: Samples) -> Samples:
-    """Return the cells of the last axis, each spread moderated by those of the others.
+    """Return the cells with standard deviations that use information from all cells of the family.
 
-    Three seeds estimate a spread badly. The more the cells agree (d₀), the more they are pooled:
-    s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom: the moderated t of Smyth,
-    Statistical Applications in Genetics and Molecular Biology 3(1), 2004, d₀ and s₀ from the mean
-    and the variance of log s². Unlike the paper, to be conservative: d₀ is at most 10, and at most
-    a quarter of the others' degrees of freedom; no spread falls below the cell's own; and cells of
-    two seeds, or fewer than four spreads in all, stay unchanged.
+    Three seeds estimate a standard deviation s badly. Each cell's s² is therefore averaged with the
+    family's typical variance s₀²: s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom.
+    d is the cell's own degrees of freedom. s₀ and d₀ follow from the mean and the variance of
+    log s² over the family (the last axis): the more the cells agree, the larger is d₀. This is the
+    moderated t of Smyth, Statistical Applications in Genetics and Molecular Biology 3(1), 2004.
+
+    Three limits make the result more conservative than the paper's. d₀ is at most 10, and at most a
+    quarter of the other cells' degrees of freedom. No standard deviation falls below the cell's
+    own. Cells with two seeds or s = 0 stay unchanged and are not used for s₀ and d₀. If fewer than
+    four cells remain, all cells stay unchanged.
     """
     from scipy.special import digamma, polygamma
 
@@ -91,9 +96,13 @@ def moderated(cells: Samples) -> Samples:
 
 
 def _prior_degrees(excess: Array) -> Array:
-    """Return d₀ from the scatter of log s² beyond that of chance: ψ'(d₀ / 2) = excess.
+    """Return d₀ of `moderated`: the solution of ψ'(d₀ / 2) = excess (ψ' is the trigamma function).
 
-    Newton's iteration of Smyth, 2004, appendix. A million (full agreement) without an excess.
+    The solver is Newton's iteration from the appendix of Smyth, 2004.
+
+    Args:
+        excess: Variance of log s² over the cells, minus its expected value if all cells had the
+            same true variance. If it is not positive, d₀ is a million: the cells agree fully.
     """
     from scipy.special import polygamma
 
@@ -107,13 +116,14 @@ def _prior_degrees(excess: Array) -> Array:
 
 @dataclass(frozen=True)
 class Difference:
-    """An estimated difference with its standard error; arrays of one shape, one entry a cell.
+    """Estimated differences of two means, as arrays of one shape with one element per cell.
 
-    An error of 0 counts as exact: the difference is then above or below a bound with certainty.
+    A difference with a standard error of 0 is exact: its one-sided p-value is 0 or 1, or 0.5 if the
+    difference equals the bound.
 
     Attributes:
         mean: The difference, in the unit of the metric.
-        error: Its standard error.
+        error: Standard error of the difference.
         df: Degrees of freedom.
     """
 
@@ -122,7 +132,7 @@ class Difference:
     df: Array
 
     def p_below(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p: small where the difference is below the bound."""
+        """Return the one-sided p-value; a small one is evidence of a difference below the bound."""
         from scipy.special import stdtr
 
         distance = np.asarray(self.mean - bound, dtype=np.float64)
@@ -131,32 +141,33 @@ class Difference:
         return np.asarray(stdtr(self.df, scaled), dtype=np.float64)
 
     def p_above(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p: small where the difference is above the bound."""
+        """Return the one-sided p-value; a small one is evidence of a difference above the bound."""
         return replace(self, mean=-self.mean).p_below(-bound)
 
     def p_two_sided(self) -> Array:
-        """Return the two-sided p of no difference."""
+        """Return the two-sided p-value of the hypothesis that the difference is 0."""
         return np.asarray(np.minimum(1.0, 2 * np.minimum(self.p_below(), self.p_above())))
 
     def interval(self, confidence: float = 0.95) -> tuple[Array, Array]:
-        """Return the two-sided interval; each end alone has (1 + confidence) / 2."""
+        """Return both ends of the interval; as a one-sided bound, each has (1 + confidence) / 2."""
         from scipy.special import stdtrit
 
         reach = -stdtrit(self.df, (1 - confidence) / 2) * self.error
         return self.mean - reach, self.mean + reach
 
     def as_gain(self, higher: bool) -> "Difference":
-        """Return the difference with its sign changed unless higher is better."""
+        """Return the difference with improvements positive: negate it if lower is better."""
         return self if higher else replace(self, mean=-self.mean)
 
 
 def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference:
-    """Return the gain of `after` within seeds.
+    """Return `after` minus `before`, averaged over the differences within seeds.
 
     Args:
-        before: Values, the last axis the seeds, at least two.
-        after: Values of the same seeds.
-        step: Resolution of the values; no spread is taken to be below that of rounding.
+        before: Values (..., seeds), at least two seeds.
+        after: Values of the same seeds in the same order.
+        step: Resolution of the values. Standard deviations of the differences below that of
+            rounding, step / √6, are raised to it.
     """
     gaps = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     n = gaps.shape[-1]
@@ -165,7 +176,7 @@ def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference
 
 
 def by_seed(before: Values, after: Values, step: float = 0.0) -> Difference:
-    """Return the gain of `after`: within seeds if both have the same ones, else Welch's."""
+    """Return `after` minus `before`: paired if both have the same seeds, else by Welch's test."""
     if before.keys() == after.keys():
         order = sorted(before)
         return paired([before[seed] for seed in order], [after[seed] for seed in order], step)
@@ -174,11 +185,11 @@ def by_seed(before: Values, after: Values, step: float = 0.0) -> Difference:
 
 
 def welch(before: Samples, after: Samples) -> Difference:
-    """Return the gain of `after` over independent runs of any spread and number (Welch, 1947)."""
+    """Return `after` minus `before` for independent runs, by Welch's unequal-variances test."""
     parts = before.std**2 / before.n, after.std**2 / after.n
     total = np.asarray(parts[0] + parts[1], dtype=np.float64)
     weight = np.asarray(parts[0] ** 2 / before.df + parts[1] ** 2 / after.df, dtype=np.float64)
-    # at least the degrees of freedom of the smaller side, also where no side has a spread
+    # with two standard deviations of 0, the formula is 0 / 0: use the smaller degrees of freedom
     least = np.array(np.minimum(before.df, after.df) + np.zeros_like(total))
     df = np.divide(total**2, weight, out=least, where=weight > 0)
     return Difference(after.mean - before.mean, np.sqrt(total), df)
@@ -193,19 +204,19 @@ def seeds_needed(
     borrowed: float = 0.0,
     both: bool = False,
 ) -> int | None:
-    """Return the fewest seeds with which a one-sided t-test detects an effect with 80 % power.
+    """Return the fewest seeds per group for a one-sided t-test with 80 % power.
 
     Args:
-        effect: Difference to detect, above 0.
-        spread: Standard deviation of one difference of two runs: √(s₁² + s₂²) of independent runs,
-            or that of the differences within seeds.
-        alpha: Level of the test.
+        effect: Difference to detect; for effects of at most 0, no number of seeds suffices.
+        spread: Standard deviation of the difference of two runs: √(s₁² + s₂²) for independent runs,
+            or the standard deviation of the differences within seeds.
+        alpha: Significance level of the test.
         groups: 2 for independent runs, 1 for differences within seeds.
-        borrowed: Degrees of freedom beyond those of the seeds.
-        both: Whether two tests, one on each side, must succeed, as for `same`.
+        borrowed: Degrees of freedom in addition to groups · (n - 1) for n seeds.
+        both: Whether two tests must succeed, one on each side, as for the verdict `same`.
 
     Returns:
-        The number of seeds; None above 100, or where no number suffices.
+        The number of seeds; None if it is above 100, or if no number suffices.
     """
     from scipy.special import nctdtr, stdtrit
 
@@ -214,7 +225,7 @@ def seeds_needed(
     n = np.arange(2, MAX_SEEDS + 1)
     df = groups * (n - 1) + borrowed
     shift = effect * np.sqrt(n) / max(spread, 1e-12 * effect)
-    # scipy's noncentral t is inaccurate for large shifts, where the power is 1
+    # for shifts above 30 the power is 1, but scipy's noncentral t is inaccurate
     detected = 1 - nctdtr(df, np.minimum(shift, 30), -stdtrit(df, alpha))
     power = np.where(shift < 30, detected, 1.0)
     enough = np.flatnonzero((2 * power - 1 if both else power) >= POWER)

@@ -1,4 +1,4 @@
-"""Suite files: read, validated with all problems at once, resolved, rendered."""
+"""Read, validate, resolve and render suites, the YAML files that describe a benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,14 +36,14 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
 
     Args:
         path: The file; `find` returns the file of a shipped suite.
-        changes: Changes such as `recipe.epochs=2`, made in their order.
+        changes: Changes such as `recipe.epochs=2`, applied in this order.
         plugins: False: refuse the suite's plugins, and ignore installed ones.
 
     Returns:
         The suite, with every default filled in.
 
     Raises:
-        ConfigError: All problems of the file, by line, then those of the changes.
+        ConfigError: The suite or a change is invalid. The message lists all problems.
     """
     source = loader.apply(loader.load(path), changes)
     registry = Registry(enabled=plugins)

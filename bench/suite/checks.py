@@ -25,9 +25,9 @@ from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.schema import DataSet, DataSetEntry, Suite
 from distillers import Distiller
 
-MAX_PROBLEMS = 100  # of networks that are reported; the search for the nearest match is slow
+MAX_PROBLEMS = 100  # reported network names; each search for a nearest match is slow
 MIN_SEEDS = 3
-RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # they compare the samples of a batch
+RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses between the samples of a batch
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
@@ -36,9 +36,9 @@ _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: 
 
 
 def check(source: Document, registry: Registry) -> list[Problem]:
-    """Return the problems that the schema cannot see: unknown names, duplicates, invalid options.
+    """Return the problems that the schema misses: unknown names, duplicates, invalid options.
 
-    Parts of the wrong type are skipped; the schema reports them.
+    Parts of the wrong type are skipped, because the schema already reports them.
     """
     problems = list(islice(_networks(source, registry), MAX_PROBLEMS))
     if len(problems) == MAX_PROBLEMS:
@@ -48,7 +48,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield unknown networks, duplicate pairs, and checkpoints of networks without a student."""
+    """Yield problems: unknown networks, duplicate pairs, checkpoints for non-teachers."""
     places: dict[tuple[str | None, ...], Where] = {}
     pairs = source.data.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
@@ -105,7 +105,7 @@ def _large_crops(source: Document, size: int) -> Iterator[Problem]:
 
 
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield duplicate and unknown methods, unknown distillers and invalid options."""
+    """Yield problems: duplicate or unknown methods, unknown distillers, invalid options."""
     shared = _mapping(source.data.get("options"))
     for name, values in shared.items():
         yield from _term(registry, name, values, ("options", name))
@@ -136,7 +136,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
 def _term(
     registry: Registry, name: str, values: Any, where: Where, shared: Any = None
 ) -> Iterator[Problem]:
-    """Yield problems of a name and its options; given `shared` options, missing ones too."""
+    """Yield problems of a distiller's name and options, with `shared` also of missing options."""
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
         yield Problem(where, message)
@@ -155,7 +155,7 @@ def _mapping(content: Any) -> Mapping[str, Any]:
 
 
 def _name(content: Any) -> str | None:
-    """Return a valid name; None for others, which the schema reports."""
+    """Return the content if it is a valid name, else None; the schema reports invalid names."""
     with suppress(ValidationError):
         return _text.validate_python(content)
     return None
@@ -185,7 +185,7 @@ def _unknown_network(name: str, registry: Registry) -> str | None:
 
 @cache
 def library_networks(library: str) -> Sequence[str]:
-    """Return the names of a library's networks; import it only when a suite needs it."""
+    """Return the names of a library's networks; import the library only when a suite uses it."""
     if library == "timm":
         import timm
 
@@ -196,7 +196,7 @@ def library_networks(library: str) -> Sequence[str]:
 
 
 def options(distiller: type[Distiller]) -> dict[str, inspect.Parameter]:
-    """Return the parameters that a suite may set: all after the setting."""
+    """Return a distiller's options by name: the constructor's parameters after `setting`."""
     _self, _setting, *rest = inspect.signature(distiller.__init__).parameters.values()
     return {p.name: p for p in rest if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
@@ -209,7 +209,7 @@ def default_options(distiller: type[Distiller]) -> dict[str, Any]:
 def check_options(
     distiller: type[Distiller], values: Mapping[str, Any], where: Where
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the valid options with values of the declared types, and a problem for each other."""
+    """Return the valid options, converted to their types, and a problem per invalid option."""
     parameters = options(distiller)
     types = inspect.get_annotations(distiller.__init__, eval_str=True)
     valid, problems = {}, []
@@ -228,11 +228,11 @@ def check_options(
 
 
 def _convert(value: Any, type_: Any) -> Any:
-    """Return an int as a float, a list as a tuple, where the type asks for it; else unchanged."""
+    """Return the value as the type requires: an int becomes a float, a list becomes a tuple."""
     strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
     try:
         adapter = TypeAdapter(type_, config=strict)
-    except PydanticUserError:  # a type with a configuration of its own
+    except PydanticUserError:  # for a type with its own configuration
         adapter = TypeAdapter(type_)
     return adapter.validate_json(json.dumps(value))
 
@@ -249,14 +249,14 @@ def _option_message(value: Any, type_: Any, error: ValidationError) -> str:
 
 
 def _range(type_: Any) -> str:
-    """Return a bounded number in words: `a whole number, at least 1 and at most 8`; or nothing."""
+    """Return a number's bounds, e.g. `a whole number, at least 1`; an empty text if unbounded."""
     kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)
     bounds = " and ".join(_BOUNDS[type(x)].format(x) for x in limits if type(x) in _BOUNDS)
     return f"{_WORDS[kind.__name__]}, {bounds}" if kind in (int, float) and bounds else ""
 
 
 def warnings(suite: Suite) -> list[str]:
-    """Return one message for each deviation from the papers that makes results hard to compare."""
+    """Return a message for each setting that is unused, or makes results hard to compare."""
     return list(_warnings(suite))
 
 
@@ -275,12 +275,12 @@ def _warnings(suite: Suite) -> Iterator[str]:
     recipes = [recipe for pair in suite.pairs for recipe in (pair.recipe, pair.teacher.recipe)]
     if late := {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}:
         milestones = ", ".join(map(str, sorted(late)))
-        yield f"recipe.milestones: training ends before {milestones}; lr is not reduced there"
+        yield f"recipe.milestones: training ends before {milestones}, so lr is not reduced there"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
     methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
     if sizes and methods:
         yield (
             f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "
-            f"{', '.join(methods)} are for batches of {PAPERS.batch_size}: their losses compare "
-            "the samples of a batch"
+            f"{', '.join(methods)} are for batches of {PAPERS.batch_size}, because these losses "
+            "compare the samples of a batch"
         )

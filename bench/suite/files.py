@@ -1,4 +1,4 @@
-"""The files of suites: those of the package, and the plugins and checkpoints that a suite names."""
+"""Find shipped suites, and load the plugins and checkpoints that a suite names."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +22,7 @@ _terms: TypeAdapter[dict[str, TermEntry]] = TypeAdapter(Terms)
 
 
 def shipped() -> list[Path]:
-    """Return the files of the shipped suites: installed, or in the checkout."""
+    """Return the paths of the shipped suites, in the installed package or in the checkout."""
     folders = (_PACKAGE / "suites", _PACKAGE.parent / "suites")
     folder = next((f for f in folders if f.is_dir()), folders[0])
     return sorted(folder.glob("*.yaml"))
@@ -32,13 +32,13 @@ def find(name: str | Path) -> Path:
     """Return the file of a suite.
 
     Args:
-        name: A path, or a shipped suite with or without `.yaml`; an existing file has priority.
+        name: A path, or a shipped suite's name with or without `.yaml`. Files have priority.
 
     Raises:
-        ConfigError: No such suite; the message names the nearest shipped one.
+        ConfigError: The suite does not exist; the message names the nearest shipped suite.
     """
     path = Path(name)
-    with suppress(OSError, RuntimeError):  # an invalid path, or no user behind its ~
+    with suppress(OSError, RuntimeError):  # an invalid path, or an unknown user after ~
         path = path.expanduser()
         if path.is_file():
             return path
@@ -53,13 +53,13 @@ def find(name: str | Path) -> Path:
 
 @cache
 def canonical() -> dict[str, dict[str, Any]]:
-    """Return the label, terms and source of each method of the papers' tables, in their order."""
+    """Return the methods of methods.yaml, the papers' methods: label, terms and source by name."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
 
 
 def canonical_terms(name: str) -> dict[str, TermEntry]:
-    """Return the terms of a canonical method as methods.yaml has them; empty for other names."""
+    """Return the terms (weighted distillers) of a method in methods.yaml; empty for other names."""
     return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
 
 
@@ -72,7 +72,7 @@ def default_label(name: str, terms: Collection[str]) -> str:
 def load_plugins(
     data: Mapping[str, Any], folder: Path, registry: Registry
 ) -> tuple[tuple[Path, ...], list[Problem]]:
-    """Load the installed plugins and those of a suite's data; return the files, and problems."""
+    """Load installed plugins and the suite's plugins; return the suite's files and problems."""
     paths: list[Path] = []
     problems: list[Problem] = []
     with _collect(problems, ()):
@@ -87,7 +87,7 @@ def load_plugins(
 
 
 def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], list[Problem]]:
-    """Return the teachers' checkpoints by network, with their SHA-256, and problems."""
+    """Return the teachers' checkpoints by network, and the problems of missing or wrong files."""
     by_network: dict[str, Checkpoint] = {}
     problems: list[Problem] = []
     for network, entry in file.teachers.checkpoints.items():
@@ -98,23 +98,23 @@ def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], l
 
 @contextmanager
 def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
-    """Add an error in the block to the problems, also an OSError about a path."""
+    """Turn an error of the block into a problem; `name` is the path that the suite contains."""
     try:
         yield
     except BenchError as error:
         problems.append(Problem(where, str(error)))
-    except (OSError, RuntimeError) as error:  # RuntimeError: no user behind a ~, a loop of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, loop of links
         reason = error.strerror if isinstance(error, OSError) else error
         problems.append(Problem(where, f"'{name}' cannot be read: {reason}"))
 
 
 def _resolve(folder: Path, name: str) -> Path:
-    """Return the absolute path of a name in a suite of that folder."""
+    """Return the absolute path of a file that a suite in `folder` names."""
     return (folder / Path(name).expanduser()).resolve()
 
 
 def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
-    """Return an entry's checkpoint; a file that does not exist yet needs a SHA-256."""
+    """Return an entry's checkpoint. An entry without an existing file must give a SHA-256."""
     digest = entry.sha256
     if path.is_dir():
         raise BenchError(f"'{path}' is a folder. Allowed: a file, such as one of weights in it")
@@ -128,5 +128,5 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
         if entry.sha256 not in (None, digest):
             raise BenchError(f"the SHA-256 of '{path}' is {digest}. Allowed: {entry.sha256}")
     if digest is None:
-        raise BenchError(f"no file '{path}'. Allowed: an existing file, or sha256 as well")
+        raise BenchError(f"no file '{path}'. Allowed: an existing file, or the key sha256")
     return Checkpoint(path, digest, entry.top1, entry.tolerance)

@@ -1,4 +1,4 @@
-"""A resolved suite as a suite file that spells everything out, with the origin of each value."""
+"""Print a resolved suite as a complete suite file, with each value's origin as a comment."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from bench.suite.files import default_label
 from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
-COMMENT_COLUMN = 60  # at most; the comment of a longer line follows it
+COMMENT_COLUMN = 60  # the largest; comments of longer lines are not aligned
 
 Line = tuple[str, str]  # a line of YAML, and its comment
 
 
 def render(suite: Suite) -> str:
-    """Return the suite as YAML; `read` returns the same suite from it."""
+    """Return the suite as YAML text, from which `read` returns the same suite."""
     lines = list(_mapping(_content(suite), (), "", suite.origins))
     lengths = [len(text) for text, comment in lines if comment and len(text) <= COMMENT_COLUMN]
     width = max(lengths, default=0)
@@ -43,7 +43,7 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
-        """Return the part of a recipe that is set at that place."""
+        """Return the keys of a recipe that are set at the place `where`."""
         return {k: v for k, v in recipe if dotted((*where, "recipe", k)) in suite.origins}
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _content(suite: Suite) -> dict[str, Any]:
 def _mapping(
     content: Mapping[str, Any], where: Where, indent: str, origins: Mapping[str, str]
 ) -> Iterator[Line]:
-    """Yield the lines of a mapping; an empty mapping inside is left out."""
+    """Yield the YAML lines of a mapping with their comments; leave out empty inner mappings."""
     for key, value in content.items():
         at = (*where, key)
         origin = origins.get(dotted(at), "")

@@ -1,4 +1,4 @@
-"""From a valid suite file to a `Suite`: short forms and defaults filled in, origins noted."""
+"""Turn a valid suite file into a `Suite`: fill in defaults, and store the origin of each value."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from bench.suite.schema import (
     TermEntry,
 )
 
-DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does not set
+DEFAULTS: dict[Where, str | None] = {  # origin of the values that the file does not set, by part
     ("recipe",): "papers",
     ("teachers",): "papers",
     ("teachers", "recipe"): None,
@@ -35,15 +35,15 @@ DEFAULTS: dict[Where, str | None] = {  # origins of the values that a part does 
 
 @dataclass
 class Resolver:
-    """The resolution of one suite.
+    """Builds the `Suite` of one suite file.
 
     Attributes:
         path: The suite's file.
-        source: Its data, with changes.
+        source: The file's data, with `--set` changes.
         file: The same data, validated.
-        registry: The names that the suite can use.
-        checkpoints: The teachers' files by network.
-        origins: The origin of each value, by dotted place.
+        registry: The distillers, networks and data sets that the suite can use.
+        checkpoints: The teachers' checkpoints by network.
+        origins: The origin of each value, by dotted place such as `recipe.lr`.
     """
 
     path: Path
@@ -117,8 +117,9 @@ class Resolver:
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
 
-        An own method's options (at `where`) override the suite's `options`, which override the
-        papers' options of a canonical method; all of them override the defaults.
+        A suite's own method, at `where`: the method's options override the suite's `options`.
+        A method of the papers: the suite's `options` override the papers' options.
+        Both override the defaults.
         """
         distiller = self.registry.distiller(name)
 
@@ -137,7 +138,7 @@ class Resolver:
         return self.source.origin((*where, key)) if where else "papers"
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
-        """Note the origin of each value of a part; without a default, of those set only."""
+        """Store the origin of each value of a part; without `default`, only of set values."""
         for key, value in part:
             at = (*where, key)
             if key in part.model_fields_set:
@@ -149,7 +150,7 @@ class Resolver:
 
 
 def papers(name: str) -> dict[str, TermSpec]:
-    """Return the terms of a canonical method as the papers define it; empty for other names."""
+    """Return a papers' method as terms with all options; empty for other names."""
     terms: dict[str, TermSpec] = {}
     for term, entry in canonical_terms(name).items():
         distiller = distillers.load(term)

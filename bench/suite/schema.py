@@ -1,6 +1,6 @@
 """The keys of a suite file, their types, ranges and defaults; and the resolved suite.
 
-All names of networks, data sets, distillers and methods are accepted: `checks` knows them.
+The schema accepts any name of a network, data set, distiller or method; `checks` verifies names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from bench.data import Selection
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe, TermSpec
 
-MAX_RUNS = 50_000  # students of one suite
+MAX_RUNS = 50_000  # runs of students in one suite
 
 
 class Part(BaseModel):
@@ -36,12 +36,12 @@ class Part(BaseModel):
 
 
 class RecipeEntry(Recipe):
-    """Keys of a recipe as a suite sets them."""
+    """The recipe keys that one place of a suite sets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the keys that are set here; every key of the result is set."""
+        """Return `recipe` with the keys of this entry replaced; every key of the result is set."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
 
 
@@ -68,25 +68,25 @@ DataSetEntry = Annotated[
 
 
 class CheckpointEntry(Part):
-    """A trained teacher's file, and its promised properties."""
+    """The file of a trained teacher, with the expected checksum and accuracy."""
 
     path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
     sha256: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
         allowed("64 hex digits in lower case"),
     ] = None
-    top1: Annotated[fields.Percent | None, allowed("its test accuracy in percent, 0 to 100")] = None
+    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
     tolerance: fields.Percent = 0.1
 
 
 class Teachers(Part):
-    """The training of teachers; by default, one of seed 0 serves all students, as in the papers."""
+    """How teachers are trained; by default, one of seed 0 serves all students of a pair."""
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
         | Annotated[Literal["same"], fields.tag("text")],
         fields.by_type(number=int, text=str),
-        allowed("a whole number, 0 or more, or same (as the student's)"),
+        allowed("a whole number, 0 or more, or same (the student's seed)"),
     ] = 0
     recipe: RecipeChanges = RecipeEntry()
     checkpoints: Annotated[
@@ -96,12 +96,12 @@ class Teachers(Part):
 
 
 class PairEntry(Part):
-    """One column of a table: teacher, student, changes of the student's recipe, table."""
+    """One column of a table: teacher, student, the student's recipe changes, group (its table)."""
 
     teacher: fields.Network
     student: fields.Network
     recipe: RecipeChanges = RecipeEntry()
-    group: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
+    group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
 
 
 class NetworkEntry(Part):
@@ -116,7 +116,7 @@ class NetworkEntry(Part):
 
 
 class TermEntry(BaseModel):
-    """One summand of a method: its weight, and its distiller's options as further keys."""
+    """One distiller of a method: the weight, and the distiller's options as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -124,7 +124,7 @@ class TermEntry(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys except the weight."""
+        """All keys except the weight."""
         return self.model_extra or {}
 
 
@@ -166,7 +166,7 @@ class SuiteFile(Part):
     suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1")]
     title: fields.Title
     caption: Annotated[
-        str, StringConstraints(max_length=2000), allowed("a text, at most 2000 long")
+        str, StringConstraints(max_length=2000), allowed("a text, at most 2000 characters")
     ] = ""
     dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
@@ -194,7 +194,7 @@ class SuiteFile(Part):
         return {key: value for key, value in data.items() if not key.startswith("x-")}
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield a problem for each recipe in conflict with the suite's, and for too many runs."""
+        """Yield a problem for each recipe with nesterov but no momentum, and for too many runs."""
         places: dict[Where, RecipeEntry] = {("recipe",): self.recipe}
         places["teachers", "recipe"] = self.teachers.recipe
         places |= {("pairs", i, "recipe"): pair.recipe for i, pair in enumerate(self.pairs)}
@@ -216,18 +216,18 @@ class Method:
     """A row of the table: a weighted sum of distillers."""
 
     name: str
-    terms: Mapping[str, TermSpec]  # with all options, by the distillers' names
+    terms: Mapping[str, TermSpec]  # by distiller, with all options
     note: str | None = None  # marked in tables, e.g. "reconstruction"
     label: str = ""  # the name in the papers' tables; for a suite's own methods, their name
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained teacher's file, and its promised properties."""
+    """The file of a trained teacher, with the expected checksum and accuracy."""
 
     path: Path  # absolute
     sha256: str
-    top1: float | None  # promised test accuracy in percent; None: not promised
+    top1: float | None  # expected test accuracy in percent; None: not checked
     tolerance: float  # percentage points
 
     def broken_promise(self, top1: float | None) -> str | None:
@@ -240,7 +240,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The network that a student learns from: trained, or read from the checkpoint."""
+    """The network that a student learns from: trained, or read from a checkpoint."""
 
     network: str
     recipe: Recipe
@@ -267,9 +267,9 @@ class Suite:
         title: Title of its tables.
         caption: Text below its tables.
         path: The file.
-        data: Its images.
-        recipe: The recipe before the changes of pairs and teachers.
-        teacher_seed: Seed of all teachers, or `same` as the student's.
+        data: The data set, or the selected subset.
+        recipe: The common recipe, which pairs and teachers can change.
+        teacher_seed: Seed of all teachers, or `same`: each student's seed.
         seeds: Seeds of the students.
         pairs: Columns of its tables.
         methods: Rows of its tables.

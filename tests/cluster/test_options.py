@@ -107,7 +107,7 @@ def test_missing_section_is_reported(tmp_path: Path) -> None:
             "--executor slurm",
             "--executor slurm: no --cluster FILE. The shortest file: `slurm: {gpus: 1}`",
         ),
-        ("--cluster c.yaml", "--cluster: only with --executor. Allowed: ray, slurm"),
+        ("--cluster c.yaml", "--cluster: allowed only with --executor ray or"),
         ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --inline"),
         ("--executor ray --cluster nope.yaml", "nope.yaml: cannot be read: No such file"),
     ],

@@ -161,7 +161,7 @@ def test_json_escapes_beyond_16_bits_are_one_character() -> None:
         ("a: [1\n", "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>' (column 1)"),
         (
             "a: 1\n---\nb: 2\n",
-            "s.yaml:2  not YAML: a second document; a file contains one (column 1)",
+            "s.yaml:2  not YAML: a second document; a file may contain only one (column 1)",
         ),
         (
             "a: 1\nb: \x00",

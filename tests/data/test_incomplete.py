@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_the_small_copy_is_complete(tmp_path: Path) -> None:
     tiny(tmp_path)
-    arrays = TinyImageNet().arrays(tmp_path, download=False)
+    facts = replace(TinyImageNet.facts, classes=2, train=4, test=2)
+    arrays = TinyImageNet(facts).read(tmp_path)
     assert arrays.train_labels.tolist() == [0, 0, 1, 1]
 
 
@@ -93,8 +95,19 @@ def test_an_incomplete_tiny_imagenet_is_one_sentence(damage: str, tmp_path: Path
 @pytest.mark.case("incomplete-data-set")
 def test_a_class_without_images_is_one_sentence(tmp_path: Path) -> None:
     empty(tiny(tmp_path) / "train/n01/images")
-    with pytest.raises(BenchError, match="tiny_imagenet: the data differ from their facts"):
+    with pytest.raises(BenchError, match=f"{tmp_path}, .*0 of 500 train images of n01"):
         data.load(Selection("tiny_imagenet"), tmp_path, CPU)
+
+
+@pytest.mark.case("incomplete-data-set", "broken-images")
+def test_broken_images_of_tiny_imagenet_are_named(tmp_path: Path) -> None:
+    top = tiny(tmp_path)
+    paths = [top / f"val/images/val_{number}.JPEG" for number in range(2)]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(BenchError) as error:
+        data.load(Selection("tiny_imagenet"), tmp_path, CPU)
+    assert all(f"{path} cannot be read as an image" in str(error.value) for path in paths)
 
 
 FILES = {
@@ -143,6 +156,14 @@ def test_a_damaged_archive_is_one_sentence(
     assert message.startswith(f"{name}: no intact ")
     assert str(tmp_path) in message
     assert "\n" not in message
+
+
+@pytest.mark.case("pipes")
+@pytest.mark.parametrize("name", FILES.keys() - {"tiny_imagenet"})
+def test_nothing_is_downloaded_into_a_pipe(name: str, tmp_path: Path) -> None:
+    pipe(tmp_path / FILES[name])
+    with pytest.raises(BenchError, match=r"(ubyte|tar)\.gz is not a regular file"):
+        data.load(Selection(name), tmp_path, CPU)
 
 
 @pytest.mark.case("pipes")

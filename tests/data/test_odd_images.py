@@ -4,6 +4,8 @@ import io
 import os
 import shutil
 import sqlite3
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,53 @@ def test_8_bit_modes_keep_their_brightness(mode: str, tmp_path: Path) -> None:
     assert abs(decoded - pixels).max() <= 3
 
 
+def tiff(pixels: np.ndarray, photometric: int, sample_format: int) -> bytes:
+    """A TIFF of one strip, with tags that Pillow does not write."""
+    height, width = pixels.shape
+    content = pixels.tobytes()
+    tags = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: photometric, 273: 8,
+            277: 1, 278: height, 279: len(content), 339: sample_format}  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(content))
+    return head + content + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.case("deep-images")
+@pytest.mark.parametrize(
+    ("pixels", "sample_format"),
+    [(EXPECTED, 1), (RAMP.astype("<u2"), 1), ((EXPECTED / 255).astype("<f4"), 3)],
+    ids=["8 bits", "16 bits", "floats"],
+)
+def test_tiff_whose_zero_is_white_is_inverted(
+    pixels: np.ndarray, sample_format: int, tmp_path: Path
+) -> None:
+    (tmp_path / "x.tiff").write_bytes(tiff(pixels, 0, sample_format))
+    assert np.array_equal(grey(tmp_path / "x.tiff"), 255 - EXPECTED)
+
+
+@pytest.mark.case("deep-images")
+@pytest.mark.parametrize("type_", ["<i1", "<i2", "<i4"])
+def test_signed_integers_are_refused(type_: str, tmp_path: Path) -> None:
+    (tmp_path / "x.tiff").write_bytes(tiff(np.ones((4, 4), type_), 1, 2))
+    with pytest.raises(BenchError, match=r"x\.tiff .*: its numbers are signed integers"):
+        decode(tmp_path / "x.tiff", 4)
+
+
+@pytest.mark.case("deep-images")
+def test_colours_that_pillow_cannot_convert_are_refused(tmp_path: Path) -> None:
+    Image.new("LAB", (4, 4), (255, 0, 0)).save(tmp_path / "x.tiff")
+    with pytest.raises(BenchError, match=r"x\.tiff .*: its colours are CIELAB"):
+        decode(tmp_path / "x.tiff", 4)
+
+
+@pytest.mark.case("deep-images")
+def test_a_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
+    picture = Image.new("P", (2, 1), 1)
+    picture.putpalette([255, 0, 0, 0, 200, 0])
+    picture.save(tmp_path / "x.png", transparency=bytes([0, 128]))
+    assert np.asarray(decode(tmp_path / "x.png", 1)).tolist() == [[[0, 200, 0]] * 2]
+
+
 @pytest.mark.case("exif")
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
@@ -158,18 +207,16 @@ def test_an_image_in_the_other_split_changes_the_fingerprint(tmp_path: Path) -> 
     assert fingerprint_of(top) != before
 
 
-def age(top: Path) -> None:
-    """Set all files' times to one hour ago, so that their hashes are remembered."""
-    for path in top.rglob("*.png"):
-        status = path.stat()
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
+@pytest.fixture
+def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An own cache, which also remembers files that have just been written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fingerprint, "SETTLED_S", -1.0)
 
 
 @pytest.mark.case("content-fingerprint")
-def test_hashes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_hashes_are_remembered(tmp_path: Path, remembered: None) -> None:
     top = image_folder(tmp_path / "images", COUNTS)
-    age(top)
     checked: list[str] = []
 
     def check(path: str, content: bytes) -> None:
@@ -187,22 +234,35 @@ def test_hashes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.case("content-fingerprint")
 @pytest.mark.parametrize("damage", ["random bytes", "a folder", "another table"])
-def test_an_unusable_cache_changes_nothing(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_cache_changes_nothing(damage: str, tmp_path: Path, remembered: None) -> None:
     top = image_folder(tmp_path / "images", COUNTS)
-    before = fingerprint_of(top)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    file = fingerprint.cache_file()
-    file.parent.mkdir(parents=True)
+    before, file = fingerprint_of(top), fingerprint.cache_file()
+    shutil.rmtree(file.parent)
+    file.parent.mkdir()
     if damage == "a folder":
         file.mkdir()
     elif damage == "another table":
         sqlite3.connect(file).execute("CREATE TABLE hashes (x)").connection.close()
     else:
         file.write_bytes(bytes(range(256)) * 40)
-    age(top)
     assert fingerprint_of(top) == before
+
+
+@pytest.mark.case("content-fingerprint")
+def test_a_restored_time_of_modification_does_not_hide_a_change(
+    tmp_path: Path, remembered: None
+) -> None:
+    top = image_folder(tmp_path / "images", COUNTS)
+    path = top / "val/cat/0.bmp"
+    write(path, np.zeros((8, 8, 3), np.uint8))
+    before, status = fingerprint_of(top), path.stat()
+    write(path, np.ones((8, 8, 3), np.uint8))  # in place: the inode is the same
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (
+        status.st_size, status.st_mtime_ns, status.st_ino,
+    )  # fmt: skip
+    assert fingerprint_of(top) != before
 
 
 @pytest.mark.case("undecodable-names")
@@ -224,8 +284,9 @@ def test_a_broken_file_with_such_a_name_is_reported(tmp_path: Path) -> None:
     top = image_folder(tmp_path, COUNTS)
     with open(os.path.join(os.fsencode(top / "train/cat"), b"\xe9.png"), "wb"):
         pass
-    with pytest.raises(BenchError, match="the file is empty"):
+    with pytest.raises(BenchError, match=r"/\\xe9\.png cannot be .*: the file is empty") as error:
         fingerprint_of(top)
+    str(error.value).encode()
 
 
 @pytest.mark.case("hidden-files")
@@ -240,9 +301,9 @@ def test_hidden_files_and_folders_are_ignored_and_counted(tmp_path: Path) -> Non
         shutil.copy(next((top / "train/dog").glob("*.png")), top / "train/dog" / name)
     after = folder(top).facts
     assert (after.fingerprint, after.classes) == (before.fingerprint, before.classes)
-    assert (before.ignored, after.ignored) == (0, 5)
+    assert (before.ignored, after.ignored) == (0, 5 + 3 * (3 + 5) + 3)
     loaded = data.load(Selection(f"folder:{top}", size=8), None, torch.device("cpu"))
-    assert loaded.counts["ignored_files"] == 5
+    assert loaded.counts["ignored_files"] == 32
 
 
 @pytest.mark.case("more-suffixes")
@@ -295,10 +356,12 @@ def test_decoding_lists_all_broken_images() -> None:
     buffer = io.BytesIO()
     Image.fromarray(EXPECTED).save(buffer, "PNG")
     good = buffer.getvalue()
+    files = {"a": good, "b": b"", "c": good, **{f"x{number}": b"x" for number in range(41)}}
     with pytest.raises(BenchError) as error:
-        data.images.decode_all([good, b"", good, b"x", *[b""] * 40], 8)
+        data.images.decode_all(list(files), 8, files.__getitem__)
     lines = str(error.value).splitlines()
     assert len(lines) == 21
+    assert lines[0].startswith("b cannot be read as an image")
     assert lines[-1] == "and 22 more"
 
 
@@ -321,6 +384,35 @@ def test_test_images_among_the_training_images_are_counted(stream: bool, tmp_pat
     selection = Selection(f"folder:{top}", size=8)
     loaded = data.load(selection, None, torch.device("cpu"), stream=stream, workers=0)
     assert loaded.counts == {"classes": 2, "test_images": 6, "test_images_in_train": 2}
+
+
+@pytest.mark.case("broken-images")
+def test_a_picture_of_too_many_pixels_is_found_before_training(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    content = bytearray((top / "val/cat/0.png").read_bytes())
+    content[16:24] = struct.pack(">II", 9_000, 9_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (top / "val/cat/0.png").write_bytes(content)
+    with pytest.raises(BenchError, match=r"0\.png .*: 9000 x 9000 pixels, .* are too many"):
+        fingerprint_of(top)
+
+
+@pytest.mark.case("incomplete-data-set")
+@pytest.mark.parametrize("target", ["gone", "bird"])
+def test_a_class_that_links_to_nothing_is_named(target: str, tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    for split in ("train", "val"):
+        (top / split / "bird").symlink_to(target)
+    with pytest.raises(BenchError, match="train/bird is a link to a path that does not exist"):
+        fingerprint_of(top)
+
+
+@pytest.mark.case("more-suffixes")
+def test_files_outside_class_folders_are_counted(tmp_path: Path) -> None:
+    top = image_folder(tmp_path, COUNTS)
+    shutil.copy(top / "val/cat/0.png", top / "train/loose.png")
+    shutil.copytree(top / "val/cat", top / "val/.cache")
+    assert (folder(top).facts.train, folder(top).facts.ignored) == (6, 3)
 
 
 @pytest.mark.case("pipes")

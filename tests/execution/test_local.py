@@ -142,3 +142,13 @@ def test_records_come_from_events_only(tmp_path: Path) -> None:
     (task,) = job.tasks
     assert results.record(task.id) is None
     assert results.weights(task.id).exists()
+
+
+@pytest.mark.case("undecodable-names")
+def test_a_job_has_paths_that_are_not_utf8() -> None:
+    paths = [os.fsdecode(name) for name in (b"r\xe9sults", b"folder:f\xe9", b"d\xe9")]
+    job = Job("a", (), None, "cpu", 1, *paths)
+    text = job.to_json()
+    assert text.isascii()
+    assert "\n" not in text
+    assert Job.from_json(text) == job

@@ -68,7 +68,7 @@ def test_failed_run_is_uncompared_with_its_reason():
     torn = [*A[:-1], unfinished("failed", "boom", method="at", seed=3)]
     result = regression.compare(A, torn, names=("old", "new"))
     cell = next(cell for cell in result.cells if cell.method == "at")
-    assert (cell.outcome, cell.reason) == ("uncompared", "in new seed 3 failed: boom")
+    assert (cell.outcome, cell.reason) == ("uncompared", "in new: seed 3 failed: boom")
 
 
 def test_nothing_in_common_is_wrong_use():

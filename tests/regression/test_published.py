@@ -78,12 +78,12 @@ def test_a_single_seed_is_no_reproduction():
     [
         ({"recipe": {**RECIPE, "epochs": 12}}, "epochs 12 (papers: 240)"),
         ({"data": {**DATA, "per_class": 50}}, "only 50 training images per class"),
-        ({"data": {**DATA, "name": "digits"}}, "on digits: the papers' tables are of CIFAR-100"),
+        ({"data": {**DATA, "name": "digits"}}, "trained on digits; the papers' tables"),
         (
             {"terms": {**KD, "kd": {"weight": 0.5, "options": {"temperature": 4.0}}}},
             "kd 0.5 (papers: 0.9)",
         ),
-        ({"pair": ("resnet50", "resnet8")}, "no readable paper has a number for it"),
+        ({"pair": ("resnet50", "resnet8")}, "no published number found for this"),
     ],
 )
 def test_cell_that_differs_from_the_papers_is_uncompared_with_a_reason(change, message):

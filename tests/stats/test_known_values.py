@@ -152,7 +152,7 @@ def test_crd_s_57_percent_from_its_13_pairs():
 
 def test_relative_improvement_by_hand_and_refused():
     assert relative_improvement([70, 60], [72, 61], [73, 61]) == pytest.approx((0.5 + 0) / 2)
-    with pytest.raises(ValueError, match="moves the student"):
+    with pytest.raises(ValueError, match="differs from the student"):
         relative_improvement([70, 60], [70, 61], [73, 61])
 
 

@@ -162,7 +162,7 @@ def test_group_is_an_optional_text_of_a_pair(write: Write) -> None:
     assert suite.origins["pairs.0.group"] == "suite:5"
     assert "pairs.1.group" not in suite.origins
     assert problems(write(text.replace(pairs[1], pairs[2]))) == [
-        "6  pairs.1.group: found a list. Allowed: one line of text, at most 200 long"
+        "6  pairs.1.group: found a list. Allowed: one line of at most 200 characters"
     ]
 
 
@@ -275,13 +275,13 @@ def test_invalid_changes_are_reported_after_the_files_problems(write: Write) -> 
         "teachers={seed: x}",
     )
     assert lines == [
-        "2  title: found the number 3. Allowed: one line of text, at most 200 long",
+        "2  title: found the number 3. Allowed: one line of at most 200 characters",
         "--set recipe.lr=fast: found the text 'fast'. Allowed: a number above 0",
         "--set recipe.epoch=2: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, "
         "batch_size, lr, milestones, decay, momentum, weight_decay, nesterov, crop, flip, "
         "resized_crop, precision, evaluate_every",
         "--set teachers={seed: x}: teachers.seed: found the text 'x'. "
-        "Allowed: a whole number, 0 or more, or same (as the student's)",
+        "Allowed: a whole number, 0 or more, or same (the student's seed)",
         "--set seeds=2: found the number 2. "
         "Allowed: a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000",
         f"--set pairs.0.student=vgg9: no network 'vgg9'. Did you mean 'vgg8'? {NETWORKS}".replace(
@@ -387,7 +387,7 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
     ]
     assert problems(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
-        "Allowed: an existing file, or sha256 as well"
+        "Allowed: an existing file, or the key sha256"
     ]
 
 
@@ -399,9 +399,9 @@ def test_deviations_from_the_papers_are_warnings(reading: Read) -> None:
         "seeds: 1 seed is too few to compare methods; the papers use 3 or 5",
         "options.crd: no method of this suite contains crd",
         "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
-        "recipe.milestones: training ends before 210; lr is not reduced there",
-        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64: their losses "
-        "compare the samples of a batch",
+        "recipe.milestones: training ends before 210, so lr is not reduced there",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64, because these "
+        "losses compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 

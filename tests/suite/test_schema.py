@@ -137,7 +137,7 @@ def test_invalid_seeds_are_refused(seeds: Any, message: str) -> None:
     assert problems_of(seeds=seeds) == [message]
 
 
-NAME = "Allowed: a name of letters, digits and _ . + -, at most 60 long"
+NAME = "Allowed: a name of letters, digits and _ . + -, at most 60 characters"
 WEIGHT = "Allowed: a number, 0 or more"
 
 
@@ -146,14 +146,14 @@ WEIGHT = "Allowed: a number, 0 or more"
     [
         ({"suite_version": True}, "suite_version: found true. Allowed: 1"),
         ({"suite_version": 2}, "suite_version: found the number 2. Allowed: 1"),
-        ({"title": 3}, "title: found the number 3. Allowed: one line of text, at most 200 long"),
+        ({"title": 3}, "title: found the number 3. Allowed: one line of at most 200 characters"),
         (
             {"title": "a\nb"},
-            "title: found several lines. Allowed: one line of text, at most 200 long",
+            "title: found several lines. Allowed: one line of at most 200 characters",
         ),
         (
             {"title": "a" * 201},
-            "title: found a text of 201 characters. Allowed: one line of text, at most 200 long",
+            "title: found a text of 201 characters. Allowed: one line of at most 200 characters",
         ),
         ({"dataset": {"size": 32}}, None),
         ({"dataset": {"name": "cifar100", "validation": -1}}, None),
@@ -179,7 +179,7 @@ WEIGHT = "Allowed: a number, 0 or more"
         (
             {"teachers": {"seed": "sam"}},
             "teachers.seed: found the text 'sam'. "
-            "Allowed: a whole number, 0 or more, or same (as the student's)",
+            "Allowed: a whole number, 0 or more, or same (the student's seed)",
         ),
         (
             {"teachers": {"checkpoints": {"x": {"path": "p", "sha256": "12"}}}},

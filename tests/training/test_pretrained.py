@@ -181,9 +181,7 @@ def test_counters_of_thop_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.case("optimiser-state-beside")
 @pytest.mark.parametrize("old_format", [False, True])
-def test_settings_and_states_beside_the_weights_are_accepted(
-    old_format: bool, tmp_path: Path
-) -> None:
+def test_settings_and_states_in_the_file_are_accepted(old_format: bool, tmp_path: Path) -> None:
     network = build("resnet8")
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])

@@ -4,12 +4,12 @@ const byId = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const hidden = { methods: new Set(), pairs: new Set() };
 
-/* The choices of a filter: value and label of elements, each value once. */
+/* Return [value, label] of all matching elements, each value once: the choices of a filter. */
 function choices(selector, key) {
   return [...new Map(all(selector).map((node) => [node.dataset[key], node.dataset.label])).entries()];
 }
 
-/* Show the metric, methods and pairs that are chosen. */
+/* Show only the chosen metric, methods and pairs. */
 function update() {
   const metric = byId("metric").value;
   for (const node of all(".result, .statistics, .chart")) {
@@ -33,7 +33,7 @@ function button(text, click) {
   return node;
 }
 
-/* Checkboxes for items, and what they hide. */
+/* Add a checkbox for each item; unchecked items are hidden. */
 function filter(id, items) {
   const boxes = items.map(([value]) => {
     const box = document.createElement("input");
@@ -63,7 +63,7 @@ function filter(id, items) {
   changed();
 }
 
-/* Sort the methods of a table by a column: descending, ascending, and back to the suite's order. */
+/* Sort a table's methods by a column: first descending, at the next click ascending, then as in the suite. */
 function sortBy(head) {
   const table = head.closest("table");
   const heads = [...table.tHead.rows[0].cells];
@@ -87,7 +87,7 @@ function sortBy(head) {
   byId("status").textContent = order === "none" ? "the suite's order" : `sorted by ${name}, ${order}`;
 }
 
-/* Open the record that a link leads to. */
+/* Open the record that the fragment of the page's address names. */
 function openRecord() {
   const record = byId(decodeURIComponent(location.hash.slice(1)));
   if (!record?.classList.contains("record")) return;
@@ -97,7 +97,7 @@ function openRecord() {
   record.querySelector("summary").focus();
 }
 
-/* Statistics are printed, and closed again afterwards. */
+/* Open closed statistics for printing, and close them again afterwards. */
 let closed = [];
 addEventListener("beforeprint", () => {
   closed = all(".statistics:not([open])");

@@ -1,7 +1,7 @@
-"""The figures of a suite as files, kind by kind, or the reason for a missing one.
+"""Draw the figures of a suite and write them to files.
 
-Needs matplotlib. No dates, no versions, fonts that come with matplotlib: the same records give the
-same bytes.
+This package needs matplotlib. Files contain no dates or versions, and use matplotlib's own fonts.
+Therefore the same records give the same bytes.
 """
 
 import hashlib
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure and its files; `numbers` are those that it shows, a line each."""
+    """A figure that was written.
+
+    Attributes:
+        kind: A key of `KINDS`.
+        files: Paths of the PNG and the PDF.
+        numbers: Lines with the main numbers of the figure, for the console; may be empty.
+    """
 
     kind: str
     files: tuple[Path, ...]
@@ -36,7 +42,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class NotDrawn:
-    """Why a kind of figure of a pair was not drawn; `pair` is empty for figures of all pairs."""
+    """A figure that was not drawn.
+
+    Attributes:
+        kind: A key of `KINDS`.
+        pair: Name of the pair; empty: the figure would cover all pairs.
+        reason: Why the figure was not drawn.
+    """
 
     kind: str
     pair: str
@@ -45,7 +57,7 @@ class NotDrawn:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What figures are made of."""
+    """The inputs of all figures of a suite."""
 
     plan: Plan
     results: Results
@@ -54,7 +66,7 @@ class _Subject:
     root: Path | None
 
 
-Made = tuple[str, "Figure", tuple[str, ...]]  # end of its file's name, figure, numbers
+Made = tuple[str, "Figure", tuple[str, ...]]  # end of the file name, figure, `Drawn.numbers`
 
 
 def draw(
@@ -67,8 +79,8 @@ def draw(
 ) -> Iterator[Drawn | NotDrawn]:
     """Write the figures of a suite one after the other.
 
-    Files are called <suite>-<kind>-<pair>, and <suite>-<metric>-<kind>-<pair> for another metric
-    than top1.
+    Files are named <suite>-<kind>-<pair>, or <suite>-<metric>-<kind>-<pair> for a metric other than
+    top1.
 
     Args:
         plan: The plan of the suite.
@@ -105,10 +117,10 @@ def draw(
 
 
 def file_name(pair: str) -> str:
-    """Return a pair as a part of a file's name on any file system: `wrn_40_2-wrn_16_2`.
+    """Return a pair's name as part of a file name on any file system: `wrn_40_2-wrn_16_2`.
 
-    A name with other characters than small letters, digits, `_` and `.`, or a long one, ends with
-    a hash, so that no two pairs share a name.
+    A hash is appended if the name is long, or has characters other than lower-case letters, digits,
+    `_` and `.`. Therefore two pairs never share a file name.
     """
     plain = pair.replace("/", "-", 1)
     if re.fullmatch(r"[a-z0-9_.]+-[a-z0-9_.]+", plain) and len(plain) <= 80:
@@ -124,11 +136,11 @@ def _reference_label(subject: _Subject) -> str:
 
 
 def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
-    """Return a figure for each setting in which methods differ."""
+    """Yield a figure for each option that is the only difference between two methods."""
     names = {name: str(method["label"]) for name, method in canonical().items()}
     options = charts.varied(subject.entries, pair, subject.metric)
     if not options:
-        raise BenchError("no two methods with a result differ in a single number")
+        raise BenchError("no two methods with results differ in exactly one number")
     for option in options:
         figure = charts.ablation(subject.entries, pair, option, subject.metric, names)
         yield "-".join(option), figure, ()
@@ -141,7 +153,7 @@ def _forest(subject: _Subject, pair: str) -> Iterator[Made]:
 
 
 def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
-    """Return the ranks over all pairs of the methods that have a value for each of them."""
+    """Yield the rank diagram of all methods that have a value for every pair."""
     table = build.table(subject.entries, build.context(subject.plan), subject.metric)
     result = overall(table)
     if result.ranks is None:
@@ -154,13 +166,15 @@ def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
+    suite = subject.plan.suite
     matrices = correlation.differences(
-        subject.entries, subject.results, pair, subject.root, registry=subject.plan.suite.registry
-    )
+        subject.entries, subject.results, pair, subject.root,
+        registry=suite.registry, selection=suite.data,
+    )  # fmt: skip
     if not matrices:
         raise BenchError(
             f"no student's weights in {subject.results.folder / 'weights'}; `bench run` saves "
-            "them, and `bench run --overwrite always` makes them again"
+            "weights, and `bench run --overwrite always` trains again to replace deleted weights"
         )
     seeds = map(len, matrices.values())
     title = style.title(subject.entries, pair, seeds, ", the first is drawn")
@@ -177,5 +191,5 @@ KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "cost": lambda s, pair: [("", charts.cost(s.entries, pair, s.metric), ())],
     "ablation": _ablation,
     "ranks": _ranks,
-    "correlation": _correlation,  # runs networks: last
+    "correlation": _correlation,  # last, because it is slow: it runs networks
 }

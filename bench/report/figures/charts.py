@@ -1,4 +1,7 @@
-"""Figures of records: learning curves, cost, ablations as in CRD's Figure 5, ranks as in Demšar."""
+"""Figures from records: learning curves, cost, ablations and rank diagrams.
+
+Ablations look like CRD's Figure 5, and rank diagrams like those of Demšar (JMLR 7, 2006).
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MAX_MARKS = 12  # on a curve
-_LINE_INCHES = 0.24  # between two labels of a diagram
-Option = tuple[str, str]  # a distiller, and one of its options or `weight`
+_MAX_MARKS = 12  # markers on a curve
+_LINE_INCHES = 0.24  # between two labels of a rank diagram
+Option = tuple[str, str]  # a distiller (loss term), and one of its options or `weight`
 
 
 def learning_curves(
@@ -31,7 +34,7 @@ def learning_curves(
     difference from a reference method with bands of one standard deviation over the seeds.
 
     Args:
-        entries: Runs with curves.
+        entries: Runs; their records include the learning curves.
         pair: Name of the pair.
         value: A metric, or `loss` for that of the training.
         reference: Label of the reference method; empty: the first method.
@@ -106,22 +109,23 @@ def _differences(
 
 
 def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
-    """Return the figure of a metric against the seconds of one training, means over the seeds.
+    """Return a plot of a metric by training time: one point per method, mean over the seeds.
 
-    Seconds are those of the run and those that its cohort shares, as if it had trained alone.
+    Error bars show one standard deviation. Training time is an estimate for training alone: the
+    run's own seconds plus all seconds of work that was shared by runs trained together.
 
     Args:
-        entries: Runs with curves.
+        entries: Runs; their records include the learning curves.
         pair: Name of the pair.
         metric: Name of the metric.
 
     Raises:
-        BenchError: No record has both.
+        BenchError: No record has both the metric and a training time.
     """
     by_label = methods(entries, pair).items()
     points = {label: costs for label, runs in by_label if (costs := _costs(runs, metric))}
     if not points:
-        raise BenchError(f"no record has both {metric} and the seconds of its training")
+        raise BenchError(f"no record has both {metric} and a training time")
     unit = labels.metric(metric)
     with style.style():
         figure, axes = style.empty(6.2, 4.2)
@@ -143,7 +147,7 @@ def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
 
 
 def _curves(entries: Sequence[Entry], value: str) -> list[dict[int, float]]:
-    """Return the value by epoch of each finished run that has it."""
+    """Return one curve, the value by epoch, for each finished run that has the value."""
     curves = (
         {
             epoch.epoch: number
@@ -157,7 +161,7 @@ def _curves(entries: Sequence[Entry], value: str) -> list[dict[int, float]]:
 
 
 def _costs(entries: Sequence[Entry], metric: str) -> list[tuple[float, float, str]]:
-    """Return seconds, value and machine of each finished run that has them."""
+    """Return (seconds, metric, device) of each finished run with curves and the metric."""
     return [
         (
             sum(epoch.seconds + epoch.shared_seconds for epoch in record.curves),
@@ -172,10 +176,14 @@ def _costs(entries: Sequence[Entry], metric: str) -> list[tuple[float, float, st
 
 @dataclass(frozen=True)
 class Point:
-    """A method's result, and its settings as its records specify them.
+    """One method of an ablation: its settings and its result.
 
     Attributes:
-        distillers: `crd+kd`: those that use the teacher, or all of a plain student.
+        label: The method's name in figures.
+        distillers: Names of the distillers that use the teacher, such as `crd+kd`. For a plain
+            student, names of all its distillers.
+        settings: Value of each option and weight in the method's loss.
+        measured: The metric of the figure.
     """
 
     label: str
@@ -184,15 +192,15 @@ class Point:
     measured: Measured
 
     def without(self, option: Option) -> Mapping[Option, Any]:
-        """Return all settings but one."""
+        """Return all settings except one option."""
         return {key: value for key, value in self.settings.items() if key != option}
 
 
-Series = Mapping[float, Point]  # by the value of the one setting in which they differ, ascending
+Series = Mapping[float, Point]  # methods that differ in one option only, sorted by its value
 
 
 def varied(entries: Sequence[Entry], pair: str, metric: str = "top1") -> list[Option]:
-    """Return the options that are the only difference between methods of a pair."""
+    """Return each option that is the only difference between two methods of a pair."""
     points = list(_points(entries, pair, metric))
     options = dict.fromkeys(option for point in points for option in point.settings)
     return [option for option in options if any(len(s) > 1 for s in _series(points, option))]
@@ -205,26 +213,26 @@ def ablation(
     metric: str = "top1",
     label_of: Mapping[str, str] = MappingProxyType({}),
 ) -> "Figure":
-    """Return the figure of a metric against a setting: mean, and a band of one deviation.
+    """Return a plot of a metric by the value of an option: mean ± standard deviation as a band.
 
-    A line joins methods that differ in this setting alone; methods without the distiller are
+    A line joins methods that differ in this option only. Methods without the distiller are drawn as
     horizontal lines.
 
     Args:
         entries: Runs.
         pair: Name of the pair.
-        option: The distiller and its setting.
+        option: The distiller, and its option or `weight`.
         metric: Name of the metric.
-        label_of: Labels of `crd` or `crd+kd`.
+        label_of: Printed name of distillers, by a key such as `crd` or `crd+kd`.
 
     Raises:
-        BenchError: Fewer than two values were measured.
+        BenchError: No two methods with a result differ in this option only.
     """
     distiller, setting = option
     points = list(_points(entries, pair, metric))
     series = _series(points, option)
     if all(len(line) < 2 for line in series):
-        raise BenchError(f"the records have no two values of {distiller}'s {setting}")
+        raise BenchError(f"no two methods with results differ only in {distiller}'s {setting}")
     levels = [p for p in points if all(name != distiller for name, _ in p.settings)]
     with style.style():
         figure, axes = style.empty(4.6, max(3.2, 0.9 + 0.2 * (len(series) + len(levels))))
@@ -264,7 +272,7 @@ def _points(entries: Sequence[Entry], pair: str, metric: str) -> Iterator[Point]
 
 
 def _series(points: Sequence[Point], option: Option) -> list[Series]:
-    """Return the methods with a number for that option; a group differs only in it."""
+    """Group the methods that have a number for the option and differ only in this number."""
     series: list[dict[float, Point]] = []
     for point in points:
         value = point.settings.get(option)
@@ -278,7 +286,7 @@ def _series(points: Sequence[Point], option: Option) -> list[Series]:
 
 
 def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping[str, str]) -> str:
-    """Return the distillers of a line, and the settings in which lines with the same differ."""
+    """Return a line's distillers, and the settings in which lines with these distillers differ."""
     others = [end.without(option) for end in ends if end.distillers == point.distillers]
     differences = [
         f"{setting} {value}"
@@ -289,7 +297,10 @@ def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping
 
 
 def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
-    """Set a tick at each value, the axis logarithmic over a decade; return what its label adds."""
+    """Set a tick at each value, and a logarithmic axis if the values span a decade.
+
+    Return the end of the axis label: ` (log scale)` or empty.
+    """
     wide = values[0] > 0 and values[-1] >= 10 * values[0]
     axes.set_xscale("log" if wide else "linear")
     axes.set_xticks(values, [f"{value:g}" for value in values])
@@ -298,14 +309,15 @@ def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
 
 
 def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
-    """Return average ranks on a line, 1 the best; bars join ranks that do not differ.
+    """Return a plot of the methods' average ranks on a line, where 1 is the best rank.
 
-    A bar joins ranks that differ by less than Nemenyi's critical distance, see `ranks`.
+    A thick bar joins methods whose ranks are not significantly different: they differ by less than
+    Nemenyi's critical distance, see `bench.stats.comparison.ranks`.
 
     Args:
-        names: Labels of the methods, in the order of the ranks.
-        result: The ranks.
-        metric: The metric by which they are ranked.
+        names: Labels of the methods, in the order of `result.average`.
+        result: The average ranks and their critical distance.
+        metric: Printed name of the metric that ranks the methods.
     """
     from matplotlib.figure import Figure
 
@@ -314,7 +326,7 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     rows, most = -(-len(order) // 2), len(order)
     joined = groups(ranks, result.critical)
     with style.style():
-        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above the line, and below to the names
+        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above the line; line to first name
         bottom = deep + _LINE_INCHES * (rows - 0.5)
         figure = Figure(figsize=(6.2, top + bottom))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -332,7 +344,12 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
 
 
 def groups(ranks: Mapping[str, float], critical: float) -> list[list[str]]:
-    """Return the largest groups of methods whose ranks differ by less than a critical distance."""
+    """Return the largest groups of methods whose ranks are not significantly different.
+
+    Args:
+        ranks: Average rank of each method.
+        critical: Critical distance: within a group, all ranks differ by less.
+    """
     order = sorted(ranks, key=lambda label: (ranks[label], label))
     joined: list[list[str]] = []
     for i, label in enumerate(order):
@@ -343,7 +360,7 @@ def groups(ranks: Mapping[str, float], critical: float) -> list[list[str]]:
 
 
 def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
-    """Draw the line of ranks, its title, and the critical distance as a length."""
+    """Draw the line of ranks, its title, and a bar as long as the critical distance."""
     most = len(result.average)
     axes.plot((1, most), (0, 0), color="black", lw=0.8)
     for rank in range(1, most + 1):
@@ -362,7 +379,7 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
 
 
 def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
-    """Draw a thin line from the rank on the ruler down and out to the label."""
+    """Draw a thin line from a rank on the line of ranks to the method's label."""
     axes.plot((rank, rank, edge), (0, y, y), color=style.SOFT, lw=0.7)
     axes.plot((rank,), (0,), "o", color="black", ms=3.2)
     left = edge < rank

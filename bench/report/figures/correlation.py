@@ -1,4 +1,7 @@
-"""Class correlations of trained networks from their weights. Needs torch and the data set."""
+"""Class correlations of trained networks: correlations of two classes' logits over test images.
+
+Networks are read from their saved weights. This module needs torch and the data set.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,23 +35,26 @@ def differences(
     root: Path | None = None,
     device: str | None = None,
     registry: Registry = BUILTIN,
+    selection: Selection | None = None,
 ) -> dict[str, list[Matrix]]:
     """Return the teacher's minus the student's class correlations over the test set.
 
     Args:
-        entries: Runs; those without weights are left out.
+        entries: Runs; a run is skipped if its student's weights were not saved.
         results: The results folder.
         pair: Name of the pair.
         root: Folder of the data sets.
         device: None: a GPU if there is one, else the CPU.
         registry: The networks and data sets of the suite.
+        selection: The images of the suite; None: those that the records name. Records of a folder
+            of images do not hold its path.
 
     Returns:
-        A matrix (K, K) for each seed, by label.
+        By the method's label, one matrix (K, K) for each seed, for K classes.
 
     Raises:
-        MissingData: The teacher's weights are missing.
-        BenchError: The weights changed, or a logit is constant.
+        MissingData: The images or the teacher's weights are missing.
+        BenchError: The images or the weights changed, or a logit is constant.
     """
     subject: Data | None = None
     of_teacher: dict[str, Matrix] = {}
@@ -56,7 +62,7 @@ def differences(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for label, runs in methods(entries, pair).items():
         for record, teacher in _usable(runs, results):
-            subject = subject or _data(record, root, where, registry)
+            subject = subject or _data(record, root, where, registry, selection)
             if teacher.id not in of_teacher:
                 of_teacher[teacher.id] = _teacher(teacher, record, results, subject, registry)
             student = _correlation(record, results, subject, registry)
@@ -65,9 +71,13 @@ def differences(
 
 
 def class_correlation(logits: NDArray[np.floating]) -> Matrix:
-    """Return the correlations (K, K) between the logits (n, K) of the classes over n images.
+    """Return the correlations (K, K) between all classes' logits over n images (CRD, Figure 2).
 
-    CRD, Figure 2. Raises BenchError where a logit is the same for all images.
+    Args:
+        logits: Logits (n, K) of n images for K classes.
+
+    Raises:
+        BenchError: The logit of a class is the same for all images.
     """
     values = np.asarray(logits, dtype=np.float64)
     if (values == values[0]).all(axis=0).any():
@@ -76,24 +86,32 @@ def class_correlation(logits: NDArray[np.floating]) -> Matrix:
 
 
 def mean_difference(difference: Matrix) -> float:
-    """Return the mean of the absolute values off the diagonal of a matrix (K, K)."""
+    """Return the mean absolute value of a matrix (K, K), without its diagonal."""
     off_diagonal = ~np.eye(len(difference), dtype=bool)
     return float(np.abs(difference[off_diagonal]).mean())
 
 
 def describe(matrices: Sequence[Matrix]) -> str:
-    """Return `mean |Δ| = 0.123 ± 0.004`: off the diagonal, over the seeds."""
+    """Return `mean |Δ| = 0.123 ± 0.004`: mean and standard deviation over the seeds.
+
+    The number of each seed is the `mean_difference` of its matrix.
+    """
     values = [mean_difference(matrix) for matrix in matrices]
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"mean |Δ| = {np.mean(values):.3f}{spread}"
 
 
 def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = "") -> "Figure":
-    """Return the figure of the first seed's differences, a square for each method.
+    """Return a figure with one square per method: the matrix of its first seed.
+
+    The title of a square states the mean |Δ| over all seeds of the method.
 
     Args:
-        matrices: By label, a matrix (K, K) for each seed; above each square their mean |Δ|.
+        matrices: By the method's label, one matrix (K, K) for each seed.
         title: Title of the figure.
+
+    Raises:
+        BenchError: There is no matrix.
     """
     from matplotlib.figure import Figure
 
@@ -101,7 +119,7 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
         raise BenchError("class correlations: no student's weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # the fewest gaps
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # for the fewest gaps
     down = -(-count // across)
     with style():
         figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
@@ -120,18 +138,28 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
 
 
 def _usable(entries: Sequence[Entry], results: Results) -> Iterator[tuple[Record, TeacherInfo]]:
-    """Return the finished runs with a teacher and weights, seed by seed."""
+    """Yield the finished runs with a teacher and saved weights, sorted by seed."""
     for entry in sorted(entries, key=lambda entry: entry.seed):
         record = entry.record
         if record and entry.finished and record.teacher and results.weights(record.id).is_file():
             yield record, record.teacher
 
 
-def _data(record: Record, root: Path | None, device: torch.device, registry: Registry) -> Data:
+def _data(
+    record: Record,
+    root: Path | None,
+    device: torch.device,
+    registry: Registry,
+    selection: Selection | None,
+) -> Data:
+    """Return the images of a record; raise BenchError if they differ from the record's."""
     spec = record.specification.data
     names = ("name", "per_class", "test_per_class", "validation", "size")
-    selection = Selection(**{name: getattr(spec, name) for name in names})
-    return data.load(selection, root, device, added=registry.datasets)
+    selection = selection or Selection(**{name: getattr(spec, name) for name in names})
+    images = data.load(selection, root, device, added=registry.datasets)
+    if spec.fingerprint not in ("", images.facts.fingerprint):
+        raise BenchError(f"{selection.name}: the images changed since {record.name} was trained")
+    return images
 
 
 def _teacher(

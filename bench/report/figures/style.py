@@ -1,4 +1,4 @@
-"""The style of all figures, and how they are saved: the same records give the same bytes."""
+"""The style of all figures, and functions that save them: same records, same bytes."""
 
 import io
 import re
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours for the colour-blind, without their yellow; lines differ in dashes and
-# markers, too: of 36 lines, no two look alike in black and white.
+# Okabe and Ito's colours for colour-blind readers, without yellow. Lines also differ in dashes and
+# markers: up to 36 lines differ even in black and white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
 SOFT = "#6a665e"
 SPREAD = " ± standard deviation"
-TOOLTIP = "tooltip:"  # begins the gid of an artist with a tooltip in SVG
+TOOLTIP = "tooltip:"  # prefix of an artist's gid; the rest is its tooltip in SVG
 _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
-    "text.parse_math": False,  # a method's name is plain text
-    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second one has more glyphs
+    "text.parse_math": False,  # a `$` in a method's name is only a character
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second font has more glyphs
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
@@ -60,11 +60,11 @@ Look = Mapping[str, Any]  # of a line: color, linestyle, marker
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply the style of all figures inside, independent of the user's settings."""
+    """Apply this style inside a `with` block, independent of the user's matplotlib settings."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a method's name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a method's name
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -78,12 +78,12 @@ def save_figure(figure: "Figure", folder: Path, stem: str) -> list[Path]:
 def svg(figure: "Figure", name: str) -> str:
     """Return a figure as inline SVG for a page with a strict content security policy.
 
-    Style attributes become presentation attributes, black becomes the page's text colour, and
-    artists with a gid that begins with `TOOLTIP` get a title.
+    The policy forbids `style` attributes, so each of their properties becomes an attribute. Black
+    becomes the page's text colour. An artist whose gid begins with `TOOLTIP` gets a tooltip.
 
     Args:
         figure: The figure.
-        name: Prefix of all ids, unique in the page.
+        name: Prefix of all ids in the figure; must be unique in the page.
     """
     root = ET.fromstring(_rendered(figure, "svg", transparent=True))
     for parent in list(root.iter()):
@@ -113,7 +113,7 @@ def _rendered(figure: "Figure", kind: str, **how: Any) -> bytes:
 def _make_inline(element: ET.Element, name: str) -> None:
     attributes = element.attrib
     identity = attributes.pop("id", "")
-    if identity and element.tag != "g":  # no element refers to a group
+    if identity and element.tag != "g":  # a group's id is dropped: nothing refers to it
         attributes["id"] = f"{name}-{identity}"
     if identity.startswith(TOOLTIP):
         title = ET.Element("title")
@@ -133,7 +133,7 @@ def _make_inline(element: ET.Element, name: str) -> None:
 
 
 def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
-    """Return the entries of each student and method of a pair, by its label, in their order."""
+    """Group the entries of a pair's plain students and methods by label, in their order."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.pair == pair and entry.role != "teacher":
@@ -143,7 +143,13 @@ def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
 
 
 def distinct(label_of: Mapping[str, str]) -> dict[str, str]:
-    """Return a label by a method's name; the name follows labels that several methods share."""
+    """Return a unique label for each method, by the method's name.
+
+    If several methods share a label, each one's name is added in brackets.
+
+    Args:
+        label_of: Label of each method, by name.
+    """
     shared = Counter(label_of.values())
     return {
         name: one_line(f"{label} ({name})" if shared[label] > 1 else label)
@@ -152,7 +158,7 @@ def distinct(label_of: Mapping[str, str]) -> dict[str, str]:
 
 
 def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """Return a figure of that size in inches, and its axes."""
+    """Return an empty figure, with width and height in inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
@@ -160,7 +166,7 @@ def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 
 def looks(count: int) -> list[Look]:
-    """Return a look for each line; all looks differ without colours, too."""
+    """Return colour, dashes and marker of each line; up to 36 differ even without colour."""
     kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
     return [{key: values[n % len(values)] for key, values in kinds.items()} for n in range(count)]
 
@@ -168,7 +174,16 @@ def looks(count: int) -> list[Look]:
 def name_lines(
     axes: "Axes", heights: Sequence[float], texts: Sequence[str], line_looks: Sequence[Look]
 ) -> None:
-    """Write names at the right end of lines, each with a sample, without overlaps."""
+    """Write the names of lines to the right of the axes, without overlaps.
+
+    A short sample of the line precedes each name.
+
+    Args:
+        axes: The axes.
+        heights: Last y value of each line, in the units of the y axis.
+        texts: Name of each line.
+        line_looks: Look of each line.
+    """
     if not heights:
         return
     low, high = axes.get_ylim()
@@ -183,9 +198,10 @@ def name_lines(
 
 
 def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return the closest heights in the same order with at least a gap between them.
+    """Move heights as little as possible until neighbours are at least `gap` apart.
 
-    They lie between low and high, or extend below low where the room is too small.
+    The order stays the same. Results lie between `low` and `high`, or extend below `low` if the
+    range is too small.
     """
     import numpy as np
     from scipy.optimize import isotonic_regression
@@ -199,7 +215,7 @@ def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> li
 
 
 def axis_label(value: str) -> str:
-    """Return the label of an axis for a metric, or for `loss`."""
+    """Return the axis label of a metric; for `loss`, that is `training loss`."""
     if value == "loss":
         return "training loss"
     metric = labels.metric(value)
@@ -207,13 +223,13 @@ def axis_label(value: str) -> str:
 
 
 def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str = "") -> str:
-    """Return `WRN-40-2 → WRN-16-2, means of 3 seeds`.
+    """Return a figure's title, such as `WRN-40-2 → WRN-16-2, means of 3 seeds`.
 
     Args:
-        entries: Runs with the pair among them.
+        entries: Runs, of which at least one belongs to the pair.
         pair: Name of the pair.
-        counts: The number of runs of each mean.
-        more: Text that follows if there are several.
+        counts: The number of runs of each mean in the figure.
+        more: End of the title, left out if all counts are 1.
     """
     entry = next(entry for entry in entries if entry.pair == pair)
     few, *_, many = sorted({*counts}) * 2

@@ -1,4 +1,7 @@
-"""Reports as data: CSV with a line per cell, JSON with everything, which is also a baseline."""
+"""Write reports as data: CSV with one line per cell, and JSON with all values.
+
+A JSON file can serve as the baseline of a regression check.
+"""
 
 import csv
 import io
@@ -25,28 +28,28 @@ _STATISTICS_FIELDS = (
     "scope", *_FIELDS, "reference", "tolerance", "pairs", "average_rank", "relative_improvement",
     "friedman", "friedman_p", "critical_distance",
 )  # fmt: skip
-_STABLE = {  # keys of test statistics
+_STABLE = {  # keys of test statistics: `_stable` rounds their values
     "low", "high", "p", "statistic", "critical", "average", "improvements", "difference",
     "difference_low", "difference_high", "average_rank", "relative_improvement", "friedman",
     "friedman_p", "critical_distance",
 }  # fmt: skip
 
 
-_RENAMED = {  # of a comparison
+_RENAMED = {  # fields of a `Comparison` with another name in CSV
     "mean": "difference", "low": "difference_low", "high": "difference_high",
     "seeds": "seeds_needed",
 }  # fmt: skip
 
 
 def csv_text(report: Report, statistics: bool = False) -> str:
-    """Return a line for each pair and method of each table.
+    """Return a report as CSV, with one line for each pair and method of each table.
 
     Means and values are not rounded; test statistics have 10 significant digits.
 
     Args:
-        report: What to write.
-        statistics: Whether lines for the methods over all pairs follow; the field `scope` tells
-            the lines apart: cell, method, table.
+        report: The report.
+        statistics: Whether to add the results over all pairs and to leave out teachers. The column
+            `scope` then says whether a line is about a cell, a method or a table.
     """
     out = io.StringIO()
     fields = _STATISTICS_FIELDS if statistics else _FIELDS
@@ -65,14 +68,14 @@ def csv_text(report: Report, statistics: bool = False) -> str:
 
 
 def json_text(report: Report) -> str:
-    """Return the report with every metric by seed, settings and environment."""
+    """Return a report as JSON, with every metric by seed, the settings and the environment."""
     tables = tuple(replace(table, overall=overall(table)) for table in report.tables)
     content = SCHEMA.dump_python(replace(report, tables=tables), mode="json")
     return as_json({"format": content.pop("format"), **_stable(content)}) + "\n"
 
 
 def _cells(table: Table, statistics: bool) -> Iterator[dict[str, Any]]:
-    """Return a line for each cell; statistics pair by pair and without teachers."""
+    """Yield a line for each cell; for statistics, sorted by pair and without teachers."""
     places = [(row, i) for row in table.rows for i in range(len(table.columns))]
     if statistics:
         places = [place for place in places if place[0].role != "teacher"]
@@ -110,7 +113,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _over_pairs(table: Table) -> Iterator[dict[str, Any]]:
-    """Return a line for each method over all pairs, then one for the table."""
+    """Yield a line with results over all pairs for each method, then a line for the table."""
     result = overall(table)
     ranks, gains = result.ranks, result.improvements
     averages = dict(zip(result.methods, ranks.average, strict=True)) if ranks else {}
@@ -132,7 +135,7 @@ def _over_pairs(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _stable(content: Any, key: str = "") -> Any:
-    """Return JSON with 10 significant digits of test statistics: more depend on scipy's version."""
+    """Round test statistics to 10 significant digits: further ones depend on scipy's version."""
     match content:
         case dict():
             return {name: _stable(value, name) for name, value in content.items()}
@@ -144,7 +147,7 @@ def _stable(content: Any, key: str = "") -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return a value on one line, and not as a formula of a spreadsheet."""
+    """Return a value on one line; a leading apostrophe prevents formulas in spreadsheets."""
     match value:
         case None:
             return ""

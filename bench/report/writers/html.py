@@ -1,4 +1,4 @@
-"""A suite as one HTML page, which opens without internet or server."""
+"""Write a suite's results as one HTML page, which opens without internet or server."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ Chart = Callable[[Sequence[Entry], str, str], "Figure"]
 
 
 def escape(text: object) -> str:
-    """Return the text on one line, safe within an element and within a quoted attribute."""
+    """Return the text on one line, escaped for elements and for quoted attributes."""
     return _escape(one_line(str(text)))
 
 
@@ -54,11 +54,11 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
     """Return the page of a suite: tables, statistics, figures and records.
 
     All text is escaped. The page's content security policy allows only its own style and script.
-    It links to the records in the folder `runs` next to it.
+    The page links to the records in the folder `runs`, next to the page.
 
     Args:
-        entries: The suite's runs, their records with curves.
-        context: Title and caption.
+        entries: The suite's runs; their records include the learning curves.
+        context: Title and caption of the suite.
         tables: The tables of every metric.
     """
     records = {entry.record.id: entry.record for entry in entries if entry.record}
@@ -130,7 +130,7 @@ def _pairs(section: Section) -> Iterable[str]:
 
 
 def _head(cells: Sequence[GridCell], pair: str) -> str:
-    """Return the head of a column; in a suite's table a click sorts by that column."""
+    """Return a column's header cell; in a suite's table, clicking it sorts by the column."""
     text = "<br>".join(f"<span>{HTML(cell.text)}</span>" for cell in cells)
     if len(cells) == 1:
         return f'<th scope="col">{text}</th>'
@@ -171,7 +171,7 @@ def _notes(notes: Sequence[Note]) -> str:
 
 
 def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str:
-    """Return a chart for each pair and value that the records have, as inline SVG."""
+    """Return a chart as inline SVG for each pair and each value with data in the records."""
     parts = []
     for i, pair in enumerate(dict.fromkeys(entry.pair for entry in entries)):
         for value in values:
@@ -190,12 +190,12 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
 
 
 def _record(record: Record) -> str:
-    """Return a record as details that a reader can open."""
+    """Return a record as a collapsed `<details>` element."""
     number = "" if record.top1 is None else f"{record.top1:.2f} %"
     summary = " · ".join(filter(None, (record.status, number, f"{record.seconds:.1f} s")))
     facts = "".join(f"<dt>{escape(k)}</dt><dd>{v}</dd>" for k, v in _facts(record) if v)
     content = record.specification.content
-    if (name := record.specification.data.name).startswith("folder:"):  # its path is private
+    if (name := record.specification.data.name).startswith("folder:"):  # hide the private path
         content["data"]["name"] = f"folder:…/{PurePath(name.removeprefix('folder:')).name}"
     specification = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     return (
@@ -206,7 +206,7 @@ def _record(record: Record) -> str:
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    """Return the fields of a record except its specification, with their names, as HTML."""
+    """Yield the name and the HTML value of each field of a record, except its specification."""
     yield "status", escape(record.status)
     yield "reason", escape(record.reason or "")
     for name, value in measured_metrics(record).items():
@@ -226,7 +226,10 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return a content policy: the page runs only its own script, and loads and sends nothing."""
+    """Return the page's content security policy.
+
+    The policy allows only the page's own style and script. The page cannot load or send anything.
+    """
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "

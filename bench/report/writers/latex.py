@@ -1,4 +1,4 @@
-"""Documents as LaTeX floats with booktabs, alone or in a document that compiles."""
+"""Write documents as LaTeX floats with booktabs, or as one complete LaTeX document."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.report.document import Document, Section
 from bench.report.writers import Markup
 
-_MAX_COLUMNS = 5  # next to the first one, on a page of the usual width
+_MAX_COLUMNS = 5  # after the first column; a grid with more is scaled to the page
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
@@ -17,7 +17,7 @@ _PREAMBLE = r"""\documentclass{article}
 """
 _GLYPHS = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
-    **{char: f"{{{char}}}" for char in "[]*"},  # after the end of a line they are its options
+    **{char: f"{{{char}}}" for char in "[]*"},  # in braces: after `\\` they would be its options
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
     **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\S{}", "¶": r"\P{}"},
@@ -35,7 +35,7 @@ def _escape(text: str) -> str:
 
 
 def _glyph(char: str) -> str:
-    """Return one character in LaTeX; one without a glyph in pdflatex as its code point."""
+    """Return a character in LaTeX; if pdflatex cannot print it, as `[U+XXXX]`."""
     if char in _GLYPHS:
         return _GLYPHS[char]
     if char < "\u0080" or "\u00c0" <= char < "\u0180":
@@ -77,7 +77,7 @@ def latex(
 
 
 def _document(document: Document, label: str) -> str:
-    """Return a table as a float; several sections as a paragraph, floats, and a list of notes."""
+    """Return one section as a float; several as a paragraph, floats and a list of notes."""
     title = LATEX.plain(document.title.rstrip("."))
     [first, *others] = document.sections
     if not others:
@@ -95,7 +95,7 @@ def _document(document: Document, label: str) -> str:
 
 
 def _float(caption: str, section: Section, label: str, document: Document | None = None) -> str:
-    """Return a float; a wide one is fitted to the page by graphicx."""
+    """Return a section as a float; graphicx scales a wide grid to the page."""
     columns = len(section.header[0]) - 1
     wide = columns > _MAX_COLUMNS
     notes = [LATEX(document.details), *map(LATEX.note, document.notes)] if document else []
@@ -121,7 +121,7 @@ def _float(caption: str, section: Section, label: str, document: Document | None
 
 
 def _lines(section: Section) -> Iterator[str]:
-    """Return the lines of a grid: heads, then rows; published values in a line below theirs."""
+    """Yield the lines of a grid: header, then rows, each with published values in a line below."""
     for line in section.header:
         yield " & ".join(LATEX(cell.text) for cell in line) + r" \\"
     group = None

@@ -1,4 +1,4 @@
-"""Documents as GitHub's Markdown."""
+"""Write documents in GitHub's Markdown."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -48,13 +48,13 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _columns(section: Section) -> Iterator[list[str]]:
-    """Return the heads of each column, from the top."""
+    """Yield the header cells of each column, from top to bottom."""
     for cells in zip(*section.header, strict=True):
         yield [MARKDOWN(cell.text) for cell in cells]
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a table; the first is its header; all columns but the first are centred."""
+    """Return rows, the header first, as a table; columns after the first are centred."""
     widths = [max(3, *map(len, cells)) for cells in zip(*rows, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *(f":{'-' * (width - 2)}:" for width in widths[1:])]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Documents as plain text, and for a terminal."""
+"""Write documents as plain text, for files and for terminals."""
 
 import re
 import textwrap
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.report.document import Document, Section
 from bench.report.writers import Markup
 
-_WIDTH = 100  # of paragraphs, where no screen has another
+_WIDTH = 100  # characters per line of a paragraph, if the caller gives no width
 _ANSI = re.compile("\x1b\\[[0-9]*m")
 _TEXT = Markup(
     str, {"best": "*{}*", "second": "_{}_", "value": " {} ", "mark": "[{}]", "published": " [{}]"}
@@ -27,9 +27,10 @@ def text(document: Document, *, width: int | None = None, terminal: bool = False
     """Return a document as text.
 
     Args:
-        document: What to write.
-        width: Columns of the screen; a wider grid is split into several, one below the other.
-        terminal: Whether to use bold and underline instead of * and _.
+        document: The document.
+        width: Characters per line of the screen. A wider grid is split into blocks, one below the
+            other. None: grids are not split.
+        terminal: Whether to use bold and underline instead of `*` and `_`.
     """
     style = _TERMINAL if terminal else _TEXT
 
@@ -46,7 +47,7 @@ def text(document: Document, *, width: int | None = None, terminal: bool = False
 
 
 def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
-    """Return a grid in as many blocks as the width needs, a rule above each group of rows."""
+    """Yield blocks of columns that fit the width, with lines above the rows and the methods."""
     heads = len(section.header)
     lines = [[style(cell.text) for cell in line] for line in section.header]
     lines += [[style(c.text + c.below) for c in row.cells] for row in section.rows]
@@ -62,7 +63,7 @@ def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
 
 
 def _centred(cells: Sequence[str], heads: int) -> list[str]:
-    """Return a column of equal visible length: heads centred, values aligned below them."""
+    """Return a column padded to one length: centred header, values aligned below it."""
     names, values = cells[:heads], _padded(cells[heads:])
     room = max(_visible_length(values[0]), *map(len, names))
     left = " " * ((room - _visible_length(values[0])) // 2)
@@ -70,7 +71,7 @@ def _centred(cells: Sequence[str], heads: int) -> list[str]:
 
 
 def _padded(cells: Sequence[str], heads: int = 0) -> list[str]:
-    """Return the cells padded to a common visible length."""
+    """Return the cells padded to one length, not counting escape codes of the terminal."""
     room = max(map(_visible_length, cells))
     return [cell + " " * (room - _visible_length(cell)) for cell in cells]
 
@@ -80,7 +81,7 @@ def _visible_length(text: str) -> int:
 
 
 def _blocks(columns: list[list[str]], label: int, width: int | None) -> Iterator[list[list[str]]]:
-    """Return groups of columns that fit a width next to the labels, at least one column each."""
+    """Yield groups of columns that fit the width next to the labels; each has a column."""
     block: list[list[str]] = []
     used = label
     for column in columns:
