@@ -310,6 +310,8 @@ def _check_promises(plan: Plan, results: Results) -> None:
     problems = []
     for run in plan.runs.values():
         record = results.summary(run.id) if run.checkpoint else None
+        if record and record.status != "done":
+            continue  # it is evaluated again
         if run.checkpoint and record and (why := run.checkpoint.broken_promise(record.top1)):
             problems.append(why)
     if problems:

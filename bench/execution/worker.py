@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench import data, models
 from bench.data import Augment, Data, Selection, Split
-from bench.errors import BenchError, TeacherRefused
+from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
@@ -176,9 +176,10 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
         context.emit({"event": "notice", "text": fit.note})
     network = network.to(context.device)
     last = measure(*predict(network, dataset, "test", spec.recipe))
-    if problem := checkpoint.broken_promise(last["top1"]):
-        raise TeacherRefused(problem)
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
+    if problem := checkpoint.broken_promise(last["top1"]):
+        emit_record(context, task, "failed", problem, **fields)
+        return
     weights = save_weights(context, task, network)
     emit_record(context, task, "done", None, weights=weights, **fields)
 

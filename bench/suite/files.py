@@ -116,6 +116,8 @@ def _resolve(folder: Path, name: str) -> Path:
 def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
     """Return an entry's checkpoint. An entry without an existing file must give a SHA-256."""
     digest = entry.sha256
+    if path.is_dir():
+        raise BenchError(f"'{path}' is a folder. Allowed: a file, such as one of weights in it")
     if path.is_file():
         if (size := path.stat().st_size) > MAX_CHECKPOINT_BYTES:
             raise BenchError(

@@ -63,6 +63,7 @@ def inspect_file(path: Path, suite: Suite, data_root: Path | None = None) -> dic
             for place, tensors in contents.containers.items()
         ],
         "others": list(contents.others),
+        "not_loaded": list(contents.not_loaded),
         "networks": networks,
     }
 
@@ -81,6 +82,8 @@ def inspection_text(content: dict[str, Any]) -> str:
         )
     if content["others"]:
         lines.append(f"also, not used: {', '.join(content['others'])}")
+    if content["not_loaded"]:
+        lines.append(f"objects that were not loaded: {', '.join(content['not_loaded'])}")
     lines.append("")
     for entry in content["networks"]:
         if entry["fits"]:

@@ -1,55 +1,35 @@
 """Weights that others trained: files of PyTorch and safetensors, fitted to a network.
 
-A file is read as data: no code in it is executed, and it never takes more memory than its bytes.
 The weights may lie in any container of the file and have any prefix, as long as exactly one set of
-tensors fits the network.
+tensors fits the network. Of averaged (EMA) and plain weights, the averaged ones are taken, as timm
+does. `weight_files` reads the files.
 """
 
-import argparse
-import io
-import pickletools
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from bench.errors import MissingData, TeacherRefused
+from bench.errors import TeacherRefused
 from bench.models.wrapper import FeatureExtractor
+from bench.training import weight_files
+from bench.training.weight_files import Ignored, WeightFile
 
 MAX_LISTED = 3  # tensors in an error message
-MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 MAX_DEPTH = 5  # of containers in containers
 MAX_PREFIXES = 20  # that are tried, the commonest first
 OPTIONAL = ("num_batches_tracked",)  # missing in files from before PyTorch 0.4.1
-IGNORED = ("total_ops", "total_params", "n_averaged")  # of thop, and of averaged models
+IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # of thop and of averages
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
-_ZIP_MAGIC = b"PK\x03\x04"  # begins a file in PyTorch's format since 1.6
-_OLD_FORMAT_PICKLES = 5  # before 1.6: magic number, version, system, content, keys
-_SAFE_TYPES = [argparse.Namespace, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.int64))]
-_ALLOWED_GLOBALS = re.compile(  # all that a pickle of tensors and settings names: `module name`
-    r"collections (OrderedDict|Counter|defaultdict)"
-    r"|(builtins|__builtin__) (set|frozenset|dict|list|int|float|complex|slice)"
-    r"|argparse Namespace"
-    r"|numpy(\._?core)?(\.multiarray)? (scalar|dtype)|numpy\.dtypes (Float|Int)64DType"
-    r"|_codecs encode"
-    r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
-    r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
-    r"|torch (Size|device|bool|bfloat16|(float|int|uint)\d+)"
-)
-_NOT_WEIGHTS = {  # how other files begin that are saved under the name of a checkpoint
-    b"version https://git-lfs": "a Git LFS pointer: run `git lfs pull` to get the weights",
-    b"<": "an HTML or XML page: download the file itself",
-    b"{": "JSON text. Allowed: one file with all weights",
-}
+_AVERAGED = re.compile(r"(^|[\W_])(ema|swa|averaged?)([\W_]|$)|EMA", re.IGNORECASE)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in the name of one file of several
 
 
 @dataclass(frozen=True)
@@ -62,12 +42,14 @@ class Contents:
         containers: Tensors by name, by their place in the file, such as `model`; the place of
             tensors at the top is empty.
         others: Top-level entries without tensors.
+        not_loaded: Classes whose objects were not loaded.
     """
 
     path: Path
     format: str
     containers: Mapping[str, Mapping[str, Tensor]]
     others: tuple[str, ...]
+    not_loaded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +60,15 @@ class Fit:
         state: Tensors by the network's own names.
         place: Their container in the file; empty at the top.
         prefix: The prefix that was removed from their names.
-        note: A sentence about the choice between averaged (EMA) and plain weights; None: no choice.
+        left_out: Names of the container that do not have the prefix.
+        note: What the user should know: averaged weights were preferred to plain ones, tensors were
+            left out, or the precision changes; None: nothing.
     """
 
     state: dict[str, Tensor]
     place: str
     prefix: str
+    left_out: tuple[str, ...] = ()
     note: str | None = None
 
 
@@ -98,37 +83,18 @@ def read(path: Path) -> Contents:
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file is something else, is damaged, or contains pickled objects.
+        TeacherRefused: The file is something else, is damaged, or contains code.
     """
-    if not path.is_file():
-        raise MissingData(f"{path}: no such checkpoint")
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-            problem = next((text for key, text in _NOT_WEIGHTS.items() if head.startswith(key)), "")
-            if problem or not head:
-                raise ValueError(problem or "the file is empty")
-            file.seek(0)
-            if path.suffix == ".safetensors" or head[8:9] == b"{":
-                return Contents(path, "safetensors", {"": safetensors.torch.load_file(path)}, ())
-            _check_pickles(file)
-            with torch.serialization.safe_globals([*_SAFE_TYPES, *_numpy_scalar()]):
-                content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # readers of broken files raise errors of every type
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TeacherRefused(
-            f"{path}: not a checkpoint of plain tensors ({reason}); "
-            "save it again as {'model': net.state_dict()} or as safetensors"
-        ) from error
-    containers = dict(_containers(content, (), path))
+    file = weight_files.read(path)
+    containers = dict(_containers(file.content, (), set()))
     if not containers:
-        raise TeacherRefused(f"{path}: no state_dict in it, at any level")
-    is_mapping = isinstance(content, Mapping)
+        raise TeacherRefused(f"{path}: {_without_tensors(file)}")
+    is_mapping = isinstance(file.content, Mapping)
     tops = {place.partition(".")[0] for place in containers}
-    others = (
-        [str(k) for k in content if str(k) not in tops] if is_mapping and "" not in tops else ()
-    )
-    return Contents(path, "PyTorch", containers, tuple(others))
+    others = [str(key) for key in file.content if str(key) not in tops] if is_mapping else []
+    in_top = containers.get("", {})
+    others = [key for key in others if key not in in_top]
+    return Contents(path, file.format, containers, tuple(others), file.replaced)
 
 
 def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
@@ -150,23 +116,40 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
     expected = network.state_dict()
     fits: list[Fit] = []
     closest: tuple[int, str] | None = None
-    for place, tensors in contents.containers.items():
-        for prefix in prefixes(expected, tensors):
-            state = {
-                key.removeprefix(prefix): value
-                for key, value in tensors.items()
-                if key.startswith(prefix) and key.rpartition(".")[2] not in IGNORED
-            }
-            rest = [key for key in tensors if not key.startswith(prefix)]
-            if not (problem := differences(expected, state)):
-                fits.append(Fit(state, place, prefix))
-                continue
-            hits = sum(k in state and state[k].shape == v.shape for k, v in expected.items())
-            if closest is None or hits - len(rest) > closest[0]:
-                closest = hits - len(rest), problem
+    for candidate in _candidates(contents, expected):
+        state = candidate.state
+        if not (problem := differences(expected, state)):
+            fits.append(candidate)
+            continue
+        hits = sum(_is_match(value, state.get(key)) for key, value in expected.items())
+        hits -= len(candidate.left_out)
+        if closest is None or hits > closest[0]:
+            closest = hits, problem + _class_hint(expected, state)
     if not fits:
-        raise TeacherRefused(f"{contents.path}: not {name}: {closest[1] if closest else 'empty'}")
-    return _choose(contents.path, fits, expected)
+        shard = ". The file is one of several shards: load all and save one file"
+        hint = shard if _SHARD.search(contents.path.name) else ""
+        problem = closest[1] if closest else "empty"
+        raise TeacherRefused(f"{contents.path}: not {name}: {problem}{hint}")
+    fit = _choose(contents.path, fits)
+    for key, value in fit.state.items():
+        if value.is_floating_point() and bool(value.float().isnan().any()):
+            raise TeacherRefused(f"{contents.path}: {key} contains NaN: its training has diverged")
+    return fit
+
+
+def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[Fit]:
+    """Yield the tensors of each container after each prefix, by names that may be the network's."""
+    for place, stored in contents.containers.items():
+        for tensors in _with_and_without_wrappers(stored, expected):
+            for prefix in prefixes(expected, tensors):
+                state = {
+                    name: value
+                    for key, value in tensors.items()
+                    if key.startswith(prefix)
+                    and _is_weight(name := key.removeprefix(prefix), expected)
+                }
+                left_out = tuple(key for key in tensors if not key.startswith(prefix))
+                yield Fit(state, place, prefix, left_out)
 
 
 def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
@@ -193,35 +176,98 @@ def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
     missing = [
         f"{name} {tuple(value.shape)}"
         for name, value in expected.items()
-        if (name not in actual and name.rpartition(".")[2] not in OPTIONAL)
-        or (name in actual and actual[name].shape != value.shape)
+        if not _is_match(value, actual.get(name))
+        and (name in actual or name.rpartition(".")[2] not in OPTIONAL)
     ]
     unexpected = [
-        f"{name} {tuple(value.shape)}"
+        f"{name} {_shape(value)}"
         for name, value in actual.items()
-        if name not in expected or expected[name].shape != value.shape
+        if name not in expected or not _is_match(expected[name], value)
     ]
     groups = {"missing": missing, "unexpected": unexpected}
     return "; ".join(_listed(label, tensors) for label, tensors in groups.items() if tensors)
 
 
-def _choose(path: Path, fits: Sequence[Fit], expected: Mapping[str, Tensor]) -> Fit:
-    """Return the fit to use: the only one, one of equal ones, or the only averaged one."""
+def _is_match(expected: Tensor, actual: Tensor | None) -> bool:
+    """Return whether a tensor of a file has the shape and the kind of numbers of a network's."""
+    if actual is None or actual.shape != expected.shape:
+        return False
+    return _is_plain_tensor(actual) and actual.is_floating_point() == expected.is_floating_point()
+
+
+def _is_plain_tensor(value: Tensor) -> bool:
+    return not (value.is_meta or value.is_quantized) and value.layout is torch.strided
+
+
+def _shape(value: Tensor) -> str:
+    """Return the shape of a tensor, and its type unless it holds floating-point numbers."""
+    if value.is_floating_point() and _is_plain_tensor(value):
+        return str(tuple(value.shape))
+    kind = "no data" if value.is_meta else str(value.dtype).removeprefix("torch.")
+    return f"{tuple(value.shape)} ({kind})"
+
+
+def _is_weight(name: str, expected: Mapping[str, Tensor]) -> bool:
+    """Return whether a name counts: of the network, or not a counter that it does not have."""
+    return name in expected or name.rpartition(".")[2] not in (*OPTIONAL, *IGNORED)
+
+
+def _with_and_without_wrappers(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> Iterator[Mapping[str, Tensor]]:
+    """Yield the tensors, then those without names of wrapper modules inside their names.
+
+    `features.module.0.weight` is a name of a network whose `features` were a DataParallel.
+    """
+    yield tensors
+    wrappers = WRAPPERS - {part for name in expected for part in name.split(".")}
+    renamed = {
+        ".".join(part for part in name.split(".") if part not in wrappers): value
+        for name, value in tensors.items()
+    }
+    if len(renamed) == len(tensors) and renamed.keys() != tensors.keys():
+        yield renamed
+
+
+def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
+    """Return a hint if only the number of classes differs; else an empty text."""
+    numbers = set()
+    for name, value in expected.items():
+        stored = actual.get(name)
+        if stored is None or stored.shape[1:] != value.shape[1:]:
+            return ""
+        if stored.shape != value.shape:
+            numbers.add((stored.shape[0], value.shape[0]))
+    if len(numbers) != 1 or len(actual) > len(expected):
+        return ""
+    ((theirs, ours),) = numbers
+    return f". It has {theirs} classes; a teacher's checkpoint must have {ours}"
+
+
+def _choose(path: Path, fits: Sequence[Fit]) -> Fit:
+    """Return the fit to use: the only one, one of equal ones, or the averaged one of two."""
     different: list[Fit] = []
     for fit in fits:
         if not any(_equal(fit.state, other.state) for other in different):
             different.append(fit)
-    if len(different) == 1:
-        return different[0]
-    averaged = [fit for fit in different if "ema" in f"{fit.place}.{fit.prefix}".lower()]
-    names = ", ".join(f"'{describe(fit)}'" for fit in different)
-    if len(averaged) == 1:
-        (fit,) = averaged
-        note = f"{path}: {names} fit; the averaged weights '{describe(fit)}' are used"
-        return Fit(fit.state, fit.place, fit.prefix, note)
-    raise TeacherRefused(
-        f"{path}: several sets of tensors fit: {names}. Allowed: a file in which one of them fits"
-    )
+    chosen, notes = different[0], []
+    if len(different) > 1:
+        averaged = [fit for fit in different if _AVERAGED.search(f"{fit.place}.{fit.prefix}")]
+        names = ", ".join(f"'{describe(fit)}'" for fit in different)
+        if len(different) > 2 or len(averaged) != 1:
+            raise TeacherRefused(
+                f"{path}: several sets of tensors fit: {names}. Allowed: a file in which one of "
+                "them fits"
+            )
+        chosen = averaged[0]
+        notes.append(f"{names} fit; the averaged weights '{describe(chosen)}' are used")
+    left_out = [name for name in chosen.left_out if name.rpartition(".")[2] not in IGNORED]
+    if left_out:
+        notes.append(_listed(f"from '{describe(chosen)}'; not used:", left_out))
+    floats = {value.dtype for value in chosen.state.values() if value.is_floating_point()}
+    if types := [str(each).removeprefix("torch.") for each in floats - {torch.float32}]:
+        notes.append(f"weights of {', '.join(sorted(types))} become float32")
+    return replace(chosen, note=f"{path}: {'; '.join(notes)}" if notes else None)
 
 
 def describe(fit: Fit) -> str:
@@ -235,13 +281,19 @@ def _equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 
 def _containers(
-    content: Any, place: tuple[str, ...], path: Path
+    content: Any, place: tuple[str, ...], visited: set[int]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield place and tensors of each mapping with tensors as values, at any level."""
-    if isinstance(content, argparse.Namespace):
-        content = vars(content)
-    if not isinstance(content, Mapping) or len(place) > MAX_DEPTH:
+    """Yield place and tensors of each mapping with tensors as values, at any level.
+
+    Each mapping is visited once: a small file can contain the same one very often.
+    """
+    if not isinstance(content, Mapping | list | tuple) or len(place) > MAX_DEPTH:
         return
+    if id(content) in visited:
+        return
+    visited.add(id(content))
+    if not isinstance(content, Mapping):
+        content = {str(i): item for i, item in enumerate(content) if not isinstance(item, Tensor)}
     tensors = {
         name: value
         for name, value in content.items()
@@ -251,50 +303,25 @@ def _containers(
         yield ".".join(place), tensors
     for name, value in content.items():
         if isinstance(name, str) and _is_plain(name):
-            yield from _containers(value, (*place, name), path)
+            yield from _containers(value, (*place, name), visited)
+
+
+def _without_tensors(file: WeightFile) -> str:
+    """Return why a file without a set of tensors is refused, and the fix."""
+    classes = [name for name in file.replaced if name.startswith("torch.nn.")]
+    if isinstance(file.content, Ignored):
+        classes = [type(file.content).__name__]
+    if classes:
+        return (
+            f"a pickled network, not its weights: it names {classes[0]}. Load it in the program "
+            "that wrote it, and save {'model': net.state_dict()}"
+        )
+    keys = [str(key) for key in file.content] if isinstance(file.content, Mapping) else []
+    return f"no state_dict in it, at any level{_listed('; its keys:', keys) if keys else ''}"
 
 
 def _is_plain(name: str) -> bool:
     return name.isascii() and name.isprintable() and len(name) <= MAX_NAME_LENGTH
-
-
-def _numpy_scalar() -> list[Any]:
-    """Return numpy's function that unpickles a number, such as a best accuracy."""
-    return [np.float64(0).__reduce__()[0]]
-
-
-def _check_pickles(file: BinaryIO) -> None:
-    """Raise ValueError for a PyTorch file that names objects, or declares too many bytes.
-
-    The instructions of its pickles are read but not executed. `weights_only` alone would create
-    objects of any size of its few allowed types, such as a bytearray of a terabyte.
-    """
-    for pickled in _pickles(file):
-        for code, argument, _ in pickletools.genops(pickled):
-            if code.name in ("GLOBAL", "INST") and not _ALLOWED_GLOBALS.fullmatch(str(argument)):
-                raise ValueError(f"it names {'.'.join(str(argument).split())}")
-    file.seek(0)
-
-
-def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
-    """Yield the pickles of a file; the caller reads each to its end."""
-    head, file_bytes = file.read(MAX_PICKLE_BYTES), file.seek(0, io.SEEK_END)
-    if not head.startswith(_ZIP_MAGIC):
-        stream = io.BytesIO(head)
-        yield from [stream] * _OLD_FORMAT_PICKLES
-        return
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        if any(entry.filename.endswith("constants.pkl") for entry in entries):
-            raise ValueError("a TorchScript program")
-        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-        if compressed or sum(entry.file_size for entry in entries) > file_bytes:
-            raise ValueError("its parts are compressed, or larger than the file")
-        for entry in entries:
-            if entry.filename.endswith(".pkl"):
-                if entry.file_size > MAX_PICKLE_BYTES:
-                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
-                yield io.BytesIO(archive.read(entry))
 
 
 def _listed(label: str, names: Sequence[str]) -> str:

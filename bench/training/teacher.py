@@ -32,7 +32,7 @@ def checkpoint_problems(suite: Suite, facts: Facts) -> list[str]:
     lines = []
     checkpoints = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs}
     for network, checkpoint in checkpoints.items():
-        if checkpoint is None or not checkpoint.path.is_file():  # with its SHA-256 only
+        if checkpoint is None or not checkpoint.path.exists():  # with its SHA-256 only
             continue
         build = partial(suite.registry.build_network, network, facts.classes, facts.size)
         try:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
@@ -85,6 +86,27 @@ def since_1_6(thing: Any, compression: int = zipfile.ZIP_STORED, zeros: int = 4)
     return archive({**parts, "data/0": bytes(zeros)}, compression)
 
 
+def text(content: str) -> bytes:
+    """The pickle instruction that pushes a text."""
+    return b"X" + struct.pack("<I", len(content)) + content.encode()
+
+
+def doubled(times: int, codec: str) -> bytes:
+    """A pickle that encodes 100 letters as bytes, and these so many times: each doubles them."""
+    content = b"c_codecs\nencode\n" + text("a" * 100) + text("latin1") + b"\x86R"
+    for _ in range(times):
+        content = b"c_codecs\nencode\n" + content + text(codec) + b"\x86R"
+    return b"\x80\x02}" + text("model") + content + b"s."
+
+
+def number(size: int) -> bytes:
+    """A pickle of one of NumPy's numbers with so many bytes, which it does not contain."""
+    function = np.float64(0).__reduce__()[0]
+    scalar = f"c{function.__module__}\n{function.__name__}\n".encode()
+    dtype = b"cnumpy\ndtype\n" + text(f"V{size}") + b"\x85R"
+    return b"\x80\x02}" + text("model") + scalar + dtype + b"\x85Rs."
+
+
 def archive(parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zip file of these, all in one folder."""
     out = io.BytesIO()
@@ -111,6 +133,9 @@ def oversized() -> dict[str, bytes]:
         "bytes_before.pth": before_1_6({"model": {"x": Bytes()}}),
         "bytes_since.pth": since_1_6({"model": {"x": Bytes()}}),
         "bomb.pth": since_1_6({"x": Claimed(zeros)}, zipfile.ZIP_DEFLATED, 4 * zeros),
+        "hex.pth": archive({"data.pkl": doubled(24, "hex"), "version": b"3\n"}),
+        "base64.pth": archive({"data.pkl": doubled(50, "base64_codec"), "version": b"3\n"}),
+        "number.pth": archive({"data.pkl": number(2 * HUGE), "version": b"3\n"}),
         "long.pth": since_1_6([{}] * 4 + [{} for _ in range(1024**2)]),
         "header.safetensors": safetensors({}, length=2**62),
         "offsets.safetensors": safetensors({"x": whole}, b"\0" * 4),

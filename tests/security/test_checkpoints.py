@@ -58,6 +58,38 @@ def test_payload_in_a_teacher_is_not_executed(format_: str, here: Path) -> None:
     assert "evil.pth: not a checkpoint of plain tensors" in result.stdout
 
 
+class Call:
+    """An object whose pickle calls a function of an installed package when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return toy.write, (str(self.folder),)
+
+
+@pytest.mark.parametrize("format_", ["since 1.6", "before 1.6"])
+def test_function_of_a_package_is_not_called_and_the_weights_are_read(
+    format_: str, tmp_path: Path
+) -> None:
+    state = models.build("resnet8", 10).state_dict()
+    content = {"model": state, "settings": Call(tmp_path), "more": [Call(tmp_path)]}
+    (tmp_path / "x.pth").write_bytes(FORMATS[format_](content))
+    contents = read(tmp_path / "x.pth")
+    assert contents.containers["model"].keys() == state.keys()
+    assert contents.not_loaded == ("tests.toy.write",)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_payload_beside_the_weights_is_refused(format_: str, tmp_path: Path) -> None:
+    content = {"model": {"x": torch.ones(1)}, "settings": Payload(tmp_path / "executed")}
+    (tmp_path / "x.pth").write_bytes(FORMATS[format_](content))
+    with pytest.raises(TeacherRefused, match="not a checkpoint of plain tensors"):
+        read(tmp_path / "x.pth")
+    assert not (tmp_path / "executed").exists()
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_payload_in_the_checkpoint_of_a_run_is_not_executed(format_: str, here: Path) -> None:
     mark, plan = here / "executed", toy.plan(here, methods="[student]")

@@ -7,7 +7,7 @@ from bench.data import folder, images
 from bench.planning import estimate
 from bench.planning.plan import MAX_FILTER_LENGTH
 from bench.suite import files, schema
-from bench.training import checkpoint, pretrained
+from bench.training import checkpoint, weight_files
 from tests.command import ROOT
 
 LIMITS = {
@@ -20,7 +20,7 @@ LIMITS = {
     "bytes of a baseline": loader.MAX_JSON_BYTES,
     "levels of nesting in a baseline": loader.MAX_JSON_LEVELS,
     "bytes of a checkpoint": files.MAX_CHECKPOINT_BYTES,
-    "bytes of a checkpoint, tensors excluded": pretrained.MAX_PICKLE_BYTES,
+    "bytes of a checkpoint, tensors excluded": weight_files.MAX_PICKLE_BYTES,
     "additional bytes for each epoch of an unfinished run's checkpoint": checkpoint.MAX_EPOCH_BYTES,
     "numbers that a network or a method may allocate for a plan's estimate": (
         estimate.MAX_ELEMENTS

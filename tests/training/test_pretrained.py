@@ -1,9 +1,10 @@
 """Files of weights as the field writes them are fitted to a network, or refused with a reason."""
 
 import argparse
-from collections import Counter, OrderedDict
+import pickle
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,136 @@ def test_a_deeper_network_does_not_fit(tmp_path: Path) -> None:
         loaded(tmp_path / "x.pth", "resnet8")
 
 
+@pytest.mark.case("name-prefixes")
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_fsdp_wrapped_module"])
+def test_a_wrapper_inside_the_names_is_removed(wrapper: str, tmp_path: Path) -> None:
+    """A part of the network was wrapped, as in PyTorch's example that trains VGG."""
+    state = build("resnet8").state_dict()
+    wrapped = {k.replace("layer1.", f"layer1.{wrapper}."): value for k, value in state.items()}
+    torch.save(prefixed(wrapped, "module."), tmp_path / "x.pth")
+    assert_equal(loaded(tmp_path / "x.pth", "resnet8")[0], state)
+
+
+@pytest.mark.case("name-prefixes")
+def test_a_prefix_of_some_names_only_is_refused(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    mixed = {f"a.{k}" if i % 2 else k: value for i, (k, value) in enumerate(state.items())}
+    torch.save(mixed, tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match="missing .*unexpected a"):
+        loaded(tmp_path / "x.pth", "resnet8")
+
+
+@pytest.mark.case("containers")
+@pytest.mark.parametrize("kind", ["list", "tuple", "defaultdict", "list in a mapping"])
+def test_containers_of_other_kinds_are_searched(kind: str, tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    contents = {
+        "list": [state, 240],
+        "tuple": (240, {"net": state}),
+        "defaultdict": {"model": defaultdict(list, state)},
+        "list in a mapping": {"models": [{"state_dict": state}]},
+    }
+    torch.save(contents[kind], tmp_path / "x.pth")
+    assert_equal(loaded(tmp_path / "x.pth", "resnet8")[0], state)
+
+
+@pytest.mark.case("containers")
+def test_averaged_weights_beside_two_others_are_refused(tmp_path: Path) -> None:
+    states = {k: build("resnet8", i).state_dict() for i, k in enumerate(("net", "teacher", "ema"))}
+    torch.save(states, tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match="several sets of tensors fit"):
+        loaded(tmp_path / "x.pth", "resnet8")
+
+
+@pytest.mark.case("containers")
+def test_the_note_names_left_out_tensors_and_another_precision(tmp_path: Path) -> None:
+    state = prefixed(build("resnet8").half().state_dict(), "model.")
+    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(3)}}, tmp_path / "x.ckpt")
+    note = loaded(tmp_path / "x.ckpt", "resnet8")[1].note or ""
+    assert "from 'state_dict: model.*'; not used: criterion.weight" in note
+    assert "weights of float16 become float32" in note
+
+
+@pytest.mark.case("optimiser-state-beside")
+@pytest.mark.parametrize("old_format", [False, True])
+def test_objects_beside_the_weights_are_not_loaded(old_format: bool, tmp_path: Path) -> None:
+    network = build("resnet8")
+    content = {
+        "model": network.state_dict(),
+        "best_acc": np.float32(72.5),
+        "history": np.ones(3),
+        "folder": PurePosixPath("x"),
+        "bytes": b"x",
+    }
+    torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not old_format)
+    assert_equal(loaded(tmp_path / "x.pth", "resnet8")[0], network.state_dict())
+    contents = pretrained.read(tmp_path / "x.pth")
+    assert "pathlib.PurePosixPath" in contents.not_loaded
+    assert any(name.startswith("numpy.") for name in contents.not_loaded)
+
+
+@pytest.mark.case("other-classes")
+def test_the_refusal_of_a_head_names_both_numbers_of_classes(tmp_path: Path) -> None:
+    torch.save(build("resnet8", classes=100).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(
+        TeacherRefused, match="has 100 classes; a teacher's checkpoint must have 10"
+    ):
+        loaded(tmp_path / "x.pth", "resnet8")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_quantised_weights_and_nan_are_refused(suffix: str, tmp_path: Path) -> None:
+    path, state = tmp_path / f"x.{suffix}", build("resnet8").state_dict()
+    save = safetensors.torch.save_file if suffix == "safetensors" else torch.save
+    save({**state, "fc.weight": torch.ones(10, 64, dtype=torch.int8)}, path)
+    with pytest.raises(TeacherRefused, match=r"unexpected fc.weight \(10, 64\) \(int8\)"):
+        loaded(path, "resnet8")
+    save({**state, "fc.bias": torch.full((10,), torch.nan)}, path)
+    with pytest.raises(TeacherRefused, match="fc.bias contains NaN"):
+        loaded(path, "resnet8")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
+def test_truncated_files_are_called_so(part: float, suffix: str, tmp_path: Path) -> None:
+    path, state = tmp_path / f"x.{suffix}", build("resnet8").state_dict()
+    save = safetensors.torch.save_file if suffix == "safetensors" else torch.save
+    save(state, path)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(TeacherRefused, match="damaged or was cut short"):
+        pretrained.read(path)
+
+
+def test_format_is_recognised_by_content_not_by_suffix(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    safetensors.torch.save_file(state, tmp_path / "x.pth")
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        torch.save(state, file)
+    assert_equal(loaded(tmp_path / "x.pth", "resnet8")[0], state)
+    assert_equal(loaded(tmp_path / "x.safetensors", "resnet8")[0], state)
+
+
+def test_folders_of_weights_are_refused_with_the_fix(tmp_path: Path) -> None:
+    safetensors.torch.save_file(build("resnet8").state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(TeacherRefused, match=r"a folder\. Allowed: a file, such as .*/model.safet"):
+        pretrained.read(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(TeacherRefused, match="sharded"):
+        pretrained.read(tmp_path)
+    toy.write(tmp_path, teachers=f"{{checkpoints: {{resnet8: {tmp_path}}}}}")
+    assert "is a folder" in bench("validate", tmp_path / "toy.yaml").stderr
+
+
+def test_a_mapping_that_occurs_very_often_is_searched_once(tmp_path: Path) -> None:
+    laughs: dict[str, Any] = {"x": 1}
+    for _ in range(6):
+        laughs = {str(i): laughs for i in range(300)}
+    laughs["again"] = laughs
+    torch.save(laughs, tmp_path / "x.pth")
+    with pytest.raises(TeacherRefused, match="no state_dict in it"):
+        pretrained.read(tmp_path / "x.pth")
+
+
 def script(path: Path) -> None:
     torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))  # type: ignore[no-untyped-call]
 
@@ -240,7 +371,12 @@ def script(path: Path) -> None:
         ),
         (lambda path: path.write_text("<!DOCTYPE html>"), "an HTML or XML page"),
         (lambda path: path.write_text('{"weight_map": {}}'), "JSON text"),
+        (lambda path: path.write_text('{"weight_map": {}}'), "sharded checkpoint"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_bytes(b"\x1f\x8b\x08"), "a gzip archive"),
+        (lambda path: path.write_bytes(b"nonsense"), "neither PyTorch nor safetensors"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1}, protocol=2)), "a bare pickle"),
+        (lambda path: torch.save({}, path, pickle_protocol=4), "pickled with protocol 4, not 2"),
     ],
 )
 def test_other_files_are_refused_by_what_they_are(
@@ -300,6 +436,23 @@ def test_a_promise_is_checked_again_when_it_changes(here: Path) -> None:
     teachers = bench("teachers", "toy.yaml")
     assert teachers.exit_code == 3
     assert "refused" in teachers.stdout
+
+
+@pytest.mark.case("promise-each-time")
+def test_a_promise_broken_in_the_first_run_is_shown_by_teachers(here: Path) -> None:
+    torch.save(build("resnet8").state_dict(), here / "x.pth")
+    entry = "{checkpoints: {resnet8: {path: x.pth, tolerance: 0.5, top1: 99}}}"
+    toy.write(here, teachers=entry, methods="[student]")
+    command = ("run", "toy.yaml", "--tracker", "none", "--inline", "--view", "plain")
+    for _ in range(2):
+        assert bench(*command).exit_code == 3
+        teachers = bench("teachers", "toy.yaml")
+        assert teachers.exit_code == 3
+        assert "refused" in teachers.stdout
+        assert "Allowed: 99.00 ± 0.50" in teachers.stdout
+    toy.write(here, teachers=entry.replace("0.5", "100"), methods="[student]")
+    assert bench(*command).exit_code == 0
+    assert bench("teachers", "toy.yaml").exit_code == 0
 
 
 KINDS: dict[str, Callable[[State], Any]] = {
