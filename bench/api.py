@@ -1,4 +1,4 @@
-"""The Python interface: `bench.run`, `bench.records`, and the functions that the commands call.
+"""The functions that the commands and `bench.tables` call: plan, execute, sync.
 
 A run trains one network with one seed. Its record is the file with its results. A cohort is a group
 of runs that one worker process trains together, with the same teacher and the same seed.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 
@@ -33,9 +33,6 @@ from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
-
-if TYPE_CHECKING:
-    pass
 
 SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
 
@@ -150,31 +147,47 @@ def load_plan(
     return select(make_plan(changed, find_data_root(data_root)), filters, limit)
 
 
-def load_saved_plan(
+def load_plan_or_saved(
     name: str | Path,
     results: Results,
     changes: Sequence[str] = (),
     filters: str = "",
     limit: int | None = None,
-) -> Plan | None:
-    """Return the plan that `bench run` saved; None if there is none, or the suite has changed.
+    data_root: Path | None = None,
+    *,
+    plugins: bool = True,
+) -> tuple[Plan, BenchError | None]:
+    """Return the plan of a suite, or the one that `bench run` saved if it cannot be made here.
+
+    The saved plan serves if the data, a plugin, a checkpoint or the suite file is missing. It must
+    be of the same file and changes.
 
     Args:
-        name: A suite file, which may be missing, or the name of a shipped suite.
-        results: Folder of the records.
-        changes: Changes to the suite; they must be those of the saved plan.
-        filters: Selects cells, as in `load_plan`.
-        limit: Largest number of student runs; None: all.
+        name: As in `load_plan`; the file may be missing.
+        results: Results folder with the saved plan.
+        changes: As in `load_plan`.
+        filters: As in `load_plan`.
+        limit: As in `load_plan`.
+        data_root: As in `load_plan`.
+        plugins: As in `load_plan`.
+
+    Returns:
+        The plan, and why the saved one is used; None: it is not.
+
+    Raises:
+        ConfigError: As `load_plan`, if no saved plan serves.
     """
-    stem = Path(name).stem
-    for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
-        if path.is_file():
-            plan, sha256 = saved.load(path)
-            file = Path(name)
-            is_same = not file.is_file() or saved.digest(file) == sha256
-            if is_same and tuple(changes) == plan.suite.changes:
-                return select(plan, filters, limit)
-    return None
+    try:
+        return load_plan(name, changes, filters, limit, data_root, plugins=plugins), None
+    except BenchError as error:
+        stem, file = Path(name).stem, Path(name)
+        for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
+            if path.is_file():
+                plan, sha256 = saved.load(path)
+                is_same = not file.is_file() or saved.digest(file) == sha256
+                if is_same and tuple(changes) == plan.suite.changes:
+                    return select(plan, filters, limit), error
+        raise
 
 
 def find_data_root(data_root: Path | None) -> Path | None:
@@ -222,7 +235,7 @@ def execute(
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
         todo = pending(plan, results, overwrite)
-        estimates = estimate(plan, root) if todo or overwrite == "never" else {}
+        estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
         if any(run.id not in impossible for run in todo):

@@ -45,6 +45,7 @@ torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 START_S = 8.0  # of a worker, before its first batch, where it is not measured
 WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # of a measurement
+MAX_CURVES = 5  # records of each kind whose curves are read: curves are most of a record
 RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # of a record, without its curves and for each epoch
 FLOAT_BYTES = 4
 
@@ -88,7 +89,6 @@ def forecast(
     plan: Plan,
     runs: Sequence[Run],
     estimates: Mapping[str, Estimate],
-    facts: Facts,
     results: Results,
     slots: Sequence[str],
     *,
@@ -100,7 +100,6 @@ def forecast(
         plan: The plan.
         runs: The runs to do; all are possible.
         estimates: The estimate of each run, by id.
-        facts: Facts of the data set.
         results: Folder of records, whose rates are used.
         slots: The device of each slot, such as `cuda:0`.
         measured: Whether to measure some steps of each network and method instead.
@@ -109,12 +108,12 @@ def forecast(
     name, start = device_name(device), START_S
     if measured:
         with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
-            rates, start = measure_rates(plan, runs, facts, device), measure_start()
+            rates, start = measure_rates(plan, runs, device), measure_start()
         source = f"measured on {name}"
     else:
-        rates = recorded_rates(results, name)
+        rates = recorded_rates(results, name) if runs else {}
         source = f"from {len(rates)} kinds of runs recorded on {name}"
-    seconds, unknown = _seconds(plan, runs, estimates, facts, rates, len(slots), start)
+    seconds, unknown = _seconds(plan, runs, estimates, rates, len(slots), start)
     size = partial(_parameters, estimates=estimates)
     cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(runs)]
     disk = sum(
@@ -137,18 +136,22 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
     rates: dict[str, list[Rates]] = defaultdict(list)
     begins: dict[str, set[str]] = defaultdict(set)  # of cohorts: their ends
     busy = 0.0
-    for record in results.records():
-        is_same = record.environment.get("device") == device
-        if is_same and record.status == "done" and (rate := _rate(record)):
-            rates[rate_key(record.specification)].append(rate)
-            busy += record.seconds
-            if record.started and record.finished:
-                begins[record.started].add(record.finished)
+    for summary in results.records(curves=False):
+        is_same = summary.environment.get("device") == device
+        if not is_same or summary.status != "done" or not summary.seconds:
+            continue
+        busy += summary.seconds
+        if summary.started and summary.finished:
+            begins[summary.started].add(summary.finished)
+        group = rates[rate_key(summary.specification)]
+        if len(group) < MAX_CURVES and (record := results.record(summary.id)):
+            group += filter(None, [_rate(record)])
     elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
     overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup included
     return {
         key: Rates(overhead * median(r.training for r in group), median(r.shared for r in group))
         for key, group in rates.items()
+        if group
     }
 
 
@@ -156,17 +159,25 @@ def _elapsed(begin: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
-def measure_rates(
-    plan: Plan, runs: Sequence[Run], facts: Facts, device: torch.device
-) -> dict[str, Rates]:
+def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict[str, Rates]:
     """Time some steps of each network and method on random images; return rates by `rate_key`."""
     rates: dict[str, Rates] = {}
+    teachers: dict[str, tuple[Teacher, float]] = {}
+    data, registry = RandomImages(plan.facts, device), plan.suite.registry
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
     for run in runs:
         key = rate_key(run.specification)
-        if key not in rates:
-            teacher = plan.runs[run.teacher].specification if run.teacher else None
-            rates[key] = _measure(run, teacher, facts, device, plan.suite.registry)
+        if key in rates:
+            continue
+        images, batch = data.batch(run.specification.recipe.batch_size)
+        teacher, shared = None, 0.0
+        if run.teacher:
+            spec, network = run.specification, plan.runs[run.teacher].specification.network
+            kind = f"{network} {spec.teacher_stages} {len(images)} {spec.recipe.precision}"
+            if kind not in teachers:
+                teachers[kind] = _measure_teacher(network, spec, data, images, registry)
+            teacher, shared = teachers[kind]
+        rates[key] = _measure(run, teacher, shared, data, (images, batch), registry)
     return rates
 
 
@@ -232,29 +243,37 @@ class RandomImages:
         yield images, batch.labels
 
 
+def _measure_teacher(
+    network: str, spec: RunSpec, data: RandomImages, images: torch.Tensor, registry: Registry
+) -> tuple[Teacher, float]:
+    """Return a teacher with random weights, and its seconds for one image."""
+    size = data.facts.classes, data.facts.size
+    with seeding.initialised_by("forecast"):
+        net = registry.build_network(network, *size, spec.teacher_stages or ())
+    teacher = Teacher(net, data, spec.recipe)
+    return teacher, _time(partial(teacher, images), images.device) / len(images)
+
+
 def _measure(
-    run: Run, teacher: RunSpec | None, facts: Facts, device: torch.device, registry: Registry
+    run: Run,
+    teacher: Teacher | None,
+    shared: float,
+    data: RandomImages,
+    sample: tuple[torch.Tensor, Batch],
+    registry: Registry,
 ) -> Rates:
-    spec, data = run.specification, RandomImages(facts, device)
-    size = facts.classes, facts.size
-    shared, frozen = 0.0, None
-    images, batch = data.batch(spec.recipe.batch_size)
-    count = len(batch.labels)
-    if teacher is not None:
-        with seeding.initialised_by("forecast"):
-            network = registry.build_network(teacher.network, *size, spec.teacher_stages or ())
-        frozen = Teacher(network, data, spec.recipe)
-        shared = _time(partial(frozen, images), device) / count
-    shapes = frozen.shapes if frozen else None
+    spec, (images, batch), device = run.specification, sample, sample[0].device
     begin = time.perf_counter()
+    shapes = teacher.shapes if teacher else None
     trainer = Trainer(Task(run.id, "", spec), data, shapes, None, registry)
     setup = time.perf_counter() - begin
     trainer.begin_epoch()
-    features = frozen(images) if frozen and trainer.loss.uses_teacher else None
-    step = _time(partial(trainer.step, images, features, batch), device) / count
+    uses_teacher = teacher is not None and trainer.loss.uses_teacher
+    features = teacher(images) if teacher and uses_teacher else None
+    step = _time(partial(trainer.step, images, features, batch), device) / len(images)
     evaluate = partial(predict, trainer.net, data, "test", spec.recipe)
-    evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], facts.train)
-    return Rates(step, shared if trainer.loss.uses_teacher else 0.0, evaluation, setup)
+    evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], data.facts.train)
+    return Rates(step, shared if uses_teacher else 0.0, evaluation, setup)
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
@@ -284,14 +303,14 @@ def _seconds(
     plan: Plan,
     runs: Sequence[Run],
     estimates: Mapping[str, Estimate],
-    facts: Facts,
     rates: Mapping[str, Rates],
     slots: int,
     start: float,
 ) -> tuple[float | None, int]:
     """Return the wall time, and how many runs have no rate of their own."""
-    if not runs or not rates:
-        return (None if runs else 0.0), len(runs) if runs else 0
+    if not runs:
+        return 0.0, 0
+    facts = plan.facts
     per_work = [
         rates[key].training / work
         for run in runs

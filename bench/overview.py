@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import data
-from bench.api import Machine, find_data_root
+from bench.api import Machine
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
@@ -43,7 +41,6 @@ def describe_plan(
     plan: Plan,
     results: Results,
     machine: Machine = Machine(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
     *,
     measured: bool = False,
 ) -> dict[str, Any]:
@@ -53,43 +50,37 @@ def describe_plan(
         plan: The plan.
         results: Folder of the records.
         machine: Where the runs would train.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
         Each run with its state, counts by pair and method, devices, networks, memory, forecast.
 
     Raises:
-        BenchError: A device or the data cannot be used.
+        BenchError: A device cannot be used.
         ConfigError: A checkpoint that the suite names cannot be used.
     """
-    slots = Counter(machine.devices())
-    facts = data.facts(plan.suite.data, find_data_root(data_root), plan.suite.registry.datasets)
-    if problems := checkpoint_problems(plan.suite, facts):
+    devices = machine.devices()
+    if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
-    estimates = estimate(plan, find_data_root(data_root))
+    estimates = estimate(plan)
     runs = _run_states(plan, results, estimates)
     possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
     place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,
-        "ignored_files": facts.ignored,
+        "ignored_files": plan.facts.ignored,
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "cohorts": len(cohorts(possible)),
         "devices": [
             {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
-            for name, number in slots.items()
+            for name, number in Counter(devices).items()
         ],
         "networks": _costs(plan, estimates),
         "memory": _memory(plan, estimates),
         "forecast": None
         if machine.cluster
-        else asdict(
-            forecast(
-                plan, possible, estimates, facts, results, machine.devices(), measured=measured
-            )
-        ),
+        else asdict(forecast(plan, possible, estimates, results, devices, measured=measured)),
     }
 
 

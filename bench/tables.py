@@ -167,10 +167,10 @@ def run(
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
     """
-    from bench.api import execute, load_plan
+    from bench.api import Machine, execute, load_plan
 
     plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
-    execute(plan, store, *([machine] if machine else []), data_root=data_root)
+    execute(plan, store, machine or Machine(), data_root=data_root)
     frame = records(results)
     return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
 
@@ -232,16 +232,10 @@ def table(
     """
     options = ReportOptions(metric, published=published, reference=reference, compact=compact)
     if isinstance(source, str | Path):
-        from bench.api import load_plan, load_saved_plan
+        from bench.api import load_plan_or_saved
 
         store = Results(Path(results))
-        try:
-            plan = load_plan(source)
-        except BenchError:
-            saved = load_saved_plan(source, store)
-            if saved is None:
-                raise
-            plan = saved
+        plan, _ = load_plan_or_saved(source, store)
         return ResultTable(build.assemble(plan, store, options), options)
     runs = list(entries(source))
     context = _context(runs, reference)

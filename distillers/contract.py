@@ -90,17 +90,20 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(mode.from_tensor(parameter.detach()))
-    fake = [
+    student_features, teacher_features = (
         Features(
             tuple(map(mode.from_tensor, x.stages)),
             mode.from_tensor(x.pooled),
             mode.from_tensor(x.logits),
         )
-        for x in (random_features(shapes, size, rng, grad=False) for shapes in (student, teacher))
-    ]
+        for x in (
+            random_features(student, size, rng, grad=True),
+            random_features(teacher, size, rng, grad=False),
+        )
+    )
     labels = Batch(mode.from_tensor(batch.labels), mode.from_tensor(batch.index))
     with mode:
-        distiller(fake[0], fake[1], labels)
+        distiller(student_features, teacher_features, labels).sum().backward()
 
 
 def tensors_of(*features: Features) -> list[Tensor]:

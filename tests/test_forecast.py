@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import api, data
+from bench import api
 from bench.api import Machine
 from bench.cli.plan import duration
 from bench.forecast import forecast, measure_rates, rate_key, recorded_rates
@@ -21,9 +21,8 @@ CPU = torch.device("cpu")
 
 
 def predict(plan: Plan, results: Results, slots: int = 1, *, measured: bool = False):  # type: ignore[no-untyped-def]
-    facts = data.facts(plan.suite.data)
     runs, places = list(plan.runs.values()), ["cpu"] * slots
-    return forecast(plan, runs, estimate(plan), facts, results, places, measured=measured)
+    return forecast(plan, runs, estimate(plan), results, places, measured=measured)
 
 
 def test_without_records_the_time_is_unknown(tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_a_method_without_a_record_is_estimated_by_its_work(tmp_path: Path) -> N
 def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, methods="[student, kd, crd]", seeds="[0, 1]")
     runs = list(plan.runs.values())
-    rates = measure_rates(plan, runs, data.facts(plan.suite.data), CPU)
+    rates = measure_rates(plan, runs, CPU)
     assert set(rates) == {rate_key(run.specification) for run in runs}
     assert len(rates) == 3
     assert all(rate.training > 0 and rate.evaluation > 0 for rate in rates.values())

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from bench.errors import BenchError
-
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
@@ -118,19 +116,16 @@ class SuiteOptions:
         from bench.cli.console import print_error
         from bench.results import Results
 
-        part = self.filter_, self.limit
-        try:
-            return api.load_plan(
-                self.suite, self.changes, *part, self.data_root, plugins=not self.no_plugins
-            )
-        except BenchError as error:
-            results = Results(self.results)
-            plan = recorded and api.load_saved_plan(self.suite, results, self.changes, *part)
-            if not plan:
-                raise
-            lines = str(error).splitlines()
-            print_error(f"{lines[0]}\nThe plan that `bench run` saved is used: {plan.suite.path}")
-            return plan
+        part = self.changes, self.filter_, self.limit, self.data_root
+        plugins = not self.no_plugins
+        if not recorded:
+            return api.load_plan(self.suite, *part, plugins=plugins)
+        results = Results(self.results)
+        plan, error = api.load_plan_or_saved(self.suite, results, *part, plugins=plugins)
+        if error:
+            reason = str(error).splitlines()[0]
+            print_error(f"{reason}\nThe plan that `bench run` saved is used: {plan.suite.path}")
+        return plan
 
 
 def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

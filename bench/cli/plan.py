@@ -40,7 +40,7 @@ def print_plan(
     from bench.overview import describe_plan
 
     results = Results(suite.results)
-    content = describe_plan(suite.load_plan(), results, machine, suite.data_root, measured=measure)
+    content = describe_plan(suite.load_plan(), results, machine, measured=measure)
     print_result(content, plan_text, as_json)
 
 

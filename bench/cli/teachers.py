@@ -35,7 +35,7 @@ def command(
     if inspect:
         from bench.training.inspection import inspect_file, inspection_text
 
-        print_result(inspect_file(inspect, plan.suite, suite.data_root), inspection_text, as_json)
+        print_result(inspect_file(inspect, plan), inspection_text, as_json)
         return
     rows = teacher_rows(plan, Results(suite.results))
     print_result(rows, teachers_text, as_json)

@@ -37,45 +37,41 @@ def command(
     for name in names:
         try:
             suite = suites.read(suites.find(name), set_ or (), plugins=not no_plugins)
-            problems, warnings = check_contents(suite)
+            problems, warnings = check_contents(suite, Results(results) if results else None)
         except ConfigError as error:
             lines += error.lines
             continue
         lines += problems
         echo(f"{name}: {'invalid' if problems else 'valid'}")
-        doubts = check_results(suite, Results(results)) if results and not problems else []
-        for warning in [*suites.warnings(suite), *warnings, *doubts]:
+        for warning in [*suites.warnings(suite), *warnings]:
             echo(f"{name}: warning: {warning}")
     if lines:
         raise ConfigError(lines)
 
 
-def check_results(suite: "Suite", results: Results) -> list[str]:
-    """Return warnings about the results of a suite, such as a teacher at chance."""
-    from bench.api import find_data_root
-    from bench.planning.plan import plan
-    from bench.report import build
+def check_contents(suite: "Suite", results: Results | None) -> tuple[list[str], list[str]]:
+    """Try what a suite names; return problems and warnings.
 
-    return build.warnings_of(build.assemble(plan(suite, find_data_root(None)), results))
-
-
-def check_contents(suite: "Suite") -> tuple[list[str], list[str]]:
-    """Try what a suite names, each distiller and checkpoint; return problems and warnings."""
-    from bench import data
+    Args:
+        suite: The suite; each of its distillers and checkpoints is tried.
+        results: A results folder to check as well, for example for a teacher at chance.
+    """
     from bench import suite as suites
     from bench.api import find_data_root
-    from bench.planning.plan import plan
+    from bench.planning.plan import plan as make_plan
     from bench.planning.trial import try_distillers
+    from bench.report import build
     from bench.training.teacher import checkpoint_problems
 
-    root = find_data_root(None)
     try:
-        facts = data.facts(suite.data, root, suite.registry.datasets)
-        trials = try_distillers(plan(suite, root), root)
+        plan = make_plan(suite, find_data_root(None))
+        trials = try_distillers(plan)
     except BenchError as error:
         return [suites.at_line(suite, "dataset", str(error))], []
-    problems, warnings = checkpoint_problems(suite, facts), []
+    problems, warnings = checkpoint_problems(plan), []
     for trial in trials:
         problems += [suites.at_line(suite, trial.where, problem) for problem in trial.problems]
         warnings += [f"{trial.where}: {warning}" for warning in trial.warnings]
+    if results and not problems:
+        warnings += build.warnings_of(build.assemble(plan, results))
     return problems, warnings

@@ -125,10 +125,16 @@ class Folder:
 
     def digests(self, listing: Listing) -> list[bytes]:
         """Return the hash of each file's content; BenchError lists broken images."""
-        digests, problems = hash_files(listing.paths, check_complete)
+        return [self._digests[path] for path in listing.paths]
+
+    @cached_property
+    def _digests(self) -> dict[str, bytes]:
+        """The hash of each file of both splits, by its path."""
+        paths = [*self.train.paths, *self.test.paths]
+        digests, problems = hash_files(paths, check_complete)
         if problems:
             raise broken_images(problems)
-        return digests
+        return dict(zip(paths, digests, strict=True))
 
     def read(self, root: Path) -> Arrays:
         """Decode all images to size x size; `root` is ignored."""

@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from bench import data, models, seeding
+from bench import models, seeding
 from bench.data import Facts
 from bench.errors import BenchError
 from bench.models import Cost
@@ -63,22 +62,17 @@ class Estimate:
         return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
 
 
-def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
+def estimate(plan: Plan) -> dict[str, Estimate]:
     """Estimate the cost of every run of a plan; no image is read and no step is trained.
 
     Args:
         plan: the plan; the plugins of its suite are loaded.
-        root: the data root, for data sets in folders; None for the default.
 
     Returns:
         The estimates, by run id.
 
-    Raises:
-        BenchError: the data set does not have the images that the plan selects.
-
     """
     registry = plan.suite.registry
-    facts = data.facts(plan.suite.data, root, registry.datasets)
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # seed and recipe change no estimate
         spec = run.specification
@@ -88,7 +82,7 @@ def estimate(plan: Plan, root: Path | None = None) -> dict[str, Estimate]:
             Network(teacher, tuple(spec.teacher_stages or ())),
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
-        estimates[run.id] = _estimate(*pair, options, facts, registry)
+        estimates[run.id] = _estimate(*pair, options, plan.facts, registry)
     return estimates
 
 
@@ -139,6 +133,11 @@ def shapes_of(network: Network, classes: int, size: int, registry: Registry) -> 
     return _measure(network, classes, size, registry).shapes
 
 
+def network_of(suite: Suite, name: str) -> Network:
+    """Return a network of a suite, with the stages that the suite declares."""
+    return Network(name, suite.stages.get(name, ()))
+
+
 def stages_of(suite: Suite, facts: Facts) -> dict[str, str]:
     """Return the layer and the shape of each stage of a suite's networks, in words.
 
@@ -150,7 +149,7 @@ def stages_of(suite: Suite, facts: Facts) -> dict[str, str]:
         By network, for example `layer1 64x8x8, layer2 128x4x4`.
     """
     names = [n for pair in suite.pairs for n in (pair.teacher.network, pair.student)]
-    networks = [Network(name, suite.stages.get(name, ())) for name in dict.fromkeys(names)]
+    networks = [network_of(suite, name) for name in dict.fromkeys(names)]
     return {network.name: _stages(network, facts, suite.registry) for network in networks}
 
 

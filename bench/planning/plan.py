@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
+from bench.data import Facts
 from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
@@ -81,12 +82,14 @@ class Plan:
         suite: The suite.
         runs: The runs by id, teachers first.
         cells: The combinations; two cells with equal specifications share one run.
+        facts: Facts of the images that the suite selects.
         part: The filter and the limit of `select`, if they removed any cell.
     """
 
     suite: Suite
     runs: Mapping[str, Run]
     cells: tuple[Cell, ...]
+    facts: Facts
     part: tuple[str, ...] = ()
 
     @property
@@ -143,7 +146,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         BenchError: The data set does not have the selected images.
         MissingData: A folder of images is missing.
     """
-    data_spec = _data_spec(suite, root)
+    facts = data.facts(suite.data, root, suite.registry.datasets)
+    data_spec = _data_spec(suite, facts)
 
     def spec(network: str, **fields: Any) -> RunSpec:
         source = _source(suite, "network", network)
@@ -171,7 +175,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
                 runs[student.id] = Run(student.id, student)
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
-    return Plan(suite, {run.id: run for run in ordered}, tuple(cells))
+    return Plan(suite, {run.id: run for run in ordered}, tuple(cells), facts)
 
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
@@ -182,8 +186,7 @@ def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[st
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
-def _data_spec(suite: Suite, root: Path | None) -> DataSpec:
-    facts = data.facts(suite.data, root, suite.registry.datasets)
+def _data_spec(suite: Suite, facts: Facts) -> DataSpec:
     spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
     if suite.data.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.loader import load_json
-from bench.data import Selection
+from bench.data import Facts, Selection
 from bench.errors import ConfigError
 from bench.planning.plan import Cell, Plan, Run
 from bench.plugins import Registry
@@ -26,7 +26,8 @@ def dump(plan: Plan) -> str:
     """Return what tables and figures need of a plan, as JSON."""
     suite, registry = plan.suite, plan.suite.registry
     terms = dict.fromkeys(term for method in suite.methods for term in method.terms)
-    pairs, methods = list(suite.pairs), list(suite.methods)
+    pairs = {pair.name: place for place, pair in enumerate(suite.pairs)}
+    methods = {method.name: place for place, method in enumerate(suite.methods)}
     content = {
         "format": FORMAT,
         "suite_sha256": digest(suite.path),
@@ -39,12 +40,13 @@ def dump(plan: Plan) -> str:
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
         "seeds": suite.seeds,
-        "pairs": [_pair(pair) for pair in pairs],
-        "methods": [_method(method) for method in methods],
+        "facts": vars(plan.facts),
+        "pairs": [_pair(pair) for pair in suite.pairs],
+        "methods": [_method(method) for method in suite.methods],
         "uses_teacher": {name: registry.distiller(name).uses_teacher for name in terms},
         "runs": {id: _run(run) for id, run in plan.runs.items()},
         "cells": [
-            [pairs.index(c.pair), methods.index(c.method), c.seed, c.run, c.teacher]
+            [pairs[c.pair.name], methods[c.method.name], c.seed, c.run, c.teacher]
             for c in plan.cells
         ],
     }
@@ -103,7 +105,11 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         Cell(pairs[pair], methods[method], seed, run, teacher)
         for pair, method, seed, run, teacher in content["cells"]
     )
-    return Plan(suite, runs, cells, tuple(content["part"]))
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content["facts"].items()
+    }
+    return Plan(suite, runs, cells, Facts(**facts), tuple(content["part"]))
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import torch
 
-from bench import data, seeding
-from bench.data import Facts
+from bench import seeding
 from bench.errors import BenchError
-from bench.planning.estimate import Network, build_for_estimate, shapes_of
+from bench.planning.estimate import build_for_estimate, network_of, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
@@ -34,50 +31,43 @@ class Trial:
     warnings: tuple[str, ...]
 
 
-def try_distillers(plan: Plan, root: Path | None = None) -> list[Trial]:
+def try_distillers(plan: Plan) -> list[Trial]:
     """Call every distiller of a plan once, on random features of its two networks.
 
     Args:
         plan: The plan; no data are read.
-        root: The data root, for data sets in folders; None for the default.
 
     Returns:
         A trial for each term with a problem or a warning.
     """
-    facts = data.facts(plan.suite.data, root, plan.suite.registry.datasets)
     tried: set[str] = set()
     trials = []
     for cell in plan.cells:
+        shapes = _shapes(plan, cell)
         for name, term in cell.method.terms.items():
-            shapes = _shapes(plan, cell, facts)
             key = json.dumps([repr(shapes), name, term.options], sort_keys=True)
             if shapes and key not in tried:
                 tried.add(key)
                 where = f"methods.{cell.method.name}.{name}"
-                trials.append(_try(plan, where, name, term, shapes, facts))
+                trials.append(_try(plan, where, name, term, shapes))
     return [trial for trial in trials if trial.problems or trial.warnings]
 
 
-def _shapes(plan: Plan, cell: Cell, facts: Facts) -> tuple[Shapes, Shapes] | None:
+def _shapes(plan: Plan, cell: Cell) -> tuple[Shapes, Shapes] | None:
     """Return the shapes of student and teacher; None if a network cannot be built."""
-    suite = plan.suite
-    networks = [
-        Network(name, suite.stages.get(name, ()))
-        for name in (cell.pair.student, cell.pair.teacher.network)
-    ]
+    suite, facts = plan.suite, plan.facts
+    names = cell.pair.student, cell.pair.teacher.network
     size = facts.classes, facts.size, suite.registry
     try:
-        student, teacher = (shapes_of(network, *size) for network in networks)
+        student, teacher = (shapes_of(network_of(suite, name), *size) for name in names)
     except BenchError:  # `plan` reports it
         return None
     return student, teacher
 
 
-def _try(
-    plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes], facts: Facts
-) -> Trial:
-    registry, labels = plan.suite.registry, facts.train_labels()
-    batch = Batch(labels[:SAMPLES], torch.arange(min(SAMPLES, facts.train)))
+def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes]) -> Trial:
+    registry, labels = plan.suite.registry, plan.facts.train_labels()
+    batch = Batch(labels[:SAMPLES], torch.arange(min(SAMPLES, plan.facts.train)))
     problems: list[str] = []
     warnings: list[str] = []
 
@@ -87,7 +77,7 @@ def _try(
             return registry.distiller(name)(setting, **term.options)
 
     try:
-        built = build_for_estimate(partial(build))
+        built = build_for_estimate(build)
         if not any(tensor.is_meta for tensor in (*built.parameters(), *built.buffers())):
             problems += contract.violations(build, *shapes, batch)
         if registry.source_of("distiller", name) and not problems:

@@ -5,22 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import data
 from bench.config.text import count
 from bench.errors import TeacherRefused
 from bench.planning.estimate import build_for_estimate
+from bench.planning.plan import Plan
 from bench.results.files import sha256
-from bench.suite import Suite
 from bench.training import pretrained
 
 
-def inspect_file(path: Path, suite: Suite, data_root: Path | None = None) -> dict[str, Any]:
+def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
     """Describe a file of weights, as data for JSON.
 
     Args:
         path: The file.
-        suite: The suite; its teachers and students are compared with the file.
-        data_root: Folder of data sets; None: the default.
+        plan: The plan of a suite; its teachers and students are compared with the file.
 
     Returns:
         Format, size in bytes, SHA-256, sets of tensors, other entries; for each network of the
@@ -30,8 +28,7 @@ def inspect_file(path: Path, suite: Suite, data_root: Path | None = None) -> dic
         MissingData: The file does not exist.
         TeacherRefused: The file cannot be read as weights.
     """
-    contents = pretrained.read(path)
-    facts = data.facts(suite.data, data_root, suite.registry.datasets)
+    contents, suite, facts = pretrained.read(path), plan.suite, plan.facts
     names = [name for pair in suite.pairs for name in (pair.teacher.network, pair.student)]
     networks = []
     for name in dict.fromkeys(names):

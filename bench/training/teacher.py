@@ -11,24 +11,25 @@ from bench import models
 from bench.data import Data, Facts
 from bench.errors import BenchError
 from bench.planning.estimate import build_for_estimate
+from bench.planning.plan import Plan
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe
-from bench.suite import Suite, at_line
+from bench.suite import at_line
 from bench.training import pretrained
 from bench.training.evaluation import autocast, float32
 from distillers import Features
 
 
-def checkpoint_problems(suite: Suite, facts: Facts) -> list[str]:
+def checkpoint_problems(plan: Plan) -> list[str]:
     """Open every checkpoint that a suite names, and compare it with its network.
 
     Args:
-        suite: The suite.
-        facts: The facts of its data set.
+        plan: The plan of the suite.
 
     Returns:
         A line `suite.yaml:7  teachers.checkpoints.NAME: …` for each file that cannot be used.
     """
+    suite, facts = plan.suite, plan.facts
     lines = []
     checkpoints = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs}
     for network, checkpoint in checkpoints.items():

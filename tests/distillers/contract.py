@@ -11,10 +11,9 @@ from typing import get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor
 
-from distillers import Batch, Distiller, Features
+from distillers import Batch, Distiller, Features, contract
 from distillers.base import FeatureName
 from tests.distillers.geometry import (
     BATCH,
@@ -128,22 +127,7 @@ def buffers_stay_in_place(make: Make) -> None:
 
 
 def forward_never_waits_for_the_device(make: Make) -> None:
-    distiller, mode = make(0), FakeTensorMode()
-    for module in distiller.modules():
-        for name, buffer in module._buffers.items():
-            module._buffers[name] = mode.from_tensor(buffer)
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = nn.Parameter(mode.from_tensor(parameter.detach()))
-
-    def fake(features: Features) -> Features:
-        stages = tuple(mode.from_tensor(x) for x in features.stages)
-        pooled, logits = mode.from_tensor(features.pooled), mode.from_tensor(features.logits)
-        return Features(stages, pooled, logits)
-
-    batch = Batch(mode.from_tensor(BATCH.labels), mode.from_tensor(BATCH.index))
-    with mode:
-        distiller(fake(random_student()), fake(random_teacher()), batch).sum().backward()
+    contract.waits_for_device(lambda: make(0), STUDENT, TEACHER, BATCH)
 
 
 def graph_leaves(loss: Tensor) -> Iterator[Tensor]:

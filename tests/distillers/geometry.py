@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import distillers
-from distillers import Batch, Distiller, Features, Setting, Shapes
+from distillers import Batch, Distiller, Features, Setting, Shapes, contract
 
 B, K, D_S, D_T, N = 5, 7, 11, 13, 53
 SMALL_OPTIONS = {"negatives": 17, "width": 19}
@@ -52,12 +52,7 @@ def build_for(
 
 def random_features(shapes: Shapes, seed: int, batch: int = B, *, grad: bool = False) -> Features:
     rng = torch.Generator().manual_seed(seed)
-
-    def draw(*size: int) -> Tensor:
-        return torch.randn(batch, *size, generator=rng).requires_grad_(grad)
-
-    stages = tuple(draw(*shape) for shape in shapes.stages)
-    return Features(stages, draw(shapes.pooled), draw(shapes.logits))
+    return contract.random_features(shapes, batch, rng, grad=grad)
 
 
 def random_student(seed: int = 0) -> Features:

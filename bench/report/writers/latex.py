@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from bench.report.document import Document, Section
 from bench.report.writers import Markup
@@ -68,33 +69,33 @@ def latex(
         wide: Whether floats span both columns of a page.
     """
     labels = [label if i == 1 else f"{label}-{i}" for i in range(1, len(documents) + 1)]
-    text = "\n".join(map(_document, documents, labels))
-    if wide:
-        text = text.replace(r"\begin{table}", r"\begin{table*}").replace(
-            r"\end{table}", r"\end{table*}"
-        )
+    write = partial(_document, environment="table*" if wide else "table")
+    text = "\n".join(map(write, documents, labels))
     return f"{_PREAMBLE}{text}\\end{{document}}\n" if standalone else text
 
 
-def _document(document: Document, label: str) -> str:
+def _document(document: Document, label: str, environment: str) -> str:
     """Return one section as a float; several as a paragraph, floats and a list of notes."""
     title = LATEX.plain(document.title.rstrip("."))
     [first, *others] = document.sections
     if not others:
-        return _float(rf"\textbf{{{title}.}} {LATEX(document.caption)}", first, label, document)
+        caption = rf"\textbf{{{title}.}} {LATEX(document.caption)}"
+        return _float(caption, first, label, environment, document)
     parts = [rf"\paragraph{{{title}.}} {LATEX(document.caption)}" + "\n"]
     for number, section in enumerate(document.sections, 1):
         heading, text = f"{LATEX(section.title)}.", LATEX.plain(section.text)
         if section.rows:
             caption = rf"\textbf{{{heading}}} {text}".rstrip()
-            parts.append(_float(caption, section, f"{label}-{number}"))
+            parts.append(_float(caption, section, f"{label}-{number}", environment))
         else:
             parts.append(rf"\paragraph{{{heading}}} {text}" + "\n")
     notes = [rf"\item {LATEX.note(note)}" for note in document.notes]
     return "\n".join([*parts, r"\begin{itemize}", *notes, r"\end{itemize}"]) + "\n"
 
 
-def _float(caption: str, section: Section, label: str, document: Document | None = None) -> str:
+def _float(
+    caption: str, section: Section, label: str, environment: str, document: Document | None = None
+) -> str:
     """Return a section as a float; graphicx scales a wide grid to the page."""
     columns = len(section.header[0]) - 1
     wide = columns > _MAX_COLUMNS
@@ -102,7 +103,7 @@ def _float(caption: str, section: Section, label: str, document: Document | None
     notes = list(filter(None, notes))
     lines = [
         r"% \usepackage{booktabs}" + (r" \usepackage{graphicx}" if wide else ""),
-        r"\begin{table}[tp]",
+        rf"\begin{{{environment}}}[tp]",
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}}}",
@@ -117,7 +118,7 @@ def _float(caption: str, section: Section, label: str, document: Document | None
     if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
         lines += [" \\\\\n".join(notes), r"\end{minipage}"]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 
 def _lines(section: Section) -> Iterator[str]:
