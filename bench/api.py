@@ -205,9 +205,9 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    It first locks the results folder, cancels Slurm jobs of a killed command, moves damaged files
-    to quarantine, and reads or downloads the data set. An interrupt (Ctrl-C or SIGTERM) ends all
-    workers at once; the next call resumes each run from its last completed epoch.
+    First, this function locks the results folder, cancels Slurm jobs of a killed command, moves
+    damaged files to quarantine, and reads or downloads data. Ctrl-C or SIGTERM ends all workers at
+    once. The next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.

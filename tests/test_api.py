@@ -160,7 +160,7 @@ def test_cpu_slots_follow_workers_and_threads() -> None:
 @needs_no_gpu
 def test_missing_gpu_is_an_error() -> None:
     assert set(Machine().devices()) == {"cpu"}
-    with pytest.raises(BenchError, match="no GPU 1. Allowed: none, for the CPU"):
+    with pytest.raises(BenchError, match="no GPU 1. Allowed: none .the CPU."):
         Machine(gpus=(1,)).devices()
 
 

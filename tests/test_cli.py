@@ -331,7 +331,7 @@ def test_missing_gpu_keeps_finished_records(here: Path) -> None:
     toy.write(here)
     bench("run", "toy.yaml", *IN_PLACE)
     message = wrong(bench("run", "toy.yaml", "--gpus", 0, "--overwrite", "always", *IN_PLACE))
-    assert message.startswith("--gpus: no GPU 0. Allowed: none, for the CPU")
+    assert message.startswith("--gpus: no GPU 0. Allowed: none (the CPU)")
     assert bench("status", "toy.yaml").stdout.startswith("toy: 3 done\n")
     assert bench("run", "toy.yaml", "--gpus", "none", "--dry-run").exit_code == 0
 

@@ -337,7 +337,7 @@ def test_deviations_from_the_papers_are_warnings(reading: Read) -> None:
         "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
         "recipe.milestones: training ends before 210, so lr is not reduced there",
         "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64, because these "
-        "compare the samples of a batch",
+        "losses compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 
