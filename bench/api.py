@@ -208,8 +208,9 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First the results folder is locked, damaged files are quarantined, and the data set is read. An
-    interrupt, also SIGTERM, ends all workers; the next call resumes each run.
+    First, this function locks the results folder, cancels Slurm jobs of a killed command, moves
+    damaged files to quarantine, and reads or downloads data. Ctrl-C or SIGTERM ends all workers at
+    once. The next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.

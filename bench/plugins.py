@@ -248,7 +248,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if "weight" in parameters:
-        raise BenchError(f"{where} has an option 'weight'; suites use this key for its weight")
+        raise BenchError(f"{where} has an option 'weight'; this key sets the loss's weight")
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:

@@ -22,7 +22,7 @@ class MemoryBank(nn.Module):
         samples: N, the number of training samples.
         width: The size of an embedding.
         momentum: The weight of a row's old value in an update, from 0 to 1.
-        rng: The random generator of the initial rows. The bank is on its device.
+        rng: The random generator of the initial rows, on the bank's device.
         unit_length: Whether `update` scales the updated rows to length 1, as in CRD.
     """
 

@@ -61,8 +61,8 @@ The rules follow. `tests/distillers/contract.py` checks all except rule 9 for ev
 Shapes in this package use these letters: B samples in a batch, K classes, N training samples,
 D pooled features, C channels, H and W the height and width of a feature map, M negatives per
 sample. Subscript s marks the student, subscript t the teacher. <a, b> is an inner product.
-Docstrings refer to CRD (arXiv:1910.10699) and RepDistiller (github.com/HobbitLong/RepDistiller),
-the code of its authors.
+CRD is the paper arXiv:1910.10699. RepDistiller is the code of CRD's authors
+(github.com/HobbitLong/RepDistiller).
 '''
 
 from abc import ABC, abstractmethod

@@ -13,7 +13,7 @@ class FitNet(Distiller):
     r, a trained convolution with batch norm and ReLU, maps f_s to the shape of f_t.
 
     Source: the hint loss of the paper, up to a constant factor; RepDistiller for the regressor.
-    Unlike the paper, the hint loss is not a first phase of training: it is added to the task loss.
+    Unlike the paper, the hint loss is added to the task loss, not minimised in a first phase.
 
     Args:
         setting: The two networks' shapes.

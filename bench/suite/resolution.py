@@ -35,7 +35,7 @@ DEFAULTS: dict[Where, str | None] = {  # origin of the values that the file does
 
 @dataclass
 class Resolver:
-    """Builds the `Suite` of one suite file.
+    """Build the `Suite` of one suite file.
 
     Attributes:
         path: The suite's file.

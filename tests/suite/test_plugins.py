@@ -207,7 +207,7 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, weight: float = 1.0): pass\n",
-            "mine.py:2: Own has an option 'weight'; suites use this key for its weight",
+            "mine.py:2: Own has an option 'weight'; this key sets the loss's weight",
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, x: 'Nope' = 1): pass\n",
