@@ -1,6 +1,7 @@
-"""Log finished runs to MLflow; the only file that imports mlflow, and only when it is needed.
+"""Logs finished runs to MLflow.
 
-The store holds copies of the records: it can be deleted and filled again.
+No other file imports mlflow, and this file imports mlflow only on first use. The MLflow store, a
+database or a server, only holds copies of records. The store can be deleted and filled again.
 """
 
 import importlib.util
@@ -26,15 +27,15 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
-ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
-RUN_ID = "bench.run_id"  # tag that holds the id of the record's run
-METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by names in records
-MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of one call
+FINGERPRINT = "bench.results.record"  # tag with a record's hash, set after all else is logged
+ARTIFACTS = "mlflow-artifacts:/"  # MLflow's server finds it even if the results folder moves
+RUN_ID = "bench.run_id"  # tag with the id that bench gave the run
+METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by name in a record
+MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of MLflow for one call
 MAX_VALUE_CHARS, MAX_NAME_CHARS = 6000, 250  # limits of MLflow
-MAX_FAILURES = 3  # after which nothing more is logged: each call to a dead server takes seconds
-LOCK_TIMEOUT_S = 120.0  # for other processes that write to the same file
-SETTINGS = {  # of mlflow, unless the environment sets them
+MAX_FAILURES = 3  # logging then stops, because each call to a dead server takes seconds
+LOCK_TIMEOUT_S = 120.0  # longest wait for other processes that write to the store
+SETTINGS = {  # environment variables for mlflow, unless the user has set them
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -43,18 +44,20 @@ SETTINGS = {  # of mlflow, unless the environment sets them
 
 
 class MLflow:
-    """An observer that logs each record: an experiment for a suite, an MLflow run for a run.
+    """An observer that logs each record as an MLflow run, in one experiment for each suite.
 
-    A record is logged once; a run that was done again replaces its old entry. An error of MLflow
-    costs neither a run nor a result: `warnings` names it, and `bench sync` logs the rest.
+    Each record is logged once. If a run is repeated, its new record replaces its old record. An
+    error of MLflow does not stop the suite: `warnings` reports the error, and `bench sync` logs the
+    missing records later.
 
     Args:
         plan: The plan whose runs are logged.
         results: Folder of the records.
-        uri: Tracking URI; None: `MLFLOW_TRACKING_URI`, else a store in the results folder.
+        uri: Tracking URI; None: `MLFLOW_TRACKING_URI`, or else a SQLite file in the
+            results folder.
 
     Attributes:
-        added: Number of records that the store did not have.
+        added: Number of records logged so far that were missing in the store.
 
     Raises:
         BenchError: mlflow is not installed.
@@ -74,25 +77,25 @@ class MLflow:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence about records that could not be logged; empty if all were."""
+        """A list with one sentence if logging failed; an empty list if it did not fail."""
         if not self._failures:
             return []
         warning = (
             f"MLflow at {self.uri} failed: {self._failures[0]}; the records are complete, and "
-            f"`bench sync {self._plan.suite.name}` or the next run of the suite logs the rest"
+            f"`bench sync {self._plan.suite.name}` or the next run of the suite logs the missing ones"
         )
-        return [re.sub(r"//[^/@\s]*@", "//", warning)]  # no passwords
+        return [re.sub(r"//[^/@\s]*@", "//", warning)]  # removes passwords
 
     def started(self, cohort: "Cohort", device: str) -> None:
         """Do nothing."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Open the store: that takes seconds, in which the workers train."""
+        """Open the store early, because that takes seconds, during which the workers train."""
         if self._experiment is None:
             self._attempt()
 
     def record(self, record: Record) -> None:
-        """Log a record, unless the store has it."""
+        """Log a record unless it is already in the store."""
         self._attempt(record)
 
     def notice(self, text: str) -> None:
@@ -102,7 +105,7 @@ class MLflow:
         """Do nothing."""
 
     def _attempt(self, record: Record | None = None) -> None:
-        """Open the store, and log a record; an exception costs only a warning."""
+        """Open the store, and log a record if one is given; turn exceptions into warnings."""
         if self._gave_up:
             return
         try:
@@ -116,7 +119,7 @@ class MLflow:
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
 
     def log_missing(self) -> None:
-        """Log every record of the plan that the store does not have, or has in an older state."""
+        """Log every record of the plan that is missing or outdated in the store."""
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
@@ -137,7 +140,7 @@ class _Experiment:
             self._id = experiment.experiment_id
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(self._id)
-        self._logged: dict[str, dict[str, str | None]] = {}  # run id: MLflow's id: fingerprint
+        self._logged: dict[str, dict[str, str | None]] = {}  # by run id, then by MLflow's id
         page = None
         while page is None or page.token:
             page = self._client.search_runs([self._id], page_token=page and page.token)
@@ -146,7 +149,7 @@ class _Experiment:
                 entries[logged.info.run_id] = logged.data.tags.get(FINGERPRINT)
 
     def put(self, record: Record) -> bool:
-        """Make this the only entry of its run; return whether it had to be added."""
+        """Make a record the only entry of its run; return whether the record was added."""
         entries = self._logged.setdefault(record.id, {})
         fingerprint = content_hash(record.content)
         current = next((id for id, tag in entries.items() if tag == fingerprint), None)
@@ -157,7 +160,11 @@ class _Experiment:
         return current is None
 
     def _add(self, record: Record, fingerprint: str) -> str:
-        """Log a record; its fingerprint is set last, so that a partial entry is replaced."""
+        """Log a record as a new MLflow run; return the id of the MLflow run.
+
+        The fingerprint is set last. An interrupted call therefore leaves an MLflow run without
+        fingerprint, which the next `put` of this record replaces.
+        """
         from mlflow.entities import Metric, Param
 
         client, plan, (begin, end) = self._client, self._plan, _times(record)
@@ -182,7 +189,7 @@ class _Experiment:
 
 
 def tracking_uri(results: Results) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or else the URI of a store in the results folder."""
+    """Return `MLFLOW_TRACKING_URI`, or else the URI of a SQLite file in the results folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(results)
 
 
@@ -190,7 +197,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     """Serve MLflow's web pages until interrupted.
 
     Args:
-        results: Folder whose store is shown.
+        results: Results folder whose store is shown.
         host: Address to listen on.
         port: Port to listen on.
 
@@ -198,7 +205,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
         The exit code of MLflow's server.
 
     Raises:
-        BenchError: The store does not exist, or is a server with pages of its own.
+        BenchError: The store does not exist, or it is a server, which has its own web pages.
     """
     uri = tracking_uri(results)
     if uri.startswith(("http:", "https:", "databricks")):
@@ -212,23 +219,23 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     command += ["--artifacts-destination", str(_artifacts(results))]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    folder = sys.prefix if local else None  # the server imports modules from its working folder
+    folder = sys.prefix if local else None  # the server imports any module in its working folder
     with suppress(KeyboardInterrupt):
         return subprocess.run(command, cwd=folder).returncode
     return 0
 
 
 def client(uri: str) -> Any:
-    """Return MLflow's client of a store, which is created if it does not exist.
+    """Return MLflow's client for a store; create the store if it does not exist.
 
-    A SQLite store is created under a temporary name and then renamed: a process that is killed
-    meanwhile does not leave a partial store.
+    A SQLite store is created under a temporary name and then renamed. A process that is killed
+    during the creation therefore leaves no partial store under the final name.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of mlflow's own code
+        warnings.simplefilter("ignore", DeprecationWarning)  # in mlflow's code
         from mlflow import MlflowClient
 
         if (path := _sqlite_file(uri)) is not None:
@@ -236,7 +243,7 @@ def client(uri: str) -> Any:
             if not path.exists() or path.stat().st_size == 0:
                 for partial in path.parent.glob(f".{path.name}.*.part*"):
                     partial.unlink()
-                # a new name each time: mlflow caches connections by name
+                # The name is always new, because mlflow caches connections by name.
                 partial = path.with_name(f".{path.name}.{time.time_ns()}.part")
                 try:
                     _check_writable(partial)
@@ -249,13 +256,13 @@ def client(uri: str) -> Any:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise at once if a SQLite file cannot be written: mlflow retries for minutes."""
+    """Raise at once if a SQLite file cannot be written, because mlflow retries for minutes."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("BEGIN IMMEDIATE")
 
 
 def _file_lock(uri: str) -> AbstractContextManager[int | None]:
-    """Hold a SQLite store: one process at a time creates it or writes to it."""
+    """Return a lock, which one process at a time holds to create or change a SQLite store."""
     path = _sqlite_file(uri)
     return locked(path.with_name(f".{path.name}.lock"), LOCK_TIMEOUT_S) if path else nullcontext()
 
@@ -275,7 +282,7 @@ def _artifacts(results: Results) -> Path:
 
 
 def _tags(record: Record, plan: "Plan") -> dict[str, str]:
-    """Return tags to filter by, without tags that are None."""
+    """Return the tags by which MLflow's users can filter runs; omit tags without a value."""
     values = {
         RUN_ID: record.id,
         "kind": record.kind,
@@ -291,7 +298,7 @@ def _tags(record: Record, plan: "Plan") -> dict[str, str]:
 
 
 def _params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
-    """Yield the flat specification: `recipe.lr`, `teacher.network`, `method.crd.negatives`."""
+    """Yield name and value of each setting, such as `recipe.lr` or `method.crd.negatives`."""
     content = record.specification.content
     if record.specification.teacher is not None:
         network = plan.runs[record.specification.teacher].specification.network
@@ -303,7 +310,7 @@ def _params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
 
 
 def _metrics(record: Record) -> Iterator[tuple[str, float, int]]:
-    """Yield name, value and epoch of each number: `loss`, `term/ce`, `final/top1`, `parameters`."""
+    """Yield name, value and epoch of each number, such as `loss`, `term/ce` or `final/top1`."""
     for epoch in record.curves:
         values = {"term" if key == "terms" else key: v for key, v in epoch.content.items()}
         yield from _numbers(values, values.pop("epoch"))
@@ -314,7 +321,7 @@ def _metrics(record: Record) -> Iterator[tuple[str, float, int]]:
 
 
 def _times(record: Record) -> tuple[int, int]:
-    """Return begin and end in milliseconds since 1970; raise ValueError if they are not times."""
+    """Return a run's begin and end in ms since 1970; raise ValueError for an invalid time."""
     begin, end = (
         int(datetime.fromisoformat(time or "").timestamp() * 1000)
         for time in (record.started or record.finished, record.finished)
@@ -329,7 +336,7 @@ def _numbers(values: Mapping[str, Any], epoch: int) -> Iterator[tuple[str, float
 
 
 def _flat(content: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each with its path."""
+    """Yield the path and the value of each leaf of nested mappings."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}{separator}{path}", leaf) for path, leaf in _flat(value, separator))

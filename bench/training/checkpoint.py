@@ -1,6 +1,7 @@
-"""The checkpoint of an unfinished run: one safetensors file, with the curves as JSON metadata.
+"""The checkpoint of an unfinished run: one safetensors file with its tensors and curves.
 
-A checkpoint is data and contains no code. `results/store.py` protects it by a SHA-256. A run
+The curves hold the numbers of each epoch, such as the loss. They are JSON in the file's metadata. A
+checkpoint contains no code. `results/store.py` appends a SHA-256, which reveals damage. A run
 resumes only from its own checkpoint, and only if every entry of the curves is valid.
 """
 
@@ -17,25 +18,28 @@ from torch.optim import Optimizer
 
 from bench.results.record import Epoch, Number
 
-MAX_NAMES_BYTES = 2 * 1024**2  # of a header: names and shapes of all tensors
-MAX_EPOCH_BYTES = 4096  # of a header: one entry of the curves
+MAX_NAMES_BYTES = 2 * 1024**2  # limit for the tensors' names and shapes in a header
+MAX_EPOCH_BYTES = 4096  # limit for one entry of the curves in a header
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 
 
 class UnfinishedEpoch(Epoch, extra="forbid"):
-    """An epoch of an unfinished run: its loss is finite, else the run would have ended."""
+    """An entry in the curves of an unfinished run.
+
+    Its loss is finite, because a run ends at the first epoch with an infinite or undefined loss.
+    """
 
     loss: Number
 
 
 def encode(run: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
-    """Return the checkpoint of a run.
+    """Return the content of a run's checkpoint file.
 
     Args:
         run: The run's id.
         curves: One entry for each completed epoch.
-        parts: Named sets of named tensors, such as `{"network": net.state_dict()}`.
+        parts: Named groups of named tensors, such as `{"network": net.state_dict()}`.
     """
     tensors = {
         f"{part}/{name}": _on_host(value)
@@ -49,7 +53,9 @@ def encode(run: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
 def decode(
     content: bytes, run: str, epochs: int, terms: Iterable[str]
 ) -> tuple[list[Epoch], dict[str, dict[str, Tensor]]]:
-    """Read a checkpoint that `encode` returned; memory is proportional to its length.
+    """Read a checkpoint that `encode` returned.
+
+    The memory needed is proportional to the checkpoint's length.
 
     Args:
         content: The checkpoint.
@@ -58,15 +64,16 @@ def decode(
         terms: Names of the run's distillers.
 
     Returns:
-        The curves and the parts; the parts' names and shapes are not checked.
+        The curves, and the parts that `encode` received. The names and shapes of the parts'
+            tensors are not checked.
 
     Raises:
-        ValueError: It is the checkpoint of another run, or not valid.
-        safetensors.SafetensorError: It is not in safetensors format.
+        ValueError: The checkpoint belongs to another run, or it is invalid.
+        safetensors.SafetensorError: The content is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")
     if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * epochs:
-        raise ValueError(f"its header has {header_bytes:,} bytes")
+        raise ValueError(f"its header has {header_bytes:,} bytes, too many for its run")
     tensors = safetensors.torch.load(content)
     metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
     if metadata.get("run") != run:
@@ -83,7 +90,7 @@ def decode(
 
 
 def check_tensors(state: Mapping[str, Any]) -> None:
-    """Raise TypeError for a state_dict that a checkpoint cannot hold."""
+    """Raise TypeError if a value in the state_dict is not a tensor."""
     for name, value in state.items():
         if not isinstance(value, Tensor):
             kind = type(value).__name__
@@ -91,14 +98,14 @@ def check_tensors(state: Mapping[str, Any]) -> None:
 
 
 def momentum(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the momentum of each parameter that has one, by the parameter's position."""
+    """Return the optimiser's momentum buffers, by the position of their parameter."""
     states = optimizer.state_dict()["state"].items()
     buffers = {str(position): state.get("momentum_buffer") for position, state in states}
     return {position: buffer for position, buffer in buffers.items() if buffer is not None}
 
 
 def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
-    """Restore the momentum; ValueError if it does not fit the parameters."""
+    """Restore the momentum buffers; raise ValueError if a shape differs from the parameter's."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for position, buffer in buffers.items():
         parameter = parameters[int(position)]
@@ -108,12 +115,12 @@ def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
 
 
 def _on_host(value: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU that shares no memory, as safetensors requires."""
+    """Return a contiguous copy on the CPU, because safetensors refuses shared memory."""
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
-    """Validate one entry of the curves."""
+    """Return a valid entry of the curves; raise ValueError for an invalid one."""
     try:
         epoch = UnfinishedEpoch.model_validate(entry)
     except ValidationError as error:

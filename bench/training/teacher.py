@@ -1,7 +1,7 @@
-"""Teachers: read their weights, check them, and compute their features.
+"""Teachers: reading and checking their weights, and computing their features.
 
-Checkpoints that others wrote are read as tensors, never executed, and never take more memory than
-the file.
+A checkpoint file may be malicious. This module reads only tensors from the file, executes
+none of its code, and needs no more memory than the file's size.
 """
 
 import io
@@ -24,14 +24,14 @@ from bench.spec import Recipe
 from bench.training.evaluation import autocast, float32
 from distillers import Features
 
-MAX_LISTED = 3  # tensors in an error message
-MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
+MAX_LISTED = 3  # tensors that an error message names
+MAX_PICKLE_BYTES = 4 * 1024**2  # of names, shapes and settings; other parts hold the values
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 WRAPPERS = ("model", "state_dict", "net")  # keys under which training scripts save the state_dict
 
-_ZIP_MAGIC = b"PK\x03\x04"  # begins a file in PyTorch's format since 1.6
-_OLD_FORMAT_PICKLES = 5  # before 1.6: magic number, version, system, content, keys
-_ALLOWED_GLOBALS = re.compile(  # all that a pickle of plain tensors names, as `module name`
+_ZIP_MAGIC = b"PK\x03\x04"  # first bytes of a file in the format of PyTorch since 1.6
+_OLD_FORMAT_PICKLES = 5  # format before 1.6: magic number, version, system, content, keys
+_ALLOWED_GLOBALS = re.compile(  # classes and functions of plain tensors, as `module name`
     r"collections OrderedDict"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
     r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
@@ -44,12 +44,12 @@ class Teacher:
 
     Args:
         net: The network.
-        data: The data set; the network is moved to its device.
-        recipe: Says the precision.
+        data: The data set. The network is moved to the data set's device.
+        recipe: The training settings; only the precision is used.
 
     Attributes:
         net: The network.
-        shapes: Shapes of its features.
+        shapes: Shapes of the network's features.
     """
 
     def __init__(self, net: nn.Module, data: Data, recipe: Recipe) -> None:
@@ -63,7 +63,7 @@ class Teacher:
         """Compute the features of a batch.
 
         Args:
-            images: (B, 3, H, W).
+            images: The batch's images, (B, 3, H, W).
             stages: Whether the features contain the stages' maps.
 
         Returns:
@@ -75,13 +75,13 @@ class Teacher:
 
 
 def load(network: str, facts: Facts, path: Path, registry: Registry = BUILTIN) -> nn.Module:
-    """Build a network with the weights of a file.
+    """Build a network and load its weights from a file.
 
     Args:
         network: The network's name.
-        facts: Says the number of classes and the size of images.
-        path: The file.
-        registry: The networks of the suite.
+        facts: Facts of the data set; the number of classes and the image size are used.
+        path: The file with the weights.
+        registry: The networks that the suite can use, by name.
 
     Raises:
         MissingData: The file does not exist.
@@ -96,20 +96,23 @@ def load(network: str, facts: Facts, path: Path, registry: Registry = BUILTIN) -
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the state_dict of a safetensors file or of a PyTorch checkpoint of plain tensors.
+    """Read the state_dict from a safetensors file, or from a PyTorch file with only tensors.
 
-    The wrapping of RepDistiller and mdistiller, `{'model': state_dict}`, and the prefix `module.`
-    of DataParallel are removed. No code in the file is executed.
+    In a PyTorch file, RepDistiller and mdistiller wrap the state_dict as `{'model': state_dict}`,
+    and DataParallel adds the prefix `module.` to each name. The wrapper and the prefix are removed.
+    Code in the file is not executed.
 
     Args:
-        path: The file; its format is safetensors if its suffix is `.safetensors`.
+        path: The file. The suffix `.safetensors` means the safetensors format; any other suffix
+            means PyTorch's format.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file contains more than tensors, or no state_dict.
+        TeacherRefused: The file is damaged, contains other objects than tensors, or has no
+            state_dict.
     """
     if not path.is_file():
         raise MissingData(f"{path}: no such checkpoint")
@@ -119,7 +122,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             _check_pickles(file)
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # readers of broken files raise errors of every type
+    except Exception as error:  # a damaged file can raise any type of error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TeacherRefused(
             f"{path}: not a checkpoint of plain tensors ({reason}); "
@@ -129,25 +132,29 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(_is_plain(*item) for item in state.items()):
-        raise TeacherRefused(f"{path}: no state_dict in it, neither bare nor under {WRAPPERS}")
+        raise TeacherRefused(f"{path}: no state_dict in it, at the top level or under {WRAPPERS}")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _check_pickles(file: BinaryIO) -> None:
-    """Raise ValueError for a PyTorch file that names more than tensors, or declares too many bytes.
+    """Raise ValueError for a PyTorch file that could run code or exhaust the memory.
 
-    The instructions of its pickles are read but not executed. `weights_only` alone would create
-    objects of any size of its few allowed types, such as a bytearray of a terabyte.
+    The pickles in the file may refer only to the classes and functions of plain tensors. Their
+    instructions are read but not executed. `torch.load(weights_only=True)` alone does not limit
+    the memory: it would create a bytearray of a terabyte, for example.
     """
     for pickled in _pickles(file):
         for code, argument, _ in pickletools.genops(pickled):
             if code.name in ("GLOBAL", "INST") and not _ALLOWED_GLOBALS.fullmatch(str(argument)):
-                raise ValueError(f"it names {'.'.join(str(argument).split())}")
+                raise ValueError(f"it refers to {'.'.join(str(argument).split())}")
     file.seek(0)
 
 
 def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
-    """Yield the pickles of a file; the caller reads each to its end."""
+    """Yield the pickles of a PyTorch file; the caller must read each pickle to its end.
+
+    In the format before 1.6, the pickles follow one another in one stream.
+    """
     head, file_bytes = file.read(MAX_PICKLE_BYTES), file.seek(0, io.SEEK_END)
     if not head.startswith(_ZIP_MAGIC):
         stream = io.BytesIO(head)
@@ -161,19 +168,19 @@ def _pickles(file: BinaryIO) -> Iterator[io.BytesIO]:
         for entry in entries:
             if entry.filename.endswith(".pkl"):
                 if entry.file_size > MAX_PICKLE_BYTES:
-                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
+                    raise ValueError(f"it contains a pickle of {entry.file_size:,} bytes")
                 yield io.BytesIO(archive.read(entry))
 
 
 def _is_plain(name: object, value: object) -> bool:
-    """Return whether this is an entry of a state_dict, with a printable name."""
+    """Return whether this is a tensor with a short printable name, as in a state_dict."""
     if not isinstance(name, str) or not isinstance(value, Tensor):
         return False
     return name.isascii() and name.isprintable() and len(name) <= MAX_NAME_LENGTH
 
 
 def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Describe how two state_dicts differ in names and shapes; empty if they do not."""
+    """Return how two state_dicts differ in names and shapes; '' if they do not differ."""
     states = [
         [f"{name} {tuple(value.shape)}" for name, value in state.items()]
         for state in (expected, actual)
