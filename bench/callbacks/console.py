@@ -1,4 +1,4 @@
-"""Progress of a running suite on the console: its state, and three views of it.
+"""Progress of a running suite on the console: `Progress` holds its state, three views show it.
 
 `Live` redraws a table in place, `Plain` writes lines of text, `Json` writes lines of JSON.
 """
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}
-INTERVAL_S = 10.0  # between two plain lines about epochs
+INTERVAL_S = 10.0  # minimum between any line and a following line about epochs
 REFRESHES_PER_S = 2
-MAX_LOST_SHOWN = 3  # latest runs without a result that are shown while others train
+MAX_LOST_SHOWN = 3  # runs without a result that the live table names
 
 
 @dataclass(eq=False)
@@ -39,15 +39,15 @@ class RunProgress:
 
     Attributes:
         run: The run.
-        name: Name shown to people.
-        pair: Name of its pair; of a teacher, its own name.
-        method: Name of its method; empty for a teacher.
+        name: Name of the run in messages.
+        pair: Name of the run's pair of teacher and student; for a teacher, the same as `name`.
+        method: Name of the run's method; empty for a teacher.
         epochs: Number of epochs.
-        work: Work of one epoch; the unit is the same for all runs.
+        work: Estimated work of one epoch, in a unit that is the same for all runs.
         epoch: Last completed epoch.
         top1: Last measured top-1 accuracy in percent.
-        status: Status of its record; empty while it has no record.
-        reason: Reason in its record.
+        status: Status in the run's record; empty while there is no record.
+        reason: Reason in the run's record, such as an error; empty if the run succeeded.
     """
 
     run: "Run"
@@ -64,14 +64,14 @@ class RunProgress:
 
 @dataclass(eq=False)
 class CohortProgress:
-    """The progress of a cohort that was started."""
+    """The progress of a started cohort, which is a group of runs that train together."""
 
     device: str
     runs: list[RunProgress]
 
     @property
     def label(self) -> str:
-        """The cohort's name: `resnet20/resnet8 seed 0`, or `teacher resnet20 seed 0`."""
+        """The cohort's name, such as `resnet20/resnet8 seed 0` or `teacher resnet20 seed 0`."""
         first = self.runs[0]
         if not first.method:
             return f"teacher {first.name}"
@@ -80,20 +80,21 @@ class CohortProgress:
 
     @property
     def epoch(self) -> str:
-        """The furthest epoch of its runs and their number of epochs: `12/30`."""
+        """The highest completed epoch of any run, and the number of epochs, such as `12/30`."""
         return f"{max(run.epoch for run in self.runs)}/{max(run.epochs for run in self.runs)}"
 
 
 class Progress:
-    """The state of a running suite, updated by the events of its runner.
+    """The state of a running suite, updated by the runner's events.
 
-    A view may read it in another thread: lists are replaced, not changed.
+    A view may read the state in another thread. Lists are therefore replaced, not changed.
 
     Args:
         plan: The plan.
-        todo: Runs to do in this session.
-        estimates: Cost of each run by id; a run without one counts by its epochs.
-        clock: Returns seconds.
+        todo: Runs to execute in this session.
+        estimates: Estimated cost of each run, by id. Without an estimate, each epoch of a run
+            counts as one unit of work.
+        clock: Function that returns the time in seconds.
     """
 
     def __init__(
@@ -105,11 +106,11 @@ class Progress:
     ) -> None:
         self.plan, self.clock, self.begun = plan, clock, clock()
         self.runs = {run.id: self._pending(run, estimates or {}) for run in todo}
-        self.cohorts: list[CohortProgress] = []  # those that train now
+        self.cohorts: list[CohortProgress] = []  # cohorts that train now
         self.work = sum(run.epochs * run.work for run in self.runs.values())
-        self.done = 0.0  # of the work, in this session
+        self.done = 0.0  # work done in this session
         self._training_since: float | None = None
-        self._last_epoch = 0.0  # time of the last epoch
+        self._last_epoch = 0.0  # time at which the last epoch ended
 
     def _pending(self, run: "Run", estimates: "Mapping[str, Estimate]") -> RunProgress:
         name, cell = self.plan.names()[run.id], self.plan.first.get(run.id)
@@ -120,38 +121,41 @@ class Progress:
         return RunProgress(run, name, pair, method, epochs, work or 1.0)
 
     def start(self, cohort: "Cohort", device: str) -> CohortProgress:
-        """Note that a cohort starts; a part of a cohort that was split replaces that cohort."""
+        """Add a cohort that starts; return its progress.
+
+        The new cohort replaces an earlier cohort with some of its runs, as after a split.
+        """
         runs = [self.runs[run.id] for run in cohort.runs]
         others = [cohort for cohort in self.cohorts if not set(cohort.runs) & set(runs)]
         self.cohorts = [*others, CohortProgress(device, runs)]
         return self.cohorts[-1]
 
     def advance(self, run_id: str, entry: Mapping[str, Any]) -> CohortProgress:
-        """Note a completed epoch of a run."""
+        """Update the state after an epoch of a run; return the progress of the run's cohort."""
         run = self.runs[run_id]
-        if run.epoch == 0:  # resumed: earlier epochs are not part of the rate
+        if run.epoch == 0:  # the rate excludes epochs before a resume
             run.epoch = entry["epoch"] - 1
             self.work -= run.epoch * run.work
         self.done += max(0, entry["epoch"] - run.epoch) * run.work
         run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
         cohort = next(cohort for cohort in self.cohorts if run in cohort.runs)
-        if self._training_since is None:  # starting workers is not part of the rate
+        if self._training_since is None:  # the rate excludes the start of workers
             epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
             self._training_since = self._last_epoch - epoch_s
         return cohort
 
     def end(self, record: Record) -> RunProgress:
-        """Note a record; a cohort ends with the last record of its runs."""
+        """Update the state from a record; remove a cohort after the last record of its runs."""
         run = self.runs[record.id]
         run.status, run.reason, run.top1 = record.status, record.reason or "", record.top1
-        self.work -= (run.epochs - run.epoch) * run.work  # 0 unless it was lost
+        self.work -= (run.epochs - run.epoch) * run.work  # epochs that will not be trained
         self.cohorts = [cohort for cohort in self.cohorts if not all(r.status for r in cohort.runs)]
         return run
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of runs by the status of their record."""
+        """Number of runs with a record, by the status of the record."""
         return Counter(run.status for run in self.runs.values() if run.status)
 
     @property
@@ -161,7 +165,7 @@ class Progress:
 
     @property
     def time_left(self) -> float | None:
-        """Seconds left: remaining work divided by the rate so far; None before the first epoch."""
+        """Estimated seconds until the end, from the rate so far; None before the first epoch."""
         if self._training_since is None:
             return None
         per_work = (self._last_epoch - self._training_since) / self.done
@@ -169,7 +173,7 @@ class Progress:
 
     @property
     def summary(self) -> str:
-        """One line: `31 of 48 runs, 1 failed, about 2 min 10 s left`."""
+        """One line, such as `31 of 48 runs, 1 failed, about 2 min 10 s left`."""
         counts, left = self.counts, self.time_left
         parts = [f"{counts.total()} of {len(self.runs)} runs"]
         parts += [f"{counts[status]} {status}" for status in sorted(counts) if status != "done"]
@@ -179,13 +183,13 @@ class Progress:
 
 
 def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Return each state and reason once, with the names of its runs.
+    """Return each combination of state and reason once, with the names of its runs.
 
     Args:
         runs: State, name and reason of each run.
 
     Returns:
-        State, names and reason; the names are those of `resnet8/vgg8 at seed 0 and 1 more`.
+        State, names and reason. The names are text such as `resnet8/vgg8 at seed 0 and 1 more`.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for state, name, reason in runs:
@@ -197,7 +201,7 @@ def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, 
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in at most two units: `12 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Return seconds as text in at most two units: `12 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
     rounded = round(seconds)
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
         if rounded >= size:
@@ -206,7 +210,7 @@ def duration(seconds: float) -> str:
 
 
 class Live:
-    """A table of the cohorts that train, redrawn in place; a summary remains at the end."""
+    """Redraws a table of the cohorts that train; replaces the table by a summary at the end."""
 
     def __init__(self, progress: Progress, out: TextIO, console: Console | None = None) -> None:
         self._progress = progress
@@ -219,7 +223,7 @@ class Live:
         )
 
     def started(self, cohort: "Cohort", device: str) -> None:
-        """Show the cohort."""
+        """Add the cohort to the table."""
         self._progress.start(cohort, device)
         self._screen.start()
 
@@ -228,7 +232,7 @@ class Live:
         self._progress.advance(run, entry)
 
     def record(self, record: Record) -> None:
-        """Count the run."""
+        """Update the number of ended runs."""
         self._progress.end(record)
 
     def notice(self, text: str) -> None:
@@ -242,7 +246,7 @@ class Live:
             self.notice(line)
 
     def draw(self) -> RenderableType:
-        """Return the current view; rich calls this in a thread of its own."""
+        """Return the current table; the library `rich` calls this method in another thread."""
         progress = self._progress
         bar = Table.grid(padding=(0, 2))
         name = Text(progress.plan.suite.name, "bold")
@@ -252,7 +256,7 @@ class Live:
 
 
 class Lines:
-    """Lines of text on a stream."""
+    """Writes lines of text to a stream; the base class of two views."""
 
     def __init__(self, progress: Progress, out: TextIO) -> None:
         self._progress, self._out = progress, out
@@ -265,16 +269,16 @@ class Lines:
 
 
 class Plain(Lines):
-    """A line for each start, end and notice, and a line of progress every ten seconds."""
+    """Writes a line for each start, end and notice, and about every ten seconds for epochs."""
 
     def started(self, cohort: "Cohort", device: str) -> None:
-        """Write which runs start on which device."""
+        """Write the cohort, its device and its methods."""
         started = self._progress.start(cohort, device)
         methods = ", ".join(dict.fromkeys(run.method for run in started.runs))
         self._write(f"started   {started.label} on {device}{methods and f': {methods}'}")
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Write the epoch of the cohort, unless a line was written just now."""
+        """Write the cohort's epoch if the last line is at least `INTERVAL_S` old."""
         cohort = self._progress.advance(run, entry)
         if self._progress.clock() - self._last_line >= INTERVAL_S:
             self._write(f"epoch     {cohort.epoch} of {cohort.label}; {self._progress.summary}")
@@ -288,21 +292,21 @@ class Plain(Lines):
         self._write(f"notice    {text}")
 
     def closed(self) -> None:
-        """Write how many runs ended with which status."""
+        """Write the number of runs with each status."""
         self._write(next(summary(self._progress)))
 
 
 class Json(Lines):
-    """Every event as a line of JSON."""
+    """Writes every event as a line of JSON."""
 
     def started(self, cohort: "Cohort", device: str) -> None:
-        """Write `cohort`, `device`, and `runs`, each with `id` and `name`."""
+        """Write `cohort`, `device` and `runs`; each entry of `runs` has an `id` and a `name`."""
         started = self._progress.start(cohort, device)
         runs = [{"id": run.run.id, "name": run.name} for run in started.runs]
         self._event("started", cohort=cohort.id, device=device, runs=runs)
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Write `id` and `name` of the run, and the `entry` of its curves."""
+        """Write `id` and `name` of the run, and the epoch's `entry` in the curves."""
         self._progress.advance(run, entry)
         self._event("epoch", id=run, name=self._progress.runs[run].name, entry=entry)
 
@@ -317,7 +321,7 @@ class Json(Lines):
         self._event("notice", text=text)
 
     def closed(self) -> None:
-        """Write the number of `runs` to do, their `counts` by status, and the `seconds` taken."""
+        """Write the number of `runs`, the `counts` of runs by status, and the elapsed `seconds`."""
         progress = self._progress
         seconds = round(progress.clock() - progress.begun, 3)
         self._event("closed", runs=len(progress.runs), counts=progress.counts, seconds=seconds)
@@ -327,7 +331,7 @@ class Json(Lines):
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """Yield a line with the number of runs by status, then a line for each reason."""
+    """Yield a line with the number of runs by status, then a line for each reason of a failure."""
     name, counts = progress.plan.suite.name, progress.counts
     counts["not finished"] = len(progress.runs) - counts.total()
     order = ("done", *LOST, "not finished")
@@ -342,7 +346,7 @@ def summary(progress: Progress) -> Iterator[str]:
 
 
 def outcome(run: RunProgress, seconds: float) -> str:
-    """Return a line about how a run ended after so many seconds of training."""
+    """Return a line about the end of a run; `seconds` is the time of the run's training."""
     if run.status != "done":
         return f"{run.status:9} {run.name}: {run.reason}"
     top1 = f"top-1 {run.top1:.2f} %, " if run.top1 is not None else ""
@@ -351,7 +355,7 @@ def outcome(run: RunProgress, seconds: float) -> str:
 
 
 def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
-    """Yield a line with the epoch and a line with the accuracies of each pair of a cohort."""
+    """Yield two lines for each pair of a cohort: the epoch, and the methods' accuracies."""
     pairs: dict[str, list[RunProgress]] = {}
     for run in cohort.runs:
         pairs.setdefault(run.pair, []).append(run)
@@ -367,7 +371,7 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """Return a method's last top-1 in a fixed width, or its status if it has no result."""
+    """Return the run's method with its last top-1 accuracy, or with its status if it failed."""
     if run.status in LOST:
         return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"
@@ -375,7 +379,7 @@ def _accuracy(run: RunProgress) -> Text:
 
 
 def _latest_lost(progress: Progress) -> Iterator[Text]:
-    """Yield a line for each of the latest runs without a result."""
+    """Yield a line for each of the last `MAX_LOST_SHOWN` runs without a result."""
     for run in progress.lost[-MAX_LOST_SHOWN:]:
         line = printable(outcome(run, 0.0))
         yield Text(line, COLOURS[run.status], overflow="ellipsis", no_wrap=True)
@@ -385,12 +389,12 @@ VIEWS: dict[str, type[Live | Plain | Json]] = {"live": Live, "plain": Plain, "js
 
 
 def view(kind: str, progress: Progress, out: TextIO) -> Live | Plain | Json:
-    """Return the observer that shows progress.
+    """Return the view of the given kind, which is an observer of the runner.
 
     Args:
-        kind: `live`, `plain` or `json`; `auto` is live on a terminal, else plain.
-        progress: State of the session.
-        out: Where the view is written.
+        kind: `live`, `plain` or `json`; `auto` means `live` on a terminal, else `plain`.
+        progress: The state that the view shows.
+        out: Stream to which the view writes.
 
     Raises:
         BenchError: The kind is unknown.

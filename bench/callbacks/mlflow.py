@@ -1,6 +1,7 @@
-"""Log finished runs to MLflow; the only file that imports mlflow, and only when it is needed.
+"""Logs finished runs to MLflow.
 
-The store holds copies of the records: it can be deleted and filled again.
+No other file imports mlflow, and this file imports mlflow only on first use. The MLflow store, a
+database or a server, only holds copies of records. The store can be deleted and filled again.
 """
 
 import errno
@@ -47,18 +48,20 @@ SETTINGS = {  # of mlflow, unless the environment sets them
 
 
 class MLflow:
-    """An observer that logs each record: an experiment for a suite, an MLflow run for a run.
+    """An observer that logs each record as an MLflow run, in one experiment for each suite.
 
-    A record is logged once; a run that was done again replaces its old entry. An error of MLflow
-    costs neither a run nor a result: `warnings` names it, and `bench sync` logs the rest.
+    Each record is logged once. If a run is repeated, its new record replaces its old record. An
+    error of MLflow does not stop the suite: `warnings` reports the error, and `bench sync` logs the
+    missing records later.
 
     Args:
         plan: The plan whose runs are logged.
         results: Folder of the records.
-        uri: Tracking URI; None: `MLFLOW_TRACKING_URI`, else a store in the results folder.
+        uri: Tracking URI; None: `MLFLOW_TRACKING_URI`, or else a SQLite file in the
+            results folder.
 
     Attributes:
-        added: Number of records that the store did not have.
+        added: Number of records logged so far that were missing in the store.
 
     Raises:
         BenchError: mlflow is not installed.
@@ -78,14 +81,14 @@ class MLflow:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence about records that could not be logged; empty if all were."""
+        """A list with one sentence if logging failed; an empty list if it did not fail."""
         if not self._failures:
             return []
         warning = (
             f"MLflow at {self.uri} failed: {self._failures[0]}; the records are complete, and "
             f"`{self._sync}` or the next run of the suite logs the rest"
         )
-        return [re.sub(r"//[^/@\s]*@", "//", warning)]  # no passwords
+        return [re.sub(r"//[^/@\s]*@", "//", warning)]  # removes passwords
 
     @property
     def _sync(self) -> str:
@@ -97,12 +100,12 @@ class MLflow:
         """Do nothing."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Open the store: that takes seconds, in which the workers train."""
+        """Open the store early, because that takes seconds, during which the workers train."""
         if self._experiment is None:
             self._attempt()
 
     def record(self, record: Record) -> None:
-        """Log a record, unless the store has it."""
+        """Log a record unless it is already in the store."""
         self._attempt(record)
 
     def notice(self, text: str) -> None:
@@ -112,7 +115,7 @@ class MLflow:
         """Do nothing."""
 
     def _attempt(self, record: Record | None = None) -> None:
-        """Open the store, and log a record; an exception costs only a warning."""
+        """Open the store, and log a record if one is given; turn exceptions into warnings."""
         if self._gave_up:
             return
         try:
@@ -126,7 +129,7 @@ class MLflow:
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
 
     def log_missing(self) -> None:
-        """Log every record of the plan that the store does not have, or has in an older state."""
+        """Log every record of the plan that is missing or outdated in the store."""
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
@@ -149,7 +152,7 @@ class _Experiment:
             self._id = experiment.experiment_id
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(self._id)
-        self._logged: dict[str, dict[str, str | None]] = {}  # run id: MLflow's id: fingerprint
+        self._logged: dict[str, dict[str, str | None]] = {}  # by run id, then by MLflow's id
         page = None
         while page is None or page.token:
             page = self._client.search_runs([self._id], page_token=page and page.token)
@@ -158,7 +161,7 @@ class _Experiment:
                 entries[logged.info.run_id] = logged.data.tags.get(FINGERPRINT)
 
     def put(self, record: Record) -> bool:
-        """Make this the only entry of its run; return whether it had to be added."""
+        """Make a record the only entry of its run; return whether the record was added."""
         entries = self._logged.setdefault(record.id, {})
         fingerprint = content_hash(record.content)
         current = next((id for id, tag in entries.items() if tag == fingerprint), None)
@@ -169,7 +172,11 @@ class _Experiment:
         return current is None
 
     def _add(self, record: Record, fingerprint: str) -> str:
-        """Log a record; its fingerprint is set last, so that a partial entry is replaced."""
+        """Log a record as a new MLflow run; return the id of the MLflow run.
+
+        The fingerprint is set last. An interrupted call therefore leaves an MLflow run without
+        fingerprint, which the next `put` of this record replaces.
+        """
         from mlflow.entities import Metric, Param
 
         client, plan, (begin, end) = self._client, self._plan, _times(record)
@@ -194,7 +201,7 @@ class _Experiment:
 
 
 def tracking_uri(results: Results) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or else the URI of a store in the results folder."""
+    """Return `MLFLOW_TRACKING_URI`, or else the URI of a SQLite file in the results folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(results)
 
 
@@ -202,7 +209,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     """Serve MLflow's web pages until interrupted.
 
     Args:
-        results: Folder whose store is shown.
+        results: Results folder whose store is shown.
         host: Address to listen on.
         port: Port to listen on.
 
@@ -210,7 +217,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
         The exit code of MLflow's server.
 
     Raises:
-        BenchError: The store does not exist, or is a server with pages of its own.
+        BenchError: The store does not exist, or it is a server, which has its own web pages.
     """
     uri = tracking_uri(results)
     if uri.startswith(("http:", "https:", "databricks")):
@@ -251,16 +258,16 @@ def _serve(command: Sequence[str], folder: str | None) -> int:
 
 
 def client(uri: str) -> Any:
-    """Return MLflow's client of a store, which is created if it does not exist.
+    """Return MLflow's client for a store; create the store if it does not exist.
 
-    A SQLite store is created under a temporary name and then renamed: a process that is killed
-    meanwhile does not leave a partial store.
+    A SQLite store is created under a temporary name and then renamed. A process that is killed
+    during the creation therefore leaves no partial store under the final name.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of mlflow's own code
+        warnings.simplefilter("ignore", DeprecationWarning)  # in mlflow's code
         from mlflow import MlflowClient
 
         if (path := _sqlite_file(uri)) is not None:
@@ -270,7 +277,7 @@ def client(uri: str) -> Any:
             if not path.exists() or path.stat().st_size == 0:
                 for partial in path.parent.glob(f".{path.name}.*.part*"):
                     partial.unlink()
-                # a new name each time: mlflow caches connections by name
+                # The name is always new, because mlflow caches connections by name.
                 partial = path.with_name(f".{path.name}.{time.time_ns()}.part")
                 try:
                     _check_writable(partial)
@@ -323,13 +330,13 @@ def _reason(error: BaseException, uri: str) -> str:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise at once if a SQLite file cannot be written: mlflow retries for minutes."""
+    """Raise at once if a SQLite file cannot be written, because mlflow retries for minutes."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("BEGIN IMMEDIATE")
 
 
 def _file_lock(uri: str) -> AbstractContextManager[int | None]:
-    """Hold a SQLite store: one process at a time creates it or writes to it."""
+    """Return a lock, which one process at a time holds to create or change a SQLite store."""
     path = _sqlite_file(uri)
     return locked(path.with_name(f".{path.name}.lock"), LOCK_TIMEOUT_S) if path else nullcontext()
 
@@ -366,7 +373,7 @@ def _artifacts(results: Results) -> Path:
 
 
 def _tags(record: Record, plan: "Plan") -> dict[str, str]:
-    """Return tags to filter by, without tags that are None."""
+    """Return the tags by which MLflow's users can filter runs; omit tags without a value."""
     values = {
         RUN_ID: record.id,
         "kind": record.kind,

@@ -1,4 +1,7 @@
-"""The file of `--cluster`: how cohorts become tasks of Ray or jobs of Slurm."""
+"""The file given with `--cluster`: options for running cohorts as Ray tasks or Slurm jobs.
+
+A cohort is a group of runs that train together in one process.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +15,7 @@ from bench.config.text import Problem
 from bench.errors import BenchError, ConfigError
 from bench.suite.schema import Part
 
-MIN_AMOUNT = 0.0001  # of a resource; Ray's unit
+MIN_AMOUNT = 0.0001  # smallest amount of a resource that Ray can count
 
 
 def _countable(amount: float) -> float:
@@ -22,7 +25,7 @@ def _countable(amount: float) -> float:
 
 
 def _not_job_name(option: str) -> str:
-    """Refuse sbatch's option for the name of a job, also abbreviated."""
+    """Return the option; raise ValueError for sbatch's `job-name` or an abbreviation."""
     if "job-name".startswith(option.replace("_", "-")):
         raise ValueError(option)
     return option
@@ -36,24 +39,24 @@ Address = Annotated[
     allowed("auto, or host:port of the cluster's head"),
 ]
 Slots = Annotated[Whole, Ge(1), Le(10_000)]
-SLOTS = allowed("how many cohorts at a time, 1 to 10,000")
+SLOTS = allowed("the number of cohorts at a time, 1 to 10,000")
 GpuAmount = Annotated[AtLeast0, AfterValidator(_countable)]
-GPUS = allowed(f"a number of GPUs, 0 or at least {MIN_AMOUNT}; two cohorts share one at 0.5")
+GPUS = allowed(f"a number of GPUs, 0 or at least {MIN_AMOUNT}; two cohorts share a GPU at 0.5")
 CPUS = allowed(f"a number of CPUs, at least {MIN_AMOUNT}")
-Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of lines of shell")]
+Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of shell commands")]
 SbatchOption = Annotated[str, AfterValidator(_not_job_name)]
 SbatchValue = Annotated[str | int | float | bool, allowed("text, a number, or true")]
 SBATCH = "a mapping of sbatch's long options to their values, without job-name, which bench sets"
 
 
 class RayOptions(Part):
-    """The section `ray`: a Ray task for each cohort.
+    """The section `ray` of the file: each cohort runs as one Ray task.
 
     Attributes:
-        address: Address of the cluster's head.
-        gpus: GPUs of a cohort; None: 1 if the cluster has GPUs.
-        cpus: CPUs of a cohort.
-        slots: Cohorts at a time; None: as many as fit on the nodes.
+        address: Address of the cluster's head node; `auto`: found by Ray.
+        gpus: Number of GPUs for each cohort; None: 1 if the cluster has GPUs, else 0.
+        cpus: Number of CPUs for each cohort.
+        slots: Number of cohorts at a time; None: as many as fit on the nodes.
         retries: How often a cohort is resubmitted after its node was lost.
     """
 
@@ -65,19 +68,21 @@ class RayOptions(Part):
 
 
 class SlurmOptions(Part):
-    """The section `slurm`: a Slurm job for each cohort; jobs that start together are one array.
+    """The section `slurm` of the file: each cohort runs as one Slurm job.
+
+    Jobs that start together are submitted as one job array.
 
     Attributes:
-        gpus: GPUs of a job.
-        cpus: CPUs of a job.
-        memory: Memory of a job in GB; None: the cluster's default.
-        minutes: Time limit of a job; a longer cohort is requeued.
+        gpus: Number of GPUs for each job.
+        cpus: Number of CPUs for each job.
+        memory: Memory for each job in GB; None: the cluster's default.
+        minutes: Time limit of a job in minutes; a job that reaches the limit is requeued.
         partition: Partition; None: the cluster's default.
-        slots: Jobs at a time.
-        requeues: How often a job is requeued after its time limit.
-        warning: Seconds between the signal and the time limit.
-        sbatch: Further options of sbatch.
-        setup: Lines of shell that run before the job.
+        slots: Number of jobs at a time.
+        requeues: How often a job may be requeued at its time limit.
+        warning: Seconds before the time limit at which Slurm signals a job to stop.
+        sbatch: Further options for sbatch, by their long names.
+        setup: Shell commands that run before the job.
     """
 
     gpus: Natural
@@ -87,28 +92,28 @@ class SlurmOptions(Part):
     partition: Annotated[Text | None, allowed("a name that Slurm knows")] = None
     slots: Annotated[Slots, SLOTS] = 8
     requeues: Natural = 100
-    warning: Annotated[Count, allowed("seconds from the signal to the end, at least 1")] = 90
+    warning: Annotated[Count, allowed("seconds from the signal to the time limit, at least 1")] = 90
     sbatch: dict[SbatchOption, SbatchValue] = Field(default_factory=dict, description=SBATCH)
     setup: Lines = ()
 
 
 class ClusterFile(Part):
-    """The file; it may hold sections of other executors."""
+    """The whole file, with an optional section for each executor."""
 
     ray: Annotated[RayOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
     slurm: Annotated[SlurmOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
 
 
 def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
-    """Read the section of an executor.
+    """Read the options of one executor from the cluster file.
 
     Args:
-        path: The cluster file; None: the defaults, which Slurm does not have.
-        engine: The executor.
+        path: The cluster file; None: the defaults for Ray, an error for Slurm.
+        engine: Name of the executor, which is also the name of its section.
 
     Raises:
-        ConfigError: Every problem in the file, by line.
-        BenchError: No file for Slurm.
+        ConfigError: The file is invalid; the message lists all problems with their lines.
+        BenchError: The executor is Slurm, and no file is given.
     """
     if path is None:
         if engine == "ray":
@@ -119,8 +124,8 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
     document = loader.load(path)
     file, problems = fields.validate(document.data, ClusterFile)
     if file and (slurm := file.slurm) and slurm.warning >= 60 * slurm.minutes:
-        # A job would get the signal when it starts, and be requeued for ever.
-        limit = f"Allowed: less than {60 * slurm.minutes}, the seconds of a job"
+        # Otherwise a job would get the signal at its start, and would be requeued again and again.
+        limit = f"Allowed: less than {60 * slurm.minutes}, a job's time limit in seconds"
         message = f"found the number {slurm.warning}. {limit}"
         problems.append(Problem(("slurm", "warning"), message))
     if file is None or problems or document.problems:

@@ -1,4 +1,7 @@
-"""Messages between the runner and its workers: jobs one way, events the other; JSON lines."""
+"""Messages between the runner and its workers, as lines of JSON.
+
+The runner sends a job to a worker; the worker sends events to the runner.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,7 +16,7 @@ from bench.results.record import Record, Status, TeacherInfo
 from bench.spec import RunSpec
 from bench.suite import Checkpoint
 
-Event = Mapping[str, Any]  # see `Job`
+Event = Mapping[str, Any]  # the docstring of `Job` lists all events
 Emit = Callable[[Event], None]
 
 
@@ -25,7 +28,7 @@ class Task:
         id: Id of the run.
         name: Name of the run in messages.
         specification: Specification of the run.
-        checkpoint: File to import as a teacher's weights; None: the network is trained.
+        checkpoint: File whose weights are imported for a teacher; None: the run is trained.
     """
 
     id: str
@@ -34,12 +37,12 @@ class Task:
     checkpoint: Checkpoint | None = None
 
     def record(self, status: Status, reason: str | None, **fields: Any) -> Record:
-        """Return the task's record.
+        """Return a record for the run.
 
         Args:
             status: Outcome of the run.
-            reason: Why the run is not done, else None.
-            **fields: Fields of `Record`, as JSON data; others are empty.
+            reason: Why the run has no result; None if the run is done.
+            **fields: Other fields of `Record`, as JSON data; omitted fields are empty.
         """
         spec = self.specification
         content = {
@@ -63,30 +66,32 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort to train in lockstep on one device.
+    """A cohort: runs that one worker trains together on one device, batch by batch.
 
-    A worker answers with events, mappings with the key `event`:
+    A worker answers with events. The key `event` of an event is one of these names:
 
-    - `epoch`: `run` completed an epoch; `entry` is its entry in the curves.
-    - `record`: a run ended; `record` is its content.
-    - `notice`: `text` for the user.
-    - `heartbeat`: a batch was processed; at most one a second.
-    - `split`: the cohort does not fit into memory or cannot be captured, for this `reason`.
-    - `unwritable`: the results folder cannot be written to, for this `reason`.
-    - `exit`: the last event, from the executor; `reason` is None after a success. `lost` is true if
-      the machine was lost, which does not count as an attempt at the runs.
+    - `epoch`: The run with the id `run` completed an epoch; `entry` is the epoch's entry in the
+      curves.
+    - `record`: A run ended; `record` is the content of the run's record.
+    - `notice`: `text` is a message for the user.
+    - `heartbeat`: A batch was read; a worker sends at most one heartbeat per second.
+    - `split`: The cohort must be split: memory ran out, or a step could not be captured as a CUDA
+      graph. `reason` has the details.
+    - `unwritable`: The results folder cannot be written to; `reason` says why.
+    - `exit`: The last event, which the executor sends. `reason` is None after a success. `lost` is
+      true if the machine was lost; the runs then keep all their attempts.
 
     Attributes:
         id: Id of the cohort.
-        tasks: The runs.
-        teacher: The trained teacher of all runs; None: they are teachers.
+        tasks: The runs to train.
+        teacher: The trained teacher of all runs; None: the runs are teachers.
         device: Device, such as `cuda:0`.
-        threads: Threads of torch on a CPU.
+        threads: Number of threads that torch uses on a CPU.
         results: Path of the results folder.
-        dataset: Name of the data set; for a folder of images `folder:PATH`.
+        dataset: Name of the data set, or `folder:PATH` for a folder of images.
         data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
         plugins: Paths of the suite's plugins.
-        plugins_enabled: Whether plugins, also of installed packages, may be loaded.
+        plugins_enabled: Whether plugins may be loaded, including those of installed packages.
         graphs: Whether to capture steps as CUDA graphs.
     """
 
@@ -126,7 +131,7 @@ _JOB = TypeAdapter(Job)
 
 
 def parse_events(lines: Iterable[str | bytes]) -> Iterator[Event]:
-    """Parse lines of JSON; skip lines that a kill cut short."""
+    """Yield the event in each line of JSON; skip a line that a killed process left incomplete."""
     for line in lines:
         with suppress(ValueError):
             yield json.loads(line)

@@ -1,4 +1,4 @@
-"""The order in which cohorts start, and how they are split; results do not depend on it."""
+"""The order in which cohorts start, and the splitting of cohorts; neither changes results."""
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
@@ -7,13 +7,14 @@ from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run
 
 Work = Callable[[Cohort], float]
-MAX_HALF_WORK = 0.75  # of a cohort's work: if a half needs more, the cohort is not split
+MAX_HALF_WORK = 0.75  # fraction of a cohort's work that a half may need after a split
 
 
 def work_of(estimates: Mapping[str, Estimate]) -> Work:
     """Return a function that estimates a cohort's work.
 
-    Its unit is multiply-adds for each training image, including the teacher's forward passes.
+    The work is the number of multiply-adds in all epochs for one training image, including the
+    teacher's forward passes.
     """
 
     def work(cohort: Cohort) -> float:
@@ -28,29 +29,34 @@ def work_of(estimates: Mapping[str, Estimate]) -> Work:
 class Queue:
     """Cohorts that wait for a slot and for their teacher.
 
-    The cohort that would end last if it started now comes first; a teacher's end includes the
-    longest cohort of its students. A cohort is split where slots would be idle otherwise.
+    The cohort with the most remaining work comes first. The remaining work of a teacher includes
+    the longest cohort of its students, which must wait for the teacher. A cohort is split if slots
+    would otherwise be idle.
 
     Args:
-        slots: Number of slots, which each run one cohort at a time.
+        slots: Number of slots; each slot runs one cohort at a time.
         work: Function that estimates the work of a cohort.
 
     Attributes:
-        work: The same function.
+        work: Function that estimates the work of a cohort.
     """
 
     def __init__(self, slots: int, work: Work) -> None:
         self._slots, self.work = slots, work
-        self._waiting: dict[str | None, list[tuple[float, int, Cohort]]] = {}  # by teacher
+        self._waiting: dict[str | None, list[tuple[float, int, Cohort]]] = {}  # heaps by teacher
         self._waiting_work = 0.0
-        self._longest: dict[str, float] = {}  # work of a teacher's longest cohort of students
+        self._longest: dict[str, float] = {}  # work of the students' longest cohort, by teacher
         self._count = 0
 
     def __bool__(self) -> bool:
         return any(self._waiting.values())
 
     def put(self, *cohorts: Cohort) -> None:
-        """Add cohorts; teachers should be added together with their students."""
+        """Add cohorts to the queue.
+
+        Students should be added in the same call as their teachers, because the order of teachers
+        depends on the work of their students.
+        """
         for cohort in sorted(cohorts, key=lambda cohort: cohort.teacher is None):
             work = self.work(cohort)
             after = max(self._longest.get(run.id, 0.0) for run in cohort.runs)
@@ -64,15 +70,15 @@ class Queue:
     def take(
         self, is_ready: Callable[[str], bool], free_slots: int, running_work: float
     ) -> Cohort | None:
-        """Remove and return the next cohort, or a part of it.
+        """Remove and return the next cohort, which may be a half of a cohort that was added.
 
         Args:
-            is_ready: Whether a teacher, by its run id, has ended.
+            is_ready: Function that says whether the teacher with a run id has ended.
             free_slots: Number of slots that are idle now.
-            running_work: Remaining work of the cohorts that run.
+            running_work: Remaining work of the cohorts that train now.
 
         Returns:
-            A cohort; None if no cohort's teacher is ready.
+            A cohort; None if the queue is empty or all cohorts wait for their teachers.
         """
         while heaps := [
             heap
@@ -88,7 +94,10 @@ class Queue:
         return None
 
     def _split(self, cohort: Cohort, idle: bool, running_work: float) -> Sequence[Cohort]:
-        """Return the halves if slots are idle, now or at the end, and halves are much shorter."""
+        """Return a cohort's two halves if a split saves time, else nothing.
+
+        A split saves time if slots are idle, now or at the end, and a half needs much less work.
+        """
         if len(cohort.runs) < 2:
             return ()
         work, parts = self.work(cohort), halves(cohort.runs)
@@ -100,5 +109,5 @@ class Queue:
 
 
 def halves(runs: Sequence[Run]) -> list[Cohort]:
-    """Split runs into two cohorts; a single run is one cohort."""
+    """Return two cohorts with half of the runs each; a single run gives one cohort."""
     return [Cohort(tuple(part)) for part in (runs[::2], runs[1::2]) if part]

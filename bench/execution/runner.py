@@ -16,8 +16,8 @@ from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo
 
 Overwrite = Literal["never", "failed", "always"]
-MAX_ATTEMPTS = 2  # at a run, before a crash or a hang of its worker counts as a failure
-FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses are not redone
+MAX_ATTEMPTS = 2  # a run fails if its worker crashes or hangs this often
+FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses are not repeated
     "never": frozenset({"done", "diverged", "failed", "skipped"}),
     "failed": frozenset({"done", "diverged"}),
     "always": frozenset(),
@@ -25,19 +25,19 @@ FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses 
 
 
 class Observer(Protocol):
-    """Receiver of a runner's progress, such as a console view or a tracker."""
+    """Receiver of a runner's progress, such as the console or MLflow."""
 
     def started(self, cohort: Cohort, device: str) -> None:
         """Handle the start of a cohort on a device."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Handle a completed epoch of a run; `entry` extends its curves."""
+        """Handle a completed epoch of a run; `entry` is the epoch's entry in the curves."""
 
     def record(self, record: Record) -> None:
-        """Handle the end of a run; its record is on the disk."""
+        """Handle the end of a run; the run's record is already on the disk."""
 
     def notice(self, text: str) -> None:
-        """Handle a message for the user about a fault that the runner handled."""
+        """Handle a message for the user, such as a crash after which runs are retried."""
 
     def closed(self) -> None:
         """Handle the end of the runner; no further calls follow."""
@@ -45,16 +45,16 @@ class Observer(Protocol):
 
 @dataclass
 class Runner:
-    """Execution of a plan's runs on the slots of an executor.
+    """Executes the runs of a plan on the slots of an executor; a slot runs one job at a time.
 
     Args:
         plan: The plan.
-        estimates: The estimate of each run, by id.
-        results: The results folder, locked.
-        executor: Where jobs run.
+        estimates: The estimated cost of each run, by the run's id.
+        results: The results folder; the caller holds its lock.
+        executor: The executor that starts jobs, on this machine or on a cluster.
         observers: Receivers of the progress.
-        data_root: Folder of the data sets; None: the default.
-        threads: Threads of each worker on a CPU.
+        data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
+        threads: Number of threads of each worker on a CPU.
         graphs: Whether to capture steps as CUDA graphs.
     """
 
@@ -67,9 +67,9 @@ class Runner:
     threads: int = 1
     graphs: bool = False
     _queue: Queue = field(init=False)
-    _tasks: dict[str, Task] = field(default_factory=dict)  # of runs without a record yet
+    _tasks: dict[str, Task] = field(default_factory=dict)  # by run, without runs that have a record
     _running: dict[int, Cohort] = field(default_factory=dict)  # by slot
-    _epochs: dict[str, int] = field(default_factory=dict)  # that a run has completed
+    _epochs: dict[str, int] = field(default_factory=dict)  # completed epochs, by run
     _split_reasons: dict[int, str] = field(default_factory=dict)  # by slot
     _crashes: Counter[str] = field(default_factory=Counter)  # by run
 
@@ -80,8 +80,8 @@ class Runner:
         """Execute runs until each has a record.
 
         Args:
-            runs: The runs, such as `pending` returns.
-            restart: Whether to delete records, weights and checkpoints of the runs first.
+            runs: The runs, for example those from `pending`.
+            restart: Whether to delete the runs' records, weights and checkpoints first.
 
         Raises:
             Unwritable: The results folder cannot be written to.
@@ -108,7 +108,7 @@ class Runner:
                 observer.closed()
 
     def _start_ready(self) -> None:
-        """Start the next cohort with an ended teacher on each free slot."""
+        """Start cohorts on free slots, except cohorts that wait for their teacher."""
         free = [slot for slot in range(len(self.executor.devices)) if slot not in self._running]
         while free:
             running_work = sum(map(self._remaining, self._running.values()))
@@ -119,7 +119,7 @@ class Runner:
                 free.pop(0)
 
     def _remaining(self, cohort: Cohort) -> float:
-        """Return the remaining work of a cohort, by the epochs of its first unfinished run."""
+        """Return a cohort's remaining work, estimated from the epochs of an unfinished run."""
         run = next((run for run in cohort.runs if run.id in self._tasks), None)
         if run is None:
             return 0.0
@@ -127,7 +127,7 @@ class Runner:
         return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
-        """Start a cohort; if its teacher is not done, skip its runs and return False."""
+        """Return whether a cohort could start; skip its runs if its teacher is not done."""
         teacher = self.results.summary(cohort.teacher) if cohort.teacher else None
         if teacher is not None and teacher.status != "done":
             reason = f"its teacher is missing: {teacher.status}, {teacher.reason}"
@@ -176,13 +176,13 @@ class Runner:
                 self._exit(slot, reason, event.get("lost", False))
 
     def _exit(self, slot: int, reason: str, lost: bool) -> None:
-        """Retry, split or give up the runs that a job left without a record."""
+        """Retry runs that a job left without a record, in one or two cohorts, or fail them."""
         runs = tuple(run for run in self._running.pop(slot).runs if run.id in self._tasks)
         split_reason = self._split_reasons.pop(slot, None)
         if not runs:
             return
         if split_reason and len(runs) > 1:
-            self._retry(halves(runs), f"{split_reason}; they resume as two cohorts")
+            self._retry(halves(runs), f"{split_reason}; the runs resume as two cohorts")
             return
         if not lost:
             self._crashes.update(run.id for run in runs)
@@ -191,7 +191,7 @@ class Runner:
             for run in runs:
                 self._end(run.id, "failed", failure)
             return
-        self._retry([Cohort(runs)], f"{reason}; retried from the last checkpoint")
+        self._retry([Cohort(runs)], f"{reason}; the next attempt resumes from the last checkpoint")
 
     def _retry(self, groups: Sequence[Cohort], text: str) -> None:
         first, *others = (self._tasks[run.id].name for group in groups for run in group.runs)
@@ -206,7 +206,7 @@ class Runner:
         self._write(self._tasks[run].record(status, reason, finished=now()))
 
     def _write(self, record: Record) -> None:
-        """Write a record; delete the checkpoint unless the run failed and may be resumed."""
+        """Write a record; keep the checkpoint only of a run that may resume later."""
         self.results.write(record)
         if record.status in ("done", "diverged"):
             self.results.state(record.id).unlink(missing_ok=True)
@@ -216,16 +216,16 @@ class Runner:
 
 
 def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
-    """List the runs of a plan to execute, teachers first.
+    """Return the runs of a plan that must be executed, teachers first.
 
     Args:
         plan: The plan.
         results: The results folder.
-        overwrite: Runs with a record to redo. `never`: none; `failed`: failed and skipped ones;
-            `always`: all. A diverged run counts as done.
+        overwrite: Which runs with a record to repeat. `never`: no runs; `failed`: failed and
+            skipped runs, but not diverged runs; `always`: all runs.
 
     Returns:
-        Runs to redo, runs without a record, and teachers without weights that students need.
+        Runs to repeat, runs without a record, and teachers of these runs without weights.
     """
     missing = set()
     for run in plan.runs.values():
@@ -238,6 +238,6 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
 
 
 def teacher_info(teacher: Record) -> TeacherInfo:
-    """Return the entry for a student's record, from the teacher's record."""
+    """Return the teacher's entry in its students' records, from the teacher's own record."""
     network, weights, top1 = teacher.network.name, teacher.weights or "", teacher.top1 or 0.0
     return TeacherInfo(id=teacher.id, network=network, sha256=weights, top1=top1)

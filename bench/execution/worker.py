@@ -1,6 +1,7 @@
-"""The worker of a job: load, train, save. `python -m bench.execution.worker` reads it from stdin.
+"""The worker: a process that loads the data, trains the runs of one job and saves them.
 
-A worker writes weights and checkpoints itself. It sends records to its parent as events.
+`python -m bench.execution.worker` reads the job from standard input. The worker writes weights and
+checkpoints itself. The worker sends records as events to its parent process, which writes them.
 """
 
 import json
@@ -36,7 +37,7 @@ from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
 
-HEARTBEAT_INTERVAL_S = 1.0  # between two heartbeats, at least
+HEARTBEAT_INTERVAL_S = 1.0  # minimum between two heartbeats
 
 
 class JobContext:
@@ -48,7 +49,7 @@ class JobContext:
 
     Attributes:
         results: The job's results folder.
-        registry: Networks, data sets and distillers, those of the job's plugins included.
+        registry: Networks, data sets and distillers, including those of the job's plugins.
         device: Device of the training.
         capture: Captures the students' steps as CUDA graphs; None: they are not captured.
         data_counts: Counts of the images, for records; empty until the data are loaded.
@@ -66,7 +67,9 @@ class JobContext:
 
 
 class Heartbeat:
-    """A data set that emits heartbeats while its batches are read.
+    """A data set that emits `heartbeat` events while its batches are read.
+
+    The events show the parent process that the worker does not hang.
 
     Args:
         data: The data set.
@@ -98,11 +101,11 @@ class Heartbeat:
 
 
 def run_job(job: Job, emit: Emit) -> None:
-    """Run a job: emit one `record` event for each task, whether or not other tasks fail.
+    """Run a job: emit one `record` event for each task, even if other tasks fail.
 
-    If memory is short, a step cannot be captured, or the results folder cannot be written to, the
-    last event is `split` or `unwritable` instead; tasks without a record resume from their
-    checkpoints later.
+    If memory runs out or a step cannot be captured as a CUDA graph, the last event is `split`. If
+    the results folder cannot be written to, the last event is `unwritable`. In both cases, tasks
+    without a record can resume later from their checkpoints.
 
     Args:
         job: The job.
@@ -129,18 +132,18 @@ def run_job(job: Job, emit: Emit) -> None:
 
 
 def configure_process(job: Job) -> None:
-    """Set this process's GPU, threads and float32 precision."""
+    """Set the GPU, the number of threads and the float32 precision of this process."""
     device = torch.device(job.device)
     if device.index is not None:
-        torch.cuda.set_device(device)  # else streams and CUDA graphs use the first GPU
+        torch.cuda.set_device(device)  # otherwise streams and CUDA graphs use the first GPU
     torch.set_num_threads(job.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    recipe = job.tasks[0].specification.recipe  # all tasks have one precision
+    recipe = job.tasks[0].specification.recipe  # all tasks have the same precision
     torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
 
 
 def load_data(context: JobContext) -> Data:
-    """Load the data set of all tasks onto the device; reading it emits heartbeats."""
+    """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
     selection, added = Selection(job.dataset, *part), context.registry.datasets
@@ -151,7 +154,7 @@ def load_data(context: JobContext) -> Data:
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
-    """Load the job's teacher from its recorded weights; None if the tasks are teachers."""
+    """Return the job's teacher with verified weights; None if the tasks are teachers."""
     info = context.job.teacher
     if info is None:
         return None
@@ -164,7 +167,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
-    """Check a checkpoint file's SHA-256 and accuracy; save it as a teacher's weights."""
+    """Check the SHA-256 and the accuracy of a checkpoint file; save its weights as a teacher."""
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
@@ -185,18 +188,19 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
 
 
 def train(context: JobContext) -> None:
-    """Train the tasks in lockstep, each from its checkpoint if it has one."""
+    """Train all tasks together, batch by batch; tasks with a checkpoint resume from it."""
     dataset = load_data(context)
     teacher = load_teacher(context, dataset)
     if trainers := make_trainers(context, dataset, teacher):
-        # With memory of its own: students read the teacher's features while their steps replay.
+        # The teacher's graph has its own memory pool, because replays of the students' graphs
+        # would otherwise overwrite the teacher's features.
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
         loop.train_cohort(trainers, teacher, dataset, save, capture)
 
 
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
-    """Return a trainer for each task that can be trained; emit records for the others."""
+    """Return a trainer for each task that can be trained; emit records for the other tasks."""
     trainers = []
     shapes, info = teacher.shapes if teacher else None, context.job.teacher
     sha256 = info.sha256 if info else ""
@@ -218,7 +222,8 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
 def resume(context: JobContext, trainer: Trainer) -> bool:
     """Restore a trainer from its checkpoint, if there is one.
 
-    Returns False if the checkpoint is invalid; it is quarantined, and the trainer is unusable.
+    Returns False if the checkpoint is invalid, else True. An invalid checkpoint is renamed to
+    `*.corrupt`, and the trainer must not be used.
     """
     task, results = trainer.task, context.results
     try:
@@ -237,7 +242,11 @@ def resume(context: JobContext, trainer: Trainer) -> bool:
 
 
 def save_epoch(context: JobContext, trainer: Trainer) -> None:
-    """Save the trainer's checkpoint, or its weights after its last epoch; emit the epoch."""
+    """Save a run after an epoch, and emit its events.
+
+    A run that continues gets a checkpoint. A completed run gets weights and a record, and a failed
+    run gets only a record.
+    """
     task = trainer.task
     if not trainer.ended:
         context.results.save_state(task.id, trainer.checkpoint())
@@ -254,7 +263,11 @@ def save_epoch(context: JobContext, trainer: Trainer) -> None:
 
 
 def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
-    """Return the metrics of a record: of the last epoch, and of the best on the test set."""
+    """Return the metrics of a record.
+
+    `last` and `validation` are the metrics of the last evaluated epoch on the test and validation
+    sets. `oracle` has the number and the test metrics of the epoch with the highest test top-1.
+    """
     evaluated = [epoch for epoch in curves if epoch.test]
     last, best = evaluated[-1], max(evaluated, key=lambda epoch: epoch.test["top1"] or 0.0)
     values = {"last": last.test, "oracle": {**best.test, "epoch": best.epoch}}
@@ -271,7 +284,7 @@ def save_weights(context: JobContext, task: Task, network: nn.Module) -> str:
 def emit_record(
     context: JobContext, task: Task, status: Status, reason: str | None, **fields: Any
 ) -> None:
-    """Send a task's record to the parent."""
+    """Send a task's record to the parent process."""
     job, precision = context.job, task.specification.recipe.precision
     fields["environment"] = environment(context.device, precision, job.graphs)
     fields |= {"teacher": job.teacher, "started": context.started, "finished": now()}
@@ -282,9 +295,9 @@ def emit_record(
 
 
 def main() -> None:
-    """Run the job on the first line of standard input; exit when the parent exits."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # open until the exit
-    os.dup2(2, 1)  # output of libraries goes to the log, not among the events
+    """Run the job on the first line of standard input; exit early if the parent exits."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open to the end
+    os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -299,7 +312,7 @@ def main() -> None:
 
 
 def _exit_with_parent() -> None:
-    """Exit when standard input closes, which the parent holds open."""
+    """Exit when standard input closes, which means that the parent has exited."""
     sys.stdin.read()
     os._exit(1)
 

@@ -1,1 +1,1 @@
-"""Training of a cohort: several runs in lockstep on one device, with one teacher."""
+"""Training of a cohort: runs with the same teacher and seed, trained together on one device."""

@@ -1,6 +1,7 @@
-"""The checkpoint of an unfinished run: one safetensors file, with the curves as JSON metadata.
+"""The checkpoint of an unfinished run: one safetensors file with its tensors and curves.
 
-A checkpoint is data and contains no code. `results/store.py` protects it by a SHA-256. A run
+The curves hold the numbers of each epoch, such as the loss. They are JSON in the file's metadata. A
+checkpoint contains no code. `results/store.py` appends a SHA-256, which reveals damage. A run
 resumes only from its own checkpoint, and only if every entry of the curves is valid.
 """
 
@@ -17,14 +18,17 @@ from torch.optim import Optimizer
 
 from bench.results.record import Epoch, Number
 
-MAX_NAMES_BYTES = 2 * 1024**2  # of a header: names and shapes of all tensors
-MAX_EPOCH_BYTES = 4096  # of a header: one entry of the curves
+MAX_NAMES_BYTES = 2 * 1024**2  # limit for the tensors' names and shapes in a header
+MAX_EPOCH_BYTES = 4096  # limit for one entry of the curves in a header
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 
 
 class UnfinishedEpoch(Epoch, extra="forbid"):
-    """An epoch of an unfinished run: its loss is finite, else the run would have ended."""
+    """An entry in the curves of an unfinished run.
+
+    Its loss is finite, because a run ends at the first epoch with an infinite or undefined loss.
+    """
 
     loss: Number
 
@@ -36,7 +40,7 @@ def encode(run: str, teacher: str, curves: Sequence[Epoch], parts: Parts) -> byt
         run: The run's id.
         teacher: SHA-256 of the weights of the run's teacher; empty for a teacher's run.
         curves: One entry for each completed epoch.
-        parts: Named sets of named tensors, such as `{"network": net.state_dict()}`.
+        parts: Named groups of named tensors, such as `{"network": net.state_dict()}`.
     """
     tensors = {
         f"{part}/{name}": _on_host(value)
@@ -50,7 +54,9 @@ def encode(run: str, teacher: str, curves: Sequence[Epoch], parts: Parts) -> byt
 def decode(
     content: bytes, run: str, teacher: str, epochs: int, terms: Iterable[str]
 ) -> tuple[list[Epoch], dict[str, dict[str, Tensor]]]:
-    """Read a checkpoint that `encode` returned; memory is proportional to its length.
+    """Read a checkpoint that `encode` returned.
+
+    The memory needed is proportional to the checkpoint's length.
 
     Args:
         content: The checkpoint.
@@ -60,7 +66,8 @@ def decode(
         terms: Names of the run's distillers.
 
     Returns:
-        The curves and the parts; the parts' names and shapes are not checked.
+        The curves, and the parts that `encode` received. The names and shapes of the parts'
+            tensors are not checked.
 
     Raises:
         ValueError: It belongs to another run or to other weights of the teacher, or is not valid.
@@ -68,7 +75,7 @@ def decode(
     """
     header_bytes = int.from_bytes(content[:8], "little")
     if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * epochs:
-        raise ValueError(f"its header has {header_bytes:,} bytes")
+        raise ValueError(f"its header has {header_bytes:,} bytes, too many for its run")
     tensors = safetensors.torch.load(content)
     metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
     if metadata.get("run") != run:
@@ -87,7 +94,7 @@ def decode(
 
 
 def check_tensors(state: Mapping[str, Any]) -> None:
-    """Raise TypeError for a state_dict that a checkpoint cannot hold."""
+    """Raise TypeError if a value in the state_dict is not a tensor."""
     for name, value in state.items():
         if not isinstance(value, Tensor):
             kind = type(value).__name__
@@ -95,14 +102,14 @@ def check_tensors(state: Mapping[str, Any]) -> None:
 
 
 def momentum(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the momentum of each parameter that has one, by the parameter's position."""
+    """Return the optimiser's momentum buffers, by the position of their parameter."""
     states = optimizer.state_dict()["state"].items()
     buffers = {str(position): state.get("momentum_buffer") for position, state in states}
     return {position: buffer for position, buffer in buffers.items() if buffer is not None}
 
 
 def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
-    """Restore the momentum; ValueError if it does not fit the parameters."""
+    """Restore the momentum buffers; raise ValueError if a shape differs from the parameter's."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for position, buffer in buffers.items():
         parameter = parameters[int(position)]
@@ -112,12 +119,12 @@ def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
 
 
 def _on_host(value: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU that shares no memory, as safetensors requires."""
+    """Return a contiguous copy on the CPU, because safetensors refuses shared memory."""
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
-    """Validate one entry of the curves."""
+    """Return a valid entry of the curves; raise ValueError for an invalid one."""
     try:
         epoch = UnfinishedEpoch.model_validate(entry)
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""CUDA graphs: a training step that the host launches as one operation on fixed tensors.
+"""CUDA graphs: the CPU launches a whole training step as one operation.
 
-A captured graph repeats the device's operations and runs no Python. Every number that changes
-from step to step must therefore be in a tensor. A step on other tensors than the captured ones,
+A captured graph repeats the GPU's operations on the same tensors and runs no Python. Every number
+that changes between steps must therefore be in one of these tensors. A step on any other tensors,
 such as an epoch's smaller last batch, runs without the graph.
 """
 
@@ -18,31 +18,33 @@ from distillers import Batch
 Call = Callable[..., Any]
 Replay = Callable[[], object]
 Capture = Callable[[Call, Sequence[torch.Generator]], tuple[Any, Replay]]
-WARMUP_CALLS = 3  # before the capture: libraries choose kernels, the optimiser creates its state
+WARMUP_CALLS = 3  # ordinary calls, in which libraries choose kernels and optimisers create state
 
 
 class CaptureError(RuntimeError):
-    """A call that CUDA cannot capture; its process cannot use CUDA afterwards."""
+    """CUDA could not capture a call; the process cannot use CUDA afterwards."""
 
 
 class CudaCapture:
-    """Capture of calls as CUDA graphs that share one memory pool.
+    """Captures calls as CUDA graphs that share one memory pool.
 
-    The outputs of one graph are therefore valid only until another graph of the pool is replayed.
+    A graph's outputs are valid only until another graph is replayed, because the replay may write
+    to the same memory.
     """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, call: Call, streams: Sequence[torch.Generator]) -> tuple[Any, Replay]:
-        """Capture a call.
+        """Capture a call as a CUDA graph.
 
         Args:
             call: A function without arguments.
-            streams: Random generators that it uses, in addition to the default one.
+            streams: Random generators that the call uses, besides torch's default generator.
 
         Returns:
-            The call's outputs, not yet computed, and a function that computes them.
+            The call's outputs, whose tensors have no values yet, and a function that replays the
+            graph to compute the values.
 
         Raises:
             CaptureError: The call waits for the device or does something else that a graph cannot
@@ -65,13 +67,13 @@ class CudaCapture:
 class GraphedStep:
     """A function of tensors that is captured after `WARMUP_CALLS` calls with the same tensors.
 
-    From then on, a call with these tensors replays the graph and returns the same output tensors
-    with new numbers. A call with other tensors runs the function.
+    From then on, a call with these tensors replays the graph. The replay returns the same output
+    tensors with new numbers. A call with any other tensors runs the function without the graph.
 
     Args:
         call: The function.
-        capture: Captures it, such as `CudaCapture()`.
-        streams: Random generators that it uses, in addition to the default one.
+        capture: Captures the function as a graph, such as `CudaCapture()`.
+        streams: Random generators that the function uses, besides torch's default generator.
 
     Attributes:
         captured: Whether the function has been captured.
@@ -92,7 +94,7 @@ class GraphedStep:
         return self._replay is not None
 
     def __call__(self, *inputs: object) -> Any:
-        """Run the function, or replay its graph."""
+        """Run the function or replay its graph; return the outputs."""
         if len(inputs) != len(self._inputs) or not all(map(is_, inputs, self._inputs)):
             if self._replay is None:
                 self._inputs, self._calls = inputs, 1
@@ -107,10 +109,10 @@ class GraphedStep:
 
 
 class StaticBatch:
-    """Fixed tensors that hold every full batch in turn.
+    """Copies each full batch into the same tensors, because a CUDA graph reads fixed tensors.
 
     Args:
-        size: Images in a full batch.
+        size: Number of images in a full batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -118,10 +120,10 @@ class StaticBatch:
         self._buffers: tuple[Tensor, Batch] | None = None
 
     def __call__(self, images: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
-        """Return the batch in fixed tensors; return a smaller batch unchanged.
+        """Return a full batch as a copy in the fixed tensors; return a smaller batch unchanged.
 
         Args:
-            images: (B, 3, H, W).
+            images: The batch's images, (B, 3, H, W).
             batch: Labels and indices of the images.
         """
         if len(images) != self._size:

@@ -13,17 +13,17 @@ from bench.results.record import Numbers
 from bench.spec import Recipe
 from distillers import Features
 
-EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; fastest on a CPU, not measured on a GPU
+EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; 64 was fastest, 500 is not measured
 ECE_BINS = 15
 
 
 def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[object]:
-    """Return the context in which networks run: bfloat16 if the recipe asks for it."""
+    """Return a context in which networks run in bfloat16 if that is the recipe's precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
 def float32(features: Features, *, stages: bool = True) -> Features:
-    """Return the features in float32, as losses need; with the maps if `stages`."""
+    """Return the features in float32; omit the maps of the stages if `stages` is false."""
     maps = tuple(stage.float() for stage in features.stages if stages)
     return Features(maps, features.pooled.float(), features.logits.float())
 
@@ -36,16 +36,17 @@ def detached(features: Features) -> Features:
 
 @torch.no_grad()
 def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Run a network in eval mode on a split.
+    """Compute a network's logits on a split of the data set, in eval mode.
 
     Args:
         net: The network, on the data's device.
         data: The data set.
-        split: Which images.
-        recipe: Says the precision.
+        split: The images to use, such as `test`.
+        recipe: The training settings; only the precision is used.
 
     Returns:
-        Logits (n, K) in float32 and labels (n,), in the split's fixed order.
+        Logits (n, K) in float32 and labels (n,) of n images and K classes. The order of the images
+        is always the same.
     """
     net.eval()
     logits, labels = [], []
@@ -61,14 +62,15 @@ def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> di
     """Compute all metrics of a network on a set of images.
 
     Args:
-        logits: (n, K), float32.
-        labels: (n,).
-        teacher: The teacher's logits (n, K), if there is a teacher.
+        logits: The network's logits (n, K) in float32, for n images and K classes.
+        labels: The true classes (n,).
+        teacher: The teacher's logits (n, K); None if there is no teacher.
 
     Returns:
-        `top1`, `top5` and `ece` in percent and `nll` in nats. With a teacher also `agreement`, the
-        percentage of images for which both predict the same class, and `kl`, the mean of
-        KL(teacher ‖ student) in nats.
+        Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
+        percent, and the negative log-likelihood `nll` in nats. With a teacher, `agreement` is the
+        percentage of images for which teacher and student predict the same class, and `kl` is the
+        mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
     metrics = {
@@ -87,20 +89,22 @@ def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> di
 
 
 def accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Return the percentage of labels (n,) among the k highest logits (n, K)."""
+    """Return the top-k accuracy in percent, from logits (n, K) and labels (n,)."""
     top = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return 100 * (top == labels[:, None]).any(1).float().mean()
 
 
 def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Return the expected calibration error over 15 equal bins of confidence, in percent.
+    """Return the expected calibration error (ECE) in percent.
 
-    ECE = Σ_b n_b/n |accuracy_b - confidence_b|. Guo et al., On Calibration of Modern Neural
+    ECE = Σ_b n_b/n |accuracy_b - confidence_b|. The n images are sorted into 15 bins by confidence,
+    the highest probability; all bins have the same width. Bin b holds n_b images, and accuracy_b
+    and confidence_b are means over these images. Guo et al., On Calibration of Modern Neural
     Networks, ICML 2017.
 
     Args:
-        log_p: Log-probabilities (n, K).
-        labels: (n,).
+        log_p: Log-probabilities (n, K) for K classes.
+        labels: The true classes (n,).
     """
     confidence, predicted = log_p.exp().max(1)
     bins = (confidence * ECE_BINS).long().clamp(max=ECE_BINS - 1)
@@ -110,7 +114,7 @@ def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a finite value unchanged, else None, since JSON has no NaN."""
+    """Return the value if it is finite, else None, because JSON has no NaN or infinity."""
     return value if math.isfinite(value) else None
 
 
@@ -120,15 +124,15 @@ def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
 
 
 class Evaluator:
-    """The evaluation of a cohort's networks, which share a recipe and a teacher.
+    """Evaluates the networks of a cohort, which have the same precision and teacher.
 
-    The teacher's logits are computed once for each split, when they are first needed.
+    The teacher's logits on a split are computed once, at the first evaluation.
 
     Args:
         data: The data set.
-        splits: Splits to measure on.
-        recipe: Says the precision.
-        teacher: The teacher's network, if there is a teacher.
+        splits: The splits on which networks are evaluated.
+        recipe: The training settings; only the precision is used.
+        teacher: The teacher's network; None if there is no teacher.
     """
 
     def __init__(
@@ -138,7 +142,7 @@ class Evaluator:
         self._teacher_logits: dict[Split, Tensor] = {}
 
     def evaluate(self, net: nn.Module) -> dict[str, Numbers]:
-        """Return the metrics of a network for each split; None where a value is not finite."""
+        """Return a network's metrics for each split; a metric that is not finite becomes None."""
         results: dict[str, Numbers] = {}
         for split in self._splits:
             if self._teacher is not None and split not in self._teacher_logits:

@@ -1,7 +1,7 @@
-"""Training of a cohort in lockstep: per batch one pass of the teacher, then a step of each run.
+"""Training of a cohort: for each batch, one pass of the teacher and then one step of each run.
 
-A run gives the same numbers in a cohort as alone, because runs share only tensors that none of
-them changes, and because every random stream has a name of its own.
+A run gives the same numbers in a cohort as alone, for two reasons. Runs share only tensors that no
+run changes. Random numbers depend only on the seed and on a name, not on other runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +28,17 @@ def train_cohort(
 ) -> None:
     """Train all runs to the last epoch of their recipe.
 
-    Runs may begin at different epochs: a run joins when the others have reached its epoch.
+    Runs that resume may begin at different epochs. A run waits until the others have reached its
+    epoch.
 
     Args:
         trainers: The runs; they have the same seed, epochs, batch size, augmentation and precision.
-        teacher: Their teacher, if they have one.
+        teacher: The teacher of all runs; None if they have no teacher.
         data: The data set.
-        after_epoch: Called with each run after each of its epochs.
-        capture: Captures the teacher's pass as a CUDA graph. Its memory must not be shared with
-            the runs' own graphs: all of them read the teacher's features.
+        after_epoch: Function that is called with each run after each of its epochs.
+        capture: Function that captures the teacher's pass as a CUDA graph; None: no capture. The
+            runs' own graphs must use another memory pool, because they would otherwise overwrite
+            the teacher's features before all runs have read them.
     """
     spec, recipe = trainers[0].task.specification, trainers[0].recipe
     splits: list[Split] = ["test", "validation"] if spec.data.validation else ["test"]
@@ -70,13 +72,14 @@ def train_epoch(
     stream: Iterator[tuple[Tensor, Batch]],
     timer: Timer,
 ) -> None:
-    """Train all runs on one epoch's batches.
+    """Train all runs on the batches of one epoch.
 
     Args:
         trainers: The runs.
-        teacher: Computes the teacher's features of images (B, 3, H, W), if there is a teacher.
-        stream: The batches.
-        timer: Adds up the time of shared work: batches and the teacher's features.
+        teacher: Function that computes the teacher's features of images (B, 3, H, W); None if there
+            is no teacher.
+        stream: The batches, each as images and their labels and indices.
+        timer: Timer of the work that runs share: batches and the teacher's features.
     """
     for trainer in trainers:
         trainer.begin_epoch()
@@ -94,13 +97,13 @@ def train_epoch(
 
 
 def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield an epoch's batches, except a last one of a single image, which has no variance.
+    """Yield the batches of an epoch, except a last batch of one image, which has no variance.
 
     Args:
         data: The data set.
         seed: Seed of the order and the augmentation.
-        epoch: Counted from 0.
-        recipe: Says the batch size and the augmentation.
+        epoch: Number of the epoch, counted from 0.
+        recipe: The training settings; only batch size and augmentation are used.
     """
     augment = Augment(recipe.crop, recipe.flip, recipe.resized_crop)
     for images, batch in data.epoch(seed, epoch, recipe.batch_size, augment):

@@ -49,12 +49,12 @@ class Teacher:
 
     Args:
         net: The network.
-        data: The data set; the network is moved to its device.
-        recipe: Says the precision.
+        data: The data set. The network is moved to the data set's device.
+        recipe: The training settings; only the precision is used.
 
     Attributes:
         net: The network.
-        shapes: Shapes of its features.
+        shapes: Shapes of the network's features.
     """
 
     def __init__(self, net: nn.Module, data: Data, recipe: Recipe) -> None:
@@ -68,7 +68,7 @@ class Teacher:
         """Compute the features of a batch.
 
         Args:
-            images: (B, 3, H, W).
+            images: The batch's images, (B, 3, H, W).
             stages: Whether the features contain the stages' maps.
 
         Returns:

@@ -23,27 +23,29 @@ from bench.training.evaluation import autocast, detached, finite_or_none, float3
 from distillers import Batch, Distiller, Features, Setting, Shapes
 from distillers.base import FeatureName
 
-FUSED = {"cuda"}  # types of device with a fused optimiser; its learning rate is a tensor
+FUSED = {"cuda"}  # device types with a fused optimiser, whose learning rate is a tensor
 
 
 class WeightedLoss(nn.Module):
-    """L = Σ_k w_k L_k over the terms of one method, e.g. `{ce: 1, crd: 0.8, kd: 1}`.
+    """The loss of one method, a weighted sum of terms such as `{ce: 1, crd: 0.8, kd: 1}`.
 
-    Terms are summed from early to late features and then by name, so that rounding does not depend
-    on their order in the suite. Each term has its own random streams, named by the seed and the
-    term: an additional term does not change the random numbers of the others.
+    L = Σ_k w_k L_k, where term k has the weight w_k and the loss L_k of one distiller. The sum
+    begins with terms that read early features of the network; ties are sorted by name. Rounding
+    therefore does not depend on the order of terms in the suite. Each term has its own random
+    generators, seeded by the run's seed and the term's name. An additional term therefore does not
+    change the random numbers of other terms.
 
     Args:
-        terms: Weight and options of each distiller, by its name.
+        terms: Weight and options of each distiller, by the distiller's name.
         student: Shapes of the student's features.
         teacher: Shapes of the teacher's features.
-        train_labels: (N,), on the training device.
+        train_labels: Labels of the training set (N,), on the training device.
         seed: The run's seed.
-        registry: The distillers of the suite.
+        registry: The distillers that the suite can use, by name.
 
     Attributes:
         terms: The distillers by name.
-        streams: Random generators of the distillers.
+        streams: The random generator of each distiller.
     """
 
     def __init__(
@@ -75,10 +77,10 @@ class WeightedLoss(nn.Module):
         Args:
             student: The student's features, with gradients.
             teacher: The teacher's features.
-            batch: Labels and indices.
+            batch: Labels of the images, and their indices in the training set.
 
         Returns:
-            The weighted sum and each unweighted term by name; all are scalars.
+            The weighted sum, and each term's unweighted loss by name; all are scalar tensors.
         """
         losses = {name: term(student, teacher, batch) for name, term in self.terms.items()}
         weighted = [self.weights[name] * loss for name, loss in losses.items()]
@@ -91,11 +93,11 @@ class WeightedLoss(nn.Module):
 
     @property
     def reads(self) -> set[FeatureName]:
-        """The fields of the features that any term may use."""
+        """The fields of `Features` that at least one term may read."""
         return {feature for term in self.terms.values() for feature in getattr(term, "reads", ())}
 
     def undecayed(self) -> set[nn.Parameter]:
-        """Return the parameters that their distiller exempts from weight decay."""
+        """Return the parameters that distillers exempt from weight decay."""
         return {
             term.get_parameter(name)
             for term in self.terms.values()
@@ -104,12 +106,12 @@ class WeightedLoss(nn.Module):
 
 
 def _earliest_feature(distiller: type[Distiller]) -> int:
-    """Return the position in a network of the earliest feature that a distiller reads."""
+    """Return the rank of a distiller's earliest feature: 0 stages, 1 pooled, 2 logits."""
     return min((get_args(FeatureName).index(feature) for feature in distiller.reads), default=0)
 
 
 class Timer:
-    """Sum of the seconds inside its `with` blocks: wall time, or the device's time on CUDA."""
+    """Adds up the time inside its `with` blocks: GPU time on CUDA, else wall-clock time."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -131,7 +133,7 @@ class Timer:
             self._total += time.perf_counter() - self._start
 
     def seconds(self) -> float:
-        """Return the sum since the last call; on CUDA this waits for the device."""
+        """Return the seconds added since the last call; on CUDA, first wait for the GPU."""
         if self._cuda and self._events:
             self._events[-1][1].synchronize()
             self._total = sum(start.elapsed_time(end) for start, end in self._events) / 1000
@@ -141,10 +143,10 @@ class Timer:
 
 
 class Trainer:
-    """A network in training, student or teacher.
+    """The training of one network, a student or a teacher.
 
     Args:
-        task: The run.
+        task: The run to train.
         data: The data set, on the training device.
         teacher: Shapes of the teacher's features; None if there is no teacher.
         capture: Captures the steps as CUDA graphs; None: they are not captured.
@@ -155,7 +157,8 @@ class Trainer:
     Attributes:
         epoch: Number of completed epochs.
         curves: One entry for each completed epoch.
-        failure: Status and reason of a run that failed or diverged; it is not trained further.
+        failure: Status and reason if the run failed or diverged, else None. A run with a failure is
+            not trained further.
     """
 
     def __init__(
@@ -198,7 +201,7 @@ class Trainer:
         return self.failure is not None or self.epoch >= self.recipe.epochs
 
     def begin_epoch(self) -> None:
-        """Set the epoch's learning rate and reset its sums."""
+        """Set the learning rate of the next epoch, and reset the sums of its losses."""
         lr = learning_rate(self.recipe, self.epoch + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr.fill_(lr) if self.fused else lr
@@ -211,18 +214,21 @@ class Trainer:
         """Train on one batch.
 
         Args:
-            images: (B, 3, H, W).
+            images: The batch's images, (B, 3, H, W).
             teacher: The teacher's features; None if no term uses them.
             batch: Labels and indices of the images.
         """
         with self.timer:
-            noise = self.epoch, self._images, 0  # the 0 is part of this stream's name
+            noise = self.epoch, self._images, 0  # without the 0, random numbers would change
             seeding.restart(self.device, "noise", self.seed, *noise)
             (self.graphed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)
 
     def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
-        """Do the device's part of a step, in which Python's numbers stay the same in all steps."""
+        """Compute the loss of one batch and update the parameters.
+
+        A CUDA graph can repeat this method: only the values in tensors change between steps.
+        """
         with autocast(self.device, self.recipe):
             outputs = self.net(images)
         student = float32(outputs, stages=self.reads_stages)
@@ -233,10 +239,10 @@ class Trainer:
         self._sums += torch.stack([total, *terms.values()]).detach() * len(batch.labels)
 
     def end_epoch(self, shared_seconds: float) -> None:
-        """Append the epoch to the curves; the run fails as diverged if its loss is not finite.
+        """Append the epoch to the curves; mark the run as diverged if its loss is not finite.
 
         Args:
-            shared_seconds: Time of work shared by the cohort: batches and the teacher's features.
+            shared_seconds: Seconds of the cohort's shared work: batches and the teacher's features.
         """
         self.epoch += 1
         loss, *terms = (self._sums / self._images).tolist()
@@ -261,7 +267,8 @@ class Trainer:
         """Turn an error in the block into this run's failure, so that the cohort continues.
 
         Raises:
-            Exception: Memory ran out, or a step cannot be captured; both concern the cohort.
+            Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
+                concern the whole cohort.
         """
         try:
             yield
@@ -278,7 +285,7 @@ class Trainer:
         return encode(self.task.id, self.teacher_sha256, self.curves, parts)
 
     def restore(self, content: bytes) -> None:
-        """Resume from a checkpoint, with the numbers of a run that was not interrupted.
+        """Resume from a checkpoint; later epochs are the same as without an interruption.
 
         Args:
             content: A checkpoint of this run.
@@ -295,7 +302,7 @@ class Trainer:
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Return lr · decay^n for an epoch counted from 1, after n milestones."""
+    """Return lr · decay^n, where n milestones are before the epoch (counted from 1)."""
     passed = sum(epoch > milestone for milestone in recipe.milestones)
     return float(recipe.lr * recipe.decay**passed)
 

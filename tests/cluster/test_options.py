@@ -51,8 +51,8 @@ slurm:
         "2  ray.adress: no key 'adress'. Did you mean 'address'? Allowed: address, gpus, cpus, "
         "slots, retries",
         "3  ray.gpus: found the number -1. Allowed: a number of GPUs, 0 or at least 0.0001; two "
-        "cohorts share one at 0.5",
-        "4  ray.slots: found the number 0. Allowed: how many cohorts at a time, 1 to 10,000",
+        "cohorts share a GPU at 0.5",
+        "4  ray.slots: found the number 0. Allowed: the number of cohorts at a time, 1 to 10,000",
         "5  ray.slots: duplicate key, first defined on line 4",
         "6  ray.address: found the text 'ray://head'. Allowed: auto, or host:port of the cluster's "
         "head",
@@ -70,11 +70,13 @@ slurm:
         ("ray: {gpus: 0.00009}", "1  ray.gpus: found the number 9e-05. Allowed: a number of GPUs"),
         (
             "ray: {}\nslurm: {gpus: 0, minutes: 1,\n  warning: 60}",
-            "3  slurm.warning: found the number 60. Allowed: less than 60, the seconds of a job",
+            "3  slurm.warning: found the number 60. Allowed: less than 60, "
+            "a job's time limit in seconds",
         ),
         (
             "slurm: {gpus: 0, minutes: 1}\nray: {}",
-            "1  slurm.warning: found the number 90. Allowed: less than 60, the seconds of a job",
+            "1  slurm.warning: found the number 90. Allowed: less than 60, "
+            "a job's time limit in seconds",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_lost_node_costs_an_epoch_and_changes_no_number(
         assert sha256(results.weights(run)) == record.weights
     (notice,) = [line for line in capsys.readouterr().out.splitlines() if "notice" in line]
     assert "its node was lost: " in notice
-    assert notice.endswith("; retried from the last checkpoint")
+    assert notice.endswith("; the next attempt resumes from the last checkpoint")
     exits = [event for event in events if event["event"] == "exit"]
     assert [event["reason"] for event in exits if not event.get("lost")] == [None, None]
     assert len(exits) == 3

@@ -67,7 +67,7 @@ def test_requeue_and_kill_cost_an_epoch_and_change_no_number(
     assert commands.end() == 0, commands.output
     notices = [event["text"] for event in commands.events if event["event"] == "notice"]
     assert len(notices) == 1, "the requeue counted as a crash, or the kill did not"
-    assert "ended as UNKNOWN, without accounting" in notices[0]
+    assert "ended as UNKNOWN, because Slurm keeps no accounting" in notices[0]
     for run in plan.runs:
         assert toy.numbers(inline.record(run)) == toy.numbers(results.record(run))
 

@@ -152,7 +152,7 @@ def test_runs_whose_worker_hangs_and_is_then_killed_fail_and_can_be_resumed(
     runner.run(pending(plan, with_teacher, "failed"))
     (notice,) = saboteur.notices
     assert notice.startswith("resnet8/resnet8 student seed 0 and 2 more: its worker sent no event")
-    assert notice.endswith("retried from the last checkpoint")
+    assert notice.endswith("the next attempt resumes from the last checkpoint")
     assert saboteur.recorded - saboteur.signalled < scaled(2.0)
     assert len(set(saboteur.epochs)) == len(saboteur.epochs) >= 2, "an epoch was repeated"
     records = [with_teacher.record(run.id) for run in plan.runs.values() if run.kind == "student"]
@@ -192,7 +192,7 @@ def test_cohort_whose_worker_the_system_kills_for_memory_is_split(
         runner.run(pending(plan, with_teacher, "failed"))
     (notice,) = observer.notices
     assert notice.endswith(
-        "out of memory: the system killed the worker; they resume as two cohorts"
+        "out of memory: the system killed the worker; the runs resume as two cohorts"
     )
     assert api.execute(plan, with_teacher, INLINE) == []
     assert same(with_teacher)

@@ -71,7 +71,7 @@ def test_cohort_is_split_until_only_the_student_that_is_too_large_fails(
     assert notices[0].startswith(
         "resnet8/resnet8 a seed 0 and 4 more: out of memory on cpu, 0.15 G"
     )
-    assert all(text.endswith("they resume as two cohorts") for text in notices)
+    assert all(text.endswith("the runs resume as two cohorts") for text in notices)
     limited = {record.name.split()[1]: record for record in Results(tmp_path / "results").records()}
     assert limited["big"].status == "failed"
     assert re.fullmatch(MESSAGE.format("cpu", "9765.62"), str(limited["big"].reason))

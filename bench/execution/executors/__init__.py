@@ -1,4 +1,4 @@
-"""Executors: where jobs run. `Executor` is their interface to the runner."""
+"""Executors run jobs on this machine or on a cluster; `Executor` is their interface."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,7 +9,7 @@ from bench.execution.protocol import Event, Job
 
 
 class Executor(Protocol):
-    """Slots, each of which runs one job at a time."""
+    """A number of slots; each slot runs one job at a time."""
 
     @property
     def devices(self) -> Sequence[str]:
@@ -21,16 +21,16 @@ class Executor(Protocol):
     def next(self) -> tuple[int, Event]:
         """Wait for the next event of any job; return its slot and the event.
 
-        The last event of a job is `exit`, also after a crash. An executor that can detect hung
-        jobs must kill them.
+        The last event of a job is `exit`, even after a crash. An executor kills a hung job if the
+        executor can detect the hang.
         """
 
     def stop(self) -> None:
-        """Kill all jobs; their runs can be resumed from their checkpoints."""
+        """Kill all jobs; the runs can resume later from their checkpoints."""
 
 
 def import_extra(package: str, extra: str) -> Any:
-    """Import the package of an executor.
+    """Import and return the package that an executor needs.
 
     Args:
         package: Name of the package.

@@ -1,4 +1,4 @@
-"""Executors of this machine: jobs in worker processes, or in this process."""
+"""Executors for this machine, which run jobs in worker processes or in the current process."""
 
 import os
 import queue
@@ -17,14 +17,14 @@ from pathlib import Path
 from bench.execution.protocol import Event, Job, parse_events
 from bench.execution.worker import run_job
 
-HEARTBEAT_TIMEOUT_S = 1800.0  # without an event, after which a worker counts as hung
-KILL_TIMEOUT_S = 3.0  # within which all killed workers end
+HEARTBEAT_TIMEOUT_S = 1800.0  # a worker without an event for this long counts as hung
+KILL_TIMEOUT_S = 3.0  # longest wait for the end of killed workers
 CHECK_INTERVAL_S = 1.0  # between two checks for hung workers
-OOM_KILL_COUNTER = Path("/proc/vmstat")  # where Linux counts processes killed when out of memory
+OOM_KILL_COUNTER = Path("/proc/vmstat")  # Linux counts out-of-memory kills here
 
 
 class InlineExecutor:
-    """One slot in this process, for debugging: a crash is not isolated.
+    """One slot in the current process, for debugging; a crash of a job ends this process.
 
     Args:
         device: Device of the jobs, such as `cuda:0`.
@@ -35,36 +35,37 @@ class InlineExecutor:
         self._events: deque[Event] = deque()
 
     def start(self, slot: int, job: Job) -> None:
-        """Run the job; keep its events for `next`."""
+        """Run the job to its end; keep its events for `next`."""
         run_job(job, self._events.append)
         self._events.append({"event": "exit", "reason": None})
 
     def next(self) -> tuple[int, Event]:
-        """Return the next event of the job."""
+        """Return slot 0 and the next event of the job."""
         return 0, self._events.popleft()
 
     def stop(self) -> None:
-        """Do nothing: no job runs between calls."""
+        """Do nothing, because `start` has already run the job to its end."""
 
 
 @dataclass
 class Worker:
-    """A worker process that runs."""
+    """A running worker process."""
 
     process: subprocess.Popen[str]
     log: Path
-    oom_kills: int  # of all processes of this machine, when the worker started
-    silent_s: float = 0.0  # seconds that `next` waited since the worker's last event
-    hung: bool = False  # whether it was killed for being silent
+    oom_kills: int  # `_oom_kills()` when the worker started
+    silent_s: float = 0.0  # seconds that `next` has waited since the worker's last event
+    hung: bool = False  # whether it was killed because it sent no event
 
 
 class ProcessExecutor:
-    """Each job in a worker process, so that a crash or a hang costs one cohort.
+    """Runs each job in a worker process, so that a crash or a hang affects only one cohort.
 
     Args:
         devices: The device of each slot.
-        logs: Folder for the output of workers.
-        inherited: File descriptors that workers inherit: a lock is held until they have ended.
+        logs: Folder for the workers' log files.
+        inherited: File descriptors that workers inherit. A lock on such a file is held until the
+            workers have ended.
         timeout_s: Seconds without an event after which a worker is killed.
     """
 
@@ -82,11 +83,11 @@ class ProcessExecutor:
         self._workers: dict[int, Worker] = {}
 
     def start(self, slot: int, job: Job) -> None:
-        """Start a worker; its output goes to `<logs>/<job id>.log`."""
+        """Start a worker, whose output goes to `<logs>/<job id>.log`."""
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{job.id}.log"
         log.unlink(missing_ok=True)
-        with log.open("x") as errors:  # refuses a symbolic link
+        with log.open("x") as errors:  # the mode x refuses a symbolic link
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.execution.worker"],
                 stdin=subprocess.PIPE,
@@ -95,13 +96,13 @@ class ProcessExecutor:
                 text=True,
                 encoding="utf-8",
                 pass_fds=self._inherited,
-                start_new_session=True,  # Ctrl-C reaches the parent only, which stops its workers
+                start_new_session=True,  # Ctrl-C reaches only the parent, which stops workers
             )
         worker = self._workers[slot] = Worker(process, log, _oom_kills())
         threading.Thread(target=self._communicate, args=(slot, worker, job), daemon=True).start()
 
     def next(self) -> tuple[int, Event]:
-        """Return the next event of any worker; kill workers that hang."""
+        """Return the slot and the next event of any worker; kill workers that hang."""
         while True:
             start = time.monotonic()
             try:
@@ -123,11 +124,11 @@ class ProcessExecutor:
             _kill(worker.process)
         deadline = time.monotonic() + KILL_TIMEOUT_S
         for worker in self._workers.values():
-            with suppress(subprocess.TimeoutExpired):  # a worker that waits for a disk cannot end
+            with suppress(subprocess.TimeoutExpired):  # a worker that waits for a disk ends later
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
 
     def _kill_hung(self, waited_s: float) -> None:
-        """Kill workers after `timeout_s` without an event; only time that `next` waited counts."""
+        """Kill workers whose events `next` has awaited for more than `timeout_s`."""
         for worker in self._workers.values():
             worker.silent_s += waited_s
             if worker.silent_s > self.timeout_s and not worker.hung:
@@ -135,7 +136,10 @@ class ProcessExecutor:
                 _kill(worker.process)
 
     def _communicate(self, slot: int, worker: Worker, job: Job) -> None:
-        """Send the job, queue the events until the worker ends; its input stays open meanwhile."""
+        """Send the job to the worker, and queue the worker's events until the worker ends.
+
+        The worker's standard input stays open until then, because closing it ends the worker.
+        """
         process = worker.process
         with suppress(BrokenPipeError), process:  # closes the pipes at the end
             assert process.stdin is not None
@@ -156,7 +160,7 @@ class ProcessExecutor:
 def stream_events(job: Job, timeout_s: float) -> Iterator[Event]:
     """Run a job in a worker process of this machine, and yield its events.
 
-    The worker is killed when the caller ends or closes the iterator.
+    The worker is killed if the caller closes the iterator before the last event.
 
     Args:
         job: The job.
@@ -181,7 +185,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def _oom_kills() -> int:
-    """Return how many processes the system has killed when out of memory; 0 if unknown."""
+    """Return how many processes Linux has killed because memory ran out; 0 if unknown."""
     with suppress(OSError):
         if count := re.search(r"^oom_kill (\d+)$", OOM_KILL_COUNTER.read_text(), re.M):
             return int(count[1])

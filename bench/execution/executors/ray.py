@@ -1,7 +1,8 @@
-"""Jobs as tasks of a Ray cluster; all nodes share the results folder and the data root.
+"""The executor for a Ray cluster, which runs each job as a Ray task.
 
-A worker writes checkpoints and weights into the results folder itself; only the parent writes
-records. If a node is lost, its cohort resumes on another node from the last checkpoints.
+All nodes must share the results folder and the folder of the data sets. A worker writes checkpoints
+and weights into the results folder itself; only the parent process writes records. If a node is
+lost, its cohort resumes on another node from the last checkpoints.
 """
 
 import signal
@@ -19,13 +20,13 @@ from bench.execution.executors.local import stream_events
 from bench.execution.protocol import Event, Job
 from bench.results import Results
 
-POLL_INTERVAL_S = 1.0  # between two moments at which an interrupt is handled
+POLL_INTERVAL_S = 1.0  # longest wait before an interrupt, such as Ctrl-C, is handled
 CONNECT_TIMEOUT_S = 10.0
 
 
 def run_on_node(job: Job, timeout_s: float) -> Iterator[Event]:
-    """Run a job on this node; yield its events. The body of a Ray task."""
-    if not Results(Path(job.results)).lock_file.exists():  # the parent holds the lock
+    """Run a job on the node of this Ray task; yield the job's events."""
+    if not Results(Path(job.results)).lock_file.exists():  # the parent holds this lock
         reason = (
             f"{job.results}: missing on the node {socket.gethostname()}. --executor ray needs a "
             "results folder that all nodes share"
@@ -36,10 +37,10 @@ def run_on_node(job: Job, timeout_s: float) -> Iterator[Event]:
 
 
 class RayExecutor:
-    """A Ray task for each job, on any node with room for it.
+    """Runs each job as a Ray task, on any node with enough free CPUs and GPUs.
 
-    If a node is lost, its jobs end, which does not count as an attempt, at most `retries` times. A
-    worker that crashes or hangs ends its job, as on one machine.
+    If a node is lost, its jobs end. The first `retries` losses of a run do not count as attempts at
+    the run. If a worker crashes or hangs, its job ends and counts as an attempt.
 
     Args:
         options: The `ray` section of the cluster file.
@@ -64,16 +65,16 @@ class RayExecutor:
         self._submit = self._ray.remote(
             num_cpus=options.cpus, num_gpus=gpus, max_retries=0, num_returns="streaming"
         )(run_on_node).remote
-        self._jobs: dict[int, tuple[Job, Any]] = {}  # with Ray's stream of events, by slot
-        self._lost_nodes: Counter[str] = Counter()  # by run
+        self._jobs: dict[int, tuple[Job, Any]] = {}  # job and Ray's stream of events, by slot
+        self._lost_nodes: Counter[str] = Counter()  # count by run
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
-        """Submit a task; Ray starts it when a node has room."""
+        """Submit a job as a task; Ray starts the task when a node has room for it."""
         self._jobs[slot] = job, self._submit(job.absolute(), self._timeout_s)
 
     def next(self) -> tuple[int, Event]:
-        """Return the next event of any task."""
+        """Return the slot and the next event of any task."""
         while not self._ready:
             slots = {events: slot for slot, (_, events) in self._jobs.items()}
             ready, _ = self._ray.wait([*slots], num_returns=1, timeout=POLL_INTERVAL_S)
@@ -82,14 +83,14 @@ class RayExecutor:
         return self._ready.popleft()
 
     def stop(self) -> None:
-        """Kill all tasks; leave the cluster."""
+        """Kill all tasks; disconnect from the cluster if this executor connected to it."""
         for _, events in self._jobs.values():
             self._ray.cancel(events, force=True)
         if self._connected_here:
             self._ray.shutdown()
 
     def _receive(self, slot: int) -> None:
-        """Take the next event of a task, which moves behind the other tasks."""
+        """Take the next event of a task, and move the task behind the other tasks."""
         errors = self._ray.exceptions
         job, events = self._jobs.pop(slot)
         try:
@@ -113,7 +114,7 @@ class RayExecutor:
 
 
 def room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> int:
-    """Return how many cohorts fit on all nodes together.
+    """Return how many cohorts fit on the nodes at a time.
 
     Args:
         nodes: The resources of each node, such as `{"CPU": 8.0, "GPU": 1.0}`.
@@ -136,10 +137,13 @@ def room(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float]) -> in
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join a cluster; do not start one, which would listen on every address."""
-    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
+    """Connect to a running cluster.
+
+    This function starts no cluster, because a new cluster would listen on every network address.
+    """
+    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
     try:
-        if address != "auto":  # Ray itself would try for minutes
+        if address != "auto":  # without this test, Ray would retry for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
         ray.init(

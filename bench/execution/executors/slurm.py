@@ -1,12 +1,13 @@
-"""Jobs as jobs of Slurm, submitted by submitit; all nodes share the results folder.
+"""The executor for a Slurm cluster, which submits each job as a Slurm job with submitit.
 
-A worker writes checkpoints and weights into the results folder itself, and appends its events to
-`slurm/<job>.events`. The parent reads them; only the parent writes records. A job that is
-pre-empted or reaches its time limit is requeued and resumes from the last checkpoints.
+All nodes must share the results folder. A worker writes checkpoints and weights into this folder
+itself. The Slurm job appends the worker's events to `slurm/<job>-<time>.events` there. The parent
+process reads the events; only the parent writes records. A job that is pre-empted or reaches its
+time limit is requeued, and its runs resume from their last checkpoints.
 
-All jobs of a command have one random name. It is written to `.slurm` in the results folder before
-the first job is submitted, and removed when all have ended. If the command is killed, the next
-command in that folder cancels the jobs of that name.
+All Slurm jobs of a command have the same random name. The executor writes this name to `.slurm` in
+the results folder before it submits the first job. It removes the file after the last job has
+ended. If the command is killed, the next command in that folder cancels the jobs with this name.
 """
 
 import json
@@ -31,68 +32,69 @@ from bench.execution.executors.local import KILL_TIMEOUT_S, stream_events
 from bench.execution.protocol import Event, Job, parse_events
 from bench.results import Results, write_atomic
 
-POLL_INTERVAL_S = 0.5  # between two readings of the events
-STATUS_INTERVAL_S = 30.0  # between two questions to Slurm about a job
-MAX_EMPTY_READS = 6  # of the events of a job that has ended: a shared file system may be slow
-CANCEL_TIMEOUT_S = 90.0  # within which Slurm ends cancelled jobs; by default it grants them 30 s
-CANCEL_INTERVAL_S = 1.0  # between two cancellations of the same jobs
-NOTE = ".slurm"  # in the results folder: the name of the jobs, and the folder they work in
+POLL_INTERVAL_S = 0.5  # between two reads of the event files
+STATUS_INTERVAL_S = 30.0  # between two queries of a job's status
+MAX_EMPTY_READS = 6  # after a job's end; a slow file system may deliver events late
+CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; Slurm kills them after 30 s by default
+CANCEL_INTERVAL_S = 1.0  # between two calls of scancel for the same jobs
+NOTE = ".slurm"  # file in the results folder, with the jobs' name and their results folder
 MAX_NOTE_BYTES = 8192
 JOB_NAME = re.compile(r"bench-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class SlurmTask:
-    """The function that a Slurm job calls; submitit pickles it and calls it after each requeue."""
+    """The function that a Slurm job runs. Submitit pickles it, and calls it after each requeue."""
 
     job: Job
     events: Path
     timeout_s: float
 
     def __call__(self) -> None:
-        """Run the tasks that have no record yet; append the events to the file."""
+        """Run the tasks that have no record yet; append their events to the file."""
         records = (event.get("record") for event in _read(self.events)[0])
         job = self.job.without({record["id"] for record in records if record})
         with self.events.open("a", encoding="utf-8") as file:
-            file.write("\n")  # ends a line that a kill cut short
+            file.write("\n")  # ends a line that is incomplete after a kill
             for event in stream_events(job, self.timeout_s) if job.tasks else ():
                 file.write(json.dumps(event) + "\n")
                 file.flush()
 
     def checkpoint(self) -> Any:
-        """Return the task that submitit requeues: the same one, as runs save checkpoints."""
+        """Return this object for submitit to requeue; its runs then resume from checkpoints."""
         return import_extra("submitit", "slurm").helpers.DelayedSubmission(self)
 
 
 @dataclass
 class SlurmJob:
-    """A job that was submitted."""
+    """A job that was submitted to Slurm."""
 
     slurm: Any  # submitit's job
     events: Path
-    bytes_read: int = 0  # of the events
-    checked: float = 0.0  # when Slurm was asked last, by the monotonic clock
-    empty_reads: int = 0  # since Slurm reports that the job has ended
+    bytes_read: int = 0  # length of the events read so far
+    checked: float = 0.0  # monotonic time of the last query of the status
+    empty_reads: int = 0  # reads without events since Slurm reported the job's end
 
 
 class SlurmExecutor:
-    """A Slurm job for each job; jobs that start together are submitted as one array.
+    """Runs each job as a Slurm job; jobs that start together are submitted as one job array.
 
     Args:
         options: The `slurm` section of the cluster file.
         results: The results folder, on a file system that all nodes share.
         timeout_s: Seconds without an event after which a worker is killed.
-        cluster: submitit's name of the cluster; `local`, for tests: processes of this machine.
+        cluster: Submitit's name for the kind of cluster. Tests use `local`, which runs jobs as
+            processes on this machine.
 
     Raises:
-        BenchError: submitit or Slurm is not installed.
+        BenchError: Submitit or Slurm is not installed.
     """
 
     def __init__(
         self, options: SlurmOptions, results: Results, timeout_s: float, cluster: str = "slurm"
     ) -> None:
         submitit = import_extra("submitit", "slurm")
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns of each failed sacct
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # hides a warning per failed sacct
         self.devices: Sequence[str] = ["cuda" if options.gpus else "cpu"] * options.slots
         self._results, self._timeout_s = results.folder.resolve(), timeout_s
         self._folder = self._results / "slurm"
@@ -114,18 +116,18 @@ class SlurmExecutor:
             slurm_additional_parameters=dict(options.sbatch),
             slurm_setup=[*options.setup],
         )
-        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it
+        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer this name to ours
         self._unsubmitted: dict[int, SlurmTask] = {}  # by slot
         self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
-        """Keep a job until `next` submits all jobs that start now."""
+        """Keep a job; `next` submits all kept jobs together."""
         events = self._folder / f"{job.id}-{time.time_ns()}.events"
         self._unsubmitted[slot] = SlurmTask(job.absolute(), events, self._timeout_s)
 
     def next(self) -> tuple[int, Event]:
-        """Submit new jobs; return the next event of any job."""
+        """Submit the kept jobs; return the slot and the next event of any job."""
         self.submit()
         while not self._ready:
             for slot, job in [*self.jobs.items()]:
@@ -135,14 +137,14 @@ class SlurmExecutor:
         return self._ready.popleft()
 
     def stop(self) -> None:
-        """Cancel all jobs, pending ones as well."""
+        """Cancel all running and pending jobs; if there are no jobs, remove `.slurm`."""
         if self.jobs or self._unsubmitted:
             cancel(self._name)
         else:
             (self._results / NOTE).unlink(missing_ok=True)
 
     def submit(self) -> None:
-        """Submit the jobs that `start` kept, as one array."""
+        """Submit the jobs that `start` kept, as one job array."""
         if not self._unsubmitted:
             return
         write_note(self._results, self._name)
@@ -158,7 +160,7 @@ class SlurmExecutor:
         self._unsubmitted.clear()
 
     def _receive(self, slot: int, job: SlurmJob) -> None:
-        """Read new events of a job; a job that ended without an `exit` event has crashed."""
+        """Read new events of a job; add `exit` if the job has ended without this event."""
         events, size = _read(job.events, job.bytes_read)
         job.bytes_read += size
         if not size and self._has_ended(job):
@@ -168,7 +170,7 @@ class SlurmExecutor:
             del self.jobs[slot]
 
     def _has_ended(self, job: SlurmJob) -> bool:
-        """Return whether Slurm reports the job's end, and its last events had time to arrive."""
+        """Return whether Slurm has reported the job's end long enough for its last events."""
         if due := time.monotonic() - job.checked >= STATUS_INTERVAL_S:
             job.checked = time.monotonic()
         number = job.slurm.job_id
@@ -177,12 +179,12 @@ class SlurmExecutor:
         return job.empty_reads > MAX_EMPTY_READS
 
     def _last_events(self, job: SlurmJob) -> Iterator[Event]:
-        """Yield the last events of a job that could not write them itself."""
+        """Yield the last events of a job that has ended without writing them."""
         job.slurm.done(force_check=True)  # updates the state
         number, state = job.slurm.job_id, job.slurm.state
         if state.startswith("OUT_OF_ME"):
             yield {"event": "split", "reason": f"out of memory: Slurm killed its job {number}"}
-        state = "UNKNOWN, without accounting" if state == "UNKNOWN" else state
+        state = "UNKNOWN, because Slurm keeps no accounting" if state == "UNKNOWN" else state
         reason = f"its job {number} ended as {state} (see {job.slurm.paths.stderr})"
         if not job.bytes_read:
             reason += f"; it sent no event: do all nodes share {self._results}?"
@@ -190,15 +192,16 @@ class SlurmExecutor:
 
 
 def cancel_orphans(results: Results) -> None:
-    """Cancel the jobs that a killed command left in a results folder; wait until they have ended.
+    """Cancel the Slurm jobs that a killed command left, and wait until they have ended.
 
-    The note of a folder that was moved or copied names jobs that work elsewhere; these are kept.
+    The jobs' name is in the file `.slurm`. If the results folder was moved or copied, that file
+    names another folder. The jobs then work in the other folder and are not cancelled.
 
     Args:
-        results: The results folder, locked.
+        results: The results folder; the caller holds its lock.
 
     Raises:
-        BenchError: The jobs may still run, or the note is invalid.
+        BenchError: Jobs may still run, or the content of `.slurm` is invalid.
     """
     note = results.folder / NOTE
     if not note.is_file():
@@ -215,20 +218,20 @@ def cancel_orphans(results: Results) -> None:
         raise BenchError(
             f"{results.folder}: Slurm jobs named {name} may still work there: {reason}. "
             f"Cancel them with `scancel --name={name}`; remove {note} once "
-            f"`squeue --name={name}` lists none"
+            f"`squeue --name={name}` lists no job"
         )
     note.unlink()
 
 
 def write_note(folder: Path, name: str) -> None:
-    """Note in a results folder the name of the jobs that work there."""
+    """Write the jobs' name and the path of the results folder to `.slurm` in that folder."""
     write_atomic(folder / NOTE, os.fsencode(f"{name}\n{folder}"))
 
 
 def cancel(name: str) -> None:
-    """Cancel the jobs of a name; wait at most `KILL_TIMEOUT_S`; a slower scancel keeps running.
+    """Cancel the jobs with a name; wait at most `KILL_TIMEOUT_S` for scancel to end.
 
-    The note stays, since Slurm ends the jobs later.
+    A slower scancel keeps running. The file `.slurm` stays, because the jobs may end later.
     """
     process = subprocess.Popen(
         ["scancel", *selector(name)],
@@ -242,7 +245,7 @@ def cancel(name: str) -> None:
 
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
-    """Call a command of Slurm, without the variables that would make it skip jobs."""
+    """Run a Slurm command, without environment variables that would make it skip jobs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, env=_environment())
     except FileNotFoundError:
@@ -250,12 +253,12 @@ def _call(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def selector(name: str) -> tuple[str, str]:
-    """Return the options of squeue and scancel that select our jobs of a name."""
+    """Return the options with which squeue and scancel select this user's jobs with a name."""
     return f"--name={name}", f"--user={os.getuid()}"
 
 
 def _cancel_and_wait(name: str) -> str:
-    """Cancel the jobs of a name until all have ended; return why some may still run, or ''."""
+    """Cancel the jobs with a name until all have ended; return '', or why some may still run."""
     deadline = time.monotonic() + CANCEL_TIMEOUT_S
     while True:
         listed = _call("squeue", "--noheader", "--format=%A", *selector(name))
@@ -265,12 +268,12 @@ def _cancel_and_wait(name: str) -> str:
             return ""
         if time.monotonic() > deadline:
             return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
-        _call("scancel", *selector(name))  # each time: a job may have requeued itself
+        _call("scancel", *selector(name))  # again, because a job may have requeued itself
         time.sleep(CANCEL_INTERVAL_S)
 
 
 def _left_the_queue(number: str) -> bool:
-    """Return whether Slurm answers and lists no pending or running job of this number."""
+    """Return whether squeue answers and does not list the job as pending or running."""
     listed = _call("squeue", "--noheader", "--format=%T", f"--jobs={number}")
     if listed.returncode:
         return "Invalid job id" in listed.stderr
@@ -283,7 +286,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """Return the events in a file from a byte on, and the length of their complete lines."""
+    """Return the events in the complete lines from byte `start` on, and these lines' length."""
     try:
         with path.open("rb") as file:
             file.seek(start)
