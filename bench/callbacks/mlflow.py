@@ -31,15 +31,17 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-FINGERPRINT = "bench.results.record"  # tag with a record's hash, set when all of it is logged
-ARTIFACTS = "mlflow-artifacts:/"  # resolved by MLflow's server: a moved results folder still opens
-RUN_ID = "bench.run_id"  # tag that holds the id of the record's run
-MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of one call
-MAX_FAILURES = 3  # after which nothing more is logged: each call to a dead server takes seconds
-STOP_TIMEOUT_S = 5.0  # for the processes of MLflow's server, before they are killed
-LOCK_TIMEOUT_S = 120.0  # for other processes that write to the same file
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI's pages
-SETTINGS = {  # of mlflow, unless the environment sets them
+FINGERPRINT = "bench.results.record"  # tag with a record's hash, set after all else is logged
+ARTIFACTS = "mlflow-artifacts:/"  # MLflow's server finds it even if the results folder moves
+RUN_ID = "bench.run_id"  # tag with the id that bench gave the run
+MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of MLflow for one call
+MAX_FAILURES = 3  # logging then stops, because each call to a dead server takes seconds
+STOP_TIMEOUT_S = (
+    5.0  # time that the processes of MLflow's server have to end before they are killed
+)
+LOCK_TIMEOUT_S = 120.0  # longest wait for other processes that write to the store
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # hides the GenAI pages
+SETTINGS = {  # environment variables for mlflow, unless the user has set them
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -231,7 +233,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     command += ["--artifacts-destination", str(_artifacts(results))]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    folder = sys.prefix if local else None  # the server imports modules from its working folder
+    folder = sys.prefix if local else None  # the server imports any module in its working folder
     return _serve(command, folder)
 
 

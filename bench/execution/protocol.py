@@ -123,7 +123,7 @@ class Job:
 
     @staticmethod
     def from_json(text: str) -> "Job":
-        """Parse a line of `to_json`."""
+        """Return the job in a line that `to_json` returned."""
         return _JOB.validate_python(json.loads(text))
 
 

@@ -51,9 +51,9 @@ class JobContext:
         results: The job's results folder.
         registry: Networks, data sets and distillers, including those of the job's plugins.
         device: Device of the training.
-        capture: Captures the students' steps as CUDA graphs; None: they are not captured.
+        capture: Function that captures the runs' steps as CUDA graphs; None: no capture.
         data_counts: Counts of the images, for records; empty until the data are loaded.
-        started: Start of the job, for records.
+        started: Time at which the job started, for the records.
     """
 
     def __init__(self, job: Job, emit: Emit) -> None:

@@ -34,7 +34,7 @@ class UnfinishedEpoch(Epoch, extra="forbid"):
 
 
 def encode(run: str, teacher: str, curves: Sequence[Epoch], parts: Parts) -> bytes:
-    """Return the checkpoint of a run.
+    """Return the content of a run's checkpoint file.
 
     Args:
         run: The run's id.
@@ -70,8 +70,9 @@ def decode(
             tensors are not checked.
 
     Raises:
-        ValueError: It belongs to another run or to other weights of the teacher, or is not valid.
-        safetensors.SafetensorError: It is not in safetensors format.
+        ValueError: The checkpoint belongs to another run or to another teacher's weights, or it is
+            invalid.
+        safetensors.SafetensorError: The content is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")
     if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * epochs:

@@ -86,14 +86,14 @@ def load(
     registry: Registry = BUILTIN,
     stages: Sequence[str] = (),
 ) -> nn.Module:
-    """Build a network with the weights of a file.
+    """Build a network and load its weights from a file.
 
     Args:
         network: The network's name.
-        facts: Says the number of classes and the size of images.
-        path: The file.
-        registry: The networks of the suite.
-        stages: Layers that end its stages; (): its own, or those found.
+        facts: Facts of the data set; the number of classes and the image size are used.
+        path: The file with the weights.
+        registry: The networks that the suite can use, by name.
+        stages: Names of the layers that end the network's stages; (): its default stages.
 
     Raises:
         MissingData: The file does not exist.

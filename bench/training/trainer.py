@@ -149,10 +149,10 @@ class Trainer:
         task: The run to train.
         data: The data set, on the training device.
         teacher: Shapes of the teacher's features; None if there is no teacher.
-        capture: Captures the steps as CUDA graphs; None: they are not captured.
-        registry: The networks and distillers of the suite.
-        teacher_sha256: SHA-256 of the teacher's weights, which checkpoints are bound to; empty if
-            there is no teacher.
+        capture: Function that captures steps as CUDA graphs; None: no capture.
+        registry: The networks and distillers that the suite can use, by name.
+        teacher_sha256: SHA-256 of the teacher's weights; a checkpoint of another teacher's student
+            is refused. Empty if there is no teacher.
 
     Attributes:
         epoch: Number of completed epochs.
