@@ -12,6 +12,7 @@ import torch
 
 from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.commands import start, tracking, verbs
+from tests.benchmarks.images import images
 from tests.benchmarks.memory import memory
 from tests.benchmarks.scores import scores
 from tests.benchmarks.table import Row, heading, markdown
@@ -25,6 +26,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "alone": alone,
     "lockstep": lockstep,
     "data": data,
+    "images": images,
     "evaluation": evaluation,
     "scores": scores,
     "growth": growth,

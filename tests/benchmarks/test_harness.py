@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.benchmarks import records, summary, table, timing, training
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.commands import start
+from tests.benchmarks.images import images
 from tests.benchmarks.memory import state_bytes
 from tests.benchmarks.ours import CohortSteps
 from tests.benchmarks.reference import BatchWithRows, GatheredCRD, PILImagesWithNegatives
@@ -45,6 +47,15 @@ def test_part_returns_rows_with_positive_numbers(
     assert len({row.what for row in rows}) > 1
     assert all(min(row.samples) > 0 for row in rows)
     assert len(table.markdown(rows).splitlines()) == 2 + len(rows)
+
+
+def test_cached_hashes_are_timed_after_first_hashes(load: Workload) -> None:
+    first, cached = images(replace(load, runs=200))
+    assert [first.what, cached.what] == [
+        "hashes of 2,000 JPEG files of 64 x 64, first time",
+        "hashes of 2,000 JPEG files of 64 x 64, from the cache",
+    ]
+    assert first.samples[0] > cached.samples[0] > 0
 
 
 def test_growth_has_a_row_for_each_value(load: Workload) -> None:
