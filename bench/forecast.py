@@ -268,10 +268,10 @@ def _measure(
     trainer = Trainer(Task(run.id, "", spec), data, shapes, None, registry)
     setup = time.perf_counter() - begin
     trainer.begin_epoch()
-    uses_teacher = teacher is not None and trainer.loss.uses_teacher
+    uses_teacher = teacher is not None and trainer.uses_teacher
     features = teacher(images) if teacher and uses_teacher else None
     step = _time(partial(trainer.step, images, features, batch), device) / len(images)
-    evaluate = partial(predict, trainer.net, data, "test", spec.recipe)
+    evaluate = partial(predict, trainer.model, data, "test", spec.recipe)
     evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], data.facts.train)
     return Rates(step, shared if uses_teacher else 0.0, evaluation, setup)
 

@@ -10,11 +10,10 @@ suites with different plugins can be open in one process.
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -24,11 +23,13 @@ from bench.data import Source
 from bench.data.folder import PREFIX
 from bench.errors import BenchError, nearest
 from bench.plugin_modules import Sources
-from distillers import Distiller, Features
+from distillers import Distiller
+from distillers.base import FeatureName
 
 GROUP = "distillbench.plugins"
 
 RESERVED = ("label",)  # keys of a method that are not distillers
+TERM_KEYS = ("weight", "warmup")  # keys of a term that are not options
 
 Kind = Literal["distiller", "network", "dataset"]
 _TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
@@ -237,7 +238,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
         raise BenchError(
             f"{where} has a name that methods use for {', '.join(RESERVED)}: rename it"
         )
-    features = [field.name for field in fields(Features)]
+    features = get_args(FeatureName)
     reads = getattr(distiller, "reads", None)
     if not isinstance(reads, tuple) or not set(reads) <= set(features):
         allowed = ", ".join(repr(name) for name in features)
@@ -247,8 +248,10 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     parameters = list(inspect.signature(distiller.__init__).parameters)
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
-    if "weight" in parameters:
-        raise BenchError(f"{where} has an option 'weight'; this key sets the loss's weight")
+    if reserved := [name for name in TERM_KEYS if name in parameters]:
+        raise BenchError(
+            f"{where} has an option '{reserved[0]}'; this key sets the loss's {reserved[0]}"
+        )
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:

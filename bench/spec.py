@@ -100,11 +100,15 @@ class DataSpec(SpecPart):
 
 
 class TermSpec(SpecPart):
-    """One distiller (loss) of a method: its weight, all options, the SHA-256 of its plugin."""
+    """One distiller (loss) of a method: its weight, all options, the SHA-256 of its plugin.
+
+    In epoch e, from 1, the weight is multiplied by min(e / warmup, 1), unless `warmup` is 0.
+    """
 
     weight: float
     options: dict[str, Any] = {}
     source: str | None = None
+    warmup: int = 0
 
 
 class RunSpec(SpecPart):

@@ -66,8 +66,9 @@ CRD is the paper arXiv:1910.10699. RepDistiller is the code of CRD's authors
 '''
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -82,7 +83,19 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 
-FeatureName = Literal["stages", "pooled", "logits"]  # the fields of `Features`
+# The fields of `Features`, in the order in which a network computes them.
+FeatureName = Literal[
+    "stem",
+    "preactivations",
+    "norms",
+    "stages",
+    "pooled_map",
+    "pooled",
+    "classifier",
+    "logits",
+    "strong",
+]
+UNREAD: Any = None  # the value of an optional field that no distiller of the run reads
 
 
 class Incompatible(ValueError):
@@ -90,19 +103,66 @@ class Incompatible(ValueError):
 
 
 @dataclass(frozen=True)
+class Affine:
+    """A layer's weight and bias; the gradient flows to the student's, and not to the teacher's.
+
+    Attributes:
+        weight: (K, D) of a classifier; (C,) of a batch norm.
+        bias: (K,) or (C,); None if the layer has no bias.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
 class Features:
     """The features that one network computes for one batch.
+
+    The fields after `logits` are filled only if a distiller of the run lists them in `reads`.
 
     Attributes:
         stages: The last feature map of each stage, (B, C, H, W), in the order of the layers. A
             stage is a group of layers with the same resolution.
         pooled: The input of the classifier, (B, D).
         logits: The output of the classifier, (B, K).
+        preactivations: The map of each stage before its last ReLU, (B, C, H, W). Where the ReLU
+            comes only after the stage, as in a wide ResNet, this is the input of that ReLU.
+        stem: The map before the first stage, (B, C, H, W).
+        pooled_map: The map whose mean over the positions is `pooled`, (B, D, H, W). It differs from
+            the last stage in a wide ResNet, MobileNetV2 and ShuffleNetV2.
+        classifier: The parameters of the classifier: logits = pooled Wᵀ + b.
+        norms: The scale γ and shift β, each (C,), of the batch norm in front of each stage's ReLU.
+        strong: The features of a second, strongly augmented view of the same images.
     """
 
     stages: tuple[Tensor, ...]
     pooled: Tensor
     logits: Tensor
+    preactivations: tuple[Tensor, ...] = ()
+    stem: Tensor = UNREAD
+    pooled_map: Tensor = UNREAD
+    classifier: Affine = UNREAD
+    norms: tuple[Affine, ...] = ()
+    strong: "Features" = UNREAD
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
+        """Return the features with a function applied to each tensor.
+
+        Args:
+            function: Maps a tensor to a tensor, for example `Tensor.detach`.
+        """
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return function(value)
+            if isinstance(value, tuple):
+                return tuple(map(mapped, value))
+            if isinstance(value, Features | Affine):
+                return type(value)(*(mapped(getattr(value, f.name)) for f in fields(value)))
+            return value
+
+        return cast("Features", mapped(self))
 
 
 @dataclass(frozen=True)
@@ -113,11 +173,23 @@ class Shapes:
         stages: (C, H, W) of each stage's feature map, in the order of the layers.
         pooled: D, the number of pooled features.
         logits: K, the number of classes.
+        preactivations: (C, H, W) of each pre-activation map; () if the network has none.
+        stem: (C, H, W) of the stem's map; None if the network has none.
+        pooled_map: (D, H, W) of the map that is pooled; None if the network has none.
+        classifier: Whether the classifier is a linear layer, which distillers may read.
+        norms: C of each stage's last batch norm; () if the network has none.
+        missing: Why the network lacks a field, as pairs of a field's name and a reason.
     """
 
     stages: tuple[tuple[int, int, int], ...]
     pooled: int
     logits: int
+    preactivations: tuple[tuple[int, int, int], ...] = ()
+    stem: tuple[int, int, int] | None = None
+    pooled_map: tuple[int, int, int] | None = None
+    classifier: bool = False
+    norms: tuple[int, ...] = ()
+    missing: tuple[tuple[FeatureName, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,10 +199,39 @@ class Batch:
     Attributes:
         labels: The true classes, (B,) int64, from 0 to K - 1.
         index: Each sample's position in the training set, (B,) int64, from 0 to N - 1.
+        epoch: The number of the epoch, from 1: a tensor of no dimension, on the training device.
+            A schedule is a tensor expression, such as `(batch.epoch / 20).clamp(max=1)`.
+        epochs: The number of epochs of the training, or of the stage before it.
     """
 
     labels: Tensor
     index: Tensor
+    epoch: Tensor = field(default_factory=lambda: torch.ones(()))
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A stage before training, with SGD and a constant learning rate.
+
+    Momentum, weight decay and batches are those of the recipe. Afterwards, the training begins with
+    a new optimiser.
+
+    Attributes:
+        epochs: The number of epochs of the stage.
+        lr: The learning rate; 0 means the recipe's.
+        student: Whether the student learns. If not, its forward pass is skipped, and `pretrain`
+            receives None in place of the student's features.
+        parameters: Names of the distiller's parameters, or of its modules, that learn in this stage
+            only.
+        only: Whether the distiller has no loss after this stage. Its weight is then ignored.
+    """
+
+    epochs: int
+    lr: float = 0.0
+    student: bool = True
+    parameters: tuple[str, ...] = ()
+    only: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +263,8 @@ class Distiller(nn.Module, ABC):
         uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
             the teacher's forward pass is skipped.
         undecayed: The names of the parameters that have no weight decay.
+        pretraining: The stage before training; None if there is none. `__init__` may set it, for
+            example from an option.
         note: A caveat that tables mark with a dagger, for example "reconstruction".
         rng: The random generator, on the training device.
 
@@ -177,6 +280,7 @@ class Distiller(nn.Module, ABC):
     uses_teacher: ClassVar[bool] = True
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
+    pretraining: Pretraining | None = None
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
@@ -195,6 +299,32 @@ class Distiller(nn.Module, ABC):
             A scalar, averaged over the batch. The caller multiplies it by the suite's weight.
         """
 
+    def pretrain(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the loss of one batch in the stage before training; by default `forward`.
+
+        Args:
+            student: The student's features; None if the stage does not train the student.
+            teacher: The teacher's features, without gradient.
+            batch: As in `forward`; `epoch` and `epochs` count the epochs of this stage.
+
+        Returns:
+            A scalar.
+        """
+        loss: Tensor = self(student, teacher, batch)
+        return loss
+
+    def predict(self, student: Features) -> Tensor:
+        """Return the logits (B, K) of the student at test time, by default its own.
+
+        A distiller that overrides this method replaces the student's classifier by a head of its
+        own parameters and buffers. The head is evaluated, saved with the weights, and counted in
+        the network's cost.
+
+        Args:
+            student: The student's features, in evaluation mode; `reads` lists the filled fields.
+        """
+        return student.logits
+
     def get_extra_state(self) -> Tensor:
         """Return the state of the random generator; `state_dict()` includes this state."""
         return self.rng.get_state()
@@ -206,3 +336,26 @@ class Distiller(nn.Module, ABC):
             state: A result of `get_extra_state`, on any device.
         """
         self.rng.set_state(state.cpu())
+
+
+def has_head(distiller: type[nn.Module]) -> bool:
+    """Return whether a distiller's class replaces the student's classifier at test time."""
+    return issubclass(distiller, Distiller) and distiller.predict is not Distiller.predict
+
+
+def require(distiller: type[Distiller], student: Shapes, teacher: Shapes) -> None:
+    """Check that both networks have all fields of `Features` that a distiller reads.
+
+    Args:
+        distiller: The distiller's class.
+        student: The shapes of the student's features.
+        teacher: The shapes of the teacher's features; ignored if the distiller does not use them.
+
+    Raises:
+        Incompatible: A network lacks a field; the message has the reason.
+    """
+    networks = {"student": student, "teacher": teacher if distiller.uses_teacher else student}
+    for name in distiller.reads:
+        for role, shapes in networks.items():
+            if (reason := dict(shapes.missing).get(name)) is not None:
+                raise Incompatible(f"the {role} has no {name}: {reason}")

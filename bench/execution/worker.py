@@ -18,7 +18,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench import data, models
 from bench.data import Augment, Data, Selection, Split
@@ -163,7 +163,9 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     spec, registry = context.job.tasks[0].specification, context.registry
     stages = spec.teacher_stages or ()
     network = teachers.load(info.network, dataset.facts, path, registry, stages)
-    return Teacher(network, dataset, spec.recipe)
+    terms = {term for task in context.job.tasks for term in task.specification.method}
+    reads = {name for term in terms for name in registry.distiller(term).reads}
+    return Teacher(network, dataset, spec.recipe, reads)
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -183,7 +185,7 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     if problem := checkpoint.broken_promise(last["top1"]):
         emit_record(context, task, "failed", problem, **fields)
         return
-    weights = save_weights(context, task, network)
+    weights = save_weights(context, task, network.state_dict())
     emit_record(context, task, "done", None, weights=weights, **fields)
 
 
@@ -258,7 +260,7 @@ def save_epoch(context: JobContext, trainer: Trainer) -> None:
     fields["seconds"] = sum(epoch.seconds for epoch in trainer.curves)
     if trainer.failure is None:
         fields["metrics"] = summarise(trainer.curves)
-        fields["weights"] = save_weights(context, task, trainer.net)
+        fields["weights"] = save_weights(context, task, trainer.weights())
     emit_record(context, task, *(trainer.failure or ("done", None)), **fields)
 
 
@@ -274,9 +276,9 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
     return {**values, "validation": last.validation} if last.validation else values
 
 
-def save_weights(context: JobContext, task: Task, network: nn.Module) -> str:
-    """Save a network's weights; return their SHA-256."""
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+def save_weights(context: JobContext, task: Task, weights: Mapping[str, Tensor]) -> str:
+    """Save a network's weights, by name; return their SHA-256."""
+    state = {name: value.contiguous() for name, value in weights.items()}
     content = safetensors.torch.save(state, {"network": task.specification.network})
     return context.results.save_weights(task.id, content)
 

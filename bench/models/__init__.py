@@ -5,23 +5,31 @@ This package has the 22 CIFAR networks that distillation papers use, one file pe
 add networks; `bench.models.base` documents how.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
-from bench.models import dry_run, mobile, resnet, vgg
-from bench.models.base import Builder, Cost
+from bench.models import dry_run, mobile, resnet, taps, vgg
+from bench.models.base import Builder, Cost, Taps
+from bench.models.head import Headed
+from bench.models.taps import ALWAYS
 from bench.models.wrapper import LIBRARIES, FeatureExtractor
-from distillers import Features, Shapes
+from distillers import Distiller, Features, Shapes
+from distillers.base import FeatureName
 
 __all__ = [
+    "ALWAYS",
     "Builder",
     "Cost",
     "FeatureExtractor",
+    "Headed",
     "build",
     "cost",
+    "headed",
     "names",
+    "reader",
     "shapes",
     "stage_layers",
 ]
@@ -78,7 +86,7 @@ def build(
     )
 
 
-def shapes(net: nn.Module, size: int) -> Shapes:
+def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Shapes:
     """Return the shapes of a network's features, measured in one forward pass of a copy.
 
     The network's weights, buffers and mode do not change, nor do torch's random generators.
@@ -86,21 +94,79 @@ def shapes(net: nn.Module, size: int) -> Shapes:
     Args:
         net: a network that `build` returned.
         size: side S of the images in pixels.
+        reads: optional fields of `Features` to measure, besides stages, pooled and logits.
 
     Returns:
-        The shapes (C, H, W) of its stages, its pooled width D and its number of logits K.
+        The shapes (C, H, W) of its maps, its pooled width D and its number of logits K. For each
+        field of `reads` that the network does not have, `missing` has the reason.
 
     Raises:
         BenchError: the network cannot take images (B, 3, S, S), or does not return `Features`.
 
     """
+    places = places_of(net, size) if set(reads) - taps.ALWAYS else Taps()
     if isinstance(net, FeatureExtractor):
         net.hook_points(size)  # fills a cache, which training reads
-    features = dry_run.run(dry_run.copy_network(net, size), size)
+    absent = dict(places.missing)
+    copied = dry_run.copy_network(net, size)
+    call = taps.reader(copied, places, set(reads) - absent.keys())
+    features = dry_run.run(copied, size, call)
     if not isinstance(features, Features):
         raise BenchError(f"{type(net).__name__} does not return distillers.Features")
-    stages = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in features.stages)
-    return Shapes(stages, features.pooled.shape[1], features.logits.shape[1])
+    return Shapes(
+        tuple(map(_size, features.stages)),
+        features.pooled.shape[1],
+        features.logits.shape[1],
+        tuple(map(_size, features.preactivations)),
+        None if features.stem is None else _size(features.stem),
+        None if features.pooled_map is None else _size(features.pooled_map),
+        features.classifier is not None,
+        tuple(len(norm.weight) for norm in features.norms),
+        tuple((name, reason) for name, reason in places.missing if name in reads),
+    )
+
+
+def _size(x: Tensor) -> tuple[int, int, int]:
+    return x.shape[1], x.shape[2], x.shape[3]
+
+
+def places_of(net: nn.Module, size: int) -> Taps:
+    """Return where a network has the optional fields of `Features`, for images of one size.
+
+    Args:
+        net: a network that `build` returned.
+        size: side S of the images in pixels.
+
+    """
+    return net.places(size) if isinstance(net, FeatureExtractor) else taps.declared(net)
+
+
+def reader(
+    net: nn.Module, size: int, reads: Collection[FeatureName]
+) -> Callable[[Tensor], Features]:
+    """Return a function that maps images (B, 3, S, S) to the fields of `Features` in `reads`.
+
+    Args:
+        net: a network that `build` returned; the function uses it, not a copy.
+        size: side S of the images in pixels.
+        reads: the fields; `shapes` says which the network has.
+
+    """
+    if set(reads) <= taps.ALWAYS:
+        return net
+    return taps.reader(net, places_of(net, size), reads)
+
+
+def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
+    """Return a student whose logits are those of a distiller's `predict`.
+
+    Args:
+        net: the student, a network that `build` returned.
+        distiller: the distiller.
+        size: side S of the images in pixels.
+
+    """
+    return Headed(net, cast(Distiller, distiller), places_of(net, size))
 
 
 def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:

@@ -28,12 +28,26 @@ module lists a name and a function that builds the network for K classes, in `NE
     NETWORKS = {"tiny": Tiny}
 
 A suite that names the plugin's file can then use `tiny` as a teacher or a student.
+
+Some distillers read more than these features. An attribute `taps` names the places where a network
+has it; without the attribute, such distillers are skipped for the network. For `Tiny`:
+
+    from bench.models.base import Tap, Taps
+
+    taps = Taps(
+        preactivations=(Tap("first"), Tap("second")),  # the outputs, before each ReLU
+        pooled_map="last stage",
+        classifier="classifier",
+    )
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+
+from distillers.base import FeatureName
 
 Builder = Callable[[int], nn.Module]  # number of classes K -> a new network
 
@@ -52,6 +66,46 @@ class Cost:
 
     parameters: int
     multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where a map (B, C, H, W) is read: the input or the output of a layer.
+
+    Attributes:
+        layer: name of the layer in the network.
+        side: which tensor is read; an input is the layer's first argument.
+        call: number of the call among the layer's calls in one forward pass, from 0.
+        combine: computes the map from all arguments of the layer; None: it is the first argument.
+
+    """
+
+    layer: str
+    side: Literal["input", "output"] = "output"
+    call: int = 0
+    combine: Callable[..., Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Where a network has the optional fields of `distillers.Features`.
+
+    Attributes:
+        stem: the map before the first stage.
+        preactivations: for each stage, its map before the last ReLU.
+        pooled_map: the map that is averaged to `pooled`; or that it is the map of the last stage.
+        classifier: name of the linear layer that maps `pooled` to the logits.
+        norms: for each stage, name of the batch norm in front of its last ReLU.
+        missing: why a field is not there, as pairs of the field's name and a reason.
+
+    """
+
+    stem: Tap | None = None
+    preactivations: tuple[Tap, ...] = ()
+    pooled_map: Tap | Literal["last stage"] | None = None
+    classifier: str = ""
+    norms: tuple[str, ...] = ()
+    missing: tuple[tuple[FeatureName, str], ...] = ()
 
 
 def init_convolutions(net: nn.Module) -> None:

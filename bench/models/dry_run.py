@@ -81,12 +81,13 @@ def copy_network(net: nn.Module, size: int) -> nn.Module:
         raise BenchError(f"{type(net).__name__} cannot be copied: {error}") from error
 
 
-def run(net: nn.Module, size: int) -> Any:
+def run(net: nn.Module, size: int, call: Callable[[Tensor], Any] | None = None) -> Any:
     """Return the output of a copied network for `BATCH` images of zeros.
 
     Args:
         net: a copy that `copy_network` made.
         size: side S of the images (BATCH, 3, S, S).
+        call: a function that calls the copy and returns more than the copy does; None: the copy.
 
     Raises:
         BenchError: the network fails for images of that size.
@@ -95,7 +96,7 @@ def run(net: nn.Module, size: int) -> Any:
     device = next((tensor.device for tensor in net.parameters()), torch.device("cpu"))
     with torch.no_grad(), torch.random.fork_rng(devices=[]), device:
         try:
-            return net(torch.zeros(BATCH, 3, size, size))
+            return (call or net)(torch.zeros(BATCH, 3, size, size))
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = str(error).split("\n")[0] or type(error).__name__
             raise BenchError(

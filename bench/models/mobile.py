@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.base import Builder, init_classifier, init_convolutions, stage
+from bench.models.base import Builder, Tap, Taps, init_classifier, init_convolutions, stage
 from distillers import Features
 
 # Table 2 of MobileNetV2 with smaller strides: (expansion, channels at full width, blocks, stride).
@@ -76,6 +76,9 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Sequential(head)
         init_convolutions(self)
         init_classifier(head)
+        last = [f"blocks.{i}.{MOBILENET_GROUPS[i][2] - 1}" for i in STAGE_ENDS]
+        norms = tuple(f"{block}.conv.7" for block in last)
+        self.taps = Taps(Tap("conv1"), tuple(map(Tap, last)), Tap("conv2"), "classifier.0", norms)
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S); stages have sides S/2, S/4, S/8 and S/16.
@@ -145,15 +148,16 @@ class GroupUnit(nn.Module):
         self.bn2 = nn.BatchNorm2d(hidden)
         self.conv3 = nn.Conv2d(hidden, branch, 1, groups=groups, bias=False)
         self.bn3 = nn.BatchNorm2d(branch)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's map (B, C_out, H/stride, W/stride), after the last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(shuffle(y, self.groups))), inplace=True)
         y = self.bn3(self.conv3(y))
-        if self.stride == 2:
-            return F.relu(torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1), inplace=True)
-        return F.relu(y + x, inplace=True)
+        joined = torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1) if self.stride == 2 else y + x
+        z: Tensor = self.relu(joined)
+        return z
 
 
 class ShuffleNetV1(nn.Module):
@@ -180,10 +184,15 @@ class ShuffleNetV1(nn.Module):
             lambda width: GroupUnit(width, width, 1, groups),
         )
         self.linear = nn.Linear(widths[2], classes)
+        self.relu = nn.ReLU(inplace=True)
+        last = [f"layer{i}.{depth - 1}" for i, depth in enumerate(DEPTHS, 1)]
+        taps = tuple(Tap(f"{unit}.relu", "input") for unit in last)
+        norms = tuple(f"{unit}.bn3" for unit in last)
+        self.taps = Taps(Tap("relu"), taps, "last stage", "linear", norms)
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S/2, S/4 and S/8, after a ReLU."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.relu(self.bn1(self.conv1(images)))
         first = self.layer1(x)
         second = self.layer2(first)
         third = self.layer3(second)
@@ -203,14 +212,28 @@ class SplitUnit(nn.Module):
         self.bn2 = nn.BatchNorm2d(half)
         self.conv3 = nn.Conv2d(half, half, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(half)
+        self.join = Join()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a map of the same shape (B, C, H, W)."""
         identity, y = x.chunk(2, 1)
         y = F.relu(self.bn1(self.conv1(y)), inplace=True)
         y = self.bn2(self.conv2(y))
-        y = F.relu(self.bn3(self.conv3(y)), inplace=True)
-        return shuffle(torch.cat((identity, y), 1), 2)
+        joined: Tensor = self.join(identity, self.bn3(self.conv3(y)))
+        return joined
+
+
+class Join(nn.Module):
+    """The end of `SplitUnit`: a ReLU of the second half; then the halves are interleaved."""
+
+    def forward(self, identity: Tensor, y: Tensor) -> Tensor:
+        """Return a map (B, 2 C, H, W) from two maps (B, C, H, W)."""
+        return interleave(identity, F.relu(y, inplace=True))
+
+
+def interleave(first: Tensor, second: Tensor) -> Tensor:
+    """Return the channels of two maps (B, C, H, W) in turns, (B, 2 C, H, W)."""
+    return shuffle(torch.cat((first, second), 1), 2)
 
 
 class DownUnit(nn.Module):
@@ -259,14 +282,20 @@ class ShuffleNetV2(nn.Module):
         self.conv2 = nn.Conv2d(widths[2], 1024, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(1024)
         self.linear = nn.Linear(1024, classes)
+        self.relu = nn.ReLU(inplace=True)
+        last = [f"layer{i}.{depth - 1}.join" for i, depth in enumerate(DEPTHS, 1)]
+        taps = tuple(Tap(join, "input", combine=interleave) for join in last)
+        reason = "the batch norm at the end of a stage has half of the stage's channels"
+        stem, pooled = Tap("relu"), Tap("relu", call=1)
+        self.taps = Taps(stem, taps, pooled, "linear", missing=(("norms", reason),))
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S/2, S/4 and S/8."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.relu(self.bn1(self.conv1(images)))
         first = self.layer1(x)
         second = self.layer2(first)
         third = self.layer3(second)
-        last = F.relu(self.bn2(self.conv2(third)), inplace=True)
+        last = self.relu(self.bn2(self.conv2(third)))
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1)
         return Features((first, second, third), pooled, self.linear(pooled))
 

@@ -1,12 +1,13 @@
 """Residual networks for 32 x 32 images: ResNets of three stages, ResNet-50 and wide ResNets."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.base import Builder, init_convolutions, stage
+from bench.models.base import Builder, Tap, Taps, init_convolutions, stage
 from distillers import Features
 
 EXPANSION = 4  # output channels of a bottleneck block / channels of its 3 x 3 convolution
@@ -34,12 +35,14 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = shortcut(in_channels, out_channels, stride)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
         short = self.downsample(x)  # computed first, because the order fixes gradient rounding
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(x)) + short, inplace=True)
+        y: Tensor = self.relu(self.bn2(self.conv2(x)) + short)
+        return y
 
 
 class ResNet(nn.Module):
@@ -64,16 +67,37 @@ class ResNet(nn.Module):
         self.layer2 = stage(Block(first, second, 2), partial(Block, second, second), blocks)
         self.layer3 = stage(Block(second, third, 2), partial(Block, third, third), blocks)
         self.fc = nn.Linear(third, classes)
+        self.relu = nn.ReLU(inplace=True)
         init_convolutions(self)
+        last = [f"layer{i}.{blocks - 1}" for i in (1, 2, 3)]
+        self.taps = block_taps(last, "bn2", "fc")
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S, S/2 and S/4, after a ReLU."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.relu(self.bn1(self.conv1(images)))
         first = self.layer1(x)
         second = self.layer2(first)
         third = self.layer3(second)
         pooled = F.adaptive_avg_pool2d(third, 1).flatten(1)
         return Features((first, second, third), pooled, self.fc(pooled))
+
+
+def block_taps(last: Sequence[str], norm: str, classifier: str) -> Taps:
+    """Return the taps of a network whose stages end with the ReLU of a block.
+
+    Args:
+        last: names of the last blocks of the stages.
+        norm: name of a block's last batch norm.
+        classifier: name of the classifier.
+
+    """
+    return Taps(
+        stem=Tap("relu"),
+        preactivations=tuple(Tap(f"{block}.relu", "input") for block in last),
+        pooled_map="last stage",
+        classifier=classifier,
+        norms=tuple(f"{block}.{norm}" for block in last),
+    )
 
 
 class Bottleneck(nn.Module):
@@ -92,13 +116,15 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.shortcut = shortcut(in_channels, out_channels, stride)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
         short = self.shortcut(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
-        return F.relu(self.bn3(self.conv3(x)) + short, inplace=True)
+        y: Tensor = self.relu(self.bn3(self.conv3(x)) + short)
+        return y
 
 
 class BottleneckResNet(nn.Module):
@@ -122,11 +148,14 @@ class BottleneckResNet(nn.Module):
         self.layer3 = stage(Bottleneck(512, 256, 2), partial(Bottleneck, 1024, 256), blocks[2])
         self.layer4 = stage(Bottleneck(1024, 512, 2), partial(Bottleneck, 2048, 512), blocks[3])
         self.linear = nn.Linear(2048, classes)
+        self.relu = nn.ReLU(inplace=True)
         init_convolutions(self)
+        last = [f"layer{i}.{depth - 1}" for i, depth in enumerate(blocks, 1)]
+        self.taps = block_taps(last, "bn3", "linear")
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S, S/2, S/4, S/8, after a ReLU."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.relu(self.bn1(self.conv1(images)))
         stages = []
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
@@ -182,9 +211,12 @@ class WideResNet(nn.Module):
         self.block2 = named_stage(first, second, blocks, 2)
         self.block3 = named_stage(second, third, blocks, 2)
         self.bn1 = nn.BatchNorm2d(third)
+        self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(third, classes)
         init_convolutions(self)
         nn.init.zeros_(self.fc.bias)
+        norms = "block2.layer.0.bn1", "block3.layer.0.bn1", "bn1"  # behind each stage
+        self.taps = Taps(Tap("conv1"), tuple(map(Tap, norms)), Tap("relu"), "fc", norms)
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S, S/2 and S/4.
@@ -194,7 +226,7 @@ class WideResNet(nn.Module):
         first = self.block1(self.conv1(images))
         second = self.block2(first)
         third = self.block3(second)
-        active = F.relu(self.bn1(third), inplace=True)
+        active = self.relu(self.bn1(third))
         pooled = F.adaptive_avg_pool2d(active, 1).flatten(1)
         return Features((first, second, third), pooled, self.fc(pooled))
 

@@ -5,7 +5,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.base import Builder, init_classifier, init_convolutions
+from bench.models.base import Builder, Tap, Taps, init_classifier, init_convolutions
 from distillers import Features
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -35,13 +35,18 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(WIDTHS[4], classes)
         init_convolutions(self)
         init_classifier(self.classifier)
+        self.relu = nn.ReLU(inplace=True)
+        last = [f"block{i}" for i in range(1, 5)]  # blocks without their last ReLU
+        norms = tuple(f"block{i}.{3 * depths[i] - 2}" for i in range(1, 5))
+        taps = tuple(map(Tap, last))
+        self.taps = Taps(Tap("relu"), taps, "last stage", "classifier", norms)
 
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S/2, S/4, S/8, S/8, after a ReLU.
 
         If S is 64 or more, the last side is S/16. The first stage, of side S, is not returned.
         """
-        stem = F.relu(self.block0(images), inplace=True)
+        stem = self.relu(self.block0(images))
         first = F.relu(self.block1(F.max_pool2d(stem, 2)), inplace=True)
         second = F.relu(self.block2(F.max_pool2d(first, 2)), inplace=True)
         third = F.relu(self.block3(F.max_pool2d(second, 2)), inplace=True)

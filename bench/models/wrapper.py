@@ -22,7 +22,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from bench.errors import BenchError, nearest
-from bench.models import dry_run
+from bench.models import dry_run, taps
+from bench.models.base import Taps
 from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
 
@@ -44,11 +45,13 @@ class HookPoint:
 class HookPoints:
     """The hook points of a network: its stages' outputs and its classifier's input.
 
-    The classifier is None for a network that returns `Features` itself.
+    The classifier is None for a network that returns `Features` itself. `taps` are the places of
+    the optional fields of `Features`.
     """
 
     stages: tuple[HookPoint, ...]
     classifier: HookPoint | None
+    taps: Taps = Taps()
 
 
 class FeatureExtractor(nn.Module):
@@ -69,6 +72,7 @@ class FeatureExtractor(nn.Module):
         super().__init__()
         self.network, self._declared = network, tuple(stages)
         self._hook_points: dict[int, HookPoints | None] = {}  # by image size
+        self._places: dict[int, Taps] = {}  # by image size
 
     def forward(self, images: Tensor) -> Features:
         """Return the features of images (B, 3, S, S).
@@ -116,6 +120,14 @@ class FeatureExtractor(nn.Module):
             self._hook_points[size] = find_hook_points(self.network, size, self._declared)
         return self._hook_points[size]
 
+    def places(self, size: int) -> Taps:
+        """Return where the optional fields of `Features` are, for images of one size."""
+        if size not in self._places:
+            points = self.hook_points(size)
+            found = points.taps if points else taps.declared(self.network)
+            self._places[size] = taps.verified(self, taps.under("network", found), size)
+        return self._places[size]
+
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
@@ -159,7 +171,7 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
     calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
     stages = declared_stages(net, calls, declared) if declared else None
     if isinstance(output, Features):
-        return HookPoints(stages, None) if stages else None
+        return HookPoints(stages, None, taps.declared(net)) if stages else None
     name = type(net).__name__
     logits = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(logits, Tensor) or logits.dim() != 2:
@@ -173,7 +185,12 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
     head = calls[end]
     first = isinstance(head.module, nn.Conv2d)
     point = HookPoint(head.layer, head.index, "channels first" if first else "channels last")
-    return HookPoints(stages or find_stages(net, calls[:end]), point)
+    points, stem = (stages, None) if stages else find_stages(net, calls[:end])
+    ends = [(stage.layer, stage.call) for stage in points]
+    body = len(before_pooling(calls[:end]))
+    before = (stem.layer, stem.call) if stem else None
+    places = taps.find(calls, ends, before, body, end)
+    return HookPoints(points, point, places)
 
 
 def declared_stages(
@@ -220,8 +237,10 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
     return None
 
 
-def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, ...]:
-    """Return the hook points of the stages, or () if no stage exists.
+def find_stages(
+    net: nn.Module, calls: Sequence[LayerCall]
+) -> tuple[tuple[HookPoint, ...], HookPoint | None]:
+    """Return the hook points of the stages, or () if no stage exists; and that of the stem.
 
     `calls` are the calls before the classifier.
     """
@@ -232,8 +251,8 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
         if not ends or len(points) < len(ends):
             continue
         has_stem = len(points) > 2 and ends[0].weighted <= 1
-        return tuple(points[1:] if has_stem else points)
-    return ()
+        return (tuple(points[1:]), points[0]) if has_stem else (tuple(points), None)
+    return (), None
 
 
 def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:

@@ -1,7 +1,7 @@
 """Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from bench import models, seeding
 from bench.data import Facts
 from bench.errors import BenchError
 from bench.models import Cost
-from bench.planning.plan import Plan, Run
+from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
+from distillers.base import FeatureName, has_head, require
 
 MAX_ELEMENTS = 50_000_000  # total size up to which tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
@@ -93,16 +94,21 @@ def _estimate(
     """Return the estimate of a run; `options` is JSON: the options of each distiller, by name."""
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
-        networks = network, teacher
-        student, taught = (shapes_of(n, facts.classes, facts.size, registry) for n in networks)
-        shapes = student, taught
-        memory = sum(
-            _buffer_bytes(registry.distiller(name), json.dumps(values), shapes, facts)
-            for name, values in json.loads(options).items()
-        )
+        memory = 0
+        for name, values in json.loads(options).items():
+            distiller = registry.distiller(name)
+            student, taught = (
+                shapes_of(n, facts, registry, distiller.reads) for n in (network, teacher)
+            )
+            require(distiller, student, taught)
+            term = _build_term(distiller, json.dumps(values), (student, taught), facts)
+            memory += sum(x.numel() * x.element_size() for x in term.buffers())
+            if has_head(distiller):
+                net = _network(network, facts.classes, facts.size, registry)
+                cost = models.cost(models.headed(net, term, facts.size), facts.size)
     except Incompatible as error:
         names = json.loads(options)
-        if any("stages" in registry.distiller(name).reads for name in names):
+        if any(STAGE_FIELDS & set(registry.distiller(name).reads) for name in names):
             return Estimate(f"{error}{_layers((network, teacher), facts, registry)}")
         return Estimate(str(error))
     except BenchError as error:
@@ -122,15 +128,38 @@ class Measured(NamedTuple):
 
 @cache
 def _measure(network: Network, classes: int, size: int, registry: Registry) -> Measured:
-    name, stages = network
-    net = build_for_estimate(partial(registry.build_network, name, classes, size, stages))
+    net = _network(network, classes, size, registry)
     shapes, layers = models.shapes(net, size), models.stage_layers(net, size)
     return Measured(shapes, models.cost(net, size), layers)
 
 
-def shapes_of(network: Network, classes: int, size: int, registry: Registry) -> Shapes:
-    """Return the shapes of a network's features for images of one size."""
-    return _measure(network, classes, size, registry).shapes
+def _network(network: Network, classes: int, size: int, registry: Registry) -> nn.Module:
+    name, stages = network
+    return build_for_estimate(partial(registry.build_network, name, classes, size, stages))
+
+
+def shapes_of(
+    network: Network, facts: Facts, registry: Registry, reads: Iterable[FeatureName] = ()
+) -> Shapes:
+    """Return the shapes of a network's features for the images of a data set.
+
+    Args:
+        network: The network.
+        facts: The facts of the data set.
+        registry: The networks of the suite.
+        reads: Fields of `Features` to include.
+    """
+    size, optional = (facts.classes, facts.size), frozenset(reads) - models.ALWAYS
+    if not optional:
+        return _measure(network, *size, registry).shapes
+    return _optional_shapes(network, *size, registry, optional)
+
+
+@cache
+def _optional_shapes(
+    network: Network, classes: int, size: int, registry: Registry, reads: frozenset[FeatureName]
+) -> Shapes:
+    return models.shapes(_network(network, classes, size, registry), size, reads)
 
 
 def network_of(suite: Suite, name: str) -> Network:
@@ -178,12 +207,11 @@ def _layers(networks: Sequence[Network], facts: Facts, registry: Registry) -> st
 
 
 @cache
-def _buffer_bytes(
+def _build_term(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
-) -> int:
+) -> nn.Module:
     setting = Setting(*shapes, facts.train_labels(), torch.Generator())
-    term = build_for_estimate(partial(distiller, setting, **json.loads(options)))
-    return sum(buffer.numel() * buffer.element_size() for buffer in term.buffers())
+    return build_for_estimate(partial(distiller, setting, **json.loads(options)))
 
 
 def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:

@@ -17,6 +17,7 @@ from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite
 
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
+STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
 MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
@@ -179,8 +180,9 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
-    """Return the stages that a suite declares, for runs with a distiller that reads stages."""
-    if not any("stages" in suite.registry.distiller(term).reads for term in terms):
+    """Return the stages that a suite declares, for runs with a distiller that reads maps."""
+    reads = {name for term in terms for name in suite.registry.distiller(term).reads}
+    if not reads & STAGE_FIELDS:
         return {}
     networks = {"stages": pair.student, "teacher_stages": pair.teacher.network}
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}

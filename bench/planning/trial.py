@@ -12,6 +12,7 @@ from bench.planning.estimate import build_for_estimate, network_of, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
+from distillers.base import require
 
 SAMPLES = 8  # of the random batch
 
@@ -43,8 +44,8 @@ def try_distillers(plan: Plan) -> list[Trial]:
     tried: set[str] = set()
     trials = []
     for cell in plan.cells:
-        shapes = _shapes(plan, cell)
         for name, term in cell.method.terms.items():
+            shapes = _shapes(plan, cell, name)
             key = json.dumps([repr(shapes), name, term.options], sort_keys=True)
             if shapes and key not in tried:
                 tried.add(key)
@@ -53,13 +54,15 @@ def try_distillers(plan: Plan) -> list[Trial]:
     return [trial for trial in trials if trial.problems or trial.warnings]
 
 
-def _shapes(plan: Plan, cell: Cell) -> tuple[Shapes, Shapes] | None:
+def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | None:
     """Return the shapes of student and teacher; None if a network cannot be built."""
-    suite, facts = plan.suite, plan.facts
+    suite, registry = plan.suite, plan.suite.registry
+    reads = registry.distiller(distiller).reads
     names = cell.pair.student, cell.pair.teacher.network
-    size = facts.classes, facts.size, suite.registry
     try:
-        student, teacher = (shapes_of(network_of(suite, name), *size) for name in names)
+        student, teacher = (
+            shapes_of(network_of(suite, name), plan.facts, registry, reads) for name in names
+        )
     except BenchError:  # `plan` reports it
         return None
     return student, teacher
@@ -77,6 +80,7 @@ def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes
             return registry.distiller(name)(setting, **term.options)
 
     try:
+        require(registry.distiller(name), *shapes)
         built = build_for_estimate(build)
         if not any(tensor.is_meta for tensor in (*built.parameters(), *built.buffers())):
             problems += contract.violations(build, *shapes, batch)

@@ -19,7 +19,7 @@ from bench.config.text import Problem, Where, foreign, found, short
 from bench.data import Selection
 from bench.data.folder import PREFIX
 from bench.errors import BenchError, MissingData, nearest, unknown
-from bench.plugins import Registry
+from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.schema import DataSet, DataSetEntry, Suite
@@ -126,7 +126,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         elif not terms and entry != {} and name not in canonical():
             yield Problem(where, unknown("canonical method", short(name), canonical()))
         for term, content in terms.items():
-            values = {k: v for k, v in _mapping(content).items() if k != "weight"}
+            values = {k: v for k, v in _mapping(content).items() if k not in TERM_KEYS}
             yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
         weights = [_mapping(term).get("weight", term) for term in terms.values()]
         if weights and not any(weight is not False and weight != 0 for weight in weights):

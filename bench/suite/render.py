@@ -13,6 +13,7 @@ from bench.suite.files import default_label
 from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
+TERM_FIELDS = {"weight", "warmup"}
 COMMENT_COLUMN = 60  # the largest; comments of longer lines are not aligned
 
 Line = tuple[str, str]  # a line of YAML, and its comment
@@ -81,7 +82,10 @@ def _content(suite: Suite) -> dict[str, Any]:
                     if method.label != default_label(method.name, method.terms)
                     else {}
                 ),
-                **{name: {"weight": t.weight, **t.options} for name, t in method.terms.items()},
+                **{
+                    name: t.model_dump(include=TERM_FIELDS, exclude_unset=True) | t.options
+                    for name, t in method.terms.items()
+                },
             }
             for method in suite.methods
         },

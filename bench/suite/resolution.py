@@ -132,7 +132,10 @@ class Resolver:
             origins |= {key: self._origin(place, key) for key in valid}
         self.origins |= {dotted(("methods", method, name, k)): v for k, v in origins.items()}
         ordered = {key: values[key] for key in options(distiller)}
-        return TermSpec(weight=entry.weight, options=ordered)
+        if "warmup" in entry.model_fields_set:
+            place = dotted(("methods", method, name, "warmup"))
+            self.origins[place] = self._origin(where, "warmup")
+        return term_spec(entry, ordered)
 
     def _origin(self, where: Where | None, key: str) -> str:
         return self.source.origin((*where, key)) if where else "papers"
@@ -155,5 +158,11 @@ def papers(name: str) -> dict[str, TermSpec]:
     for term, entry in canonical_terms(name).items():
         distiller = distillers.load(term)
         values, _ = check_options(distiller, entry.options, ())
-        terms[term] = TermSpec(weight=entry.weight, options=default_options(distiller) | values)
+        terms[term] = term_spec(entry, default_options(distiller) | values)
     return terms
+
+
+def term_spec(entry: TermEntry, options: Mapping[str, object]) -> TermSpec:
+    """Return a term with all options; a warmup of 0 is left out, as it changes no run id."""
+    term = TermSpec(weight=entry.weight, options=dict(options))
+    return term.model_copy(update={"warmup": entry.warmup}) if entry.warmup else term

@@ -116,15 +116,16 @@ class NetworkEntry(Part):
 
 
 class TermEntry(BaseModel):
-    """One distiller of a method: the weight, and the distiller's options as further keys."""
+    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     weight: fields.AtLeast0
+    warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
 
     @property
     def options(self) -> dict[str, Any]:
-        """All keys except the weight."""
+        """All keys except the weight and the warmup."""
         return self.model_extra or {}
 
 

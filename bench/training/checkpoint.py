@@ -7,7 +7,7 @@ resumes only from its own checkpoint, and only if every entry of the curves is v
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -52,7 +52,7 @@ def encode(run: str, teacher: str, curves: Sequence[Epoch], parts: Parts) -> byt
 
 
 def decode(
-    content: bytes, run: str, teacher: str, epochs: int, terms: Iterable[str]
+    content: bytes, run: str, teacher: str, epochs: range, terms: Mapping[bool, set[str]]
 ) -> tuple[list[Epoch], dict[str, dict[str, Tensor]]]:
     """Read a checkpoint that `encode` returned.
 
@@ -62,8 +62,9 @@ def decode(
         content: The checkpoint.
         run: The id of the run that resumes.
         teacher: SHA-256 of the weights of its teacher now; empty for a teacher's run.
-        epochs: Epochs of the run's recipe.
-        terms: Names of the run's distillers.
+        epochs: Numbers of the epochs that an unfinished run can have completed. Numbers up to 0
+            are those of a stage before training.
+        terms: Names of the run's distillers with a loss, by whether the epoch is in that stage.
 
     Returns:
         The curves, and the parts that `encode` received. The names and shapes of the parts'
@@ -75,7 +76,7 @@ def decode(
         safetensors.SafetensorError: The content is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")
-    if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * epochs:
+    if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * (len(epochs) + 1):
         raise ValueError(f"its header has {header_bytes:,} bytes, too many for its run")
     tensors = safetensors.torch.load(content)
     metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
@@ -84,9 +85,12 @@ def decode(
     if metadata.get("teacher") != teacher:
         raise ValueError("the weights of its teacher have changed since")
     entries = json.loads(metadata["curves"])
-    if not isinstance(entries, list) or not 0 < len(entries) < epochs:
-        raise ValueError(f"its curves do not fit an unfinished run of {epochs} epochs")
-    curves = [_epoch(entry, number, set(terms)) for number, entry in enumerate(entries, 1)]
+    if not isinstance(entries, list) or not 0 < len(entries) <= len(epochs):
+        raise ValueError(f"its curves do not fit an unfinished run of {len(epochs) + 1} epochs")
+    curves = [
+        _epoch(entry, number, terms[number <= 0])
+        for number, entry in zip(epochs, entries, strict=False)
+    ]
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
         part, _, name = key.partition("/")

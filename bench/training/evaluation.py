@@ -1,8 +1,9 @@
 """Inference and metrics: networks run in the recipe's precision, metrics use float32 logits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from bench.data import Data, Split
 from bench.results.record import Numbers
 from bench.spec import Recipe
 from distillers import Features
+from distillers.base import FeatureName
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; 64 was fastest, 500 is not measured
 ECE_BINS = 15
@@ -22,16 +24,10 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
-def float32(features: Features, *, stages: bool = True) -> Features:
-    """Return the features in float32; omit the maps of the stages if `stages` is false."""
-    maps = tuple(stage.float() for stage in features.stages if stages)
-    return Features(maps, features.pooled.float(), features.logits.float())
-
-
-def detached(features: Features) -> Features:
-    """Return the features without their gradient history."""
-    stages = tuple(stage.detach() for stage in features.stages)
-    return Features(stages, features.pooled.detach(), features.logits.detach())
+def float32(features: Features, reads: Collection[FeatureName]) -> Features:
+    """Return the features in float32, without the stages' maps if `reads` does not name them."""
+    kept = features if "stages" in reads else replace(features, stages=())
+    return kept.map(Tensor.float)
 
 
 @torch.no_grad()
@@ -119,8 +115,8 @@ def finite_or_none(value: float) -> float | None:
 
 
 def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
-    """Return whether networks are evaluated after this epoch, counted from 1."""
-    return epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
+    """Return whether networks are evaluated after this epoch, from 1; before 1, they are not."""
+    return epoch > 0 and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs)
 
 
 class Evaluator:

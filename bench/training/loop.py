@@ -17,6 +17,7 @@ from bench.training.evaluation import Evaluator, is_evaluation_due
 from bench.training.teacher import Teacher
 from bench.training.trainer import Timer, Trainer
 from distillers import Batch, Features
+from distillers.base import FeatureName
 
 
 def train_cohort(
@@ -29,7 +30,7 @@ def train_cohort(
     """Train all runs to the last epoch of their recipe.
 
     Runs that resume may begin at different epochs. A run waits until the others have reached its
-    epoch.
+    epoch. A stage before training of P epochs has the numbers -P to -1.
 
     Args:
         trainers: The runs; they have the same seed, epochs, batch size, augmentation and precision.
@@ -45,25 +46,45 @@ def train_cohort(
     evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None)
     timer = Timer(data.train_labels.device)
     static_batch = StaticBatch(recipe.batch_size)
-    stages = any(trainer.reads_stages for trainer in trainers)
-    features: Callable[..., Features] | None = teacher and partial(teacher, stages=stages)
-    if features and capture:
-        features = GraphedStep(features, capture)
+    passes = TeacherPasses(teacher, capture) if teacher else None
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
         active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
         if active:
             stream = batches(data, trainers[0].seed, epoch, recipe)
             stream = starmap(static_batch, stream) if capture else stream
-            train_epoch(active, features, stream, timer)
+            train_epoch(active, passes.of(active) if passes else None, stream, timer)
         seconds = timer.seconds()
         for trainer in active:
             with trainer.catch_failure():
                 if trainer.failure is None:
                     trainer.end_epoch(shared_seconds=seconds)
                 if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
-                    metrics = evaluator.evaluate(trainer.net)
+                    metrics = evaluator.evaluate(trainer.model)
                     trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
             after_epoch(trainer)
+
+
+class TeacherPasses:
+    """The teacher's forward pass with the fields of `Features` that the runs read.
+
+    Args:
+        teacher: The teacher.
+        capture: Function that captures a pass as a CUDA graph; None: no capture.
+    """
+
+    def __init__(self, teacher: Teacher, capture: Capture | None) -> None:
+        self._teacher, self._capture = teacher, capture
+        self._passes: dict[frozenset[str], Callable[[Tensor], Features]] = {}
+
+    def of(self, trainers: Sequence[Trainer]) -> Callable[[Tensor], Features]:
+        """Return the pass for some runs."""
+        reads = frozenset[FeatureName]().union(*(trainer.reads for trainer in trainers))
+        if reads not in self._passes:
+            features = partial(self._teacher, reads=reads)
+            self._passes[reads] = (
+                GraphedStep(features, self._capture) if self._capture else features
+            )
+        return self._passes[reads]
 
 
 def train_epoch(
@@ -89,11 +110,11 @@ def train_epoch(
             if images is None or batch is None:
                 return
             active = [trainer for trainer in trainers if trainer.failure is None]
-            needed = any(trainer.loss.uses_teacher for trainer in active)
+            needed = any(trainer.uses_teacher for trainer in active)
             features = teacher(images) if teacher and needed else None
         for trainer in active:
             with trainer.catch_failure():
-                trainer.step(images, features if trainer.loss.uses_teacher else None, batch)
+                trainer.step(images, features if trainer.uses_teacher else None, batch)
 
 
 def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:
@@ -102,7 +123,7 @@ def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple
     Args:
         data: The data set.
         seed: Seed of the order and the augmentation.
-        epoch: Number of the epoch, counted from 0.
+        epoch: Number of the epoch, counted from 0; negative in a stage before training.
         recipe: The training settings; only batch size and augmentation are used.
     """
     augment = Augment(recipe.crop, recipe.flip, recipe.resized_crop)

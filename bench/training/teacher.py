@@ -1,23 +1,27 @@
 """Teachers: networks with the weights of a file, and their features."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bench import models
 from bench.data import Data, Facts
 from bench.errors import BenchError
+from bench.models.head import PREFIX
 from bench.planning.estimate import build_for_estimate
 from bench.planning.plan import Plan
 from bench.plugins import BUILTIN, Registry
+from bench.results.record import Record
 from bench.spec import Recipe
 from bench.suite import at_line
 from bench.training import pretrained
 from bench.training.evaluation import autocast, float32
-from distillers import Features
+from distillers import Features, Setting
+from distillers.base import FeatureName, has_head
 
 
 def checkpoint_problems(plan: Plan) -> list[str]:
@@ -51,32 +55,41 @@ class Teacher:
         net: The network.
         data: The data set. The network is moved to the data set's device.
         recipe: The training settings; only the precision is used.
+        reads: The fields of `Features` that the students' distillers read.
 
     Attributes:
         net: The network.
         shapes: Shapes of the network's features.
     """
 
-    def __init__(self, net: nn.Module, data: Data, recipe: Recipe) -> None:
-        self.shapes = models.shapes(net, data.facts.size)
+    def __init__(
+        self, net: nn.Module, data: Data, recipe: Recipe, reads: Collection[FeatureName] = ()
+    ) -> None:
+        self._size = data.facts.size
+        self.shapes = models.shapes(net, self._size, reads)
         net = net.to(data.train_labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net.eval().requires_grad_(False)
         self.recipe = recipe
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, stages: bool = True) -> Features:
+    def __call__(
+        self, images: Tensor, reads: Collection[FeatureName] = frozenset({"stages"})
+    ) -> Features:
         """Compute the features of a batch.
 
         Args:
             images: The batch's images, (B, 3, H, W).
-            stages: Whether the features contain the stages' maps.
+            reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that
+                the network lacks are left out.
 
         Returns:
             The features in float32.
         """
+        missing = dict(self.shapes.missing)
+        read = models.reader(self.net, self._size, [name for name in reads if name not in missing])
         with autocast(images.device, self.recipe):
-            features = self.net(images)
-        return float32(features, stages=stages)
+            features = read(images)
+        return float32(features, reads)
 
 
 def load(
@@ -103,3 +116,34 @@ def load(
     name = f"a {network} of {facts.classes} classes"
     pretrained.load_into(net, pretrained.fit(pretrained.read(path), net, name).state)
     return net
+
+
+def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -> nn.Module:
+    """Build the network of a finished run, with its head if it has one, and load its weights.
+
+    Args:
+        record: The run's record.
+        facts: Facts of the data set.
+        path: The file of the run's weights.
+        registry: The networks and distillers of the suite.
+    """
+    spec = record.specification
+    heads = [name for name in spec.method if has_head(registry.distiller(name))]
+    if not heads or record.teacher is None:
+        return load(spec.network, facts, path, registry)
+    size, reads = facts.size, registry.distiller(heads[0]).reads
+    student, teacher = (
+        registry.build_network(name, facts.classes, size, stages or ())
+        for name, stages in (
+            (spec.network, spec.stages),
+            (record.teacher.network, spec.teacher_stages),
+        )
+    )
+    shapes = models.shapes(student, size, reads), models.shapes(teacher, size, reads)
+    setting = Setting(*shapes, facts.train_labels(), Generator())
+    distiller = registry.distiller(heads[0])(setting, **spec.method[heads[0]].options)
+    state = safetensors.torch.load_file(path)
+    head = {name.removeprefix(PREFIX): x for name, x in state.items() if name.startswith(PREFIX)}
+    student.load_state_dict({n: x for n, x in state.items() if not n.startswith(PREFIX)})
+    distiller.load_state_dict({**distiller.state_dict(), **head})
+    return models.headed(student, distiller, size)

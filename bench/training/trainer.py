@@ -3,12 +3,13 @@
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from bench import models, seeding
 from bench.data import Data
@@ -16,98 +17,14 @@ from bench.execution.protocol import Task
 from bench.plugins import BUILTIN, Registry
 from bench.results.environment import is_out_of_memory, peak_memory
 from bench.results.record import Epoch, Status
-from bench.spec import Recipe, TermSpec
+from bench.spec import Recipe
 from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
-from bench.training.evaluation import autocast, detached, finite_or_none, float32
-from distillers import Batch, Distiller, Features, Setting, Shapes
-from distillers.base import FeatureName
+from bench.training.evaluation import autocast, finite_or_none, float32
+from bench.training.loss import WeightedLoss
+from distillers import Batch, Features, Shapes
 
 FUSED = {"cuda"}  # device types with a fused optimiser, whose learning rate is a tensor
-
-
-class WeightedLoss(nn.Module):
-    """The loss of one method, a weighted sum of terms such as `{ce: 1, crd: 0.8, kd: 1}`.
-
-    L = Σ_k w_k L_k, where term k has the weight w_k and the loss L_k of one distiller. The sum
-    begins with terms that read early features of the network; ties are sorted by name. Rounding
-    therefore does not depend on the order of terms in the suite. Each term has its own random
-    generators, seeded by the run's seed and the term's name. An additional term therefore does not
-    change the random numbers of other terms.
-
-    Args:
-        terms: Weight and options of each distiller, by the distiller's name.
-        student: Shapes of the student's features.
-        teacher: Shapes of the teacher's features.
-        train_labels: Labels of the training set (N,), on the training device.
-        seed: The run's seed.
-        registry: The distillers that the suite can use, by name.
-
-    Attributes:
-        terms: The distillers by name.
-        streams: The random generator of each distiller.
-    """
-
-    def __init__(
-        self,
-        terms: Mapping[str, TermSpec],
-        student: Shapes,
-        teacher: Shapes,
-        train_labels: Tensor,
-        seed: int,
-        registry: Registry = BUILTIN,
-    ) -> None:
-        super().__init__()
-        self.weights = {name: term.weight for name, term in terms.items()}
-        self.terms = nn.ModuleDict()
-        self.streams: list[Generator] = []
-        classes = {name: registry.distiller(name) for name in terms}
-        for name in sorted(terms, key=lambda name: (_earliest_feature(classes[name]), name)):
-            rng = seeding.generator(train_labels.device, "draws", seed, name)
-            setting = Setting(student, teacher, train_labels, rng)
-            self.streams.append(rng)
-            with seeding.initialised_by("term", seed, name):
-                self.terms[name] = classes[name](setting, **terms[name].options)
-
-    def forward(
-        self, student: Features, teacher: Features, batch: Batch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of one batch.
-
-        Args:
-            student: The student's features, with gradients.
-            teacher: The teacher's features.
-            batch: Labels of the images, and their indices in the training set.
-
-        Returns:
-            The weighted sum, and each term's unweighted loss by name; all are scalar tensors.
-        """
-        losses = {name: term(student, teacher, batch) for name, term in self.terms.items()}
-        weighted = [self.weights[name] * loss for name, loss in losses.items()]
-        return sum(weighted[1:], weighted[0]), losses
-
-    @property
-    def uses_teacher(self) -> bool:
-        """Whether any term uses the teacher's features."""
-        return any(getattr(term, "uses_teacher", True) for term in self.terms.values())
-
-    @property
-    def reads(self) -> set[FeatureName]:
-        """The fields of `Features` that at least one term may read."""
-        return {feature for term in self.terms.values() for feature in getattr(term, "reads", ())}
-
-    def undecayed(self) -> set[nn.Parameter]:
-        """Return the parameters that distillers exempt from weight decay."""
-        return {
-            term.get_parameter(name)
-            for term in self.terms.values()
-            for name in getattr(term, "undecayed", ())
-        }
-
-
-def _earliest_feature(distiller: type[Distiller]) -> int:
-    """Return the rank of a distiller's earliest feature: 0 stages, 1 pooled, 2 logits."""
-    return min((get_args(FeatureName).index(feature) for feature in distiller.reads), default=0)
 
 
 class Timer:
@@ -155,7 +72,8 @@ class Trainer:
             is refused. Empty if there is no teacher.
 
     Attributes:
-        epoch: Number of completed epochs.
+        model: The network that is evaluated: with the distiller's head, if there is one.
+        epoch: Number of completed epochs; negative in a stage before training.
         curves: One entry for each completed epoch.
         failure: Status and reason if the run failed or diverged, else None. A run with a failure is
             not trained further.
@@ -177,23 +95,42 @@ class Trainer:
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
             size = data.facts.classes, data.facts.size
             net = registry.build_network(spec.network, *size, spec.stages or ())
-        shapes = models.shapes(net, data.facts.size)
-        self.cost = models.cost(net, data.facts.size)
+        reads = {name for term in spec.method for name in registry.distiller(term).reads}
+        shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         labels = data.train_labels
         loss = WeightedLoss(spec.method, shapes, teacher or shapes, labels, spec.seed, registry)
         self.loss = loss.to(self.device)
         check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
-        self.reads_stages = "stages" in self.loss.reads
-        self.fused = self.device.type in FUSED
-        self.optimizer = _optimizer(self.net, self.loss, self.recipe, self.fused)
-        self._lr = torch.zeros((), device=self.device)
+        head, self.size = self.loss.head, data.facts.size
+        self.model = models.headed(self.net, head, self.size) if head else self.net
+        self.cost = models.cost(self.model, self.size)
+        self.fused, self.capture = self.device.type in FUSED, capture
+        self._lr, self._epoch = (torch.zeros((), device=self.device) for _ in range(2))
         self._sums = torch.zeros(1 + len(self.loss.terms), device=self.device)
-        self.graphed = GraphedStep(self.descend, capture, self.loss.streams) if capture else None
         self.timer = Timer(self.device)
-        self.epoch = 0
+        self.epoch = -self.loss.stage.epochs if self.loss.stage else 0
         self.curves: list[Epoch] = []
         self.failure: tuple[Status, str] | None = None
+        self._begin_stage()
+
+    def _begin_stage(self) -> None:
+        """Make the optimiser and the step of the training, or of the stage before it."""
+        stage = self.loss.stage
+        self.pretraining = stage is not None and self.epoch < 0
+        trains_student = not self.pretraining or (stage is not None and stage.student)
+        self.reads = self.loss.reads(pretraining=self.pretraining)
+        self.uses_teacher = self.loss.uses_teacher(pretraining=self.pretraining)
+        self.names = self.loss.names(pretraining=self.pretraining)
+        self._read = models.reader(self.net, self.size, self.reads) if trains_student else None
+        parameters = [
+            *(self.net.parameters() if trains_student else ()),
+            *self.loss.learning(pretraining=self.pretraining),
+        ]
+        exempt = self.loss.undecayed()
+        self.optimizer = _optimizer(parameters, exempt, self.recipe, self.fused)
+        step, capture = self.descend, self.capture
+        self.graphed = GraphedStep(step, capture, self.loss.streams) if capture else None
 
     @property
     def ended(self) -> bool:
@@ -202,7 +139,8 @@ class Trainer:
 
     def begin_epoch(self) -> None:
         """Set the learning rate of the next epoch, and reset the sums of its losses."""
-        lr = learning_rate(self.recipe, self.epoch + 1)
+        lr, stage = self.learning_rate(self.epoch + 1), self.loss.stage
+        self._epoch.fill_(self.epoch + 1 + (stage.epochs if stage and self.pretraining else 0))
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr.fill_(lr) if self.fused else lr
         self.net.train()
@@ -229,14 +167,21 @@ class Trainer:
 
         A CUDA graph can repeat this method: only the values in tensors change between steps.
         """
-        with autocast(self.device, self.recipe):
-            outputs = self.net(images)
-        student = float32(outputs, stages=self.reads_stages)
-        total, terms = self.loss(student, teacher or detached(student), batch)
+        student: Any = None
+        if self._read is not None:
+            with autocast(self.device, self.recipe):
+                outputs = self._read(images)
+            student = float32(outputs, self.reads)
+        stage = self.loss.stage
+        epochs = stage.epochs if stage and self.pretraining else self.recipe.epochs
+        batch = replace(batch, epoch=self._epoch, epochs=epochs)
+        loss = self.loss.pretrain if self.pretraining else self.loss
+        total, terms = loss(student, teacher or student.map(Tensor.detach), batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()
-        self._sums += torch.stack([total, *terms.values()]).detach() * len(batch.labels)
+        losses = torch.stack([total, *terms.values()]).detach()
+        self._sums[: len(losses)] += losses * len(batch.labels)
 
     def end_epoch(self, shared_seconds: float) -> None:
         """Append the epoch to the curves; mark the run as diverged if its loss is not finite.
@@ -245,22 +190,31 @@ class Trainer:
             shared_seconds: Seconds of the cohort's shared work: batches and the teacher's features.
         """
         self.epoch += 1
-        loss, *terms = (self._sums / self._images).tolist()
+        loss, *terms = (self._sums[: 1 + len(self.names)] / self._images).tolist()
         seconds = self.timer.seconds()
         if not math.isfinite(loss):
             self.failure = ("diverged", f"diverged at epoch {self.epoch}")
         self.curves.append(
             Epoch(
                 epoch=self.epoch,
-                lr=learning_rate(self.recipe, self.epoch),
+                lr=self.learning_rate(self.epoch),
                 loss=finite_or_none(loss),
-                terms=dict(zip(self.loss.terms, map(finite_or_none, terms), strict=True)),
+                terms=dict(zip(self.names, map(finite_or_none, terms), strict=True)),
                 seconds=seconds,
                 shared_seconds=shared_seconds,
                 images_per_second=self._images / seconds,
                 peak_memory=peak_memory(self.device),
             )
         )
+        if self.epoch == 0:
+            self._begin_stage()
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, from 1; up to 0 in the stage before training."""
+        stage = self.loss.stage
+        if stage and epoch <= 0:
+            return stage.lr or float(self.recipe.lr)
+        return learning_rate(self.recipe, epoch)
 
     @contextmanager
     def catch_failure(self) -> Iterator[None]:
@@ -278,6 +232,11 @@ class Trainer:
             traceback.print_exc()  # into the worker's log; on the screen with --inline
             self.failure = ("failed", self.registry.describe_error(error))
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the tensors that are saved as the run's result, by name."""
+        model = self.model
+        return model.weights() if isinstance(model, models.Headed) else model.state_dict()
+
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs to resume after this epoch."""
         parts = {"network": self.net.state_dict(), "loss": self.loss.state_dict()}
@@ -294,11 +253,15 @@ class Trainer:
             Exception: The checkpoint is invalid; the trainer must not be used afterwards.
         """
         owner = self.task.id, self.teacher_sha256
-        curves, parts = decode(content, *owner, self.recipe.epochs, self.loss.terms)
+        stage, names = 0, {False: set(self.loss.names())}
+        if self.loss.stage:
+            stage, names[True] = self.loss.stage.epochs, set(self.loss.names(pretraining=True))
+        curves, parts = decode(content, *owner, range(1 - stage, self.recipe.epochs), names)
         self.net.load_state_dict(parts["network"])
         self.loss.load_state_dict(parts["loss"])
-        set_momentum(self.optimizer, parts["momentum"])
-        self.curves, self.epoch = curves, len(curves)
+        self.curves, self.epoch = curves, len(curves) - stage
+        self._begin_stage()
+        set_momentum(self.optimizer, parts.get("momentum", {}))
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -308,13 +271,11 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 def _optimizer(
-    net: nn.Module, loss: WeightedLoss, recipe: Recipe, fused: bool
+    parameters: Sequence[nn.Parameter], exempt: set[nn.Parameter], recipe: Recipe, fused: bool
 ) -> torch.optim.Optimizer:
-    exempt = loss.undecayed()
-    decayed = [p for p in [*net.parameters(), *loss.parameters()] if p not in exempt]
+    decayed = [p for p in parameters if p not in exempt]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-    if exempt:
-        undecayed = [p for p in loss.parameters() if p in exempt]
+    if undecayed := [p for p in parameters if p in exempt]:
         groups.append({"params": undecayed, "weight_decay": 0.0})
     return torch.optim.SGD(
         groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused

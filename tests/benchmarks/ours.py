@@ -35,7 +35,7 @@ class CohortSteps:
         self.teacher = Teacher(network, data, self.recipe)
         shapes, record = self.teacher.shapes, CudaCapture() if graphs else None
         self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
-        ask = partial(self.teacher, stages=any(learner.reads_stages for learner in self.learners))
+        ask = partial(self.teacher, reads=frozenset().union(*(x.reads for x in self.learners)))
         self.asked = GraphedStep(ask, CudaCapture()) if graphs else ask
         self.clock = Timer(load.device)
         stream = itertools.chain.from_iterable(

@@ -19,8 +19,8 @@ from bench.report.figures.style import methods, style
 from bench.report.model import Entry
 from bench.results import Results, verify
 from bench.results.record import Record, TeacherInfo
-from bench.training import teacher as networks
 from bench.training.evaluation import predict
+from bench.training.teacher import load_trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,7 +177,7 @@ def _correlation(record: Record, results: Results, subject: Data, registry: Regi
     """Return the class correlations (K, K) of a run's network over the test set."""
     path, spec = results.weights(record.id), record.specification
     verify(path, record.weights or "")
-    net = networks.load(spec.network, subject.facts, path, registry)
+    net = load_trained(record, subject.facts, path, registry)
     net = net.to(subject.train_labels.device)
     logits, _ = predict(net, subject, "test", spec.recipe)
     try:
