@@ -246,7 +246,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
     if distiller.__name__.lower() in RESERVED:
         raise BenchError(
-            f"{where} has a name that methods use for {', '.join(RESERVED)}: rename it"
+            f"{where}: methods in suites already have a key {', '.join(RESERVED)}; rename the class"
         )
     features = [field.name for field in fields(Features)]
     reads = getattr(distiller, "reads", None)
@@ -259,7 +259,9 @@ def _check(distiller: type[Distiller], path: Path) -> None:
     if len(parameters) < 2:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if "weight" in parameters:
-        raise BenchError(f"{where} has an option 'weight'; this key sets the loss's weight")
+        raise BenchError(
+            f"{where}: rename the option 'weight', which suites use for the loss's factor"
+        )
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)
     except Exception as error:
