@@ -330,7 +330,7 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     rows, most = -(-len(order) // 2), len(order)
     joined = groups(ranks, result.critical)
     with style.style():
-        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above and below the line
+        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches: space above; line to first name
         bottom = deep + _LINE_INCHES * (rows - 0.5)
         figure = Figure(figsize=(6.2, top + bottom))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

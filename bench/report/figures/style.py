@@ -67,7 +67,7 @@ def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a method's name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # for odd characters
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
