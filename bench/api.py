@@ -210,23 +210,21 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First, this function locks the results folder, cancels Slurm jobs that a killed command left,
-    renames damaged files, and reads or downloads the data. Ctrl-C or SIGTERM ends all workers at
-    once. The next call resumes each run from its last completed epoch.
+    First, this function locks the results folder, cancels a killed command's Slurm jobs, renames
+    damaged files, and reads or downloads data. Ctrl-C or SIGTERM ends all workers at once; the next
+    call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
         results: Folder of the records.
         machine: The hardware that trains the runs.
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
-        overwrite: Which runs with a record are repeated. `never`: no runs; `failed`: failed and
-            skipped runs; `always`: all runs.
+        overwrite: Which recorded runs are repeated: `never`, `failed` (and skipped), `always`.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: no progress is shown.
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        The records of runs without a result. Impossible runs, whose loss does not fit their
-        networks, are left out.
+        The records of runs without a result, except impossible runs (the loss does not fit).
 
     Raises:
         LockHeld: Another command uses the results folder.

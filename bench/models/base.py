@@ -3,7 +3,7 @@
 A network is a `torch.nn.Module` that maps images (B, 3, S, S), normalised float32, to
 `distillers.Features`. A network may also return only logits (B, K). `bench.models.wrapper` then
 finds the layers that compute the other features, by one forward pass. A plugin is a Python module.
-Its dictionary `NETWORKS` has, by name, a function that builds the network for K classes:
+It lists names, each with a function that builds the network for K classes, in `NETWORKS`:
 
     import torch.nn.functional as F
     from torch import Tensor, nn

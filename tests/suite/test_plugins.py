@@ -346,7 +346,9 @@ def test_an_error_in_a_sibling_is_reported_with_its_line(mine: Path) -> None:
 
 
 def test_a_distiller_cannot_have_the_name_of_a_key(mine: Path) -> None:
-    assert "Label has a name that methods use" in refused(mine, PLUGIN.replace("Gap", "Label"))
+    assert "Label: methods in suites already have a key label; rename the class" in refused(
+        mine, PLUGIN.replace("Gap", "Label")
+    )
 
 
 def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:
