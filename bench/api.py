@@ -210,9 +210,8 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First, this function locks the results folder, cancels a killed command's Slurm jobs, renames
-    damaged files, and reads or downloads data. Ctrl-C or SIGTERM ends all workers at once; the next
-    call resumes each run from its last completed epoch.
+    First, a killed command's Slurm jobs are cancelled, and damaged files are renamed. Ctrl-C ends
+    all workers, as does SIGTERM; the next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
