@@ -1,4 +1,4 @@
-"""The functions that the commands and `bench.tables` call: plan, execute, sync.
+"""The functions that the commands and `bench.tables` call: load a plan, execute it, sync records.
 
 A run trains one network with one seed. Its record is the file with its results. A cohort is a group
 of runs that one worker process trains together, with the same teacher and the same seed.
@@ -38,20 +38,20 @@ SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
 
 
 class Tracker(Observer, Protocol):
-    """An observer that keeps a copy of each record in a store of its own.
+    """An observer that copies each record to a store of another tool, such as MLflow.
 
     Attributes:
-        added: Number of records that the store did not have.
+        added: Number of records copied to the store so far.
     """
 
     added: int
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences about records that could not be logged; empty if all were."""
+        """Sentences about records that could not be logged; empty if logging did not fail."""
 
     def log_missing(self) -> None:
-        """Log every record of the plan that the store does not have, or has in an older state."""
+        """Log every record of the plan that is missing or outdated in the store."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Machine:
         per_gpu: Number of cohorts that train on one GPU at the same time.
         workers: Number of cohorts that train on the CPU at the same time; None: the number of cores
             divided by `threads`.
-        threads: CPU threads of each worker. Results for different numbers differ by rounding.
+        threads: CPU threads of each worker process. The number of threads changes rounding, and
+            therefore the last digits of results.
         inline: Whether cohorts train in this process, one after the other.
         heartbeat_timeout_s: Seconds without a heartbeat after which a worker is killed.
         graphs: Whether training steps are captured as CUDA graphs.
-        cluster: Options of a cluster, where `gpus`, `per_gpu`, `workers` and `inline` are ignored;
-            None: this machine.
+        cluster: Options of a cluster; None: train on this machine. With a cluster, `gpus`,
+            `per_gpu`, `workers` and `inline` are ignored.
     """
 
     gpus: tuple[int, ...] | None = None
@@ -133,12 +134,13 @@ def load_plan(
     """Return the plan of a suite: its runs, restricted by `filters` and `limit`.
 
     Args:
-        name: A suite file, or the name of a shipped suite.
-        changes: Changes to the suite, each `key=value`: `recipe.epochs=2`.
-        filters: Selects a part of the suite, e.g. `pair=vgg13/*,method=kd|crd,seed=0`.
+        name: A suite file, or the name of a suite that this package contains.
+        changes: Changes to the suite, each `key=value`, such as `recipe.epochs=2`.
+        filters: Selects a part of the suite, such as `pair=vgg13/*,method=kd|crd,seed=0`.
         limit: Largest number of student runs; None: all.
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
-        plugins: False: refuse the suite's plugins (Python files), and ignore installed ones.
+        plugins: Whether to load plugins, which are Python code. If False, a suite with plugins is
+            refused, and installed plugins are ignored.
 
     Raises:
         ConfigError: The suite, a change or a filter is invalid.
@@ -157,10 +159,10 @@ def load_plan_or_saved(
     *,
     plugins: bool = True,
 ) -> tuple[Plan, BenchError | None]:
-    """Return the plan of a suite, or the one that `bench run` saved if it cannot be made here.
+    """Return the plan of a suite; if that fails, return the plan that `bench run` saved.
 
-    The saved plan serves if the data, a plugin, a checkpoint or the suite file is missing. It must
-    be of the same file and changes.
+    Making the plan fails if the data, a plugin, a checkpoint or the suite file is missing. The
+    saved plan is used only if it was made from the same suite file and the same changes.
 
     Args:
         name: As in `load_plan`; the file may be missing.
@@ -172,10 +174,10 @@ def load_plan_or_saved(
         plugins: As in `load_plan`.
 
     Returns:
-        The plan, and why the saved one is used; None: it is not.
+        The plan; and the error because of which the saved plan is used, or None for a new plan.
 
     Raises:
-        ConfigError: As `load_plan`, if no saved plan serves.
+        ConfigError: As in `load_plan`, if there is no saved plan to use.
     """
     try:
         return load_plan(name, changes, filters, limit, data_root, plugins=plugins), None
@@ -191,7 +193,7 @@ def load_plan_or_saved(
 
 
 def find_data_root(data_root: Path | None) -> Path | None:
-    """Return `data_root` if given, else the folder in the variable `BENCH_DATA`, else None."""
+    """Return `data_root`; if it is None, the folder in the variable `BENCH_DATA`, or else None."""
     variable = os.environ.get("BENCH_DATA")
     return data_root or (Path(variable) if variable else None)
 
@@ -208,25 +210,24 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First, this function locks the results folder, cancels Slurm jobs of a killed command, moves
-    damaged files to quarantine, and reads or downloads data. Ctrl-C or SIGTERM ends all workers at
-    once. The next call resumes each run from its last completed epoch.
+    First, a killed command's Slurm jobs are cancelled, and damaged files are renamed. Ctrl-C ends
+    all workers, as does SIGTERM; the next call resumes each run from its last completed epoch.
 
     Args:
         plan: The plan.
         results: Folder of the records.
-        machine: Where the runs train.
-        data_root: Folder of data sets; None: `BENCH_DATA`.
-        overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
-        view: How progress is shown: `auto`, `live`, `plain`, `json`; None: not at all.
-        tracker: Where records are logged, too.
+        machine: The hardware that trains the runs.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
+        overwrite: Which recorded runs are repeated: `never`, `failed` (and skipped), `always`.
+        view: How progress is shown: `auto`, `live`, `plain` or `json`; None: no progress is shown.
+        tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        The records of runs without a result, except impossible runs (a loss does not fit).
+        The records of runs without a result, except impossible runs (the loss does not fit).
 
     Raises:
         LockHeld: Another command uses the results folder.
-        TeacherRefused: A checkpoint's recorded accuracy is not as promised.
+        TeacherRefused: A checkpoint's measured accuracy differs from the suite's `top1`.
         BenchError: A device, the data or the results folder cannot be used.
     """
     root = find_data_root(data_root)
@@ -267,7 +268,7 @@ def sync(plan: Plan, results: Results) -> MLflow:
         results: Folder of the records.
 
     Returns:
-        The tracker. `added` is the number of new records, `warnings` lists the failures.
+        The tracker. Its `added` is the number of new records; its `warnings` lists the failures.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -313,19 +314,22 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def _save_plan(plan: Plan, results: Results) -> None:
-    """Save the plan for tables, unless it is saved already."""
+    """Save the plan, so that tables need no data or plugins; do nothing if the file is current."""
     path, text = saved.path_of(results.folder, plan.stem), saved.dump(plan)
     if not path.is_file() or path.read_text("utf-8") != text:
         results.save_plan(path, text)
 
 
 def _check_promises(plan: Plan, results: Results) -> None:
-    """Compare recorded accuracies of checkpoints with the suite, which may have changed since."""
+    """Raise TeacherRefused if a checkpoint's recorded accuracy differs from the suite's `top1`.
+
+    The worker compared them too, but the suite may have changed since then.
+    """
     problems = []
     for run in plan.runs.values():
         record = results.summary(run.id) if run.checkpoint else None
         if record and record.status != "done":
-            continue  # it is evaluated again
+            continue  # the worker will evaluate the checkpoint again, and compare
         if run.checkpoint and record and (why := run.checkpoint.broken_promise(record.top1)):
             problems.append(why)
     if problems:
@@ -345,13 +349,16 @@ def _check_data(suite: Suite, root: Path | None) -> None:
 
 
 def _is_unfinished(record: Record) -> bool:
-    """Whether a run should have a result; a distiller that does not fit is not a failure."""
+    """Return whether a run should have a result but has none.
+
+    A student's run that was skipped because its distiller does not fit does not count.
+    """
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
-    """Return whether a run's record already says that it is impossible, for the same reason."""
+    """Return whether a record already states that its run is impossible, for the same reason."""
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)

@@ -1,4 +1,7 @@
-"""The time, memory and disk of a plan: from records of the same kind of device, or measured."""
+"""Forecast the time, memory and disk space that the runs of a plan need.
+
+Speeds come from records of earlier runs on the same kind of device, or from a short measurement.
+"""
 
 import json
 import subprocess
@@ -43,19 +46,20 @@ START = """
 import bench.execution.worker, sklearn.datasets, torch
 torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
-START_S = 8.0  # of a worker, before its first batch, where it is not measured
-WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # of a measurement
-MAX_CURVES = 5  # records of each kind whose curves are read: curves are most of a record
-RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # of a record, without its curves and for each epoch
+START_S = 8.0  # assumed seconds from a worker's start to its first batch, if not measured
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # of one measurement; warm-up is not counted
+MAX_CURVES = 5  # records of one kind of run whose curves are read, because curves are slow to read
+RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # size of a record without curves; of one epoch's curves
 FLOAT_BYTES = 4
 
 
 class Rates(NamedTuple):
-    """The speed of one kind of run.
+    """The speed of one kind of run: equal network, data, method and recipe (see `rate_key`).
 
     Attributes:
-        training: Seconds of the run's own work for one training image.
-        shared: Seconds of its cohort's shared work for one training image.
+        training: Seconds that the run alone needs for one training image.
+        shared: Seconds for one training image of work done once for all runs that train together
+            (a cohort), such as the teacher's forward pass.
         evaluation: Seconds for one test image.
         setup: Seconds to build the network and its method.
     """
@@ -68,14 +72,15 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the runs of a plan will need.
+    """The time, memory and disk space that the runs of a plan will need.
 
     Attributes:
-        seconds: Wall time; None: no rate is known.
-        source: Where the rates are from, in words.
-        unknown: Number of runs whose rate is not known; their time is estimated from multiply-adds.
-        memory: Bytes of the largest cohort: weights, gradients, momentum, banks; no activations.
-        disk: Bytes of weights and records.
+        seconds: Wall time; None if the speed of no run is known.
+        source: Where the speeds come from, as text for the user.
+        unknown: Number of runs of unknown speed; their time is estimated from multiply-adds.
+        memory: Bytes of the largest cohort (runs that train together): weights, gradients,
+            momentum and the distillers' memory banks, without activations.
+        disk: Bytes of all weights and records.
     """
 
     seconds: float | None
@@ -94,15 +99,15 @@ def forecast(
     *,
     measured: bool = False,
 ) -> Forecast:
-    """Forecast the runs to do.
+    """Forecast the time, memory and disk space of the runs that are still to do.
 
     Args:
         plan: The plan.
-        runs: The runs to do; all are possible.
-        estimates: The estimate of each run, by id.
-        results: Folder of records, whose rates are used.
-        slots: The device of each slot, such as `cuda:0`.
-        measured: Whether to measure some steps of each network and method instead.
+        runs: The runs to do, without runs whose estimate has an error.
+        estimates: The estimated cost of each run, by id.
+        results: Results folder; the speeds come from its records.
+        slots: The device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
+        measured: Whether to time some steps of each network and method instead of using records.
     """
     device = torch.device(slots[0])
     name, start = device_name(device), START_S
@@ -124,7 +129,7 @@ def forecast(
 
 
 def rate_key(spec: RunSpec) -> str:
-    """Return the text that identifies runs of one speed: network, data, method, recipe."""
+    """Return a text of network, data, method and recipe, equal for runs of equal speed."""
     method = {name: term.content for name, term in spec.method.items()}
     recipe = spec.recipe
     parts = [spec.network, spec.data.name, spec.data.size, method]
@@ -132,9 +137,9 @@ def rate_key(spec: RunSpec) -> str:
 
 
 def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
-    """Return the median rates of the records from one kind of device, by `rate_key`."""
+    """Return the median speeds in the records from one kind of device, by `rate_key`."""
     rates: dict[str, list[Rates]] = defaultdict(list)
-    begins: dict[str, set[str]] = defaultdict(set)  # of cohorts: their ends
+    begins: dict[str, set[str]] = defaultdict(set)  # begin of a cohort -> ends of its runs
     busy = 0.0
     for summary in results.records(curves=False):
         is_same = summary.environment.get("device") == device
@@ -147,7 +152,7 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
         if len(group) < MAX_CURVES and (record := results.record(summary.id)):
             group += filter(None, [_rate(record)])
     elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
-    overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup included
+    overhead = max(1.0, elapsed / busy) if busy else 1.0  # for evaluations and setup
     return {
         key: Rates(overhead * median(r.training for r in group), median(r.shared for r in group))
         for key, group in rates.items()
@@ -160,7 +165,7 @@ def _elapsed(begin: str, end: str) -> float:
 
 
 def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict[str, Rates]:
-    """Time some steps of each network and method on random images; return rates by `rate_key`."""
+    """Time some steps of each network and method on random images; return speeds by `rate_key`."""
     rates: dict[str, Rates] = {}
     teachers: dict[str, tuple[Teacher, float]] = {}
     data, registry = RandomImages(plan.facts, device), plan.suite.registry
@@ -183,7 +188,10 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
 
 @contextmanager
 def busy_cores(count: int) -> Iterator[None]:
-    """Keep cores busy with convolutions, as other workers will: cores share caches and memory."""
+    """Keep `count` cores busy with convolutions inside the block, as other workers will later.
+
+    A measurement on an otherwise idle machine would be too fast, because cores share caches.
+    """
     burners = [
         subprocess.Popen([sys.executable, "-P", "-c", BURN], stdout=subprocess.PIPE)
         for _ in range(count)
@@ -191,7 +199,7 @@ def busy_cores(count: int) -> Iterator[None]:
     try:
         for burner in burners:
             assert burner.stdout is not None
-            burner.stdout.readline()  # torch is imported
+            burner.stdout.readline()  # waits until the process has imported torch
         yield
     finally:
         for burner in burners:
@@ -200,17 +208,17 @@ def busy_cores(count: int) -> Iterator[None]:
 
 
 def measure_start() -> float:
-    """Return the seconds that a worker takes until it can train."""
+    """Return the seconds that a worker process takes for its imports, before it can train."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-P", "-c", START], check=True)
     return time.perf_counter() - start
 
 
 class RandomImages:
-    """Random images in place of a data set, with its facts.
+    """Random images that replace a data set: the same numbers of images and classes, same size.
 
     Args:
-        facts: Facts of the data set.
+        facts: Facts of the replaced data set, such as its number of classes.
         device: Device of the images.
     """
 
@@ -220,7 +228,7 @@ class RandomImages:
         self.train_labels = facts.train_labels().to(device)
 
     def batch(self, size: int) -> tuple[torch.Tensor, Batch]:
-        """Return images (B, 3, S, S) with their labels and places."""
+        """Return B = `size` random images (B, 3, S, S), with labels and indices (B,)."""
         size = min(size, self.facts.train)
         index = torch.randperm(self.facts.train)[:size].to(self.train_labels.device)
         shape = size, 3, self.facts.size, self.facts.size
@@ -232,13 +240,13 @@ class RandomImages:
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
     ) -> Iterator[tuple[torch.Tensor, Batch]]:
-        """Yield one batch."""
+        """Yield one batch of training images; the seed, the epoch and `augment` are ignored."""
         yield self.batch(batch_size)
 
     def evaluation(
         self, split: str, batch_size: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield one batch."""
+        """Yield one batch of images and their labels; `split` is ignored."""
         images, batch = self.batch(batch_size)
         yield images, batch.labels
 
@@ -246,7 +254,7 @@ class RandomImages:
 def _measure_teacher(
     network: str, spec: RunSpec, data: RandomImages, images: torch.Tensor, registry: Registry
 ) -> tuple[Teacher, float]:
-    """Return a teacher with random weights, and its seconds for one image."""
+    """Return a teacher with random weights, and the seconds of its forward pass per image."""
     size = data.facts.classes, data.facts.size
     with seeding.initialised_by("forecast"):
         net = registry.build_network(network, *size, spec.teacher_stages or ())
@@ -277,7 +285,7 @@ def _measure(
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
-    """Return the median seconds of a call."""
+    """Call a function several times; return the median seconds of a call, without warm-up."""
     seconds: list[float] = []
     begin = time.perf_counter()
     while len(seconds) < WARM_UP_STEPS + MIN_STEPS or time.perf_counter() - begin < MEASURED_S:
@@ -290,7 +298,7 @@ def _time(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _rate(record: Record) -> Rates | None:
-    """Return a record's rates; None for a checkpoint."""
+    """Return the speeds in a record; None if no training was recorded, as for a checkpoint."""
     curves = [epoch for epoch in record.curves if epoch.images_per_second > 0]
     images = sum(epoch.images_per_second * epoch.seconds for epoch in curves)
     if not images:
@@ -307,7 +315,10 @@ def _seconds(
     slots: int,
     start: float,
 ) -> tuple[float | None, int]:
-    """Return the wall time, and how many runs have no rate of their own."""
+    """Return the wall time, and the number of runs whose speed is not in `rates`.
+
+    The time is None if no speed is known.
+    """
     if not runs:
         return 0.0, 0
     facts = plan.facts
@@ -355,7 +366,7 @@ def _parameters(run: Run, estimates: Mapping[str, Estimate]) -> int:
 
 
 def _cohort_bytes(cohort: Cohort, estimates: Mapping[str, Estimate]) -> int:
-    """Return the bytes of weights, gradients, momentum and banks of a cohort."""
+    """Return the bytes of a cohort's weights, gradients, momentum and memory banks."""
     return sum(
         3 * FLOAT_BYTES * _parameters(run, estimates) + estimates[run.id].memory
         for run in cohort.runs

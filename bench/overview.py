@@ -1,4 +1,4 @@
-"""Plans and the states of their runs as data for JSON, for the verbs `plan` and `status`."""
+"""Describe plans and the states of their runs, for the commands `bench plan` and `bench status`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from bench.training.teacher import checkpoint_problems
 
 
 def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
-    """Return how many runs of a plan have a result, as data for JSON.
+    """Return how many runs of a plan have a result, as data that JSON can hold.
 
     Args:
         plan: The plan.
-        results: Folder of the records; nothing else is read.
+        results: Results folder; only its records are read.
 
     Returns:
-        The number of runs by state, pair and method, and all runs without a result.
+        The number of runs by state, pair and method, and a list of all runs without a result.
     """
     runs = _run_states(plan, results, {})
     return {
@@ -44,16 +44,18 @@ def describe_plan(
     *,
     measured: bool = False,
 ) -> dict[str, Any]:
-    """Return the runs of a plan with their states and costs, as data for JSON.
+    """Return the runs of a plan with their states and costs, as data that JSON can hold.
 
     Args:
         plan: The plan.
         results: Folder of the records.
-        machine: Where the runs would train.
+        machine: The hardware that would train the runs.
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
-        Each run with its state, counts by pair and method, devices, networks, memory, forecast.
+        The state of each run, the counts of states by pair and method, the devices, the size of
+        each network, the memory of each method, and the forecast of time, memory and disk space.
+        The forecast is None for a cluster.
 
     Raises:
         BenchError: A device cannot be used.
@@ -89,7 +91,8 @@ def _run_states(
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
-    A state is the status of the run's record, `skipped` for an impossible run, or `to do`.
+    The state of a run with a record is the record's status. The state of a run without a record is
+    `skipped` if the estimate shows that the run is impossible, otherwise `to do`.
     """
     rows = []
     for id, run in plan.runs.items():
@@ -104,7 +107,10 @@ def _run_states(
 
 
 def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count, for each pair, its teachers and each method's runs by state."""
+    """Return, for each pair, the states of its teachers' runs and of each method's runs, counted.
+
+    For example `{"pair": "a/b", "teachers": {"done": 1}, "methods": {"kd": {"done": 2}}}`.
+    """
     states = {run["id"]: run["state"] for run in runs}
     teachers: dict[str, dict[str, str]] = {}
     methods: dict[str, dict[str, Counter[str]]] = {}
@@ -119,14 +125,17 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 
 def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the parameters and multiply-adds of every network of the plan."""
+    """Return the numbers of parameters and multiply-adds of every network of the plan."""
     runs = plan.runs.values()
     costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
     return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
 
 
 def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the bytes of each method's buffers, the maximum over all pairs."""
+    """Return the bytes of each method's buffers, such as memory banks: the maximum over all pairs.
+
+    Methods without buffers are left out.
+    """
     largest: Counter[str] = Counter()
     for cell in plan.cells:
         largest[cell.method.name] = max(largest[cell.method.name], estimates[cell.run].memory)

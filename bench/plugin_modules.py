@@ -1,4 +1,8 @@
-"""The modules of a plugin: found by its import statements, loaded from source, hashed together."""
+"""Find, hash and load the modules of a plugin.
+
+A plugin is a user's Python file. Its import statements show which modules of its folder belong to
+the plugin. All these modules are loaded from source, and one hash covers their contents.
+"""
 
 import ast
 import hashlib
@@ -12,12 +16,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-PREFIX = "distillbench_plugin_"  # of the names of plugin files in sys.modules
+PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in sys.modules
 
 
 @dataclass(frozen=True)
 class Sources:
-    """A plugin's file, and the modules of its folder that it imports, directly or not.
+    """A plugin's file, and the modules of its folder that it imports, directly or indirectly.
 
     Attributes:
         path: The plugin's file.
@@ -29,7 +33,7 @@ class Sources:
 
     @classmethod
     def of_file(cls, path: Path) -> "Sources":
-        """Return the sources of a plugin file; imports within functions count, too."""
+        """Return the sources of a plugin file; imports inside functions are included."""
         contents: dict[Path, bytes] = {}
         waiting = [path]
         while waiting:
@@ -41,7 +45,11 @@ class Sources:
 
     @classmethod
     def of_module(cls, module: ModuleType) -> "Sources":
-        """Return the sources of an installed module: all files of its package, or as `of_file`."""
+        """Return the sources of an installed module.
+
+        These are all Python files of its package. For a module outside a package, they are the
+        sources that `of_file` returns.
+        """
         path = Path(module.__file__ or "")
         package = sys.modules[module.__name__.partition(".")[0]]
         if not hasattr(package, "__path__"):
@@ -52,7 +60,7 @@ class Sources:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file; with other modules, of all names and contents."""
+        """The SHA-256 of the file; if there are other modules, of all their names and contents."""
         digests = {path: hashlib.sha256(content) for path, content in self.contents.items()}
         if len(digests) == 1:
             return digests[self.path].hexdigest()
@@ -60,11 +68,14 @@ class Sources:
         return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _name(self, path: Path) -> str:
-        """Return a path that does not depend on where the plugin is installed."""
+        """Return the file's path relative to the folder that contains all files of the plugin.
+
+        An absolute path would change the hash if the plugin moved.
+        """
         return path.relative_to(os.path.commonpath(p.parent for p in self.contents)).as_posix()
 
     def load(self) -> ModuleType:
-        """Return the module of the plugin's file; the same contents are executed once."""
+        """Return the module of the plugin's file; if it is loaded already, it is not run again."""
         folder = hashlib.sha256(f"{self.path}\t{self.sha256}".encode("utf-8", "surrogateescape"))
         package = f"{PREFIX}{folder.hexdigest()[:16]}"
         name = f"{package}.{self.path.stem}"
@@ -87,7 +98,7 @@ class Sources:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the source each time: a cached .pyc may be of another content."""
+    """Compiles the source at each load, because a cached .pyc may belong to older source."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of the module."""
@@ -96,17 +107,17 @@ class _SourceLoader(SourceFileLoader):
 
 
 class _SiblingFinder(MetaPathFinder):
-    """Finds the modules beside plugin files; installed modules of the same names have priority.
+    """Finds the modules in the folders of plugins; an installed module of the same name wins.
 
-    Only modules that a plugin imports are found, so no other file of its folder is ever executed.
+    Only modules that a plugin imports are found. Other files of the folder are never executed.
     """
 
     def __init__(self) -> None:
-        self._files: dict[str, Path] = {}  # by the name of the module
+        self._files: dict[str, Path] = {}  # by the module's name
         self._contents: dict[str, bytes] = {}
 
     def add(self, folder: Path, contents: Mapping[Path, bytes]) -> None:
-        """Make the modules of a folder importable, in place of those of the same names."""
+        """Make the modules of a folder importable; they replace earlier modules of equal names."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         for path, content in contents.items():
@@ -114,14 +125,14 @@ class _SiblingFinder(MetaPathFinder):
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             if (self._files.get(name), self._contents.get(name)) == (path, content):
                 continue
-            if name in self._files:  # of another plugin, or of another content
+            if name in self._files:  # another plugin's module, or an older version of this one
                 sys.modules.pop(name, None)
             self._files[name], self._contents[name] = path, content
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how to load a module; None if it does not belong to a plugin."""
+        """Return the import specification of a module; None if no plugin contains the module."""
         parent, _, last = name.rpartition(".")
         if name.startswith(PREFIX) and path:  # a relative import
             files = _candidates(Path(path[0]), last)
@@ -140,7 +151,7 @@ SIBLINGS = _SiblingFinder()
 
 
 def _is_installed(name: str, file: Path) -> bool:
-    """Return whether another module than the file has this name."""
+    """Return whether an import of this name would load a module other than the file."""
     spec = PathFinder.find_spec(name)
     is_other = spec is not None and spec.origin != str(file)
     return is_other or name in sys.builtin_module_names
@@ -150,7 +161,7 @@ def _imported(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that a module imports, with their packages."""
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # executing the file reports it
+    except (SyntaxError, ValueError):  # the error is reported when the file is executed
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,10 +1,10 @@
 """Plugins: a user's own distillers, networks and data sets, in a file or an installed package.
 
 A plugin is a Python file that a suite names under `plugins`, or a module that an installed package
-names as an entry point of the group `distillbench.plugins`. It defines subclasses of `Distiller`,
-`NETWORKS = {name: builder(classes)}` and `DATASETS = {name: source}`, itself or in the modules of
-its folder or package that it imports. A `Registry` holds the names that one suite can use; two
-suites with different plugins can be open in one process.
+names as an entry point of the group `distillbench.plugins`. A plugin defines subclasses of
+`Distiller`, `NETWORKS = {name: builder(classes)}` or `DATASETS = {name: source}`. It may import
+these definitions from other modules of its folder or package. A `Registry` holds the names that one
+suite can use. Two suites with different plugins can be open in one process.
 """
 
 import inspect
@@ -41,7 +41,7 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 
 
 class Registry:
-    """The distillers, networks and data sets of one suite: built-in ones and those of plugins.
+    """The built-in distillers, networks and data sets, and those that one suite's plugins add.
 
     Two registries are equal if their plugins define the same names in files with the same SHA-256.
 
@@ -53,7 +53,7 @@ class Registry:
         self.enabled = enabled
         self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining plugin
-        self._files: set[str] = set()  # of all plugins
+        self._files: set[str] = set()  # paths of the files of all plugins
 
     @classmethod
     def of(cls, files: Iterable[Path], *, enabled: bool = True) -> "Registry":
@@ -90,28 +90,34 @@ class Registry:
     def build_network(
         self, name: str, classes: int, size: int | None = None, stages: Sequence[str] = ()
     ) -> nn.Module:
-        """Return a new network, as `models.build` does, which also knows the plugins' networks."""
+        """Return a new network, built-in or of a plugin; see `models.build` for the arguments."""
         return models.build(name, classes, size, self._added["network"], stages)
 
     def names(self, kind: Kind) -> list[str]:
-        """Return the sorted names of a kind; `timm:…`, `torchvision:…`, `folder:…` are left out."""
+        """Return the sorted names of all distillers, networks or data sets.
+
+        Names that start with `timm:`, `torchvision:` or `folder:` are left out.
+        """
         return sorted({*_BUILTIN[kind], *self._added[kind]})
 
     def source_of(self, kind: Kind, name: str) -> str | None:
         """Return the SHA-256 of the plugin that defines a name; None for built-in names.
 
-        It covers the plugin's file and the modules of its folder that it imports; for an installed
-        package, all modules of the package.
+        The hash covers the plugin's file and the modules of its folder that the file imports. For
+        an installed package, the hash covers all modules of the package.
         """
         return self._sources.get((kind, name))
 
     def describe_error(self, error: BaseException, raised_by: type[Distiller] | None = None) -> str:
-        """Return an error's type, message, and last line in a plugin: `… (my_method.py:23)`.
+        """Return an error's type and message, with a line of a plugin: `… (my_method.py:23)`.
+
+        The line is the last line of a plugin in the error's traceback.
 
         Args:
             error: The error.
-            raised_by: Where no line of a plugin is in the traceback, as after a call of `forward`
-                with other arguments than its own, the line of this class's `forward` is named.
+            raised_by: The distiller that was called. If the traceback has no line of a plugin, the
+                line of this class's `forward` is named. For example, a `forward` with a wrong
+                number of parameters fails before its first line.
         """
         frames = traceback.extract_tb(error.__traceback__)
         frame = next((f for f in reversed(frames) if f.filename in self._files), None)
@@ -122,10 +128,12 @@ class Registry:
         return f"{_reason(error)}{place}"
 
     def add_placeholders(self, uses_teacher: Mapping[str, bool]) -> None:
-        """Add classes without code for distillers that are unknown here.
+        """Add a class without code for each distiller that this registry does not have.
+
+        Tables of saved results need the names of distillers, but not their code.
 
         Args:
-            uses_teacher: Whether the loss of each distiller depends on the teacher, by its name.
+            uses_teacher: By the distiller's name, whether its loss depends on the teacher.
         """
         for name, uses in uses_teacher.items():
             if name not in self.names("distiller"):
@@ -190,7 +198,7 @@ BUILTIN = Registry(enabled=False)
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """Return the file's last line number in the error's traceback; 1 if there is none."""
+    """Return the number of the last line of `path` in the error's traceback, or else 1."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
@@ -198,7 +206,10 @@ def _line(error: BaseException, path: Path) -> int:
 
 
 def _origin(error: BaseException, sources: Sources) -> str:
-    """Return the file and line of an error that was raised in another module of the plugin."""
+    """Return the place of an error in another module of the plugin: ` (helpers.py:12)`.
+
+    The text is empty if the error was raised in the plugin's file or outside the plugin.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 1
     else:
@@ -215,7 +226,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, str, Any]]:
-    """Yield kind, name and definition of all that a plugin defines."""
+    """Yield the kind, the name and the object of each distiller, network and data set."""
     path = sources.path
     for distiller in filter(inspect.isclass, vars(module).values()):
         if not issubclass(distiller, Distiller) or inspect.isabstract(distiller):
@@ -232,11 +243,11 @@ def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, s
 
 
 def _check(distiller: type[Distiller], path: Path) -> None:
-    """Raise BenchError if class attributes or constructor break the rules of `Distiller`."""
+    """Raise BenchError if a class breaks a rule of `Distiller` in its attributes or constructor."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
     if distiller.__name__.lower() in RESERVED:
         raise BenchError(
-            f"{where} has a name that methods use for {', '.join(RESERVED)}: rename it"
+            f"{where}: methods in suites already have a key {', '.join(RESERVED)}; rename the class"
         )
     features = get_args(FeatureName)
     reads = getattr(distiller, "reads", None)

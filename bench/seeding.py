@@ -1,4 +1,7 @@
-"""Random generators seeded by names: each depends only on its names, not on other generators."""
+"""Random generators seeded by names, such as a run's seed and the word "order".
+
+A generator's numbers depend only on its names, not on other generators or the order of calls.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,14 +23,14 @@ def generator(device: torch.device | str, *names: object) -> torch.Generator:
 
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
-    """Seed torch's CPU generator for initial weights in the block; then restore its state."""
+    """Seed torch's CPU generator for the block, which draws initial weights; restore it after."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(*names))
         yield
 
 
 def restart(device: torch.device, *names: object) -> None:
-    """Seed torch's default generator of a device, which dropout uses."""
+    """Seed the default generator that torch has for a device; dropout draws from it."""
     cuda = device.type == "cuda"
     stream = torch.cuda.default_generators[device.index] if cuda else torch.default_generator
     stream.manual_seed(derive(*names))

@@ -1,8 +1,8 @@
 """The specification of a run: data, network, teacher, method, recipe, seed.
 
-A run trains one network once. Its id is the hash of its specification, which holds everything that
-can change the result, except the device and the package versions. The run's record names these.
-This module does not import torch.
+A run trains one network once. Its id is the hash of its specification. The specification holds
+everything that can change the result, except the device and the versions of packages. The run's
+record names the device and the versions. This module does not import torch.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ class Recipe(BaseModel):
         nesterov: Whether SGD uses Nesterov's momentum.
         crop: Pixels of padding before a random crop; 0: no crop.
         flip: Whether images are flipped at random.
-        resized_crop: Whether images are cropped at random and resized.
-        precision: Precision of the networks; losses are computed in float32.
+        resized_crop: Whether a random part of each image is resized to the full size.
+        precision: Precision of the networks; losses are always computed in float32.
         evaluate_every: Epochs between two evaluations on the test set.
     """
 
@@ -58,7 +58,7 @@ class Recipe(BaseModel):
 
 PAPERS = Recipe()
 SMALL_LR_STUDENTS = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
-SMALL_LR = 0.01  # CRD, section 4: chosen by grid search for these students
+SMALL_LR = 0.01  # for `SMALL_LR_STUDENTS`; CRD's authors chose it by grid search (section 4)
 
 
 def papers_recipe(student: str) -> Recipe:
@@ -67,13 +67,13 @@ def papers_recipe(student: str) -> Recipe:
 
 
 class SpecPart(BaseModel):
-    """A part of a specification; numbers and text are never converted into each other."""
+    """A part of a specification; for example, the text "1" is not accepted as the number 1."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     @property
     def content(self) -> dict[str, Any]:
-        """The fields that are set, as plain JSON data."""
+        """The fields that were set explicitly, as JSON data; fields with defaults are left out."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -84,10 +84,10 @@ class DataSpec(SpecPart):
         name: Data set; `folder` for a folder of images.
         per_class: Training images of each class; None: all.
         test_per_class: Test images of each class; None: all.
-        validation: Training images that are held out.
-        size: Height and width in pixels; None: the data set's own.
+        validation: Number of training images that are held out for validation.
+        size: Height and width in pixels to which images are resized; None: the original size.
         fingerprint: Hash that identifies the images.
-        source: SHA-256 of the plugin that defines the data set; None: not from a plugin.
+        source: SHA-256 of the plugin that defines the data set; None for a built-in data set.
     """
 
     name: str = ""
@@ -112,20 +112,23 @@ class TermSpec(SpecPart):
 
 
 class RunSpec(SpecPart):
-    """Everything that can change the result of a run, except the device and versions.
+    """Everything that can change the result of a run, except the device and package versions.
+
+    A run trains its network, or imports a checkpoint: a file of a teacher's trained weights.
 
     Attributes:
-        revision: Version number; raised when the same specification gives other results.
+        revision: Version of the training code; raised when a code change alters results.
         data: The images.
-        network: Name of the network that is trained.
-        source: SHA-256 of the plugin that defines the network; None: not from a plugin.
-        teacher: Id of the teacher's run; None for a teacher.
-        stages: Layers that end the network's stages; None: the network's own, or those found.
-        teacher_stages: The same for the teacher.
-        method: Distillers by name; empty for a checkpoint.
-        recipe: How the network is trained; for a checkpoint, only the precision is used.
-        seed: Seed of weights, order and augmentation.
-        checkpoint: SHA-256 of a teacher's file of trained weights; None: the network is trained.
+        network: Name of the network.
+        source: SHA-256 of the plugin that defines the network; None for other networks.
+        teacher: Id of the teacher's run; None if this run is a teacher's.
+        stages: Names of the layers whose outputs are the network's stages; None: the default
+            stages of the network.
+        teacher_stages: The same layers of the teacher; None: its default stages.
+        method: Distillers by name, whose weighted sum is the loss; empty for a checkpoint.
+        recipe: Settings of the training; for a checkpoint, only the precision is used.
+        seed: Seed of the initial weights, the order of images and the augmentation.
+        checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
     """
 
     revision: int = 1
@@ -157,6 +160,6 @@ class RunSpec(SpecPart):
 
 
 def content_hash(content: Any) -> str:
-    """Return sixteen hex digits of the SHA-256 of the content's canonical JSON."""
+    """Return sixteen hex digits of the SHA-256 of the content as JSON with sorted keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,7 @@
-"""The functions of a notebook: `bench.run`, `records`, `table`, `compare` and `forest`."""
+"""Functions for notebooks: run a suite, load records, make tables, compare results, draw.
+
+`bench.run`, `bench.records`, `bench.table`, `bench.compare` and `bench.forest` are defined here.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,26 +27,27 @@ if TYPE_CHECKING:
 
 Folder = str | Path
 FIRST = ("method", "label", "pair", "teacher", "student", "seed", "role", "status")
-LAST = ("seconds", "id", "results")  # of the plain columns, after the metrics
+LAST = ("seconds", "id", "results")  # columns after the metrics; `FIRST` come before the metrics
 
 
 @dataclass(frozen=True)
 class ResultTable:
-    """Tables of results; a notebook shows them.
+    """Tables of results, which a notebook shows as HTML.
 
     Attributes:
-        report: The tables, one for each group of pairs.
-        options: How they are written.
+        report: The tables, one for each group of pairs of teacher and student.
+        options: The format of the tables, such as the metric.
     """
 
     report: Report
     options: ReportOptions
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return means, standard deviations and numbers of runs: rows are methods.
+        """Return the means, standard deviations and numbers of runs as a data frame.
 
         Returns:
-            Columns with two levels: the pair, then `mean`, `std` and `n`.
+            One row for each method. Columns have two levels: the pair of teacher and student,
+            then `mean`, `std` and `n`.
         """
         import pandas as pd
 
@@ -59,22 +63,28 @@ class ResultTable:
         return frame.rename_axis("method")
 
     def to_latex(self, *, wide: bool = False, compact: bool = False, label: str = "") -> str:
-        """Return LaTeX floats with booktabs.
+        """Return the tables as LaTeX floats, which need the package booktabs.
 
         Args:
-            wide: Whether they span both columns of a page.
-            compact: Whether cells show means only.
-            label: LaTeX label of the first table; empty: the suite's name.
+            wide: Whether the floats span both columns of a page.
+            compact: Whether cells show means only, without standard deviations.
+            label: LaTeX label of the first table; if empty, the suite's name is the label.
         """
         options = replace(self.options, wide=wide, compact=compact)
         return report.render(self.report, "tex", label=label or self.report.suite, options=options)
 
     def to_markdown(self, *, compact: bool = False) -> str:
-        """Return Markdown; `compact` shows means only."""
+        """Return the tables as Markdown; if `compact` is true, cells show means only."""
         return report.render(self.report, "md", options=replace(self.options, compact=compact))
 
     def save(self, path: Folder) -> Path:
-        """Write the tables; the ending of the path is the format: md, tex, csv, json or txt.
+        """Write the tables to a file.
+
+        Args:
+            path: The file; its ending is the format: md, tex, csv, json or txt.
+
+        Returns:
+            The path of the file.
 
         Raises:
             BenchError: The format is unknown, or the file cannot be written.
@@ -101,16 +111,21 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class ResultComparison:
-    """The differences between two sets of records; a notebook shows them.
+    """The differences between two sets of records, which a notebook shows as HTML.
 
     Attributes:
-        verdicts: A verdict for each cell.
+        verdicts: For each pair and method, whether the metric changed.
     """
 
     verdicts: Verdicts
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return one row for each cell: pair, method, verdict, means, change, bounds, p."""
+        """Return a row for each pair and method, as a data frame.
+
+        Returns:
+            Columns `pair`, `method`, `verdict`, the means `before` and `now`, their `change`, its
+            one-sided 95 % bounds `low` and `high`, the p-value `p`, and the verdict's `reason`.
+        """
         import pandas as pd
 
         rows = [
@@ -150,19 +165,20 @@ def run(
 ) -> "pd.DataFrame":
     """Run a suite and return the records of its runs.
 
-    Runs that have a record are not repeated. For example
+    Runs that already have a result in the folder are not repeated. Example:
     `bench.run("quickstart", changes=["recipe.epochs=2"], filters="method=kd|crd")`.
 
     Args:
-        name: A suite file, or the name of a shipped suite.
-        results: Results folder.
+        name: A suite file, or the name of a suite that this package contains.
+        results: Results folder; the records are written to it.
         changes: Changes to the suite, each `key=value`.
-        filters: Selects cells of the suite: `pair=vgg13/*,method=kd|crd,seed=0`.
-        machine: Where the runs train, a `bench.api.Machine`; None: all GPUs, or the CPU.
+        filters: Selects a part of the suite, such as `pair=vgg13/*,method=kd|crd,seed=0`.
+        machine: The hardware that trains the runs, a `bench.api.Machine`; None: all GPUs, or the
+            CPU if there is no GPU.
         data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
 
     Returns:
-        One row for each run of the suite, as `bench.records` returns it.
+        One row for each run of the suite, with the columns of `bench.records`.
 
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
@@ -176,17 +192,20 @@ def run(
 
 
 def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
-    """Return all records of results folders as a data frame.
+    """Return all records of one or several results folders as a data frame.
+
+    A record is the file with the results of one run.
 
     Args:
         results: A results folder, or several.
 
     Returns:
-        One row for each run. First come plain columns: `method`, `label`, `pair`, `teacher`,
-        `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of the last
-        epoch such as `top1` (percent), `seconds`, `id` and `results` (the folder). Then come all
-        fields of the records, nested ones as columns such as `metrics.oracle.top1`; `curves`
-        holds a list of epochs. Without records there are the plain columns and no rows.
+        One row for each run. The first columns are `method`, `label`, `pair`, `teacher`, `student`,
+        `seed`, `role` (teacher, student or method), `status`, the metrics of the last epoch such as
+        `top1` (percent), `seconds`, `id` and `results` (the folder). `role` is `student` for a
+        student trained without the teacher. All fields of the records follow; a nested field is a
+        column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
+        records, the frame has only the first columns and no rows.
 
     Raises:
         BenchError: A record is damaged.
@@ -216,14 +235,15 @@ def table(
     published: bool = False,
     compact: bool = False,
 ) -> ResultTable:
-    """Return the tables of a suite, or of records.
+    """Return the tables of a suite's results, or the table of some records.
 
     Args:
-        source: A suite file, the name of a shipped suite, or rows of `bench.records`.
-        results: Results folder of a suite.
-        metric: Metric of the table.
-        reference: Method that the others are compared with; None: `kd`.
-        published: Whether the papers' values are shown, too.
+        source: A suite file, the name of a suite that this package contains, or rows of
+            `bench.records`.
+        results: Results folder of the suite; ignored if `source` is rows of `bench.records`.
+        metric: Metric of the table, such as `top1`.
+        reference: Method that all other methods are compared with; None: `kd`.
+        published: Whether the table also shows the values that the papers report.
         compact: Whether cells show means only.
 
     Raises:
@@ -254,10 +274,11 @@ def compare(
     """Compare two results folders, or two sets of rows of `bench.records`.
 
     Args:
-        before: The earlier results.
-        now: The later results.
+        before: The earlier results: a folder, or rows of `bench.records`.
+        now: The later results: a folder, or rows of `bench.records`.
         metric: Metric to compare.
-        tolerance: Largest difference that is treated as zero; None: the metric's default.
+        tolerance: Largest difference that counts as zero, in the unit of the metric; None: the
+            default tolerance of the metric.
 
     Raises:
         BenchError: The metric or the tolerance is not valid, or there are no records.
@@ -275,7 +296,7 @@ def forest(
     metric: str = "top1",
     reference: str | None = None,
 ) -> "Figure":
-    """Draw the difference of each method from a reference, with its 95 % interval.
+    """Draw each method's difference from a reference method, with its 95 % confidence interval.
 
     Args:
         source: As in `table`.
@@ -284,10 +305,10 @@ def forest(
         reference: As in `table`.
 
     Returns:
-        A figure of matplotlib, one panel for each pair.
+        A matplotlib figure with one panel for each pair of teacher and student.
 
     Raises:
-        BenchError: As `table`, or no method could be compared.
+        BenchError: As in `table`, or no method could be compared with the reference.
     """
     from bench.report.figures.forest import forest_plot
 
@@ -296,11 +317,11 @@ def forest(
 
 
 def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
-    """Yield the runs of rows of `records`: for each student its teacher's, then its own.
+    """Yield the runs in rows of `records`: for each student's run, first its teacher's run.
 
     Raises:
-        BenchError: A column of `records` or a record's file is missing, there is no student, or
-            there are two runs of one method, pair and seed.
+        BenchError: A column of `records` or the file of a record is missing, no row is a student's
+            run, or two rows have the same method, pair and seed.
     """
     _require(frame, (*FIRST, "id", "results"))
     rows = frame[frame["role"] != "teacher"].drop_duplicates(["results", "id"])
@@ -333,7 +354,7 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
 
 
 def _require(frame: "pd.DataFrame", columns: Iterable[str]) -> None:
-    """Raise BenchError if a data frame has no such columns."""
+    """Raise BenchError if one of these columns is missing in a data frame."""
     if missing := [name for name in columns if name not in frame]:
         raise BenchError(
             f"the data frame has no column {', '.join(missing)}. Allowed: rows of `bench.records`, "
@@ -342,7 +363,10 @@ def _require(frame: "pd.DataFrame", columns: Iterable[str]) -> None:
 
 
 def _note(method: str, record: Record) -> str:
-    """Return a method's footnote: the distillers' notes, deviations from the papers' weights."""
+    """Return a method's footnote: its distillers' notes, and weights that differ from the papers'.
+
+    The footnote is empty if there is nothing to note.
+    """
     terms, builtin = record.specification.method, distillers.names()
     notes = dict.fromkeys(distillers.load(name).note for name in terms if name in builtin)
     note = "; ".join(filter(None, notes)) or None
@@ -363,7 +387,10 @@ def _records(side: "Folder | pd.DataFrame", name: str) -> tuple[Sequence[Record]
 
 
 def _context(runs: Sequence[Entry], reference: str | None) -> TableContext:
-    """Return what captions state, from the records; BenchError for records of two data sets."""
+    """Return the facts for captions, such as data and recipes, from the records.
+
+    Raises BenchError if the records are of several data sets, or the reference is unknown.
+    """
     specs = [e.record.specification for e in runs if e.record and e.role != "teacher"]
     if len({str(spec.data) for spec in specs}) > 1:
         raise BenchError("the records are of several data sets: select one of them first")
@@ -380,7 +407,10 @@ def _context(runs: Sequence[Entry], reference: str | None) -> TableContext:
 
 
 def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
-    """Return the plain columns of a record."""
+    """Return the first columns of a record's row in `records`, by name.
+
+    `teachers` has the network's name of each run, by the run's id.
+    """
     spec, student = record.specification, record.network.name
     info = record.teacher
     teacher = teachers.get(spec.teacher or "", info.network if info else None)
@@ -399,7 +429,11 @@ def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]:
-    """Return pair and method, from the name `resnet8x4/resnet8 kd seed 0`, else from the terms."""
+    """Return the names of a record's pair and method.
+
+    They come from the run's name, such as `resnet8x4/resnet8 kd seed 0`. For other names, the
+    method is the one whose published weights equal the run's weights, else a list of distillers.
+    """
     if named := re.fullmatch(r"(.+?) (\S+) seed \d+", record.name):
         return named[1], named[2]
     terms = {name: term.weight for name, term in record.specification.method.items()}
@@ -410,6 +444,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether none of the distillers uses the teacher; plugins are taken to use it."""
+    """Return whether no distiller in `terms` uses the teacher; plugins count as using it."""
     builtin = distillers.names()
     return all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

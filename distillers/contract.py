@@ -1,6 +1,6 @@
-"""The contract of a distiller, checked on random features of two networks.
+"""Check the contract of a distiller, the rules in `distillers.base`, on random features.
 
-`bench validate` checks every distiller of a suite this way. For your own tests:
+`bench validate` checks every distiller of a suite this way. In your own tests, write
 `assert not contract.violations(build, student, teacher, batch)`.
 """
 
@@ -34,19 +34,20 @@ def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: b
 
 
 def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> list[str]:
-    """Call a distiller once, and return what its contract forbids.
+    """Call a distiller on random features, and list the rules of the contract that it violates.
 
     Args:
-        build: Returns a new distiller for the two networks, always with the same numbers.
+        build: Function that returns a new distiller for the two networks; each call must give the
+            same initial parameters and random numbers.
         student: Shapes of the student's features.
         teacher: Shapes of the teacher's features.
         batch: Labels and indices (B,), on the CPU.
 
     Returns:
-        One sentence for each violation; empty for a distiller that keeps its contract.
+        One sentence for each violation; empty if there is none.
 
     Raises:
-        Exception: The distiller's own code fails.
+        Exception: The distiller's own code raised an error.
     """
     rng, size = torch.Generator().manual_seed(0), len(batch.labels)
     features = random_features(student, size, rng, grad=True)
@@ -69,7 +70,9 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
-    """Call a distiller with tensors that have no values, as on a device that is still busy.
+    """Raise an error if a distiller reads values of tensors, for which the CPU waits for the GPU.
+
+    The distiller is called with fake tensors, which have shapes but no values.
 
     Args:
         build: As in `violations`.
@@ -78,7 +81,7 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
         batch: As in `violations`.
 
     Raises:
-        Exception: The distiller reads a value, for example by `.item()` or `if loss > 0:`.
+        Exception: The distiller reads a value, for example with `.item()` or `if loss > 0:`.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # takes seconds to import
 
@@ -107,7 +110,7 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
 
 
 def tensors_of(*features: Features) -> list[Tensor]:
-    """Return all tensors of some features."""
+    """Return all tensors in one or several `Features`."""
     return [tensor for x in features for tensor in (*x.stages, x.pooled, x.logits)]
 
 
@@ -131,7 +134,10 @@ def _without_gradient(distiller: Distiller, student: Features) -> Iterator[str]:
 def _undeclared(
     build: Build, distiller: Distiller, inputs: tuple[Features, Features, Batch], loss: Tensor
 ) -> Iterator[str]:
-    """Yield the features that change the loss although `reads` does not declare them."""
+    """Yield a sentence for each feature that changes the loss but is not listed in `reads`.
+
+    Each such feature is replaced by NaN; the loss must stay the same.
+    """
     student, teacher, batch = inputs
     names: tuple[str, ...] = get_args(FeatureName)
     for name in names:

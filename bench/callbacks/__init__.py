@@ -1,1 +1,1 @@
-"""Observers of a running suite: the console (live table, text or JSON lines), and MLflow."""
+"""Observers of a running suite: the console (table, text or JSON), MLflow and TensorBoard."""

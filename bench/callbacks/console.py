@@ -1,6 +1,7 @@
-"""Progress of a running suite on the console: `Progress` holds its state, three views show it.
+"""Show the progress of a running suite on the console.
 
-`Live` redraws a table in place, `Plain` writes lines of text, `Json` writes lines of JSON.
+`Progress` holds the state of the suite's runs. One of three views shows it: `Live` redraws a table
+in place, `Plain` writes lines of text, `Json` writes lines of JSON.
 """
 
 import os
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}
-INTERVAL_S = 10.0  # minimum between any line and a following line about epochs
+INTERVAL_S = 10.0  # `Plain` writes a line about epochs only if its last line is this old
 REFRESHES_PER_S = 2
 MAX_LOST_SHOWN = 3  # runs without a result that the live table names
 
@@ -40,10 +41,10 @@ class RunProgress:
     Attributes:
         run: The run.
         name: Name of the run in messages.
-        pair: Name of the run's pair of teacher and student; for a teacher, the same as `name`.
+        pair: Name of the run's pair of teacher and student; for a teacher's run, equal to `name`.
         method: Name of the run's method; empty for a teacher.
         epochs: Number of epochs.
-        work: Estimated work of one epoch, in a unit that is the same for all runs.
+        work: Estimated work of one epoch; all runs use the same unit.
         epoch: Last completed epoch.
         top1: Last measured top-1 accuracy in percent.
         status: Status in the run's record; empty while there is no record.
@@ -87,7 +88,7 @@ class CohortProgress:
 class Progress:
     """The state of a running suite, updated by the runner's events.
 
-    A view may read the state in another thread. Lists are therefore replaced, not changed.
+    A view may read the state in another thread. A list is therefore replaced, never changed.
 
     Args:
         plan: The plan.
@@ -123,7 +124,7 @@ class Progress:
     def start(self, cohort: "Cohort", device: str) -> CohortProgress:
         """Add a cohort that starts; return its progress.
 
-        The new cohort replaces an earlier cohort with some of its runs, as after a split.
+        An earlier cohort that shares a run with the new cohort is removed, as after a split.
         """
         runs = [self.runs[run.id] for run in cohort.runs]
         others = [cohort for cohort in self.cohorts if not set(cohort.runs) & set(runs)]
@@ -133,14 +134,14 @@ class Progress:
     def advance(self, run_id: str, entry: Mapping[str, Any]) -> CohortProgress:
         """Update the state after an epoch of a run; return the progress of the run's cohort."""
         run = self.runs[run_id]
-        if run.epoch == 0:  # the rate excludes epochs before a resume
+        if run.epoch == 0:  # epochs before a resume do not count as work of this session
             run.epoch = entry["epoch"] - 1
             self.work -= run.epoch * run.work
         self.done += max(0, entry["epoch"] - run.epoch) * run.work
         run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
         cohort = next(cohort for cohort in self.cohorts if run in cohort.runs)
-        if self._training_since is None:  # the rate excludes the start of workers
+        if self._training_since is None:  # the time that workers need to start does not count
             epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
             self._training_since = self._last_epoch - epoch_s
         return cohort
@@ -173,7 +174,7 @@ class Progress:
 
     @property
     def summary(self) -> str:
-        """One line, such as `31 of 48 runs, 1 failed, about 2 min 10 s left`."""
+        """The progress as text, such as `31 of 48 runs, 1 failed, about 2 min 10 s left`."""
         counts, left = self.counts, self.time_left
         parts = [f"{counts.total()} of {len(self.runs)} runs"]
         parts += [f"{counts[status]} {status}" for status in sorted(counts) if status != "done"]
@@ -183,13 +184,14 @@ class Progress:
 
 
 def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Return each combination of state and reason once, with the names of its runs.
+    """Group runs with the same state and reason.
 
     Args:
         runs: State, name and reason of each run.
 
     Returns:
-        State, names and reason. The names are text such as `resnet8/vgg8 at seed 0 and 1 more`.
+        For each group, its state, the names of its runs and its reason. The names are text such as
+        `resnet8/vgg8 at seed 0 and 1 more`.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for state, name, reason in runs:
@@ -201,7 +203,7 @@ def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, 
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as text in at most two units: `12 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Return a time as text in at most two units: `12 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
     rounded = round(seconds)
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
         if rounded >= size:
@@ -210,7 +212,7 @@ def duration(seconds: float) -> str:
 
 
 class Live:
-    """Redraws a table of the cohorts that train; replaces the table by a summary at the end."""
+    """Redraws a table of the cohorts that train; at the end, a summary replaces the table."""
 
     def __init__(self, progress: Progress, out: TextIO, console: Console | None = None) -> None:
         self._progress = progress
@@ -269,7 +271,7 @@ class Lines:
 
 
 class Plain(Lines):
-    """Writes a line for each start, end and notice, and about every ten seconds for epochs."""
+    """Writes a line for each start, end and notice; writes about epochs every ten seconds."""
 
     def started(self, cohort: "Cohort", device: str) -> None:
         """Write the cohort, its device and its methods."""
@@ -331,7 +333,7 @@ class Json(Lines):
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """Yield a line with the number of runs by status, then a line for each reason of a failure."""
+    """Yield a line with the number of runs by status, then a line for each reason of lost runs."""
     name, counts = progress.plan.suite.name, progress.counts
     counts["not finished"] = len(progress.runs) - counts.total()
     order = ("done", *LOST, "not finished")
@@ -346,7 +348,7 @@ def summary(progress: Progress) -> Iterator[str]:
 
 
 def outcome(run: RunProgress, seconds: float) -> str:
-    """Return a line about the end of a run; `seconds` is the time of the run's training."""
+    """Return a line about the end of a run; `seconds` is the time that the run trained."""
     if run.status != "done":
         return f"{run.status:9} {run.name}: {run.reason}"
     top1 = f"top-1 {run.top1:.2f} %, " if run.top1 is not None else ""
@@ -371,7 +373,7 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """Return the run's method with its last top-1 accuracy, or with its status if it failed."""
+    """Return the run's method with its last top-1 accuracy; for a lost run, with its status."""
     if run.status in LOST:
         return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"

@@ -31,16 +31,16 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-FINGERPRINT = "bench.results.record"  # tag with a record's hash, set after all else is logged
-ARTIFACTS = "mlflow-artifacts:/"  # MLflow's server finds it even if the results folder moves
+FINGERPRINT = "bench.results.record"  # tag with a record's hash; the last value that is logged
+ARTIFACTS = "mlflow-artifacts:/"  # this address stays valid if the results folder moves
 RUN_ID = "bench.run_id"  # tag with the id that bench gave the run
 MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of MLflow for one call
-MAX_FAILURES = 3  # logging then stops, because each call to a dead server takes seconds
+MAX_FAILURES = 3  # after this number, logging stops: each call to a dead server takes seconds
 STOP_TIMEOUT_S = (
     5.0  # time that the processes of MLflow's server have to end before they are killed
 )
 LOCK_TIMEOUT_S = 120.0  # longest wait for other processes that write to the store
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # hides the GenAI pages
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # hides MLflow's LLM pages
 SETTINGS = {  # environment variables for mlflow, unless the user has set them
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -83,7 +83,7 @@ class MLflow:
 
     @property
     def warnings(self) -> list[str]:
-        """A list with one sentence if logging failed; an empty list if it did not fail."""
+        """A list with one sentence if logging failed; otherwise an empty list."""
         if not self._failures:
             return []
         warning = (
@@ -94,7 +94,7 @@ class MLflow:
 
     @property
     def _sync(self) -> str:
-        """The command that logs the rest, as it can be pasted into a shell."""
+        """The command that logs the missing records, quoted for a shell."""
         command = ["bench", "sync", str(self._plan.suite.path)]
         return shlex.join([*command, "--results", str(self._results.folder)])
 
@@ -102,7 +102,7 @@ class MLflow:
         """Do nothing."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Open the store early, because that takes seconds, during which the workers train."""
+        """Open the store at the first epoch: opening takes seconds, and the workers train on."""
         if self._experiment is None:
             self._attempt()
 
@@ -117,7 +117,7 @@ class MLflow:
         """Do nothing."""
 
     def _attempt(self, record: Record | None = None) -> None:
-        """Open the store, and log a record if one is given; turn exceptions into warnings."""
+        """Open the store if it is not open, and log the record; turn exceptions into warnings."""
         if self._gave_up:
             return
         try:
@@ -163,7 +163,10 @@ class _Experiment:
                 entries[logged.info.run_id] = logged.data.tags.get(FINGERPRINT)
 
     def put(self, record: Record) -> bool:
-        """Make a record the only entry of its run; return whether the record was added."""
+        """Log a record unless it is logged, and delete older entries of its run.
+
+        Return whether the record was added.
+        """
         entries = self._logged.setdefault(record.id, {})
         fingerprint = content_hash(record.content)
         current = next((id for id, tag in entries.items() if tag == fingerprint), None)
@@ -176,8 +179,8 @@ class _Experiment:
     def _add(self, record: Record, fingerprint: str) -> str:
         """Log a record as a new MLflow run; return the id of the MLflow run.
 
-        The fingerprint is set last. An interrupted call therefore leaves an MLflow run without
-        fingerprint, which the next `put` of this record replaces.
+        The tag `FINGERPRINT` is set last. An interrupted call therefore leaves an MLflow run
+        without this tag, and the next `put` of this record replaces that run.
         """
         from mlflow.entities import Metric, Param
 
@@ -208,7 +211,7 @@ def tracking_uri(results: Results) -> str:
 
 
 def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve MLflow's web pages until interrupted.
+    """Serve MLflow's web pages until a signal, such as Ctrl-C, ends the server.
 
     Args:
         results: Results folder whose store is shown.
@@ -219,7 +222,7 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
         The exit code of MLflow's server.
 
     Raises:
-        BenchError: The store does not exist, or it is a server, which has its own web pages.
+        BenchError: The store does not exist, or the store is a server, which has its own web pages.
     """
     uri = tracking_uri(results)
     if uri.startswith(("http:", "https:", "databricks")):
@@ -269,7 +272,7 @@ def client(uri: str) -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # in mlflow's code
+        warnings.simplefilter("ignore", DeprecationWarning)  # mlflow's code causes it
         from mlflow import MlflowClient
 
         if (path := _sqlite_file(uri)) is not None:
@@ -292,7 +295,7 @@ def client(uri: str) -> Any:
 
 
 def _quarantine_damaged(path: Path) -> None:
-    """Rename a file that is not a SQLite database, so that a new store is created."""
+    """Rename the file if it is not a valid SQLite database, so that a new store is created."""
     try:
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version")
@@ -321,7 +324,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 def _reason(error: BaseException, uri: str) -> str:
-    """Return an error's type and first line; for a full disk, the path."""
+    """Return an error's type and first line; for a full disk, name the file or address."""
     cause: BaseException | None = error
     while cause is not None:
         is_full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
@@ -332,13 +335,13 @@ def _reason(error: BaseException, uri: str) -> str:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise at once if a SQLite file cannot be written, because mlflow retries for minutes."""
+    """Raise an error at once if a SQLite file cannot be written; mlflow would retry for minutes."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("BEGIN IMMEDIATE")
 
 
 def _file_lock(uri: str) -> AbstractContextManager[int | None]:
-    """Return a lock, which one process at a time holds to create or change a SQLite store."""
+    """Return a lock for a SQLite store; one process at a time creates or changes the store."""
     path = _sqlite_file(uri)
     return locked(path.with_name(f".{path.name}.lock"), LOCK_TIMEOUT_S) if path else nullcontext()
 
@@ -351,13 +354,13 @@ def _sqlite_file(uri: str) -> Path | None:
 
 def _local_uri(results: Results) -> str:
     folder = results.folder.resolve()
-    if set(str(folder)) & set("?#%"):  # which end a path in a URI; MLflow takes no escapes
+    if set(str(folder)) & set("?#%"):  # end a path in a URI; MLflow reads no escapes
         folder = _link_to(folder)
     return f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
 
 
 def _link_to(folder: Path) -> Path:
-    """Return a symbolic link to a folder, with a path of ordinary characters."""
+    """Return a symbolic link to a folder; the link's path is valid in a URI."""
     from bench.data.fingerprint import cache_folder  # imports torch
 
     link = cache_folder() / "links" / content_hash(str(folder))
@@ -391,9 +394,11 @@ def _tags(record: Record, plan: "Plan") -> dict[str, str]:
 
 
 def _times(record: Record) -> tuple[int, int]:
-    """Return begin and end in milliseconds since 1970, apart by the run's own seconds.
+    """Return the begin and the end of a run in milliseconds since 1970.
 
-    Raises ValueError if the end is not a time.
+    The end is the recorded end. The begin is computed from the seconds that the run trained,
+    because runs that train together have the same recorded begin. Raises ValueError if the recorded
+    end is not a time.
     """
     end = int(datetime.fromisoformat(record.finished or "").timestamp() * 1000)
     return end - int(record.seconds * 1000), end

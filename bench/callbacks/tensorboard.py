@@ -15,21 +15,22 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-FOLDER = "tensorboard"  # in the results folder; open it by `tensorboard --logdir`
+FOLDER = "tensorboard"  # in the results folder; `tensorboard --logdir FOLDER` shows it
 
 
 class TensorBoard:
     """An observer that writes each record's curves and metrics with torch's SummaryWriter.
 
-    The folder of a run is `tensorboard/<suite>/<name> <id>-<hash of the record>`. A run that was
-    done again replaces its old folder.
+    The folder of a run is `tensorboard/<suite>/<name> <id>-<hash of the record>`. If a run is
+    repeated, its new folder replaces its old folder.
 
     Args:
         plan: The plan whose runs are logged.
         results: Folder of the records.
 
     Attributes:
-        added: Number of records that had no folder.
+        added: Number of folders written so far.
+        warnings: Sentences about records that could not be logged.
 
     Raises:
         BenchError: tensorboard is not installed.
@@ -53,12 +54,12 @@ class TensorBoard:
         """Do nothing."""
 
     def record(self, record: Record) -> None:
-        """Log a record, unless it has a folder."""
+        """Log a record, unless it already has a folder."""
         try:
             self.added += self._put(record)
         except OSError as error:
             problem = f"{error.filename or self._folder}: {error.strerror}"
-            self.warnings.append(f"TensorBoard: {problem}; the record is complete")
+            self.warnings.append(f"TensorBoard: {problem}; the run's result itself is saved")
 
     def notice(self, text: str) -> None:
         """Do nothing."""
@@ -73,7 +74,7 @@ class TensorBoard:
                 self.record(record)
 
     def _put(self, record: Record) -> bool:
-        """Make this the only folder of its run; return whether it had to be written."""
+        """Write the record's folder, delete older folders of the run; return whether it is new."""
         name = run_name(record, self._plan).replace("/", "_")
         target = self._folder / f"{name} {record.id}-{content_hash(record.content)[:8]}"
         for old in self._folder.glob(f"* {record.id}-*"):
@@ -89,7 +90,7 @@ class TensorBoard:
 
     def _write(self, record: Record, folder: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tensorboard's own code
+            warnings.simplefilter("ignore")  # tensorboard's code causes warnings
             from torch.utils.tensorboard import SummaryWriter
 
             with SummaryWriter(str(folder)) as writer:

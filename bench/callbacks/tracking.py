@@ -1,4 +1,4 @@
-"""What trackers log about a record: its name, parameters and metrics."""
+"""The name, parameters and metrics of a record, which MLflow and TensorBoard log."""
 
 import json
 import re
@@ -10,12 +10,12 @@ from bench.results import Record
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
 
-METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # by names in records
+METRIC_NAMES = {"last": "final", "validation": "final_validation"}  # name in records -> logged name
 MAX_VALUE_CHARS, MAX_NAME_CHARS = 6000, 250  # limits of MLflow
 
 
 def run_name(record: Record, plan: "Plan") -> str:
-    """Return a short name, with the method first: `kd s0 · resnet8x4/resnet8`."""
+    """Return a short name that starts with the method: `kd s0 · resnet8x4/resnet8` for seed 0."""
     cell = plan.first.get(record.id)
     if cell is None:
         return f"teacher s{record.seed} · {record.network.name}"
@@ -23,7 +23,7 @@ def run_name(record: Record, plan: "Plan") -> str:
 
 
 def params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
-    """Yield the flat specification: `recipe.lr`, `teacher.network`, `method.crd.negatives`."""
+    """Yield the name and value of each setting of a run; a name is `method.crd.negatives`."""
     content = record.specification.content
     if record.specification.teacher is not None:
         network = plan.runs[record.specification.teacher].specification.network
@@ -35,7 +35,10 @@ def params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
 
 
 def metrics(record: Record) -> Iterator[tuple[str, float, int]]:
-    """Yield name, value and epoch of each number: `loss`, `term/ce`, `final/top1`, `parameters`."""
+    """Yield name, value and epoch of each number in a record.
+
+    Names are, for example, `loss`, `term/ce`, `final/top1` and `parameters`.
+    """
     for epoch in record.curves:
         values = {"term" if key == "terms" else key: v for key, v in epoch.content.items()}
         yield from _numbers(values, values.pop("epoch"))
@@ -53,7 +56,7 @@ def _numbers(values: Mapping[str, Any], epoch: int) -> Iterator[tuple[str, float
 
 
 def _flat(content: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each with its path."""
+    """Yield the path and the value of each leaf of nested mappings."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}{separator}{path}", leaf) for path, leaf in _flat(value, separator))
@@ -62,7 +65,7 @@ def _flat(content: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any
 
 
 def key(name: str) -> str:
-    """Return a name with the characters that MLflow allows."""
+    """Return a name in which `_` replaces characters that MLflow does not allow."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:MAX_NAME_CHARS]
 
 

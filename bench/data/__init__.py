@@ -1,7 +1,7 @@
-"""Data sets: `facts` describes one without reading its images, `load` prepares its batches.
+"""Data sets: `facts` describes a data set before its images are loaded, `load` loads them.
 
-`bench.data.base` is the interface for plugins (users' own data sets). `builtin` and `folder` read
-images; `batches` makes batches of them on a device.
+`bench.data.base` is the interface for plugins (users' own data sets). The modules `builtin` and
+`folder` read images; `batches` makes batches of images on a device.
 """
 
 import os
@@ -33,8 +33,8 @@ __all__ = [
     "names",
 ]
 
-STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders are kept on the device
-WORKERS = 8  # processes that decode a streamed folder
+STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay in device memory
+WORKERS = 8  # processes that decode the files of a folder in each epoch (streaming)
 
 
 def names() -> list[str]:
@@ -45,12 +45,12 @@ def names() -> list[str]:
 def facts(
     selection: Selection, root: Path | None = None, added: Mapping[str, Source] | None = None
 ) -> Facts:
-    """Return the facts of the selected part of a data set, without reading an image.
+    """Return the facts of the selected part of a data set, without loading its images.
 
     Args:
         selection: the name of the data set, and the part of its images.
-        root: the data root, where relative paths of image folders start; None for the default of
-            `load`.
+        root: the data root, where relative paths of image folders start; None for the same default
+            as in `load`.
         added: data sets of plugins by name.
 
     Raises:
@@ -77,13 +77,13 @@ def load(
         root: the data root, a folder for archives and downloads; None for the environment variable
             BENCH_DATA, or else for `data` in the current folder.
         device: the device of the batches.
-        stream: whether to decode the files of a folder again in each epoch, not only once; None
-            for yes if the decoded images need more than `STREAM_ABOVE_BYTES`.
+        stream: whether to decode the files of a folder again in each epoch, instead of keeping all
+            images in device memory; None: only if all images need more than `STREAM_ABOVE_BYTES`.
         workers: number of processes that decode a streamed folder.
         added: data sets of plugins by name.
 
     Returns:
-        The data: `Streamed` or, if all decoded images are on the device, `Resident`.
+        `Streamed` if files are decoded in each epoch; `Resident` if all images are on the device.
 
     Raises:
         BenchError: the selection is impossible, or the images differ from the data set's facts.
@@ -117,12 +117,16 @@ def load(
 
 
 def _row_hashes(images: Tensor) -> list[int]:
-    """Return a hash of each image (C, H, W), from its bytes."""
+    """Return a hash of each image's bytes; `images` is (N, C, H, W) uint8."""
     return [hash(row.tobytes()) for row in images.flatten(1).numpy()]
 
 
 def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str, int]:
-    """Return the counts for a run's record; the last two only if they are not 0."""
+    """Return the counts for a run's record; see `Data.counts`.
+
+    `hashes` has a hash of each image of each split. They show which test images are also training
+    images.
+    """
     train = set(hashes["train"])
     copies = sum(value in train for value in hashes["test"])
     doubtful = {"ignored_files": part.ignored, "test_images_in_train": copies}

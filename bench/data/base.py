@@ -48,7 +48,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Facts:
-    """Properties of a data set that are known before its images are read.
+    """Properties of a data set that are known before its images are loaded.
 
     Attributes:
         name: the data set's name in suites.
@@ -60,10 +60,12 @@ class Facts:
         std: standard deviation of each channel of the training images, scaled to 0..1.
         fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
             data by the fingerprint: two data sets with the same fingerprint count as equal.
-        fewest: number of (training, test) images of the rarest class; None if all classes are
-            equally frequent.
-        class_counts: number of training images of each class; None if unknown, or all are equal.
-        ignored: files in the folder that are not used: hidden files, files that are not images.
+        fewest: number of (training, test) images of the rarest class; None if all classes have the
+            same number of images.
+        class_counts: number of training images of each class; None if unknown, or if all classes
+            have the same number.
+        ignored: number of unused files in a folder of images: hidden files, and other files than
+            images.
 
     """
 
@@ -80,7 +82,10 @@ class Facts:
     ignored: int = 0
 
     def train_labels(self) -> Tensor:
-        """Return labels (N,) int64 with the number of training images of each class."""
+        """Return labels (N,) int64 in which each class occurs as often as in the training set.
+
+        Only the frequencies are those of the data set; the order is not.
+        """
         if self.class_counts is None:
             return torch.arange(self.train) % self.classes
         counts = torch.tensor(self.class_counts)
@@ -94,15 +99,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a data set that a suite uses; run ids depend on it.
+    """The part of a data set that a suite uses; run ids depend on this selection.
 
     Attributes:
         name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
         per_class: training images per class; None for all.
         test_per_class: test images per class; None for all.
-        validation: total number of training images to hold out, the same number of each class.
-        size: side of the resized images in pixels; None for the original size. Folders need a
-            size.
+        validation: total number of training images to hold out, the same number from each class.
+        size: side of the resized images in pixels; None for the original size, which is not
+            allowed for folders of images.
 
     """
 
@@ -150,17 +155,17 @@ class Arrays:
 
 
 class Source(Protocol):
-    """A data set; a plugin with a class like this adds your own."""
+    """A data set; to add your own, write a class with these members in a plugin."""
 
     @property
     def facts(self) -> Facts:
-        """Properties of the data set at its original size; a plain attribute is enough."""
+        """Properties of the data set at its original image size; may be a plain attribute."""
 
     def read(self, root: Path) -> Arrays:
-        """Read the complete data set.
+        """Read all images of the data set.
 
         Args:
-            root: the data root, a folder for archives and downloads; a source may ignore it.
+            root: the data root, a folder for archives and downloads; a source may ignore this.
 
         Returns:
             All images at their original size.
@@ -177,8 +182,9 @@ class Data(Protocol):
     Attributes:
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
-        counts: numbers for a run's record: `classes`, `test_images`, and, if they are not 0,
-            `ignored_files` of a folder and `test_images_in_train`.
+        counts: numbers for a run's record: `classes` and `test_images`. If they are not 0, also
+            `ignored_files` (unused files of a folder) and `test_images_in_train` (test images that
+            are also training images).
 
     """
 

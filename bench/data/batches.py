@@ -1,4 +1,4 @@
-"""Batches on a device, cut from images in its memory (`Resident`) or read from files."""
+"""Batches on a device: from images in device memory (`Resident`) or from files (`Streamed`)."""
 
 import multiprocessing
 import os
@@ -24,10 +24,10 @@ class Resident:
     """Data whose images are all on the device, as uint8; `Data` documents the methods.
 
     Args:
-        facts: the facts of the selected part; images are resized to its size.
+        facts: the facts of the selected part; images are resized to `facts.size`.
         splits: images (N, C, H, W) uint8 and labels (N,) int64, for train, test and, if some images
             are held out, validation.
-        device: where the data stay.
+        device: the device that stores the images.
         counts: numbers for records; see `Data`.
 
     """
@@ -83,6 +83,7 @@ class Streamed:
         splits: the files of each split.
         device: the device of the batches.
         workers: number of processes that decode; 0 means that this process decodes.
+        counts: numbers for records; see `Data`.
 
     """
 
@@ -113,7 +114,7 @@ class Streamed:
             yield images, Batch(labels=self.train_labels.index_select(0, index), index=index)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the central square of each image, by class and path; see `Data.evaluation`."""
+        """Yield the centre of each image, sorted by class and path; see `Data.evaluation`."""
         if split not in self.splits:
             raise missing_split(self.facts.name, split)
         labels = self.labels[split]
@@ -132,10 +133,10 @@ class Streamed:
             collate_fn=torch.stack,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_worker_context() if self.workers else None,
-            generator=torch.Generator(),  # otherwise each pass would draw from torch's global one
+            generator=torch.Generator(),  # else each pass would draw from torch's global one
         )
         if self.device.type == "cuda":
-            order = order.pin_memory()  # a copy from pageable memory would block
+            order = order.pin_memory()  # else the CPU would wait until the copy to the GPU ends
         batches = torch.split(order.to(self.device, non_blocking=True), batch_size)
         for images, index in zip(loader, batches, strict=True):
             yield self.normalize(images.to(self.device, non_blocking=True)), index
@@ -170,5 +171,5 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as contiguous (N, H, W, 3); a grey channel is repeated."""
+    """Return images (N, C, H, W) as contiguous (N, H, W, 3); a grey channel is copied 3 times."""
     return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()

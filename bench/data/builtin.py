@@ -1,7 +1,7 @@
 """Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
 
-Digits come with scikit-learn; all others are official archives. Missing archives are downloaded
-and verified, except Tiny ImageNet, which the user must download.
+scikit-learn contains the digits. All other data sets are official archives. Missing archives are
+downloaded and verified, except Tiny ImageNet, which the user must download.
 """
 
 import contextlib
@@ -32,16 +32,17 @@ from bench.errors import BenchError, MissingData
 if sys.platform != "win32":
     import fcntl
 
-NETWORK_TIMEOUT_S = 20.0  # a download fails after this time without data
+NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
 FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # of a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
-TINY_IMAGENET = "tiny-imagenet-200"  # its folder
-DIGITS_TESTED = 90  # images of each digit for testing, by the fixed order of `rank`; about half
+TINY_IMAGENET = "tiny-imagenet-200"  # name of the folder in the archive
+DIGITS_TESTED = 90  # test images of each digit, about half of all; `rank` chooses them
 
 # Classes, side in pixels, training images, test images, mean and standard deviation per channel.
-# Means and deviations of CIFAR-100: RepDistiller; STL-10, Tiny ImageNet: DCD's transfer_student.py.
+# CIFAR-100's means and deviations are those of RepDistiller (the code of CRD's authors). Those of
+# STL-10 and Tiny ImageNet are from transfer_student.py of DCD's authors.
 Channels = tuple[float, float, float]
 NUMBERS: dict[str, tuple[int, int, int, int, Channels, Channels]] = {
     "cifar10": (10, 32, 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -66,9 +67,9 @@ class Archive(ABC):
     """A data set in official files; missing files are downloaded to the data root.
 
     Attributes:
-        facts: its facts.
-        archive: the names of its files, for messages.
-        unpacked: the folder of its files in the data root.
+        facts: the data set's facts.
+        archive: the names of the official files, for messages.
+        unpacked: the folder in the data root that contains the unpacked files.
 
     """
 
@@ -98,7 +99,7 @@ class Archive(ABC):
         """Verify and read the files; first download missing files if `download` is true."""
 
     def missing(self, root: Path, reason: str) -> MissingData:
-        """Return the error for missing files; its message names the files, the reason, the fix."""
+        """Return the error for missing files; the message names the files, the reason, the fix."""
         return MissingData(
             f"{self.facts.name}: no intact {self.archive} was found in {root.resolve()}, and "
             f"{reason}. Put it there, or name another folder with --data-root or BENCH_DATA"
@@ -107,7 +108,7 @@ class Archive(ABC):
 
 @contextlib.contextmanager
 def without_output() -> Iterator[None]:
-    """Hide the block's output; its connections fail after `NETWORK_TIMEOUT_S` without data."""
+    """Hide the block's output; its connections fail if no data arrive for `NETWORK_TIMEOUT_S`."""
     timeout, sink = socket.getdefaulttimeout(), io.StringIO()
     socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
     try:
@@ -123,9 +124,10 @@ def without_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def download_lock(root: Path) -> Iterator[None]:
-    """Create the data root; run the block while no other process downloads to this root.
+    """Create the data root, and run the block while no other process downloads to this folder.
 
-    If the root is new, its empty folders and an empty root are removed at the end.
+    If this function created the root, it removes empty folders in the root at the end. It also
+    removes the root if the root is empty.
     """
     is_new = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def download_lock(root: Path) -> Iterator[None]:
     if lock.exists() and not lock.is_file():
         raise BenchError(f"{lock}: not a regular file; remove it")
     try:
-        with lock.open("a") as file:  # "w" would empty a file that a link of this name points to
+        with lock.open("a") as file:  # if the name is a link, "w" would empty its target
             if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -187,7 +189,8 @@ CIFAR100 = Cifar(
 class FashionMnist(Archive):
     """70,000 grey pictures of clothes, 28 x 28 pixels (Xiao et al. 2017).
 
-    FashionMNIST/raw has four compressed files. A file is unpacked only if it has the official MD5.
+    The folder FashionMNIST/raw has four compressed files. A file is unpacked only if its MD5 is the
+    official one.
     """
 
     facts = _facts(
@@ -212,10 +215,10 @@ class FashionMnist(Archive):
 
 
 def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
-    """Return the content of a file; first download it if `mirror`, a server's address, is given.
+    """Return the content of a file; if `mirror` is a server's address, download the file first.
 
     torchvision's own reader is not used because it does not verify unpacked files. Raises
-    ValueError if the content does not have the MD5 `md5`.
+    ValueError if the MD5 of the content is not `md5`.
     """
     from torchvision.datasets.utils import download_url
 
@@ -231,7 +234,7 @@ def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Return the uint8 tensor in a gzipped IDX file (MNIST's format); the header has its shape."""
+    """Return the uint8 tensor in a gzipped IDX file, MNIST's format; its header has the shape."""
     data = bytearray(gzip.decompress(content))
     dimensions = data[3]
     shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, 4 + 4 * dimensions, 4)]
@@ -335,7 +338,7 @@ class TinyImageNet(Archive):
 def _read_within(top: Path, name: str) -> bytes:
     """Return the content of the file `name` in the folder `top`.
 
-    Raises BenchError for a file outside the folder, and for more than `MAX_FILE_BYTES`.
+    Raises BenchError if the file is outside the folder or has more than `MAX_FILE_BYTES` bytes.
     """
     path = (top / name).resolve()
     if not path.is_relative_to(top.resolve()):
@@ -357,8 +360,8 @@ def _md5(path: Path) -> str:
 class Digits:
     """1,797 handwritten digits of 8 x 8 pixels, which are part of scikit-learn.
 
-    They are the test part of: E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten Digits.
-    UCI 1998. Here the same 90 images of each digit, about half, are always the test set.
+    The images are the test set of: E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten
+    Digits. UCI 1998. Here, the same 90 images of each digit (about half) are always the test set.
     """
 
     facts = _facts(

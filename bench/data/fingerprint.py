@@ -1,8 +1,8 @@
-"""Hashes of image files by content, remembered between commands.
+"""Hash the contents of image files; a cache keeps the hashes for later commands.
 
-The cache is a database in `$XDG_CACHE_HOME/distillbench`, by default `~/.cache/distillbench`. An
-entry holds for a path as long as the file's size, inode, and times of modification and change are
-the same: tools such as `cp -p` restore the first time, but not the second.
+The cache is a database in `$XDG_CACHE_HOME/distillbench`, by default `~/.cache/distillbench`. A
+cached hash is used while the file's size, inode, modification time (mtime) and change time (ctime)
+stay the same. mtime alone is not enough, because tools such as `cp -p` restore it.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 DIGEST_BYTES = 16
-SETTLED_S = 2.0  # a file that changed later is not remembered: a further change may look the same
-BUSY_TIMEOUT_S = 5.0  # for another process that writes to the cache
+SETTLED_S = 2.0  # newer files are not cached: a second change may leave their times the same
+BUSY_TIMEOUT_S = 5.0  # longest wait for another process that writes to the cache
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS hashes "
     "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, "
@@ -25,17 +25,17 @@ _TABLE = (
 )
 
 Key = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
-Check = Callable[[str, bytes], None]  # of a path and its content; raises for a broken file
+Check = Callable[[str, bytes], None]  # gets a path and the content; raises if the file is broken
 
 
 def cache_folder() -> Path:
-    """Return the folder for files that can be made again."""
+    """Return the user's cache folder of this program; its files can be deleted and made again."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "distillbench"
 
 
 def cache_file() -> Path:
-    """Return the path of the cache."""
+    """Return the path of the database with the cached hashes."""
     return cache_folder() / "image-hashes.sqlite"
 
 
@@ -47,8 +47,8 @@ def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[st
         check: Called with each file that is not in the cache, in several threads.
 
     Returns:
-        A digest for each file, and the messages of the exceptions that `check` raised; files
-        with a message are not remembered.
+        A hash for each file, and the messages of the exceptions that `check` raised. Hashes of
+        files with a message are not cached.
     """
     keys = [_key(path) for path in paths]
     cached = _read_cache(paths)
@@ -88,7 +88,7 @@ def _key(path: str) -> Key:
 
 
 def _read_cache(paths: Sequence[str]) -> dict[str, tuple[tuple[int, ...], bytes]]:
-    """Return key and digest of each path that the cache has; empty without a usable cache."""
+    """Return the key and the hash of each path in the cache; empty if the cache is unusable."""
     cached: dict[str, tuple[tuple[int, ...], bytes]] = {}
     with suppress(OSError, sqlite3.Error):
         if not (file := cache_file()).is_file():
@@ -104,7 +104,7 @@ def _read_cache(paths: Sequence[str]) -> dict[str, tuple[tuple[int, ...], bytes]
 
 
 def _write_cache(entries: Sequence[tuple[str, Key, bytes]]) -> None:
-    """Remember hashes; do nothing if the cache cannot be written."""
+    """Write hashes to the cache; do nothing if the cache cannot be written."""
     if not entries:
         return
     with suppress(OSError, sqlite3.Error):

@@ -1,4 +1,4 @@
-"""Any folder of images: a training and a test split, each with one folder of images per class."""
+"""A user's folder of images: a training and a test split, each with one folder per class."""
 
 import hashlib
 import os
@@ -27,9 +27,9 @@ EXTENSIONS = (
 )  # fmt: skip
 TRAIN = ("train", "training")  # names of the splits' folders; the first that exists is used
 TEST = ("test", "val", "validation", "valid")
-# Folders that archives and systems add, besides hidden ones.
+# Folders that archives and operating systems add, and that are not hidden.
 NOT_CLASSES = ("$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX", "lost+found")
-MAX_LISTED = 20  # classes in an error
+MAX_LISTED = 20  # classes that an error message names
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Listing:
 
     paths: list[str]
     labels: Tensor  # (N,) int64
-    ignored: int = 0  # files beside them that are not used
+    ignored: int = 0  # number of unused files in the split's folder
 
     def take(self, indices: Tensor) -> "Listing":
         """Return the files at these indices (M,) int64."""
@@ -62,8 +62,8 @@ class Folder:
     Attributes:
         path: the folder.
         size: side of the cropped images in pixels.
-        allowed: a folder; symbolic links must point into it. It is the data root if the root
-            contains `path`, otherwise `path`.
+        allowed: the folder into which symbolic links may point: the data root if the root contains
+            `path`, otherwise `path`.
 
     """
 
@@ -93,10 +93,11 @@ class Folder:
 
     @cached_property
     def facts(self) -> Facts:
-        """Counts, and a hash of the contents and labels of all images, in their order.
+        """The properties of the data set; the fingerprint is a hash of all images and labels.
 
         Raises:
-            BenchError: the folder cannot be read, or images are broken; all are listed.
+            BenchError: the folder cannot be read, or images are broken; the message lists all
+                broken images.
 
         """
         digest = hashlib.sha256()
@@ -124,7 +125,7 @@ class Folder:
         )
 
     def digests(self, listing: Listing) -> list[bytes]:
-        """Return the hash of each file's content; BenchError lists broken images."""
+        """Return the hash of each file's content; raise BenchError if images are broken."""
         return [self._digests[path] for path in listing.paths]
 
     @cached_property
@@ -147,7 +148,7 @@ class Folder:
 
     @cached_property
     def test(self) -> Listing:
-        """The files of the test split; BenchError if its classes are not those for training."""
+        """The files of the test split; BenchError if the training split has other classes."""
         top = next((self.path / name for name in TEST if _folders(self.path / name)), None)
         if top is None:
             names = "/, ".join(TEST)
@@ -179,7 +180,7 @@ class Folder:
 
 @contextmanager
 def _listing_errors(path: str) -> Iterator[None]:
-    """Raise a BenchError if the block raises an error of the file system."""
+    """Turn an error of the file system in the block into a BenchError."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, cyclic links
@@ -216,9 +217,10 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 
 
 def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
-    """Yield regular files with the extension of an image; each folder once, despite links.
+    """Yield regular files with the extension of an image, also in subfolders.
 
-    Hidden files and folders, other files, devices and pipes are skipped and counted.
+    A folder that several links point to is read once. Hidden files, other files, devices and pipes
+    are skipped, and counted in `ignored`.
     """
     visited: set[Path] = set()
     for folder, subfolders, files in os.walk(top, onerror=_raise, followlinks=True):
@@ -246,7 +248,7 @@ def _raise(error: OSError) -> None:
 
 
 def _count_files(folder: Path, names: Collection[str], ignored: Counter[str]) -> None:
-    """Count the files among these names, and those in the folders among them."""
+    """Count in `ignored` the named files, and the files in the named folders."""
     for name in names:
         ignored[name] += not (folder / name).is_dir()
         for _, _, files in os.walk(folder / name):  # links are not followed
@@ -254,7 +256,7 @@ def _count_files(folder: Path, names: Collection[str], ignored: Counter[str]) ->
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
+    """Return the first `MAX_LISTED` names as text, and the number of further names."""
     rest = len(names) - MAX_LISTED
     more = [f"and {rest} more"] if rest > 0 else []
     return ", ".join([*map(printable, names[:MAX_LISTED]), *more])

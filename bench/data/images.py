@@ -27,8 +27,8 @@ from bench.seeding import derive
 Picture = Image.Image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 BILINEAR = Image.Resampling.BILINEAR
-MAX_LISTED = 20  # broken files in an error
-MAX_BITS = 16  # of an integer in an image
+MAX_LISTED = 20  # broken files that an error message names
+MAX_BITS = 16  # bits of an integer in an image
 NUMBERS = "8 or 16 bits, or floats from 0 to 1"
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF and EXIF
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
@@ -36,28 +36,28 @@ END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # in the last bytes of a co
 MARKER_BYTES = 64
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
 MAX_PIXELS = 64 * 1024**2  # of one image
-MARGIN = 256 / 224  # test images: shorter side before the central crop, over the crop's side
+MARGIN = 256 / 224  # for test images: shorter side before the central crop / side of the crop
 MAX_ATTEMPTS = 10  # to draw a random part that fits, before the central part is used
 AREA = (0.08, 1.0)  # of a random part, as a fraction of the image
 ASPECT = (3 / 4, 4 / 3)  # its width over its height
 
 
 def decode(file: str | Path | bytes, side: int, name: str = "an archive's image") -> Picture:
-    """Decode an image file to three channels.
+    """Decode an image file to a picture with three channels, each of 8 bits.
 
     Args:
-        file: its path or its content. The content determines its format, one of `FORMATS`. Of
-            several pictures in a file, the first one is used.
-        side: the length in pixels to which its shorter side will be resized.
-        name: what messages call a file that is given by its content.
+        file: the path or the content of the file. The content determines the format, one of
+            `FORMATS`. If a file contains several pictures, the first is used.
+        side: the length in pixels to which the picture's shorter side will be resized later.
+        name: the file's name in messages, if `file` is a content.
 
     Returns:
-        The picture, turned as its EXIF orientation says.
+        The picture, rotated or mirrored by its EXIF orientation.
 
     Raises:
-        BenchError: it is not a complete image, its numbers are neither of 8 nor of 16 bits nor
-            from 0 to 1, or it has more than `MAX_PIXELS` pixels before or after it is resized; it
-            is not decoded then.
+        BenchError: the file is not a complete image; its values are not integers of 8 or 16 bits or
+            floats from 0 to 1; or it has more than `MAX_PIXELS` pixels, now or after resizing.
+            Images with too many pixels are not decoded.
 
     """
     try:
@@ -71,12 +71,12 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
 
 
 def printable(path: str | Path) -> str:
-    """Return a path as text; bytes that are not UTF-8 are written in hex."""
+    """Return a path as text; bytes that are not UTF-8 are written as hex digits."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its own message is about a buffer in memory
+    if isinstance(error, UnidentifiedImageError):  # its message names a buffer, not the file
         return f"cannot identify image file. Allowed: {', '.join(FORMATS)}"
     return str(error)
 
@@ -91,9 +91,10 @@ def _to_rgb(picture: Picture) -> Picture:
 
 
 def _to_8_bits(picture: Picture) -> Picture:
-    """Return a picture of 16-bit integers or of floats from 0 to 1 scaled to 0..255.
+    """Scale a picture of 16-bit integers, or of floats from 0 to 1, to integers from 0 to 255.
 
-    Pillow's own conversion would cut off numbers above 255. Raises ValueError for other numbers.
+    Pictures of 8 bits are returned unchanged. Pillow's own conversion is not used, because it
+    cuts off values above 255. Raises ValueError if the picture has other numbers.
     """
     tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
@@ -120,13 +121,14 @@ def _to_8_bits(picture: Picture) -> Picture:
 
 
 def check_complete(path: str, content: bytes) -> None:
-    """Raise BenchError for a file that is not an image, or seems to be cut off and is.
+    """Raise BenchError if a file is not a complete image.
 
-    Only a file without its format's last marker is decoded, so that large folders are quick.
+    Some formats end with a marker. A file with this marker counts as complete. All other files are
+    decoded; decoding every file would be slow for large folders.
 
     Args:
-        path: its path, for the message.
-        content: its content.
+        path: the file's path, for the message.
+        content: the file's content.
 
     """
     try:
@@ -182,9 +184,9 @@ def decode_all(
     """Decode files in their order, cropped to the centre: (N, 3, size, size) uint8.
 
     Args:
-        files: their paths, or other names.
-        size: side of the images in pixels.
-        read: returns the content of a file; None: the files are opened by their paths.
+        files: paths of the files, or names that `read` accepts.
+        size: side of the decoded images in pixels.
+        read: function that returns the content of a file; None: files are opened by their paths.
 
     Raises:
         BenchError: some files cannot be decoded; the message lists them.
@@ -207,7 +209,7 @@ def decode_all(
 
 
 def broken_images(problems: Sequence[str]) -> BenchError:
-    """Return the error that lists broken image files, by their messages."""
+    """Return an error that lists the messages about broken image files, at most `MAX_LISTED`."""
     rest = len(problems) - MAX_LISTED
     more = [f"and {rest} more"] if rest > 0 else []
     return BenchError("\n".join([*problems[:MAX_LISTED], *more]))
@@ -254,10 +256,11 @@ class RandomView:
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
-    """Draw a random box in a picture; its area and the logarithm of its aspect ratio are uniform.
+    """Draw a random box in a picture.
 
-    This is the usual augmentation for ImageNet (Szegedy et al. 2015, section 6). If no box fits
-    after `MAX_ATTEMPTS` draws, the largest central box in the range `ASPECT` is returned.
+    The box's area and the logarithm of its aspect ratio are uniformly distributed. This is the
+    usual augmentation for ImageNet (Szegedy et al. 2015, section 6). If no box fits after
+    `MAX_ATTEMPTS` draws, the largest central box in the range `ASPECT` is returned.
     """
     for _ in range(MAX_ATTEMPTS):
         area = rng.uniform(*AREA) * width * height
@@ -278,7 +281,7 @@ class ImageFiles(Dataset[Tensor]):
     """A torch data set that decodes image files, one at a time, to (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:
-        # One array, because a list would be sent to the workers string by string.
+        # One array, because sending a list of strings to the workers is slow.
         self.paths = np.array([os.fsencode(path) for path in paths])
         self.view = view
 
@@ -294,7 +297,7 @@ class Normalizer:
     """Convert uint8 images x to network inputs, (x / 255 - mean) / std for each channel."""
 
     def __init__(self, facts: Facts, device: torch.device) -> None:
-        # Repeated for a row of S pixels, because vector instructions need more than 3 numbers.
+        # Repeated for a row of S pixels: operations on long rows are faster than on 3 numbers.
         self.mean = torch.tensor(facts.mean, device=device).repeat(facts.size)
         self.std = torch.tensor(facts.std, device=device).repeat(facts.size)
 
@@ -308,8 +311,8 @@ class Normalizer:
 class Crops:
     """Add black pixels on all sides, crop at random to the original size, flip at random.
 
-    The constructor draws the crops and flips of an epoch. A call with images (B, S, S, 3) uint8
-    and `start` uses draws number `start` to `start + B - 1`.
+    The constructor draws the crops and flips of all `count` images of an epoch. A call with images
+    (B, S, S, 3) uint8 and `start` uses the draws from index `start` to `start + B - 1`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -341,8 +344,9 @@ class Crops:
 class ResizedCrops:
     """Resize a random part of each image to the full size (bilinear), then flip at random.
 
-    The part's area is uniform in `AREA`. The logarithm of its aspect ratio is uniform in the range
-    of `ASPECT`. Sides longer than the image are shortened to the image. Calls are as for `Crops`.
+    The part's area, as a fraction of the image, is uniform in the range `AREA`. The logarithm of
+    its aspect ratio is uniform in the range of `ASPECT`. A side longer than the image is shortened
+    to the image. Calls have the same arguments as in `Crops`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
@@ -378,7 +382,7 @@ def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
     return drawn & augment.flip
 
 
-Variation = Crops | ResizedCrops  # called with images and the number of the first draw
+Variation = Crops | ResizedCrops  # called with images and the index of the first draw
 
 
 def draw_variation(augment: Augment, count: int, rng: torch.Generator) -> Variation:

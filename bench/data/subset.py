@@ -1,4 +1,4 @@
-"""Choose the images of a `Selection`; the choice is the same for every seed and run."""
+"""Choose the images that a `Selection` describes; the choice is the same for every seed and run."""
 
 from dataclasses import replace
 
@@ -74,9 +74,9 @@ def select(
 ) -> dict[Split, Tensor]:
     """Return the images of a selection: ascending indices of each split, (N,) int64.
 
-    The images of a class have one fixed order (`rank`). The first `per_class` images are for
-    training, the last images for validation. So larger subsets contain smaller subsets, and all
-    subsets have the same validation split.
+    The images of a class have one fixed order (`rank`). The first `per_class` images are used for
+    training, the last images for validation. Therefore larger subsets contain smaller subsets, and
+    the size of a subset does not change the validation split.
 
     Args:
         selection: the part of the data set, already checked by `selected_facts`.
@@ -86,7 +86,7 @@ def select(
 
     Returns:
         Indices for `train`, `test` and, if images are held out, `validation`. Indices for `test`
-        refer to the complete test set, all others to the complete training set.
+        refer to the complete test set. All other indices refer to the complete training set.
 
     """
     ranks = rank(train_labels)
@@ -108,8 +108,8 @@ def select(
 def rank(labels: Tensor) -> Tensor:
     """Return the rank of each image within its class, in one fixed random order of all images.
 
-    The order is a permutation from numpy's RandomState(0): numpy guarantees that a new version
-    draws the same numbers.
+    The order is a permutation from numpy's RandomState(0), because numpy guarantees that new
+    versions draw the same numbers.
 
     Args:
         labels: classes of the images (N,) int64.

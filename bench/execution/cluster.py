@@ -53,11 +53,11 @@ class RayOptions(Part):
     """The section `ray` of the file: each cohort runs as one Ray task.
 
     Attributes:
-        address: Address of the cluster's head node; `auto`: found by Ray.
+        address: Address of the cluster's head node; `auto`: Ray finds the address.
         gpus: Number of GPUs for each cohort; None: 1 if the cluster has GPUs, else 0.
         cpus: Number of CPUs for each cohort.
-        slots: Number of cohorts at a time; None: as many as fit on the nodes.
-        retries: How often a cohort is resubmitted after its node was lost.
+        slots: Number of cohorts that train at the same time; None: as many as fit on the nodes.
+        retries: How often a cohort is submitted again after its node was lost.
     """
 
     address: Address = "auto"
@@ -78,11 +78,11 @@ class SlurmOptions(Part):
         memory: Memory for each job in GB; None: the cluster's default.
         minutes: Time limit of a job in minutes; a job that reaches the limit is requeued.
         partition: Partition; None: the cluster's default.
-        slots: Number of jobs at a time.
+        slots: Number of jobs that run at the same time.
         requeues: How often a job may be requeued at its time limit.
         warning: Seconds before the time limit at which Slurm signals a job to stop.
         sbatch: Further options for sbatch, by their long names.
-        setup: Shell commands that run before the job.
+        setup: Shell commands that each job runs before its worker starts.
     """
 
     gpus: Natural
@@ -98,7 +98,7 @@ class SlurmOptions(Part):
 
 
 class ClusterFile(Part):
-    """The whole file, with an optional section for each executor."""
+    """The content of the file, with an optional section for each executor."""
 
     ray: Annotated[RayOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
     slurm: Annotated[SlurmOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
@@ -108,7 +108,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
     """Read the options of one executor from the cluster file.
 
     Args:
-        path: The cluster file; None: the defaults for Ray, an error for Slurm.
+        path: The cluster file; None: use the default options, which only Ray has.
         engine: Name of the executor, which is also the name of its section.
 
     Raises:
@@ -124,7 +124,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
     document = loader.load(path)
     file, problems = fields.validate(document.data, ClusterFile)
     if file and (slurm := file.slurm) and slurm.warning >= 60 * slurm.minutes:
-        # Otherwise a job would get the signal at its start, and would be requeued again and again.
+        # Otherwise each job would get the signal at its start, and would be requeued endlessly.
         limit = f"Allowed: less than {60 * slurm.minutes}, a job's time limit in seconds"
         message = f"found the number {slurm.warning}. {limit}"
         problems.append(Problem(("slurm", "warning"), message))

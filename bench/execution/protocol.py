@@ -1,6 +1,7 @@
-"""Messages between the runner and its workers, as lines of JSON.
+"""Messages between the runner, which schedules training, and its worker processes.
 
-The runner sends a job to a worker; the worker sends events to the runner.
+Each message is a line of JSON. The runner sends a job to a worker; the worker sends events to the
+runner.
 """
 
 import json
@@ -16,7 +17,7 @@ from bench.results.record import Record, Status, TeacherInfo
 from bench.spec import RunSpec
 from bench.suite import Checkpoint
 
-Event = Mapping[str, Any]  # the docstring of `Job` lists all events
+Event = Mapping[str, Any]  # the docstring of `Job` lists all kinds of events
 Emit = Callable[[Event], None]
 
 
@@ -28,7 +29,7 @@ class Task:
         id: Id of the run.
         name: Name of the run in messages.
         specification: Specification of the run.
-        checkpoint: File whose weights are imported for a teacher; None: the run is trained.
+        checkpoint: File with a teacher's trained weights; None: the run trains its network.
     """
 
     id: str
@@ -41,7 +42,7 @@ class Task:
 
         Args:
             status: Outcome of the run.
-            reason: Why the run has no result; None if the run is done.
+            reason: Why the run has no result; None if it has a result.
             **fields: Other fields of `Record`, as JSON data; omitted fields are empty.
         """
         spec = self.specification
@@ -68,28 +69,30 @@ class Task:
 class Job:
     """A cohort: runs that one worker trains together on one device, batch by batch.
 
-    A worker answers with events. The key `event` of an event is one of these names:
+    A worker answers with events. The key `event` of an event has one of these values:
 
-    - `epoch`: The run with the id `run` completed an epoch; `entry` is the epoch's entry in the
-      curves.
+    - `epoch`: The run with the id `run` completed an epoch; `entry` holds the losses and metrics of
+      the epoch.
     - `record`: A run ended; `record` is the content of the run's record.
     - `notice`: `text` is a message for the user.
     - `heartbeat`: A batch was read; a worker sends at most one heartbeat per second.
     - `split`: The cohort must be split: memory ran out, or a step could not be captured as a CUDA
       graph. `reason` has the details.
     - `unwritable`: The results folder cannot be written to; `reason` says why.
-    - `exit`: The last event, which the executor sends. `reason` is None after a success. `lost` is
-      true if the machine was lost; the runs then keep all their attempts.
+    - `exit`: The last event, which the executor sends. `reason` is None after a success, otherwise
+      the cause of the failure. `lost` is true if the machine was lost; this does not count as a
+      failed attempt of the runs.
 
     Attributes:
         id: Id of the cohort.
         tasks: The runs to train.
-        teacher: The trained teacher of all runs; None: the runs are teachers.
-        device: Device, such as `cuda:0`.
+        teacher: The trained teacher of all runs; None if the runs are teachers.
+        device: Device that trains, such as `cuda:0`.
         threads: Number of threads that torch uses on a CPU.
         results: Path of the results folder.
         dataset: Name of the data set, or `folder:PATH` for a folder of images.
-        data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
+        data_root: Folder of the data sets; None: the folder in the variable `BENCH_DATA`, or else
+            `data` in the current folder.
         plugins: Paths of the suite's plugins.
         plugins_enabled: Whether plugins may be loaded, including those of installed packages.
         graphs: Whether to capture steps as CUDA graphs.
@@ -118,12 +121,12 @@ class Job:
 
     def to_json(self) -> str:
         """Return the job as one line of JSON."""
-        # Not pydantic's own JSON, which refuses paths that are not UTF-8.
+        # pydantic's own JSON writer is not used, because it refuses paths that are not UTF-8.
         return json.dumps(_JOB.dump_python(self, mode="json", exclude_unset=True))
 
     @staticmethod
     def from_json(text: str) -> "Job":
-        """Return the job in a line that `to_json` returned."""
+        """Return the job from a line of JSON that `to_json` returned."""
         return _JOB.validate_python(json.loads(text))
 
 

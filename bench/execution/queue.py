@@ -1,4 +1,7 @@
-"""The order in which cohorts start, and the splitting of cohorts; neither changes results."""
+"""Choose the order in which cohorts start, and split cohorts; results do not depend on either.
+
+A cohort is a group of runs that one worker trains together.
+"""
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +10,7 @@ from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run
 
 Work = Callable[[Cohort], float]
-MAX_HALF_WORK = 0.75  # fraction of a cohort's work that a half may need after a split
+MAX_HALF_WORK = 0.75  # no split if one half would need this fraction of the cohort's work, or more
 
 
 def work_of(estimates: Mapping[str, Estimate]) -> Work:
@@ -29,9 +32,9 @@ def work_of(estimates: Mapping[str, Estimate]) -> Work:
 class Queue:
     """Cohorts that wait for a slot and for their teacher.
 
-    The cohort with the most remaining work comes first. The remaining work of a teacher includes
-    the longest cohort of its students, which must wait for the teacher. A cohort is split if slots
-    would otherwise be idle.
+    The cohort with the most remaining work starts first. The remaining work of a teacher includes
+    the longest cohort of its students, because these must wait for the teacher. A cohort is split
+    if slots would otherwise be idle.
 
     Args:
         slots: Number of slots; each slot runs one cohort at a time.
@@ -54,8 +57,8 @@ class Queue:
     def put(self, *cohorts: Cohort) -> None:
         """Add cohorts to the queue.
 
-        Students should be added in the same call as their teachers, because the order of teachers
-        depends on the work of their students.
+        Add students in the same call as their teachers, because the order of teachers depends on
+        the work of their students.
         """
         for cohort in sorted(cohorts, key=lambda cohort: cohort.teacher is None):
             work = self.work(cohort)
@@ -70,15 +73,16 @@ class Queue:
     def take(
         self, is_ready: Callable[[str], bool], free_slots: int, running_work: float
     ) -> Cohort | None:
-        """Remove and return the next cohort, which may be a half of a cohort that was added.
+        """Remove the next cohort from the queue and return it; split the cohort first if useful.
 
         Args:
-            is_ready: Function that says whether the teacher with a run id has ended.
+            is_ready: Function that gets the id of a teacher's run; returns whether the run ended.
             free_slots: Number of slots that are idle now.
             running_work: Remaining work of the cohorts that train now.
 
         Returns:
-            A cohort; None if the queue is empty or all cohorts wait for their teachers.
+            A cohort, or half of a cohort; None if the queue is empty or all cohorts wait for their
+            teachers.
         """
         while heaps := [
             heap
@@ -94,9 +98,10 @@ class Queue:
         return None
 
     def _split(self, cohort: Cohort, idle: bool, running_work: float) -> Sequence[Cohort]:
-        """Return a cohort's two halves if a split saves time, else nothing.
+        """Return a cohort's two halves if a split saves time, else ().
 
-        A split saves time if slots are idle, now or at the end, and a half needs much less work.
+        A split saves time if slots are idle, now or at the end, and a half needs much less work
+        than the cohort. Shared work, such as the teacher's forward pass, is not halved.
         """
         if len(cohort.runs) < 2:
             return ()
@@ -109,5 +114,5 @@ class Queue:
 
 
 def halves(runs: Sequence[Run]) -> list[Cohort]:
-    """Return two cohorts with half of the runs each; a single run gives one cohort."""
+    """Return two cohorts, each with half of the runs; for a single run, return one cohort."""
     return [Cohort(tuple(part)) for part in (runs[::2], runs[1::2]) if part]

@@ -16,7 +16,7 @@ from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo
 
 Overwrite = Literal["never", "failed", "always"]
-MAX_ATTEMPTS = 2  # a run fails if its worker crashes or hangs this often
+MAX_ATTEMPTS = 2  # a run counts as failed after its worker crashed or hung this number of times
 FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses are not repeated
     "never": frozenset({"done", "diverged", "failed", "skipped"}),
     "failed": frozenset({"done", "diverged"}),
@@ -25,22 +25,22 @@ FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses 
 
 
 class Observer(Protocol):
-    """Receiver of a runner's progress, such as the console or MLflow."""
+    """Receiver of a runner's progress, such as the console view or MLflow."""
 
     def started(self, cohort: Cohort, device: str) -> None:
         """Handle the start of a cohort on a device."""
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Handle a completed epoch of a run; `entry` is the epoch's entry in the curves."""
+        """Handle a completed epoch of a run; `entry` holds the epoch's losses and metrics."""
 
     def record(self, record: Record) -> None:
-        """Handle the end of a run; the run's record is already on the disk."""
+        """Handle the end of a run, whose record is already on the disk."""
 
     def notice(self, text: str) -> None:
         """Handle a message for the user, such as a crash after which runs are retried."""
 
     def closed(self) -> None:
-        """Handle the end of the runner; no further calls follow."""
+        """Handle the end of the runner; this is the last call."""
 
 
 @dataclass
@@ -50,10 +50,11 @@ class Runner:
     Args:
         plan: The plan.
         estimates: The estimated cost of each run, by the run's id.
-        results: The results folder; the caller holds its lock.
+        results: The results folder; the caller holds the folder's lock.
         executor: The executor that starts jobs, on this machine or on a cluster.
         observers: Receivers of the progress.
-        data_root: Folder of the data sets; None: `BENCH_DATA`, or `data`.
+        data_root: Folder of the data sets; None: the folder in the variable `BENCH_DATA`, or else
+            `data` in the current folder.
         threads: Number of threads of each worker on a CPU.
         graphs: Whether to capture steps as CUDA graphs.
     """
@@ -67,7 +68,7 @@ class Runner:
     threads: int = 1
     graphs: bool = False
     _queue: Queue = field(init=False)
-    _tasks: dict[str, Task] = field(default_factory=dict)  # by run, without runs that have a record
+    _tasks: dict[str, Task] = field(default_factory=dict)  # by run id, only runs without a record
     _running: dict[int, Cohort] = field(default_factory=dict)  # by slot
     _epochs: dict[str, int] = field(default_factory=dict)  # completed epochs, by run
     _split_reasons: dict[int, str] = field(default_factory=dict)  # by slot
@@ -119,7 +120,7 @@ class Runner:
                 free.pop(0)
 
     def _remaining(self, cohort: Cohort) -> float:
-        """Return a cohort's remaining work, estimated from the epochs of an unfinished run."""
+        """Return a cohort's remaining work, estimated from the epochs of one unfinished run."""
         run = next((run for run in cohort.runs if run.id in self._tasks), None)
         if run is None:
             return 0.0
@@ -127,7 +128,10 @@ class Runner:
         return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
-        """Return whether a cohort could start; skip its runs if its teacher is not done."""
+        """Start a cohort on a slot; return whether it started.
+
+        If its teacher has no result, all runs of the cohort are recorded as skipped instead.
+        """
         teacher = self.results.summary(cohort.teacher) if cohort.teacher else None
         if teacher is not None and teacher.status != "done":
             reason = f"its teacher is missing: {teacher.status}, {teacher.reason}"
@@ -176,7 +180,10 @@ class Runner:
                 self._exit(slot, reason, event.get("lost", False))
 
     def _exit(self, slot: int, reason: str, lost: bool) -> None:
-        """Retry runs that a job left without a record, in one or two cohorts, or fail them."""
+        """Handle the end of a job: retry runs without a record, or record them as failed.
+
+        After an event `split`, the runs are retried as two cohorts.
+        """
         runs = tuple(run for run in self._running.pop(slot).runs if run.id in self._tasks)
         split_reason = self._split_reasons.pop(slot, None)
         if not runs:
@@ -206,7 +213,7 @@ class Runner:
         self._write(self._tasks[run].record(status, reason, finished=now()))
 
     def _write(self, record: Record) -> None:
-        """Write a record; keep the checkpoint only of a run that may resume later."""
+        """Write a run's record; delete the run's checkpoint if the run will not resume."""
         self.results.write(record)
         if record.status in ("done", "diverged"):
             self.results.state(record.id).unlink(missing_ok=True)
@@ -225,7 +232,8 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
             skipped runs, but not diverged runs; `always`: all runs.
 
     Returns:
-        Runs to repeat, runs without a record, and teachers of these runs without weights.
+        Runs to repeat, runs without a record, and the teachers of these runs if the teachers'
+        weights are missing.
     """
     missing = set()
     for run in plan.runs.values():

@@ -1,7 +1,8 @@
 """The worker: a process that loads the data, trains the runs of one job and saves them.
 
-`python -m bench.execution.worker` reads the job from standard input. The worker writes weights and
-checkpoints itself. The worker sends records as events to its parent process, which writes them.
+`python -m bench.execution.worker` reads the job from standard input. The worker itself writes
+weights and checkpoints. It sends each record as an event to its parent process, which writes the
+record.
 """
 
 import json
@@ -45,7 +46,7 @@ class JobContext:
 
     Args:
         job: The job.
-        emit: Function that sends an event to the parent.
+        emit: Function that sends an event to the parent process.
 
     Attributes:
         results: The job's results folder.
@@ -73,7 +74,7 @@ class Heartbeat:
 
     Args:
         data: The data set.
-        emit: Function that sends an event to the parent.
+        emit: Function that sends an event to the parent process.
     """
 
     def __init__(self, data: Data, emit: Emit) -> None:
@@ -109,7 +110,7 @@ def run_job(job: Job, emit: Emit) -> None:
 
     Args:
         job: The job.
-        emit: Function that receives the events.
+        emit: Function that is called with each event.
     """
     configure_process(job)
     context = JobContext(job, emit)
@@ -194,8 +195,8 @@ def train(context: JobContext) -> None:
     dataset = load_data(context)
     teacher = load_teacher(context, dataset)
     if trainers := make_trainers(context, dataset, teacher):
-        # The teacher's graph has its own memory pool, because replays of the students' graphs
-        # would otherwise overwrite the teacher's features.
+        # The CUDA graph of the teacher needs its own memory pool: in a shared pool, replays of the
+        # students' graphs would overwrite the teacher's features.
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
         loop.train_cohort(trainers, teacher, dataset, save, capture)
@@ -222,10 +223,10 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
 
 
 def resume(context: JobContext, trainer: Trainer) -> bool:
-    """Restore a trainer from its checkpoint, if there is one.
+    """Restore a trainer from its run's checkpoint; do nothing if the run has no checkpoint.
 
     Returns False if the checkpoint is invalid, else True. An invalid checkpoint is renamed to
-    `*.corrupt`, and the trainer must not be used.
+    `*.corrupt`. The trainer must not be used then, because it may be partly restored.
     """
     task, results = trainer.task, context.results
     try:
@@ -244,10 +245,10 @@ def resume(context: JobContext, trainer: Trainer) -> bool:
 
 
 def save_epoch(context: JobContext, trainer: Trainer) -> None:
-    """Save a run after an epoch, and emit its events.
+    """Save the state of a run after an epoch, and emit the run's events.
 
-    A run that continues gets a checkpoint. A completed run gets weights and a record, and a failed
-    run gets only a record.
+    For a run that continues, a checkpoint is saved. For a completed run, the weights are saved and
+    a record is emitted. For a failed run, only a record is emitted.
     """
     task = trainer.task
     if not trainer.ended:
@@ -265,10 +266,11 @@ def save_epoch(context: JobContext, trainer: Trainer) -> None:
 
 
 def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
-    """Return the metrics of a record.
+    """Return the metrics of a record, from the curves of a completed run.
 
-    `last` and `validation` are the metrics of the last evaluated epoch on the test and validation
-    sets. `oracle` has the number and the test metrics of the epoch with the highest test top-1.
+    `last` and `validation` are the metrics of the last evaluated epoch, on the test set and the
+    validation set. `oracle` holds the number and the test metrics of the epoch with the highest
+    top-1 test accuracy.
     """
     evaluated = [epoch for epoch in curves if epoch.test]
     last, best = evaluated[-1], max(evaluated, key=lambda epoch: epoch.test["top1"] or 0.0)
@@ -298,7 +300,7 @@ def emit_record(
 
 def main() -> None:
     """Run the job on the first line of standard input; exit early if the parent exits."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open to the end
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open
     os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()

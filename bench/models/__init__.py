@@ -1,8 +1,9 @@
-"""Networks by name: `build("resnet8x4", 100)(images)` returns their `Features`.
+"""Build networks by name: `build("resnet8x4", 100)` returns a network for 100 classes.
 
-This package has the 22 CIFAR networks that distillation papers use, one file per family.
-`timm:<name>` and `torchvision:<name>` are networks of these libraries. Plugins (users' modules)
-add networks; `bench.models.base` documents how.
+A network maps images to `Features`: stage maps, pooled features and logits. This package has the 22
+CIFAR networks that distillation papers use, one file per family. `timm:<name>` and
+`torchvision:<name>` are networks of these libraries. Plugins (users' modules) can add networks;
+`bench.models.base` documents how.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -61,9 +62,11 @@ def build(
     Args:
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
         classes: number of classes K.
-        size: side S of its images in pixels; only vision transformers, of a fixed size, need it.
-        added: builders of plugins' networks by name.
-        stages: layers that end its stages, early to late; (): the network's own, or those found.
+        size: side S of the images in pixels; needed only for networks with a fixed image size, such
+            as vision transformers.
+        added: functions that build the networks of plugins, by the network's name.
+        stages: names of the layers whose outputs are the stages, in the order of the layers. If (),
+            the network returns its stages, or `bench.models.wrapper` finds the layers.
 
     Returns:
         A module that maps images (B, 3, S, S) to `Features`.
@@ -170,11 +173,14 @@ def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
 
 
 def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
-    """Return the layers that end a network's stages; None if the network returns `Features`.
+    """Return the names of the layers whose outputs are a network's stages.
 
     Args:
         net: a network that `build` returned.
-        size: side S of its images in pixels.
+        size: side S of the images in pixels.
+
+    Returns:
+        The names in the order of the layers; None if the network itself returns its stages.
 
     Raises:
         BenchError: the network cannot take images (B, 3, S, S).
@@ -188,7 +194,7 @@ def cost(net: nn.Module, size: int) -> Cost:
     """Return the number of parameters of a network, and its multiply-adds for one image.
 
     Args:
-        net: a network that `build` returned; it does not change.
+        net: a network that `build` returned; it is not changed.
         size: side S of the image in pixels.
 
     Raises:

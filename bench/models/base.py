@@ -1,9 +1,9 @@
 """The interface of a network, for authors of plugins, and the papers' initial weights.
 
 A network is a `torch.nn.Module` that maps images (B, 3, S, S), normalised float32, to
-`distillers.Features`. A network may also return logits (B, K) alone. `bench.models.wrapper` then
-finds the other features by one forward pass. A plugin is a Python module. For each network, the
-module lists a name and a function that builds the network for K classes, in `NETWORKS`:
+`distillers.Features`. A network may also return only logits (B, K). `bench.models.wrapper` then
+finds the layers that compute the other features, by one forward pass. A plugin is a Python module.
+It lists names, each with a function that builds the network for K classes, in `NETWORKS`:
 
     import torch.nn.functional as F
     from torch import Tensor, nn
@@ -54,13 +54,13 @@ Builder = Callable[[int], nn.Module]  # number of classes K -> a new network
 
 @dataclass(frozen=True)
 class Cost:
-    """The number of parameters and of multiply-adds of a network.
+    """The number of parameters and the number of multiply-adds of a network.
 
     Attributes:
         parameters: number of elements of all parameters, frozen parameters included.
         multiply_adds: multiply-adds of one forward pass of one image, in convolutions and in
-            products with weight matrices. Biases, normalisation and attention's products of
-            queries, keys and values are not counted.
+            products with weight matrices. Biases, normalisation, and the products of queries, keys
+            and values in attention are not counted.
 
     """
 
@@ -114,7 +114,7 @@ def init_convolutions(net: nn.Module) -> None:
     The mean is 0 and the variance is 2 / (k k C_out), for k x k kernels and C_out output channels.
     With this variance, gradients have about the same variance in all layers (He et al. 2015,
     arXiv:1502.01852, equation 14). As in the papers' code, the number of groups is ignored.
-    The distribution affects the accuracy even after 240 epochs.
+    This distribution changes the accuracy even after 240 epochs.
 
     Args:
         net: the network; its `nn.Conv2d` layers are changed in place, in the order of
@@ -140,7 +140,7 @@ def init_classifier(layer: nn.Linear) -> None:
 
 
 def stage(first: nn.Module, block: Callable[[], nn.Module], blocks: int) -> nn.Sequential:
-    """Return a stage: a first block that may change width and resolution, then similar blocks.
+    """Return a stage: one block that may change width and resolution, then equal blocks.
 
     Args:
         first: the first block.

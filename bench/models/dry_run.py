@@ -1,7 +1,7 @@
-"""Measure a network by one forward pass of a copy (a dry run); the network does not change.
+"""Measure a network by a dry run: one forward pass of a copy. The network itself does not change.
 
-`run` returns the network's output. `trace` also lists all calls of layers. `count_multiply_adds`
-returns the multiply-adds for one image.
+`run` returns the copy's output. `trace` also lists all calls of layers. `count_multiply_adds`
+returns the number of multiply-adds for one image.
 """
 
 import copy
@@ -20,9 +20,9 @@ from torch.utils.flop_counter import flop_registry
 from bench.errors import BenchError
 
 BATCH = 2  # images in a dry run; in a batch of 1, `squeeze` would remove the batch dimension
-MAX_COMPUTED_SIDE = 64  # pixels; for larger images, the import of meta kernels costs less time
+MAX_COMPUTED_SIDE = 64  # pixels; larger images take longer than importing torch's meta kernels
 aten = torch.ops.aten
-# Products with weights. Attention uses other operations for its products; they differ by device.
+# Products with weights. Products in attention are other operations, which depend on the device.
 COUNTED = (aten.convolution, aten.addmm, aten.mm)
 TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # a stage cannot end with them
 
@@ -46,13 +46,13 @@ class LayerCall:
 
     @property
     def can_end_stage(self) -> bool:
-        """Whether the output of this call may be the last map of a stage."""
+        """Whether the output of this call may be the last feature map of a stage."""
         is_map = map_side(self.shape) > 0
         return is_map and not self.is_pooling and not isinstance(self.module, TRANSPARENT)
 
 
 def map_side(shape: Sequence[int]) -> int:
-    """Return H for a square map (B, C, H, W) or (B, H, W, C), and 0 for all other shapes."""
+    """Return the side H = W of a map (B, C, H, W) or (B, H, W, C); 0 for all other shapes."""
     if len(shape) != 4:
         return 0
     _, first, second, third = shape
@@ -62,9 +62,9 @@ def map_side(shape: Sequence[int]) -> int:
 def copy_network(net: nn.Module, size: int) -> nn.Module:
     """Return a copy of a network in evaluation mode, for a dry run with images of one size.
 
-    If the side is at most `MAX_COMPUTED_SIDE` pixels, the copy is on the CPU. For larger images,
-    the copy is on torch's meta device, where tensors have shapes, but no values and no memory.
-    The same holds if the network has a tensor on the meta device.
+    For images of at most `MAX_COMPUTED_SIDE` pixels per side, the copy is on the CPU. For larger
+    images, the copy is on torch's meta device, where tensors have shapes, but no values and no
+    memory. The copy is also on the meta device if the network has a tensor there.
 
     Args:
         net: a network on any device.
@@ -108,7 +108,7 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
     """Run a copied network once and record the calls of its layers.
 
     Args:
-        net: a copy that `copy_network` made; this function adds hooks and does not remove them.
+        net: a copy that `copy_network` made; this function adds hooks to the copy, which stay.
         size: side S of the images in pixels.
 
     Returns:
@@ -129,7 +129,7 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         start = starts.pop()
         weighted += isinstance(module, nn.Conv2d | nn.Linear)
         if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-            output = output[0] if output[0].dim() == 3 else output  # tokens, with their side
+            output = output[0] if output[0].dim() == 3 else output  # drops the grid size of tokens
         if isinstance(output, Tensor) and output.dim() > 1 and len(output) == BATCH:
             source = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
             shape = tuple(output.shape)
@@ -161,7 +161,7 @@ def count_multiply_adds(net: nn.Module, size: int) -> int:
     """Return the multiply-adds of a network for one image; `Cost` lists the counted operations.
 
     Args:
-        net: the network; it does not change.
+        net: the network; it is not changed.
         size: side S of the image in pixels.
 
     Raises:
@@ -177,8 +177,8 @@ def count_multiply_adds(net: nn.Module, size: int) -> int:
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count floating-point operations with the formulas of torch's FlopCounterMode.
 
-    FlopCounterMode itself is not used because it imports torch._dynamo. This import takes 4 s of
-    processor time, as long as all other work of `bench plan`.
+    FlopCounterMode itself is not used because it imports torch._dynamo. This import would double
+    the time of `bench plan`: it takes 4 s of processor time.
     """
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """Disable the fused kernel of nn.MultiheadAttention, which has no formula, in the block."""
+    """Disable the fused kernel of nn.MultiheadAttention in the block, as it has no FLOP formula."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.models.base import Builder, Tap, Taps, init_classifier, init_convolutions, stage
 from distillers import Features
 
-# Table 2 of MobileNetV2 with smaller strides: (expansion, channels at full width, blocks, stride).
+# Table 2 of MobileNetV2 with smaller strides: (expansion, channels at width 1, blocks, stride).
 MOBILENET_GROUPS = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -42,7 +42,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the projection without ReLU; x is added if its shape is the same."""
+        """Return the projection without ReLU; add x if x and the projection have equal shapes."""
         y: Tensor = self.conv(x)
         return x + y if self.residual else y
 
@@ -108,7 +108,10 @@ def convolution(
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Return x (B, C, H, W) with interleaved groups: first channels of all groups, then second."""
+    """Return x (B, C, H, W) with interleaved groups of channels.
+
+    The first channels of all groups come first, then the second channels of all groups, and so on.
+    """
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
 
@@ -132,14 +135,14 @@ def three_stages(
 class GroupUnit(nn.Module):
     """The unit of ShuffleNet V1 (figure 2): 1 x 1, depthwise 3 x 3 and 1 x 1 convolutions.
 
-    With stride 1, the unit adds its input to the result. With stride 2, it appends the average
-    pooled input to the result as further channels.
+    With stride 1, the unit adds its input to the result of the convolutions. With stride 2, the
+    unit appends its input, after average pooling, to the result as further channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
         self.stride = stride
-        self.groups = 1 if in_channels == STEM else groups  # as in the paper: the stem is narrow
+        self.groups = 1 if in_channels == STEM else groups  # as in the paper, after a narrow stem
         branch = out_channels - in_channels if stride == 2 else out_channels
         hidden = branch // 4
         self.conv1 = nn.Conv2d(in_channels, hidden, 1, groups=self.groups, bias=False)
@@ -201,7 +204,10 @@ class ShuffleNetV1(nn.Module):
 
 
 class SplitUnit(nn.Module):
-    """The basic unit of ShuffleNet V2 (figure 3c): convolve half of the channels, interleave."""
+    """The basic unit of ShuffleNet V2 (figure 3c).
+
+    Half of the channels pass through convolutions; then both halves are interleaved.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -237,7 +243,10 @@ def interleave(first: Tensor, second: Tensor) -> Tensor:
 
 
 class DownUnit(nn.Module):
-    """The downsampling unit of ShuffleNet V2 (figure 3d): two paths of stride 2, interleaved."""
+    """The downsampling unit of ShuffleNet V2 (figure 3d).
+
+    Two paths with stride 2 process all channels; then the channels of both paths are interleaved.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

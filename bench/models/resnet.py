@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        short = self.downsample(x)  # computed first, because the order fixes gradient rounding
+        short = self.downsample(x)  # must be first: the order changes the rounding of gradients
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y: Tensor = self.relu(self.bn2(self.conv2(x)) + short)
         return y
@@ -238,8 +238,8 @@ def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -
     return nn.Sequential(OrderedDict(layer=row))
 
 
-NARROW = (16, 16, 32, 64)  # channels of the stem and the stages
-WIDE = (32, 64, 128, 256)  # of the networks with "x4" in their names
+NARROW = (16, 16, 32, 64)  # channels of the stem and the three stages
+WIDE = (32, 64, 128, 256)  # the same for networks with "x4" in their names
 
 NETWORKS: dict[str, Builder] = {
     **{

@@ -1,13 +1,18 @@
 """A wrapper that lets networks of timm, torchvision and plugins return `Features`.
 
-Its hooks read the stages, which one dry run finds: `dry_run.trace` records the output of every
-layer in the order in which the layers finish. A stage is the last map of its resolution,
-(B, C, H, W) or channels last. Maps within a block (squeeze and excitation, the expansion before a
-stride) end no stage. A first stage of a single convolution is the stem: it is left out if two or
-more stages follow. If a network lists its stages itself (timm's `feature_info`), that list is used.
-Transformers: the patch tokens (B, N, D) of four blocks, evenly spaced up to the last one, or of the
-last block of each resolution, become maps (B, D, h, w) without the class tokens. A suite can
-declare the stages instead.
+Hooks read the stages of the wrapped network. A suite can declare the layers that end the stages.
+Otherwise one dry run finds them: `dry_run.trace` records the output of every layer, in the order in
+which the layers finish. The rules are:
+
+- If the network lists its stages itself (timm's `feature_info`), this list is used.
+- In a transformer, stages are the patch tokens (B, N, D) of four evenly spaced blocks, the last
+  block included. If resolutions differ, they are the tokens of the last block of each resolution.
+  Without the class tokens, the patch tokens become maps (B, D, h, w).
+- In other networks, a stage is the last map of its resolution, (B, C, H, W) or (B, H, W, C). A map
+  inside a block does not end a stage. Examples are maps in squeeze and excitation, and the
+  expansion before a convolution with stride.
+- A first stage of a single convolution is called the stem. It is left out if two or more stages
+  follow.
 """
 
 import re
@@ -27,7 +32,7 @@ from bench.models.base import Taps
 from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
 
-TRANSFORMER_STAGES = 4
+TRANSFORMER_STAGES = 4  # if all blocks have the same resolution
 _NUMBER = re.compile(r"\d+")
 
 
@@ -43,7 +48,7 @@ class HookPoint:
 
 @dataclass(frozen=True)
 class HookPoints:
-    """The hook points of a network: its stages' outputs and its classifier's input.
+    """The hook points of a network: the outputs of its stages and the input of its classifier.
 
     The classifier is None for a network that returns `Features` itself. `taps` are the places of
     the optional fields of `Features`.
@@ -55,16 +60,17 @@ class HookPoints:
 
 
 class FeatureExtractor(nn.Module):
-    """A network with its stages and its classifier's input read by hooks.
+    """A network whose stages and classifier input are read by hooks.
 
-    The network's parameters get the prefix `network.`; a checkpoint with the original names loads
-    too. The hooks exist only while `forward` runs. A network that returns `Features` gets no hooks,
-    except for declared stages.
+    The network's parameters get the prefix `network.` in their names; a checkpoint with the
+    original names can be loaded, too. The hooks exist only while `forward` runs. A network that
+    returns `Features` gets hooks only for declared stages.
 
     Args:
-        network: maps images (B, 3, S, S) to logits (B, K), to a tuple that starts with them, or to
-            `Features`.
-        stages: names of the layers that end the stages, early to late; (): the layers are found.
+        network: maps images (B, 3, S, S) to logits (B, K), to a tuple that starts with logits, or
+            to `Features`.
+        stages: names of the layers whose outputs are the stages, in the order of the layers; (): a
+            dry run finds the layers.
 
     """
 
@@ -89,7 +95,7 @@ class FeatureExtractor(nn.Module):
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:
             return Features(stages, output.pooled, output.logits)
-        logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
+        logits = output if isinstance(output, Tensor) else output[0]  # drops auxiliary heads
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
 
@@ -149,19 +155,19 @@ def as_map(x: Tensor, point: HookPoint) -> Tensor:
 
 
 def as_vector(x: Tensor, point: HookPoint) -> Tensor:
-    """Return the input of a classifier as vectors (B, D): the mean over positions, if any."""
+    """Return the input of a classifier as vectors (B, D); maps and tokens are averaged."""
     if x.dim() == 2:
         return x
     return x.flatten(2).mean(2) if point.layout == "channels first" else x.flatten(1, -2).mean(1)
 
 
 def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) -> HookPoints | None:
-    """Return where to read a network on images of one size; None if it needs no hooks.
+    """Return the hook points of a network for images of one size; None if it needs no hooks.
 
     Args:
-        net: the network; it does not change.
+        net: the network; it is not changed.
         size: side S of the images in pixels.
-        declared: names of the layers that end the stages; (): the layers are found.
+        declared: names of the layers whose outputs are the stages; (): a dry run finds the layers.
 
     Raises:
         BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
@@ -199,8 +205,8 @@ def declared_stages(
     """Return the hook points of the last calls of the named layers, in the order of the calls.
 
     Raises:
-        BenchError: a layer does not exist, is not called, or its output is not a square map or
-            square tokens.
+        BenchError: a layer does not exist, is not called, or returns neither a square map nor
+            tokens of a square map.
 
     """
     layers = [name for name, _ in net.named_modules() if name]
@@ -218,7 +224,7 @@ def declared_stages(
             shape = last_calls[name].shape if name in last_calls else "no tensor"
             raise BenchError(
                 f"layer '{name}' of {type(net).__name__} returns {shape}. Allowed for a stage: "
-                "a square map (B, C, H, W) or (B, H, W, C), or tokens (B, N, D) of one"
+                "a square map (B, C, H, W) or (B, H, W, C), or tokens (B, N, D) of a square map"
             )
         points[name] = point
     order = [call.layer for call in calls]
@@ -242,7 +248,7 @@ def find_stages(
 ) -> tuple[tuple[HookPoint, ...], HookPoint | None]:
     """Return the hook points of the stages, or () if no stage exists; and that of the stem.
 
-    `calls` are the calls before the classifier.
+    `calls` are the calls of layers before the classifier.
     """
     prefix = getattr(net, "num_prefix_tokens", None)
     candidates = listed_stages(net, calls), transformer_blocks(calls, prefix), last_maps(calls)
@@ -256,7 +262,7 @@ def find_stages(
 
 
 def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
-    """Return the last call of each layer that timm's `feature_info` lists; () without a list.
+    """Return the last call of each layer in timm's list `feature_info`; () if there is no list.
 
     If all outputs have one shape, as in transformers, only four evenly spaced calls are returned.
     """
@@ -272,11 +278,12 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
 
 
 def transformer_blocks(calls: Sequence[LayerCall], prefix: int | None) -> Sequence[LayerCall]:
-    """Return the ends of the stages of a transformer, from its blocks with outputs (B, N, D).
+    """Return the calls that end the stages of a transformer; () if `calls` has no such blocks.
 
-    Blocks are layers of one class, with names that differ in numbers only, that hold at least two
-    convolutions or linear layers each. Together they hold most of those of the network. If all
-    outputs have one shape, four blocks are evenly spaced; else a stage ends with each shape.
+    Blocks are layers of one class with outputs (B, N, D), whose names differ only in numbers. Each
+    block contains at least two convolutions or linear layers. All blocks together contain most of
+    the network's convolutions and linear layers. If all outputs have one shape, four evenly spaced
+    blocks end the stages. Otherwise, the last block of each shape ends a stage.
     """
     groups: dict[tuple[str, type], list[LayerCall]] = {}
     for call in calls:
@@ -321,10 +328,10 @@ def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
 
 
 def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
-    """Return whether a call belongs to a block that ends at the next lower resolution.
+    """Return whether a call belongs to a block whose output has the next lower resolution.
 
-    Such a call is part of the next stage, for example the expansion in a strided MobileNet block.
-    An `nn.Sequential` does not count as a block, nor does a module that spans several resolutions.
+    Such a call is part of the next stage. An example is the expansion in a MobileNet block with
+    stride 2. An `nn.Sequential` and a module that spans several resolutions do not count as blocks.
 
     Args:
         call: a call inside `block` that returns a map.

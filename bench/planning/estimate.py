@@ -20,13 +20,16 @@ from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import FeatureName, has_head, require
 
-MAX_ELEMENTS = 50_000_000  # total size up to which tensors of a network or distiller get memory
+MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 
 
 class Network(NamedTuple):
-    """A network's name, and the layers that end its stages if the suite declares them."""
+    """A network's name, and the names of the layers whose outputs are its stages.
+
+    `stages` is () if the suite does not declare the stages.
+    """
 
     name: str
     stages: tuple[str, ...] = ()
@@ -37,7 +40,7 @@ class Estimate:
     """The cost of one run, or the reason why it is impossible.
 
     Attributes:
-        error: why the run is impossible and will be skipped; None if it is possible.
+        error: why the run is impossible and will be skipped; None if the run is possible.
         network: the cost of the run's network; None if the cost is unknown.
         memory: bytes of the buffers of the run's distillers, such as memory banks.
         warning: an exception from a plugin's code; the run will start, but will probably fail.
@@ -50,7 +53,7 @@ class Estimate:
     warning: str | None = None
 
     def work(self, run: Run, images: int) -> float:
-        """Return the multiply-adds of the student in a complete training run; 0 if unknown.
+        """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
         A backward pass counts as two forward passes.
 
@@ -64,7 +67,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> dict[str, Estimate]:
-    """Estimate the cost of every run of a plan; no image is read and no step is trained.
+    """Estimate the cost of every run of a plan, without reading images or training.
 
     Args:
         plan: the plan; the plugins of its suite are loaded.
@@ -75,7 +78,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     """
     registry = plan.suite.registry
     estimates: dict[str, Estimate] = {}
-    for run in plan.runs.values():  # seed and recipe change no estimate
+    for run in plan.runs.values():  # the estimate does not depend on seed and recipe
         spec = run.specification
         teacher = plan.runs[run.teacher or run.id].specification.network
         pair = (
@@ -91,7 +94,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
 def _estimate(
     network: Network, teacher: Network, options: str, facts: Facts, registry: Registry
 ) -> Estimate:
-    """Return the estimate of a run; `options` is JSON: the options of each distiller, by name."""
+    """Return the estimate of a run; `options` is JSON with each distiller's options, by name."""
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
         memory = 0
@@ -119,7 +122,10 @@ def _estimate(
 
 
 class Measured(NamedTuple):
-    """A network's shapes, cost and the layers of its stages; None: it returns `Features`."""
+    """The shapes of a network's features, its cost, and the layers whose outputs are its stages.
+
+    `layers` is None if the network itself returns its stages.
+    """
 
     shapes: Shapes
     cost: Cost
@@ -168,14 +174,15 @@ def network_of(suite: Suite, name: str) -> Network:
 
 
 def stages_of(suite: Suite, facts: Facts) -> dict[str, str]:
-    """Return the layer and the shape of each stage of a suite's networks, in words.
+    """Describe the stages of a suite's networks, as text for the user.
 
     Args:
         suite: The suite.
-        facts: The facts of its data set.
+        facts: The facts of the suite's data set.
 
     Returns:
-        By network, for example `layer1 64x8x8, layer2 128x4x4`.
+        By the network's name, the layer and the shape (C x H x W) of each stage, such as
+        `layer1 64x8x8, layer2 128x4x4`.
     """
     names = [n for pair in suite.pairs for n in (pair.teacher.network, pair.student)]
     networks = [network_of(suite, name) for name in dict.fromkeys(names)]
@@ -189,20 +196,23 @@ def _stages(network: Network, facts: Facts, registry: Registry) -> str:
         return str(error)
     shapes = ["x".join(map(str, shape)) for shape in measured.shapes.stages]
     if measured.layers is None:
-        return f"its own: {', '.join(shapes)}"
+        return f"returned by the network: {', '.join(shapes)}"
     layers = zip(measured.layers, shapes, strict=True)
-    return ", ".join(f"{layer} {shape}" for layer, shape in layers) or "none found"
+    return ", ".join(f"{layer} {shape}" for layer, shape in layers) or "no stages"
 
 
 def _layers(networks: Sequence[Network], facts: Facts, registry: Registry) -> str:
-    """Return the stages of networks, and how to declare others, for networks with hooks."""
+    """Return text for an error: the stages of each network, and how to declare other stages.
+
+    The text is empty if all networks return their stages themselves.
+    """
     lines = [f"; stages of {n.name}: {_stages(n, facts, registry)}" for n in networks]
     hooked = [
         n for n in networks if _measure(n, facts.classes, facts.size, registry).layers is not None
     ]
     if not hooked:
         return ""
-    advice = f"; `networks: {{{hooked[0].name}: {{stages: [layer, …]}}}}` declares others"
+    advice = f"; `networks: {{{hooked[0].name}: {{stages: [layer, …]}}}}` declares other stages"
     return "".join(lines) + advice
 
 
@@ -215,11 +225,13 @@ def _build_term(
 
 
 def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
-    """Return a new network or distiller; tensors beyond `MAX_ELEMENTS` in total get no memory.
+    """Return a new network or distiller; after `MAX_ELEMENTS` elements, tensors get no memory.
+
+    If the constructor fails because of a tensor without memory, it is called again, and all tensors
+    get memory.
 
     Args:
-        build: the constructor, with its arguments. If a constructor fails after a tensor got no
-            memory, it is called again, and all tensors get memory.
+        build: the constructor, with its arguments.
 
     """
     with seeding.initialised_by("estimate"):
@@ -235,9 +247,10 @@ def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
 class _LargeOnMeta(TorchFunctionMode):
     """Create tensors on the meta device (shapes without memory) after `MAX_ELEMENTS` elements.
 
-    The context `torch.device("meta")` is not enough, for two reasons. It has no effect if code
-    names a device, as for memory banks. Some constructors read a small tensor, which fails on the
-    meta device. It is also slower, because torch needs 4 s to import its meta kernels.
+    The context `torch.device("meta")` cannot replace this class, for three reasons. The context has
+    no effect on code that names a device, such as the code of memory banks. Some constructors read
+    a small tensor, which fails on the meta device. For all tensors on the meta device, torch would
+    need 4 s to import its meta kernels.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""Turn a suite into a plan of runs, and group runs into cohorts, without training or writing."""
+"""Turn a suite into a plan of runs, and group runs into cohorts, which train together.
+
+This module does not train, and does not write files.
+"""
 
 import fnmatch
 from collections import defaultdict
@@ -30,7 +33,7 @@ class Run:
     Attributes:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
-        checkpoint: The file with a teacher's weights; None if the run trains its network.
+        checkpoint: The file with a teacher's trained weights; None if the run trains its network.
     """
 
     id: str
@@ -100,7 +103,10 @@ class Plan:
 
     @property
     def stem(self) -> str:
-        """The start of output file names; `-part` keeps a changed suite from overwriting tables."""
+        """The start of output file names: the suite's name, with `-part` if there are `departures`.
+
+        Tables of a changed or filtered suite therefore do not overwrite the suite's tables.
+        """
         return f"{self.suite.name}-part" if self.departures else self.suite.name
 
     @cached_property
@@ -121,7 +127,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that can train on the same batches: equal data, teacher, seed and `SHARED` settings."""
+    """Runs that train on the same batches: equal data, teacher, seed and `SHARED` settings."""
 
     runs: tuple[Run, ...]
 
@@ -141,7 +147,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
     Args:
         suite: The suite.
-        root: Folder of data sets; None for `BENCH_DATA`, or else `data` in the current folder.
+        root: Folder of data sets; None for the folder in the environment variable `BENCH_DATA`, or
+            else for `data` in the current folder.
 
     Raises:
         BenchError: The data set does not have the selected images.
@@ -209,7 +216,7 @@ def _source(suite: Suite, kind: Kind, name: str) -> dict[str, Any]:
 
 
 def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
-    """Return the part of a plan that a filter matches, with the teachers that its cells need.
+    """Return the cells of a plan that match a filter, with their runs and their teachers' runs.
 
     Args:
         plan: The plan.
@@ -266,7 +273,7 @@ def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
 
 
 def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the patterns of a filter by key, and error messages."""
+    """Return the patterns of a filter by key, and a message for each error in the filter."""
     filters: dict[str, list[str]] = {}
     problems = []
     for part in filter(None, map(str.strip, text.split(","))):
@@ -284,7 +291,7 @@ def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[s
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Group runs that can train together; each teacher is a cohort, so teachers run in parallel."""
+    """Group runs that can train together; each teacher is alone, so teachers train in parallel."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[_cohort_key(run)].append(run)

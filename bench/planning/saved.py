@@ -23,7 +23,7 @@ def path_of(folder: Path, stem: str) -> Path:
 
 
 def dump(plan: Plan) -> str:
-    """Return what tables and figures need of a plan, as JSON."""
+    """Return as JSON the parts of a plan that tables and figures need."""
     suite, registry = plan.suite, plan.suite.registry
     terms = dict.fromkeys(term for method in suite.methods for term in method.terms)
     pairs = {pair.name: place for place, pair in enumerate(suite.pairs)}

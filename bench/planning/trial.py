@@ -1,4 +1,4 @@
-"""A trial of every distiller of a plan on random features, before anything is trained."""
+"""Try every distiller of a plan on random features, before the first training."""
 
 import json
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
 from distillers.base import require
 
-SAMPLES = 8  # of the random batch
+SAMPLES = 8  # number of samples in the random batch
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The outcome for one term of one method.
+    """The result of trying one distiller of one method.
 
     Attributes:
-        where: The term's place in the suite: `methods.mine.my_distiller`.
-        problems: Errors of the distiller's code, and violations of its contract.
-        warnings: Reasons why it may be slow.
+        where: The distiller's place in the suite, such as `methods.mine.my_distiller`.
+        problems: Errors of the distiller's code, and violated rules of `distillers.base`.
+        warnings: Reasons why the distiller may be slow.
     """
 
     where: str
@@ -33,13 +33,13 @@ class Trial:
 
 
 def try_distillers(plan: Plan) -> list[Trial]:
-    """Call every distiller of a plan once, on random features of its two networks.
+    """Call every distiller of a plan, on random features with the shapes of its two networks.
 
     Args:
-        plan: The plan; no data are read.
+        plan: The plan; no images are read.
 
     Returns:
-        A trial for each term with a problem or a warning.
+        A trial for each distiller with a problem or a warning.
     """
     tried: set[str] = set()
     trials = []
@@ -86,7 +86,7 @@ def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes
             problems += contract.violations(build, *shapes, batch)
         if registry.source_of("distiller", name) and not problems:
             warnings += _waits(plan, build, shapes, batch)
-    except Incompatible:  # `plan` shows the runs that it skips, with this reason
+    except Incompatible:  # `bench plan` lists these runs as skipped, with this reason
         pass
     except Exception as error:
         problems.append(registry.describe_error(error, registry.distiller(name)))

@@ -1,4 +1,7 @@
-"""Warnings about results that waste weeks if nobody notices them; each is a note of its table."""
+"""Warnings about results that suggest a mistake in the suite; the warnings are printed as notes.
+
+For example, a teacher at chance accuracy makes all results of its students useless.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,8 +11,8 @@ from bench.report.model import Cell, Column, Entry, Row
 from bench.results.record import Record
 from bench.spec import SMALL_LR, SMALL_LR_STUDENTS
 
-CHANCE_DEVIATIONS = 3.0  # above chance, within which an accuracy counts as chance
-SMALLER = 5.0  # a divisor of a learning rate that is worth a try, as in the papers
+CHANCE_DEVIATIONS = 3.0  # standard deviations above chance, up to which accuracy counts as chance
+SMALLER = 5.0  # suggested divisor of a learning rate with which runs diverge, as in the papers
 
 
 def warnings(rows: Sequence[Row], columns: Sequence[Column], runs: Iterable[Entry]) -> list[str]:
@@ -21,9 +24,9 @@ def warnings(rows: Sequence[Row], columns: Sequence[Column], runs: Iterable[Entr
         runs: The runs of the table.
 
     Returns:
-        A sentence for each teacher at chance, each teacher below its plain student, the methods
-        below the plain student in most pairs, networks that diverge, and test images that are also
-        training images.
+        Sentences about teachers at chance, teachers less accurate than their plain student (trained
+        without a teacher), methods below the plain student in most pairs, networks whose runs
+        diverged, and test images that are also training images.
     """
     entries = list(runs)
     return [

@@ -1,4 +1,4 @@
-"""A description of a file of weights: its contents, and the teachers that it fits."""
+"""Describe a file of weights: its contents, and the networks of a suite that it fits."""
 
 from collections import Counter
 from functools import partial
@@ -14,15 +14,15 @@ from bench.training import pretrained
 
 
 def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
-    """Describe a file of weights, as data for JSON.
+    """Describe a file of weights, as data that JSON can hold.
 
     Args:
         path: The file.
-        plan: The plan of a suite; its teachers and students are compared with the file.
+        plan: The plan of a suite, whose teachers and students are compared with the file.
 
     Returns:
-        Format, size in bytes, SHA-256, sets of tensors, other entries; for each network of the
-        suite the tensors that would be loaded, or the differences.
+        The format, size in bytes, SHA-256, sets of tensors and other entries of the file. For each
+        network of the suite, the tensors that would be loaded, or the reason why none fit.
 
     Raises:
         MissingData: The file does not exist.
@@ -66,7 +66,7 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
 
 
 def inspection_text(content: dict[str, Any]) -> str:
-    """Return a description of `inspect_file` as text for people."""
+    """Return a description that `inspect_file` made as lines of text."""
     lines = [
         f"{content['file']}: {content['format']}, {content['bytes']:,} bytes",
         f"sha256: {content['sha256']}",

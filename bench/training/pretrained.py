@@ -1,8 +1,9 @@
-"""Weights that others trained: files of PyTorch and safetensors, fitted to a network.
+"""Load trained weights from files that other programs wrote, in PyTorch's format or safetensors.
 
-The weights may lie in any container of the file and have any prefix, as long as exactly one set of
-tensors fits the network. Of averaged (EMA) and plain weights, the averaged ones are taken, as timm
-does. `weight_files` reads the files.
+A file often stores the tensors in a nested dictionary (a container), and their names often start
+with a prefix such as `module.`. Any container and any prefix is accepted if exactly one set of
+tensors fits the network. If both averaged (EMA) and plain weights fit, the averaged weights are
+used, as timm does. The module `weight_files` reads the files.
 """
 
 import re
@@ -22,27 +23,27 @@ from bench.training.weight_files import Ignored, WeightFile
 
 MAX_LISTED = 3  # tensors in an error message
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
-MAX_DEPTH = 5  # of containers in containers
-MAX_PREFIXES = 20  # that are tried, the commonest first
+MAX_DEPTH = 5  # levels of nested containers
+MAX_PREFIXES = 20  # prefixes that are tried, the most frequent first
 OPTIONAL = ("num_batches_tracked",)  # missing in files from before PyTorch 0.4.1
-IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # of thop and of averages
+IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # counters, not weights
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 _AVERAGED = re.compile(r"(^|[\W_])(ema|swa|averaged?)([\W_]|$)|EMA", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in the name of one file of several
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in a file name: the weights are split into several files
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """The content of a file of weights.
 
     Attributes:
         path: The file.
         format: `safetensors` or `PyTorch`.
-        containers: Tensors by name, by their place in the file, such as `model`; the place of
-            tensors at the top is empty.
-        others: Top-level entries without tensors.
-        not_loaded: Classes whose objects were not loaded.
+        containers: By the container's place in the file, such as `model`, its tensors by name. The
+            place of tensors at the top level is empty.
+        others: Names of the top-level entries without tensors.
+        not_loaded: Names of the classes whose objects were not loaded.
     """
 
     path: Path
@@ -57,12 +58,12 @@ class Fit:
     """The tensors of a file that fit a network.
 
     Attributes:
-        state: Tensors by the network's own names.
-        place: Their container in the file; empty at the top.
-        prefix: The prefix that was removed from their names.
-        left_out: Names of the container that do not have the prefix.
-        note: What the user should know: averaged weights were preferred to plain ones, tensors were
-            left out, or the precision changes; None: nothing.
+        state: Tensors by the names that the network gives them.
+        place: The container of the tensors; empty at the top level of the file.
+        prefix: The prefix that was removed from the names in the file.
+        left_out: Names of the container's tensors that do not have the prefix.
+        note: A message for the user: averaged weights were preferred to plain weights, tensors were
+            left out, or the precision changes. None if none of this happened.
     """
 
     state: dict[str, Tensor]
@@ -79,11 +80,11 @@ def read(path: Path) -> Contents:
         path: The file.
 
     Returns:
-        All sets of tensors in it, on the CPU.
+        All sets of tensors in the file, on the CPU.
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file is something else, is damaged, or contains code.
+        TeacherRefused: The file does not hold weights, is damaged, or contains code.
     """
     file = weight_files.read(path)
     containers = dict(_containers(file.content, (), set()))
@@ -98,15 +99,18 @@ def read(path: Path) -> Contents:
 
 
 def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
-    """Find the one set of tensors that fits a network.
+    """Find the one set of tensors that fits a network in names and shapes.
 
-    Names fit after removing a prefix that all of the network's tensors have. Of averaged (EMA) and
-    plain weights, the averaged ones are taken, as timm does.
+    A prefix that the names of all these tensors have in the file is removed. If both averaged (EMA)
+    and plain weights fit, the averaged weights are used, as timm does.
 
     Args:
-        contents: The file.
-        network: The network, also on the meta device.
+        contents: The content of the file.
+        network: The network; it may be on the meta device (tensors without memory).
         name: The network's name in messages, such as `a resnet8 of 10 classes`.
+
+    Returns:
+        The tensors, with the names that the network gives them.
 
     Raises:
         TeacherRefused: No set fits, or several different sets do.
@@ -138,7 +142,10 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
 
 
 def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[Fit]:
-    """Yield the tensors of each container after each prefix, by names that may be the network's."""
+    """Yield, for each container and each prefix, the tensors with the prefix removed.
+
+    Counters that are not part of the network are removed, too.
+    """
     for place, stored in contents.containers.items():
         for tensors in _with_and_without_wrappers(stored, expected):
             for prefix in prefixes(expected, tensors):
@@ -153,7 +160,14 @@ def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[
 
 
 def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the prefixes with which names of a file end in names of a network; '' first."""
+    """Return the texts that precede names of the network in names of the file; '' is the first.
+
+    For example, `model.` precedes `conv1.weight` in `model.conv1.weight`.
+
+    Args:
+        expected: The network's tensors by name.
+        tensors: The file's tensors by name.
+    """
     counts: Counter[str] = Counter()
     tails = {name.rpartition(".")[2] for name in expected}
     for name in tensors:
@@ -166,13 +180,18 @@ def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load the tensors of a `Fit`; absent counters of batch norms keep their value."""
+    """Load the tensors of a `Fit`; a counter of a batch norm that is missing keeps its value."""
     inner = network.network if isinstance(network, FeatureExtractor) else network
     inner.load_state_dict({**inner.state_dict(), **state})
 
 
 def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Describe how a state_dict differs in names and shapes from a network's; '' if it fits."""
+    """Describe how the file's tensors differ from the network's in name or shape; '' if they fit.
+
+    Args:
+        expected: The network's tensors by name.
+        actual: The file's tensors by name.
+    """
     missing = [
         f"{name} {tuple(value.shape)}"
         for name, value in expected.items()
@@ -189,7 +208,7 @@ def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
 
 
 def _is_match(expected: Tensor, actual: Tensor | None) -> bool:
-    """Return whether a tensor of a file has the shape and the kind of numbers of a network's."""
+    """Return whether a file's tensor has the network's shape, and floats or integers like it."""
     if actual is None or actual.shape != expected.shape:
         return False
     return _is_plain_tensor(actual) and actual.is_floating_point() == expected.is_floating_point()
@@ -208,16 +227,16 @@ def _shape(value: Tensor) -> str:
 
 
 def _is_weight(name: str, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a name counts: of the network, or not a counter that it does not have."""
+    """Return whether a tensor of this name is compared; counters unknown to the network are not."""
     return name in expected or name.rpartition(".")[2] not in (*OPTIONAL, *IGNORED)
 
 
 def _with_and_without_wrappers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[Mapping[str, Tensor]]:
-    """Yield the tensors, then those without names of wrapper modules inside their names.
+    """Yield the tensors; then yield them again with the names of wrapper modules removed.
 
-    `features.module.0.weight` is a name of a network whose `features` were a DataParallel.
+    For example, DataParallel adds `module` to the name `features.module.0.weight`.
     """
     yield tensors
     wrappers = WRAPPERS - {part for name in expected for part in name.split(".")}
@@ -241,11 +260,15 @@ def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
     if len(numbers) != 1 or len(actual) > len(expected):
         return ""
     ((theirs, ours),) = numbers
-    return f". It has {theirs} classes; a teacher's checkpoint must have {ours}"
+    return f". The file has {theirs} classes; a teacher's checkpoint must have {ours}"
 
 
 def _choose(path: Path, fits: Sequence[Fit]) -> Fit:
-    """Return the fit to use: the only one, one of equal ones, or the averaged one of two."""
+    """Return the fit to use.
+
+    If all fits are equal, the first is used. If there are two different fits and one of them has
+    averaged weights, this one is used. Raises TeacherRefused otherwise.
+    """
     different: list[Fit] = []
     for fit in fits:
         if not any(_equal(fit.state, other.state) for other in different):
@@ -256,8 +279,8 @@ def _choose(path: Path, fits: Sequence[Fit]) -> Fit:
         names = ", ".join(f"'{describe(fit)}'" for fit in different)
         if len(different) > 2 or len(averaged) != 1:
             raise TeacherRefused(
-                f"{path}: several sets of tensors fit: {names}. Allowed: a file in which one of "
-                "them fits"
+                f"{path}: several sets of tensors fit: {names}. Allowed: a file in which exactly "
+                "one set fits"
             )
         chosen = averaged[0]
         notes.append(f"{names} fit; the averaged weights '{describe(chosen)}' are used")
@@ -283,9 +306,9 @@ def _equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 def _containers(
     content: Any, place: tuple[str, ...], visited: set[int]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield place and tensors of each mapping with tensors as values, at any level.
+    """Yield the place and the tensors of each mapping that has tensors as values, at any level.
 
-    Each mapping is visited once: a small file can contain the same one very often.
+    Each mapping is visited once, because a small file can refer to the same mapping very often.
     """
     if not isinstance(content, Mapping | list | tuple) or len(place) > MAX_DEPTH:
         return
@@ -317,7 +340,7 @@ def _without_tensors(file: WeightFile) -> str:
             "that wrote it, and save {'model': net.state_dict()}"
         )
     keys = [str(key) for key in file.content] if isinstance(file.content, Mapping) else []
-    return f"no state_dict in it, at any level{_listed('; its keys:', keys) if keys else ''}"
+    return f"the file contains no state_dict{_listed('; its keys:', keys) if keys else ''}"
 
 
 def _is_plain(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Teachers: networks with the weights of a file, and their features."""
+"""Teachers: load a network's trained weights from a file, and compute the network's features."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ from distillers.base import FeatureName, has_head
 
 
 def checkpoint_problems(plan: Plan) -> list[str]:
-    """Open every checkpoint that a suite names, and compare it with its network.
+    """Open every checkpoint that a suite names, and compare its tensors with the network.
 
     Args:
         plan: The plan of the suite.
@@ -37,7 +37,7 @@ def checkpoint_problems(plan: Plan) -> list[str]:
     lines = []
     checkpoints = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs}
     for network, checkpoint in checkpoints.items():
-        if checkpoint is None or not checkpoint.path.exists():  # with its SHA-256 only
+        if checkpoint is None or not checkpoint.path.exists():  # the suite may give only a SHA-256
             continue
         build = partial(suite.registry.build_network, network, facts.classes, facts.size)
         try:
@@ -110,7 +110,7 @@ def load(
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file is not a checkpoint of this network.
+        TeacherRefused: The file does not hold weights that fit this network.
     """
     net = registry.build_network(network, facts.classes, facts.size, stages)
     name = f"a {network} of {facts.classes} classes"

@@ -1,8 +1,8 @@
-"""The files of others' weights: recognise the format, check for code and size, read the content.
+"""Read files of weights that other programs wrote, without running code from the files.
 
-No code of a file runs. `torch.load(weights_only=True)` reads the pickles. An empty stand-in
-replaces each object of a class that torch refuses, such as RepDistiller's `argparse.Namespace`.
-Reading takes no more memory than the file has bytes.
+The first bytes determine the format. `torch.load(weights_only=True)` reads PyTorch's pickle files.
+An empty stand-in replaces each object of a class that torch refuses, such as the
+`argparse.Namespace` in files of RepDistiller. Reading needs no more memory than the file has bytes.
 """
 
 import io
@@ -32,7 +32,7 @@ Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
 _SAVE_AGAIN = "save it again as {'model': net.state_dict()} or as safetensors"
 _OLD_FORMAT_PICKLES = 5  # before PyTorch 1.6: magic number, version, system, content, keys
-_MAX_PROTOCOL = 2  # of pickle; the default of torch.save
+_MAX_PROTOCOL = 2  # pickle protocol; torch.save uses 2 by default
 _HEAD_BYTES = 512
 _FOREIGN: tuple[tuple[bytes, str], ...] = (  # first bytes -> what the file is, and the fix
     (b"version https://git-lfs", "a Git LFS pointer, not the weights: run `git lfs pull`"),
@@ -48,7 +48,7 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (  # first bytes -> what the file is, 
     (b"GGUF", "a GGUF file, not a PyTorch checkpoint"),
     (b"\x08", "probably an ONNX file, not a PyTorch checkpoint"),
 )
-_TENSOR_GLOBALS = re.compile(  # what a pickle of plain tensors and settings names
+_TENSOR_GLOBALS = re.compile(  # names in a pickle that holds only tensors and settings
     r"collections\.(OrderedDict|Counter)|builtins\.(set|complex)|_codecs\.encode"
     r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)"
     r"|torch\._utils\._rebuild_meta_tensor_no_storage"
@@ -56,7 +56,7 @@ _TENSOR_GLOBALS = re.compile(  # what a pickle of plain tensors and settings nam
     r"|torch\.(Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool|Complex\w+)Storage"
     r"|torch\.(Size|device|bool|bfloat16|(float|complex|int|uint)\d+\w*)"
 )
-_DATA_GLOBALS = re.compile(  # data of the standard library and torch that a stand-in replaces
+_DATA_GLOBALS = re.compile(  # classes of Python and torch that hold data; a stand-in replaces them
     r"argparse\.Namespace|builtins\.(list|dict|tuple|frozenset|range|slice|object|int|float|str)"
     r"|collections\.(defaultdict|deque)|types\.SimpleNamespace"
     r"|pathlib(\._local)?\.\w*Path|datetime\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.\w+"
@@ -66,7 +66,7 @@ _MAPPING_CLASS = re.compile(r"(Dict|dict|Box|Munch|CfgNode|Config)$")
 _DAMAGED = re.compile(
     r"remain|EOF|exhausted|not a zip|central directory|truncated|^Bad", re.IGNORECASE
 )
-_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}  # could multiply a file's bytes
+_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}  # decoding could multiply memory
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,17 @@ class IgnoredMapping(Ignored):
 
 
 def read(path: Path) -> WeightFile:
-    """Read a checkpoint of PyTorch or a safetensors file, recognised by its content.
+    """Read a PyTorch checkpoint or a safetensors file; the first bytes determine the format.
 
     Args:
         path: The file.
 
     Returns:
-        The content; its tensors are on the CPU.
+        The content, with tensors on the CPU.
 
     Raises:
         MissingData: The file does not exist.
-        TeacherRefused: The file is something else, is damaged, or contains code.
+        TeacherRefused: The file is not of these formats, is damaged, or contains code.
     """
     if path.is_dir():
         raise TeacherRefused(f"{path}: a folder. Allowed: a file{_weights_in(path)}")
@@ -133,7 +133,7 @@ def read(path: Path) -> WeightFile:
 
 
 def _weights_in(folder: Path) -> str:
-    """Return the weights in a folder of Hugging Face, as the end of a message."""
+    """Return the end of a message: the name of a file of weights in the folder, or a hint."""
     if list(folder.glob("*.index.json")):
         return "; the weights in this folder are sharded: load them and save one file"
     names = (
@@ -144,7 +144,7 @@ def _weights_in(folder: Path) -> str:
 
 
 def _foreign(head: bytes) -> str | None:
-    """Return what a file is, and the fix, if its first bytes are not those of a checkpoint."""
+    """Return the type of a file that is not a checkpoint, and the fix; None for a checkpoint."""
     if not head:
         return "the file is empty; download or save it again"
     if _is_safetensors(head):
@@ -160,12 +160,12 @@ def _foreign(head: bytes) -> str | None:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Return whether a file begins with the length of a JSON header, and the header."""
+    """Return whether a file begins with the length of a JSON header, followed by the header."""
     return head[4:9] == b"\0\0\0\0{"
 
 
 def _reason(error: Exception, head: bytes) -> str:
-    """Return what is wrong with a file that a reader refuses, and the fix."""
+    """Return why a file could not be read, and the fix; `head` holds the file's first bytes."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     kind = "safetensors" if _is_safetensors(head) else "PyTorch"
     if kind == "PyTorch" and not head.startswith((b"\x80", b"PK")):
@@ -202,12 +202,12 @@ def _has_magic_number(file: BinaryIO) -> bool:
 
 
 def _stand_ins(names: Iterable[str]) -> dict[str, type[Ignored]]:
-    """Return a stand-in for each name that is neither a tensor's nor a setting's."""
+    """Return a stand-in for each class name in a pickle that torch does not load itself."""
     return {name: _stand_in(name) for name in names if not _TENSOR_GLOBALS.fullmatch(name)}
 
 
 def _stand_in(name: str) -> type[Ignored]:
-    """Return a stand-in for a class; raise ValueError for what is not data."""
+    """Return a stand-in for a class; raise ValueError if the name may refer to code."""
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"
     if is_code and not _DATA_GLOBALS.fullmatch(name):
@@ -217,9 +217,9 @@ def _stand_in(name: str) -> type[Ignored]:
 
 
 def _globals(pickled: io.BytesIO) -> set[str]:
-    """Return the names that a pickle loads; its instructions are read, not executed.
+    """Return the names of the classes and functions in a pickle, without executing the pickle.
 
-    Raises ValueError for a pickle that torch cannot read, or whose bytes could multiply.
+    Raises ValueError if torch cannot read the pickle, or if decoding could multiply its bytes.
     """
     names, texts = set(), set()
     for code, argument, _ in pickletools.genops(pickled):
@@ -242,7 +242,7 @@ def _globals(pickled: io.BytesIO) -> set[str]:
 
 
 def _pickles(file: BinaryIO, is_zip: bool) -> Iterator[io.BytesIO]:
-    """Yield the pickles of a file; the caller reads each to its end."""
+    """Yield the pickles of a file; the caller must read each pickle to its end."""
     file.seek(0)
     head, file_bytes = file.read(MAX_PICKLE_BYTES), file.seek(0, io.SEEK_END)
     if not is_zip:

@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_costs_only_a_warning(plan: Plan, result
     tracker = TensorBoard(plan, results)
     tracker.record(record(plan, cell(plan, "kd")))
     (warning,) = tracker.warnings
-    assert "the record is complete" in warning
+    assert "the run's result itself is saved" in warning
 
 
 @pytest.mark.filterwarnings("ignore")

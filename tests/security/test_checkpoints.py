@@ -169,7 +169,7 @@ def test_small_file_that_claims_to_be_large_takes_no_memory(reader: str, tmp_pat
 def test_content_other_than_a_state_dict_is_refused(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save(content, path)
-    with pytest.raises(TeacherRefused, match="no state_dict in it"):
+    with pytest.raises(TeacherRefused, match="contains no state_dict"):
         read(path)
 
 

@@ -207,7 +207,7 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, weight: float = 1.0): pass\n",
-            "mine.py:2: Own has an option 'weight'; this key sets the loss's weight",
+            "mine.py:2: Own: rename the option 'weight', which suites use for the loss's factor",
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, x: 'Nope' = 1): pass\n",
@@ -346,7 +346,9 @@ def test_an_error_in_a_sibling_is_reported_with_its_line(mine: Path) -> None:
 
 
 def test_a_distiller_cannot_have_the_name_of_a_key(mine: Path) -> None:
-    assert "Label has a name that methods use" in refused(mine, PLUGIN.replace("Gap", "Label"))
+    assert "Label: methods in suites already have a key label; rename the class" in refused(
+        mine, PLUGIN.replace("Gap", "Label")
+    )
 
 
 def test_broken_entry_point_is_reported(installed: Path, reading: Read) -> None:

@@ -38,8 +38,11 @@ def plan(folder: Path, networks: str = "", student: str = "plain") -> Plan:
 @pytest.mark.case("convolution-as-first-block")
 def test_the_reason_of_a_skipped_run_names_the_layers(tmp_path: Path) -> None:
     (error,) = filter(None, (cost.error for cost in estimate(plan(tmp_path)).values()))
-    assert "stages of plain: b 4x2x2, c 4x1x1; stages of resnet8: its own: 16x8x8" in error
-    assert "`networks: {plain: {stages: [layer, …]}}` declares others" in error
+    assert (
+        "stages of plain: b 4x2x2, c 4x1x1; stages of resnet8: returned by the network: 16x8x8"
+        in error
+    )
+    assert "`networks: {plain: {stages: [layer, …]}}` declares other stages" in error
     estimates = estimate(plan(tmp_path, DECLARED)).values()
     assert [cost.error for cost in estimates] == [None] * 4
 
@@ -64,7 +67,7 @@ def test_show_lists_the_layers(here: Path) -> None:
     plan(here, DECLARED)
     result = bench("show", "toy.yaml")
     assert "# plain: a 4x4x4, b 4x2x2, c 4x1x1" in result.stdout
-    assert "# resnet8: its own: 16x8x8, 32x4x4, 64x2x2" in result.stdout
+    assert "# resnet8: returned by the network: 16x8x8, 32x4x4, 64x2x2" in result.stdout
     (here / "shown.yaml").write_text(result.stdout)
     assert bench("show", "shown.yaml").exit_code == 0
 

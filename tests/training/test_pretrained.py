@@ -350,7 +350,7 @@ def test_a_mapping_that_occurs_very_often_is_searched_once(tmp_path: Path) -> No
         laughs = {str(i): laughs for i in range(300)}
     laughs["again"] = laughs
     torch.save(laughs, tmp_path / "x.pth")
-    with pytest.raises(TeacherRefused, match="no state_dict in it"):
+    with pytest.raises(TeacherRefused, match="contains no state_dict"):
         pretrained.read(tmp_path / "x.pth")
 
 

@@ -1,7 +1,7 @@
 """Draw the figures of a suite and write them to files.
 
-This package needs matplotlib. Files contain no dates or versions, and use matplotlib's own fonts.
-Therefore the same records give the same bytes.
+This package needs matplotlib. The files contain no dates or versions, and use the fonts that
+matplotlib contains. Equal records therefore give files with equal bytes.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ class Drawn:
     """A figure that was written.
 
     Attributes:
-        kind: A key of `KINDS`.
-        files: Paths of the PNG and the PDF.
+        kind: The kind of figure, a key of `KINDS`, such as `curves`.
+        files: Paths of the PNG file and the PDF file.
         numbers: Lines with the main numbers of the figure, for the console; may be empty.
     """
 
@@ -45,8 +45,8 @@ class NotDrawn:
     """A figure that was not drawn.
 
     Attributes:
-        kind: A key of `KINDS`.
-        pair: Name of the pair; empty: the figure would cover all pairs.
+        kind: The kind of figure, a key of `KINDS`, such as `curves`.
+        pair: Name of the pair of teacher and student; empty if the figure would cover all pairs.
         reason: Why the figure was not drawn.
     """
 
@@ -66,7 +66,7 @@ class _Subject:
     root: Path | None
 
 
-Made = tuple[str, "Figure", tuple[str, ...]]  # end of the file name, figure, `Drawn.numbers`
+Made = tuple[str, "Figure", tuple[str, ...]]  # end of the file name; figure; `Drawn.numbers`
 
 
 def draw(
@@ -80,18 +80,21 @@ def draw(
     """Write the figures of a suite one after the other.
 
     Files are named <suite>-<kind>-<pair>, or <suite>-<metric>-<kind>-<pair> for a metric other than
-    top1.
+    top1. A figure of all pairs has no <pair> in its name.
 
     Args:
         plan: The plan of the suite.
         results: The results folder.
         metric: Metric of the figures.
-        kinds: Of `KINDS`; empty: all.
-        root: Folder of the data sets.
-        output: Folder to write to; None: the results folder.
+        kinds: Kinds of figures, keys of `KINDS`; empty: all kinds.
+        root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
+        output: Folder for the figures; None: the results folder.
+
+    Yields:
+        The files of each figure, or the reason why a figure was not drawn.
 
     Raises:
-        BenchError: A kind or the metric is unknown, or there is no record.
+        BenchError: A kind or the metric is unknown, or no run has a record.
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -130,7 +133,7 @@ def file_name(pair: str) -> str:
 
 
 def _reference_label(subject: _Subject) -> str:
-    """Return the label of the reference method; empty if the suite does not have it."""
+    """Return the label of the reference method; empty if the suite does not use this method."""
     methods = subject.plan.suite.methods
     return next((m.label for m in methods if m.name == TableContext.reference), "")
 
@@ -147,7 +150,7 @@ def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
 
 
 def _forest(subject: _Subject, pair: str) -> Iterator[Made]:
-    """Return the differences from the reference, with intervals, of all pairs."""
+    """Yield the plot of each method's difference from the reference method, for all pairs."""
     table = build.table(subject.entries, build.context(subject.plan), subject.metric)
     yield "", forest_plot([table]), ()
 

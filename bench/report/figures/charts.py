@@ -28,15 +28,16 @@ Option = tuple[str, str]  # a distiller (loss term), and one of its options or `
 def learning_curves(
     entries: Sequence[Entry], pair: str, value: str = "top1", reference: str = ""
 ) -> "Figure":
-    """Return the figure of a metric on the test set by epoch: means over the seeds.
+    """Return a figure of a metric on the test set by epoch: means over the seeds.
 
-    The first panel shows all epochs; with several epochs, the second shows their end, as the
-    difference from a reference method with bands of one standard deviation over the seeds.
+    The first panel shows all epochs. If there are several epochs and methods, a second panel shows
+    the last quarter of the epochs: each method's difference from a reference method, with a band of
+    one standard deviation over the seeds.
 
     Args:
         entries: Runs; their records include the learning curves.
         pair: Name of the pair.
-        value: A metric, or `loss` for that of the training.
+        value: A metric, or `loss` for the training loss.
         reference: Label of the reference method; empty: the first method.
 
     Raises:
@@ -109,10 +110,10 @@ def _differences(
 
 
 def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
-    """Return a plot of a metric by training time: one point per method, mean over the seeds.
+    """Return a plot of a metric against training time: one point per method, mean over the seeds.
 
-    Error bars show one standard deviation. Training time is an estimate for training alone: the
-    run's own seconds plus all seconds of work that was shared by runs trained together.
+    Error bars show one standard deviation. The training time is an estimate for a run that trains
+    alone: the run's own seconds, plus all seconds of the work that it shared with other runs.
 
     Args:
         entries: Runs; their records include the learning curves.
@@ -213,20 +214,20 @@ def ablation(
     metric: str = "top1",
     label_of: Mapping[str, str] = MappingProxyType({}),
 ) -> "Figure":
-    """Return a plot of a metric by the value of an option: mean ± standard deviation as a band.
+    """Return a plot of a metric against the value of an option: mean, and standard deviation.
 
-    A line joins methods that differ in this option only. Methods without the distiller are drawn as
-    horizontal lines.
+    A line joins methods that differ only in this option. A band shows the standard deviation.
+    Methods without the option's distiller are drawn as horizontal lines.
 
     Args:
         entries: Runs.
         pair: Name of the pair.
-        option: The distiller, and its option or `weight`.
+        option: Name of the distiller, and the name of its option or `weight`.
         metric: Name of the metric.
-        label_of: Printed name of distillers, by a key such as `crd` or `crd+kd`.
+        label_of: Printed name of each combination of distillers, such as `crd` or `crd+kd`.
 
     Raises:
-        BenchError: No two methods with a result differ in this option only.
+        BenchError: No two methods with results differ only in this option.
     """
     distiller, setting = option
     points = list(_points(entries, pair, metric))
@@ -286,7 +287,10 @@ def _series(points: Sequence[Point], option: Option) -> list[Series]:
 
 
 def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping[str, str]) -> str:
-    """Return a line's distillers, and the settings in which lines with these distillers differ."""
+    """Return a line's name: its distillers, and settings that other lines do not share.
+
+    Only lines with the same distillers are compared.
+    """
     others = [end.without(option) for end in ends if end.distillers == point.distillers]
     differences = [
         f"{setting} {value}"
@@ -297,7 +301,7 @@ def _name(point: Point, ends: Sequence[Point], option: Option, label_of: Mapping
 
 
 def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
-    """Set a tick at each value, and a logarithmic axis if the values span a decade.
+    """Set a tick at each value of the x axis; use a log scale if the values span a factor of 10.
 
     Return the end of the axis label: ` (log scale)` or empty.
     """
@@ -311,8 +315,8 @@ def _set_scale(axes: "Axes", values: Sequence[float]) -> str:
 def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     """Return a plot of the methods' average ranks on a line, where 1 is the best rank.
 
-    A thick bar joins methods whose ranks are not significantly different: they differ by less than
-    Nemenyi's critical distance, see `bench.stats.comparison.ranks`.
+    A thick bar joins methods whose ranks are not significantly different. Their ranks differ by
+    less than Nemenyi's critical distance; see `bench.stats.comparison.ranks`.
 
     Args:
         names: Labels of the methods, in the order of `result.average`.
@@ -326,7 +330,7 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     rows, most = -(-len(order) // 2), len(order)
     joined = groups(ranks, result.critical)
     with style.style():
-        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above the line; line to first name
+        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches: space above; line to first name
         bottom = deep + _LINE_INCHES * (rows - 0.5)
         figure = Figure(figsize=(6.2, top + bottom))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -348,7 +352,7 @@ def groups(ranks: Mapping[str, float], critical: float) -> list[list[str]]:
 
     Args:
         ranks: Average rank of each method.
-        critical: Critical distance: within a group, all ranks differ by less.
+        critical: Critical distance; ranks within a group differ by less than this.
     """
     order = sorted(ranks, key=lambda label: (ranks[label], label))
     joined: list[list[str]] = []
@@ -379,7 +383,10 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
 
 
 def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
-    """Draw a thin line from a rank on the line of ranks to the method's label."""
+    """Draw a method's label at height `y`, and a thin line to its rank on the line of ranks.
+
+    The label is at the x coordinate `edge`.
+    """
     axes.plot((rank, rank, edge), (0, y, y), color=style.SOFT, lw=0.7)
     axes.plot((rank,), (0,), "o", color="black", ms=3.2)
     left = edge < rank

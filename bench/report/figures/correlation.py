@@ -1,6 +1,7 @@
-"""Class correlations of trained networks: correlations of two classes' logits over test images.
+"""Class correlations of trained networks.
 
-Networks are read from their saved weights. This module needs torch and the data set.
+A class correlation is the correlation of the logits of two classes, over all test images. Networks
+are read from their saved weights. This module needs torch and the data set.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,24 +38,25 @@ def differences(
     registry: Registry = BUILTIN,
     selection: Selection | None = None,
 ) -> dict[str, list[Matrix]]:
-    """Return the teacher's minus the student's class correlations over the test set.
+    """Return the teacher's class correlations minus the student's, over the test set.
 
     Args:
-        entries: Runs; a run is skipped if its student's weights were not saved.
+        entries: Runs of students; a run without saved weights is skipped.
         results: The results folder.
         pair: Name of the pair.
-        root: Folder of the data sets.
-        device: None: a GPU if there is one, else the CPU.
-        registry: The networks and data sets of the suite.
-        selection: The images of the suite; None: those that the records name. Records of a folder
-            of images do not hold its path.
+        root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
+        device: Device that computes the logits; None: a GPU if there is one, else the CPU.
+        registry: The networks and data sets that the suite can use, by name.
+        selection: The images of the suite; None: the images that the records name. For a folder of
+            images, `selection` is needed, because records do not contain the folder's path.
 
     Returns:
-        By the method's label, one matrix (K, K) for each seed, for K classes.
+        By the method's label, one matrix (K, K) for each seed, where K is the number of classes.
 
     Raises:
         MissingData: The images or the teacher's weights are missing.
-        BenchError: The images or the weights changed, or a logit is constant.
+        BenchError: The images or the weights changed since the training, or the logit of a class is
+            the same for all images.
     """
     subject: Data | None = None
     of_teacher: dict[str, Matrix] = {}
@@ -94,7 +96,7 @@ def mean_difference(difference: Matrix) -> float:
 def describe(matrices: Sequence[Matrix]) -> str:
     """Return `mean |Δ| = 0.123 ± 0.004`: mean and standard deviation over the seeds.
 
-    The number of each seed is the `mean_difference` of its matrix.
+    |Δ| of a seed is the `mean_difference` of the seed's matrix.
     """
     values = [mean_difference(matrix) for matrix in matrices]
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
@@ -102,7 +104,7 @@ def describe(matrices: Sequence[Matrix]) -> str:
 
 
 def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = "") -> "Figure":
-    """Return a figure with one square per method: the matrix of its first seed.
+    """Return a figure with one square per method, which shows the matrix of the first seed.
 
     The title of a square states the mean |Δ| over all seeds of the method.
 
@@ -116,10 +118,10 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
     from matplotlib.figure import Figure
 
     if not matrices:
-        raise BenchError("class correlations: no student's weights")
+        raise BenchError("class correlations: no student has saved weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # for the fewest gaps
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # fewest empty places
     down = -(-count // across)
     with style():
         figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")

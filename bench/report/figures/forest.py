@@ -1,4 +1,4 @@
-"""The forest plot: each method's difference from a reference, with its 95 % interval."""
+"""The forest plot: each method's difference from a reference, with 95 % confidence intervals."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, LINE, MARGIN = 6.2, 0.22, 0.75  # in inches: of the figure, of a row, around a panel
+WIDTH, LINE, MARGIN = 6.2, 0.22, 0.75  # inches: figure's width, row's height, space around a panel
 BETTER, WORSE, NEITHER = COLOURS[0], COLOURS[1], SOFT
-TEXT_ROOM = 0.42  # of the width of the intervals, to their right
+TEXT_ROOM = 0.42  # space for text to the right of the intervals, as a fraction of their range
 
 
 def forest_plot(tables: Sequence[Table]) -> "Figure":
-    """Return a panel for each pair, a row for each method.
+    """Return a figure with a panel for each pair and, in each panel, a row for each method.
 
-    A filled marker is a significant difference (Holm-corrected over the table). The band is the
-    tolerance within which differences count as zero.
+    A filled marker shows a significant difference (Holm-corrected over the table). The grey band
+    shows the tolerance, within which differences count as zero.
 
     Args:
         tables: Tables of one metric.
@@ -59,7 +59,7 @@ def forest_plot(tables: Sequence[Table]) -> "Figure":
 
 
 def _compared(table: Table, place: int) -> list[Cell]:
-    """Return the cells of a column that have an interval of the difference."""
+    """Return the cells of a column for which the interval of the difference is known."""
     cells = (row.cells[place] for row in table.rows if row.role != "teacher")
     return [cell for cell in cells if cell.comparison and cell.comparison.low is not None]
 

@@ -1,4 +1,7 @@
-"""The style of all figures, and functions that save them: same records, same bytes."""
+"""The style of all figures, and functions that save figures.
+
+Equal records give files with equal bytes.
+"""
 
 import io
 import re
@@ -29,7 +32,7 @@ _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
     "text.parse_math": False,  # a `$` in a method's name is only a character
-    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second font has more glyphs
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second for glyphs missing in the first
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
@@ -55,7 +58,7 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
 }
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
-Look = Mapping[str, Any]  # of a line: color, linestyle, marker
+Look = Mapping[str, Any]  # the color, linestyle and marker of a line
 
 
 @contextmanager
@@ -64,7 +67,7 @@ def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a method's name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # for odd characters
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -133,7 +136,7 @@ def _make_inline(element: ET.Element, name: str) -> None:
 
 
 def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
-    """Group the entries of a pair's plain students and methods by label, in their order."""
+    """Group the runs of a pair, without teachers, by the method's label, in the given order."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.pair == pair and entry.role != "teacher":
@@ -145,10 +148,10 @@ def methods(entries: Sequence[Entry], pair: str) -> dict[str, list[Entry]]:
 def distinct(label_of: Mapping[str, str]) -> dict[str, str]:
     """Return a unique label for each method, by the method's name.
 
-    If several methods share a label, each one's name is added in brackets.
+    If several methods share a label, the method's name is added to the label in brackets.
 
     Args:
-        label_of: Label of each method, by name.
+        label_of: Label of each method, by the method's name.
     """
     shared = Counter(label_of.values())
     return {
@@ -166,7 +169,7 @@ def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 
 def looks(count: int) -> list[Look]:
-    """Return colour, dashes and marker of each line; up to 36 differ even without colour."""
+    """Return the colour, dashes and marker of `count` lines; 36 lines differ in black and white."""
     kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
     return [{key: values[n % len(values)] for key, values in kinds.items()} for n in range(count)]
 
@@ -198,10 +201,10 @@ def name_lines(
 
 
 def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move heights as little as possible until neighbours are at least `gap` apart.
+    """Return heights, moved as little as possible, so that neighbours are at least `gap` apart.
 
-    The order stays the same. Results lie between `low` and `high`, or extend below `low` if the
-    range is too small.
+    The order stays the same. All results lie between `low` and `high`. If this range is too small,
+    some lie below `low`.
     """
     import numpy as np
     from scipy.optimize import isotonic_regression
@@ -215,7 +218,7 @@ def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> li
 
 
 def axis_label(value: str) -> str:
-    """Return the axis label of a metric; for `loss`, that is `training loss`."""
+    """Return the axis label of a metric; the label of `loss` is `training loss`."""
     if value == "loss":
         return "training loss"
     metric = labels.metric(value)
@@ -228,7 +231,7 @@ def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str 
     Args:
         entries: Runs, of which at least one belongs to the pair.
         pair: Name of the pair.
-        counts: The number of runs of each mean in the figure.
+        counts: For each mean in the figure, the number of runs.
         more: End of the title, left out if all counts are 1.
     """
     entry = next(entry for entry in entries if entry.pair == pair)
