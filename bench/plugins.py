@@ -250,10 +250,14 @@ def _check(distiller: type[Distiller], path: Path) -> None:
             f"{where}: methods in suites already have a key {', '.join(RESERVED)}; rename the class"
         )
     features = get_args(FeatureName)
-    reads = getattr(distiller, "reads", None)
-    if not isinstance(reads, tuple) or not set(reads) <= set(features):
-        allowed = ", ".join(repr(name) for name in features)
-        raise BenchError(f"{where}.reads is not a tuple of features. Allowed in it: {allowed}")
+    for attribute in ("reads", "teacher_reads"):
+        reads = getattr(distiller, attribute, None)
+        if attribute == "teacher_reads" and reads is None:
+            continue
+        if not isinstance(reads, tuple) or not set(reads) <= set(features):
+            allowed = ", ".join(repr(name) for name in features)
+            message = f"{where}.{attribute} is not a tuple of features. Allowed in it: {allowed}"
+            raise BenchError(message)
     if not isinstance(getattr(distiller, "paper", None), str):
         raise BenchError(f"{where}.paper is missing. Allowed: a text that names the source")
     parameters = list(inspect.signature(distiller.__init__).parameters)
@@ -261,7 +265,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if reserved := [name for name in TERM_KEYS if name in parameters]:
         raise BenchError(
-            f"{where} has an option '{reserved[0]}'; this key sets the loss's {reserved[0]}"
+            f"{where}: rename the option '{reserved[0]}', which suites use for the loss's factor"
         )
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)

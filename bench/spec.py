@@ -100,9 +100,14 @@ class DataSpec(SpecPart):
 
 
 class TermSpec(SpecPart):
-    """One distiller (loss) of a method: its weight, all options, the SHA-256 of its plugin.
+    """One distiller (loss) of a method, with its weight and its options.
 
-    In epoch e, from 1, the weight is multiplied by min(e / warmup, 1), unless `warmup` is 0.
+    Attributes:
+        weight: Factor of the loss in the method's sum.
+        options: Values of all options, by name.
+        source: SHA-256 of the plugin that defines the distiller; None for a built-in distiller.
+        warmup: Number of epochs in which the weight grows from 0: in epoch e, from 1, it is
+            multiplied by min(e / warmup, 1). 0: the weight is constant.
     """
 
     weight: float

@@ -260,6 +260,8 @@ class Distiller(nn.Module, ABC):
     Attributes:
         paper: Authors, title, venue, year and arXiv number.
         reads: The names of the `Features` fields that the loss may use, from both networks.
+        teacher_reads: The names of the fields that the loss may use from the teacher, if they are
+            not the same as `reads`, which then are those of the student. None: they are the same.
         uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
             the teacher's forward pass is skipped.
         undecayed: The names of the parameters that have no weight decay.
@@ -277,6 +279,7 @@ class Distiller(nn.Module, ABC):
 
     paper: ClassVar[str]
     reads: ClassVar[tuple[FeatureName, ...]]
+    teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
@@ -354,8 +357,15 @@ def require(distiller: type[Distiller], student: Shapes, teacher: Shapes) -> Non
     Raises:
         Incompatible: A network lacks a field; the message has the reason.
     """
-    networks = {"student": student, "teacher": teacher if distiller.uses_teacher else student}
-    for name in distiller.reads:
-        for role, shapes in networks.items():
-            if (reason := dict(shapes.missing).get(name)) is not None:
+    networks = {"student": (student, distiller.reads)}
+    if distiller.uses_teacher:
+        networks["teacher"] = teacher, reads_of_teacher(distiller)
+    for role, (shapes, reads) in networks.items():
+        for name, reason in shapes.missing:
+            if name in reads:
                 raise Incompatible(f"the {role} has no {name}: {reason}")
+
+
+def reads_of_teacher(distiller: type[Distiller] | Distiller) -> tuple[FeatureName, ...]:
+    """Return the names of the `Features` fields that a distiller may use from the teacher."""
+    return distiller.reads if distiller.teacher_reads is None else distiller.teacher_reads

@@ -1,53 +1,72 @@
-"""Check the contract of a distiller, the rules in `distillers.base`, on random features.
+"""The contract of a distiller, checked on random features of two networks.
 
-`bench validate` checks every distiller of a suite this way. In your own tests, write
+`bench validate` checks every distiller of a suite this way. For your own tests:
 `assert not contract.violations(build, student, teacher, batch)`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any, get_args
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distillers.base import Batch, Distiller, FeatureName, Features, Shapes
+from distillers.base import (
+    Affine,
+    Batch,
+    Distiller,
+    Features,
+    Shapes,
+    has_head,
+    reads_of_teacher,
+)
 
 Build = Callable[[], Distiller]
+PARAMETERS = ("classifier", "norms")  # fields that hold parameters of a network, not features
 
 
 def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: bool) -> Features:
     """Draw features from a normal distribution.
 
     Args:
-        shapes: Shapes of a network's features.
+        shapes: Shapes of a network's features; fields that they lack are not drawn.
         batch: B, the number of samples.
         rng: A generator on the CPU.
         grad: Whether the features require gradients, as a student's do.
     """
 
     def draw(*size: int) -> Tensor:
-        return torch.randn(batch, *size, generator=rng).requires_grad_(grad)
+        return torch.randn(size, generator=rng).requires_grad_(grad)
 
-    stages = tuple(draw(*shape) for shape in shapes.stages)
-    return Features(stages, draw(shapes.pooled), draw(shapes.logits))
+    def view() -> Features:
+        stages = tuple(draw(batch, *shape) for shape in shapes.stages)
+        return Features(stages, draw(batch, shapes.pooled), draw(batch, shapes.logits))
+
+    features, optional = view(), dict[str, Any]()
+    optional["preactivations"] = tuple(draw(batch, *shape) for shape in shapes.preactivations)
+    for name in ("stem", "pooled_map"):
+        if (shape := getattr(shapes, name)) is not None:
+            optional[name] = draw(batch, *shape)
+    if shapes.classifier:
+        optional["classifier"] = Affine(draw(shapes.logits, shapes.pooled), draw(shapes.logits))
+    optional["norms"] = tuple(Affine(draw(width), draw(width)) for width in shapes.norms)
+    return replace(features, **optional, strong=view())
 
 
 def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> list[str]:
-    """Call a distiller on random features, and list the rules of the contract that it violates.
+    """Call a distiller once, and return what its contract forbids.
 
     Args:
-        build: Function that returns a new distiller for the two networks; each call must give the
-            same initial parameters and random numbers.
+        build: Returns a new distiller for the two networks, always with the same numbers.
         student: Shapes of the student's features.
         teacher: Shapes of the teacher's features.
         batch: Labels and indices (B,), on the CPU.
 
     Returns:
-        One sentence for each violation; empty if there is none.
+        One sentence for each violation; empty for a distiller that keeps its contract.
 
     Raises:
-        Exception: The distiller's own code raised an error.
+        Exception: The distiller's own code fails.
     """
     rng, size = torch.Generator().manual_seed(0), len(batch.labels)
     features = random_features(student, size, rng, grad=True)
@@ -66,13 +85,13 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     loss.backward()  # type: ignore[no-untyped-call]
     problems += _without_gradient(distiller, features)
     problems += _undeclared(build, distiller, (features, constant, batch), loss)
+    problems += _of_stage(build, (features, constant, batch))
+    problems += _of_head(distiller, features)
     return problems
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
-    """Raise an error if a distiller reads values of tensors, for which the CPU waits for the GPU.
-
-    The distiller is called with fake tensors, which have shapes but no values.
+    """Call a distiller with tensors that have no values, as on a device that is still busy.
 
     Args:
         build: As in `violations`.
@@ -81,7 +100,7 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
         batch: As in `violations`.
 
     Raises:
-        Exception: The distiller reads a value, for example with `.item()` or `if loss > 0:`.
+        Exception: The distiller reads a value, for example by `.item()` or `if loss > 0:`.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # takes seconds to import
 
@@ -92,62 +111,94 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
             module._buffers[name] = None if buffer is None else mode.from_tensor(buffer)
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                module._parameters[name] = nn.Parameter(mode.from_tensor(parameter.detach()))
+                fake = mode.from_tensor(parameter.detach())
+                module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
     student_features, teacher_features = (
-        Features(
-            tuple(map(mode.from_tensor, x.stages)),
-            mode.from_tensor(x.pooled),
-            mode.from_tensor(x.logits),
-        )
-        for x in (
-            random_features(student, size, rng, grad=True),
-            random_features(teacher, size, rng, grad=False),
-        )
+        random_features(shapes, size, rng, grad=grad).map(mode.from_tensor)
+        for shapes, grad in ((student, True), (teacher, False))
     )
     labels = Batch(mode.from_tensor(batch.labels), mode.from_tensor(batch.index))
     with mode:
         distiller(student_features, teacher_features, labels).sum().backward()
 
 
-def tensors_of(*features: Features) -> list[Tensor]:
-    """Return all tensors in one or several `Features`."""
-    return [tensor for x in features for tensor in (*x.stages, x.pooled, x.logits)]
+def tensors_of(*values: Any) -> list[Tensor]:
+    """Return all tensors in some features, or in some of their fields."""
+    tensors: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, tuple):
+            tensors += tensors_of(*value)
+        elif isinstance(value, Features | Affine):
+            tensors += tensors_of(*(getattr(value, field.name) for field in fields(value)))
+    return tensors
 
 
-def _tensors(features: Features, name: str) -> tuple[Tensor, ...]:
-    value = getattr(features, name)
-    return value if isinstance(value, tuple) else (value,)
+def hidden(features: Features, names: Iterator[str] | tuple[str, ...]) -> Features:
+    """Return features with NaN in place of the numbers of some fields."""
+    nan = features.map(lambda x: x.detach() * torch.nan)
+    return replace(features, **{name: getattr(nan, name) for name in names})
 
 
 def _without_gradient(distiller: Distiller, student: Features) -> Iterator[str]:
     for name in distiller.reads:
-        gradients = [x.grad for x in _tensors(student, name) if x.grad is not None]
-        if not any(bool(gradient.abs().sum() > 0) for gradient in gradients):
+        tensors = tensors_of(getattr(student, name))
+        gradients = [x.grad for x in tensors if x.grad is not None]
+        reached = any(bool(gradient.abs().sum() > 0) for gradient in gradients)
+        if not reached and name not in PARAMETERS:
             yield f"no gradient reaches the student's {name}, which `reads` declares"
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             yield f"the gradient of the student's {name} is not finite"
+    stage = distiller.pretraining
     for key, parameter in distiller.named_parameters():
-        if parameter.requires_grad and parameter.grad is None:
+        is_of_stage = stage is not None and key.split(".")[0] in stage.parameters
+        if parameter.requires_grad and parameter.grad is None and not is_of_stage:
             yield f"no gradient reaches the parameter {key}"
 
 
 def _undeclared(
     build: Build, distiller: Distiller, inputs: tuple[Features, Features, Batch], loss: Tensor
 ) -> Iterator[str]:
-    """Yield a sentence for each feature that changes the loss but is not listed in `reads`.
-
-    Each such feature is replaced by NaN; the loss must stay the same.
-    """
+    """Yield the features that change the loss although the distiller does not declare them."""
     student, teacher, batch = inputs
-    names: tuple[str, ...] = get_args(FeatureName)
-    for name in names:
-        if name in distiller.reads:
-            continue
+    for field in fields(Features):
+        names = (field.name,)
+        student_names = () if field.name in distiller.reads else names
+        teacher_names = () if field.name in reads_of_teacher(distiller) else names
+        views = hidden(student, student_names), hidden(teacher, teacher_names)
+        if (student_names or teacher_names) and not torch.equal(
+            build().train()(*views, batch), loss
+        ):
+            yield f"forward uses {field.name}, which `reads` does not declare"
 
-        def hide(features: Features, name: str = name) -> Features:
-            nan = tuple(x.detach() * torch.nan for x in _tensors(features, name))
-            changes: dict[str, Any] = {name: nan if name == "stages" else nan[0]}
-            return replace(features, **changes)
 
-        if not torch.equal(build().train()(hide(student), hide(teacher), batch), loss):
-            yield f"forward uses {name}, which `reads` does not declare"
+def _of_stage(build: Build, inputs: tuple[Features, Features, Batch]) -> Iterator[str]:
+    """Yield what is wrong with the stage before training."""
+    distiller, (student, teacher, batch) = build().train(), inputs
+    if (stage := distiller.pretraining) is None:
+        return
+    loss = distiller.pretrain(student if stage.student else None, teacher, batch)  # type: ignore[arg-type]
+    if loss.shape != () or not bool(loss.isfinite()):
+        yield f"pretrain returns {loss}. Allowed: a finite tensor of shape ()"
+        return
+    loss.backward()  # type: ignore[no-untyped-call]
+    for prefix in stage.parameters:
+        learning = [
+            parameter
+            for name, parameter in distiller.named_parameters()
+            if name == prefix or name.startswith(f"{prefix}.")
+        ]
+        if any(parameter.grad is None for parameter in learning):
+            yield f"no gradient of `pretrain` reaches the parameters {prefix}"
+
+
+def _of_head(distiller: Distiller, student: Features) -> Iterator[str]:
+    """Yield what is wrong with the head that replaces the student's classifier."""
+    if not has_head(type(distiller)):
+        return
+    read = hidden(student, tuple(f.name for f in fields(Features) if f.name not in distiller.reads))
+    logits = distiller.eval().predict(read)
+    if logits.shape != student.logits.shape or not bool(logits.isfinite().all()):
+        allowed = tuple(student.logits.shape)
+        yield f"predict returns {tuple(logits.shape)}. Allowed: finite logits {allowed}"

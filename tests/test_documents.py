@@ -246,7 +246,7 @@ def test_the_distiller_of_the_steps_passes_the_contract(
 ) -> None:
     monkeypatch.syspath_prepend(own_suite[0])
     kind = __import__("my_method").Direction
-    CHECKS[check](lambda seed: geometry.build(kind, seed))
+    CHECKS[check](geometry.Subject(kind))
 
 
 @pytest.mark.parametrize("page", PAGES)

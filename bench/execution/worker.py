@@ -37,6 +37,7 @@ from bench.training.evaluation import measure, predict
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
+from distillers.base import reads_of_teacher
 
 HEARTBEAT_INTERVAL_S = 1.0  # minimum between two heartbeats
 
@@ -165,7 +166,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     stages = spec.teacher_stages or ()
     network = teachers.load(info.network, dataset.facts, path, registry, stages)
     terms = {term for task in context.job.tasks for term in task.specification.method}
-    reads = {name for term in terms for name in registry.distiller(term).reads}
+    reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
     return Teacher(network, dataset, spec.recipe, reads)
 
 

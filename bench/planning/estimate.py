@@ -18,7 +18,7 @@ from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
-from distillers.base import FeatureName, has_head, require
+from distillers.base import FeatureName, has_head, reads_of_teacher, require
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
@@ -100,9 +100,8 @@ def _estimate(
         memory = 0
         for name, values in json.loads(options).items():
             distiller = registry.distiller(name)
-            student, taught = (
-                shapes_of(n, facts, registry, distiller.reads) for n in (network, teacher)
-            )
+            student = shapes_of(network, facts, registry, distiller.reads)
+            taught = shapes_of(teacher, facts, registry, reads_of_teacher(distiller))
             require(distiller, student, taught)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
             memory += sum(x.numel() * x.element_size() for x in term.buffers())

@@ -18,6 +18,7 @@ from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite
+from distillers.base import reads_of_teacher
 
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
 STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
@@ -188,7 +189,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
     """Return the stages that a suite declares, for runs with a distiller that reads maps."""
-    reads = {name for term in terms for name in suite.registry.distiller(term).reads}
+    distillers = map(suite.registry.distiller, terms)
+    reads = {name for d in distillers for name in (*d.reads, *reads_of_teacher(d))}
     if not reads & STAGE_FIELDS:
         return {}
     networks = {"stages": pair.student, "teacher_stages": pair.teacher.network}

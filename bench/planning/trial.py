@@ -12,7 +12,7 @@ from bench.planning.estimate import build_for_estimate, network_of, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
-from distillers.base import require
+from distillers.base import reads_of_teacher, require
 
 SAMPLES = 8  # number of samples in the random batch
 
@@ -57,11 +57,12 @@ def try_distillers(plan: Plan) -> list[Trial]:
 def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | None:
     """Return the shapes of student and teacher; None if a network cannot be built."""
     suite, registry = plan.suite, plan.suite.registry
-    reads = registry.distiller(distiller).reads
-    names = cell.pair.student, cell.pair.teacher.network
+    cls = registry.distiller(distiller)
+    networks = [(cell.pair.student, cls.reads), (cell.pair.teacher.network, reads_of_teacher(cls))]
     try:
         student, teacher = (
-            shapes_of(network_of(suite, name), plan.facts, registry, reads) for name in names
+            shapes_of(network_of(suite, name), plan.facts, registry, reads)
+            for name, reads in networks
         )
     except BenchError:  # `plan` reports it
         return None

@@ -78,7 +78,7 @@ class TeacherPasses:
 
     def of(self, trainers: Sequence[Trainer]) -> Callable[[Tensor], Features]:
         """Return the pass for some runs."""
-        reads = frozenset[FeatureName]().union(*(trainer.reads for trainer in trainers))
+        reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
         if reads not in self._passes:
             features = partial(self._teacher, reads=reads)
             self._passes[reads] = (

@@ -1,7 +1,7 @@
 """The loss of a method: a weighted sum of distillers, and the stage before training."""
 
 from collections.abc import Iterator, Mapping
-from typing import get_args
+from typing import cast, get_args
 
 from torch import Generator, Tensor, nn
 
@@ -9,7 +9,7 @@ from bench import seeding
 from bench.plugins import BUILTIN, Registry
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes
-from distillers.base import FeatureName, Pretraining, has_head, require
+from distillers.base import FeatureName, Pretraining, has_head, reads_of_teacher, require
 
 
 class WeightedLoss(nn.Module):
@@ -114,10 +114,15 @@ class WeightedLoss(nn.Module):
         names = self.names(pretraining=pretraining)
         return any(getattr(self.terms[name], "uses_teacher", True) for name in names)
 
-    def reads(self, *, pretraining: bool = False) -> frozenset[FeatureName]:
-        """Return the fields of `Features` that a term with a loss may read."""
-        names = self.names(pretraining=pretraining)
-        fields = (getattr(self.terms[name], "reads", ()) for name in names)
+    def reads(self, *, pretraining: bool = False, teacher: bool = False) -> frozenset[FeatureName]:
+        """Return the fields of `Features` that a term with a loss may read.
+
+        Args:
+            pretraining: Whether the loss is that of the stage before training.
+            teacher: Whether the features are the teacher's; if not, they are the student's.
+        """
+        terms = [cast(Distiller, self.terms[name]) for name in self.names(pretraining=pretraining)]
+        fields = (reads_of_teacher(term) if teacher else term.reads for term in terms)
         return frozenset(field for reads in fields for field in reads)
 
     def learning(self, *, pretraining: bool = False) -> list[nn.Parameter]:

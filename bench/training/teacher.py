@@ -21,7 +21,7 @@ from bench.suite import at_line
 from bench.training import pretrained
 from bench.training.evaluation import autocast, float32
 from distillers import Features, Setting
-from distillers.base import FeatureName, has_head
+from distillers.base import FeatureName, has_head, reads_of_teacher
 
 
 def checkpoint_problems(plan: Plan) -> list[str]:
@@ -131,7 +131,7 @@ def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -
     heads = [name for name in spec.method if has_head(registry.distiller(name))]
     if not heads or record.teacher is None:
         return load(spec.network, facts, path, registry)
-    size, reads = facts.size, registry.distiller(heads[0]).reads
+    size, head_class = facts.size, registry.distiller(heads[0])
     student, teacher = (
         registry.build_network(name, facts.classes, size, stages or ())
         for name, stages in (
@@ -139,9 +139,12 @@ def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -
             (record.teacher.network, spec.teacher_stages),
         )
     )
-    shapes = models.shapes(student, size, reads), models.shapes(teacher, size, reads)
+    shapes = (
+        models.shapes(student, size, head_class.reads),
+        models.shapes(teacher, size, reads_of_teacher(head_class)),
+    )
     setting = Setting(*shapes, facts.train_labels(), Generator())
-    distiller = registry.distiller(heads[0])(setting, **spec.method[heads[0]].options)
+    distiller = head_class(setting, **spec.method[heads[0]].options)
     state = safetensors.torch.load_file(path)
     head = {name.removeprefix(PREFIX): x for name, x in state.items() if name.startswith(PREFIX)}
     student.load_state_dict({n: x for n, x in state.items() if not n.startswith(PREFIX)})

@@ -120,6 +120,7 @@ class Trainer:
         self.pretraining = stage is not None and self.epoch < 0
         trains_student = not self.pretraining or (stage is not None and stage.student)
         self.reads = self.loss.reads(pretraining=self.pretraining)
+        self.teacher_reads = self.loss.reads(pretraining=self.pretraining, teacher=True)
         self.uses_teacher = self.loss.uses_teacher(pretraining=self.pretraining)
         self.names = self.loss.names(pretraining=self.pretraining)
         self._read = models.reader(self.net, self.size, self.reads) if trains_student else None

@@ -1,12 +1,13 @@
 """The contract of a distiller as checks, none of which depends on a distiller's name.
 
-A check takes `make`, which builds the distiller with a seed for its weights and randomness.
+A check takes `make`, a `Subject`, which builds the distiller with a seed for its weights and
+randomness.
 """
 
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import get_args
 
 import numpy as np
@@ -14,19 +15,9 @@ import torch
 from torch import Tensor
 
 from distillers import Batch, Distiller, Features, contract
-from distillers.base import FeatureName
-from tests.distillers.geometry import (
-    BATCH,
-    STUDENT,
-    TEACHER,
-    random_features,
-    random_student,
-    random_teacher,
-    tensors_in,
-    tensors_named,
-)
-
-Make = Callable[[int], Distiller]
+from distillers.base import FeatureName, reads_of_teacher
+from distillers.contract import hidden, tensors_of
+from tests.distillers.geometry import BATCH, STUDENT, Subject, random_features, random_student
 
 
 def copy_of_state(distiller: Distiller) -> dict[str, Tensor]:
@@ -37,97 +28,117 @@ def equal_states(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def loss_is_a_finite_scalar(make: Make) -> None:
-    loss = make(0)(random_student(), random_teacher(), BATCH)
+def loss_is_a_finite_scalar(make: Subject) -> None:
+    loss = make(0)(random_student(), make.teacher(), BATCH)
     assert loss.shape == ()
     assert loss.isfinite()
 
 
-def gradient_reaches_every_declared_feature(make: Make) -> None:
+def gradient_reaches_every_declared_feature(make: Subject) -> None:
     distiller, student = make(0), random_student()
-    distiller(student, random_teacher(), BATCH).sum().backward()
+    distiller(student, make.teacher(), BATCH).sum().backward()
     for name in distiller.reads:
-        gradients = [x.grad for x in tensors_named(student, name) if x.grad is not None]
-        assert any(g.abs().sum() > 0 for g in gradients), f"no gradient at the student's {name}"
+        gradients = [x.grad for x in tensors_of(getattr(student, name)) if x.grad is not None]
+        is_reached = any(g.abs().sum() > 0 for g in gradients) or name in contract.PARAMETERS
+        assert is_reached, f"no gradient at the student's {name}"
         assert all(g.isfinite().all() for g in gradients)
 
 
-def gradient_reaches_every_parameter(make: Make) -> None:
+def gradient_reaches_every_parameter(make: Subject) -> None:
     distiller = make(0)
-    distiller(random_student(), random_teacher(), BATCH).sum().backward()
+    distiller(random_student(), make.teacher(), BATCH).sum().backward()
+    stage = distiller.pretraining
     for name, parameter in distiller.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
+        if parameter.requires_grad and not (stage and name.split(".")[0] in stage.parameters):
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
 
 
-def only_declared_features_are_read(make: Make) -> None:
+def gradient_of_the_stage_reaches_its_parameters(make: Subject) -> None:
+    distiller, student = make(0), random_student()
+    if (stage := distiller.pretraining) is None:
+        return
+    distiller.pretrain(student if stage.student else None, make.teacher(), BATCH).backward()
+    for prefix in stage.parameters:
+        learning = [p for n, p in distiller.named_parameters() if n.split(".")[0] == prefix]
+        assert learning
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in learning)
+
+
+def head_predicts_logits_from_declared_features(make: Subject) -> None:
+    distiller = make(0).eval()
+    student = random_student()
+    undeclared = tuple(f.name for f in fields(Features) if f.name not in distiller.reads)
+    if type(distiller).predict is Distiller.predict:
+        assert distiller.predict(student) is student.logits
+        return
+    logits = distiller.predict(hidden(student, undeclared))
+    assert logits.shape == student.logits.shape
+    assert logits.isfinite().all()
+
+
+def only_declared_features_are_read(make: Subject) -> None:
     distiller = make(0)
-
-    def poison(features: Features) -> Features:
-        """Replace every field that the distiller does not declare by NaN."""
-        hidden = [f.name for f in fields(features) if f.name not in distiller.reads]
-        nan = {
-            name: tuple(x.detach() * torch.nan for x in tensors_named(features, name))
-            for name in hidden
-        }
-        return replace(features, **{k: v if k == "stages" else v[0] for k, v in nan.items()})
-
-    clean = make(0)(random_student(), random_teacher(), BATCH)
-    assert torch.equal(distiller(poison(random_student()), poison(random_teacher()), BATCH), clean)
+    names = [field.name for field in fields(Features)]
+    student = hidden(random_student(), tuple(n for n in names if n not in distiller.reads))
+    reads = reads_of_teacher(distiller)
+    teacher = hidden(make.teacher(), tuple(n for n in names if n not in reads))
+    clean = make(0)(random_student(), make.teacher(), BATCH)
+    assert torch.equal(distiller(student, teacher, BATCH), clean)
 
 
-def loss_ignores_the_teacher_unless_declared(make: Make) -> None:
-    losses = [make(0)(random_student(), random_features(TEACHER, seed), BATCH) for seed in (1, 5)]
+def loss_ignores_the_teacher_unless_declared(make: Subject) -> None:
+    losses = [make(0)(random_student(), make.teacher(seed), BATCH) for seed in (1, 5)]
     assert make(0).uses_teacher or torch.equal(*losses)
 
 
-def features_are_not_written_to(make: Make) -> None:
-    student, teacher = random_features(STUDENT, 0), random_teacher()
-    versions = [x._version for x in (*tensors_in(student), *tensors_in(teacher))]
+def features_are_not_written_to(make: Subject) -> None:
+    student, teacher = random_features(STUDENT, 0), make.teacher()
+    versions = [x._version for x in (*tensors_of(student), *tensors_of(teacher))]
     make(0)(student, teacher, BATCH)
-    assert versions == [x._version for x in (*tensors_in(student), *tensors_in(teacher))]
+    assert versions == [x._version for x in (*tensors_of(student), *tensors_of(teacher))]
 
 
-def global_generators_are_not_used(make: Make) -> None:
+def global_generators_are_not_used(make: Subject) -> None:
     distiller = make(0)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    distiller(random_student(), random_teacher(), BATCH)
+    distiller(random_student(), make.teacher(), BATCH)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
 
 
-def evaluation_mode_changes_nothing(make: Make) -> None:
+def evaluation_mode_changes_nothing(make: Subject) -> None:
     distiller = make(0)
-    distiller(random_student(), random_teacher(), BATCH)
+    distiller(random_student(), make.teacher(), BATCH)
     distiller.eval()
     before = copy_of_state(distiller)
-    first = distiller(random_student(2), random_teacher(3), BATCH)
+    first = distiller(random_student(2), make.teacher(3), BATCH)
     assert equal_states(before, copy_of_state(distiller))
-    assert torch.equal(first, distiller(random_student(2), random_teacher(3), BATCH))
+    assert torch.equal(first, distiller(random_student(2), make.teacher(3), BATCH))
 
 
-def state_dict_suffices_to_resume(make: Make) -> None:
+def state_dict_suffices_to_resume(make: Subject) -> None:
     stopped, resumed = make(0), make(1)
-    stopped(random_student(2), random_teacher(3), BATCH)
+    stopped(random_student(2), make.teacher(3), BATCH)
     resumed.load_state_dict(copy_of_state(stopped))
     for seed in (4, 6):
         losses = [
-            distiller(random_student(seed), random_teacher(seed + 1), BATCH)
+            distiller(random_student(seed), make.teacher(seed + 1), BATCH)
             for distiller in (stopped, resumed)
         ]
         assert torch.equal(*losses)
     assert equal_states(copy_of_state(stopped), copy_of_state(resumed))
 
 
-def buffers_stay_in_place(make: Make) -> None:
+def buffers_stay_in_place(make: Subject) -> None:
     distiller = make(0)
     before = {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}
-    distiller(random_student(), random_teacher(), BATCH)
+    distiller(random_student(), make.teacher(), BATCH)
     assert before == {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}
 
 
-def forward_never_waits_for_the_device(make: Make) -> None:
-    contract.waits_for_device(lambda: make(0), STUDENT, TEACHER, BATCH)
+def forward_never_waits_for_the_device(make: Subject) -> None:
+    contract.waits_for_device(lambda: make(0), STUDENT, make.teacher_shapes, BATCH)
 
 
 def graph_leaves(loss: Tensor) -> Iterator[Tensor]:
@@ -143,23 +154,23 @@ def graph_leaves(loss: Tensor) -> Iterator[Tensor]:
         todo += [next_node for next_node, _ in node.next_functions]
 
 
-def graph_leaves_are_features_or_parameters(make: Make) -> None:
+def graph_leaves_are_features_or_parameters(make: Subject) -> None:
     distiller, student = make(0), random_student()
-    allowed = {id(x) for x in (*tensors_in(student), *distiller.parameters())}
-    loss = distiller(student, random_teacher(), BATCH).sum()
+    allowed = {id(x) for x in (*tensors_of(student), *distiller.parameters())}
+    loss = distiller(student, make.teacher(), BATCH).sum()
     assert {id(x) for x in graph_leaves(loss)} <= allowed
 
 
-def loss_accepts_a_single_sample(make: Make) -> None:
+def loss_accepts_a_single_sample(make: Subject) -> None:
     batch = Batch(BATCH.labels[:1], BATCH.index[:1])
     student = random_features(STUDENT, 0, batch=1, grad=True)
-    loss = make(0)(student, random_features(TEACHER, 1, batch=1), batch)
+    loss = make(0)(student, make.teacher(1, batch=1), batch)
     loss.sum().backward()
     assert loss.isfinite().all()
-    assert all(x.grad is None or x.grad.isfinite().all() for x in tensors_in(student))
+    assert all(x.grad is None or x.grad.isfinite().all() for x in tensors_of(student))
 
 
-def paper_and_formula_are_documented(make: Make) -> None:
+def paper_and_formula_are_documented(make: Subject) -> None:
     cls = type(make(0))
     assert len(cls.paper) > 20
     assert any(word.isdigit() for word in cls.paper.replace(".", " ").replace(":", " ").split())
@@ -169,14 +180,14 @@ def paper_and_formula_are_documented(make: Make) -> None:
     assert module.__doc__
 
 
-def declared_names_exist(make: Make) -> None:
+def declared_names_exist(make: Subject) -> None:
     distiller = make(0)
     assert distiller.reads
-    assert set(distiller.reads) <= set(get_args(FeatureName))
+    assert {*distiller.reads, *reads_of_teacher(distiller)} <= set(get_args(FeatureName))
     assert set(distiller.undecayed) <= {name for name, _ in distiller.named_parameters()}
 
 
-def signature_is_a_schema(make: Make) -> None:
+def signature_is_a_schema(make: Subject) -> None:
     _, *options = inspect.signature(type(make(0))).parameters.values()
     for option in options:
         assert option.kind is option.KEYWORD_ONLY, option.name
@@ -184,7 +195,7 @@ def signature_is_a_schema(make: Make) -> None:
         assert option.annotation is not option.empty, option.name
 
 
-CHECKS: dict[str, Callable[[Make], None]] = {  # every function above that takes `make`
+CHECKS: dict[str, Callable[[Subject], None]] = {  # every function above that takes `make`
     name: function
     for name, function in list(globals().items())
     if inspect.isfunction(function) and [*inspect.signature(function).parameters] == ["make"]

@@ -10,12 +10,31 @@ import torch
 from torch import Tensor
 
 import distillers
-from distillers import Batch, Distiller, Features, Setting, Shapes, contract
+from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes, contract
 
 B, K, D_S, D_T, N = 5, 7, 11, 13, 53
 SMALL_OPTIONS = {"negatives": 17, "width": 19}
-STUDENT = Shapes(((3, 12, 8), (23, 6, 4), (D_S, 3, 2)), D_S, K)
-TEACHER = Shapes(((2, 6, 4), (29, 6, 4), (D_T, 3, 2)), D_T, K)
+STUDENT = Shapes(
+    ((3, 12, 8), (23, 6, 4), (D_S, 3, 2)),
+    D_S,
+    K,
+    preactivations=((3, 12, 8), (23, 6, 4), (D_S, 3, 2)),
+    stem=(2, 12, 8),
+    pooled_map=(D_S, 3, 2),
+    classifier=True,
+    norms=(3, 23, D_S),
+)
+TEACHER = Shapes(
+    ((2, 6, 4), (29, 6, 4), (D_T, 3, 2)),
+    D_T,
+    K,
+    preactivations=((2, 6, 4), (29, 6, 4), (D_T, 3, 2)),
+    stem=(19, 12, 8),
+    pooled_map=(D_T, 3, 2),
+    classifier=True,
+    norms=(2, 29, D_T),
+)
+TEACHERS = (TEACHER, STUDENT)  # the second, for distillers that need equal channels
 TRAIN_LABELS = torch.arange(N) * 3 % K
 INDEX = torch.tensor([2, 51, 17, 30, 8])
 BATCH = Batch(TRAIN_LABELS[INDEX], INDEX)
@@ -27,11 +46,34 @@ def small_options(distiller: type[Distiller]) -> dict[str, int]:
     return {name: value for name, value in SMALL_OPTIONS.items() if name in names}
 
 
-def build(distiller: type[Distiller], seed: int, **options: Any) -> Distiller:
+def build(
+    distiller: type[Distiller], seed: int, teacher: Shapes = TEACHER, **options: Any
+) -> Distiller:
     """Return a distiller for the small geometry; `seed` sets its weights and randomness."""
     torch.manual_seed(seed)
-    setting = Setting(STUDENT, TEACHER, TRAIN_LABELS, torch.Generator().manual_seed(seed))
+    setting = Setting(STUDENT, teacher, TRAIN_LABELS, torch.Generator().manual_seed(seed))
     return distiller(setting, **{**small_options(distiller), **options}).train()
+
+
+class Subject:
+    """A distiller with options, built with a seed, and a teacher that it is compatible with."""
+
+    def __init__(self, distiller: type[Distiller], **options: Any) -> None:
+        self.distiller, self.options = distiller, options
+        self.teacher_shapes = next(filter(self.fits, TEACHERS), TEACHER)
+
+    def fits(self, teacher: Shapes) -> bool:
+        try:
+            build(self.distiller, 0, teacher, **self.options)
+        except Incompatible:
+            return False
+        return True
+
+    def __call__(self, seed: int) -> Distiller:
+        return build(self.distiller, seed, self.teacher_shapes, **self.options)
+
+    def teacher(self, seed: int = 1, batch: int = B) -> Features:
+        return random_features(self.teacher_shapes, seed, batch)
 
 
 def build_double(name: str, **options: Any) -> Distiller:
@@ -63,20 +105,9 @@ def random_teacher(seed: int = 1) -> Features:
     return random_features(TEACHER, seed)
 
 
-def tensors_in(features: Features) -> list[Tensor]:
-    return [*features.stages, features.pooled, features.logits]
-
-
-def tensors_named(features: Features, name: str) -> tuple[Tensor, ...]:
-    """Return the tensors of one field, several for stages."""
-    value = getattr(features, name)
-    return value if isinstance(value, tuple) else (value,)
-
-
 def to_double(features: Features) -> Features:
     """Return a copy in double precision, without gradient."""
-    stages = tuple(x.detach().double() for x in features.stages)
-    return Features(stages, features.pooled.detach().double(), features.logits.detach().double())
+    return features.map(lambda x: x.detach().double())
 
 
 def pooled_features(*rows: Any) -> Features:

@@ -12,14 +12,14 @@ import pytest
 import distillers
 from distillers import base
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import build
+from tests.distillers.geometry import Subject
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", distillers.names())
 def test_distiller_fulfils_the_contract(name, check):
     cls = distillers.load(name)
-    CHECKS[check](lambda seed: build(cls, seed))
+    CHECKS[check](Subject(cls))
 
 
 def choices(cls):
@@ -40,7 +40,7 @@ VARIANTS = [(n, c) for n in distillers.names() for c in choices(distillers.load(
 @pytest.mark.parametrize(("name", "choice"), VARIANTS, ids=lambda value: str(value))
 def test_distiller_fulfils_the_contract_for_every_choice_of_options(name, choice, check):
     cls = distillers.load(name)
-    CHECKS[check](lambda seed: build(cls, seed, **choice))
+    CHECKS[check](Subject(cls, **choice))
 
 
 @pytest.fixture(scope="module")
@@ -58,4 +58,4 @@ def documented(tmp_path_factory):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_documented_example_fulfils_the_contract(documented, check):
-    CHECKS[check](lambda seed: build(documented, seed))
+    CHECKS[check](Subject(documented))

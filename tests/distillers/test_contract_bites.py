@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from distillers import Distiller
 from tests.distillers.contract import CHECKS
-from tests.distillers.geometry import build
+from tests.distillers.geometry import Subject
 
 
 class Correct(Distiller):
@@ -189,7 +189,7 @@ FAILS = {
 
 def fails(cls: type[Distiller], check: str) -> bool:
     try:
-        CHECKS[check](lambda seed: build(cls, seed))
+        CHECKS[check](Subject(cls))
     except (AssertionError, RuntimeError):  # torch raises it when code reads a fake tensor
         return True
     return False

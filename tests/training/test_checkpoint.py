@@ -18,6 +18,7 @@ ENTRY = {
     "shared_seconds": 0.0, "images_per_second": 5.5, "peak_memory": 4096, "test": METRICS,
     "validation": METRICS,
 }  # fmt: skip
+TERMS = {False: {"kd", "ce"}}
 TENSORS = {
     "network/fc.weight": torch.randn(3, 2),
     "network/steps": torch.tensor(7),
@@ -35,7 +36,7 @@ def read(curves: Any, run: str = "a", epochs: int = 4, teacher: str = "t") -> An
     """Decode a checkpoint with any JSON as its curves."""
     metadata = {"run": run, "teacher": teacher, "curves": json.dumps(curves)}
     content = safetensors.torch.save(TENSORS, metadata)
-    return decode(content, "a", "t", epochs, ["kd", "ce"])[0]
+    return decode(content, "a", "t", range(1, epochs), TERMS)[0]
 
 
 def content_of(curves: list[Epoch]) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def test_decode_returns_what_was_encoded() -> None:
         "momentum": {"0": tied, "1": tied, "2": torch.empty(0), "3": torch.randn(4, 2)[:, 1]},
     }
     curves = [Epoch.model_validate(entry) for entry in entries()]
-    read_curves, read_parts = decode(encode("a", "t", curves, parts), "a", "t", 4, ["kd", "ce"])
+    read_curves, read_parts = decode(encode("a", "t", curves, parts), "a", "t", range(1, 4), TERMS)
     assert content_of(read_curves) == entries()
     assert read_parts.keys() == parts.keys()
     for part, state in parts.items():
@@ -107,7 +108,7 @@ def test_checkpoint_of_another_teacher_is_refused() -> None:
 
 def test_weights_without_metadata_are_refused() -> None:
     with pytest.raises(ValueError, match="it is the checkpoint of another run"):
-        decode(safetensors.torch.save(TENSORS), "a", "t", 4, ["kd", "ce"])
+        decode(safetensors.torch.save(TENSORS), "a", "t", range(1, 4), TERMS)
 
 
 def test_checkpoint_of_a_finished_run_is_refused() -> None:
