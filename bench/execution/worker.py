@@ -171,9 +171,9 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
-    network = context.registry.build_network(spec.network, facts.classes, facts.size)
-    name = f"a {spec.network} of {facts.classes} classes"
-    fit = pretrained.fit(pretrained.read(checkpoint.path), network, name)
+    registry, others = context.registry, context.job.networks
+    fit = teachers.fit_checkpoint(checkpoint.path, spec.network, facts, registry, others)
+    network = registry.build_network(spec.network, facts.classes, facts.size)
     pretrained.load_into(network, fit.state)
     if fit.note:
         context.emit({"event": "notice", "text": fit.note})
