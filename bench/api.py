@@ -21,7 +21,7 @@ import torch
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.errors import BenchError, TeacherRefused
+from bench.errors import BenchError, ConfigError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
@@ -175,18 +175,16 @@ def load_plan_or_saved(
         The plan, and why the saved one is used; None: it is not.
 
     Raises:
-        ConfigError: As `load_plan`, if no saved plan serves.
+        ConfigError: As `load_plan`, if no saved plan serves; the message also says why not.
     """
     try:
         return load_plan(name, changes, filters, limit, data_root, plugins=plugins), None
     except BenchError as error:
-        stem, file = Path(name).stem, Path(name)
-        for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
-            if path.is_file():
-                plan, sha256 = saved.load(path)
-                is_same = not file.is_file() or saved.digest(file) == sha256
-                if is_same and tuple(changes) == plan.suite.changes:
-                    return select(plan, filters, limit), error
+        plan, reason = saved.find(results.folder, name, changes)
+        if plan is not None:
+            return select(plan, filters, limit), error
+        if reason:
+            raise ConfigError([*str(error).splitlines(), reason]) from error
         raise
 
 
@@ -314,7 +312,8 @@ def stop_on_sigterm() -> Iterator[None]:
 
 def _save_plan(plan: Plan, results: Results) -> None:
     """Save the plan for tables, unless it is saved already."""
-    path, text = saved.path_of(results.folder, plan.stem), saved.dump(plan)
+    suite, text = plan.suite, saved.dump(plan)
+    path = saved.path_of(results.folder, suite.name, suite.changes)
     if not path.is_file() or path.read_text("utf-8") != text:
         results.save_plan(path, text)
 
