@@ -433,7 +433,7 @@ def test_refusals_of_a_checkpoint_name_the_network_that_it_fits(here: Path) -> N
     torch.save(build("resnet14").state_dict(), here / "x.pth")
     pairs = "[{teacher: resnet8, student: vgg8}, {teacher: resnet14, student: resnet8}]"
     toy.write(here, pairs=pairs, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
-    run = ("run", "toy.yaml", "--filter", "teacher=resnet8", "--tracker", "none", "--view", "plain")
+    run = ("run", "toy.yaml", "--filter", "teacher=resnet8", "--tracker", "none", "--inline")
     for command in (("validate", "toy.yaml"), ("plan", "toy.yaml"), run, ("teachers", "toy.yaml")):
         result = bench(*command)
         output = " ".join(f"{result.stdout} {result.stderr}".split())
