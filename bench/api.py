@@ -216,8 +216,7 @@ def execute(
         machine: Where the runs train.
         data_root: Folder of data sets; None: `BENCH_DATA`.
         overwrite: Which records are replaced: `never`, `failed` (and skipped ones), `always`.
-        view: How progress is shown: `auto`, `live`, `plain`, `json`; None: not at all. The live
-            view would overwrite a debugger's prompt; with `machine.inline`, `auto` is `plain`.
+        view: How progress is shown: `auto`, `live`, `plain`, `json`; None: not at all.
         tracker: Where records are logged, too.
 
     Returns:
@@ -244,8 +243,7 @@ def execute(
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
             progress = console.Progress(plan, todo, estimates)
-            kind = "plain" if machine.inline and view == "auto" else view
-            observers.append(console.view(kind, progress, sys.stdout))
+            observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
