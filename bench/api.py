@@ -247,10 +247,9 @@ def execute(
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
-        runner = Runner(
+        Runner(
             plan, estimates, results, executor, observers, root, machine.threads, machine.graphs
-        )
-        runner.run(todo, restart=overwrite == "always")
+        ).run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
         records = [results.summary(run) for run in plan.runs if run not in impossible]
