@@ -5,6 +5,8 @@ weights and checkpoints. It sends each record as an event to its parent process,
 record.
 """
 
+import bdb
+import io
 import json
 import os
 import sys
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import safetensors.torch
 import torch
@@ -172,9 +174,9 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
-    network = context.registry.build_network(spec.network, facts.classes, facts.size)
-    name = f"a {spec.network} of {facts.classes} classes"
-    fit = pretrained.fit(pretrained.read(checkpoint.path), network, name)
+    registry, others = context.registry, context.job.networks
+    fit = teachers.fit_checkpoint(checkpoint.path, spec.network, facts, registry, others)
+    network = registry.build_network(spec.network, facts.classes, facts.size)
     pretrained.load_into(network, fit.state)
     if fit.note:
         context.emit({"event": "notice", "text": fit.note})
@@ -212,6 +214,8 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
             trainers.append(trainer if resume(context, trainer) else make())
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
+        except bdb.BdbQuit as error:
+            raise KeyboardInterrupt from error  # `q` in a debugger
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -296,12 +300,24 @@ def emit_record(
     context.emit({"event": "record", "record": record.content})
 
 
+class NoInput(io.TextIOBase):
+    """Standard input for plugins: raises an error, because a debugger would wait for ever."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "a worker process has no input for breakpoint(). Train in one process: "
+            "`bench run SUITE --inline`"
+        )
+
+
 def main() -> None:
     """Run the job on the first line of standard input; exit early if the parent exits."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open
     os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(sys.stdin,), daemon=True).start()
+    sys.stdin = NoInput()
 
     writing = threading.Lock()
 
@@ -313,9 +329,9 @@ def main() -> None:
     run_job(job, emit)
 
 
-def _exit_with_parent() -> None:
+def _exit_with_parent(stdin: TextIO) -> None:
     """Exit when standard input closes, which means that the parent has exited."""
-    sys.stdin.read()
+    stdin.read()
     os._exit(1)
 
 

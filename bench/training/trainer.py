@@ -1,5 +1,6 @@
 """The training of one run: network, loss, optimiser, curves and checkpoints."""
 
+import bdb
 import math
 import time
 import traceback
@@ -269,9 +270,12 @@ class Trainer:
         Raises:
             Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
                 concern the whole cohort.
+            KeyboardInterrupt: The user quit a debugger.
         """
         try:
             yield
+        except bdb.BdbQuit as error:
+            raise KeyboardInterrupt from error  # `q` in a debugger
         except Exception as error:
             if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise

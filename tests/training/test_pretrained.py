@@ -418,8 +418,29 @@ def test_inspection_says_what_a_file_holds_and_what_it_fits(here: Path) -> None:
         "resnet8: fits, from ema",
         "the averaged weights 'ema' are used",
         "resnet14: does not fit: not a resnet14 of 10 classes: missing layer1.1",
+        "to use it: teachers: {checkpoints: {resnet8: x.pth}}",
     ):
         assert text in result.stdout, text
+    torch.save(build("resnet14").state_dict(), here / "x.pth")
+    last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
+    assert last == "it fits no teacher of the suite, only students: resnet14"
+    torch.save(build("resnet20").state_dict(), here / "x.pth")
+    last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
+    assert last == "it fits no network of the suite"
+
+
+def test_refusals_of_a_checkpoint_name_the_network_that_it_fits(here: Path) -> None:
+    torch.save(build("resnet14").state_dict(), here / "x.pth")
+    pairs = "[{teacher: resnet8, student: vgg8}, {teacher: resnet14, student: resnet8}]"
+    toy.write(here, pairs=pairs, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
+    run = ("run", "toy.yaml", "--filter", "teacher=resnet8", "--tracker", "none", "--inline")
+    for command in (("validate", "toy.yaml"), ("plan", "toy.yaml"), run, ("teachers", "toy.yaml")):
+        result = bench(*command)
+        output = " ".join(f"{result.stdout} {result.stderr}".split())
+        assert "x.pth: not a resnet8 of 10 classes: " in output, command
+        assert "more. It fits another network of the suite: resnet14" in output, command
+    toy.write(here, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
+    assert "It fits" not in bench("validate", "toy.yaml").stderr
 
 
 @pytest.mark.case("promise-each-time")
