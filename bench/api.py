@@ -340,7 +340,7 @@ def _check_data(suite: Suite, root: Path | None) -> None:
     except Exception as error:
         if isinstance(error, BenchError) or not registry.source_of("dataset", name):
             raise
-        problem = f"{type(error).__name__}: {error}"
+        problem = registry.describe_error(error)
         raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
 
 

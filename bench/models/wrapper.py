@@ -226,20 +226,29 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
     `calls` are the calls before the classifier.
     """
     prefix = getattr(net, "num_prefix_tokens", None)
-    candidates = listed_stages(net, calls), transformer_blocks(calls, prefix), last_maps(calls)
+    candidates = (
+        listed_stages(net, calls, prefix),
+        transformer_blocks(calls, prefix),
+        last_maps(calls),
+    )
     for ends in candidates:
         points = [point for call in ends if (point := hook_point(call, prefix))]
         if not ends or len(points) < len(ends):
             continue
+        weighted = [0, *(call.weighted for call in ends)]  # a stage without weights is a pooling
+        points = [p for p, before, end in zip(points, weighted, weighted[1:]) if end > before]
         has_stem = len(points) > 2 and ends[0].weighted <= 1
         return tuple(points[1:] if has_stem else points)
     return ()
 
 
-def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+def listed_stages(
+    net: nn.Module, calls: Sequence[LayerCall], prefix: int | None
+) -> Sequence[LayerCall]:
     """Return the last call of each layer that timm's `feature_info` lists; () without a list.
 
-    If all outputs have one shape, as in transformers, only four evenly spaced calls are returned.
+    Of several layers with one resolution, only the last one ends a stage. If all layers have one
+    resolution, as in transformers, four evenly spaced calls are returned.
     """
     info = getattr(net, "feature_info", None)
     listed = [entry.get("module") for entry in info] if isinstance(info, list) else []
@@ -248,8 +257,16 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
     ends = [last_calls[name] for name in names if name in last_calls]
     if len(ends) < len(names):
         return ()
-    same_shape = len({call.shape for call in ends}) == 1
-    return evenly_spaced(ends) if same_shape else ends
+    last_of_side = {resolution(call, prefix): call for call in ends}
+    return list(last_of_side.values()) if len(last_of_side) > 1 else evenly_spaced(ends)
+
+
+def resolution(call: LayerCall, prefix: int | None) -> int:
+    """Return the side of a call's map, or of the map of its patches; 0 if it has no map."""
+    point = hook_point(call, prefix)
+    if point is None or point.layout != "tokens":
+        return map_side(call.shape)
+    return isqrt(call.shape[1] - point.prefix)
 
 
 def transformer_blocks(calls: Sequence[LayerCall], prefix: int | None) -> Sequence[LayerCall]:
@@ -295,26 +312,31 @@ def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
         if (
             call.can_end_stage
             and map_side(call.shape) > floor
-            and not any(is_inside(call, block, floor) for block in parents)
+            and not any(is_inside(call, block, floor, calls) for block in parents)
         ):
             ends.append(call)
     return ends[::-1]
 
 
-def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
+def is_inside(call: LayerCall, block: LayerCall, floor: int, calls: Sequence[LayerCall]) -> bool:
     """Return whether a call belongs to a block that ends at the next lower resolution.
 
     Such a call is part of the next stage, for example the expansion in a strided MobileNet block.
     An `nn.Sequential` does not count as a block, nor does a module that spans several resolutions.
+    A norm before the first weights of an `nn.Sequential` is part of the next stage, as in ConvNeXt.
 
     Args:
         call: a call inside `block` that returns a map.
         block: the call of a module that contains other layers.
         floor: side of the map that ends the next stage; 0 if there is no next stage.
+        calls: all calls.
 
     """
     side = map_side(call.shape)
-    is_trunk = block.start == 0 or type(block.module) is nn.Sequential
+    weighted_before = calls[block.start - 1].weighted if block.start else 0
+    is_next_norm = block.weighted > call.weighted == weighted_before
+    is_sequential = type(block.module) is nn.Sequential and not is_next_norm
+    is_trunk = block.start == 0 or is_sequential
     return (
         not is_trunk
         and map_side(block.input_shape) <= side
