@@ -249,9 +249,8 @@ def execute(
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
-        runner = Runner(
-            plan, estimates, results, executor, observers, root, machine.threads, machine.graphs
-        )
+        settings = root, machine.threads, machine.graphs
+        runner = Runner(plan, estimates, results, executor, observers, *settings)
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()

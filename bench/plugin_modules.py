@@ -118,21 +118,28 @@ class _SiblingFinder(MetaPathFinder):
 
     def __init__(self) -> None:
         self._files: dict[str, Path] = {}  # by the name of the module
-        self._contents: dict[str, bytes] = {}
+        self._contents: dict[Path, bytes] = {}
 
     def add(self, folder: Path, contents: Mapping[Path, bytes]) -> None:
         """Make the modules of a folder importable, in place of those of the same names."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
-        modules = {path: content for path, content in contents.items() if path.suffix == ".py"}
-        for path, content in modules.items():
+        names = {}
+        for path in (path for path in contents if path.suffix == ".py"):
             parts = path.relative_to(folder).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if (self._files.get(name), self._contents.get(name)) == (path, content):
-                continue
-            if name in self._files:  # of another plugin, or of another content
+            names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        is_edited = any(self._contents.get(p, text) != text for p, text in contents.items())
+        stale = {name for name, path in names.items() if self._files.get(name, path) != path}
+        if is_edited:
+            stale |= {name for name, module in [*sys.modules.items()] if _file(module) in contents}
+        for name in stale:
+            if not name.startswith(PREFIX):
                 sys.modules.pop(name, None)
-            self._files[name], self._contents[name] = path, content
+            while name := name.rpartition(".")[0]:  # packages without `__init__.py` keep modules
+                if name in sys.modules and _file(sys.modules[name]) is None:
+                    del sys.modules[name]
+        self._files |= names
+        self._contents |= contents
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -166,6 +173,11 @@ class _SiblingFinder(MetaPathFinder):
 
 
 SIBLINGS = _SiblingFinder()
+
+
+def _file(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if file else None
 
 
 def _is_installed(name: str, file: Path) -> bool:
@@ -211,13 +223,14 @@ def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
 def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
     """Yield the files and folders below a folder that a text of a module names."""
     texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value}
-    for text in sorted(text for text in texts if isinstance(text, str) and len(text) < 256):
-        if "\0" in text or "\n" in text:
-            continue
-        for start in dict.fromkeys((file.parent, folder)):
-            path = Path(os.path.normpath(start / text))
-            if path.is_relative_to(folder) and (path.is_dir() or path.suffix in NAMED):
-                yield path
+    paths = sorted(
+        text for text in texts if isinstance(text, str) and len(text) < 256 and text.isprintable()
+    )
+    starts = dict.fromkeys((file.parent, folder))
+    starts |= {start / text: None for start in starts for text in paths if (start / text).is_dir()}
+    for path in (Path(os.path.normpath(start / text)) for start in starts for text in paths):
+        if path.is_relative_to(folder) and (path.is_dir() or path.suffix in NAMED):
+            yield path
 
 
 def _is_ignored(path: Path) -> bool:

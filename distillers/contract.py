@@ -55,27 +55,31 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     features = random_features(student, size, rng, grad=True)
     constant = random_features(teacher, size, rng, grad=False)
     distiller = build().train()
-    values = [x.detach().clone() for x in tensors_of(features, constant)]
+    shared = [*tensors_of(features, constant), batch.labels, batch.index]
+    values = [x.detach().clone() for x in shared]
     global_state = torch.get_rng_state().tolist(), foreign_random_state()
     loss = distiller(features, constant, batch)
     if not isinstance(loss, Tensor) or loss.shape != ():
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
+    if loss.dtype != torch.float32:
+        return [f"forward returns {loss.dtype}. Allowed: torch.float32, for equal rounding"]
     problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
     if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
         problems.append("forward draws from a global random generator: use self.rng")
-    if not all(map(torch.equal, values, tensors_of(features, constant))):
-        problems.append("forward writes to features, which other methods read: copy them first")
+    if not all(map(torch.equal, values, shared)):
+        problems.append(
+            "forward writes to features or labels, which other methods read: copy them first"
+        )
     if loss.grad_fn is None:
         return [*problems, "the loss has no gradient: neither features nor parameters require one"]
     loss.backward()  # type: ignore[no-untyped-call]
     problems += _without_gradient(distiller, features)
-    if not problems and not torch.equal(build().train()(features, constant, batch), loss):
-        return [
-            "two new distillers give different losses for the same features: keep state in self"
-        ]
-    problems += _undeclared(build, distiller, (features, constant, batch), loss)
-    return problems
+    distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
+    if torch.equal(build().train()(features, constant, batch), loss):
+        return [*problems, *_undeclared(build, distiller, (features, constant, batch), loss)]
+    repeated = "two new distillers give different losses for the same features: keep state in self"
+    return problems or [repeated]
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:

@@ -295,7 +295,8 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
 
 def save_weights(context: JobContext, task: Task, network: nn.Module) -> str:
     """Save a network's weights; return their SHA-256."""
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    state = {name: value.contiguous().clone() for name, value in network.state_dict().items()}
     content = safetensors.torch.save(state, {"network": task.specification.network})
     return context.results.save_weights(task.id, content)
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import isqrt
 from typing import Any, Literal
 
@@ -82,10 +83,16 @@ class FeatureExtractor(nn.Module):
             features: Features = self.network(images)
             return features
         tensors, output = self._run(images, points)
+        wanted = (*points.stages, points.classifier)
+        if skipped := [point.layer for point in wanted if point and point not in tensors]:
+            raise BenchError(
+                f"{type(self.network).__name__} did not call its layers {', '.join(skipped)} in "
+                "this pass, but in the dry run. Let it return distillers.Features"
+            )
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:
             return Features(stages, output.pooled, output.logits)
-        logits = output if isinstance(output, Tensor) else output[0]  # without auxiliary heads
+        logits = logits_of(self.network, output)
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
 
@@ -125,6 +132,23 @@ class FeatureExtractor(nn.Module):
         return self.network.load_state_dict(state_dict, strict, assign)
 
 
+def logits_of(net: nn.Module, output: object) -> Tensor:
+    """Return the logits (B, K) in a network's output, without those of auxiliary heads.
+
+    Raises:
+        BenchError: the output is neither logits nor a tuple that starts with them.
+
+    """
+    logits = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        value = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BenchError(
+            f"{type(net).__name__} returns neither logits (B, K) nor distillers.Features, but "
+            f"{value}"
+        )
+    return logits
+
+
 def as_map(x: Tensor, point: HookPoint) -> Tensor:
     """Return the output of a stage as a map (B, C, H, W)."""
     if point.layout == "channels last":
@@ -161,9 +185,7 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
     if isinstance(output, Features):
         return HookPoints(stages, None) if stages else None
     name = type(net).__name__
-    logits = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise BenchError(f"{name} returns neither logits (B, K) nor distillers.Features")
+    logits = logits_of(net, output)
     end = find_classifier(calls, logits.shape[1])
     if end is None:
         raise BenchError(
@@ -236,7 +258,7 @@ def find_stages(net: nn.Module, calls: Sequence[LayerCall]) -> tuple[HookPoint, 
         if not ends or len(points) < len(ends):
             continue
         weighted = [0, *(call.weighted for call in ends)]  # a stage without weights is a pooling
-        points = [p for p, before, end in zip(points, weighted, weighted[1:]) if end > before]
+        points = [point for point, (a, b) in zip(points, pairwise(weighted), strict=True) if b > a]
         has_stem = len(points) > 2 and ends[0].weighted <= 1
         return tuple(points[1:] if has_stem else points)
     return ()
