@@ -248,9 +248,9 @@ def execute(
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
-        Runner(
-            plan, estimates, results, executor, observers, root, machine.threads, machine.graphs
-        ).run(todo, restart=overwrite == "always")
+        settings = root, machine.threads, machine.graphs
+        runner = Runner(plan, estimates, results, executor, observers, *settings)
+        runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
         records = [results.summary(run) for run in plan.runs if run not in impossible]
@@ -342,7 +342,7 @@ def _check_data(suite: Suite, root: Path | None) -> None:
     except Exception as error:
         if isinstance(error, BenchError) or not registry.source_of("dataset", name):
             raise
-        problem = f"{type(error).__name__}: {error}"
+        problem = registry.describe_error(error)
         raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
 
 

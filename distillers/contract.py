@@ -4,16 +4,19 @@
 `assert not contract.violations(build, student, teacher, batch)`.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distillers.base import Batch, Distiller, FeatureName, Features, Shapes
 
 Build = Callable[[], Distiller]
+FOREIGN = "NumPy's or Python's global generator, which no run seeds"
 
 
 def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: bool) -> Features:
@@ -53,20 +56,31 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     features = random_features(student, size, rng, grad=True)
     constant = random_features(teacher, size, rng, grad=False)
     distiller = build().train()
-    versions = [x._version for x in tensors_of(features, constant)]
+    shared = [*tensors_of(features, constant), batch.labels, batch.index]
+    values = [x.detach().clone() for x in shared]
+    global_state = torch.get_rng_state().tolist(), foreign_random_state()
     loss = distiller(features, constant, batch)
     if not isinstance(loss, Tensor) or loss.shape != ():
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
+    if loss.dtype != torch.float32:
+        return [f"forward returns {loss.dtype}. Allowed: torch.float32, for equal rounding"]
     problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
-    if versions != [x._version for x in tensors_of(features, constant)]:
-        problems.append("forward writes to features, which other methods read: copy them first")
+    if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
+        problems.append("forward draws from a global random generator: use self.rng")
+    if not all(map(torch.equal, values, shared)):
+        problems.append(
+            "forward writes to features or labels, which other methods read: copy them first"
+        )
     if loss.grad_fn is None:
         return [*problems, "the loss has no gradient: neither features nor parameters require one"]
     loss.backward()  # type: ignore[no-untyped-call]
     problems += _without_gradient(distiller, features)
-    problems += _undeclared(build, distiller, (features, constant, batch), loss)
-    return problems
+    distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
+    if torch.equal(build().train()(features, constant, batch), loss):
+        return [*problems, *_undeclared(build, distiller, (features, constant, batch), loss)]
+    repeated = "two new distillers give different losses for the same features: keep state in self"
+    return problems or [repeated]
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
@@ -107,6 +121,11 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
     labels = Batch(mode.from_tensor(batch.labels), mode.from_tensor(batch.index))
     with mode:
         distiller(student_features, teacher_features, labels).sum().backward()
+
+
+def foreign_random_state() -> str:
+    """Return the states of NumPy's and Python's global random generators."""
+    return repr((random.getstate(), [str(part) for part in np.random.get_state()]))
 
 
 def tensors_of(*features: Features) -> list[Tensor]:
@@ -151,3 +170,11 @@ def _undeclared(
 
         if not torch.equal(build().train()(hide(student), hide(teacher), batch), loss):
             yield f"forward uses {name}, which `reads` does not declare"
+    if not distiller.uses_teacher:
+        nothing = Features(
+            tuple(x * torch.nan for x in teacher.stages),
+            teacher.pooled * torch.nan,
+            teacher.logits * torch.nan,
+        )
+        if not torch.equal(build().train()(student, nothing, batch), loss):
+            yield "forward uses the teacher's features, but `uses_teacher` is False"

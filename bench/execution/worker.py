@@ -27,7 +27,7 @@ from bench import data, models
 from bench.data import Augment, Data, Selection, Split
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
-from bench.plugins import Registry
+from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
 from bench.results.record import Epoch, Status
@@ -117,6 +117,7 @@ def run_job(job: Job, emit: Emit) -> None:
     configure_process(job)
     context = JobContext(job, emit)
     try:
+        check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
         else:
@@ -143,6 +144,24 @@ def configure_process(job: Job) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     recipe = job.tasks[0].specification.recipe  # all tasks have the same precision
     torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+
+
+def check_plugins(context: JobContext) -> None:
+    """Compare the plugins with the hashes in the tasks' specifications.
+
+    Raises:
+        BenchError: A plugin was edited since the run was planned.
+    """
+    source_of = context.registry.source_of
+    for task in context.job.tasks:
+        spec = task.specification
+        expected: dict[tuple[Kind, str], str | None] = {("network", spec.network): spec.source}
+        expected["dataset", context.job.dataset] = spec.data.source
+        expected |= {("distiller", name): term.source for name, term in spec.method.items()}
+        for (kind, name), source in expected.items():
+            if source_of(kind, name) != source:
+                problem = f"the plugin of the {kind} '{name}' was edited after the command started"
+                raise BenchError(f"{problem}; run the same command again")
 
 
 def load_data(context: JobContext) -> Data:
@@ -216,7 +235,7 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
             emit_record(context, task, "skipped", str(error))
         except bdb.BdbQuit as error:
             raise KeyboardInterrupt from error  # `q` in a debugger
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error):
                 raise
             traceback.print_exc()  # into the worker's log; on the screen with --inline
@@ -281,8 +300,9 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
 
 
 def save_weights(context: JobContext, task: Task, network: nn.Module) -> str:
-    """Save a network's weights; return the SHA-256 of the file."""
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    """Save a network's weights; return their SHA-256."""
+    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    state = {name: value.contiguous().clone() for name, value in network.state_dict().items()}
     content = safetensors.torch.save(state, {"network": task.specification.network})
     return context.results.save_weights(task.id, content)
 

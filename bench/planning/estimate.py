@@ -110,8 +110,8 @@ def _estimate(
         return Estimate(str(error))
     except BenchError as error:
         return Estimate(str(error))
-    except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
-        return Estimate(None, warning=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # of a plugin; its run will be recorded as failed
+        return Estimate(None, warning=registry.describe_error(error))
     return Estimate(None, cost, memory)
 
 
@@ -131,6 +131,11 @@ def _measure(network: Network, classes: int, size: int, registry: Registry) -> M
     name, stages = network
     net = build_for_estimate(partial(registry.build_network, name, classes, size, stages))
     shapes, layers = models.shapes(net, size), models.stage_layers(net, size)
+    if shapes.logits != classes:
+        raise BenchError(
+            f"the network '{name}' returns {shapes.logits} logits; the data set has {classes} "
+            "classes, which its builder receives"
+        )
     return Measured(shapes, models.cost(net, size), layers)
 
 
@@ -165,6 +170,8 @@ def _stages(network: Network, facts: Facts, registry: Registry) -> str:
         measured = _measure(network, facts.classes, facts.size, registry)
     except BenchError as error:
         return str(error)
+    except Exception as error:  # a plugin may raise anything
+        return registry.describe_error(error)
     shapes = ["x".join(map(str, shape)) for shape in measured.shapes.stages]
     if measured.layers is None:
         return f"returned by the network: {', '.join(shapes)}"

@@ -276,7 +276,7 @@ class Trainer:
             yield
         except bdb.BdbQuit as error:
             raise KeyboardInterrupt from error  # `q` in a debugger
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise
             traceback.print_exc()  # into the worker's log; on the screen with --inline

@@ -36,6 +36,10 @@ class Mine(Distiller):
     def forward(self, student, teacher, batch):
         loss = (self.scale(student.logits) - teacher.logits).abs().mean()
         return loss
+
+
+import torch
+CALLS = []
 """
 
 
@@ -69,6 +73,17 @@ def test_a_distiller_that_keeps_its_contract_is_accepted(tmp_path: Path) -> None
         ("        loss =", "        teacher.logits.mul_(2)\n        loss =", "forward writes to"),
         ("self.scale(student.logits)", "student.logits", "no gradient reaches the parameter scale"),
         ("Linear(10", "Linear(11", "mat1 and mat2 shapes cannot be multiplied (8x10 and 11x10)"),
+        ("return loss", "teacher.logits.data.mul_(2)\n        return loss", "forward writes to"),
+        (
+            "return loss",
+            "batch.labels.add_(1)\n        return loss",
+            "writes to features or label",
+        ),
+        ("return loss", "return loss * torch.rand(())", "a global random generator: use self.rng"),
+        ("return loss", "return loss.half()", "forward returns torch.float16. Allowed: torch.floa"),
+        ("return loss", "CALLS.append(1)\n        return loss * len(CALLS)", "keep state in self"),
+        ("return loss", "raise SystemExit(0)", "SystemExit: 0 (mine.py:16)"),
+        ("paper =", "uses_teacher = False\n    paper =", "but `uses_teacher` is False"),
         ("super().__init__(setting)", "undefined", "name 'undefined' is not defined (mine.py:11)"),
     ],
 )
