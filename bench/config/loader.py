@@ -6,6 +6,7 @@ visible, tags are refused. Aliases and merge keys are written out, up to the lim
 JSON is accepted, also with tabs.
 """
 
+import codecs
 import json
 import math
 import re
@@ -16,7 +17,18 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.config.text import Problem, Where, dotted, foreign, found, hidden, short, visible
+from bench.config.text import (
+    Problem,
+    Where,
+    blank,
+    broken,
+    dotted,
+    foreign,
+    found,
+    hidden,
+    short,
+    visible,
+)
 from bench.errors import ConfigError
 
 MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # size of a file
@@ -212,7 +224,7 @@ def read(path: Path, max_bytes: int) -> str:
     Raises:
         ConfigError: The file cannot be read, is larger than `max_bytes`, or is not UTF-8.
     """
-    if problem := hidden(path.name):
+    if problem := hidden(path.name) or broken(path.name):
         raise ConfigError([f"{path.name!a}: the file's name {problem}"])
     try:
         if path.exists() and not path.is_file():
@@ -223,11 +235,14 @@ def read(path: Path, max_bytes: int) -> str:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     if len(raw) > max_bytes:
         raise ConfigError([f"{path}: larger than {max_bytes // 1024:,} KiB, the maximum"])
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:4]:
+        raise ConfigError([f"{path}:1  text in UTF-16 or UTF-32. Allowed: UTF-8; save it as UTF-8"])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}:{line}  not text in UTF-8"]) from error
+        message = f"{path}:{line}  not text in UTF-8. Allowed: UTF-8; save it as UTF-8"
+        raise ConfigError([message]) from error
 
 
 def parse(text: str, name: str) -> Document:
@@ -326,9 +341,9 @@ def _depth(content: Any) -> int:
 
 def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
     """Return the root node of a YAML text, None if empty; `place(line)` begins error messages."""
-    text = text.replace("\r\n", "\n")
-    lines = enumerate(text.split("\n"), 1)
-    refused = [(i, problem) for i, line in lines if (problem := hidden(line))]
+    text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
+    lines = text.split("\n")
+    refused = [(i, problem) for i, line in enumerate(lines, 1) if (problem := hidden(line))]
     scanner, node = _Loader("" if refused else text), None
     try:
         refused += _not_allowed(scanner)
@@ -336,7 +351,8 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
             node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        refused = [(mark.line + 1 if mark else 1, _reason(error))]
+        blanks = [(i, problem) for i, line in enumerate(lines, 1) if (problem := blank(line))]
+        refused = [(mark.line + 1 if mark else 1, _reason(error)), *blanks]
     except (ValueError, OverflowError):  # from PyYAML, on "\UFFFFFFFF", and on %YAML 1.99…9
         refused = [(scanner.line + 1, "not YAML: a number out of range")]
     if refused:
@@ -389,9 +405,7 @@ def _invalid_key(key: yaml.Node) -> str | None:
         return "a key that is not plain text"
     if len(key.value) > MAX_KEY_LENGTH:
         return f"a key of {len(key.value)} characters. Allowed: at most {MAX_KEY_LENGTH}"
-    problem = hidden(key.value)
-    if key.value.isascii() and not problem and not key.value.isprintable():
-        problem = "contains a tab or a line break"
+    problem = hidden(key.value) or broken(key.value)
     return f"the key '{short(visible(key.value))}' {problem}" if problem else foreign(key.value)
 
 
@@ -424,5 +438,13 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
         problem = "a tab where only spaces are allowed"
     if "single document" in str(error.context):
         problem = "a second document; a file may contain only one"
+    if problem == "second occurrence":
+        problem = str(error.context).removesuffix("; first occurrence") + ". Allowed: a name for one anchor only"
+    if "mapping values" in problem:
+        problem += "; quote a text that contains ': '"
+    start = error.context_mark
+    is_open = str(error.context).startswith("while")
+    if is_open and start and error.problem_mark and start.line < error.problem_mark.line:
+        problem += f", {error.context} that begins on line {start.line + 1}"
     column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
     return f"not YAML: {short(problem, 200)}{column}"

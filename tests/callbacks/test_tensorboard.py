@@ -71,8 +71,33 @@ def test_a_folder_that_cannot_be_written_costs_only_a_warning(plan: Plan, result
     (results.folder / "tensorboard").write_text("")
     tracker = TensorBoard(plan, results)
     tracker.record(record(plan, cell(plan, "kd")))
+    tracker.record(record(plan, cell(plan, "student")))
     (warning,) = tracker.warnings
-    assert "the record is complete" in warning
+    assert "the records are complete" in warning
+
+
+def test_a_bug_of_the_library_costs_only_a_warning(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_text", len)
+    tracker = TensorBoard(plan, results)
+    tracker.record(record(plan, cell(plan, "kd")))
+    (warning,) = tracker.warnings
+    assert "TypeError" in warning
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_long_name_of_a_method_is_cut(tmp_path: Path, results: Results) -> None:
+    name = "m" * 60
+    pair = "timm:" + "vit_base_patch16_siglip_gap_224.v2_webli"
+    pairs = f"[{{teacher: {pair}, student: {pair}}}]"
+    plan = toy.plan(tmp_path, methods=f"{{{name}: {{ce: 1}}}}", pairs=pairs)
+    tracker = TensorBoard(plan, results)
+    tracker.record(record(plan, cell(plan, name)))
+    assert tracker.warnings == []
+    (folder,) = folders(results)
+    assert folder.name.startswith(f"{name} s0 · ")
+    assert len(folder.name) < 150
 
 
 @pytest.mark.filterwarnings("ignore")
