@@ -439,7 +439,8 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     if "single document" in str(error.context):
         problem = "a second document; a file may contain only one"
     if problem == "second occurrence":
-        problem = str(error.context).removesuffix("; first occurrence") + ". Allowed: a name for one anchor only"
+        anchor = str(error.context).removesuffix("; first occurrence")
+        problem = f"{anchor}. Allowed: a name for one anchor only"
     if "mapping values" in problem:
         problem += "; quote a text that contains ': '"
     start = error.context_mark

@@ -89,8 +89,8 @@ def test_a_bug_of_the_library_costs_only_a_warning(
 @pytest.mark.filterwarnings("ignore")
 def test_a_long_name_of_a_method_is_cut(tmp_path: Path, results: Results) -> None:
     name = "m" * 60
-    pair = "timm:" + "vit_base_patch16_siglip_gap_224.v2_webli"
-    pairs = f"[{{teacher: {pair}, student: {pair}}}]"
+    network = "torchvision:shufflenet_v2_x1_0"
+    pairs = f"[{{teacher: {network}, student: {network}}}]"
     plan = toy.plan(tmp_path, methods=f"{{{name}: {{ce: 1}}}}", pairs=pairs)
     tracker = TensorBoard(plan, results)
     tracker.record(record(plan, cell(plan, name)))

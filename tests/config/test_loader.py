@@ -178,7 +178,11 @@ def test_json_escapes_beyond_16_bits_are_one_character() -> None:
             "begins on line 1 (column 1)\n"
             "s.yaml:1  contains U+00A0 NO-BREAK SPACE. Allowed between words of YAML: spaces",
         ),
-        ("a: [1\n", "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>' (column 1)"),
+        (
+            "a: [1\n",
+            "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>', while parsing a flow "
+            "sequence that begins on line 1 (column 1)",
+        ),
         (
             "a: 1\n---\nb: 2\n",
             "s.yaml:2  not YAML: a second document; a file may contain only one (column 1)",
@@ -256,7 +260,9 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as error:
             loader.load(path)
         assert str(error.value) == f"{path}: {message}"
-    with pytest.raises(ConfigError, match=r"latin:2  not text in UTF-8$"):
+    with pytest.raises(
+        ConfigError, match=r"latin:2  not text in UTF-8. Allowed: UTF-8; save it as UTF-8$"
+    ):
         loader.load(latin)
     with pytest.raises(ConfigError, match=r"^'x\\x1b\.yaml': the file's name contains U\+001B, an"):
         loader.load(tmp_path / "x\x1b.yaml")

@@ -359,7 +359,7 @@ def test_labels_that_look_equal_are_refused(label: str, write: Write) -> None:
     ("text", "guess"),
     [
         (BASE.replace("student, kd", "student, KD"), "Did you mean 'kd'?"),
-        (BASE.replace("seeds:", "SEEDS:"), "Did you mean 'seeds'?"),
+        (BASE + "SEEDS: [0]\n", "Did you mean 'seeds'?"),
         (BASE + "recipe: {flip: False}\n", "Did you mean 'false'?"),
         (BASE.replace("suite_version: 1", "suite_version: '1'"), "Write it without quotes."),
     ],

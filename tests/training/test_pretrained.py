@@ -544,6 +544,7 @@ def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -
 
 
 @pytest.mark.case("other-tensors")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_sparse_and_quantized_tensors_next_to_the_weights_are_read(tmp_path: Path) -> None:
     state = build("resnet8").state_dict()
     quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
