@@ -230,7 +230,7 @@ def test_the_command_in_a_message_has_all_options(name: str, here: Path) -> None
     assert words[2:] == ([*options, "--", name] if name[0] == "-" else [name, *options])
     result = bench("run", "--dry-run", *words[2:])
     assert result.exit_code == 0
-    assert "seed 7" in result.stdout
+    assert "2 students (2 to do)" in result.stdout
 
 
 def test_formats_may_be_separated_by_a_comma_and_a_blank(here: Path) -> None:

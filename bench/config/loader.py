@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from bench.config.syntax import Loader, reason
 from bench.config.text import (
     Problem,
     Where,
@@ -344,15 +345,15 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
     text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
     lines = text.split("\n")
     refused = [(i, problem) for i, line in enumerate(lines, 1) if (problem := hidden(line))]
-    scanner, node = _Loader("" if refused else text), None
+    scanner, node = Loader("" if refused else text), None
     try:
         refused += _not_allowed(scanner)
         if not refused:
-            node = yaml.compose(text, _Loader)
+            node = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         blanks = [(i, problem) for i, line in enumerate(lines, 1) if (problem := blank(line))]
-        refused = [(mark.line + 1 if mark else 1, _reason(error)), *blanks]
+        refused = [(mark.line + 1 if mark else 1, reason(error)), *blanks]
     except (ValueError, OverflowError):  # from PyYAML, on "\UFFFFFFFF", and on %YAML 1.99…9
         refused = [(scanner.line + 1, "not YAML: a number out of range")]
     if refused:
@@ -376,23 +377,6 @@ def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
         level += isinstance(event, yaml.CollectionStartEvent)
         if tag is not None:
             yield line, f"tag {short(tag)}: not allowed, write a plain value"
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that accepts tabs between tokens and in flow collections, as YAML 1.2 does."""
-
-    def scan_to_next_token(self) -> None:
-        """Skip blanks and comments; a tab in the indentation of a block remains an error."""
-        super().scan_to_next_token()
-        while self.peek() == "\t" and (self.flow_level or self._separates()):
-            self.forward()
-            super().scan_to_next_token()
-
-    def _separates(self) -> bool:
-        """Return whether the blanks here follow a token on this line, or end the line."""
-        before = self.buffer[self.pointer - self.column : self.pointer]
-        rest, _, _ = self.buffer[self.pointer :].partition("\n")
-        return bool(before.strip(" \t")) or not rest.strip(" \t\0")
 
 
 def _is_merge(key: yaml.Node) -> bool:
@@ -430,22 +414,3 @@ def _scalar(node: Any) -> str | int | float | bool | None:
 def _join_surrogates(text: str) -> str:
     r"""Return the text with pairs such as `\ud83d\ude00`, as JSON writes them, as one character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    problem = str(error.problem)
-    if r"'\t'" in problem:
-        problem = "a tab where only spaces are allowed"
-    if "single document" in str(error.context):
-        problem = "a second document; a file may contain only one"
-    if problem == "second occurrence":
-        anchor = str(error.context).removesuffix("; first occurrence")
-        problem = f"{anchor}. Allowed: a name for one anchor only"
-    if "mapping values" in problem:
-        problem += "; quote a text that contains ': '"
-    start = error.context_mark
-    is_open = str(error.context).startswith("while")
-    if is_open and start and error.problem_mark and start.line < error.problem_mark.line:
-        problem += f", {error.context} that begins on line {start.line + 1}"
-    column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
-    return f"not YAML: {short(problem, 200)}{column}"

@@ -174,8 +174,8 @@ def test_json_escapes_beyond_16_bits_are_one_character() -> None:
         ),
         (
             "a:\u00a01\nb: 2\n",
-            "s.yaml:2  not YAML: could not find expected ':', while scanning a simple key that "
-            "begins on line 1 (column 1)\n"
+            "s.yaml:2  not YAML: mapping values are not allowed here; quote a text that contains "
+            "': ' (column 2)\n"
             "s.yaml:1  contains U+00A0 NO-BREAK SPACE. Allowed between words of YAML: spaces",
         ),
         (
