@@ -21,7 +21,7 @@ import torch
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.errors import BenchError, TeacherRefused
+from bench.errors import BenchError, ConfigError, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
@@ -177,18 +177,16 @@ def load_plan_or_saved(
         The plan; and the error because of which the saved plan is used, or None for a new plan.
 
     Raises:
-        ConfigError: As in `load_plan`, if there is no saved plan to use.
+        ConfigError: As in `load_plan`, if no saved plan can be used; the message also says why.
     """
     try:
         return load_plan(name, changes, filters, limit, data_root, plugins=plugins), None
     except BenchError as error:
-        stem, file = Path(name).stem, Path(name)
-        for path in (saved.path_of(results.folder, part) for part in (stem, f"{stem}-part")):
-            if path.is_file():
-                plan, sha256 = saved.load(path)
-                is_same = not file.is_file() or saved.digest(file) == sha256
-                if is_same and tuple(changes) == plan.suite.changes:
-                    return select(plan, filters, limit), error
+        plan, reason = saved.find(results.folder, name, changes)
+        if plan is not None:
+            return select(plan, filters, limit), error
+        if reason:
+            raise ConfigError([*str(error).splitlines(), reason]) from error
         raise
 
 
@@ -246,13 +244,12 @@ def execute(
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
             progress = console.Progress(plan, todo, estimates)
-            observers.append(console.view(view, progress, sys.stdout))
+            observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
         for observer in observers:
             for notice in notices:
                 observer.notice(notice)
-        runner = Runner(
-            plan, estimates, results, executor, observers, root, machine.threads, machine.graphs
-        )
+        settings = root, machine.threads, machine.graphs
+        runner = Runner(plan, estimates, results, executor, observers, *settings)
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
@@ -314,8 +311,9 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def _save_plan(plan: Plan, results: Results) -> None:
-    """Save the plan, so that tables need no data or plugins; do nothing if the file is current."""
-    path, text = saved.path_of(results.folder, plan.stem), saved.dump(plan)
+    """Save the plan for tables, unless it is saved already."""
+    suite, text = plan.suite, saved.dump(plan)
+    path = saved.path_of(results.folder, suite.name, suite.changes)
     if not path.is_file() or path.read_text("utf-8") != text:
         results.save_plan(path, text)
 
@@ -344,7 +342,7 @@ def _check_data(suite: Suite, root: Path | None) -> None:
     except Exception as error:
         if isinstance(error, BenchError) or not registry.source_of("dataset", name):
             raise
-        problem = f"{type(error).__name__}: {error}"
+        problem = registry.describe_error(error)
         raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
 
 

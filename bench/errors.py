@@ -35,9 +35,10 @@ class TeacherRefused(BenchError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the closest allowed name, or an empty text."""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    """Return ` Did you mean 'x'?` for the closest allowed name in any case, or an empty text."""
+    by_lower = {text.lower(): text for text in allowed}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:

@@ -1,7 +1,9 @@
 """Find, hash and load the modules of a plugin.
 
 A plugin is a user's Python file. Its import statements show which modules of its folder belong to
-the plugin. All these modules are loaded from source, and one hash covers their contents.
+the plugin. All these modules are loaded from source, and one hash covers their contents. The hash
+also covers the files whose names are strings in these modules, such as "table.json". If a string
+names a folder, such as "src", imports are also searched in that folder.
 """
 
 import ast
@@ -16,12 +18,16 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+DATA = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".npy", ".npz", ".pt", ".pth")
+NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # file name endings that strings may have
 PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in sys.modules
 
 
 @dataclass(frozen=True)
 class Sources:
-    """A plugin's file, and the modules of its folder that it imports, directly or indirectly.
+    """A plugin's file, and the files of its folder that it imports or names in strings.
+
+    A file counts too if one of these files imports or names it.
 
     Attributes:
         path: The plugin's file.
@@ -40,22 +46,28 @@ class Sources:
             file = waiting.pop()
             if file not in contents:
                 contents[file] = file.read_bytes()
-                waiting += _imported(contents[file], file, path.parent)
+                if file.suffix == ".py":
+                    waiting += _used(contents[file], file, path.parent)
         return cls(path, contents)
 
     @classmethod
     def of_module(cls, module: ModuleType) -> "Sources":
         """Return the sources of an installed module.
 
-        These are all Python files of its package. For a module outside a package, they are the
-        sources that `of_file` returns.
+        These are all files of its package, without compiled and hidden files. For a module outside
+        a package, they are the sources that `of_file` returns.
         """
         path = Path(module.__file__ or "")
         package = sys.modules[module.__name__.partition(".")[0]]
         if not hasattr(package, "__path__"):
             return cls.of_file(path)
         folders = map(Path, package.__path__)
-        files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+        files = sorted(
+            file
+            for folder in folders
+            for file in folder.rglob("*")
+            if file.is_file() and not _is_ignored(file.relative_to(folder))
+        )
         return cls(path, {file: file.read_bytes() for file in files})
 
     @property
@@ -114,20 +126,28 @@ class _SiblingFinder(MetaPathFinder):
 
     def __init__(self) -> None:
         self._files: dict[str, Path] = {}  # by the module's name
-        self._contents: dict[str, bytes] = {}
+        self._contents: dict[Path, bytes] = {}
 
     def add(self, folder: Path, contents: Mapping[Path, bytes]) -> None:
         """Make the modules of a folder importable; they replace earlier modules of equal names."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
-        for path, content in contents.items():
+        names = {}
+        for path in (path for path in contents if path.suffix == ".py"):
             parts = path.relative_to(folder).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if (self._files.get(name), self._contents.get(name)) == (path, content):
-                continue
-            if name in self._files:  # another plugin's module, or an older version of this one
+            names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        is_edited = any(self._contents.get(p, text) != text for p, text in contents.items())
+        stale = {name for name, path in names.items() if self._files.get(name, path) != path}
+        if is_edited:
+            stale |= {name for name, module in [*sys.modules.items()] if _file(module) in contents}
+        for name in stale:
+            if not name.startswith(PREFIX):
                 sys.modules.pop(name, None)
-            self._files[name], self._contents[name] = path, content
+            while name := name.rpartition(".")[0]:  # packages without `__init__.py` keep modules
+                if name in sys.modules and _file(sys.modules[name]) is None:
+                    del sys.modules[name]
+        self._files |= names
+        self._contents |= contents
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -139,15 +159,33 @@ class _SiblingFinder(MetaPathFinder):
             file = next((candidate for candidate in files if candidate.is_file()), None)
         else:
             file = self._files.get(name)
-            if file and (parent not in self._files if parent else _is_installed(name, file)):
+            if file is None and any(module.startswith(f"{name}.") for module in self._files):
+                return self._namespace(name)
+            is_installed = file and not parent and _is_installed(name, file)
+            if is_installed or (parent and not self._is_own(parent)):
                 return None
         if file is None:
             return None
         loader = _SourceLoader(name, str(file))
         return importlib.util.spec_from_file_location(name, file, loader=loader)
 
+    def _is_own(self, name: str) -> bool:
+        """Return whether a package, with or without an `__init__.py`, belongs to a plugin."""
+        return any(module == name or module.startswith(f"{name}.") for module in self._files)
+
+    def _namespace(self, name: str) -> ModuleSpec | None:
+        """Return how to load a package without an `__init__.py`; None if another module has it."""
+        if "." not in name and PathFinder.find_spec(name) is not None:
+            return None
+        return ModuleSpec(name, None, is_package=True)
+
 
 SIBLINGS = _SiblingFinder()
+
+
+def _file(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if file else None
 
 
 def _is_installed(name: str, file: Path) -> bool:
@@ -157,22 +195,56 @@ def _is_installed(name: str, file: Path) -> bool:
     return is_other or name in sys.builtin_module_names
 
 
-def _imported(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that a module imports, with their packages."""
+def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that a module imports or names, with their packages."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed
         return
+    named = [path for path in _named(tree, file, folder) if path != folder]
+    yield from filter(Path.is_file, named)
+    roots = [folder, *(path for path in named if path.is_dir())]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _files_of(folder, alias.name.split("."))
-        elif isinstance(node, ast.ImportFrom):
-            parts = node.module.split(".") if node.module else []
-            top = folder if not node.level else [file, *file.parents][node.level]
-            if top.is_relative_to(folder):
-                for alias in node.names:
-                    yield from _files_of(top, [*parts, alias.name])
+        for level, parts in _imports(node):
+            tops = [[file, *file.parents][level]] if level else roots
+            for top in tops:
+                if top.is_relative_to(folder):
+                    yield from _files_of(top, parts)
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of leading dots and the names of each module that a node may import."""
+    if isinstance(node, ast.Import):
+        yield from ((0, alias.name.split(".")) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        parts = node.module.split(".") if node.module else []
+        yield from ((node.level, [*parts, alias.name]) for alias in node.names)
+    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        function = node.func.id if isinstance(node.func, ast.Name) else function
+        name = node.args[0].value
+        if function in ("import_module", "__import__") and isinstance(name, str):
+            parts = name.lstrip(".").split(".")
+            yield len(name) - len(name.lstrip(".")), parts
+
+
+def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
+    """Yield the files and folders below a folder that a text of a module names."""
+    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value}
+    paths = sorted(
+        text for text in texts if isinstance(text, str) and len(text) < 256 and text.isprintable()
+    )
+    starts = dict.fromkeys((file.parent, folder))
+    starts |= {start / text: None for start in starts for text in paths if (start / text).is_dir()}
+    for path in (Path(os.path.normpath(start / text)) for start in starts for text in paths):
+        if path.is_relative_to(folder) and (path.is_dir() or path.suffix in NAMED):
+            yield path
+
+
+def _is_ignored(path: Path) -> bool:
+    """Return whether a file of a package does not count: it is compiled or hidden."""
+    is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    return is_hidden or path.suffix in (".pyc", ".pyo")
 
 
 def _files_of(top: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -171,7 +171,7 @@ def run(
     Args:
         name: A suite file, or the name of a suite that this package contains.
         results: Results folder; the records are written to it.
-        changes: Changes to the suite, each `key=value`.
+        changes: Changes to the suite, each `key=value`; a string is one change.
         filters: Selects a part of the suite, such as `pair=vgg13/*,method=kd|crd,seed=0`.
         machine: The hardware that trains the runs, a `bench.api.Machine`; None: all GPUs, or the
             CPU if there is no GPU.
@@ -185,6 +185,7 @@ def run(
     """
     from bench.api import Machine, execute, load_plan
 
+    changes = [changes] if isinstance(changes, str) else changes
     plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
     execute(plan, store, machine or Machine(), data_root=data_root)
     frame = records(results)
@@ -208,13 +209,15 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         records, the frame has only the first columns and no rows.
 
     Raises:
-        BenchError: A record is damaged.
+        BenchError: A folder does not exist, or a record is damaged.
     """
     import pandas as pd
 
     folders = [results] if isinstance(results, str | Path) else list(results)
     plain, nested = [], []
     for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise BenchError(f"{folder}: no such folder. Allowed: a folder of `bench run`")
         teachers = {r.id: r.network.name for r in Results(folder).records(curves=False)}
         for record in Results(folder).records():
             plain.append({**_plain(record, teachers), "results": str(folder)})
@@ -339,6 +342,12 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
             f"{problem}: the records are of different settings. Select one setting first, for "
             "example by `specification.recipe.epochs`"
         )
+    rows = rows.assign(label=rows["label"].fillna(rows["method"]))
+    owners = {"Teacher": "teacher"}
+    for label, method in zip(rows["label"], rows["method"], strict=True):
+        if (owner := owners.setdefault(label, method)) != method:
+            problem = f"{owner} and {method} have the same label '{label}'"
+            raise BenchError(f"{problem}. Allowed: a label of its own for each method")
     order = [*canonical(), *rows["method"]]
     for row in sorted(rows.to_dict("records"), key=lambda row: order.index(row["method"])):
         store = Results(Path(row["results"]))
@@ -354,12 +363,20 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
 
 
 def _require(frame: "pd.DataFrame", columns: Iterable[str]) -> None:
-    """Raise BenchError if one of these columns is missing in a data frame."""
+    """Raise BenchError if this is not a data frame, or if one of these columns is missing."""
+    if not hasattr(frame, "columns"):
+        raise BenchError(
+            f"found {type(frame).__name__}. Allowed: a path, or a data frame of `bench.records`"
+        )
     if missing := [name for name in columns if name not in frame]:
         raise BenchError(
             f"the data frame has no column {', '.join(missing)}. Allowed: rows of `bench.records`, "
             "with all of its columns"
         )
+    students = frame[frame["role"] != "teacher"] if "role" in frame else frame
+    if empty := [name for name in columns if name != "label" and students[name].isna().any()]:
+        problem = f"the column {empty[0]} has empty values"
+        raise BenchError(f"{problem}. Allowed: rows of `bench.records`")
 
 
 def _note(method: str, record: Record) -> str:

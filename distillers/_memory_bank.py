@@ -74,7 +74,7 @@ class NegativeSampler(nn.Module):
         train_labels: The classes of all training samples, (N,) int64.
         negatives: M, the number of samples in each row of a draw.
         rng: The random stream, on the device of `train_labels`.
-        owner: The distiller's name, for messages.
+        owner: The distiller's name in a suite, for messages.
 
     Raises:
         Incompatible: The training set has fewer than M samples outside its largest class.
@@ -85,11 +85,12 @@ class NegativeSampler(nn.Module):
     ) -> None:
         super().__init__()
         samples, largest = len(train_labels), int(train_labels.bincount().max())
-        if negatives > samples - largest:
+        if negatives > (most := samples - largest):
+            fix = f"at most {most}, for example `options: {{{owner}: {{negatives: {most}}}}}`"
+            allowed = f"{fix} in the suite" if most else "at least two classes"
             raise Incompatible(
-                f"found negatives {negatives}, but only {samples - largest} training samples are "
-                f"outside the largest class. Allowed: at most {samples - largest}, for example "
-                f"`options: {{{owner}: {{negatives: {samples - largest}}}}}` in the suite"
+                f"found negatives {negatives}, but only {most} training samples are outside the "
+                f"largest class. Allowed: {allowed}"
             )
         self.rng, self.negatives, self.steps = rng, negatives, negatives + largest
         numbers = torch.arange(1, samples + 1, device=train_labels.device)

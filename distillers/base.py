@@ -164,6 +164,12 @@ class Features:
 
         return cast("Features", mapped(self))
 
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors of all fields."""
+        tensors: list[Tensor] = []
+        self.map(lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
+        return tensors
+
 
 @dataclass(frozen=True)
 class Shapes:

@@ -4,10 +4,12 @@
 `assert not contract.violations(build, student, teacher, batch)`.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ from distillers.base import (
 
 Build = Callable[[], Distiller]
 PARAMETERS = ("classifier", "norms")  # fields that hold parameters of a network, not features
+FOREIGN = "NumPy's or Python's global generator, which no run seeds"
 
 
 def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: bool) -> Features:
@@ -72,20 +75,33 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     features = random_features(student, size, rng, grad=True)
     constant = random_features(teacher, size, rng, grad=False)
     distiller = build().train()
-    versions = [x._version for x in tensors_of(features, constant)]
+    shared = [*tensors_of(features, constant), batch.labels, batch.index]
+    values = [x.detach().clone() for x in shared]
+    global_state = torch.get_rng_state().tolist(), foreign_random_state()
     loss = distiller(features, constant, batch)
     if not isinstance(loss, Tensor) or loss.shape != ():
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
+    if loss.dtype != torch.float32:
+        return [f"forward returns {loss.dtype}. Allowed: torch.float32, for equal rounding"]
     problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
-    if versions != [x._version for x in tensors_of(features, constant)]:
-        problems.append("forward writes to features, which other methods read: copy them first")
+    if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
+        problems.append("forward draws from a global random generator: use self.rng")
+    if not all(map(torch.equal, values, shared)):
+        problems.append(
+            "forward writes to features or labels, which other methods read: copy them first"
+        )
     if loss.grad_fn is None:
         return [*problems, "the loss has no gradient: neither features nor parameters require one"]
     loss.backward()  # type: ignore[no-untyped-call]
     problems += _without_gradient(distiller, features)
-    problems += _undeclared(build, distiller, (features, constant, batch), loss)
-    problems += _of_stage(build, (features, constant, batch))
+    distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
+    if not torch.equal(build().train()(features, constant, batch), loss):
+        repeated = "two new distillers give different losses for the same features"
+        return problems or [f"{repeated}: keep state in self"]
+    inputs = features, constant, batch
+    problems += _undeclared(build, distiller, inputs, loss)
+    problems += _of_stage(build, inputs)
     problems += _of_head(distiller, features)
     return problems
 
@@ -120,6 +136,11 @@ def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batc
     labels = Batch(mode.from_tensor(batch.labels), mode.from_tensor(batch.index))
     with mode:
         distiller(student_features, teacher_features, labels).sum().backward()
+
+
+def foreign_random_state() -> str:
+    """Return the states of NumPy's and Python's global random generators."""
+    return repr((random.getstate(), [str(part) for part in np.random.get_state()]))
 
 
 def tensors_of(*values: Any) -> list[Tensor]:
@@ -171,6 +192,10 @@ def _undeclared(
             build().train()(*views, batch), loss
         ):
             yield f"forward uses {field.name}, which `reads` does not declare"
+    if not distiller.uses_teacher:
+        nothing = hidden(teacher, tuple(field.name for field in fields(Features)))
+        if not torch.equal(build().train()(student, nothing, batch), loss):
+            yield "forward uses the teacher's features, but `uses_teacher` is False"
 
 
 def _of_stage(build: Build, inputs: tuple[Features, Features, Batch]) -> Iterator[str]:

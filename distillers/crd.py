@@ -56,7 +56,8 @@ class CRD(Distiller):
         self.embed_t = nn.Linear(setting.teacher.pooled, width)
         self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
-        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, "crd")
+        name = type(self).__name__.lower()  # in a suite; of a subclass, its own
+        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, name)
         self.z_s = nn.Buffer(torch.zeros(()))
         self.z_t = nn.Buffer(torch.zeros(()))
 

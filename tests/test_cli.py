@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -217,6 +218,26 @@ def test_report_without_records_is_an_error(here: Path) -> None:
     assert not (here / "nowhere").exists()
 
 
+@pytest.mark.case("pasted-command")
+@pytest.mark.parametrize("name", ["it's toy.yaml", "-toy.yaml"])
+def test_the_command_in_a_message_has_all_options(name: str, here: Path) -> None:
+    toy.write(here).rename(here / name)
+    options = ["--results", "no pe", "--set", "seeds=[7]", "--filter", "method=kd|student"]
+    message = wrong(bench("report", *options, "--", name))
+    command = re.search(r"`(bench run .*?)`", message)
+    assert command
+    words = shlex.split(command[1])
+    assert words[2:] == ([*options, "--", name] if name[0] == "-" else [name, *options])
+    result = bench("run", "--dry-run", *words[2:])
+    assert result.exit_code == 0
+    assert "2 students (2 to do)" in result.stdout
+
+
+def test_formats_may_be_separated_by_a_comma_and_a_blank(here: Path) -> None:
+    message = wrong(bench("report", "quickstart", "--format", "md, texx"))
+    assert message.startswith("no format 'texx'")
+
+
 @pytest.mark.parametrize("more", [(), ("--statistics",)])
 def test_table_that_cannot_be_written_is_printed_and_its_file_named(
     more: tuple[str, ...], here: Path
@@ -233,9 +254,13 @@ def test_table_that_cannot_be_written_is_printed_and_its_file_named(
 
 
 @pytest.mark.parametrize("flag", ["--junit", "--markdown"])
-def test_verdicts_that_cannot_be_written_name_their_file(flag: str, here: Path) -> None:
-    message = wrong(bench("compare", QUICKSTART, QUICKSTART, flag, here))
-    assert message == f"{here}: cannot be written: Is a directory"
+def test_verdicts_that_cannot_be_written_are_shown_and_their_file_is_named(
+    flag: str, here: Path
+) -> None:
+    result = bench("compare", QUICKSTART, QUICKSTART, flag, here)
+    assert result.exit_code == 2
+    assert result.stderr == f"{here}: cannot be written: Is a directory\n"
+    assert result.stdout.startswith("compared (")
 
 
 def test_report_prints_statistics_and_compares_with_another_method(here: Path) -> None:

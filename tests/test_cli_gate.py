@@ -164,3 +164,18 @@ def test_papers_are_not_compared_with_digits(here: Path) -> None:
     result = bench("check", "quickstart", "--against", "published", *results)
     assert result.exit_code == 2
     assert "uncompared: 14 cells: trained on digits; the papers' tables are for" in result.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_each_block_of_a_narrow_screen_names_pair_and_method(columns: int, recorded: Path) -> None:
+    change(recorded, "kd", lose(3))
+    lines = bench(*CHECK, COLUMNS=str(columns)).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    rules = [number for number, line in enumerate(lines) if line.startswith("───")]
+    heads = [lines[number - 1].split() for number in rules]
+    assert all({"Pair", "Method"} <= set(head) for head in heads)
+    assert all("resnet8/resnet8" in lines[number + 1] for number in rules)
+    assert heads[0][:3] == ["Verdict", "Pair", "Method"]
+    assert len(heads) == {60: 6, 80: 4, 100: 3, 200: 2}[columns]
+    numbers = [name for head in heads for name in head if name not in ("Pair", "Method")]
+    assert numbers == ["Verdict", "Before", "Now", "Change", "Bounds", "p"] * 2

@@ -86,3 +86,42 @@ def test_correlations_of_a_folder_of_images(tmp_path: Path) -> None:
     drawn = command("figures", *arguments, "--which", "correlation")
     assert drawn.exit_code == 0, drawn.stderr
     assert "KD: mean |Δ| = " in drawn.stdout
+
+
+@pytest.mark.case("plain-columns")
+@pytest.mark.parametrize("source", [3, None, ["toy.yaml"]])
+def test_other_objects_than_frames_and_paths_are_refused(
+    source: object, frame: pd.DataFrame
+) -> None:
+    with pytest.raises(BenchError, match=r"found \w+. Allowed: a path, or a data frame"):
+        bench.table(source)  # type: ignore[arg-type]
+    with pytest.raises(BenchError, match=r"found \w+. Allowed: a path, or a data frame"):
+        bench.compare(frame, source)  # type: ignore[arg-type]
+
+
+@pytest.mark.case("plain-columns")
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="result: no such folder"):
+        bench.records(tmp_path / "result")
+
+
+@pytest.mark.case("plain-columns")
+@pytest.mark.parametrize("label", ["Same", "Teacher"])
+def test_equal_labels_are_refused(label: str, frame: pd.DataFrame) -> None:
+    with pytest.raises(BenchError, match=f"have the same label '{label}'"):
+        bench.table(frame.assign(label=frame["label"].where(frame["role"] == "teacher", label)))
+
+
+@pytest.mark.case("plain-columns")
+def test_rows_without_a_label_have_the_name_of_their_method(frame: pd.DataFrame) -> None:
+    labels = bench.table(frame.assign(label=None)).to_frame().index
+    assert {"Teacher", "student", "kd"} <= set(labels)
+    with pytest.raises(BenchError, match="the column method has empty values"):
+        bench.table(frame.assign(method=None))
+
+
+def test_one_change_may_be_a_text(here: Path) -> None:
+    toy.write(here, methods="[student]")
+    with pytest.raises(BenchError) as error:
+        bench.run("toy.yaml", changes="recipe.epoch=2")
+    assert "--set recipe.epoch=2: no key 'epoch'" in str(error.value).replace("recipe.epoch: ", "")

@@ -2,16 +2,16 @@
 
 import ast
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import bench
-from bench import report
+from bench import models, report, seeding
 from bench.errors import BenchError
 from bench.results import Results
 from bench.tables import ResultTable
@@ -191,30 +191,71 @@ class Gap(Distiller):
 SMALL = {"train": {"a": 8, "b": 8}, "test": {"a": 4, "b": 4}}
 
 
+LINES = {
+    "dataset": "{name: 'folder:shapes', size: 8}",
+    "methods": "{student: papers, mine: {label: Ours, ce: 1, gap: 1}}",
+    "teachers": "{checkpoints: {resnet8: net.pth}}",
+    "plugins": "[gap.py]",
+    "options": "",
+}
+
+
+def add_files(folder: Path) -> None:
+    """Write the images, the plugin and the checkpoint of the suite with `LINES`."""
+    image_folder(folder / "shapes", SMALL)
+    (folder / "gap.py").write_text(PLUGIN)
+    with seeding.initialised_by("a checkpoint"):
+        torch.save(models.build("resnet8", 2).state_dict(), folder / "net.pth")
+
+
 @pytest.mark.case("plugin-modules")
-@pytest.mark.parametrize("lost", ["images", "plugin", "suite"])
-@pytest.mark.parametrize("verb", ["report", "status", "figures --which forest,curves"])
-def test_tables_need_neither_data_nor_plugin(lost: str, verb: str, here: Path) -> None:
-    image_folder(here / "shapes", SMALL)
-    (here / "gap.py").write_text(PLUGIN)
-    lines = {
-        "dataset": "{name: 'folder:shapes', size: 8}",
-        "methods": "{student: papers, mine: {label: Ours, ce: 1, gap: 1}}",
-        "plugins": "[gap.py]",
-        "options": "",
-    }
-    toy.run(toy.plan(here, **lines), here)
-    before = command("report", "toy.yaml").stdout
-    if lost == "images":
-        shutil.rmtree(here / "shapes")
-    else:
-        (here / {"plugin": "gap.py", "suite": "toy.yaml"}[lost]).unlink()
-    result = command(*verb.split()[:1], "toy.yaml", *verb.split()[1:])
-    assert "The plan that `bench run` saved is used: results/plans/toy.json" in result.stderr
-    if verb == "report":
-        assert result.stdout == before
-        assert "Ours" in result.stdout
+@pytest.mark.parametrize("lost", ["shapes", "gap.py", "net.pth", "toy.yaml"])
+def test_tables_need_neither_data_nor_plugin(lost: str, here: Path) -> None:
+    add_files(here)
+    toy.run(toy.plan(here, **LINES), here)
+    verbs = ("report", "status", "teachers", "baseline", "figures --which forest,curves",
+             "check --baseline results/toy-baseline.json")  # fmt: skip
+    before = {}
+    for verb in verbs:
+        name, *others = verb.split()
+        before[verb] = command(name, "toy.yaml", *others)
+    (here / lost).rename(here / "lost")
+    for verb in verbs:
+        name, *others = verb.split()
+        result = command(name, "toy.yaml", *others)
+        assert "The plan that `bench run` saved is used: results/plans/toy.json" in result.stderr
+        assert (result.stdout, result.exit_code) == (before[verb].stdout, before[verb].exit_code)
+    assert "Ours" in before["report"].stdout
+    assert "net.pth" in before["teachers"].stdout
+    file = "lost" if lost == "net.pth" else "net.pth"
+    assert "resnet8: fits" in command("teachers", "toy.yaml", "--inspect", file).stdout
     assert command("run", "toy.yaml").exit_code == 2
+
+
+def test_each_set_of_changes_has_its_own_saved_plan(here: Path) -> None:
+    add_files(here)
+    toy.write(here, **LINES)
+    run = ("run", "toy.yaml", "--inline", "--tracker", "none", "--view", "plain")
+    seeds, both = ("--seeds", "0-1"), ("--seeds", "0-1", "--set", "title=Other")
+    assert command(*run).exit_code == command(*run, *seeds).exit_code == 0
+    assert command(*run, "--filter", "method=student").exit_code == 0
+    before = [command("report", "toy.yaml", *flags).stdout for flags in ((), seeds)]
+    (here / "shapes").rename(here / "lost")
+    assert [command("report", "toy.yaml", *flags).stdout for flags in ((), seeds)] == before
+    assert "Ours" in before[0]
+    part = command("report", "toy.yaml", *seeds, "--filter", "seed=1").stdout
+    assert "Changed suite: seeds=0-1, seed=1." in part
+    for verb in ("report", "status", "figures"):
+        result = command(verb, "toy.yaml", *both)
+        assert result.exit_code == 2
+        assert "shapes" in result.stderr.splitlines()[0]
+        reason = result.stderr.splitlines()[-1]
+        message = (
+            "results/plans: no plan of toy was saved with --set 'title=Other' --set 'seeds=0-1'"
+        )
+        assert reason.startswith(f"{message}. Allowed: ")
+        allowed = reason.partition("Allowed: ")[2].split("; ")
+        assert sorted(allowed) == ["--set 'seeds=0-1'", "no --set and no --seeds"]
 
 
 def test_a_changed_suite_does_not_use_the_saved_plan(here: Path) -> None:
@@ -224,6 +265,21 @@ def test_a_changed_suite_does_not_use_the_saved_plan(here: Path) -> None:
     result = command("report", "toy.yaml")
     assert result.exit_code == 2
     assert "no key 'titel'" in result.stderr
+    message = (
+        "results/plans/toy.json: not used, because toy.yaml changed after `bench run` saved it"
+    )
+    assert message in result.stderr
+
+
+def test_a_damaged_saved_plan_does_not_hide_the_first_error(here: Path) -> None:
+    add_files(here)
+    toy.run(toy.plan(here, **LINES), here)
+    (here / "results/plans/toy.json").write_text("{}")
+    (here / "shapes").rename(here / "lost")
+    result = command("report", "toy.yaml")
+    assert result.exit_code == 2
+    assert "shapes" in result.stderr.splitlines()[0]
+    assert "results/plans/toy.json: not a saved plan" in result.stderr
 
 
 @pytest.mark.case("plain-columns", "many-curves")

@@ -390,20 +390,24 @@ def _latest_lost(progress: Progress) -> Iterator[Text]:
 VIEWS: dict[str, type[Live | Plain | Json]] = {"live": Live, "plain": Plain, "json": Json}
 
 
-def view(kind: str, progress: Progress, out: TextIO) -> Live | Plain | Json:
+def view(
+    kind: str, progress: Progress, out: TextIO, *, inline: bool = False
+) -> Live | Plain | Json:
     """Return the view of the given kind, which is an observer of the runner.
 
     Args:
         kind: `live`, `plain` or `json`; `auto` means `live` on a terminal, else `plain`.
         progress: The state that the view shows.
         out: Stream to which the view writes.
+        inline: Whether the runs train in this process; `auto` then means `plain`, because the live
+            view would overwrite a debugger's prompt.
 
     Raises:
         BenchError: The kind is unknown.
     """
     if kind == "auto":
         terminal = out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-        kind = "live" if terminal else "plain"
+        kind = "live" if terminal and not inline else "plain"
     if kind not in VIEWS:
         raise BenchError(unknown("view", kind, ["auto", *VIEWS]))
     return VIEWS[kind](progress, out)

@@ -95,8 +95,11 @@ class MLflow:
     @property
     def _sync(self) -> str:
         """The command that logs the missing records, quoted for a shell."""
-        command = ["bench", "sync", str(self._plan.suite.path)]
-        return shlex.join([*command, "--results", str(self._results.folder)])
+        suite = self._plan.suite
+        command = ["bench", "sync", str(suite.path), "--results", str(self._results.folder)]
+        for change in suite.changes:
+            command += ["--set", change]
+        return shlex.join(command)
 
     def started(self, cohort: "Cohort", device: str) -> None:
         """Do nothing."""
@@ -207,7 +210,7 @@ class _Experiment:
 
 def tracking_uri(results: Results) -> str:
     """Return `MLFLOW_TRACKING_URI`, or else the URI of a SQLite file in the results folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(results)
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or _local_uri(results)
 
 
 def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
@@ -230,7 +233,8 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     local = uri == _local_uri(results)
     if local and not (path := results.folder / "mlflow.db").exists():
         raise BenchError(
-            f"{path}: no MLflow store; `bench run SUITE --results {results.folder}` creates it"
+            f"{path}: no MLflow store; `bench run SUITE --results "
+            f"{shlex.quote(str(results.folder))}` creates it"
         )
     command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str(_artifacts(results))]
@@ -268,13 +272,9 @@ def client(uri: str) -> Any:
     A SQLite store is created under a temporary name and then renamed. A process that is killed
     during the creation therefore leaves no partial store under the final name.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    client_class = _client_class()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # mlflow's code causes it
-        from mlflow import MlflowClient
-
         if (path := _sqlite_file(uri)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_file():
@@ -286,12 +286,23 @@ def client(uri: str) -> Any:
                 partial = path.with_name(f".{path.name}.{time.time_ns()}.part")
                 try:
                     _check_writable(partial)
-                    MlflowClient(f"sqlite:///{partial.as_posix()}")
+                    client_class(f"sqlite:///{partial.as_posix()}")
                     os.replace(partial, path)
                 finally:
                     partial.unlink(missing_ok=True)
             _check_writable(path)
-        return MlflowClient(uri)
+        return client_class(uri)
+
+
+def _client_class() -> Any:
+    """Import mlflow with our settings; return its class of clients."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # in mlflow's code
+        from mlflow import MlflowClient
+    return MlflowClient
 
 
 def _quarantine_damaged(path: Path) -> None:
@@ -308,6 +319,7 @@ def _quarantine_damaged(path: Path) -> None:
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Write the messages of MLflow and its libraries to a file instead of the screen."""
+    _client_class()  # the import replaces the handlers
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy")]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     with suppress(OSError):

@@ -15,6 +15,7 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
+MAX_NAME_CHARS = 100  # of a run's folder; file systems allow 255 bytes
 FOLDER = "tensorboard"  # in the results folder; `tensorboard --logdir FOLDER` shows it
 
 
@@ -54,12 +55,17 @@ class TensorBoard:
         """Do nothing."""
 
     def record(self, record: Record) -> None:
-        """Log a record, unless it already has a folder."""
+        """Log a record, unless it already has a folder; keep the first error as a warning."""
         try:
             self.added += self._put(record)
-        except OSError as error:
-            problem = f"{error.filename or self._folder}: {error.strerror}"
-            self.warnings.append(f"TensorBoard: {problem}; the run's result itself is saved")
+        except Exception as error:
+            problem = f"{self._folder}: {type(error).__name__}: {error}"
+            if isinstance(error, OSError):
+                problem = f"{error.filename or self._folder}: {error.strerror}"
+            self.warnings = self.warnings or [
+                f"TensorBoard: {problem}; the records are complete, and the next run of the suite "
+                "logs the rest"
+            ]
 
     def notice(self, text: str) -> None:
         """Do nothing."""
@@ -75,7 +81,7 @@ class TensorBoard:
 
     def _put(self, record: Record) -> bool:
         """Write the record's folder, delete older folders of the run; return whether it is new."""
-        name = run_name(record, self._plan).replace("/", "_")
+        name = run_name(record, self._plan).replace("/", "_")[:MAX_NAME_CHARS]
         target = self._folder / f"{name} {record.id}-{content_hash(record.content)[:8]}"
         for old in self._folder.glob(f"* {record.id}-*"):
             if old != target:

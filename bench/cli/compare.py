@@ -42,14 +42,16 @@ def report_verdicts(
 ) -> None:
     """Print verdicts, write the requested files, and exit with the code of the verdicts."""
     document = regression.verdicts_document(verdicts)
-    if junit:
-        report.save(junit, regression.verdicts_junit(verdicts, strict).encode())
-    if markdown:
-        report.save(markdown, report.markdown(document).encode())
     content = regression.verdicts_data(verdicts, strict)
     width = shutil.get_terminal_size((120, 24)).columns
     text = report.text(document, width=width).removesuffix("\n")
-    print_result(content, lambda _: text, as_json)
+    try:
+        if junit:
+            report.save(junit, regression.verdicts_junit(verdicts, strict).encode())
+        if markdown:
+            report.save(markdown, report.markdown(document).encode())
+    finally:  # verdicts that cannot be written are still shown
+        print_result(content, lambda _: text, as_json)
     raise typer.Exit(verdicts.exit_code(strict))
 
 

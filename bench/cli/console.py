@@ -66,12 +66,12 @@ def print_files(files: "list[Path]") -> None:
     echo(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
 
 
-def require_record(plan: "Plan", results: "Results", suite: str) -> int:
-    """Return how many of the plan's runs have a record; raise BenchError if none has."""
+def require_record(plan: "Plan", results: "Results", command: str) -> int:
+    """Return how many of the plan's runs have a record; if none has, name the command to train."""
     count = sum(results.file(run).exists() for run in plan.runs)
     if not count:
         raise BenchError(
             f"{results.folder}: no record of the {len(plan.runs)} selected runs; "
-            f"to train them: `bench run {suite} --results {results.folder}`"
+            f"to train them: `{command}`"
         )
     return count

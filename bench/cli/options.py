@@ -1,6 +1,7 @@
 """Arguments and options of the verbs, each declared once."""
 
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -104,6 +105,21 @@ class SuiteOptions:
             return self.set_ or []
         seeds = f"[{self.seeds}]" if self.seeds.isdecimal() else self.seeds
         return [*(self.set_ or []), f"seeds={seeds}"]
+
+    def command(self, verb: str) -> str:
+        """Return a command with these options, as it can be pasted into a shell."""
+        words = ["--results", str(self.results)]
+        for change in self.changes:
+            words += ["--set", change]
+        values = {
+            "--data-root": self.data_root, "--filter": self.filter_, "--limit": self.limit
+        }  # fmt: skip
+        for option, value in values.items():
+            words += [option, str(value)] if value else []
+        words += ["--no-plugins"] if self.no_plugins else []
+        is_option = self.suite.startswith("-")
+        words = [*words, "--", self.suite] if is_option else [self.suite, *words]
+        return shlex.join(["bench", verb, *words])
 
     def load_plan(self, *, recorded: bool = False) -> "Plan":
         """Return the plan of the suite; raise `ConfigError`.

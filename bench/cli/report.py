@@ -49,7 +49,7 @@ def command(
 
     Example: bench report quickstart --metric nll
     """
-    kinds = report.check_formats(formats.split(","))
+    kinds = report.check_formats([kind.strip() for kind in formats.split(",")])
     plan, results = suite.load_plan(recorded=True), Results(suite.results)
     content = ReportOptions(
         metric, kinds, standalone, published, versus, tolerance, wide, compact, output
@@ -59,7 +59,7 @@ def command(
         print_report(build.published_report(plan))
         print_files(files)
         return
-    require_record(plan, results, suite.suite)
+    require_record(plan, results, suite.command("run"))
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
     tables = build.assemble(plan, results, content, entries)

@@ -26,6 +26,7 @@ View = Literal["auto", "live", "plain", "json"]
 GPUS = "GPUs to use: 0,1 or none. Default: all GPUs; without a GPU, the CPU."
 WORKERS = "Parallel workers on a CPU. Default: one per core."
 THREADS = "Threads of each worker on a CPU; affects rounding."
+INLINE = "Train in this process, so that breakpoint() works; the view is then plain by default."
 GRAPHS = "Run each training step as a CUDA graph; affects rounding. GPUs only."
 CLUSTER = "YAML file with resources for Ray or Slurm (docs/CLUSTERS.md)."
 
@@ -42,7 +43,7 @@ def command(
     workers: Annotated[int | None, Option(metavar="N", min=1, help=WORKERS)] = None,
     threads: Annotated[int, Option(metavar="N", min=1, help=THREADS)] = 1,
     graphs: Annotated[bool, Option("--cuda-graphs", help=GRAPHS)] = False,
-    inline: Annotated[bool, Option("--inline", help="Train in this process, to debug.")] = False,
+    inline: Annotated[bool, Option("--inline", help=INLINE)] = False,
     executor: Annotated[Engine, Option(help="Train on this machine, Ray or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
     tracker: Annotated[TrackerName, Option(help="Tracker that also gets the records.")] = "mlflow",

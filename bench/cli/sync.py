@@ -17,7 +17,7 @@ def command(suite: options.SuiteOptions) -> None:
     from bench import api
 
     plan, results = suite.load_plan(), Results(suite.results)
-    records = require_record(plan, results, suite.suite)
+    records = require_record(plan, results, suite.command("run"))
     tracker = api.sync(plan, results)
     echo(f"{plan.suite.name}: {count(records, 'record')}, {tracker.added} of them logged now")
     for warning in tracker.warnings:

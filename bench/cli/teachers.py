@@ -31,7 +31,7 @@ def command(
 
     Example: bench teachers suites/cifar100_same_arch.yaml
     """
-    plan = suite.load_plan()
+    plan = suite.load_plan(recorded=True)
     if inspect:
         from bench.training.inspection import inspect_file, inspection_text
 

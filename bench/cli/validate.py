@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Check suites; print each mistake with its line, and warnings.
 
-    Each checkpoint is opened, and each distiller is called once on random features.
+    Each checkpoint is opened, and each network and distiller is tried on random numbers.
 
     Example: bench validate suites/*.yaml
     """
@@ -53,19 +53,19 @@ def check_contents(suite: "Suite", results: Results | None) -> tuple[list[str], 
     """Try what a suite names; return problems and warnings.
 
     Args:
-        suite: The suite; each of its distillers and checkpoints is tried.
+        suite: The suite; each of its networks, distillers and checkpoints is tried.
         results: A results folder to check as well, for example for a teacher at chance.
     """
     from bench import suite as suites
     from bench.api import find_data_root
     from bench.planning.plan import plan as make_plan
-    from bench.planning.trial import try_distillers
+    from bench.planning.trial import try_distillers, try_networks
     from bench.report import build
     from bench.training.teacher import checkpoint_problems
 
     try:
         plan = make_plan(suite, find_data_root(None))
-        trials = try_distillers(plan)
+        trials = [*try_networks(plan), *try_distillers(plan)]
     except BenchError as error:
         return [suites.at_line(suite, "dataset", str(error))], []
     problems, warnings = checkpoint_problems(plan), []

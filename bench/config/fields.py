@@ -174,7 +174,10 @@ def _message(detail: ErrorDetails, place: Where, model: type[BaseModel]) -> str:
         problem = f"found a text of {len(value)} characters"
     else:
         problem = found(value)
-        guess = nearest(value, allowed.split(", ")) if isinstance(value, str) else ""
+        choices = re.split(", | or ", allowed)
+        if isinstance(value, str):
+            is_quoted = value in choices
+            guess = " Write it without quotes." if is_quoted else nearest(value, choices)
     return f"{problem}.{guess} Allowed: {allowed}"
 
 

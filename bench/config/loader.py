@@ -6,6 +6,7 @@ visible, tags are refused. Aliases and merge keys are written out, up to the lim
 JSON is accepted, also with tabs.
 """
 
+import codecs
 import json
 import math
 import re
@@ -16,7 +17,19 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.config.text import Problem, Where, dotted, foreign, found, hidden, short, visible
+from bench.config.syntax import Loader, reason
+from bench.config.text import (
+    Problem,
+    Where,
+    blank,
+    broken,
+    dotted,
+    foreign,
+    found,
+    hidden,
+    short,
+    visible,
+)
 from bench.errors import ConfigError
 
 MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # size of a file
@@ -212,7 +225,7 @@ def read(path: Path, max_bytes: int) -> str:
     Raises:
         ConfigError: The file cannot be read, is larger than `max_bytes`, or is not UTF-8.
     """
-    if problem := hidden(path.name):
+    if problem := hidden(path.name) or broken(path.name):
         raise ConfigError([f"{path.name!a}: the file's name {problem}"])
     try:
         if path.exists() and not path.is_file():
@@ -223,11 +236,14 @@ def read(path: Path, max_bytes: int) -> str:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     if len(raw) > max_bytes:
         raise ConfigError([f"{path}: larger than {max_bytes // 1024:,} KiB, the maximum"])
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:4]:
+        raise ConfigError([f"{path}:1  text in UTF-16 or UTF-32. Allowed: UTF-8; save it as UTF-8"])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}:{line}  not text in UTF-8"]) from error
+        message = f"{path}:{line}  not text in UTF-8. Allowed: UTF-8; save it as UTF-8"
+        raise ConfigError([message]) from error
 
 
 def parse(text: str, name: str) -> Document:
@@ -326,17 +342,18 @@ def _depth(content: Any) -> int:
 
 def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
     """Return the root node of a YAML text, None if empty; `place(line)` begins error messages."""
-    text = text.replace("\r\n", "\n")
-    lines = enumerate(text.split("\n"), 1)
-    refused = [(i, problem) for i, line in lines if (problem := hidden(line))]
-    scanner, node = _Loader("" if refused else text), None
+    text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
+    lines = text.split("\n")
+    refused = [(i, problem) for i, line in enumerate(lines, 1) if (problem := hidden(line))]
+    scanner, node = Loader("" if refused else text), None
     try:
         refused += _not_allowed(scanner)
         if not refused:
-            node = yaml.compose(text, _Loader)
+            node = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        refused = [(mark.line + 1 if mark else 1, _reason(error))]
+        blanks = [(i, problem) for i, line in enumerate(lines, 1) if (problem := blank(line))]
+        refused = [(mark.line + 1 if mark else 1, reason(error)), *blanks]
     except (ValueError, OverflowError):  # from PyYAML, on "\UFFFFFFFF", and on %YAML 1.99…9
         refused = [(scanner.line + 1, "not YAML: a number out of range")]
     if refused:
@@ -362,23 +379,6 @@ def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
             yield line, f"tag {short(tag)}: not allowed, write a plain value"
 
 
-class _Loader(yaml.SafeLoader):
-    """A loader that accepts tabs between tokens and in flow collections, as YAML 1.2 does."""
-
-    def scan_to_next_token(self) -> None:
-        """Skip blanks and comments; a tab in the indentation of a block remains an error."""
-        super().scan_to_next_token()
-        while self.peek() == "\t" and (self.flow_level or self._separates()):
-            self.forward()
-            super().scan_to_next_token()
-
-    def _separates(self) -> bool:
-        """Return whether the blanks here follow a token on this line, or end the line."""
-        before = self.buffer[self.pointer - self.column : self.pointer]
-        rest, _, _ = self.buffer[self.pointer :].partition("\n")
-        return bool(before.strip(" \t")) or not rest.strip(" \t\0")
-
-
 def _is_merge(key: yaml.Node) -> bool:
     return isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None
 
@@ -389,9 +389,7 @@ def _invalid_key(key: yaml.Node) -> str | None:
         return "a key that is not plain text"
     if len(key.value) > MAX_KEY_LENGTH:
         return f"a key of {len(key.value)} characters. Allowed: at most {MAX_KEY_LENGTH}"
-    problem = hidden(key.value)
-    if key.value.isascii() and not problem and not key.value.isprintable():
-        problem = "contains a tab or a line break"
+    problem = hidden(key.value) or broken(key.value)
     return f"the key '{short(visible(key.value))}' {problem}" if problem else foreign(key.value)
 
 
@@ -416,13 +414,3 @@ def _scalar(node: Any) -> str | int | float | bool | None:
 def _join_surrogates(text: str) -> str:
     r"""Return the text with pairs such as `\ud83d\ude00`, as JSON writes them, as one character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    problem = str(error.problem)
-    if r"'\t'" in problem:
-        problem = "a tab where only spaces are allowed"
-    if "single document" in str(error.context):
-        problem = "a second document; a file may contain only one"
-    column = f" (column {error.problem_mark.column + 1})" if error.problem_mark else ""
-    return f"not YAML: {short(problem, 200)}{column}"

@@ -55,6 +55,17 @@ def hidden(text: str) -> str | None:
     return match and message.format(_named(match.group()))
 
 
+def broken(text: str) -> str | None:
+    """Return a message if a name contains a tab or a line break, else None."""
+    return "contains a tab or a line break" if {"\t", "\n"} & set(text) else None
+
+
+def blank(text: str) -> str | None:
+    """Return a message about the first blank that YAML does not treat as one, or None."""
+    char = next((char for char in text if char.isspace() and not char.isascii()), None)
+    return char and f"contains {_named(char)}. Allowed between words of YAML: spaces"
+
+
 def visible(text: str) -> str:
     """Return the text without invisible characters."""
     return _HIDDEN.sub("", text)

@@ -2,7 +2,8 @@
 
 The cache is a database in `$XDG_CACHE_HOME/distillbench`, by default `~/.cache/distillbench`. A
 cached hash is used while the file's size, inode, modification time (mtime) and change time (ctime)
-stay the same. mtime alone is not enough, because tools such as `cp -p` restore it.
+stay the same. mtime alone is not enough, because tools such as `cp -p` restore it. A damaged
+database is replaced.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 DIGEST_BYTES = 16
@@ -23,8 +24,12 @@ _TABLE = (
     "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, "
     "digest BLOB)"
 )
+_DAMAGED = (  # the last: a database of another format
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
+)  # fmt: skip
 
-Key = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
+Key = tuple[int, ...]  # size, mtime_ns, ctime_ns, inode
+Entries = dict[str, tuple[Key, bytes]]  # key and digest, by path
 Check = Callable[[str, bytes], None]  # gets a path and the content; raises if the file is broken
 
 
@@ -56,7 +61,7 @@ def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[st
                zip(paths, keys, strict=True)]  # fmt: skip
     todo = [index for index, digest in enumerate(digests) if not digest]
     problems: list[str] = []
-    fresh: list[tuple[str, Key, bytes]] = []
+    fresh: Entries = {}
     now = time.time_ns()
 
     def work(index: int) -> tuple[int, bytes, str | None]:
@@ -75,8 +80,8 @@ def hash_files(paths: Sequence[str], check: Check) -> tuple[list[bytes], list[st
             if problem is not None:
                 problems.append(problem)
             elif now - max(keys[index][1:3]) > SETTLED_S * 1e9:
-                fresh.append((paths[index], keys[index], digest))
-    _write_cache(fresh)
+                fresh[paths[index]] = keys[index], digest
+    _write_cache(fresh, cached)
     return digests, problems
 
 
@@ -87,33 +92,61 @@ def _key(path: str) -> Key:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _read_cache(paths: Sequence[str]) -> dict[str, tuple[tuple[int, ...], bytes]]:
+@contextmanager
+def _open_cache() -> Iterator[sqlite3.Connection]:
+    """Open the cache for one transaction; if the cache is damaged, remove it and raise."""
+    file = cache_file()
+    try:
+        with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database, database:
+            yield database
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGED:
+            for ending in ("", "-journal"):  # a journal would be applied to the next database
+                Path(f"{file}{ending}").unlink(missing_ok=True)
+        raise
+
+
+def _read_cache(paths: Sequence[str]) -> Entries:
     """Return the key and the hash of each path in the cache; empty if the cache is unusable."""
-    cached: dict[str, tuple[tuple[int, ...], bytes]] = {}
+    cached: Entries = {}
     with suppress(OSError, sqlite3.Error):
-        if not (file := cache_file()).is_file():
-            return cached
-        with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database:
+        if not cache_file().is_file():
+            return {}
+        with _open_cache() as database:
             for part in _parts(paths):
                 marks = ",".join("?" * len(part))
                 query = f"SELECT * FROM hashes WHERE path IN ({marks})"
                 rows = database.execute(query, [os.fsencode(path) for path in part])
                 for path, *key, digest in rows:
-                    cached[os.fsdecode(path)] = tuple(key), digest
-    return cached
+                    if isinstance(digest, bytes) and len(digest) == DIGEST_BYTES:
+                        cached[os.fsdecode(path)] = tuple(key), digest
+        return cached
+    return {}  # all files are hashed and remembered again
 
 
-def _write_cache(entries: Sequence[tuple[str, Key, bytes]]) -> None:
-    """Write hashes to the cache; do nothing if the cache cannot be written."""
-    if not entries:
+def _write_cache(fresh: Entries, cached: Entries) -> None:
+    """Write hashes to the cache; do nothing if the cache cannot be written.
+
+    Args:
+        fresh: Entries that the cache does not have.
+        cached: Entries that were read from the cache; a replaced cache gets them again.
+    """
+    if not fresh:
         return
     with suppress(OSError, sqlite3.Error):
-        file = cache_file()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(os.fsencode(path), *key, digest) for path, key, digest in entries]
-        with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database, database:
-            database.execute(_TABLE)
-            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _insert(fresh)
+        except sqlite3.Error:
+            if not cache_file().exists():  # it was damaged
+                _insert({**cached, **fresh})
+
+
+def _insert(entries: Entries) -> None:
+    rows = [(os.fsencode(path), *key, digest) for path, (key, digest) in entries.items()]
+    with _open_cache() as database:
+        database.execute(_TABLE)
+        database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _parts(paths: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

@@ -96,6 +96,7 @@ class Job:
         plugins: Paths of the suite's plugins.
         plugins_enabled: Whether plugins may be loaded, including those of installed packages.
         graphs: Whether to capture steps as CUDA graphs.
+        networks: Names of the suite's networks, for the refusal of a checkpoint.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_enabled: bool = True
     graphs: bool = False
+    networks: tuple[str, ...] = ()
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

@@ -158,6 +158,7 @@ class Runner:
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
             plugins_enabled=self.plan.suite.registry.enabled,
+            networks=self.plan.suite.networks,
         )
 
     def _handle(self, slot: int, event: Event) -> None:

@@ -5,6 +5,8 @@ weights and checkpoints. It sends each record as an event to its parent process,
 record.
 """
 
+import bdb
+import io
 import json
 import os
 import sys
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import safetensors.torch
 import torch
@@ -25,7 +27,7 @@ from bench import data, models
 from bench.data import Augment, Data, Selection, Split
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
-from bench.plugins import Registry
+from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
 from bench.results.record import Epoch, Status
@@ -116,6 +118,7 @@ def run_job(job: Job, emit: Emit) -> None:
     configure_process(job)
     context = JobContext(job, emit)
     try:
+        check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
         else:
@@ -142,6 +145,24 @@ def configure_process(job: Job) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     recipe = job.tasks[0].specification.recipe  # all tasks have the same precision
     torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+
+
+def check_plugins(context: JobContext) -> None:
+    """Compare the plugins with the hashes in the tasks' specifications.
+
+    Raises:
+        BenchError: A plugin was edited since the run was planned.
+    """
+    source_of = context.registry.source_of
+    for task in context.job.tasks:
+        spec = task.specification
+        expected: dict[tuple[Kind, str], str | None] = {("network", spec.network): spec.source}
+        expected["dataset", context.job.dataset] = spec.data.source
+        expected |= {("distiller", name): term.source for name, term in spec.method.items()}
+        for (kind, name), source in expected.items():
+            if source_of(kind, name) != source:
+                problem = f"the plugin of the {kind} '{name}' was edited after the command started"
+                raise BenchError(f"{problem}; run the same command again")
 
 
 def load_data(context: JobContext) -> Data:
@@ -175,9 +196,9 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     verify(checkpoint.path, checkpoint.sha256)
     dataset = load_data(context)
     spec, facts = task.specification, dataset.facts
-    network = context.registry.build_network(spec.network, facts.classes, facts.size)
-    name = f"a {spec.network} of {facts.classes} classes"
-    fit = pretrained.fit(pretrained.read(checkpoint.path), network, name)
+    registry, others = context.registry, context.job.networks
+    fit = teachers.fit_checkpoint(checkpoint.path, spec.network, facts, registry, others)
+    network = registry.build_network(spec.network, facts.classes, facts.size)
     pretrained.load_into(network, fit.state)
     if fit.note:
         context.emit({"event": "notice", "text": fit.note})
@@ -215,7 +236,9 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
             trainers.append(trainer if resume(context, trainer) else make())
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
-        except Exception as error:
+        except bdb.BdbQuit as error:
+            raise KeyboardInterrupt from error  # `q` in a debugger
+        except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error):
                 raise
             traceback.print_exc()  # into the worker's log; on the screen with --inline
@@ -280,8 +303,9 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
 
 
 def save_weights(context: JobContext, task: Task, weights: Mapping[str, Tensor]) -> str:
-    """Save a network's weights, by name; return their SHA-256."""
-    state = {name: value.contiguous() for name, value in weights.items()}
+    """Save a network's weights, by name; return the SHA-256 of the file."""
+    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    state = {name: value.contiguous().clone() for name, value in weights.items()}
     content = safetensors.torch.save(state, {"network": task.specification.network})
     return context.results.save_weights(task.id, content)
 
@@ -299,12 +323,24 @@ def emit_record(
     context.emit({"event": "record", "record": record.content})
 
 
+class NoInput(io.TextIOBase):
+    """Standard input for plugins: raises an error, because a debugger would wait for ever."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "a worker process has no input for breakpoint(). Train in one process: "
+            "`bench run SUITE --inline`"
+        )
+
+
 def main() -> None:
     """Run the job on the first line of standard input; exit early if the parent exits."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open
     os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(sys.stdin,), daemon=True).start()
+    sys.stdin = NoInput()
 
     writing = threading.Lock()
 
@@ -316,9 +352,9 @@ def main() -> None:
     run_job(job, emit)
 
 
-def _exit_with_parent() -> None:
+def _exit_with_parent(stdin: TextIO) -> None:
     """Exit when standard input closes, which means that the parent has exited."""
-    sys.stdin.read()
+    stdin.read()
     os._exit(1)
 
 

@@ -9,6 +9,7 @@ CIFAR networks that distillation papers use, one file per family. `timm:<name>` 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
@@ -63,7 +64,7 @@ def build(
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
         classes: number of classes K.
         size: side S of the images in pixels; needed only for networks with a fixed image size, such
-            as vision transformers.
+            as vision transformers, and for networks with lazy layers.
         added: functions that build the networks of plugins, by the network's name.
         stages: names of the layers whose outputs are the stages, in the order of the layers. If (),
             the network returns its stages, or `bench.models.wrapper` finds the layers.
@@ -72,12 +73,12 @@ def build(
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
-        BenchError: the name is unknown, or the library cannot build the network for images of
-            that size.
+        BenchError: the name is unknown, the library cannot build the network for images of that
+            size, or a plugin's builder returns no module.
 
     """
     if added and name in added:
-        return FeatureExtractor(added[name](classes), stages)
+        return FeatureExtractor(_added(name, added[name], classes, size), stages)
     if name in _builtin:
         network = _builtin[name](classes)
         return FeatureExtractor(network, stages) if stages else network
@@ -87,6 +88,26 @@ def build(
     raise BenchError(
         f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
     )
+
+
+def _added(name: str, builder: Builder, classes: int, size: int | None) -> nn.Module:
+    """Return a network of a plugin; the shapes of its lazy layers are determined."""
+    if not callable(builder):
+        value = f"NETWORKS['{name}'] is {builder!r}"
+        raise BenchError(f"{value}. Allowed: a function of the number of classes")
+    try:
+        net = builder(classes)
+    except SystemExit as error:
+        raise BenchError(f"the network '{name}' exits{dry_run.raised_at(error)}") from error
+    if not isinstance(net, nn.Module) or isinstance(net, torch.jit.ScriptModule):
+        value = f"NETWORKS['{name}'] returns {type(net).__name__}"
+        raise BenchError(f"{value}. Allowed: an nn.Module in Python, without torch.jit")
+    if any(isinstance(parameter, nn.UninitializedParameter) for parameter in net.parameters()):
+        if size is None:
+            raise BenchError(f"the network '{name}' has lazy layers, which need an image size")
+        dry_run.run(net.eval(), size)
+        net.train()
+    return net
 
 
 def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Shapes:
@@ -104,7 +125,8 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
         field of `reads` that the network does not have, `missing` has the reason.
 
     Raises:
-        BenchError: the network cannot take images (B, 3, S, S), or does not return `Features`.
+        BenchError: the network cannot take images (B, 3, S, S), or does not return `Features` with
+            the shapes of its fields.
 
     """
     places = places_of(net, size) if set(reads) - taps.ALWAYS else Taps()
@@ -116,6 +138,9 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
     features = dry_run.run(copied, size, call)
     if not isinstance(features, Features):
         raise BenchError(f"{type(net).__name__} does not return distillers.Features")
+    if problem := _invalid(features):
+        network = net.network if isinstance(net, FeatureExtractor) else net
+        raise BenchError(f"{type(network).__name__} returns Features whose {problem}")
     return Shapes(
         tuple(map(_size, features.stages)),
         features.pooled.shape[1],
@@ -170,6 +195,24 @@ def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
 
     """
     return Headed(net, cast(Distiller, distiller), places_of(net, size))
+
+
+def _invalid(features: Features) -> str | None:
+    """Return why features have not the shapes that `Features` documents; None if they have."""
+    stages = features.stages
+    if not isinstance(stages, tuple):
+        return f"stages are a {type(stages).__name__}. Allowed: a tuple of maps (B, C, H, W)"
+    maps = [(f"stages[{index}]", stage, 4) for index, stage in enumerate(stages)]
+    for name, value, dims in (
+        *maps,
+        ("pooled", features.pooled, 2),
+        ("logits", features.logits, 2),
+    ):
+        if not isinstance(value, Tensor) or value.dim() != dims:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            allowed = "a map (B, C, H, W)" if dims == 4 else "a tensor (B, D) of two dimensions"
+            return f"{name} is {shape}. Allowed: {allowed}"
+    return None
 
 
 def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:

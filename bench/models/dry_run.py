@@ -5,11 +5,13 @@ returns the number of multiply-adds for one image.
 """
 
 import copy
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError
 
+TORCH = Path(torch.__file__).parent
 BATCH = 2  # images in a dry run; in a batch of 1, `squeeze` would remove the batch dimension
 MAX_COMPUTED_SIDE = 64  # pixels; larger images take longer than importing torch's meta kernels
 aten = torch.ops.aten
@@ -38,11 +41,7 @@ class LayerCall:
     shape: tuple[int, ...]  # (B, ...), of the output
     start: int  # number of recorded calls that had ended when this call began
     weighted: int  # number of convolutions and linear layers that had ended when this call ended
-
-    @property
-    def is_pooling(self) -> bool:
-        """Whether the layer is a pooling layer."""
-        return "Pool" in type(self.module).__name__
+    is_pooling: bool = False  # whether a pooling layer computed the output
 
     @property
     def can_end_stage(self) -> bool:
@@ -97,11 +96,23 @@ def run(net: nn.Module, size: int, call: Callable[[Tensor], Any] | None = None) 
     with torch.no_grad(), torch.random.fork_rng(devices=[]), device:
         try:
             return (call or net)(torch.zeros(BATCH, 3, size, size))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            reason = str(error).split("\n")[0] or type(error).__name__
+        except (RuntimeError, ValueError, AssertionError, SystemExit) as error:
+            reason = str(error).split("\n")[0]
+            reason = reason if reason and isinstance(error, Exception) else type(error).__name__
             raise BenchError(
                 f"{type(net).__name__} cannot take images of 3 x {size} x {size}: {reason}"
+                f"{raised_at(error)}"
             ) from error
+
+
+def raised_at(error: BaseException) -> str:
+    """Return the last line of an error's traceback outside torch and this module: ` (a.py:7)`."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not Path(frame.filename).is_relative_to(TORCH)
+    ]
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
@@ -120,20 +131,25 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
     starts: list[int] = []
     times: Counter[str] = Counter()
     weighted = 0
+    pooled: Tensor | None = None  # output of the last pooling layer
 
     def begin(_: nn.Module, __: object) -> None:
         starts.append(len(calls))
 
     def end(module: nn.Module, inputs: tuple[object, ...], output: object, *, layer: str) -> None:
-        nonlocal weighted
+        nonlocal weighted, pooled
         start = starts.pop()
         weighted += isinstance(module, nn.Conv2d | nn.Linear)
         if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
             output = output[0] if output[0].dim() == 3 else output  # drops the grid size of tokens
         if isinstance(output, Tensor) and output.dim() > 1 and len(output) == BATCH:
             source = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
+            if is_pooling := output is pooled or _is_pooling(module):
+                pooled = output
             shape = tuple(output.shape)
-            calls.append(LayerCall(layer, times[layer], module, source, shape, start, weighted))
+            calls.append(
+                LayerCall(layer, times[layer], module, source, shape, start, weighted, is_pooling)
+            )
         times[layer] += 1
 
     for layer, module in net.named_modules():
@@ -142,6 +158,11 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
             module.register_forward_hook(partial(end, layer=layer))
     output = run(net, size)
     return calls, output
+
+
+def _is_pooling(module: nn.Module) -> bool:
+    has_weights = any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
+    return "Pool" in type(module).__name__ and not has_weights
 
 
 def _tensors(net: nn.Module) -> tuple[Tensor, ...]:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import isqrt
 from typing import Any, Literal
 
@@ -92,10 +93,16 @@ class FeatureExtractor(nn.Module):
             features: Features = self.network(images)
             return features
         tensors, output = self._run(images, points)
+        wanted = (*points.stages, points.classifier)
+        if skipped := [point.layer for point in wanted if point and point not in tensors]:
+            raise BenchError(
+                f"{type(self.network).__name__} did not call its layers {', '.join(skipped)} in "
+                "this pass, but in the dry run. Let it return distillers.Features"
+            )
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:
             return Features(stages, output.pooled, output.logits)
-        logits = output if isinstance(output, Tensor) else output[0]  # drops auxiliary heads
+        logits = logits_of(self.network, output)
         pooled = as_vector(tensors[points.classifier], points.classifier)
         return Features(stages, pooled, logits)
 
@@ -143,6 +150,23 @@ class FeatureExtractor(nn.Module):
         return self.network.load_state_dict(state_dict, strict, assign)
 
 
+def logits_of(net: nn.Module, output: object) -> Tensor:
+    """Return the logits (B, K) in a network's output, without those of auxiliary heads.
+
+    Raises:
+        BenchError: the output is neither logits nor a tuple that starts with them.
+
+    """
+    logits = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        value = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BenchError(
+            f"{type(net).__name__} returns neither logits (B, K) nor distillers.Features, but "
+            f"{value}"
+        )
+    return logits
+
+
 def as_map(x: Tensor, point: HookPoint) -> Tensor:
     """Return the output of a stage as a map (B, C, H, W)."""
     if point.layout == "channels last":
@@ -179,9 +203,7 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
     if isinstance(output, Features):
         return HookPoints(stages, None, taps.declared(net)) if stages else None
     name = type(net).__name__
-    logits = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise BenchError(f"{name} returns neither logits (B, K) nor distillers.Features")
+    logits = logits_of(net, output)
     end = find_classifier(calls, logits.shape[1])
     if end is None:
         raise BenchError(
@@ -251,20 +273,29 @@ def find_stages(
     `calls` are the calls of layers before the classifier.
     """
     prefix = getattr(net, "num_prefix_tokens", None)
-    candidates = listed_stages(net, calls), transformer_blocks(calls, prefix), last_maps(calls)
+    candidates = (
+        listed_stages(net, calls, prefix),
+        transformer_blocks(calls, prefix),
+        last_maps(calls),
+    )
     for ends in candidates:
         points = [point for call in ends if (point := hook_point(call, prefix))]
         if not ends or len(points) < len(ends):
             continue
+        weighted = [0, *(call.weighted for call in ends)]  # a stage without weights is a pooling
+        points = [point for point, (a, b) in zip(points, pairwise(weighted), strict=True) if b > a]
         has_stem = len(points) > 2 and ends[0].weighted <= 1
         return (tuple(points[1:]), points[0]) if has_stem else (tuple(points), None)
     return (), None
 
 
-def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+def listed_stages(
+    net: nn.Module, calls: Sequence[LayerCall], prefix: int | None
+) -> Sequence[LayerCall]:
     """Return the last call of each layer in timm's list `feature_info`; () if there is no list.
 
-    If all outputs have one shape, as in transformers, only four evenly spaced calls are returned.
+    Of several layers with one resolution, only the last one ends a stage. If all layers have one
+    resolution, as in transformers, four evenly spaced calls are returned.
     """
     info = getattr(net, "feature_info", None)
     listed = [entry.get("module") for entry in info] if isinstance(info, list) else []
@@ -273,8 +304,16 @@ def listed_stages(net: nn.Module, calls: Sequence[LayerCall]) -> Sequence[LayerC
     ends = [last_calls[name] for name in names if name in last_calls]
     if len(ends) < len(names):
         return ()
-    same_shape = len({call.shape for call in ends}) == 1
-    return evenly_spaced(ends) if same_shape else ends
+    last_of_side = {resolution(call, prefix): call for call in ends}
+    return list(last_of_side.values()) if len(last_of_side) > 1 else evenly_spaced(ends)
+
+
+def resolution(call: LayerCall, prefix: int | None) -> int:
+    """Return the side of a call's map, or of the map of its patches; 0 if it has no map."""
+    point = hook_point(call, prefix)
+    if point is None or point.layout != "tokens":
+        return map_side(call.shape)
+    return isqrt(call.shape[1] - point.prefix)
 
 
 def transformer_blocks(calls: Sequence[LayerCall], prefix: int | None) -> Sequence[LayerCall]:
@@ -321,26 +360,31 @@ def last_maps(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
         if (
             call.can_end_stage
             and map_side(call.shape) > floor
-            and not any(is_inside(call, block, floor) for block in parents)
+            and not any(is_inside(call, block, floor, calls) for block in parents)
         ):
             ends.append(call)
     return ends[::-1]
 
 
-def is_inside(call: LayerCall, block: LayerCall, floor: int) -> bool:
+def is_inside(call: LayerCall, block: LayerCall, floor: int, calls: Sequence[LayerCall]) -> bool:
     """Return whether a call belongs to a block whose output has the next lower resolution.
 
     Such a call is part of the next stage. An example is the expansion in a MobileNet block with
     stride 2. An `nn.Sequential` and a module that spans several resolutions do not count as blocks.
+    A norm before the first weights of an `nn.Sequential` is part of the next stage, as in ConvNeXt.
 
     Args:
         call: a call inside `block` that returns a map.
         block: the call of a module that contains other layers.
         floor: side of the map that ends the next stage; 0 if there is no next stage.
+        calls: all calls.
 
     """
     side = map_side(call.shape)
-    is_trunk = block.start == 0 or type(block.module) is nn.Sequential
+    weighted_before = calls[block.start - 1].weighted if block.start else 0
+    is_next_norm = block.weighted > call.weighted == weighted_before
+    is_sequential = type(block.module) is nn.Sequential and not is_next_norm
+    is_trunk = block.start == 0 or is_sequential
     return (
         not is_trunk
         and map_side(block.input_shape) <= side

@@ -115,8 +115,8 @@ def _estimate(
         return Estimate(str(error))
     except BenchError as error:
         return Estimate(str(error))
-    except Exception as error:  # a plugin may raise anything; its run will be recorded as failed
-        return Estimate(None, warning=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # of a plugin; its run will be recorded as failed
+        return Estimate(None, warning=registry.describe_error(error))
     return Estimate(None, cost, memory)
 
 
@@ -135,6 +135,11 @@ class Measured(NamedTuple):
 def _measure(network: Network, classes: int, size: int, registry: Registry) -> Measured:
     net = _network(network, classes, size, registry)
     shapes, layers = models.shapes(net, size), models.stage_layers(net, size)
+    if shapes.logits != classes:
+        raise BenchError(
+            f"the network '{network.name}' returns {shapes.logits} logits; the data set has {classes} "
+            "classes, which its builder receives"
+        )
     return Measured(shapes, models.cost(net, size), layers)
 
 
@@ -193,6 +198,8 @@ def _stages(network: Network, facts: Facts, registry: Registry) -> str:
         measured = _measure(network, facts.classes, facts.size, registry)
     except BenchError as error:
         return str(error)
+    except Exception as error:  # a plugin may raise anything
+        return registry.describe_error(error)
     shapes = ["x".join(map(str, shape)) for shape in measured.shapes.stages]
     if measured.layers is None:
         return f"returned by the network: {', '.join(shapes)}"

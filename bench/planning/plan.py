@@ -6,7 +6,7 @@ This module does not train, and does not write files.
 import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ class Plan:
         cells: The combinations; two cells with equal specifications share one run.
         facts: Facts of the images that the suite selects.
         part: The filter and the limit of `select`, if they removed any cell.
+        complete: The plan that `select` got; None if no cell was removed.
     """
 
     suite: Suite
@@ -96,6 +97,7 @@ class Plan:
     cells: tuple[Cell, ...]
     facts: Facts
     part: tuple[str, ...] = ()
+    complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -235,8 +237,9 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
         return plan
     needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
     runs = {id: run for id, run in plan.runs.items() if id in needed}
-    part = ([text] if text else []) + ([f"limit={limit}"] if limit else [])
-    return replace(plan, cells=cells, runs=runs, part=(*plan.part, *part))
+    part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
+    part, complete = (*plan.part, *part), plan.complete or plan
+    return replace(plan, cells=cells, runs=runs, part=part, complete=complete)
 
 
 def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:

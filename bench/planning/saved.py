@@ -1,29 +1,75 @@
-"""Plans as JSON: `bench run` saves them, so that tables need neither data nor plugins later."""
+"""Plans as JSON: `bench run` saves them, so that tables need neither data nor plugins later.
+
+There is one file for a suite, and one for each list of changes of the suite by --set and --seeds.
+A file always holds the complete plan, also if `bench run` got a filter or a limit.
+"""
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench.config.loader import load_json
 from bench.data import Facts, Selection
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.planning.plan import Cell, Plan, Run
 from bench.plugins import Registry
-from bench.spec import Recipe, RunSpec, TermSpec
-from bench.suite import Method, Pair, Suite, Teacher
+from bench.spec import Recipe, RunSpec, TermSpec, content_hash
+from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
+from bench.suite import find as find_suite
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "plans"  # in the results folder
 
 
-def path_of(folder: Path, stem: str) -> Path:
-    """Return the path of a suite's saved plan in a results folder."""
-    return folder / FOLDER / f"{stem}.json"
+def path_of(folder: Path, name: str, changes: Sequence[str] = ()) -> Path:
+    """Return the path of a saved plan.
+
+    Args:
+        folder: The results folder.
+        name: Name of the suite.
+        changes: Changes of the suite, in their order.
+    """
+    ending = f"-{content_hash(list(changes))}" if changes else ""
+    return folder / FOLDER / f"{name}{ending}.json"
+
+
+def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan | None, str]:
+    """Return the saved plan of a suite with these changes.
+
+    Args:
+        folder: The results folder.
+        name: A suite file, which may be missing, or the name of a shipped suite.
+        changes: Changes of the suite, in their order.
+
+    Returns:
+        The plan; or None and a line that says why no saved plan can be used. The line is empty if
+        there is no saved plan of this suite at all.
+    """
+    stem = Path(name).stem
+    path = path_of(folder, stem, changes)
+    if not path.is_file():
+        others = [" ".join(_flags(plan.suite.changes)) for plan in _all(folder, stem)]
+        used = " ".join(_flags(changes))
+        reason = f"{path.parent}: no plan of {stem} was saved with {used}. Allowed: "
+        return None, reason + "; ".join(others) if others else ""
+    try:
+        plan, sha256 = load(path)
+    except ConfigError as error:
+        return None, str(error)
+    with suppress(BenchError):  # the suite is missing here
+        if digest(find_suite(name)) != sha256:
+            return None, f"{path}: not used, because {name} changed after `bench run` saved it"
+    return plan, ""
 
 
 def dump(plan: Plan) -> str:
-    """Return as JSON the parts of a plan that tables and figures need."""
+    """Return as JSON the parts of an unfiltered plan that tables and figures need."""
+    plan = plan.complete or plan
     suite, registry = plan.suite, plan.suite.registry
     terms = dict.fromkeys(term for method in suite.methods for term in method.terms)
     pairs = {pair.name: place for place, pair in enumerate(suite.pairs)}
@@ -32,7 +78,6 @@ def dump(plan: Plan) -> str:
         "format": FORMAT,
         "suite_sha256": digest(suite.path),
         "changes": suite.changes,
-        "part": plan.part,
         "name": suite.name,
         "title": suite.title,
         "caption": suite.caption,
@@ -109,7 +154,27 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in content["facts"].items()
     }
-    return Plan(suite, runs, cells, Facts(**facts), tuple(content["part"]))
+    for pair in pairs:
+        if checkpoint := pair.teacher.checkpoint:
+            for cell in (cell for cell in cells if cell.pair is pair):
+                runs[cell.teacher] = replace(runs[cell.teacher], checkpoint=checkpoint)
+    return Plan(suite, runs, cells, Facts(**facts))
+
+
+def _all(folder: Path, name: str) -> list[Plan]:
+    """Return all saved plans of a suite."""
+    pattern = re.compile(rf"{re.escape(name)}(-[0-9a-f]{{16}})?\.json")
+    parent = folder / FOLDER
+    plans = []
+    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if pattern.fullmatch(path.name):
+            with suppress(ConfigError):  # damaged
+                plans.append(load(path)[0])
+    return plans
+
+
+def _flags(changes: Sequence[str]) -> list[str]:
+    return [f"--set '{change}'" for change in changes] or ["no --set and no --seeds"]
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -127,12 +192,19 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "name": pair.name,
         "teacher": pair.teacher.network,
         "teacher_recipe": pair.teacher.recipe.model_dump(mode="json"),
+        "checkpoint": _checkpoint(pair.teacher.checkpoint),
         "student": pair.student,
         "recipe": pair.recipe.model_dump(mode="json"),
         "group": pair.group,
     }
 
 
+def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    return {**asdict(checkpoint), "path": str(checkpoint.path)} if checkpoint else None
+
+
 def _read_pair(entry: dict[str, Any]) -> Pair:
-    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), None)
+    fields = entry["checkpoint"]
+    checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
+    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint)
     return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])

@@ -1,13 +1,16 @@
-"""Try every distiller of a plan on random features, before the first training."""
+"""Try every network and distiller of a plan on random numbers, before the first training."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import nn
 
-from bench import seeding
+from bench import models, seeding
 from bench.errors import BenchError
+from bench.models import dry_run
 from bench.planning.estimate import build_for_estimate, network_of, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
@@ -19,17 +22,75 @@ SAMPLES = 8  # number of samples in the random batch
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of trying one distiller of one method.
+    """The result of trying one network, or one distiller of one method.
 
     Attributes:
-        where: The distiller's place in the suite, such as `methods.mine.my_distiller`.
-        problems: Errors of the distiller's code, and violated rules of `distillers.base`.
+        where: The place in the suite: `pairs.0.student`, or `methods.mine.my_distiller`.
+        problems: Errors of the plugin's code, and violated rules of `distillers.base`.
         warnings: Reasons why the distiller may be slow.
     """
 
     where: str
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+def try_networks(plan: Plan) -> list[Trial]:
+    """Build every network of a plan; train those of plugins and libraries on a random batch.
+
+    Args:
+        plan: The plan; no data are read.
+
+    Returns:
+        A trial for each network with a problem.
+    """
+    tried: set[str] = set()
+    trials = []
+    for index, pair in enumerate(plan.suite.pairs):
+        for role, name in (("teacher", pair.teacher.network), ("student", pair.student)):
+            if name not in tried:
+                tried.add(name)
+                problems = tuple(_network_problems(plan, name))
+                trials.append(Trial(f"pairs.{index}.{role}", problems, ()))
+    return [trial for trial in trials if trial.problems]
+
+
+def _network_problems(plan: Plan, name: str) -> Iterator[str]:
+    """Yield the first problem of a network: it cannot be built, measured or trained."""
+    registry, facts = plan.suite.registry, plan.facts
+    network = network_of(plan.suite, name)
+    try:
+        shapes_of(network, facts, registry)
+        if name not in models.names():
+            arguments = name, facts.classes, facts.size, network.stages
+            net = build_for_estimate(partial(registry.build_network, *arguments))
+            yield from _training_problems(net, facts.classes, facts.size)
+    except BenchError as error:
+        yield str(error)
+    except (Exception, SystemExit) as error:
+        yield registry.describe_error(error)
+
+
+def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]:
+    """Yield why a network cannot be trained, from two steps in training mode."""
+    if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
+        return  # too large for a trial
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        yield "no parameter of the network requires a gradient, so it cannot be trained"
+        return
+    with seeding.initialised_by("trial"):
+        state = contract.foreign_random_state()
+        for _ in range(2):  # buffers that keep a gradient fail in the second step
+            logits = net.train()(torch.randn(dry_run.BATCH, 3, size, size)).logits
+            if logits.shape != (dry_run.BATCH, classes):
+                yield f"in training mode, the logits have the shape {tuple(logits.shape)}"
+                return
+            if not bool(logits.isfinite().all()):
+                yield "in training mode, the logits of random images are not finite"
+                return
+            logits.float().logsumexp(1).sum().backward()
+        if state != contract.foreign_random_state():
+            yield f"the network draws from {contract.FOREIGN}; use torch's functions"
 
 
 def try_distillers(plan: Plan) -> list[Trial]:
@@ -64,7 +125,7 @@ def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | N
             shapes_of(network_of(suite, name), plan.facts, registry, reads)
             for name, reads in networks
         )
-    except BenchError:  # `plan` reports it
+    except (Exception, SystemExit):  # `try_networks` reports it
         return None
     return student, teacher
 
@@ -89,7 +150,7 @@ def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes
             warnings += _waits(plan, build, shapes, batch)
     except Incompatible:  # `bench plan` lists these runs as skipped, with this reason
         pass
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problems.append(registry.describe_error(error, registry.distiller(name)))
     return Trial(where, tuple(problems), tuple(warnings))
 

@@ -245,7 +245,9 @@ def _section(cells: Sequence[Verdict], verdicts: Verdicts, title: str = "") -> S
         for cell in cells
     ]
     grid = tuple(GridRow(tuple(map(grid_cell, row.values()))) for row in rows)
-    return Section(header(list(rows[0])), grid, spans(title), folded=bool(title))
+    columns = list(rows[0])
+    names = (columns.index("Pair"), columns.index("Method"))
+    return Section(header(columns), grid, spans(title), folded=bool(title), names=names)
 
 
 def _notes(verdicts: Verdicts) -> Iterator[str]:

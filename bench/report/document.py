@@ -75,6 +75,8 @@ class Section:
         pair: Name of the only pair in the section; empty: all pairs.
         pairs: In a suite's table, the pair of each column after the first; otherwise empty.
         folded: Whether Markdown shows the section collapsed until a reader opens it.
+        names: Numbers of the columns that name a row. A narrow screen shows the grid in blocks of
+            columns, and each block has these columns.
     """
 
     header: tuple[tuple[GridCell, ...], ...] = ()
@@ -84,6 +86,7 @@ class Section:
     pair: str = ""
     pairs: tuple[str, ...] = ()
     folded: bool = False
+    names: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)

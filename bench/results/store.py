@@ -6,6 +6,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
 plans/<suite>.json         the plan, from which tables are made without data and plugins
+plans/<suite>-<hash>.json  the same with changes by --set and --seeds
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's view of the same records
 tensorboard/               TensorBoard's view of the same records

@@ -1,5 +1,6 @@
 """Read, validate, resolve and render suites, the YAML files that describe a benchmark."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ __all__ = [
     "warnings",
 ]
 
+MAX_NAME_BYTES = 150  # of a suite, without its ending
+
 
 def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Suite:
     """Read, validate and resolve a suite file.
@@ -45,6 +48,9 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     Raises:
         ConfigError: The suite or a change is invalid. The message lists all problems.
     """
+    if (size := len(os.fsencode(path.stem))) > MAX_NAME_BYTES:
+        problem = f"the file's name has {size} bytes. Allowed: at most {MAX_NAME_BYTES}"
+        raise ConfigError([f"{path}: {problem}; tables and figures begin with it"])
     source = loader.apply(loader.load(path), changes)
     registry = Registry(enabled=plugins)
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)

@@ -109,7 +109,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
     shared = _mapping(source.data.get("options"))
     for name, values in shared.items():
         yield from _term(registry, name, values, ("options", name))
-    methods, places, labels = source.data.get("methods"), dict[str, Where](), dict[str, str]()
+    methods, places, labels = source.data.get("methods"), dict[str, Where](), {"Teacher": ""}
     for i, name in enumerate(methods if isinstance(methods, list | dict) else ()):
         where: Where = ("methods", i if isinstance(methods, list) else name)
         entry = methods[name] if isinstance(methods, dict) else None
@@ -117,8 +117,10 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
             continue
         terms = {k: v for k, v in _mapping(entry).items() if k != "label"}
         label = _mapping(entry).get("label", default_label(name, terms or canonical_terms(name)))
+        label = label.strip() if isinstance(label, str) else label
         if isinstance(label, str) and labels.setdefault(label, name) != name:
-            message = f"has the label '{short(label)}' of method '{short(labels[label])}'"
+            owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
+            message = f"has the label '{short(label)}' of {owner}"
             yield Problem(where, f"{message}. Allowed: a label of its own, label: …")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)

@@ -1,6 +1,7 @@
 """Find shipped suites, and load the plugins and checkpoints that a suite names."""
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -47,6 +48,8 @@ def find(name: str | Path) -> Path:
     if path.parent in (Path(), Path("suites")) and stem in suites:
         return suites[stem]
     problem = "a folder" if path.is_dir() else "no such suite"
+    if os.path.lexists(path) and not path.is_dir():
+        problem = "not a file" if os.path.exists(path) else "a link to a missing file"
     allowed = f"a suite file, {', '.join(suites)}"
     raise ConfigError([f"{name}: {problem}.{nearest(stem, suites)} Allowed: {allowed}"])
 

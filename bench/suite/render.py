@@ -34,12 +34,19 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 
     Args:
         suite: The suite.
-        place: A dotted place, such as `methods.mine`; the first value below it gives the line.
+        place: A dotted place, such as `methods.mine`. The first value below the place that is in
+            the file gives the line, or else the nearest part of the file around the place.
         message: What is wrong.
     """
-    below = (v for k, v in suite.origins.items() if k == place or k.startswith(f"{place}."))
-    line = next((v.removeprefix("suite") for v in below if v.startswith("suite:")), ":1")
-    return f"{suite.path}{line}  {place}: {message}"
+    parts = place.split(".")
+    around = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    lines = [
+        origin.removeprefix("suite")
+        for outer in around
+        for key, origin in suite.origins.items()
+        if (key == outer or key.startswith(f"{outer}.")) and origin.startswith("suite:")
+    ]
+    return f"{suite.path}{lines[0] if lines else ':1'}  {place}: {message}"
 
 
 def _content(suite: Suite) -> dict[str, Any]:

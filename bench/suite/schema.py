@@ -299,3 +299,9 @@ class Suite:
     registry: Registry = BUILTIN
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of its networks, each once, in the order of its pairs."""
+        names = (name for pair in self.pairs for name in (pair.teacher.network, pair.student))
+        return tuple(dict.fromkeys(names))

@@ -1,16 +1,15 @@
 """Describe a file of weights: its contents, and the networks of a suite that it fits."""
 
 from collections import Counter
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.config.text import count
 from bench.errors import TeacherRefused
-from bench.planning.estimate import build_for_estimate
 from bench.planning.plan import Plan
 from bench.results.files import sha256
-from bench.training import pretrained
+from bench.training import pretrained, teacher
 
 
 def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
@@ -22,26 +21,26 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
 
     Returns:
         The format, size in bytes, SHA-256, sets of tensors and other entries of the file. For each
-        network of the suite, the tensors that would be loaded, or the reason why none fit.
+        network of the suite: whether it is a teacher, and the tensors that would be loaded, or how
+        they differ from those of the network.
 
     Raises:
         MissingData: The file does not exist.
         TeacherRefused: The file cannot be read as weights.
     """
-    contents, suite, facts = pretrained.read(path), plan.suite, plan.facts
-    names = [name for pair in suite.pairs for name in (pair.teacher.network, pair.student)]
+    contents, suite = pretrained.read(path), plan.suite
+    teachers = {pair.teacher.network for pair in suite.pairs}
     networks = []
-    for name in dict.fromkeys(names):
-        build = partial(suite.registry.build_network, name, facts.classes, facts.size)
+    for name in suite.networks:
+        entry: dict[str, Any] = {"network": name, "teacher": name in teachers}
         try:
-            label = f"a {name} of {facts.classes} classes"
-            fit = pretrained.fit(contents, build_for_estimate(build), label)
+            fit = teacher.fit(contents, name, plan.facts, suite.registry)
         except TeacherRefused as error:
             reason = str(error).removeprefix(f"{path}: ")
-            networks.append({"network": name, "fits": False, "reason": reason})
+            networks.append(entry | {"fits": False, "reason": reason})
         else:
             use = pretrained.describe(fit)
-            networks.append({"network": name, "fits": True, "loads": use, "note": fit.note})
+            networks.append(entry | {"fits": True, "loads": use, "note": fit.note})
     return {
         "file": str(path),
         "format": contents.format,
@@ -88,5 +87,15 @@ def inspection_text(content: dict[str, Any]) -> str:
             lines += [f"  {entry['note']}"] if entry["note"] else []
         else:
             lines.append(f"{entry['network']}: does not fit: {entry['reason']}")
-    lines.append(f"to use it: teachers: {{checkpoints: {{NETWORK: {content['file']}}}}}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_use(content)])
+
+
+def _use(content: dict[str, Any]) -> Iterator[str]:
+    """Yield the line of a suite that uses the file for each teacher, or why it has no use."""
+    fits = {entry["network"]: entry["teacher"] for entry in content["networks"] if entry["fits"]}
+    for name in (name for name, is_teacher in fits.items() if is_teacher):
+        yield f"to use it: teachers: {{checkpoints: {{{name}: {content['file']}}}}}"
+    if not fits:
+        yield "it fits no network of the suite"
+    elif not any(fits.values()):
+        yield f"it fits no teacher of the suite, only students: {', '.join(fits)}"

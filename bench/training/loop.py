@@ -11,6 +11,7 @@ from itertools import starmap
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
+from bench.errors import BenchError
 from bench.spec import Recipe
 from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch
 from bench.training.evaluation import Evaluator, is_evaluation_due
@@ -112,9 +113,21 @@ def train_epoch(
             active = [trainer for trainer in trainers if trainer.failure is None]
             needed = any(trainer.uses_teacher for trainer in active)
             features = teacher(images) if teacher and needed else None
+        shared = shared_tensors(images, features, batch)
+        versions = [tensor._version for tensor in shared]
         for trainer in active:
             with trainer.catch_failure():
                 trainer.step(images, features if trainer.uses_teacher else None, batch)
+            if versions != [tensor._version for tensor in shared]:
+                raise BenchError(
+                    f"{trainer.task.name} writes to the batch or to the teacher's features, which "
+                    "other runs read: copy them first. No run of its cohort is valid"
+                )
+
+
+def shared_tensors(images: Tensor, features: Features | None, batch: Batch) -> list[Tensor]:
+    """Return the tensors of one batch that all runs read and none may write to."""
+    return [images, batch.labels, batch.index, *(features.tensors() if features else ())]
 
 
 def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:

@@ -119,16 +119,19 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
         network = network.network
     expected = network.state_dict()
     fits: list[Fit] = []
+    unfit: list[Fit] = []
     closest: tuple[int, str] | None = None
     for candidate in _candidates(contents, expected):
         state = candidate.state
         if not (problem := differences(expected, state)):
             fits.append(candidate)
             continue
+        unfit.append(candidate)
         hits = sum(_is_match(value, state.get(key)) for key, value in expected.items())
         hits -= len(candidate.left_out)
         if closest is None or hits > closest[0]:
             closest = hits, problem + _class_hint(expected, state)
+    fits += _parents(unfit, fits, expected)
     if not fits:
         shard = ". The file is one of several shards: load all and save one file"
         hint = shard if _SHARD.search(contents.path.name) else ""
@@ -136,8 +139,9 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
         raise TeacherRefused(f"{contents.path}: not {name}: {problem}{hint}")
     fit = _choose(contents.path, fits)
     for key, value in fit.state.items():
-        if value.is_floating_point() and bool(value.float().isnan().any()):
-            raise TeacherRefused(f"{contents.path}: {key} contains NaN: its training has diverged")
+        if value.is_floating_point() and not bool(value.float().isfinite().all()):
+            problem = f"{key} contains NaN or infinity: its training has diverged"
+            raise TeacherRefused(f"{contents.path}: {problem}")
     return fit
 
 
@@ -153,10 +157,29 @@ def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[
                     name: value
                     for key, value in tensors.items()
                     if key.startswith(prefix)
-                    and _is_weight(name := key.removeprefix(prefix), expected)
+                    and _is_weight(name := key.removeprefix(prefix), value, expected)
                 }
                 left_out = tuple(key for key in tensors if not key.startswith(prefix))
                 yield Fit(state, place, prefix, left_out)
+
+
+def _parents(
+    unfit: Sequence[Fit], fits: Sequence[Fit], expected: Mapping[str, Tensor]
+) -> Iterator[Fit]:
+    """Yield candidates that fit without the names of fits of longer prefixes.
+
+    Such a file holds a network next to a copy of it: `conv1.weight` and `teacher.conv1.weight`.
+    """
+    for candidate in unfit:
+        inner = tuple(
+            fit.prefix.removeprefix(candidate.prefix)
+            for fit in fits
+            if fit.place == candidate.place and fit.prefix.startswith(candidate.prefix)
+        )
+        state = {name: v for name, v in candidate.state.items() if not name.startswith(inner)}
+        if inner and not differences(expected, state):
+            names = (f"{candidate.prefix}{n}" for n in candidate.state if n.startswith(inner))
+            yield replace(candidate, state=state, left_out=(*candidate.left_out, *names))
 
 
 def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
@@ -223,12 +246,20 @@ def _shape(value: Tensor) -> str:
     if value.is_floating_point() and _is_plain_tensor(value):
         return str(tuple(value.shape))
     kind = "no data" if value.is_meta else str(value.dtype).removeprefix("torch.")
+    if value.layout is not torch.strided:
+        kind = "sparse"
     return f"{tuple(value.shape)} ({kind})"
 
 
-def _is_weight(name: str, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a tensor of this name is compared; counters unknown to the network are not."""
-    return name in expected or name.rpartition(".")[2] not in (*OPTIONAL, *IGNORED)
+def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
+    """Return whether a tensor of this name is compared; counters unknown to the network are not.
+
+    A counter of another type is not compared, because some programs convert it with the weights.
+    """
+    tail = name.rpartition(".")[2]
+    if tail in OPTIONAL:
+        return _is_match(expected[name], value) if name in expected else False
+    return name in expected or tail not in IGNORED
 
 
 def _with_and_without_wrappers(
@@ -339,6 +370,9 @@ def _without_tensors(file: WeightFile) -> str:
             f"a pickled network, not its weights: it names {classes[0]}. Load it in the program "
             "that wrote it, and save {'model': net.state_dict()}"
         )
+    if any(name.startswith("numpy.") for name in file.replaced):
+        fix = "save {name: torch.from_numpy(array) for each array}"
+        return f"no tensors in it, but arrays of NumPy: {fix}"
     keys = [str(key) for key in file.content] if isinstance(file.content, Mapping) else []
     return f"the file contains no state_dict{_listed('; its keys:', keys) if keys else ''}"
 

@@ -1,6 +1,6 @@
 """Teachers: load a network's trained weights from a file, and compute the network's features."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from bench import models
 from bench.data import Data, Facts
-from bench.errors import BenchError
+from bench.errors import BenchError, TeacherRefused
 from bench.models.head import PREFIX
 from bench.planning.estimate import build_for_estimate
 from bench.planning.plan import Plan
@@ -20,6 +20,7 @@ from bench.spec import Recipe
 from bench.suite import at_line
 from bench.training import pretrained
 from bench.training.evaluation import autocast, float32
+from bench.training.pretrained import Contents, Fit
 from distillers import Features, Setting
 from distillers.base import FeatureName, has_head, reads_of_teacher
 
@@ -33,19 +34,59 @@ def checkpoint_problems(plan: Plan) -> list[str]:
     Returns:
         A line `suite.yaml:7  teachers.checkpoints.NAME: …` for each file that cannot be used.
     """
-    suite, facts = plan.suite, plan.facts
+    suite = plan.suite
     lines = []
     checkpoints = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs}
     for network, checkpoint in checkpoints.items():
         if checkpoint is None or not checkpoint.path.exists():  # the suite may give only a SHA-256
             continue
-        build = partial(suite.registry.build_network, network, facts.classes, facts.size)
         try:
-            name = f"a {network} of {facts.classes} classes"
-            pretrained.fit(pretrained.read(checkpoint.path), build_for_estimate(build), name)
+            fit_checkpoint(checkpoint.path, network, plan.facts, suite.registry, suite.networks)
         except BenchError as error:
             lines.append(at_line(suite, f"teachers.checkpoints.{network}", str(error)))
     return lines
+
+
+def fit_checkpoint(
+    path: Path, network: str, facts: Facts, registry: Registry, others: Iterable[str]
+) -> Fit:
+    """Find the tensors of a checkpoint that fit a network.
+
+    Args:
+        path: The checkpoint.
+        network: The network's name.
+        facts: Facts of the data set; the number of classes and the image size are used.
+        registry: The networks that the suite can use, by name.
+        others: Names of networks that a refusal mentions if the checkpoint fits them.
+
+    Raises:
+        MissingData: The file does not exist.
+        TeacherRefused: The file is not a checkpoint of this network.
+    """
+    contents = pretrained.read(path)
+    try:
+        return fit(contents, network, facts, registry)
+    except TeacherRefused as error:
+        names = [name for name in others if _is_fit(contents, name, facts, registry)]
+        if not names:
+            raise
+        hint = f"It fits another network of the suite: {', '.join(names)}"
+        raise TeacherRefused(f"{error}. {hint}") from error
+
+
+def fit(contents: Contents, network: str, facts: Facts, registry: Registry) -> Fit:
+    """Find the tensors of a file that fit a network; raise TeacherRefused without such tensors."""
+    build = partial(registry.build_network, network, facts.classes, facts.size)
+    name = f"a {network} of {facts.classes} classes"
+    return pretrained.fit(contents, build_for_estimate(build), name)
+
+
+def _is_fit(contents: Contents, network: str, facts: Facts, registry: Registry) -> bool:
+    try:
+        fit(contents, network, facts, registry)
+    except BenchError:
+        return False
+    return True
 
 
 class Teacher:

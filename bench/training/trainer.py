@@ -1,5 +1,6 @@
 """The training of one run: network, loss, optimiser, curves and checkpoints."""
 
+import bdb
 import math
 import time
 import traceback
@@ -224,10 +225,13 @@ class Trainer:
         Raises:
             Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
                 concern the whole cohort.
+            KeyboardInterrupt: The user quit a debugger.
         """
         try:
             yield
-        except Exception as error:
+        except bdb.BdbQuit as error:
+            raise KeyboardInterrupt from error  # `q` in a debugger
+        except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise
             traceback.print_exc()  # into the worker's log; on the screen with --inline

@@ -30,10 +30,12 @@ from bench.errors import MissingData, TeacherRefused
 MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
 Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
+_UNTYPED = "torch.storage.UntypedStorage"
 _SAVE_AGAIN = "save it again as {'model': net.state_dict()} or as safetensors"
 _OLD_FORMAT_PICKLES = 5  # before PyTorch 1.6: magic number, version, system, content, keys
 _MAX_PROTOCOL = 2  # pickle protocol; torch.save uses 2 by default
 _HEAD_BYTES = 512
+_OLD_TAR_PARTS = (b"sys_info", b"storages", b"tensors", b"pickle")
 _FOREIGN: tuple[tuple[bytes, str], ...] = (  # first bytes -> what the file is, and the fix
     (b"version https://git-lfs", "a Git LFS pointer, not the weights: run `git lfs pull`"),
     (b"<", "an HTML or XML page, probably the error page of a download; download the file again"),
@@ -51,10 +53,13 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (  # first bytes -> what the file is, 
 _TENSOR_GLOBALS = re.compile(  # names in a pickle that holds only tensors and settings
     r"collections\.(OrderedDict|Counter)|builtins\.(set|complex)|_codecs\.encode"
     r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)"
-    r"|torch\._utils\._rebuild_meta_tensor_no_storage"
+    r"|torch\._utils\._rebuild_(meta_tensor_no_storage|qtensor|sparse_tensor)"
+    r"|torch\.serialization\._get_layout"
+    r"|torch\.(QInt32|QInt8|QUInt8|QUInt4x2|QUInt2x4)Storage"
     r"|torch\.nn\.parameter\.Parameter"
     r"|torch\.(Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool|Complex\w+)Storage"
-    r"|torch\.(Size|device|bool|bfloat16|(float|complex|int|uint)\d+\w*)"
+    r"|torch\.(Size|device|bool|bfloat16|(float|complex|int|uint|qint|quint|bits)\d+\w*)"
+    r"|torch\.per_(tensor|channel)_(affine|symmetric)\w*"
 )
 _DATA_GLOBALS = re.compile(  # classes of Python and torch that hold data; a stand-in replaces them
     r"argparse\.Namespace|builtins\.(list|dict|tuple|frozenset|range|slice|object|int|float|str)"
@@ -150,7 +155,9 @@ def _foreign(head: bytes) -> str | None:
     if _is_safetensors(head):
         return None
     if head[257:262] == b"ustar":
-        return "a tar archive; unpack it first"
+        is_old = head.partition(b"\0")[0] in _OLD_TAR_PARTS
+        old = "a tar file of PyTorch 0.1; load it with torch.load and save it again"
+        return old if is_old else "a tar archive; unpack it first"
     text = head.lstrip()
     if text.startswith((b"{", b"[")):
         is_index = b'"weight_map"' in head or b'"total_size"' in head
@@ -208,6 +215,8 @@ def _stand_ins(names: Iterable[str]) -> dict[str, type[Ignored]]:
 
 def _stand_in(name: str) -> type[Ignored]:
     """Return a stand-in for a class; raise ValueError if the name may refer to code."""
+    if name == _UNTYPED:  # a pickle could ask it for memory without limit
+        raise ValueError("it holds tensors of float8, complex32, uint16, uint32 or uint64")
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"
     if is_code and not _DATA_GLOBALS.fullmatch(name):
@@ -269,6 +278,8 @@ def _check_archive(names: list[str]) -> None:
         raise ValueError(
             "a TorchScript program: use torch.jit.load(FILE).state_dict() in its place"
         )
+    if any(end.endswith(".npy") for end in ends):
+        raise ValueError("arrays of NumPy (.npz)")
     if "data.pkl" not in ends:
         kind = "a torch.export program" if "archive_format" in ends else "a zip archive"
         raise ValueError(f"{kind} without data.pkl, not written by torch.save")

@@ -71,8 +71,33 @@ def test_a_folder_that_cannot_be_written_costs_only_a_warning(plan: Plan, result
     (results.folder / "tensorboard").write_text("")
     tracker = TensorBoard(plan, results)
     tracker.record(record(plan, cell(plan, "kd")))
+    tracker.record(record(plan, cell(plan, "student")))
     (warning,) = tracker.warnings
-    assert "the run's result itself is saved" in warning
+    assert "the records are complete" in warning
+
+
+def test_a_bug_of_the_library_costs_only_a_warning(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_text", len)
+    tracker = TensorBoard(plan, results)
+    tracker.record(record(plan, cell(plan, "kd")))
+    (warning,) = tracker.warnings
+    assert "TypeError" in warning
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_long_name_of_a_method_is_cut(tmp_path: Path, results: Results) -> None:
+    name = "m" * 60
+    network = "torchvision:shufflenet_v2_x1_0"
+    pairs = f"[{{teacher: {network}, student: {network}}}]"
+    plan = toy.plan(tmp_path, methods=f"{{{name}: {{ce: 1}}}}", pairs=pairs)
+    tracker = TensorBoard(plan, results)
+    tracker.record(record(plan, cell(plan, name)))
+    assert tracker.warnings == []
+    (folder,) = folders(results)
+    assert folder.name.startswith(f"{name} s0 · ")
+    assert len(folder.name) < 150
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench import api
 from bench.callbacks import mlflow
 from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError
@@ -361,7 +362,7 @@ def test_the_store_is_in_a_results_folder_of_any_name(
 def test_the_command_in_a_warning_can_be_pasted(tmp_path: Path) -> None:
     folder = tmp_path / "my suites"
     folder.mkdir()
-    plan = toy.plan(folder, methods="[kd]")
+    plan = api.load_plan(toy.write(folder, methods="[kd]"), ["seeds=[7]"])
     results = Results(tmp_path / "re sults")
     (results.folder / "mlflow.db").mkdir(parents=True)  # cannot be opened
     tracker = logged(plan, results, record(plan, cell(plan, "kd")))

@@ -121,6 +121,24 @@ def test_sigterm_ends_the_workers_on_all_nodes(
     assert gone(pids, scaled(10))
 
 
+def test_task_that_raises_an_exception_ends_its_job_and_leaves_its_traceback(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    results = Results(tmp_path / "r")
+    teacher: Any = object()  # which is not JSON
+    job = Job("j", (), teacher, "cpu", 1, str(results.folder), "digits", None)
+    with results.lock():
+        executor = RayExecutor(RayOptions(address=nodes.cluster.address), results, 600.0)
+        executor.start(0, job)
+        slot, event = executor.next()
+        executor.stop()
+    log = results.folder / "logs/j-task.log"
+    assert (slot, event["event"]) == (0, "exit")
+    assert event["reason"].startswith("its task ended: ")
+    assert event["reason"].endswith(f" (see {log})")
+    assert "in to_json" in log.read_text()
+
+
 def test_node_that_does_not_share_the_results_folder_is_refused(tmp_path: Path) -> None:
     job = Job("j", (), None, "cpu", 1, str(tmp_path / "results"), "digits", None)
     (event,) = run_on_node(job, 600.0)

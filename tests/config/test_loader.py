@@ -157,8 +157,32 @@ def test_json_escapes_beyond_16_bits_are_one_character() -> None:
         ("\n- a\n", "s.yaml:2  found a list. Allowed: a mapping of keys to values"),
         ("hello", "s.yaml:1  found the text 'hello'. Allowed: a mapping of keys to values"),
         ("a: 1\n\tb: 2", "s.yaml:2  not YAML: a tab where only spaces are allowed (column 1)"),
-        ("a: b: c", "s.yaml:1  not YAML: mapping values are not allowed here (column 5)"),
-        ("a: [1\n", "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>' (column 1)"),
+        (
+            "a: b: c",
+            "s.yaml:1  not YAML: mapping values are not allowed here; quote a text that contains "
+            "': ' (column 5)",
+        ),
+        (
+            "a: [0\nb: 1\n",
+            "s.yaml:2  not YAML: expected ',' or ']', but got ':', while parsing a flow sequence "
+            "that begins on line 1 (column 2)",
+        ),
+        (
+            "a: &x 1\nb: &x 2\n",
+            "s.yaml:2  not YAML: found duplicate anchor 'x'. Allowed: a name for one anchor only "
+            "(column 4)",
+        ),
+        (
+            "a:\u00a01\nb: 2\n",
+            "s.yaml:2  not YAML: mapping values are not allowed here; quote a text that contains "
+            "': ' (column 2)\n"
+            "s.yaml:1  contains U+00A0 NO-BREAK SPACE. Allowed between words of YAML: spaces",
+        ),
+        (
+            "a: [1\n",
+            "s.yaml:2  not YAML: expected ',' or ']', but got '<stream end>', while parsing a flow "
+            "sequence that begins on line 1 (column 1)",
+        ),
         (
             "a: 1\n---\nb: 2\n",
             "s.yaml:2  not YAML: a second document; a file may contain only one (column 1)",
@@ -236,7 +260,9 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as error:
             loader.load(path)
         assert str(error.value) == f"{path}: {message}"
-    with pytest.raises(ConfigError, match=r"latin:2  not text in UTF-8$"):
+    with pytest.raises(
+        ConfigError, match=r"latin:2  not text in UTF-8. Allowed: UTF-8; save it as UTF-8$"
+    ):
         loader.load(latin)
     with pytest.raises(ConfigError, match=r"^'x\\x1b\.yaml': the file's name contains U\+001B, an"):
         loader.load(tmp_path / "x\x1b.yaml")
@@ -268,3 +294,31 @@ def test_invalid_json_is_refused(text: str, message: str, tmp_path: Path) -> Non
 def test_json_is_read(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text('{"a": [1, null]}')
     assert loader.load_json(tmp_path / "b.json") == {"a": [1, None]}
+
+
+@pytest.mark.case("encodings")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("a: 1\nb: 2\n", encoding)
+    with pytest.raises(ConfigError) as error:
+        loader.load(path)
+    message = "1  text in UTF-16 or UTF-32. Allowed: UTF-8; save it as UTF-8"
+    assert str(error.value) == f"{path}:{message}"
+
+
+@pytest.mark.case("encodings")
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_all_line_ends_and_a_byte_order_mark_are_read(line_end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + line_end.join([b"a: 1", b"b: 2", b""]))
+    document = loader.load(path)
+    assert document.data == {"a": 1, "b": 2}
+    assert document.line_of(("b",)) == 2
+
+
+def test_a_file_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a\nb.yaml"
+    path.write_text("a: 1\n")
+    with pytest.raises(ConfigError, match="the file's name contains a tab or a line break"):
+        loader.load(path)

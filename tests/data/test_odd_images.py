@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -232,20 +233,75 @@ def test_hashes_are_remembered(tmp_path: Path, remembered: None) -> None:
     assert sorted(checked) == sorted([*paths, paths[0]])
 
 
+DAMAGE = ["random bytes", "cut", "overwritten pages", "no bytes", "another table", "more columns",
+          "digests as text"]  # fmt: skip
+
+
+def break_cache(file: Path, damage: str) -> None:
+    content = file.read_bytes()
+    if damage in ("another table", "more columns", "digests as text"):
+        statements = {
+            "another table": "DROP TABLE hashes; CREATE TABLE hashes (x)",
+            "more columns": "ALTER TABLE hashes ADD COLUMN more",
+            "digests as text": "UPDATE hashes SET digest = 'text'",
+        }
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(statements[damage])
+        return
+    file.write_bytes(
+        {
+            "random bytes": bytes(range(256)) * 40,
+            "cut": content[: len(content) // 2],
+            "overwritten pages": content[:4096] + b"\xff" * (len(content) - 4096),
+            "no bytes": b"",
+        }[damage]
+    )
+
+
 @pytest.mark.case("content-fingerprint")
-@pytest.mark.parametrize("damage", ["random bytes", "a folder", "another table"])
-def test_an_unusable_cache_changes_nothing(damage: str, tmp_path: Path, remembered: None) -> None:
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_changes_nothing_and_is_replaced(
+    damage: str, tmp_path: Path, remembered: None
+) -> None:
+    top = image_folder(tmp_path / "images", COUNTS)
+    paths, checked = sorted(map(str, top.rglob("*.png"))), []
+
+    def check(path: str, content: bytes) -> None:
+        checked.append(path)
+
+    before = fingerprint.hash_files(paths, check)
+    break_cache(fingerprint.cache_file(), damage)
+    for _ in range(2):
+        assert fingerprint.hash_files(paths, check) == before
+    assert sorted(checked) == sorted([*paths, *paths]), "hashed once more, then remembered"
+
+
+@pytest.mark.case("content-fingerprint")
+def test_a_cache_that_is_damaged_before_it_is_written_to_keeps_all_hashes(
+    tmp_path: Path, remembered: None
+) -> None:
+    top = image_folder(tmp_path / "images", COUNTS)
+    first, *paths = sorted(map(str, top.rglob("*.png")))
+    checked: list[str] = []
+    fingerprint.hash_files(paths, lambda path, _: checked.append(path))
+
+    def damage(path: str, content: bytes) -> None:
+        checked.append(path)
+        fingerprint.cache_file().write_bytes(b"damaged" * 1000)
+
+    fingerprint.hash_files([first, *paths], damage)
+    fingerprint.hash_files([first, *paths], lambda path, _: checked.append(path))
+    assert sorted(checked) == [first, *paths]
+
+
+@pytest.mark.case("content-fingerprint")
+def test_a_folder_in_place_of_the_cache_changes_nothing(tmp_path: Path, remembered: None) -> None:
     top = image_folder(tmp_path / "images", COUNTS)
     before, file = fingerprint_of(top), fingerprint.cache_file()
-    shutil.rmtree(file.parent)
-    file.parent.mkdir()
-    if damage == "a folder":
-        file.mkdir()
-    elif damage == "another table":
-        sqlite3.connect(file).execute("CREATE TABLE hashes (x)").connection.close()
-    else:
-        file.write_bytes(bytes(range(256)) * 40)
+    file.unlink()
+    file.mkdir()
     assert fingerprint_of(top) == before
+    assert file.is_dir()
 
 
 @pytest.mark.case("content-fingerprint")

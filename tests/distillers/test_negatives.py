@@ -4,8 +4,10 @@ import pytest
 import torch
 from scipy import stats
 
-from distillers import Incompatible
+from distillers import Incompatible, Setting, Shapes
 from distillers._memory_bank import NegativeSampler
+from distillers.crd import CRD
+from distillers.wcord import WCoRD
 
 BALANCED = torch.arange(60) % 6
 UNBALANCED = torch.repeat_interleave(torch.arange(5), torch.tensor([29, 1, 11, 2, 18]))
@@ -91,5 +93,16 @@ def test_too_many_negatives_are_incompatible():
 
 
 def test_training_set_of_one_class_is_incompatible():
-    with pytest.raises(Incompatible, match="only 0 training samples"):
+    with pytest.raises(Incompatible, match=r"only 0 training samples .* at least two classes$"):
         sampler(torch.zeros(9, dtype=torch.long), 1)
+
+
+@pytest.mark.parametrize("parent", [CRD, WCoRD])
+def test_the_message_names_a_subclass_as_the_suite_does(parent):
+    class Mine(parent):
+        """A plugin's distiller."""
+
+    shapes = Shapes(((4, 2, 2),), 4, 5)
+    setting = Setting(shapes, shapes, UNBALANCED, torch.Generator())
+    with pytest.raises(Incompatible, match=r"`options: {mine: {negatives: 32}}` in the suite$"):
+        Mine(setting, negatives=33)

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,27 @@ def test_job_is_the_same_after_json(tmp_path: Path) -> None:
     read = Job.from_json(job.to_json())
     assert read == job
     assert [task.specification.id for task in read.tasks] == [task.id for task in job.tasks]
+
+
+def test_job_that_is_not_json_raises_the_error(executor: ProcessExecutor, tmp_path: Path) -> None:
+    job = replace(empty_job("j", tmp_path), teacher=object())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Unable to serialize"):
+        executor.start(0, job)
+    assert not workers(os.getpid())
+
+
+def test_exception_while_a_worker_is_watched_is_raised_with_its_traceback(
+    executor: ProcessExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(lines: Iterable[str]) -> Iterator[Event]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("bench.execution.executors.local.parse_events", broken)
+    executor.start(0, empty_job("j", tmp_path))
+    with pytest.raises(RuntimeError, match="a bug") as error:
+        executor.next()
+    assert [entry.name for entry in error.traceback][-1] == "broken"
+    assert gone(workers(os.getpid()), 10.0)
 
 
 def test_killed_worker_ends_its_job_with_the_signal(

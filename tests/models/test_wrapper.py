@@ -457,3 +457,18 @@ def test_a_declared_layer_without_a_map_is_refused(layer: str, message: str) -> 
     added = {"mine": FirstBlockIsAConvolution}
     with pytest.raises(BenchError, match=message):
         models.shapes(models.build("mine", 5, added=added, stages=[layer]), 32)
+
+
+@pytest.mark.case("wrong-stages")
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("timm:convit_tiny", "blocks.2 blocks.5 blocks.8 blocks.11"),
+        ("timm:volo_d1_224", "network.0 network.4"),
+        ("timm:vgg11_bn", "features.6 features.13 features.20 features.27"),
+        ("torchvision:vgg11_bn", "features.6 features.13 features.20 features.27"),
+        ("torchvision:convnext_tiny", "features.1 features.3 features.5 features"),
+    ],
+)
+def test_a_stage_is_the_end_of_its_resolution(name: str, layers: str) -> None:
+    assert models.stage_layers(models.build(name, 7, 64), 64) == tuple(layers.split())

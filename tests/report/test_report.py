@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_factory import cells, many, probe_context, probe_entries, render, unfinished
+from report_factory import cells, many, probe_context, probe_entries, record, render, unfinished
 
 from bench import report
 from bench.errors import BenchError
@@ -115,11 +115,6 @@ def test_latex_is_balanced_and_every_row_has_every_column(make):
         assert not each.startswith(("[", "*"))
 
 
-def test_latex_fits_a_wide_table_to_the_page():
-    assert r"\resizebox{\linewidth}" in render(wide(7), "tex")
-    assert r"\resizebox" not in render(wide(3), "tex")
-
-
 def test_latex_has_published_values_in_a_line_below():
     quotes = {("wrn_40_2/wrn_16_2", "kd"): PublishedValue(74.92, 0.28, "CRD, Table 1")}
     lines = render(table(probe_entries(), probe_context(), "top1", quotes), "tex").splitlines()
@@ -139,6 +134,7 @@ def run_latex(folder):
         ["pdflatex", "-draftmode", "-halt-on-error", "t.tex"],
         cwd=folder, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
+    return (folder / "t.log").read_text("latin-1")
 
 
 @pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
@@ -146,6 +142,45 @@ def test_latex_compiles(tmp_path):
     tables = built(probe(), nasty(), wide(13), *published.tables())
     report.write(tables, tmp_path, "t", ReportOptions(formats=["tex"], standalone=True))
     run_latex(tmp_path)
+
+
+def two_columns(pairs):
+    """A table of a study, with as many pairs as given."""
+    names = [(f"WRN-40-{n}", f"ShuffleNetV{n}") for n in range(pairs)]
+    entries = [
+        Entry(f"{t}/{s}", t, s, method, seed, record(f"{t}{method}{seed}", seed, 70.0 + seed))
+        for t, s in names
+        for method in ("kd", "crd")
+        for seed in range(3)
+    ]
+    return table(entries, TableContext(f"Study of {pairs}"))
+
+
+@pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
+def test_latex_tables_fit_one_column_of_a_two_column_paper_and_are_never_enlarged(tmp_path):
+    tables = built(*(two_columns(pairs) for pairs in (1, 2, 3, 4, 5, 6, 9)))
+    floats = [render(each, "tex") for each in tables.tables]
+    floats.append(report.render(tables, "tex", "statistics", label="s"))
+    assert all(r"\usepackage{booktabs} \usepackage{graphicx}" in each for each in floats)
+    grids = re.findall(r"\\resizebox.*?\\end{tabular}}", "\n".join(floats), re.DOTALL)
+    widths = []
+    for grid in grids:
+        bare = grid[grid.index(r"\begin{tabular}") : -1]
+        widths.append(rf"\sbox0{{{bare}}}\sbox2{{{grid}}}\typeout{{W \the\wd0 \the\wd2 .}}")
+    body = "\n".join([*floats, *widths])
+    (tmp_path / "t.tex").write_text(
+        r"\documentclass[twocolumn]{article}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
+        r"\usepackage{calc}\usepackage{graphicx}\begin{document}\typeout{W \the\linewidth.}"
+        f"\n{body}\n\\end{{document}}\n"
+    )
+    log = run_latex(tmp_path)
+    assert "Overfull" not in log
+    column = float(re.search(r"^W ([0-9.]+)pt\.", log, re.MULTILINE)[1])
+    pairs = re.findall(r"^W ([0-9.]+)pt([0-9.]+)pt\.", log, re.MULTILINE)
+    assert len(pairs) == len(grids)
+    for natural, shown in ((float(a), float(b)) for a, b in pairs):
+        assert shown == pytest.approx(min(natural, column), abs=0.01)
+    assert float(pairs[0][0]) < column < float(pairs[2][0])
 
 
 def test_csv_has_a_line_for_each_pair_and_method_of_each_table():

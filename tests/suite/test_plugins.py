@@ -368,3 +368,62 @@ def test_missing_required_option_is_refused(mine: Path, reading: Read) -> None:
     assert str(error.value).endswith("methods.gap.gap.power: missing. Gap requires this option")
     suite = reading("options: {gap: {power: 2}}\n", text=SUITE.replace("power: 3", "kind: l2"))
     assert suite.methods[0].terms["gap"].options == {"power": 2.0, "kind": "l2"}
+
+
+@pytest.mark.case("plugin-modules")
+@pytest.mark.parametrize(
+    ("head", "file", "text"),
+    [
+        ("import spread.helper\nV = spread.helper.V", "spread/helper.py", "V = {}"),
+        ("from spread_2 import helper\nV = helper.V", "spread_2/helper.py", "V = {}"),
+        ("import a_1.b_1.c_1\nV = a_1.b_1.c_1.V", "a_1/b_1/c_1.py", "V = {}"),
+        ("V = __import__('by_name').V", "by_name.py", "V = {}"),
+        (
+            "import importlib\nV = importlib.import_module('.late', __package__).V",
+            "late.py",
+            "V = {}",
+        ),
+        (
+            "import json\nfrom pathlib import Path\n"
+            "V = json.loads((Path(__file__).parent / 'data' / 'v.json').read_text())",
+            "data/v.json",
+            "{}",
+        ),
+        (
+            "import sys\nfrom pathlib import Path\n"
+            "sys.path.insert(0, str(Path(__file__).parent / 'src'))\nfrom in_src.m import V",
+            "src/in_src/m.py",
+            "V = {}",
+        ),
+        ("from outer_1 import V", "inner_1.py", "V = {}"),
+    ],
+)
+def test_whatever_a_plugin_reads_changes_its_hash_and_its_values(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, head: str, file: str, text: str
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (mine.parent / "outer_1.py").write_text("from inner_1 import V\n")
+    mine.write_text(f"{head}\n{PLUGIN}\nGap.value = V\n")
+    path = mine.parent / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hashes = set()
+    for value in (1, 2):
+        path.write_text(text.format(value))
+        registry = Registry.of([mine])
+        assert registry.distiller("gap").value == value
+        hashes.add(registry.source_of("distiller", "gap"))
+        assert registry == Registry.of([mine])
+    assert len(hashes) == 2
+
+
+@pytest.mark.case("plugin-modules")
+def test_a_data_file_of_a_package_is_part_of_its_hash(installed: Path) -> None:
+    data_file = installed / "gap_package/table.json"
+    (installed / "gap_package/__pycache__").mkdir(exist_ok=True)
+    hashes = []
+    for text, compiled in (("1", "a"), ("1", "b"), ("2", "b")):
+        data_file.write_text(text)
+        (installed / "gap_package/__pycache__/x.pyc").write_text(compiled)
+        hashes.append(Registry.of([]).source_of("distiller", "gap"))
+    assert hashes[0] == hashes[1] != hashes[2]

@@ -1,6 +1,7 @@
 """From a file to a resolved suite, or to all of its problems."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -343,6 +344,46 @@ def test_duplicate_labels_are_refused(write: Write) -> None:
     methods = "{student: papers, mine: {label: Student, ce: 1}}"
     (line,) = problems(write(BASE.replace("[student, kd]", methods)))
     assert "methods.mine: has the label 'Student' of method 'student'" in line
+
+
+@pytest.mark.case("unique-labels")
+@pytest.mark.parametrize("label", ["'X '", "' X'", "Teacher"])
+def test_labels_that_look_equal_are_refused(label: str, write: Write) -> None:
+    methods = f"{{a: {{label: X, ce: 1}}, b: {{label: {label}, ce: 2}}}}"
+    (line,) = problems(write(BASE.replace("[student, kd]", methods)))
+    owner = "'Teacher' of the teachers' row" if label == "Teacher" else "'X' of method 'a'"
+    assert f"methods.b: has the label {owner}. Allowed: a label of its own" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        (BASE.replace("student, kd", "student, KD"), "Did you mean 'kd'?"),
+        (BASE + "SEEDS: [0]\n", "Did you mean 'seeds'?"),
+        (BASE + "recipe: {flip: False}\n", "Did you mean 'false'?"),
+        (BASE.replace("suite_version: 1", "suite_version: '1'"), "Write it without quotes."),
+    ],
+)
+def test_the_nearest_match_ignores_case(text: str, guess: str, write: Write) -> None:
+    assert any(guess in line for line in problems(write(text)))
+
+
+@pytest.mark.parametrize("name", ["loop.yaml", "missing.yaml", "pipe.yaml"])
+def test_a_path_that_is_not_a_file_is_described(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "missing.yaml").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError) as error:
+        find(tmp_path / name)
+    kind = "not a file" if name == "pipe.yaml" else "a link to a missing file"
+    assert f"{name}: {kind}. Allowed: a suite file" in str(error.value)
+
+
+def test_a_name_too_long_for_the_tables_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / f"{'é' * 76}.yaml"
+    path.write_text(BASE)
+    (line,) = problems(path)
+    assert "the file's name has 152 bytes. Allowed: at most 150" in line
 
 
 @pytest.mark.case("aliases")

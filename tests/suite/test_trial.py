@@ -1,5 +1,11 @@
 """`bench validate` calls each distiller once: bugs and violations are reported with their line."""
 
+import os
+import pty
+import re
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,7 +15,9 @@ from bench import suite as suites
 from bench.cli.app import app
 from bench.planning.plan import plan
 from bench.planning.trial import try_distillers
+from bench.results import Results
 from tests import toy
+from tests.command import ROOT
 
 PLUGIN = """\
 from torch import nn
@@ -28,6 +36,10 @@ class Mine(Distiller):
     def forward(self, student, teacher, batch):
         loss = (self.scale(student.logits) - teacher.logits).abs().mean()
         return loss
+
+
+import torch
+CALLS = []
 """
 
 
@@ -61,6 +73,17 @@ def test_a_distiller_that_keeps_its_contract_is_accepted(tmp_path: Path) -> None
         ("        loss =", "        teacher.logits.mul_(2)\n        loss =", "forward writes to"),
         ("self.scale(student.logits)", "student.logits", "no gradient reaches the parameter scale"),
         ("Linear(10", "Linear(11", "mat1 and mat2 shapes cannot be multiplied (8x10 and 11x10)"),
+        ("return loss", "teacher.logits.data.mul_(2)\n        return loss", "forward writes to"),
+        (
+            "return loss",
+            "batch.labels.add_(1)\n        return loss",
+            "writes to features or label",
+        ),
+        ("return loss", "return loss * torch.rand(())", "a global random generator: use self.rng"),
+        ("return loss", "return loss.half()", "forward returns torch.float16. Allowed: torch.floa"),
+        ("return loss", "CALLS.append(1)\n        return loss * len(CALLS)", "keep state in self"),
+        ("return loss", "raise SystemExit(0)", "SystemExit: 0 (mine.py:16)"),
+        ("paper =", "uses_teacher = False\n    paper =", "but `uses_teacher` is False"),
         ("super().__init__(setting)", "undefined", "name 'undefined' is not defined (mine.py:11)"),
     ],
 )
@@ -106,3 +129,68 @@ def test_the_record_names_the_line_and_the_log_holds_the_traceback(
     screen = capfd.readouterr().err
     assert "Traceback (most recent call last)" in screen
     assert "return loss.view(3)" in screen
+
+
+def in_terminal(folder: Path, answers: dict[str, str]) -> tuple[str, int]:
+    """Run the toy suite inline in a terminal; return its output and exit code.
+
+    Each answer is written two seconds after its key, a prompt, so that a live view could refresh.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+        command = [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            "toy.yaml",
+            "--inline",
+            "--tracker",
+            "none",
+        ]
+        os.execve(sys.executable, command, environment)
+    output, start = "", 0
+    with suppress(OSError):  # a closed terminal
+        while content := os.read(terminal, 4096):
+            output += content.decode()
+            for prompt in [prompt for prompt in answers if prompt in output[start:]]:
+                start = len(output)
+                time.sleep(2)
+                os.write(terminal, answers.pop(prompt).encode())
+    os.close(terminal)
+    return output, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.case("plugin-bug")
+def test_a_debugger_is_usable_on_a_terminal_and_its_quit_ends_the_command(tmp_path: Path) -> None:
+    text = PLUGIN.replace("return loss", "breakpoint()\n        return loss")
+    (tmp_path / "mine.py").write_text(text)
+    toy.write(tmp_path, methods="{mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
+    answers = {"(Pdb) ": "p loss.shape\n", "torch.Size([])\r\n(Pdb) ": "q\n"}
+    output, code = in_terminal(tmp_path, answers)
+    assert code == 130, output
+    assert "(Pdb) p loss.shape\r\ntorch.Size([])\r\n(Pdb) q\r\n" in output
+    assert "\x1b" not in output
+    assert output.endswith("interrupted; run the same command again to resume\r\n")
+    assert [record.kind for record in Results(tmp_path / "results").records()] == ["teacher"]
+
+
+@pytest.mark.case("plugin-bug")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "breakpoint()",
+        pytest.param("import pdb; pdb.set_trace()", marks=pytest.mark.slow),
+        pytest.param("input()", marks=pytest.mark.slow),
+    ],
+)
+def test_a_debugger_in_a_worker_process_ends_the_run_with_the_fix(call: str, here: Path) -> None:
+    text = PLUGIN.replace("return loss", f"{call}\n        return loss")
+    (here / "mine.py").write_text(text)
+    toy.write(here, methods="{mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
+    result = CliRunner().invoke(app, ["run", "toy.yaml", "--tracker", "none", "--view", "plain"])
+    assert result.exit_code == 3
+    assert "has no input for breakpoint()" in result.stdout
+    assert re.search(r"`bench run SUITE --inline` \(mine.py:1[67]\)", result.stdout)

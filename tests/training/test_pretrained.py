@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import tarfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -418,8 +419,29 @@ def test_inspection_says_what_a_file_holds_and_what_it_fits(here: Path) -> None:
         "resnet8: fits, from ema",
         "the averaged weights 'ema' are used",
         "resnet14: does not fit: not a resnet14 of 10 classes: missing layer1.1",
+        "to use it: teachers: {checkpoints: {resnet8: x.pth}}",
     ):
         assert text in result.stdout, text
+    torch.save(build("resnet14").state_dict(), here / "x.pth")
+    last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
+    assert last == "it fits no teacher of the suite, only students: resnet14"
+    torch.save(build("resnet20").state_dict(), here / "x.pth")
+    last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
+    assert last == "it fits no network of the suite"
+
+
+def test_refusals_of_a_checkpoint_name_the_network_that_it_fits(here: Path) -> None:
+    torch.save(build("resnet14").state_dict(), here / "x.pth")
+    pairs = "[{teacher: resnet8, student: vgg8}, {teacher: resnet14, student: resnet8}]"
+    toy.write(here, pairs=pairs, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
+    run = ("run", "toy.yaml", "--filter", "teacher=resnet8", "--tracker", "none", "--inline")
+    for command in (("validate", "toy.yaml"), ("plan", "toy.yaml"), run, ("teachers", "toy.yaml")):
+        result = bench(*command)
+        output = " ".join(f"{result.stdout} {result.stderr}".split())
+        assert "x.pth: not a resnet8 of 10 classes: " in output, command
+        assert "more. It fits another network of the suite: resnet14" in output, command
+    toy.write(here, teachers="{checkpoints: {resnet8: x.pth}}", methods="[kd]")
+    assert "It fits" not in bench("validate", "toy.yaml").stderr
 
 
 @pytest.mark.case("promise-each-time")
@@ -499,3 +521,81 @@ def test_a_checkpoint_has_the_accuracy_of_its_network(name: str, kind: str, here
     expected = measure(*predict(network, digits, "test", plan.suite.recipe))
     assert teacher.metrics["last"]["top1"] == expected["top1"]
     assert teacher.metrics["last"]["nll"] == pytest.approx(expected["nll"])
+
+
+@pytest.mark.case("no-num-batches-tracked")
+@pytest.mark.parametrize("change", [torch.Tensor.half, lambda counter: counter.reshape(1)])
+def test_counters_of_another_type_are_left_out(
+    change: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    state = build("resnet8").state_dict()
+    stored = {k: change(v) if k.endswith("num_batches_tracked") else v for k, v in state.items()}
+    torch.save(stored, tmp_path / "net.pth")
+    assert_equal(loaded(tmp_path / "net.pth", "resnet8")[0], state)
+
+
+@pytest.mark.case("nested-network")
+@pytest.mark.parametrize("outer", ["", "module."])
+def test_a_network_next_to_its_copy_is_refused(outer: str, tmp_path: Path) -> None:
+    student, teacher = build("resnet8").state_dict(), build("resnet8", seed=2).state_dict()
+    path = tmp_path / "net.pth"
+    torch.save(prefixed(student, outer) | prefixed(teacher, f"{outer}teacher."), path)
+    with pytest.raises(TeacherRefused, match="several sets of tensors fit"):
+        loaded(path, "resnet8")
+
+
+@pytest.mark.case("nested-network")
+def test_averaged_weights_inside_a_network_are_taken(tmp_path: Path) -> None:
+    plain, averaged = build("resnet8").state_dict(), build("resnet8", seed=2).state_dict()
+    path = tmp_path / "net.pth"
+    torch.save(plain | prefixed(averaged, "ema."), path)
+    state, fit = loaded(path, "resnet8")
+    assert_equal(state, averaged)
+    assert "the averaged weights 'the file itself: ema.*' are used" in str(fit.note)
+
+
+@pytest.mark.case("other-tensors")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    state["fc.bias"][3] = value
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(TeacherRefused, match="fc.bias contains NaN or infinity"):
+        loaded(tmp_path / "net.pth", "resnet8")
+
+
+@pytest.mark.case("other-tensors")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_sparse_and_quantized_tensors_next_to_the_weights_are_read(tmp_path: Path) -> None:
+    state = build("resnet8").state_dict()
+    quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
+    others = {"sparse": torch.eye(3).to_sparse(), "int8": quantized, "layout": torch.strided}
+    torch.save({"model": state, "others": others}, tmp_path / "net.pth")
+    assert_equal(loaded(tmp_path / "net.pth", "resnet8")[0], state)
+
+
+@pytest.mark.case("other-tensors")
+@pytest.mark.filterwarnings("ignore")
+def test_other_kinds_of_tensors_are_named(tmp_path: Path) -> None:
+    state, path = build("resnet8").state_dict(), tmp_path / "net.pth"
+    float8 = {name: value.to(torch.float8_e4m3fn) for name, value in state.items()}
+    sparse = state | {"fc.weight": state["fc.weight"].to_sparse()}
+    arrays = {"model": {name: value.numpy() for name, value in state.items()}}
+    files = {"float8, complex32": float8, r"\(10, 64\) \(sparse\)": sparse, "NumPy: save": arrays}
+    for message, content in files.items():
+        torch.save(content, path)
+        with pytest.raises(TeacherRefused, match=message):
+            loaded(path, "resnet8")
+    np.savez(tmp_path / "net.npz", **arrays["model"])
+    with pytest.raises(TeacherRefused, match="NumPy"):
+        loaded(tmp_path / "net.npz", "resnet8")
+
+
+@pytest.mark.case("other-tensors")
+def test_the_first_tar_format_of_pytorch_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(TeacherRefused, match=r"PyTorch 0\.1; load it with torch.load and save it"):
+        pretrained.read(path)

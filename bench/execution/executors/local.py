@@ -79,11 +79,12 @@ class ProcessExecutor:
         self.devices = list(devices)
         self.timeout_s = timeout_s
         self._logs, self._inherited = logs, tuple(inherited)
-        self._events: queue.Queue[tuple[int, Event]] = queue.Queue()
+        self._events: queue.Queue[tuple[int, Event | Exception]] = queue.Queue()
         self._workers: dict[int, Worker] = {}
 
     def start(self, slot: int, job: Job) -> None:
         """Start a worker, whose output goes to `<logs>/<job id>.log`."""
+        line = job.to_json()
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{job.id}.log"
         log.unlink(missing_ok=True)
@@ -99,10 +100,13 @@ class ProcessExecutor:
                 start_new_session=True,  # Ctrl-C reaches only the parent, which stops workers
             )
         worker = self._workers[slot] = Worker(process, log, _oom_kills())
-        threading.Thread(target=self._communicate, args=(slot, worker, job), daemon=True).start()
+        threading.Thread(target=self._watch, args=(slot, worker, line), daemon=True).start()
 
     def next(self) -> tuple[int, Event]:
-        """Return the slot and the next event of any worker; kill workers that hang."""
+        """Return the slot and the next event of any worker; kill workers that hang.
+
+        An exception in the thread that watches a worker is a bug, and is raised here.
+        """
         while True:
             start = time.monotonic()
             try:
@@ -110,6 +114,8 @@ class ProcessExecutor:
             except queue.Empty:
                 self._kill_hung(CHECK_INTERVAL_S)
                 continue
+            if isinstance(event, Exception):
+                raise event
             if event["event"] == "exit":
                 del self._workers[slot]
             else:
@@ -135,7 +141,15 @@ class ProcessExecutor:
                 worker.hung = True
                 _kill(worker.process)
 
-    def _communicate(self, slot: int, worker: Worker, job: Job) -> None:
+    def _watch(self, slot: int, worker: Worker, line: str) -> None:
+        """Queue the events of a worker and of its end, or the exception that prevents this."""
+        try:
+            self._communicate(slot, worker, line)
+            self._end(slot, worker)
+        except Exception as error:
+            self._events.put((slot, error))
+
+    def _communicate(self, slot: int, worker: Worker, line: str) -> None:
         """Send the job to the worker, and queue the worker's events until the worker ends.
 
         The worker's standard input stays open until then, because closing it ends the worker.
@@ -144,10 +158,14 @@ class ProcessExecutor:
         with suppress(BrokenPipeError), process:  # closes the pipes at the end
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(job.to_json() + "\n")
+            process.stdin.write(line + "\n")
             process.stdin.flush()
             for event in parse_events(process.stdout):
                 self._events.put((slot, event))
+
+    def _end(self, slot: int, worker: Worker) -> None:
+        """Queue the last events of a worker that has ended."""
+        process = worker.process
         reason = _exit_reason(process.returncode, worker.log)
         if worker.hung:
             reason = f"its worker sent no event for {self.timeout_s:g} s (see {worker.log})"

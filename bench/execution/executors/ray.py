@@ -53,6 +53,7 @@ class RayExecutor:
 
     def __init__(self, options: RayOptions, results: Results, timeout_s: float) -> None:
         self._retries, self._timeout_s = options.retries, timeout_s
+        self._logs = results.folder / "logs"
         self._ray = import_extra("ray", "ray")
         self._connected_here = not self._ray.is_initialized()
         _connect(self._ray, options.address)
@@ -102,12 +103,27 @@ class RayExecutor:
         except errors.OutOfMemoryError as error:
             self._put(slot, "split", f"out of memory on its node: {_first_line(error)}")
             self._put(slot, "exit", None)
+        except errors.RayTaskError as error:
+            log = self._save_traceback(job, str(error))
+            self._put(slot, "exit", f"its task ended: {_first_line(error)} (see {log})")
         except (errors.RayError, StopIteration) as error:
             self._put(slot, "exit", f"its task ended: {_first_line(error)}")
         else:
             if event["event"] != "exit":
                 self._jobs[slot] = job, events
             self._ready.append((slot, event))
+
+    def _save_traceback(self, job: Job, text: str) -> Path:
+        """Save the traceback of a task that raised an exception; return the path of the file.
+
+        The log of the task's worker, `<logs>/<job id>.log`, does not have this traceback.
+        """
+        log = self._logs / f"{job.id}-task.log"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        with log.open("x", encoding="utf-8") as file:  # the mode x refuses a symbolic link
+            file.write(f"{text}\n")
+        return log
 
     def _put(self, slot: int, event: str, reason: str | None, **fields: bool) -> None:
         self._ready.append((slot, {"event": event, "reason": reason, **fields}))

@@ -8,7 +8,8 @@ from functools import partial
 from bench.report.document import Document, Section
 from bench.report.writers import Markup
 
-_MAX_COLUMNS = 5  # after the first column; a grid with more is scaled to the page
+# A box of graphicx that scales a grid down to the width of the column, but never up.
+_SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
@@ -96,24 +97,23 @@ def _document(document: Document, label: str, environment: str) -> str:
 def _float(
     caption: str, section: Section, label: str, environment: str, document: Document | None = None
 ) -> str:
-    """Return a section as a float; graphicx scales a wide grid to the page."""
+    """Return a section as a float; graphicx scales a grid that is wider than the column."""
     columns = len(section.header[0]) - 1
-    wide = columns > _MAX_COLUMNS
     notes = [LATEX(document.details), *map(LATEX.note, document.notes)] if document else []
     notes = list(filter(None, notes))
     lines = [
-        r"% \usepackage{booktabs}" + (r" \usepackage{graphicx}" if wide else ""),
+        r"% \usepackage{booktabs} \usepackage{graphicx}",
         rf"\begin{{{environment}}}[tp]",
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}}}",
         r"\par\smallskip",
-        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
+        _SHRINK,
         rf"\begin{{tabular}}{{l{'c' * columns}}}",
         r"\toprule",
         *_lines(section),
         r"\bottomrule",
-        r"\end{tabular}" + ("}" if wide else ""),
+        r"\end{tabular}}",
     ]
     if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]

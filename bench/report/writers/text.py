@@ -51,13 +51,13 @@ def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
     heads = len(section.header)
     lines = [[style(cell.text) for cell in line] for line in section.header]
     lines += [[style(c.text + c.below) for c in row.cells] for row in section.rows]
-    labels, *columns = zip(*lines, strict=True)
+    first, *others = zip(*lines, strict=True)
     groups = [row.role == "method" and bool(section.pairs) for row in section.rows]
     rules = {heads, heads + groups.index(True)} if any(groups) else {heads}
     column = _centred if section.pairs else _padded
-    padded = _padded(labels)
-    for block in _blocks([column(cells, heads) for cells in columns], len(padded[0]), width):
-        rows = ["  ".join(cells).rstrip() for cells in zip(padded, *block, strict=True)]
+    columns = [_padded(first), *(column(cells, heads) for cells in others)]
+    for block in _blocks(columns, section.names, width):
+        rows = ["  ".join(cells).rstrip() for cells in zip(*block, strict=True)]
         rule = "─" * max(map(_visible_length, rows))
         yield "\n".join(f"{rule}\n{row}" if i in rules else row for i, row in enumerate(rows))
 
@@ -80,15 +80,17 @@ def _visible_length(text: str) -> int:
     return len(_ANSI.sub("", text))
 
 
-def _blocks(columns: list[list[str]], label: int, width: int | None) -> Iterator[list[list[str]]]:
-    """Yield groups of columns that fit the width next to the labels; each has a column."""
+def _blocks(
+    columns: Sequence[list[str]], names: Sequence[int], width: int | None
+) -> Iterator[list[list[str]]]:
+    """Yield groups of columns that fit the width; each has those that name a row, and another."""
+    repeated = [columns[number] for number in names]
     block: list[list[str]] = []
-    used = label
-    for column in columns:
-        needed = 2 + _visible_length(column[0])
-        if block and width is not None and used + needed > width:
+    for number, column in enumerate(columns):
+        needed = sum(2 + _visible_length(cells[0]) for cells in (*block, column)) - 2
+        is_full = width is not None and needed > width
+        if is_full and number > max(names) and len(block) > len(names):
             yield block
-            block, used = [], label
+            block = [*repeated]
         block.append(column)
-        used += needed
     yield block
