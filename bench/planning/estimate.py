@@ -137,8 +137,8 @@ def _measure(network: Network, classes: int, size: int, registry: Registry) -> M
     shapes, layers = models.shapes(net, size), models.stage_layers(net, size)
     if shapes.logits != classes:
         raise BenchError(
-            f"the network '{network.name}' returns {shapes.logits} logits; the data set has {classes} "
-            "classes, which its builder receives"
+            f"the network '{network.name}' returns {shapes.logits} logits; the data set has "
+            f"{classes} classes, which its builder receives"
         )
     return Measured(shapes, models.cost(net, size), layers)
 

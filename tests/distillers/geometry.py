@@ -117,8 +117,19 @@ def pooled_features(*rows: Any) -> Features:
 
 
 def shapes_of(features: Features) -> Shapes:
-    stages = tuple(tuple(x.shape[1:]) for x in features.stages)
-    return Shapes(stages, features.pooled.shape[1], features.logits.shape[1])
+    def sizes(maps: Any) -> Any:
+        return tuple(tuple(x.shape[1:]) for x in maps if x is not None)
+
+    return Shapes(
+        sizes(features.stages),
+        features.pooled.shape[1],
+        features.logits.shape[1],
+        sizes(features.preactivations),
+        next(iter(sizes([features.stem])), None),
+        next(iter(sizes([features.pooled_map])), None),
+        features.classifier is not None,
+        tuple(len(norm.weight) for norm in features.norms),
+    )
 
 
 S, T = to_double(random_student()), to_double(random_teacher())

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from distillers import Distiller
+from distillers.base import Pretraining
 from tests.distillers.contract import CHECKS
 from tests.distillers.geometry import Subject
 
@@ -160,8 +161,23 @@ class Positional(Correct):
         super().__init__(setting)
 
 
+class StageWithoutGradient(Correct):
+    pretraining = Pretraining(3, parameters=("idle",))
+
+    def __init__(self, setting) -> None:
+        super().__init__(setting)
+        self.idle = nn.Linear(2, 2)
+
+
+class HeadWithoutClasses(Correct):
+    def predict(self, student):
+        return student.pooled
+
+
 FAILS = {
     Correct: set(),
+    StageWithoutGradient: {"gradient_of_the_stage_reaches_its_parameters"},
+    HeadWithoutClasses: {"head_predicts_logits_from_declared_features"},
     Vector: {"loss_is_a_finite_scalar"},
     NotFinite: {"loss_is_a_finite_scalar", "loss_accepts_a_single_sample"},
     Detached: {"gradient_reaches_every_declared_feature"},

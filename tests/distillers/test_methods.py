@@ -15,7 +15,7 @@ PAPERS_ORDER = (
 
 
 def test_methods_are_in_the_papers_order():
-    assert list(METHODS) == PAPERS_ORDER
+    assert list(METHODS)[: len(PAPERS_ORDER)] == PAPERS_ORDER
 
 
 @pytest.mark.parametrize("name", METHODS)
