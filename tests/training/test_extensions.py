@@ -102,7 +102,8 @@ class Scheduled(Distiller):
     reads = ("logits",)
 
     def forward(self, student, teacher, batch):
-        kl = F.kl_div(student.logits.log_softmax(1), teacher.logits.softmax(1), reduction="batchmean")
+        log_p, q = student.logits.log_softmax(1), teacher.logits.softmax(1)
+        kl = F.kl_div(log_p, q, reduction="batchmean")
         return batch.epoch / batch.epochs * kl
 
 
