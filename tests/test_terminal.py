@@ -131,7 +131,7 @@ def test_a_daemon_trains(tmp_path: Path) -> None:
         f"plan {SAME} --results none",
         f"teachers {SAME} --results none",
         f"teachers quickstart --results {QUICKSTART}",
-        f"report quickstart --results {QUICKSTART}",
+        f"report quickstart --results {QUICKSTART} --output tables",
         f"check quickstart --results {QUICKSTART} --baseline {QUICKSTART}/quickstart-baseline.json",
         f"compare {QUICKSTART} {QUICKSTART}",
         "list methods",
