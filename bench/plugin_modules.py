@@ -60,7 +60,7 @@ class Sources:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file; if there are other modules, of all their names and contents."""
+        """The SHA-256 of a single file's content, or of the names and contents of all files."""
         digests = {path: hashlib.sha256(content) for path, content in self.contents.items()}
         if len(digests) == 1:
             return digests[self.path].hexdigest()
@@ -107,7 +107,7 @@ class _SourceLoader(SourceFileLoader):
 
 
 class _SiblingFinder(MetaPathFinder):
-    """Finds the modules in the folders of plugins; an installed module of the same name wins.
+    """Finds the modules in the folders of plugins; installed modules have priority.
 
     Only modules that a plugin imports are found. Other files of the folder are never executed.
     """
@@ -158,7 +158,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _imported(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that a module imports, with their packages."""
+    """Yield the files that a module imports from a folder, with `__init__.py` of packages."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed
