@@ -84,9 +84,10 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
-    """Raise an error if a distiller reads values of tensors, for which the CPU waits for the GPU.
+    """Raise an error if a distiller reads values of tensors.
 
-    The distiller is called with fake tensors, which have shapes but no values.
+    Each read makes the CPU wait for the GPU, so training becomes slower. The distiller is called
+    with fake tensors, which have shapes but no values.
 
     Args:
         build: As in `violations`.
