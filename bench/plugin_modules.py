@@ -196,7 +196,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder that a module imports or names, with `__init__.py` of packages."""
+    """Yield the files of a folder that a module uses, with the `__init__.py` of their packages."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed
