@@ -150,8 +150,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
     Args:
         suite: The suite.
-        root: Folder of data sets; None for the folder in the environment variable `BENCH_DATA`, or
-            else for `data` in the current folder.
+        root: Folder of data sets. None: the folder in the environment variable `BENCH_DATA`. If the
+            variable is not set, the folder `data` in the current folder is used.
 
     Raises:
         BenchError: The data set does not have the selected images.
