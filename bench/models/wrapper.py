@@ -137,8 +137,8 @@ class FeatureExtractor(nn.Module):
         """Return where the optional fields of `Features` are, for images of one size."""
         if size not in self._places:
             points = self.hook_points(size)
-            found = points.taps if points else taps.declared(self.network)
-            self._places[size] = taps.verified(self, taps.under("network", found), size)
+            inner = points.taps if points else taps.declared(self.network)
+            self._places[size] = taps.verified(self, taps.under("network", inner), size)
         return self._places[size]
 
     def load_state_dict(
