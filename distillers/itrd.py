@@ -21,8 +21,8 @@ class ITRD(Distiller):
     the rows of e and h_t, scaled to length 1. If D_s = D_t, u holds those of h_s instead.
 
     Source: the correlation and mutual-information losses of the paper, as its code (roymiles/ITRD)
-    computes them; the defaults are those of the code. For pairs of one architecture, its README
-    takes λ_m = 1 and α = 1.01.
+    computes them; the defaults are those of the code. The example in its README, WRN-40-2 to
+    WRN-16-2, has λ_m = 1 and α = 1.01.
     Unlike the authors' code, a feature that is constant in the batch, such as a dead ReLU, has
     correlation 0 and no gradient: there it divides 0 by 0. The same holds for a batch of one
     sample. giakoumoglou/distillers drops λ_c and λ_m; this file does not.

@@ -30,7 +30,7 @@ from tests.distillers.geometry import (
 )
 from tests.distillers.golden import GEOMETRIES, Case, assert_near, golden
 
-README = {"alpha": 1.01, "mutual": 1.0}  # ITRD's options for pairs of one architecture
+README = {"alpha": 1.01, "mutual": 1.0}  # ITRD's options in its README
 REVIEWKD = {"conv1.0": "reduce.0", "conv1.1": "reduce.1", "conv2.0": "predict.0"}
 REVIEWKD |= {"conv2.1": "predict.1", "att_conv.0": "attention"}
 LAYERS = {
