@@ -19,7 +19,7 @@ from bench.report.model import Cell, Column, PublishedValue, Role, Row, Table
 from bench.spec import DataSpec
 
 _HERE = Path(__file__).parents[1]
-_FILES = ("crd", "wcord", "dcd", "reproductions")
+_FILES = ("crd", "wcord", "dcd", "modern", "reproductions")
 _DATA = {"cifar100": "CIFAR-100"}
 _REFERENCE = "kd"
 _CURRENT = "README 2025-02-11 (named DCD)"
@@ -40,6 +40,20 @@ _DOUBTS: Mapping[tuple[str, str, float | None], str] = {
     ("Table 9 (deep mutual learning)", "SP", 73.34): (
         "doubtful: 73.34 is far below the same network alone (79.34)"
     ),
+}
+_LAST_EPOCH = ("CRD", "WCoRD", "DCD")  # papers whose tables hold last epochs
+_BEST_EPOCH = "of the best epoch on the test set; ours is of the last epoch"
+_NAMES = {  # names in suites, by printed names in lower case
+    "ickd-c": "ickd",
+    "ickd-c+kd": "ickd+kd",
+    "kd+lskd": "lskd",
+    "dkd+lskd": "dkd+ls",
+    "mlkd+lskd": "mlkd+ls",
+    "ctkd+lskd": "ctkd+ls",
+    "simkd (f=2)": "simkd",
+    "cat-kd": "catkd",
+    "wttm+crd": "crd+wttm",
+    "wttm+itrd": "itrd+wttm",
 }
 _ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
@@ -74,12 +88,29 @@ class Line(BaseModel, frozen=True):
     @property
     def name(self) -> str:
         """The method's name in suites, such as `crd+kd` or `student`."""
-        return self.label.lower()
+        return _NAMES.get(self.label.lower(), self.label.lower())
 
     @property
     def doubt(self) -> str:
-        """Why the number may be wrong; usually empty."""
-        return _DOUBTS.get((self.table, self.label, self.value), "")
+        """Why the number may be wrong, or is not of the last epoch; usually empty."""
+        doubt = _DOUBTS.get((self.table, self.label, self.value), "")
+        return doubt or (_BEST_EPOCH if self.is_best_epoch else "")
+
+    @property
+    def is_best_epoch(self) -> bool:
+        """Whether the number is of the best epoch: the source or `methods.yaml` says so."""
+        from bench.suite import canonical
+
+        if self.paper in _LAST_EPOCH:
+            return False
+        return "best epoch" in self.source or self.name in {
+            name for name, entry in canonical().items() if entry.get("best_epoch")
+        }
+
+    @property
+    def is_reprint(self) -> bool:
+        """Whether another paper than the method's own prints the number."""
+        return self.paper.startswith("reprint")
 
     @property
     def runs(self) -> int | None:
@@ -104,11 +135,24 @@ def lines() -> tuple[Line, ...]:
     Raises:
         BenchError: The folder of the transcribed files is missing.
     """
+    return tuple(line for name in _FILES for line in lines_of(name))
+
+
+@cache
+def lines_of(name: str) -> tuple[Line, ...]:
+    """Return the numbers of one file.
+
+    Args:
+        name: Name of the file, without `.csv`.
+
+    Raises:
+        BenchError: The folder of the transcribed files is missing.
+    """
     folders = (_HERE / "published", _HERE.parent / "results" / "published")
     folder = next((path for path in folders if path.is_dir()), None)
     if folder is None:
         raise BenchError("results/published: the papers' transcribed tables are missing")
-    return tuple(line for name in _FILES for line in _read(folder / f"{name}.csv"))
+    return tuple(_read(folder / f"{name}.csv"))
 
 
 def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
@@ -116,12 +160,12 @@ def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
 
     The result is empty for data sets other than the full CIFAR-100. If several sources print a
     number, the first source counts: CRD's Tables 1, 2, then 7 (combinations with KD), then WCoRD,
-    then the current DCD and RRD.
+    then the current DCD and RRD, then modern methods' own tables, then reprints of them.
     """
     if data.name not in _DATA or data_deviation(data):
         return {}
     first: dict[tuple[str, str], Line] = {}
-    for line in lines():
+    for line in sorted(lines(), key=lambda line: line.is_reprint):
         if line.dataset == _DATA[data.name] and _is_main(line) and line.value is not None:
             first.setdefault((line.pair, line.name), line)
     return first
@@ -194,7 +238,14 @@ def _row(method: str, pairs: Sequence[str], line_of: Mapping[tuple[str, str], Li
 def _is_main(line: Line) -> bool:
     """Whether the line is from a table of accuracies by pair and method."""
     crd = line.paper == "CRD" and line.table in ("Table 1", "Table 2", "Table 7")
-    return (crd or _is_later(line) or line.table == _CURRENT) and line.metric == "top1_acc"
+    is_table = crd or _is_later(line) or line.table == _CURRENT or line.paper in _modern()
+    return is_table and line.metric == "top1_acc"
+
+
+@cache
+def _modern() -> frozenset[str]:
+    """Return the values of the column `paper` in the file of the modern methods."""
+    return frozenset(line.paper for line in lines_of("modern"))
 
 
 def _is_later(line: Line) -> bool:
