@@ -48,7 +48,7 @@ class FT(Distiller):
         rate: k, above 0; 0.5 by default. The factor has round(k C_t) channels, at least 1.
         pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
         pretraining_lr: The learning rate of that stage, at least 0; 0.01 by default, RepDistiller's
-            for all students except vgg8, which have the recipe's. 0 means the recipe's.
+            for all students except vgg8, which has the recipe's. 0 means the recipe's.
     """
 
     paper = (

@@ -25,6 +25,11 @@ def features(**fields) -> Features:
     return replace(empty, **fields)
 
 
+def batch_of(size: int) -> Batch:
+    """Return a batch of samples of class 0."""
+    return Batch(torch.zeros(size, dtype=torch.long), torch.arange(size))
+
+
 def assert_gradients(tensors, file: dict, prefix: str) -> None:
     expected = maps_of(file, prefix, grad=False)
     for tensor, gradient in zip(tensors, expected, strict=True):
@@ -115,7 +120,7 @@ def test_ab_equals_the_reference_without_connectors(geometry):
     teacher = features(preactivations=maps_of(file, "teacher/", grad=False))
     ab = build_for("ab", student, teacher)
     assert not list(ab.parameters())
-    loss = ab(student, teacher, Batch(*[torch.zeros(len(teacher.preactivations[0]))] * 2))
+    loss = ab(student, teacher, batch_of(len(teacher.preactivations[0])))
     loss.backward()
     assert_near(loss, file["loss"])
     assert_gradients(student.preactivations, file, "grad/")
@@ -148,7 +153,7 @@ def test_ab_is_zero_beyond_the_margin_on_the_teachers_side():
     for student, expected in (([-1.0, -3.0, 1.0], 0.0), ([0.0, 0.0, 0.0], 3.0), ([1, -1, -2], 13)):
         maps = features(preactivations=(torch.tensor(student).view(1, 3, 1, 1).float(),))
         hints = features(preactivations=(teacher,))
-        loss = build_for("ab", maps, hints)(maps, hints, Batch(torch.zeros(1), torch.zeros(1)))
+        loss = build_for("ab", maps, hints)(maps, hints, batch_of(1))
         assert loss.item() == pytest.approx(0.003 * expected)
 
 
