@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillers.base import Batch, Distiller, Features, Incompatible, Positive, Setting
+from distillers._maps import attention, paired, same_size
+from distillers.base import Batch, Distiller, Features, Positive, Setting
 
 
 class AT(Distiller):
@@ -31,28 +32,11 @@ class AT(Distiller):
 
     def __init__(self, setting: Setting, *, power: Positive = 2.0) -> None:
         super().__init__(setting)
-        s, t = len(setting.student.stages), len(setting.teacher.stages)
-        if s != t:
-            raise Incompatible(f"the student has {s} stages, the teacher {t}: not the same number")
+        paired(setting.student.stages, setting.teacher.stages)
         self.power = power
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the sum over stages of the mean squared difference of the attention maps."""
-        pairs = [_same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
-        losses = [F.mse_loss(self.attention(s), self.attention(t)) for s, t in pairs]
+        pairs = [same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
+        losses = [F.mse_loss(attention(s, self.power), attention(t, self.power)) for s, t in pairs]
         return torch.stack(losses).sum()
-
-    def attention(self, stage: Tensor) -> Tensor:
-        """Return the attention map (B, H·W) of a feature map (B, C, H, W), rows of length 1."""
-        raised = stage.square() if self.power == 2 else stage.abs().pow(self.power)
-        return F.normalize(raised.mean(1).flatten(1), dim=1)
-
-
-def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool two feature maps (B, C, H, W) to the smaller height and the smaller width."""
-    size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
-    return _pool(a, size), _pool(b, size)
-
-
-def _pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
-    return stage if stage.shape[2:] == size else F.adaptive_avg_pool2d(stage, size)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillers._maps import resizer
 from distillers.base import Batch, Distiller, Features, Incompatible, Setting, StageIndex
 
 
@@ -38,28 +39,9 @@ class FitNet(Distiller):
             )
         self.stage = stage
         channels = t[stage][0]
-        layers = [_resize(s[stage], t[stage]), nn.BatchNorm2d(channels)]
+        layers = [resizer(s[stage], t[stage]), nn.BatchNorm2d(channels)]
         self.regress = nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean squared error of the predicted feature map."""
         return F.mse_loss(self.regress(student.stages[self.stage]), teacher.stages[self.stage])
-
-
-def _resize(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Module:
-    """Return a convolution from the student's map shape (C, H, W) to the teacher's.
-
-    If the student's map is twice as large, the stride is 2. If it is half as large, the convolution
-    is transposed with stride 2. Otherwise the kernel size covers the difference in size.
-    """
-    (c, h, w), (c_t, h_t, w_t) = student, teacher
-    if (h, w) == (2 * h_t, 2 * w_t):
-        return nn.Conv2d(c, c_t, kernel_size=3, stride=2, padding=1)
-    if (2 * h, 2 * w) == (h_t, w_t):
-        return nn.ConvTranspose2d(c, c_t, kernel_size=4, stride=2, padding=1)
-    if h >= h_t and w >= w_t:
-        return nn.Conv2d(c, c_t, kernel_size=(1 + h - h_t, 1 + w - w_t))
-    raise Incompatible(
-        f"the student's map of {h} x {w} cannot be brought to the teacher's {h_t} x {w_t}; "
-        "the student's must be at least as large, or exactly half as large"
-    )

@@ -203,7 +203,8 @@ def _table(number: str, pairs: Sequence[str]) -> Table:
     line_of = {
         (line.label, line.pair): line
         for line in lines()
-        if line.pair in pairs and (line.table == number or _is_later(line))
+        if line.pair in pairs
+        and ((line.paper == "CRD" and line.table == number) or _is_later(line))
     }
     teachers = [line_of["Teacher", pair] for pair in pairs]
     columns = [Column(line.pair, line.teacher, line.student) for line in teachers]

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 import distillers
+from bench import models
+from bench.suite import papers
 
 METHODS = yaml.safe_load(files("distillers").joinpath("methods.yaml").read_text("utf-8"))
 PAPERS_ORDER = (
@@ -21,14 +23,27 @@ def test_methods_are_in_the_papers_order():
 @pytest.mark.parametrize("name", METHODS)
 def test_terms_of_a_method_are_distillers_with_their_options(name):
     method = METHODS[name]
-    assert method.keys() == {"label", "terms", "source"}
-    assert method["label"].lower() == name
-    for term, value in method["terms"].items():
-        options = value if isinstance(value, dict) else {"weight": value}
-        assert all(type(number) is float for number in options.values()), "as YAML 1.1 reads it"
-        allowed = inspect.signature(distillers.load(term)).parameters
-        assert options.keys() - {"weight"} <= allowed.keys()
-        assert options["weight"] > 0
+    assert {"label", "terms", "source"} <= method.keys()
+    assert method.keys() <= {"label", "terms", "source", "pairs", "best_epoch"}
+    for changes in ({}, *method.get("pairs", {}).values()):
+        assert changes.keys() <= method["terms"].keys()
+        for term, value in method["terms"].items():
+            options = value if isinstance(value, dict) else {"weight": value}
+            options = options | changes.get(term, {})
+            parameters = inspect.signature(distillers.load(term)).parameters
+            assert options.keys() - {"weight", "warmup"} <= parameters.keys()
+            assert type(options["weight"]) is float, "as YAML 1.1 reads it"
+            assert options["weight"] > 0
+            assert type(options.get("warmup", 0)) is int
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_for_single_pairs_name_networks_of_this_package(name):
+    for pair in METHODS[name].get("pairs", {}):
+        teacher, student = pair.split("/")
+        assert {teacher, student} <= set(models.names())
+        usual = {term: value.content for term, value in papers(name).items()}
+        assert {term: value.content for term, value in papers(name, pair).items()} != usual
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name.endswith("+kd")])
@@ -45,7 +60,7 @@ def test_every_distiller_is_in_a_method():
 
 @pytest.mark.parametrize("name", ["crdd", "base", "_memory_bank"])
 def test_unknown_name_is_rejected(name):
-    with pytest.raises(KeyError, match=f"no distiller '{name}'. Allowed: at, cc, "):
+    with pytest.raises(KeyError, match=f"no distiller '{name}'. Allowed: ab, at, "):
         distillers.load(name)
 
 

@@ -1,0 +1,77 @@
+"""Activation boundaries: before training, learn on which side of 0 the teacher's neurons are."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillers._maps import MapShape, paired, resizer
+from distillers.base import (
+    Batch,
+    Count,
+    Distiller,
+    Features,
+    Positive,
+    Pretraining,
+    Setting,
+)
+
+SCALE = 3 / 1000  # RepDistiller's factor
+
+
+class AB(Distiller):
+    """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, else -1.
+
+    s = r(f_s) and t, both (B, C, H, W), are maps of stage l = 1…S before the ReLU: i is a sample, c
+    a channel, x, y a position. The connector r, a trained convolution with batch norm, maps the
+    student's map f_s to the teacher's shape; it is the identity where the shapes are equal. m is
+    the margin: a student's neuron costs nothing if it is beyond m on the teacher's side of 0. The
+    sum is over neurons, so the loss grows with the networks' maps.
+
+    The loss is minimised in a stage before training, which trains the student up to its classifier
+    and the connectors, with a constant learning rate. The connectors are then dropped, and the
+    training has no loss of this distiller.
+
+    Source: the paper, with the factors, the connectors and the stage of RepDistiller.
+    Unlike RepDistiller, the optimiser of the stage holds the classifier, too. It gets no gradient,
+    so it does not change.
+
+    Args:
+        setting: The two networks' shapes; both need the same number of stages.
+        margin: m, above 0; 1 by default.
+        pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
+
+    Raises:
+        Incompatible: The networks have different numbers of stages, or no connector fits two sizes.
+    """
+
+    paper = (
+        "Heo, Lee, Yun, Choi. Knowledge Transfer via Distillation of Activation Boundaries Formed "
+        "by Hidden Neurons. AAAI 2019. arXiv:1811.03233"
+    )
+    reads = ("preactivations",)
+
+    def __init__(
+        self, setting: Setting, *, margin: Positive = 1.0, pretraining_epochs: Count = 30
+    ) -> None:
+        super().__init__(setting)
+        self.margin = margin
+        pairs = paired(setting.student.preactivations, setting.teacher.preactivations)
+        self.connectors = nn.ModuleList(_connector(s, t) for s, t in pairs)
+        self.pretraining = Pretraining(pretraining_epochs, parameters=("connectors",), only=True)
+
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the weighted sum over stages of the squared distances beyond the margin."""
+        losses = []
+        stages = zip(student.preactivations, teacher.preactivations, strict=True)
+        for (s, t), connect in zip(stages, self.connectors, strict=True):
+            side = torch.where(t > 0, 1.0, -1.0)
+            losses.append(F.relu(self.margin - side * connect(s)).square().sum())
+        weights = [2.0 ** (index + 1 - len(losses)) for index in range(len(losses))]
+        total = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+        return SCALE * total / len(batch.labels)
+
+
+def _connector(student: MapShape, teacher: MapShape) -> nn.Module:
+    if student == teacher:
+        return nn.Identity()
+    return nn.Sequential(resizer(student, teacher), nn.BatchNorm2d(teacher[0]))

@@ -1,0 +1,67 @@
+"""Flow of the solution procedure: before training, match the products of consecutive maps."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillers._maps import paired, same_size
+from distillers.base import Batch, Count, Distiller, Features, Incompatible, Pretraining, Setting
+
+
+class FSP(Distiller):
+    """L = Σ_l mean (G_s - G_t)², G = mean_xy f_l+1 f_lᵀ for l = 0…S-1.
+
+    f_0 is the stem's map, f_1…f_S are the stages' maps, (B, C_l, H_l, W_l). G (B, C_l+1, C_l) holds
+    the mean products of all channels of two consecutive maps over the positions x, y. If the two
+    maps differ in size, they are first average-pooled to the smaller height and the smaller width.
+    The mean of the loss is over samples and pairs of channels. Student and teacher may have maps of
+    different sizes, but not of different numbers of channels.
+
+    The loss is minimised in a stage before training, which trains the student up to its classifier
+    with a constant learning rate. The training then has no loss of this distiller.
+
+    Source: the FSP matrix and the two stages of the paper, as RepDistiller computes them.
+    Unlike RepDistiller, the entire student is in training mode during the stage, the classifier
+    included. The numbers are the same if the classifier is a linear layer.
+
+    Args:
+        setting: The two networks' shapes; both need the same channels in the stem and each stage.
+        pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
+
+    Raises:
+        Incompatible: The networks have different numbers of stages or channels.
+    """
+
+    paper = (
+        "Yim, Joo, Bae, Kim. A Gift from Knowledge Distillation: Fast Optimization, Network "
+        "Minimization and Transfer Learning. CVPR 2017"
+    )
+    reads = ("stem", "stages")
+
+    def __init__(self, setting: Setting, *, pretraining_epochs: Count = 30) -> None:
+        super().__init__(setting)
+        paired(setting.student.stages, setting.teacher.stages)
+        s, t = (
+            [shape[0] for shape in (network.stem, *network.stages) if shape]
+            for network in (setting.student, setting.teacher)
+        )
+        if s != t:
+            raise Incompatible(
+                f"the channels of the stem and the stages are {s} in the student, {t} in the "
+                "teacher: not the same numbers"
+            )
+        self.pretraining = Pretraining(pretraining_epochs, only=True)
+
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the sum over pairs of maps of the mean squared difference of G."""
+        pairs = zip(_products(student), _products(teacher), strict=True)
+        return torch.stack([F.mse_loss(s, t) for s, t in pairs]).sum()
+
+
+def _products(features: Features) -> list[Tensor]:
+    """Return G (B, C_l+1, C_l) of each pair of consecutive maps."""
+    matrices = []
+    for pair in zip((features.stem, *features.stages), features.stages, strict=False):
+        before, after = (stage.flatten(2) for stage in same_size(*pair))  # (B, C, H·W)
+        matrices.append(after @ before.transpose(1, 2) / before.shape[2])
+    return matrices
