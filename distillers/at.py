@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from distillers._maps import same_size
 from distillers.base import Batch, Distiller, Features, Incompatible, Positive, Setting
 
 
@@ -38,7 +39,7 @@ class AT(Distiller):
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the sum over stages of the mean squared difference of the attention maps."""
-        pairs = [_same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
+        pairs = [same_size(s, t) for s, t in zip(student.stages, teacher.stages, strict=True)]
         losses = [F.mse_loss(self.attention(s), self.attention(t)) for s, t in pairs]
         return torch.stack(losses).sum()
 
@@ -46,13 +47,3 @@ class AT(Distiller):
         """Return the attention map (B, H·W) of a feature map (B, C, H, W), rows of length 1."""
         raised = stage.square() if self.power == 2 else stage.abs().pow(self.power)
         return F.normalize(raised.mean(1).flatten(1), dim=1)
-
-
-def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool two feature maps (B, C, H, W) to the smaller height and the smaller width."""
-    size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
-    return _pool(a, size), _pool(b, size)
-
-
-def _pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
-    return stage if stage.shape[2:] == size else F.adaptive_avg_pool2d(stage, size)
