@@ -1,5 +1,7 @@
 """SemCKD: each stage of the student learns from all of the teacher's, weighted by attention."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,17 +61,15 @@ class SemCKD(Distiller):
         self.query = nn.ModuleList(_embedding(batch_size) for _ in s)
         self.key = nn.ModuleList(_embedding(batch_size) for _ in t)
         self.regress = nn.ModuleList(
-            nn.ModuleList(nn.Sequential(*bottleneck(c_s, 2 * c_t, c_t)) for c_t, _, _ in t)
-            for c_s, _, _ in s
+            nn.Sequential(*bottleneck(c_s, 2 * c_t, c_t)) for (c_s, *_), (c_t, *_) in product(s, t)
         )
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the sum over pairs of stages, averaged over samples and the student's stages."""
-        distances = [
-            torch.stack(list(map(_distance, row, [stage] * len(teacher.stages), teacher.stages)), 1)
-            for row, stage in zip(self.regress, student.stages, strict=True)
-        ]
-        return (self.attention(student, teacher) * torch.stack(distances, 1)).sum(2).mean()
+        attention = self.attention(student, teacher)
+        pairs = product(student.stages, teacher.stages)
+        distances = [_distance(regress, *p) for regress, p in zip(self.regress, pairs, strict=True)]
+        return (attention * torch.stack(distances, 1).view_as(attention)).sum(2).mean()
 
     def attention(self, student: Features, teacher: Features) -> Tensor:
         """Return the weights w (B, L_s, L_t); the sum over the teacher's stages is 1.
@@ -103,4 +103,5 @@ def _embedding(batch_size: int) -> nn.Module:
 def _distance(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean squared error (B,) of a predicted stage, for each sample."""
     source, target = same_size(student, teacher)
-    return (regress(source) - target).square().flatten(1).mean(1)
+    error: Tensor = regress(source) - target
+    return error.square().flatten(1).mean(1)

@@ -246,7 +246,7 @@ def semckd(geometry: str) -> Case:
         for k in range(2)
     }
     layers |= {
-        f"regressor{i}{j}.regressor.{k}": f"regress.{i}.{j}.{k}"
+        f"regressor{i}{j}.regressor.{k}": f"regress.{i * stages + j}.{k}"
         for i in range(stages)
         for j in range(stages)
         for k in range(7)
