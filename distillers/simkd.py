@@ -24,8 +24,8 @@ class SimKD(Distiller):
     Source: the paper; its authors' code (DefangChen/SimKD) for the projector and the default of f.
     The method has no cross-entropy and no other loss.
     Unlike the authors' code, which takes the last stage, F is always the map that is pooled. The
-    two differ in wide ResNets, MobileNetV2 and ShuffleNetV2. The classifier of a wide ResNet would
-    be wrong for the last stage, which precedes a batch norm.
+    two differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch norm and
+    a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
 
     Args:
         setting: The two networks' shapes.
