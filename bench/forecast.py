@@ -47,19 +47,19 @@ import bench.execution.worker, sklearn.datasets, torch
 torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 START_S = 8.0  # assumed seconds from a worker's start to its first batch, if not measured
-WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # of one measurement; warm-up is not counted
-MAX_CURVES = 5  # records of one kind of run whose curves are read, because curves are slow to read
-RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # size of a record without curves; of one epoch's curves
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # per measurement; the median ignores warm-up
+MAX_CURVES = 5  # for each kind of run, read the curves of at most 5 records: reading is slow
+RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # sizes: a record without curves; an epoch of curves
 FLOAT_BYTES = 4
 
 
 class Rates(NamedTuple):
-    """The speed of one kind of run: equal network, data, method and recipe (see `rate_key`).
+    """The speed of runs with the same network, data, method and recipe (see `rate_key`).
 
     Attributes:
-        training: Seconds that the run alone needs for one training image.
-        shared: Seconds for one training image of work done once for all runs that train together
-            (a cohort), such as the teacher's forward pass.
+        training: Seconds per training image for the run's own work.
+        shared: Seconds per training image for the work that all runs of a cohort share, such as the
+            teacher's forward pass. A cohort is a group of runs that train together.
         evaluation: Seconds for one test image.
         setup: Seconds to build the network and its method.
     """
@@ -129,7 +129,7 @@ def forecast(
 
 
 def rate_key(spec: RunSpec) -> str:
-    """Return a text of network, data, method and recipe, equal for runs of equal speed."""
+    """Return network, data, method and recipe as text; equal texts mean equal speed."""
     method = {name: term.content for name, term in spec.method.items()}
     recipe = spec.recipe
     parts = [spec.network, spec.data.name, spec.data.size, method]
@@ -190,7 +190,7 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
 def busy_cores(count: int) -> Iterator[None]:
     """Keep `count` cores busy with convolutions inside the block, as other workers will later.
 
-    A measurement on an otherwise idle machine would be too fast, because cores share caches.
+    On an otherwise idle machine, the measured times would be too short: cores share caches.
     """
     burners = [
         subprocess.Popen([sys.executable, "-P", "-c", BURN], stdout=subprocess.PIPE)
@@ -298,7 +298,7 @@ def _time(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _rate(record: Record) -> Rates | None:
-    """Return the speeds in a record; None if no training was recorded, as for a checkpoint."""
+    """Return the speeds in a record; None if the run did not train (a checkpoint)."""
     curves = [epoch for epoch in record.curves if epoch.images_per_second > 0]
     images = sum(epoch.images_per_second * epoch.seconds for epoch in curves)
     if not images:

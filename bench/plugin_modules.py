@@ -72,7 +72,7 @@ class Sources:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file; if there are other modules, of all their names and contents."""
+        """The SHA-256 of a single file's content, or of the names and contents of all files."""
         digests = {path: hashlib.sha256(content) for path, content in self.contents.items()}
         if len(digests) == 1:
             return digests[self.path].hexdigest()
@@ -119,7 +119,7 @@ class _SourceLoader(SourceFileLoader):
 
 
 class _SiblingFinder(MetaPathFinder):
-    """Finds the modules in the folders of plugins; an installed module of the same name wins.
+    """Finds the modules in the folders of plugins; installed modules have priority.
 
     Only modules that a plugin imports are found. Other files of the folder are never executed.
     """
@@ -196,7 +196,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that a module imports or names, with their packages."""
+    """Yield the files of a folder that a module uses, with the `__init__.py` of their packages."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed

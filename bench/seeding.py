@@ -1,6 +1,7 @@
-"""Random generators seeded by names, such as a run's seed and the word "order".
+"""Random generators. Each seed is a hash of names, such as a run's seed and the word "order".
 
-A generator's numbers depend only on its names, not on other generators or the order of calls.
+A generator's random numbers depend only on these names, not on other generators or the order of
+calls.
 """
 
 import hashlib
@@ -23,7 +24,10 @@ def generator(device: torch.device | str, *names: object) -> torch.Generator:
 
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
-    """Seed torch's CPU generator for the block, which draws initial weights; restore it after."""
+    """Seed torch's CPU generator; after the block, restore the generator's earlier state.
+
+    The block draws initial weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(*names))
         yield

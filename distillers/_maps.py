@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillers._batch_norm import BatchNorm
+
 
 def same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool two feature maps (B, C, H, W) to the smaller height and the smaller width."""
@@ -22,10 +24,10 @@ def bottleneck(channels: int, inner: int, outer: int) -> list[nn.Module]:
     """
     return [
         nn.Conv2d(channels, inner, kernel_size=1, bias=False),
-        nn.BatchNorm2d(inner),
+        BatchNorm(inner),
         nn.ReLU(),
         nn.Conv2d(inner, inner, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(inner),
+        BatchNorm(inner),
         nn.ReLU(),
         nn.Conv2d(inner, outer, kernel_size=1, bias=False),
     ]

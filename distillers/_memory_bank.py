@@ -44,8 +44,9 @@ class MemoryBank(nn.Module):
         Returns:
             The scores, (B, R).
         """
-        # Multiplying by the full bank and gathering scores takes a tenth of the time of gathering
-        # rows first. The backward pass needs a copy, because `update` changes `rows` before it.
+        # The anchors are multiplied by all rows, and then the chosen scores are gathered. Gathering
+        # the chosen rows first takes ten times as long. The backward pass needs a copy of `rows`,
+        # because `update` changes `rows` before the backward pass.
         return (anchor @ self.rows.clone().T).gather(1, index)
 
     @torch.no_grad()
@@ -63,8 +64,9 @@ class MemoryBank(nn.Module):
 class NegativeSampler(nn.Module):
     """Draw training samples whose class differs from a given one, without replacement.
 
-    A draw has one row of M samples for each label. Each row is exactly uniform over all choices of
-    M samples of other classes and over their order, for any class sizes.
+    A draw has one row of M samples for each label. For any class sizes, all ordered choices of M
+    samples of other classes have the same probability.
+
     A draw shuffles the N training samples once. Each row then walks through the shuffled samples
     with a random offset and a random stride coprime to N, and keeps the first M samples of other
     classes. Different offsets and strides make rows dissimilar. The number of steps is M plus the

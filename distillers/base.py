@@ -185,7 +185,7 @@ class Shapes:
         pooled_map: (D, H, W) of the map that is pooled; None if the network has none.
         classifier: Whether the classifier is a linear layer, which distillers may read.
         norms: C of each stage's last batch norm; () if the network has none.
-        missing: Why the network lacks a field, as pairs of a field's name and a reason.
+        missing: Why the network does not have a field, as pairs of a field's name and a reason.
     """
 
     stages: tuple[tuple[int, int, int], ...]
@@ -362,7 +362,7 @@ def require(distiller: type[Distiller], student: Shapes, teacher: Shapes) -> Non
         teacher: The shapes of the teacher's features; ignored if the distiller does not use them.
 
     Raises:
-        Incompatible: A network lacks a field; the message has the reason.
+        Incompatible: A network does not have a field; the message has the reason.
     """
     networks = {"student": (student, distiller.reads)}
     if distiller.uses_teacher:

@@ -107,7 +107,10 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
-    """Call a distiller with tensors that have no values, as on a device that is still busy.
+    """Raise an error if a distiller reads values of tensors.
+
+    Each read makes the CPU wait for the GPU, so training becomes slower. The distiller is called
+    with fake tensors, which have shapes but no values.
 
     Args:
         build: As in `violations`.

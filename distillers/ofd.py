@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from distillers._batch_norm import BatchNorm
 from distillers._maps import pool
 from distillers.base import Affine, Batch, Distiller, Features, Incompatible, Setting
 
@@ -99,4 +100,4 @@ def _distance(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 def _connector(channels: int, target: int) -> nn.Module:
     convolution = nn.Conv2d(channels, target, kernel_size=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(convolution, nn.BatchNorm2d(target))
+    return nn.Sequential(convolution, BatchNorm(target))

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillers._batch_norm import BatchNorm
 from distillers._maps import bottleneck, pool
 from distillers.base import Batch, Count, Distiller, Features, Incompatible, Setting
 
@@ -54,7 +55,7 @@ class SimKD(Distiller):
                 f"factor is {factor}, above the {channels} channels of the teacher's map"
             )
         layers = bottleneck(s[0], channels // factor, channels)
-        self.transfer = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
+        self.transfer = nn.Sequential(*layers, BatchNorm(channels), nn.ReLU())
         self.size = (min(s[1], t[1]), min(s[2], t[2]))
         self.classifier = nn.Linear(setting.teacher.pooled, setting.teacher.logits)
         self.classifier.requires_grad_(False)

@@ -330,7 +330,7 @@ def test_mistake_is_a_sentence_on_standard_error(line: str, message: str, here: 
 USAGE = [
     ("rum toy.yaml", "No such command 'rum'. Did you mean 'run'?"),
     ("run", "Missing argument"),
-    ("run toy.yaml --worker 3", "No such option: --worker"),
+    ("run toy.yaml --worker 3", "--workers"),
     ("run toy.yaml --workers 0", "Invalid value for '--workers'"),
     ("run toy.yaml --limit 0", "Invalid value for '--limit'"),
     ("run toy.yaml --view nice", "Invalid value for '--view'"),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def test_a_daemon_trains(tmp_path: Path) -> None:
         f"plan {SAME} --results none",
         f"teachers {SAME} --results none",
         f"teachers quickstart --results {QUICKSTART}",
-        f"report quickstart --results {QUICKSTART}",
+        f"report quickstart --results {QUICKSTART} --output tables",
         f"check quickstart --results {QUICKSTART} --baseline {QUICKSTART}/quickstart-baseline.json",
         f"compare {QUICKSTART} {QUICKSTART}",
         "list methods",
@@ -206,28 +207,42 @@ def test_tox_has_environments_for_versions() -> None:
     assert "uv_resolution = lowest-direct" in text
 
 
+def committed_files() -> set[str]:
+    """The paths that git tracks, except `.gitignore`."""
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    names = {name for name in listing.stdout.split("\n") if (ROOT / name).is_file()}
+    if not names:
+        pytest.skip("not a git checkout")
+    return names - {".gitignore"}
+
+
+def build(kind: str, source: Path, folder: Path) -> None:
+    code = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
+    command = [sys.executable, "-W", "error", "-c", code]
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # setuptools warns if it is set
+    process = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "warning" not in process.stderr.lower()
+
+
 @pytest.mark.slow
 @pytest.mark.case("sdist")
 def test_an_sdist_is_complete_and_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77")
-    files = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.split("\n")
-    if not any(files):
-        pytest.skip("not a git checkout")
+    names = committed_files()
     source = tmp_path / "source"
-    for name in filter(None, files):
+    for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
-    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
-    built = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=source, capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
-    assert "warning" not in built.stderr.lower()
+    build("sdist", source, tmp_path)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as tar:
-        packed = {name.partition("/")[2] for name in tar.getnames()}
-    folders = ("bench/", "distillers/", "tests/", "docs/")
-    needed = {name for name in files if name.startswith(folders)}
-    assert needed <= packed
-    assert {"CHANGELOG.md", "tox.ini", "suites/quickstart.yaml"} <= packed
+        assert names <= {name.partition("/")[2] for name in tar.getnames()}
+        tar.extractall(tmp_path / "unpacked", filter="data")
+
+    build("wheel", next((tmp_path / "unpacked").iterdir()), tmp_path)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    code = {name for name in names if name.startswith(("bench/", "distillers/"))}
+    data = [*ROOT.glob("suites/*.yaml"), *ROOT.glob("results/published/*.csv")]
+    moved = {f"bench/{path.relative_to(ROOT)}".replace("/results/", "/") for path in data}
+    assert packed == code | moved

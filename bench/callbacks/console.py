@@ -31,7 +31,7 @@ LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}
 INTERVAL_S = 10.0  # `Plain` writes a line about epochs only if its last line is this old
 REFRESHES_PER_S = 2
-MAX_LOST_SHOWN = 3  # runs without a result that the live table names
+MAX_LOST_SHOWN = 3  # the live table names at most this many of the runs without a result
 
 
 @dataclass(eq=False)
@@ -124,7 +124,8 @@ class Progress:
     def start(self, cohort: "Cohort", device: str) -> CohortProgress:
         """Add a cohort that starts; return its progress.
 
-        An earlier cohort that shares a run with the new cohort is removed, as after a split.
+        Earlier cohorts that share a run with the new cohort are removed, for example if the runner
+        has split a cohort.
         """
         runs = [self.runs[run.id] for run in cohort.runs]
         others = [cohort for cohort in self.cohorts if not set(cohort.runs) & set(runs)]
@@ -308,7 +309,7 @@ class Json(Lines):
         self._event("started", cohort=cohort.id, device=device, runs=runs)
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Write `id` and `name` of the run, and the epoch's `entry` in the curves."""
+        """Write the run's `id` and `name`, and `entry`, which the record's curves also contain."""
         self._progress.advance(run, entry)
         self._event("epoch", id=run, name=self._progress.runs[run].name, entry=entry)
 
@@ -333,7 +334,7 @@ class Json(Lines):
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """Yield a line with the number of runs by status, then a line for each reason of lost runs."""
+    """Yield a line with the number of runs by status, then lines for `LOST` runs by reason."""
     name, counts = progress.plan.suite.name, progress.counts
     counts["not finished"] = len(progress.runs) - counts.total()
     order = ("done", *LOST, "not finished")

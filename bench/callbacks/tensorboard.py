@@ -80,7 +80,10 @@ class TensorBoard:
                 self.record(record)
 
     def _put(self, record: Record) -> bool:
-        """Write the record's folder, delete older folders of the run; return whether it is new."""
+        """Write the record's folder if it is missing, and delete the run's older folders.
+
+        Return whether the folder was written.
+        """
         name = run_name(record, self._plan).replace("/", "_")[:MAX_NAME_CHARS]
         target = self._folder / f"{name} {record.id}-{content_hash(record.content)[:8]}"
         for old in self._folder.glob(f"* {record.id}-*"):

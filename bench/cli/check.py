@@ -64,10 +64,17 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 
 def _papers() -> dict[str, dict[str, Any]]:
-    """Return the distillers, weights and options of each method in the papers' tables."""
+    """Return the distillers, weights and options of each method, and of methods for one pair."""
     from bench import suite as suites
 
+    names = [
+        (name, pair)
+        for name, entry in suites.canonical().items()
+        for pair in ("", *entry.get("pairs", ()))
+    ]
     return {
-        name: {term: value.content for term, value in suites.papers(name).items()}
-        for name in suites.canonical()
+        f"{name} {pair}".strip(): {
+            term: value.content for term, value in suites.papers(name, pair).items()
+        }
+        for name, pair in names
     }

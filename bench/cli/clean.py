@@ -28,7 +28,7 @@ def command(
         for path in files:
             echo(f"{'removed' if yes else 'would remove'} {path}")
             if yes:
-                path.unlink(missing_ok=True)  # locking has removed partial files
+                path.unlink(missing_ok=True)  # `lock` has deleted partial files already
     if not files:
         echo(f"{results}: nothing to remove")
         return

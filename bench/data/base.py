@@ -64,8 +64,8 @@ class Facts:
             same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
             have the same number.
-        ignored: number of unused files in a folder of images: hidden files, and other files than
-            images.
+        ignored: number of unused files in a folder of images: hidden files, and files that
+            are not images.
 
     """
 
@@ -182,9 +182,9 @@ class Data(Protocol):
     Attributes:
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
-        counts: numbers for a run's record: `classes` and `test_images`. If they are not 0, also
-            `ignored_files` (unused files of a folder) and `test_images_in_train` (test images that
-            are also training images).
+        counts: numbers for a run's record: `classes` and `test_images`. Two more numbers are
+            present only if they are above 0: `ignored_files` (unused files of a folder) and
+            `test_images_in_train` (test images that are also training images).
 
     """
 

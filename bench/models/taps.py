@@ -73,7 +73,7 @@ class Reader:
 def _listen(layer: nn.Module, tap: Tap, tensors: dict[Tap, Tensor]) -> Any:
     """Add a hook that stores the tensor of a tap; return its handle.
 
-    The network goes on with a copy, because a later layer may overwrite the tensor.
+    The network continues with a copy, because a later layer may overwrite the tensor.
     """
     calls = Counter[str]()
 

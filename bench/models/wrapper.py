@@ -7,7 +7,7 @@ which the layers finish. The rules are:
 - If the network lists its stages itself (timm's `feature_info`), this list is used.
 - In a transformer, stages are the patch tokens (B, N, D) of four evenly spaced blocks, the last
   block included. If resolutions differ, they are the tokens of the last block of each resolution.
-  Without the class tokens, the patch tokens become maps (B, D, h, w).
+  Class tokens are removed, and the patch tokens become maps (B, D, h, w).
 - In other networks, a stage is the last map of its resolution, (B, C, H, W) or (B, H, W, C). A map
   inside a block does not end a stage. Examples are maps in squeeze and excitation, and the
   expansion before a convolution with stride.
@@ -137,8 +137,8 @@ class FeatureExtractor(nn.Module):
         """Return where the optional fields of `Features` are, for images of one size."""
         if size not in self._places:
             points = self.hook_points(size)
-            found = points.taps if points else taps.declared(self.network)
-            self._places[size] = taps.verified(self, taps.under("network", found), size)
+            inner = points.taps if points else taps.declared(self.network)
+            self._places[size] = taps.verified(self, taps.under("network", inner), size)
         return self._places[size]
 
     def load_state_dict(
@@ -224,7 +224,7 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
 def declared_stages(
     net: nn.Module, calls: Sequence[LayerCall], names: Sequence[str]
 ) -> tuple[HookPoint, ...]:
-    """Return the hook points of the last calls of the named layers, in the order of the calls.
+    """Return a hook point for the last call of each named layer, in the order of the calls.
 
     Raises:
         BenchError: a layer does not exist, is not called, or returns neither a square map nor

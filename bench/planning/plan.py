@@ -150,8 +150,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
 
     Args:
         suite: The suite.
-        root: Folder of data sets; None for the folder in the environment variable `BENCH_DATA`, or
-            else for `data` in the current folder.
+        root: Folder of data sets. None: the folder in the environment variable `BENCH_DATA`. If the
+            variable is not set, the folder `data` in the current folder is used.
 
     Raises:
         BenchError: The data set does not have the selected images.
@@ -164,7 +164,6 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         source = _source(suite, "network", network)
         return RunSpec(revision=REVISION, data=data_spec, network=network, **source, **fields)
 
-    methods = [(method, _terms(suite, method)) for method in suite.methods]
     runs: dict[str, Run] = {}
     cells = []
     for pair in suite.pairs:
@@ -178,7 +177,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
                 recipe = pair.teacher.recipe
                 teacher = spec(network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed)
             runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
-            for method, terms in methods:
+            for method in suite.methods:
+                terms = _terms(suite, method.terms_of(pair))
                 student = spec(
                     pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed,
                     **_stages(suite, pair, terms),
@@ -206,10 +206,10 @@ def _data_spec(suite: Suite, facts: Facts) -> DataSpec:
     return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
 
 
-def _terms(suite: Suite, method: Method) -> dict[str, TermSpec]:
+def _terms(suite: Suite, terms: Mapping[str, TermSpec]) -> dict[str, TermSpec]:
     return {
         name: term.model_copy(update=_source(suite, "distiller", name))
-        for name, term in method.terms.items()
+        for name, term in terms.items()
     }
 
 

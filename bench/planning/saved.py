@@ -7,7 +7,7 @@ A file always holds the complete plan, also if `bench run` got a filter or a lim
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -126,7 +126,13 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
     registry.add_placeholders(content["uses_teacher"])
     pairs = [_read_pair(entry) for entry in content["pairs"]]
     methods = [
-        Method(**entry | {"terms": {k: TermSpec(**v) for k, v in entry["terms"].items()}})
+        Method(
+            **entry
+            | {
+                "terms": _read_terms(entry["terms"]),
+                "pairs": {pair: _read_terms(terms) for pair, terms in entry["pairs"].items()},
+            }
+        )
         for entry in content["methods"]
     ]
     suite = Suite(
@@ -183,8 +189,17 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _method(method: Method) -> dict[str, Any]:
-    terms = {name: term.content for name, term in method.terms.items()}
-    return {"name": method.name, "terms": terms, "note": method.note, "label": method.label}
+    def content(terms: Mapping[str, TermSpec]) -> dict[str, Any]:
+        return {name: term.content for name, term in terms.items()}
+
+    pairs = {pair: content(terms) for pair, terms in method.pairs.items()}
+    return {
+        "name": method.name,
+        "terms": content(method.terms),
+        "note": method.note,
+        "label": method.label,
+        "pairs": pairs,
+    }
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -201,6 +216,10 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     return {**asdict(checkpoint), "path": str(checkpoint.path)} if checkpoint else None
+
+
+def _read_terms(content: Mapping[str, Any]) -> dict[str, TermSpec]:
+    return {name: TermSpec(**term) for name, term in content.items()}
 
 
 def _read_pair(entry: dict[str, Any]) -> Pair:

@@ -105,7 +105,7 @@ def try_distillers(plan: Plan) -> list[Trial]:
     tried: set[str] = set()
     trials = []
     for cell in plan.cells:
-        for name, term in cell.method.terms.items():
+        for name, term in cell.method.terms_of(cell.pair).items():
             shapes = _shapes(plan, cell, name)
             key = json.dumps([repr(shapes), name, term.options], sort_keys=True)
             if shapes and key not in tried:

@@ -84,7 +84,8 @@ def against_published(
 
     Args:
         entries: The runs of the suite.
-        papers: Distillers with their weights and options, by name of the published method.
+        papers: Distillers with their weights and options, by name of the published method, or by
+            `METHOD TEACHER/STUDENT` where the authors use other settings for a pair.
         suite: Name of the suite.
         tolerance: Largest accepted loss, in percentage points; None: 0.5.
     """
@@ -168,7 +169,8 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
     line = _published(cell)
     if isinstance(line, str):
         return Verdict.of(cell, "uncompared", line)
-    setting, terms = cell.setting, papers.get(cell.published_name)
+    name, setting = cell.published_name, cell.setting
+    terms = papers.get(f"{name} {cell.pair}", papers.get(name))
     recipe = Recipe.model_validate(setting["recipe"])
     pair = pair_deviation(DataSpec(**setting["data"]), recipe, setting["network"])
     method = method_deviation(cell.terms, terms) if terms is not None else ""

@@ -106,7 +106,10 @@ def _published(rows: Sequence[Row]) -> str:
     sources = dict.fromkeys(cell.published.source for cell in _cells(rows) if cell.published)
     if not sources:
         return "no published value for this data set, pair, method and metric"
-    return f"in square brackets the published value, and ours minus it: {'; '.join(sources)}"
+    return (
+        "in square brackets the published value, and our value minus the published value: "
+        f"{'; '.join(sources)}"
+    )
 
 
 def _cells(rows: Sequence[Row]) -> list[Cell]:

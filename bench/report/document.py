@@ -56,7 +56,7 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridRow:
-    """A row of a printed grid. A rule separates methods from teachers and plain students."""
+    """A row of a printed grid. A line separates methods from teachers and plain students."""
 
     cells: tuple[GridCell, ...]
     method: str = ""
@@ -154,7 +154,7 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
 
 
 def _means_only(row: Row) -> Row:
-    """Return a row without deviations, arrows and numbers of runs that differ."""
+    """Return a row without deviations and arrows; a number of runs that all cells share is kept."""
     cells = (
         replace(cell, versus=None, measured=cell.measured and replace(cell.measured, std=None))
         for cell in row.cells
@@ -227,7 +227,9 @@ def statistics_document(table: Table) -> Document:
 
 
 def verdict(comparison: Comparison, tolerance: float) -> str:
-    """Return a verdict; if inconclusive, with the seeds needed: `inconclusive (about 6 seeds)`.
+    """Return a verdict such as `better`, or such as `inconclusive (about 6 seeds)`.
+
+    The number in brackets is the number of seeds that would decide the comparison.
 
     Args:
         comparison: A method compared with the reference method.
@@ -298,10 +300,12 @@ def _assumptions(table: Table) -> list[str]:
         texts += [
             "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
             "the same initial student.",
-            "p-values are corrected within this table: not across metrics or tables, and not for "
-            "repeated looks while seeds are added.",
-            f"Seeds needed: for a power of {100 * POWER:g} %, if the spread is as measured and "
-            "the true difference is as measured, or 0 where it is within the tolerance.",
+            "p-values are corrected for the comparisons in this table. They are not corrected for "
+            "other metrics, other tables, or earlier tests with fewer seeds.",
+            f"The number of seeds in brackets gives a power of {100 * POWER:g} % if two conditions "
+            "hold. The true standard deviation equals the measured standard deviation. The true "
+            "difference equals the measured difference, or 0 if the measured difference is within "
+            "the tolerance.",
         ]
     return texts
 
@@ -376,7 +380,10 @@ def _over_pairs_text(result: Overall, table: Table) -> Iterator[str]:
             f"ranks that differ by less than {ranks.critical:.2f}, Nemenyi's critical distance at "
             f"{ALPHA}, are not significantly different"
         )
-        yield "pairs count as independent, even if they share a network; seeds do not count"
+        yield (
+            "pairs count as independent, even if they share a network; the test uses each pair's "
+            "mean over seeds"
+        )
     if result.improvements and table.baseline:
         label = table.baseline.label
         yield (

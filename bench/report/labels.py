@@ -10,7 +10,7 @@ from bench.config.text import count
 from bench.errors import BenchError, unknown
 from bench.spec import DataSpec, Recipe
 
-TOLERANCE_POINTS = 0.5  # default tolerance of metrics in %, in percentage points
+TOLERANCE_POINTS = 0.5  # percentage points; the default tolerance of metrics with unit %
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Metric:
         """
         tolerance = (self.default_tolerance or 0.0) if value is None else value
         if not 0 <= tolerance < float("inf"):
-            raise BenchError(f"tolerance {value}: allowed is a number of {self.unit}, 0 or more")
+            raise BenchError(f"tolerance {value}. Allowed: a number in {self.unit}, 0 or more")
         return tolerance
 
     def format(self, value: float) -> str:
@@ -195,7 +195,7 @@ def sentences(parts: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text on one line; a space replaces each run of unprintable characters."""
+    """Return the text on one line; a space replaces consecutive unprintable characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 

@@ -66,6 +66,16 @@ def canonical_terms(name: str) -> dict[str, TermEntry]:
     return _terms.validate_python(canonical()[name]["terms"]) if name in canonical() else {}
 
 
+def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
+    """Return the terms of a method in methods.yaml for single pairs, by `teacher/student`."""
+    entries = canonical().get(name, {}).get("pairs", {})
+    usual = {k: v.model_dump(exclude_unset=True) for k, v in canonical_terms(name).items()}
+    return {
+        pair: _terms.validate_python({k: v | changes.get(k, {}) for k, v in usual.items()})
+        for pair, changes in entries.items()
+    }
+
+
 def default_label(name: str, terms: Collection[str]) -> str:
     """Return the papers' label of a canonical method with its usual distillers; else the name."""
     usual = canonical_terms(name).keys() == set(terms)

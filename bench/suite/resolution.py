@@ -14,7 +14,7 @@ from bench.data.folder import PREFIX
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
-from bench.suite.files import canonical_terms, default_label
+from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.schema import (
     Checkpoint,
     Method,
@@ -112,7 +112,17 @@ class Resolver:
             }
             notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
             label = method.label or default_label(name, terms)
-            yield Method(name, terms, "; ".join(filter(None, notes)) or None, label)
+            pairs = {} if method.terms else self._pairs(name)
+            yield Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
+
+    def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:
+        """Return the terms of a method of the papers for those pairs that have their own."""
+        names = {f"{pair.teacher}/{pair.student}" for pair in self.file.pairs}
+        return {
+            pair: {term: self._term(method, term, entry, None) for term, entry in terms.items()}
+            for pair, terms in canonical_pairs(method).items()
+            if pair in names
+        }
 
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
@@ -152,10 +162,15 @@ class Resolver:
                 self._note(at, value, DEFAULTS.get(at, default))
 
 
-def papers(name: str) -> dict[str, TermSpec]:
-    """Return a papers' method as terms with all options; empty for other names."""
+def papers(name: str, pair: str = "") -> dict[str, TermSpec]:
+    """Return a method of the papers as terms with all options; empty for other names.
+
+    Args:
+        name: The method.
+        pair: `teacher/student`; its authors' settings for this pair are used, if there are any.
+    """
     terms: dict[str, TermSpec] = {}
-    for term, entry in canonical_terms(name).items():
+    for term, entry in canonical_pairs(name).get(pair, canonical_terms(name)).items():
         distiller = distillers.load(term)
         values, _ = check_options(distiller, entry.options, ())
         terms[term] = term_spec(entry, default_options(distiller) | values)

@@ -214,12 +214,26 @@ class SuiteFile(Part):
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table: a weighted sum of distillers."""
+    """A row of the table: a weighted sum of distillers.
+
+    Attributes:
+        name: The name in suites.
+        terms: The distillers by name, with all options.
+        note: A text that tables mark, such as "reconstruction"; None: no mark.
+        label: The name in the papers' tables; for a suite's own methods, their name.
+        pairs: The terms for single pairs, by `teacher/student`, where the method's authors publish
+            other settings for them.
+    """
 
     name: str
-    terms: Mapping[str, TermSpec]  # by distiller, with all options
-    note: str | None = None  # marked in tables, e.g. "reconstruction"
-    label: str = ""  # the name in the papers' tables; for a suite's own methods, their name
+    terms: Mapping[str, TermSpec]
+    note: str | None = None
+    label: str = ""
+    pairs: Mapping[str, Mapping[str, TermSpec]] = field(default_factory=dict)
+
+    def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
+        """Return the distillers of the method for a pair."""
+        return self.pairs.get(pair.networks, self.terms)
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,11 @@ class Pair:
     student: str
     recipe: Recipe  # the student's
     group: str = ""  # not part of any run's id
+
+    @property
+    def networks(self) -> str:
+        """The names of the two networks, `teacher/student`."""
+        return f"{self.teacher.network}/{self.student}"
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class Teacher:
         Args:
             images: The batch's images, (B, 3, H, W).
             reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that
-                the network lacks are left out.
+                the network does not have are left out.
 
         Returns:
             The features in float32.

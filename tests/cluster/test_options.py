@@ -50,8 +50,8 @@ slurm:
     assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
         "2  ray.adress: no key 'adress'. Did you mean 'address'? Allowed: address, gpus, cpus, "
         "slots, retries",
-        "3  ray.gpus: found the number -1. Allowed: a number of GPUs, 0 or at least 0.0001; two "
-        "cohorts share a GPU at 0.5",
+        "3  ray.gpus: found the number -1. Allowed: a number of GPUs, 0 or at least 0.0001; "
+        "with 0.5, two cohorts share a GPU",
         "4  ray.slots: found the number 0. Allowed: the number of cohorts at a time, 1 to 10,000",
         "5  ray.slots: duplicate key, first defined on line 4",
         "6  ray.address: found the text 'ray://head'. Allowed: auto, or host:port of the cluster's "

@@ -323,6 +323,29 @@ def test_distiller_fulfils_the_contract_with_other_options(name, options, check)
     CHECKS[check](Subject(distillers.load(name), **options))
 
 
+@pytest.mark.parametrize("name", ["simkd", "catkd", "ofd", "semckd"])
+def test_one_sample_with_maps_of_one_position_gives_a_finite_loss(name):
+    student, teacher = (
+        replace(
+            shapes,
+            **{
+                field: tuple((channels, 1, 1) for channels, _, _ in shapes.stages)
+                for field in ("stages", "preactivations")
+            },
+            pooled_map=(shapes.pooled, 1, 1),
+        )
+        for shapes in (STUDENT, TEACHER)
+    )
+    distiller = distillers.load(name)(Setting(student, teacher, TRAIN_LABELS, torch.Generator()))
+    features = random_features(student, 0, 1, grad=True), random_features(teacher, 1, 1)
+    loss = distiller(*features, Batch(BATCH.labels[:1], BATCH.index[:1]))
+    loss.backward()
+    assert loss.isfinite()
+    gradients = [x.grad for x in features[0].tensors() if x.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 # Requirements
 
 PLAIN = Shapes((), 11, 7)  # a network of which only pooled features and logits are known

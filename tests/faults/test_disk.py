@@ -102,7 +102,7 @@ def test_full_disk_costs_mlflow_a_warning_and_sync_logs_the_rest(
     plan, done = undisturbed
     results = Results(small / "results")
     shutil.copytree(done.folder / "runs", results.folder / "runs")
-    filler = fill(small, 900_000)
+    filler = fill(small, 600_000)
     tracker = MLflow(plan, results)
     tracker.log_missing()
     (warning,) = tracker.warnings

@@ -293,7 +293,7 @@ def test_unknown_metric_error_lists_the_available_ones(metric):
 
 
 def test_tolerances_are_checked_and_have_a_unit():
-    with pytest.raises(BenchError, match="tolerance -1: allowed is a number of %, 0 or more"):
+    with pytest.raises(BenchError, match="tolerance -1. Allowed: a number in %, 0 or more"):
         regression.check(moved("", 0), baseline(), tolerance=-1)
     with pytest.raises(
         BenchError, match="nll: no default tolerance. Allowed: --tolerance with a number of nats"

@@ -57,7 +57,7 @@ def test_published_values_are_shown_and_the_caption_names_their_source():
     here, elsewhere = row(result, "kd").cells
     assert here.gap == pytest.approx(74.90 - 74.92)
     assert elsewhere.published is None
-    assert "the published value, and ours minus it: CRD, Table 1." in result.caption
+    assert "our value minus the published value: CRD, Table 1." in result.caption
     assert Note("e", "smudged") in result.notes or Note("a", "smudged") in result.notes
     assert row(table(probe_entries(), ABOUT, "top5", quotes), "kd").cells[0].published is None
 

@@ -117,7 +117,7 @@ def test_default_tolerance_is_half_a_point_and_0_for_other_units():
 
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
 def test_invalid_tolerance_is_an_error(tolerance):
-    with pytest.raises(BenchError, match=r"tolerance \S+: allowed is a number of %, 0 or"):
+    with pytest.raises(BenchError, match=r"tolerance \S+\. Allowed: a number in %, 0 or"):
         table(many(), TableContext("T", tolerance=tolerance))
 
 

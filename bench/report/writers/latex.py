@@ -19,7 +19,8 @@ _PREAMBLE = r"""\documentclass{article}
 """
 _GLYPHS = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
-    **{char: f"{{{char}}}" for char in "[]*"},  # in braces: after `\\` they would be its options
+    # In braces, because LaTeX reads a bare [ or * after \\ as an option.
+    **{char: f"{{{char}}}" for char in "[]*"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
     **{"†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\S{}", "¶": r"\P{}"},
@@ -65,7 +66,7 @@ def latex(
 
     Args:
         documents: What to write.
-        label: Label of the first; the others append their number.
+        label: Label of the first document; each other document appends its number.
         standalone: Whether to return a document that compiles.
         wide: Whether floats span both columns of a page.
     """
@@ -76,7 +77,10 @@ def latex(
 
 
 def _document(document: Document, label: str, environment: str) -> str:
-    """Return one section as a float; several as a paragraph, floats and a list of notes."""
+    """Return a document in LaTeX.
+
+    One section becomes a float. Several sections become a paragraph, floats and a list of notes.
+    """
     title = LATEX.plain(document.title.rstrip("."))
     [first, *others] = document.sections
     if not others:

@@ -1,0 +1,49 @@
+"""Softmax regression: the teacher's classifier reads the student's transformed features."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillers._batch_norm import BatchNorm
+from distillers.base import Batch, Distiller, Features, NonNegative, Setting
+
+
+class SRRL(Distiller):
+    """L = mean (φ(h_s) - h_t)² + w · mean (W_t φ(h_s) + b_t - z_t)².
+
+    h_s (B, D_s), h_t (B, D_t) are the pooled features, z_t (B, K) the teacher's logits. φ, a
+    trained linear layer with batch norm and ReLU, maps h_s to D_t features. W_t (K, D_t) and b_t
+    are the parameters of the teacher's classifier, which do not learn. The first mean is over
+    samples and features; the second is over samples and classes, so it falls with K.
+
+    Source: the losses of the paper, as SimKD's code (DefangChen/SimKD) ports them; most tables
+    compare with this port.
+    Unlike the authors' code, φ transforms the pooled features, as in the port, not the last feature
+    map before pooling: batch norm averages over B values per channel, not B·H·W.
+    The authors say that they chose both weights for each pair, but did not keep them (issue 3 of
+    jingyang2017/KD_SRRL). A batch of one sample is normalised by running statistics.
+
+    Args:
+        setting: The two networks' shapes.
+        regression: w, at least 0; 1 by default.
+    """
+
+    paper = (
+        "Yang, Martinez, Bulat, Tzimiropoulos. Knowledge Distillation via Softmax Regression "
+        "Representation Learning. ICLR 2021. openreview.net/forum?id=ZzwDy_wiWv"
+    )
+    reads = ("pooled",)
+    teacher_reads = ("pooled", "classifier", "logits")
+
+    def __init__(self, setting: Setting, *, regression: NonNegative = 1.0) -> None:
+        super().__init__(setting)
+        self.regression = regression
+        width = setting.teacher.pooled
+        linear = nn.Linear(setting.student.pooled, width, bias=False)
+        self.transfer = nn.Sequential(linear, BatchNorm(width), nn.ReLU())
+
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the mean squared error of the features plus that of the predicted logits."""
+        transformed = self.transfer(student.pooled)  # (B, D_t)
+        logits = F.linear(transformed, teacher.classifier.weight, teacher.classifier.bias)
+        feature = F.mse_loss(transformed, teacher.pooled)
+        return feature + self.regression * F.mse_loss(logits, teacher.logits)
