@@ -1,10 +1,11 @@
-"""Operations on the feature maps of two networks: pairs of stages, sizes, attention maps."""
+"""Operations on feature maps that several distillers share: pairs, sizes, convolutions."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillers._batch_norm import BatchNorm
 from distillers.base import Incompatible
 
 MapShape = tuple[int, int, int]  # (C, H, W)
@@ -31,10 +32,11 @@ def paired(
 def same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool two feature maps (B, C, H, W) to the smaller height and the smaller width."""
     size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
-    return _pool(a, size), _pool(b, size)
+    return pool(a, size), pool(b, size)
 
 
-def _pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
+def pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average-pool a feature map (B, C, H, W) to a height and a width."""
     return stage if stage.shape[2:] == size else F.adaptive_avg_pool2d(stage, size)
 
 
@@ -73,3 +75,19 @@ def resizer(student: MapShape, teacher: MapShape) -> nn.Module:
         f"the student's map of {h} x {w} cannot be brought to the teacher's {h_t} x {w_t}; "
         "the student's must be at least as large, or exactly half as large"
     )
+
+
+def bottleneck(channels: int, inner: int, outer: int) -> list[nn.Module]:
+    """Return convolutions of 1 x 1, 3 x 3 and 1 x 1 from `channels` to `inner` to `outer` channels.
+
+    They have no bias. A batch norm and a ReLU follow the first two of them.
+    """
+    return [
+        nn.Conv2d(channels, inner, kernel_size=1, bias=False),
+        BatchNorm(inner),
+        nn.ReLU(),
+        nn.Conv2d(inner, inner, kernel_size=3, padding=1, bias=False),
+        BatchNorm(inner),
+        nn.ReLU(),
+        nn.Conv2d(inner, outer, kernel_size=1, bias=False),
+    ]

@@ -78,6 +78,7 @@ from torch import Tensor, nn
 Count = Annotated[int, Ge(1)]
 StageIndex = Annotated[int, Ge(0)]  # 0 is the earliest stage
 Width = Annotated[int, Ge(1), Le(65_536)]  # size of an embedding
+BatchSize = Annotated[int, Ge(4), Le(65_536)]  # samples in a batch, at least 4 of them
 Rounds = Annotated[int, Ge(1), Le(10_000)]  # iterations of a solver
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

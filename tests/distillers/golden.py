@@ -50,7 +50,7 @@ class Case:
 
     Args:
         geometry: `same` or `cross`.
-        name: The distiller.
+        distiller: The name of a built-in distiller, or a class.
         file: Name of the golden file; by default the distiller's.
         optional: Further fields of the student's and the teacher's features.
         options: Options of the distiller.
@@ -59,20 +59,20 @@ class Case:
     def __init__(
         self,
         geometry: str,
-        name: str,
+        distiller: str | type[Distiller],
         file: str = "",
         optional: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
         **options: Any,
     ) -> None:
         inputs = golden(geometry, "inputs")
-        self.golden = golden(geometry, file or name)
+        self.golden = golden(geometry, file or str(distiller))
         self.student = replace(features_of(inputs, "student"), **optional[0])
         self.teacher = replace(features_of(inputs, "teacher"), **optional[1])
         self.batch = Batch(inputs["labels"], inputs["index"])
         rng = torch.Generator().manual_seed(0)
         networks = shapes_of(self.student), shapes_of(self.teacher)
         setting = Setting(*networks, inputs["train_labels"], rng)
-        cls = distillers.load(name)
+        cls = distillers.load(distiller) if isinstance(distiller, str) else distiller
         options = self.options(inspect.signature(cls).parameters) | options
         self.distiller: Distiller = cls(setting, **options)
 
