@@ -51,7 +51,6 @@ _NAMES = {  # names in suites, by printed names in lower case
     "mlkd+lskd": "mlkd+ls",
     "ctkd+lskd": "ctkd+ls",
     "simkd (f=2)": "simkd",
-    "cat-kd": "catkd",
     "wttm+crd": "crd+wttm",
     "wttm+itrd": "itrd+wttm",
 }

@@ -130,9 +130,21 @@ def test_a_doubtful_number_has_a_footnote():
     message = render(result, "md")
     assert "**73.00**<br>\\[70.27; +2.73\\]<sup>a</sup>" in message
     assert "<sup>a</sup> doubtful: 70.27 is below AB alone" in message
-    doubtful = [line for line in published.lines() if line.doubt]
+    doubtful = [line for line in published.lines() if line.doubt and not line.is_best_epoch]
     assert {line.value for line in doubtful} == {70.27, 73.34}
     assert {line.table for line in doubtful} == {"Table 7", "Table 9 (deep mutual learning)"}
+
+
+def test_a_number_of_the_best_epoch_has_a_footnote():
+    values = published.published_values(CIFAR)
+    assert values["vgg13/vgg8", "dkd"].doubt.startswith("of the best epoch on the test set")
+    assert values["vgg13/vgg8", "ttm"].doubt == values["vgg13/vgg8", "crd"].doubt == ""
+
+
+def test_a_method_s_own_table_counts_before_a_reprint():
+    lines = published.published_lines(CIFAR)
+    assert lines["wrn_40_2/wrn_40_1", "dist"].paper == "DIST"
+    assert lines["vgg13/vgg8", "dist"].paper == "reprint (TTM README)"
 
 
 def test_missing_value_still_shows_the_published_one():
