@@ -94,6 +94,15 @@ def test_mlkd_equals_the_reference_on_both_views(geometry):
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_correlations_of_mlkd_equal_the_reference(geometry):
+    """They are 0.3 % of the loss, so the comparison of the loss alone would miss an error."""
+    case, parts = two_views(geometry), golden(geometry, "mlkd")
+    loss = case.distiller(to_double(case.student), to_double(case.teacher), case.batch)
+    correlations = parts["class_correlation"] + parts["batch_correlation"]
+    assert (loss - parts["kd"]).item() == pytest.approx(correlations.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_mlkd_of_standardised_logits_equals_the_reference(geometry):
     case = two_views(geometry, standardise=True, temperature=2.0)
     case.loss().backward()
