@@ -275,6 +275,8 @@ class Distiller(nn.Module, ABC):
         pretraining: The stage before training; None if there is none. `__init__` may set it, for
             example from an option.
         note: A caveat that tables mark with a dagger, for example "reconstruction".
+        new_options: The names of options that an earlier version of the distiller did not have. At
+            its default, such an option is not part of run ids, so that earlier results are found.
         rng: The random generator, on the training device.
 
     Args:
@@ -290,6 +292,7 @@ class Distiller(nn.Module, ABC):
     uses_teacher: ClassVar[bool] = True
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
+    new_options: ClassVar[tuple[str, ...]] = ()
     pretraining: Pretraining | None = None
 
     def __init__(self, setting: Setting) -> None:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from distillers._logits import require_standardisable, standardised
 from distillers.base import Batch, Distiller, Features, Positive, Setting
 
 
@@ -12,25 +13,44 @@ class KD(Distiller):
     z_s, z_t (B, K) are the logits of the student and the teacher, T is the temperature. The factor
     T² keeps the gradient's size about constant when T changes.
 
-    Source: the soft-target term of the paper, as RepDistiller computes it.
+    With `standardise`, the logits of each sample first get mean 0 and standard deviation 1:
+    z ← (z - m) / (σ + 1e-7), m and σ (B, 1), σ with the divisor K - 1. The loss then does not
+    change if the student's logits are shifted or scaled by a positive factor. Only the
+    cross-entropy with the labels sets their scale.
+
+    Source: the soft-target term of the paper, as RepDistiller computes it. `standardise`: Sun et
+    al., Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv:2403.01427.
     Unlike the paper, the loss is the divergence from the soft targets, not the cross-entropy. The
-    two differ by the entropy of the soft targets, which has no gradient.
+    two differ by the entropy of the soft targets, which has no gradient. Unlike the code of logit
+    standardisation, its weight and temperature are not those of plain KD.
 
     Args:
-        setting: Not used, since the loss has no parameters.
+        setting: The number of classes.
         temperature: T, above 0; 4 by default, as in the CRD paper on CIFAR-100.
+        standardise: Whether to standardise the logits.
+
+    Raises:
+        Incompatible: `standardise` is true and the data set has fewer than three classes.
     """
 
     paper = "Hinton, Vinyals, Dean. Distilling the Knowledge in a Neural Network. arXiv:1503.02531"
     reads = ("logits",)
+    new_options = ("standardise",)
 
-    def __init__(self, setting: Setting, *, temperature: Positive = 4.0) -> None:
+    def __init__(
+        self, setting: Setting, *, temperature: Positive = 4.0, standardise: bool = False
+    ) -> None:
         super().__init__(setting)
-        self.temperature = temperature
+        self.temperature, self.standardise = temperature, standardise
+        if standardise:
+            require_standardisable(setting)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean divergence over the batch, in nats, times T²."""
-        log_p = F.log_softmax(student.logits / self.temperature, dim=1)
-        log_q = F.log_softmax(teacher.logits / self.temperature, dim=1)
+        z_s, z_t = student.logits, teacher.logits
+        if self.standardise:
+            z_s, z_t = standardised(z_s), standardised(z_t)
+        log_p = F.log_softmax(z_s / self.temperature, dim=1)
+        log_q = F.log_softmax(z_t / self.temperature, dim=1)
         kl = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
         return kl * self.temperature**2

@@ -25,6 +25,7 @@ from bench.suite.schema import (
     Teacher,
     TermEntry,
 )
+from distillers import Distiller
 
 DEFAULTS: dict[Where, str | None] = {  # origin of the values that the file does not set, by part
     ("recipe",): "papers",
@@ -141,7 +142,7 @@ class Resolver:
             values |= valid
             origins |= {key: self._origin(place, key) for key in valid}
         self.origins |= {dotted(("methods", method, name, k)): v for k, v in origins.items()}
-        ordered = {key: values[key] for key in options(distiller)}
+        ordered = recorded_options(distiller, values)
         if "warmup" in entry.model_fields_set:
             place = dotted(("methods", method, name, "warmup"))
             self.origins[place] = self._origin(where, "warmup")
@@ -173,8 +174,19 @@ def papers(name: str, pair: str = "") -> dict[str, TermSpec]:
     for term, entry in canonical_pairs(name).get(pair, canonical_terms(name)).items():
         distiller = distillers.load(term)
         values, _ = check_options(distiller, entry.options, ())
-        terms[term] = term_spec(entry, default_options(distiller) | values)
+        options = recorded_options(distiller, default_options(distiller) | values)
+        terms[term] = term_spec(entry, options)
     return terms
+
+
+def recorded_options(distiller: type[Distiller], values: Mapping[str, object]) -> dict[str, object]:
+    """Return options in the order of the constructor, without new options at their defaults."""
+    defaults = default_options(distiller)
+    return {
+        key: values[key]
+        for key in options(distiller)
+        if key not in distiller.new_options or values[key] != defaults.get(key)
+    }
 
 
 def term_spec(entry: TermEntry, options: Mapping[str, object]) -> TermSpec:

@@ -1,0 +1,28 @@
+"""Cross-entropy of the second, strongly augmented view with the true labels."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillers.base import Batch, Distiller, Features
+
+
+class CEStrong(Distiller):
+    """L = -mean_i log softmax(z'_s)_i[y_i].
+
+    z'_s (B, K) are the student's logits of the strongly augmented view, y (B,) the labels. The loss
+    ignores the teacher. It is `ce` for the second view: multi-level logit distillation trains the
+    student on both.
+
+    Source: the authors' code (Multi-Level-Logit-Distillation), which adds both cross-entropies.
+
+    Args:
+        setting: Not used, since the loss has no parameters.
+    """
+
+    paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
+    reads = ("strong",)
+    uses_teacher = False
+
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the second view's logits, in nats."""
+        return F.cross_entropy(student.strong.logits, batch.labels)

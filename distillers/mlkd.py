@@ -1,0 +1,100 @@
+"""Multi-level logit distillation: instances, batches and classes, on two augmented views."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillers._logits import divergence, require_standardisable, standardised
+from distillers.base import Batch, Distiller, Features, Positive, Setting
+
+STRONG_TEMPERATURES = (3.0, 5.0)  # with the option `temperature`, those of the strong view
+WEAK_TEMPERATURES = (2.0, 6.0)  # counted twice on the weak view, instead of on the strong one
+
+
+class MLKD(Distiller):
+    """L = Σ_T [φ_b k(z) + φ_c c(z) + φ_b b(z)]_T + Σ_T∈{T_0,3,5} k(z')_T + Σ_T∈{2,6} k(z)_T.
+
+    z and z' (B, K) are the logits of the weakly and the strongly augmented view, of the student s
+    and the teacher t. The first sum is over T in {T_0, 3, 5, 2, 6}. p_T is the softmax of z / T.
+        k = T² mean_i KL(p_t,T ‖ p_s,T)_i     instances
+        c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   classes, from matrices (K, K)
+        b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   the batch, from matrices (B, B)
+    φ_b is the share of samples whose largest probability, according to the teacher's softmax of z,
+    is at most the median of the batch. φ_c is the share of classes whose sum of probabilities is at
+    most the median of the classes. Both are about 1/2.
+    With `standardise`, the logits in k are first standardised, as in `kd`; those in c and b not.
+
+    Source: the authors' code (Multi-Level-Logit-Distillation), as it computes the loss.
+    Unlike the paper, and as in that code: φ_b and φ_c are factors of averages, and select no
+    samples or classes. T = 2 and T = 6 use the weak view twice, and the strong view not at all.
+    Only k compares the strong views.
+    Unlike the authors' code, medians are computed on the device, without waiting for it.
+
+    Args:
+        setting: The number of classes.
+        temperature: T_0, above 0; 4 by default.
+        standardise: Whether to standardise the logits in k; False by default. The authors of
+            standardisation then use temperature 2.
+
+    Raises:
+        Incompatible: `standardise` is True, and the data set has fewer than three classes.
+    """
+
+    paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
+    reads = ("logits", "strong")
+
+    def __init__(
+        self, setting: Setting, *, temperature: Positive = 4.0, standardise: bool = False
+    ) -> None:
+        super().__init__(setting)
+        if standardise:
+            require_standardisable(setting)
+        self.temperature, self.standardise = temperature, standardise
+
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        """Return the sum of the terms of both views."""
+        probability = teacher.logits.softmax(dim=1)
+        of_batch = _share_up_to_median(probability.amax(dim=1))
+        of_classes = _share_up_to_median(probability.sum(dim=0))
+        s, t = student.logits, teacher.logits
+        weak = self.prepared(student, teacher)
+        strong = self.prepared(student.strong, teacher.strong)
+        temperatures = self.temperature, *STRONG_TEMPERATURES
+        terms = [_instances(*strong, temperature) for temperature in temperatures]
+        terms += [_instances(*weak, temperature) for temperature in WEAK_TEMPERATURES]
+        for temperature in (*temperatures, *WEAK_TEMPERATURES):
+            of_samples = _instances(*weak, temperature) + _batch(s, t, temperature)
+            terms.append(of_batch * of_samples + of_classes * _classes(s, t, temperature))
+        return torch.stack(terms).sum()
+
+    def prepared(self, student: Features, teacher: Features) -> tuple[Tensor, Tensor]:
+        """Return both networks' logits of a view (B, K), standardised if the option says so."""
+        if self.standardise:
+            return standardised(student.logits), standardised(teacher.logits)
+        return student.logits, teacher.logits
+
+
+def _share_up_to_median(values: Tensor) -> Tensor:
+    """Return the share of values (n,) that are at most their median, a scalar."""
+    ordered, middle = values.sort().values, len(values) // 2
+    median = (ordered[middle] + ordered[(len(values) - 1) // 2]) / 2
+    return (values <= median).to(values.dtype).mean()
+
+
+def _instances(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the mean divergence of logits (B, K) at one temperature T, times T²."""
+    log_q = F.log_softmax(teacher / temperature, dim=1)
+    log_p = F.log_softmax(student / temperature, dim=1)
+    return divergence(log_q, log_p).mean() * temperature**2
+
+
+def _classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the squared difference of the class correlations, divided by K."""
+    q, p = (teacher / temperature).softmax(dim=1), (student / temperature).softmax(dim=1)
+    return (q.T @ q - p.T @ p).square().sum() / q.shape[1]
+
+
+def _batch(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the squared difference of the sample correlations, divided by B."""
+    q, p = (teacher / temperature).softmax(dim=1), (student / temperature).softmax(dim=1)
+    return (q @ q.T - p @ p.T).square().sum() / q.shape[0]
