@@ -13,7 +13,7 @@ from bench.suite.files import default_label
 from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
-COMMENT_COLUMN = 60  # the largest; comments of longer lines are not aligned
+COMMENT_COLUMN = 60  # largest column; comments of longer lines are not aligned
 
 Line = tuple[str, str]  # a line of YAML, and its comment
 
