@@ -34,7 +34,7 @@ from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.suite import Suite
 
-SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
+SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
 
 
 class Tracker(Observer, Protocol):
@@ -216,12 +216,13 @@ def execute(
         results: Folder of the records.
         machine: The hardware that trains the runs.
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
-        overwrite: Which recorded runs are repeated: `never`, `failed` (and skipped), `always`.
+        overwrite: Runs with a record to repeat: `never`; `failed` (and skipped runs); `always`.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: no progress is shown.
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        The records of runs without a result, except impossible runs (the loss does not fit).
+        The records of all runs that failed, diverged or were skipped. Impossible runs, with a loss
+        that does not fit the networks, are omitted.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -321,13 +322,14 @@ def _save_plan(plan: Plan, results: Results) -> None:
 def _check_promises(plan: Plan, results: Results) -> None:
     """Raise TeacherRefused if a checkpoint's recorded accuracy differs from the suite's `top1`.
 
-    The worker compared them too, but the suite may have changed since then.
+    The worker compared the accuracies when it evaluated the checkpoint, but `top1` in the suite may
+    have changed since then.
     """
     problems = []
     for run in plan.runs.values():
         record = results.summary(run.id) if run.checkpoint else None
         if record and record.status != "done":
-            continue  # the worker will evaluate the checkpoint again, and compare
+            continue  # the worker will evaluate and compare again
         if run.checkpoint and record and (why := run.checkpoint.broken_promise(record.top1)):
             problems.append(why)
     if problems:
@@ -349,7 +351,7 @@ def _check_data(suite: Suite, root: Path | None) -> None:
 def _is_unfinished(record: Record) -> bool:
     """Return whether a run should have a result but has none.
 
-    A student's run that was skipped because its distiller does not fit does not count.
+    A student's skipped run should not have one, because its loss does not fit the networks.
     """
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible

@@ -47,9 +47,9 @@ import bench.execution.worker, sklearn.datasets, torch
 torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 START_S = 8.0  # assumed seconds from a worker's start to its first batch, if not measured
-WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # per measurement; the median ignores warm-up
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # one measurement; it ignores the warm-up
 MAX_CURVES = 5  # for each kind of run, read the curves of at most 5 records: reading is slow
-RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # sizes: a record without curves; an epoch of curves
+RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # sizes: a record without curves; one epoch
 FLOAT_BYTES = 4
 
 
@@ -152,7 +152,7 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
         if len(group) < MAX_CURVES and (record := results.record(summary.id)):
             group += filter(None, [_rate(record)])
     elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
-    overhead = max(1.0, elapsed / busy) if busy else 1.0  # for evaluations and setup
+    overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup add time
     return {
         key: Rates(overhead * median(r.training for r in group), median(r.shared for r in group))
         for key, group in rates.items()

@@ -53,8 +53,9 @@ def describe_plan(
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
-        The state of each run, the counts of states by pair and method, the devices, the size of
-        each network, the memory of each method, and the forecast of time, memory and disk space.
+        The state of each run, the number of runs in each state by pair and method, the devices, the
+        size of each network, the memory of each method, and the forecast of time, memory and disk
+        space.
         The forecast is None for a cluster.
 
     Raises:
@@ -107,7 +108,7 @@ def _run_states(
 
 
 def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for each pair, the states of its teachers' runs and of each method's runs, counted.
+    """Return the number of runs in each state: for each pair, its teachers and its methods.
 
     For example `{"pair": "a/b", "teachers": {"done": 1}, "methods": {"kd": {"done": 2}}}`.
     """

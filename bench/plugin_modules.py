@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 DATA = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".npy", ".npz", ".pt", ".pth")
-NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # file name endings that strings may have
+NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # endings of file names in strings
 PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in sys.modules
 
 
@@ -27,7 +27,7 @@ PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in 
 class Sources:
     """A plugin's file, and the files of its folder that it imports or names in strings.
 
-    A file counts too if one of these files imports or names it.
+    Files that these files import or name are included, too.
 
     Attributes:
         path: The plugin's file.
@@ -72,7 +72,7 @@ class Sources:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of a single file's content, or of the names and contents of all files."""
+        """The SHA-256 of the file's content; for several files, of all names and contents."""
         digests = {path: hashlib.sha256(content) for path, content in self.contents.items()}
         if len(digests) == 1:
             return digests[self.path].hexdigest()
@@ -94,7 +94,7 @@ class Sources:
         if name in sys.modules:
             return sys.modules[name]
         SIBLINGS.add(self.path.parent, self.contents)
-        parent = sys.modules[package] = ModuleType(package)  # for relative imports
+        parent = sys.modules[package] = ModuleType(package)  # relative imports need it
         parent.__path__ = [str(self.path.parent)]
         spec = importlib.util.spec_from_loader(name, _SourceLoader(name, str(self.path)))
         assert spec is not None
@@ -143,7 +143,7 @@ class _SiblingFinder(MetaPathFinder):
         for name in stale:
             if not name.startswith(PREFIX):
                 sys.modules.pop(name, None)
-            while name := name.rpartition(".")[0]:  # packages without `__init__.py` keep modules
+            while name := name.rpartition(".")[0]:  # packages without `__init__.py` cache modules
                 if name in sys.modules and _file(sys.modules[name]) is None:
                     del sys.modules[name]
         self._files |= names
@@ -174,7 +174,7 @@ class _SiblingFinder(MetaPathFinder):
         return any(module == name or module.startswith(f"{name}.") for module in self._files)
 
     def _namespace(self, name: str) -> ModuleSpec | None:
-        """Return how to load a package without an `__init__.py`; None if another module has it."""
+        """Return how to load a package without `__init__.py`; None if its name is in use."""
         if "." not in name and PathFinder.find_spec(name) is not None:
             return None
         return ModuleSpec(name, None, is_package=True)
@@ -196,7 +196,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder that a module uses, with the `__init__.py` of their packages."""
+    """Yield each file in a folder that a module uses, and the `__init__.py` of its package."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed
@@ -213,7 +213,7 @@ def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of leading dots and the names of each module that a node may import."""
+    """Yield leading dots (their number) and name parts of each module that a node may import."""
     if isinstance(node, ast.Import):
         yield from ((0, alias.name.split(".")) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -229,7 +229,7 @@ def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
 
 
 def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the files and folders below a folder that a text of a module names."""
+    """Yield the files and folders inside `folder` whose paths are strings in a module."""
     texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value}
     paths = sorted(
         text for text in texts if isinstance(text, str) and len(text) < 256 and text.isprintable()
@@ -242,7 +242,7 @@ def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path) -> bool:
-    """Return whether a file of a package does not count: it is compiled or hidden."""
+    """Return whether a file of a package is omitted, because it is compiled or hidden."""
     is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
     return is_hidden or path.suffix in (".pyc", ".pyo")
 

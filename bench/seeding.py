@@ -1,4 +1,4 @@
-"""Random generators. Each seed is a hash of names, such as a run's seed and the word "order".
+"""Random generators. The seed of each is a hash of names: a run's seed, the word "order" etc.
 
 A generator's random numbers depend only on these names, not on other generators or the order of
 calls.
@@ -24,9 +24,9 @@ def generator(device: torch.device | str, *names: object) -> torch.Generator:
 
 @contextmanager
 def initialised_by(*names: object) -> Iterator[None]:
-    """Seed torch's CPU generator; after the block, restore the generator's earlier state.
+    """Seed torch's CPU generator for a block of code that draws initial weights.
 
-    The block draws initial weights.
+    After the block, the generator has its earlier state.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(*names))

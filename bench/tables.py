@@ -123,8 +123,9 @@ class ResultComparison:
         """Return a row for each pair and method, as a data frame.
 
         Returns:
-            Columns `pair`, `method`, `verdict`, the means `before` and `now`, their `change`, its
-            one-sided 95 % bounds `low` and `high`, the p-value `p`, and the verdict's `reason`.
+            Columns `pair`, `method`, `verdict`, the means `before` and `now`, the `change` of
+            the mean, the one-sided 95 % bounds `low` and `high` of the change, the p-value `p`, and
+            the verdict's `reason`.
         """
         import pandas as pd
 
@@ -175,7 +176,7 @@ def run(
         filters: Selects a part of the suite, such as `pair=vgg13/*,method=kd|crd,seed=0`.
         machine: The hardware that trains the runs, a `bench.api.Machine`; None: all GPUs, or the
             CPU if there is no GPU.
-        data_root: Folder of data sets; None: the environment variable `BENCH_DATA`.
+        data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
 
     Returns:
         One row for each run of the suite, with the columns of `bench.records`.
@@ -320,7 +321,7 @@ def forest(
 
 
 def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
-    """Yield the runs in rows of `records`: for each student's run, first its teacher's run.
+    """Yield two runs for each student's row of `records`: the teacher's run, then the student's.
 
     Raises:
         BenchError: A column of `records` or the file of a record is missing, no row is a student's
@@ -426,7 +427,7 @@ def _context(runs: Sequence[Entry], reference: str | None) -> TableContext:
 def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
     """Return the first columns of a record's row in `records`, by name.
 
-    `teachers` has the network's name of each run, by the run's id.
+    `teachers` maps the id of each run to the name of the run's network.
     """
     spec, student = record.specification, record.network.name
     info = record.teacher
@@ -449,7 +450,8 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
     """Return the names of a record's pair and method.
 
     They come from the run's name, such as `resnet8x4/resnet8 kd seed 0`. For other names, the
-    method is the one whose published weights equal the run's weights, else a list of distillers.
+    papers' method with the run's weights is returned. If there is no such method, the distillers
+    are listed.
     """
     if named := re.fullmatch(r"(.+?) (\S+) seed \d+", record.name):
         return named[1], named[2]
@@ -461,6 +463,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether no distiller in `terms` uses the teacher; plugins count as using it."""
+    """Return whether no distiller in `terms` uses the teacher; a plugin's is assumed to use it."""
     builtin = distillers.names()
     return all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

@@ -56,7 +56,7 @@ class CRD(Distiller):
         self.embed_t = nn.Linear(setting.teacher.pooled, width)
         self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
-        name = type(self).__name__.lower()  # in a suite; of a subclass, its own
+        name = type(self).__name__.lower()  # the name in suites; a subclass has its own name
         self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, name)
         self.z_s = nn.Buffer(torch.zeros(()))
         self.z_t = nn.Buffer(torch.zeros(()))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from distillers.base import Batch, Distiller, Features, NonNegative, Setting
 
-EPSILON = 1e-12  # samples at a smaller squared distance count as equal
+EPSILON = 1e-12  # samples at a smaller squared distance are treated as equal
 
 
 class RKD(Distiller):

@@ -135,14 +135,14 @@ class Progress:
     def advance(self, run_id: str, entry: Mapping[str, Any]) -> CohortProgress:
         """Update the state after an epoch of a run; return the progress of the run's cohort."""
         run = self.runs[run_id]
-        if run.epoch == 0:  # epochs before a resume do not count as work of this session
+        if run.epoch == 0:  # epochs before a resume are not work of this session
             run.epoch = entry["epoch"] - 1
             self.work -= run.epoch * run.work
         self.done += max(0, entry["epoch"] - run.epoch) * run.work
         run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
         cohort = next(cohort for cohort in self.cohorts if run in cohort.runs)
-        if self._training_since is None:  # the time that workers need to start does not count
+        if self._training_since is None:  # the time that workers need to start is omitted
             epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
             self._training_since = self._last_epoch - epoch_s
         return cohort

@@ -88,7 +88,7 @@ class MLflow:
             return []
         warning = (
             f"MLflow at {self.uri} failed: {self._failures[0]}; the records are complete, and "
-            f"`{self._sync}` or the next run of the suite logs the rest"
+            f"`{self._sync}` or the next `bench run` logs the rest"
         )
         return [re.sub(r"//[^/@\s]*@", "//", warning)]  # removes passwords
 
@@ -300,7 +300,7 @@ def _client_class() -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # in mlflow's code
+        warnings.simplefilter("ignore", DeprecationWarning)  # mlflow's code causes it
         from mlflow import MlflowClient
     return MlflowClient
 
@@ -310,7 +310,7 @@ def _quarantine_damaged(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:  # locked, or cannot be opened
+    except sqlite3.OperationalError:  # the database is locked, or cannot be opened
         return
     except sqlite3.DatabaseError:
         quarantine(path)

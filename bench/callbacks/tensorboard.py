@@ -15,8 +15,8 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-MAX_NAME_CHARS = 100  # of a run's folder; file systems allow 255 bytes
-FOLDER = "tensorboard"  # in the results folder; `tensorboard --logdir FOLDER` shows it
+MAX_NAME_CHARS = 100  # limit for a folder's name; file systems allow 255 bytes
+FOLDER = "tensorboard"  # name of the folder in the results folder, for `tensorboard --logdir`
 
 
 class TensorBoard:
@@ -63,8 +63,8 @@ class TensorBoard:
             if isinstance(error, OSError):
                 problem = f"{error.filename or self._folder}: {error.strerror}"
             self.warnings = self.warnings or [
-                f"TensorBoard: {problem}; the records are complete, and the next run of the suite "
-                "logs the rest"
+                f"TensorBoard: {problem}; the records are complete, and the next `bench run` logs "
+                "the rest"
             ]
 
     def notice(self, text: str) -> None:

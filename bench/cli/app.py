@@ -15,7 +15,7 @@ from bench.cli.console import handle_errors
 INTERNAL_ERROR = 5  # exit code of a bug; Python's default, 1, means a regression here
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
-    "rich_markup_mode": None,  # importing rich takes three times as long as all else
+    "rich_markup_mode": None,  # importing rich takes three times as long as all other imports
     "pretty_exceptions_enable": False,
 }
 
@@ -110,7 +110,7 @@ def prepare_streams() -> None:
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed, as `>&-` or a daemon leaves it
+        except OSError:  # the descriptor is closed, for example by `>&-`
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

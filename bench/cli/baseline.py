@@ -36,7 +36,7 @@ def command(
 
 
 def _size(baseline: Report) -> str:
-    """Return the number of cells and of seeds per cell: `14 cells, n = 3`."""
+    """Return the number of cells, and the number n of seeds per cell: `14 cells, n = 3`."""
     ns = sorted({metric.n for cell in baseline.cells for metric in cell.metrics.values()})
     cells = sum(bool(cell.metrics) for cell in baseline.cells)
     return f"{cells} cells, n = {' to '.join(map(str, dict.fromkeys((ns[0], ns[-1]))))}"

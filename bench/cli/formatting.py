@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bench.callbacks.console import group_reasons
 
 GAP = 2  # blanks between two columns
-MIN_COLUMN = 20  # characters, however narrow the terminal
+MIN_COLUMN = 20  # characters, also in a narrower terminal
 
 Content = Mapping[str, Any]
 

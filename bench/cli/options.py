@@ -100,7 +100,7 @@ class SuiteOptions:
 
     @property
     def changes(self) -> list[str]:
-        """All changes to the suite as `key=value`: those of --set, then that of --seeds."""
+        """All changes to the suite as `key=value`: changes by --set, then the change by --seeds."""
         if self.seeds is None:
             return self.set_ or []
         seeds = f"[{self.seeds}]" if self.seeds.isdecimal() else self.seeds

@@ -23,7 +23,7 @@ Engine = Literal["local", "ray", "slurm"]
 Overwrite = Literal["never", "failed", "always"]
 TrackerName = Literal["mlflow", "tensorboard", "none"]
 View = Literal["auto", "live", "plain", "json"]
-GPUS = "GPUs to use: 0,1 or none. Default: all GPUs; without a GPU, the CPU."
+GPUS = "GPUs to use, such as 0,1; or none. Default: all GPUs; without a GPU, the CPU."
 WORKERS = "Parallel workers on a CPU. Default: one per core."
 THREADS = "Threads of each worker on a CPU; affects rounding."
 INLINE = "Train in this process, so that breakpoint() works; the view is then plain by default."
@@ -46,7 +46,7 @@ def command(
     inline: Annotated[bool, Option("--inline", help=INLINE)] = False,
     executor: Annotated[Engine, Option(help="Train on this machine, Ray or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
-    tracker: Annotated[TrackerName, Option(help="Tracker that also gets the records.")] = "mlflow",
+    tracker: Annotated[TrackerName, Option(help="Tracker that copies the records.")] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -81,13 +81,13 @@ def command(
         view="json" if as_json else view, tracker=copies,
     )  # fmt: skip
     report = build.assemble(plan, results)
-    files = build.write(plan, results, assembled=report)  # before the terminal can fail
+    files = build.write(plan, results, assembled=report)  # before printing, which may fail
     if as_json:
         echo(json_text({"event": "tables", "files": list(map(str, files))}, None))
     else:
         print_report(report)
         print_files(files)
-    doubts = build.warnings_of(report) if as_json else []  # else they are notes of the table
+    doubts = build.warnings_of(report) if as_json else []  # the printed table has them as notes
     for warning in (*doubts, *(copies.warnings if copies else ())):
         print_error(f"warning: {warning}")
     if unfinished:

@@ -32,8 +32,8 @@ from bench.config.text import (
 )
 from bench.errors import ConfigError
 
-MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # size of a file
-MAX_LEVELS, MAX_JSON_LEVELS = 20, 40  # levels of nesting
+MAX_BYTES, MAX_JSON_BYTES = 256 * 1024, 64 * 1024**2  # limits for the size of a file
+MAX_LEVELS, MAX_JSON_LEVELS = 20, 40  # limits for the levels of nesting
 MAX_VALUES = 5_000  # keys and values in a file
 MAX_KEY_LENGTH = 200  # characters
 MAX_NUMBER_LENGTH = 40  # characters; a longer number is read as text
@@ -91,7 +91,7 @@ class Document:
         return "command line" if self._change(where) else f"suite:{self.line_of(where)}"
 
     def format(self, problems: Iterable[Problem]) -> list[str]:
-        """Return a message for each problem: those of the file by line, then those of `--set`."""
+        """Return a message for each problem: first of the file, by line, then of `--set`."""
         in_file, in_changes = [], []
         for problem in problems:
             where = problem.where

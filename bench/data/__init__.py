@@ -33,7 +33,7 @@ __all__ = [
     "names",
 ]
 
-STREAM_ABOVE_BYTES = 2 * 1024**3  # of decoded images; smaller folders stay in device memory
+STREAM_ABOVE_BYTES = 2 * 1024**3  # decoded images of this size or less stay in device memory
 WORKERS = 8  # processes that decode the files of a folder in each epoch (streaming)
 
 
@@ -49,8 +49,8 @@ def facts(
 
     Args:
         selection: the name of the data set, and the part of its images.
-        root: the data root, where relative paths of image folders start; None for the same default
-            as in `load`.
+        root: the data root, where relative paths of image folders start; None: the same default as
+            in `load`.
         added: data sets of plugins by name.
 
     Raises:
@@ -74,8 +74,8 @@ def load(
 
     Args:
         selection: the name of the data set, and the part of its images.
-        root: the data root, a folder for archives and downloads; None for the environment variable
-            BENCH_DATA, or else for `data` in the current folder.
+        root: the data root, a folder for archives and downloads; None: the folder in the
+            environment variable BENCH_DATA, or else `data` in the current folder.
         device: the device of the batches.
         stream: whether to decode the files of a folder again in each epoch, instead of keeping all
             images in device memory; None: only if all images need more than `STREAM_ABOVE_BYTES`.

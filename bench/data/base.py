@@ -59,7 +59,7 @@ class Facts:
         mean: mean of each channel of the training images, scaled to 0..1, for normalisation.
         std: standard deviation of each channel of the training images, scaled to 0..1.
         fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
-            data by the fingerprint: two data sets with the same fingerprint count as equal.
+            data by the fingerprint: two data sets with the same fingerprint are treated as equal.
         fewest: number of (training, test) images of the rarest class; None if all classes have the
             same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
@@ -84,7 +84,7 @@ class Facts:
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.
 
-        Only the frequencies are those of the data set; the order is not.
+        The order differs from the order in the data set.
         """
         if self.class_counts is None:
             return torch.arange(self.train) % self.classes
@@ -103,11 +103,11 @@ class Selection:
 
     Attributes:
         name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
-        per_class: training images per class; None for all.
-        test_per_class: test images per class; None for all.
-        validation: total number of training images to hold out, the same number from each class.
-        size: side of the resized images in pixels; None for the original size, which is not
-            allowed for folders of images.
+        per_class: training images per class; None: all.
+        test_per_class: test images per class; None: all.
+        validation: total number of training images to hold out, equally many from each class.
+        size: side of the resized images in pixels; None: the original size. Folders of images need
+            a size.
 
     """
 
@@ -124,7 +124,7 @@ class Augment:
 
     Attributes:
         crop: number of black pixels added to each side of an image before a random crop to the
-            original size; 0 for no crop.
+            original size; 0: no crop.
         flip: whether to mirror left and right with probability 1/2.
         resized: whether to resize a random part of the image to the full size. The part has 0.08
             to 1 of the image's area and an aspect ratio of 3/4 to 4/3. `crop` is then ignored.
@@ -159,13 +159,13 @@ class Source(Protocol):
 
     @property
     def facts(self) -> Facts:
-        """Properties of the data set at its original image size; may be a plain attribute."""
+        """Properties at the original image size; a plain attribute is allowed."""
 
     def read(self, root: Path) -> Arrays:
         """Read all images of the data set.
 
         Args:
-            root: the data root, a folder for archives and downloads; a source may ignore this.
+            root: the data root, a folder for archives and downloads; a source may ignore it.
 
         Returns:
             All images at their original size.

@@ -34,15 +34,15 @@ if sys.platform != "win32":
 
 NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
 FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
-MAX_COMPRESSED_BYTES = 32 * 1024**2  # of a file; the official files are smaller
-MAX_FILE_BYTES = 16 * 1024**2  # of an unpacked file; the official files are smaller
+MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
+MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
 TINY_IMAGENET = "tiny-imagenet-200"  # name of the folder in the archive
 DIGITS_TESTED = 90  # test images of each digit, about half of all; `rank` chooses them
 
 # Classes, side in pixels, training images, test images, mean and standard deviation per channel.
-# CIFAR-100's means and deviations are those of RepDistiller (the code of CRD's authors). Those of
-# STL-10 and Tiny ImageNet are from transfer_student.py of DCD's authors.
+# Means and deviations of CIFAR-100 are from RepDistiller (the code of CRD's authors). Means and
+# deviations of STL-10 and Tiny ImageNet are from transfer_student.py of DCD's authors.
 Channels = tuple[float, float, float]
 NUMBERS: dict[str, tuple[int, int, int, int, Channels, Channels]] = {
     "cifar10": (10, 32, 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

@@ -24,7 +24,7 @@ _TABLE = (
     "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, "
     "digest BLOB)"
 )
-_DAMAGED = (  # the last: a database of another format
+_DAMAGED = (  # SQLITE_ERROR: a database of another format
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
 )  # fmt: skip
 

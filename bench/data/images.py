@@ -32,14 +32,14 @@ MAX_BITS = 16  # bits of an integer in an image
 NUMBERS = "8 or 16 bits, or floats from 0 to 1"
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF and EXIF
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
-END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # in the last bytes of a complete file
+END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of a complete file
 MARKER_BYTES = 64
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
-MAX_PIXELS = 64 * 1024**2  # of one image
-MARGIN = 256 / 224  # for test images: shorter side before the central crop / side of the crop
-MAX_ATTEMPTS = 10  # to draw a random part that fits, before the central part is used
-AREA = (0.08, 1.0)  # of a random part, as a fraction of the image
-ASPECT = (3 / 4, 4 / 3)  # its width over its height
+MAX_PIXELS = 64 * 1024**2  # limit for one image
+MARGIN = 256 / 224  # for test images: shorter side / side of the central crop
+MAX_ATTEMPTS = 10  # draws of a random part; if no part fits, the centre is used
+AREA = (0.08, 1.0)  # area of a random part, as a fraction of the image
+ASPECT = (3 / 4, 4 / 3)  # width of a random part / height
 
 
 def decode(file: str | Path | bytes, side: int, name: str = "an archive's image") -> Picture:
@@ -249,7 +249,7 @@ class RandomView:
             picture = resize_shorter_side(picture, size)
             left = rng.randint(-pad, picture.width + pad - size)
             top = rng.randint(-pad, picture.height + pad - size)
-            picture = picture.crop((left, top, left + size, top + size))  # outside: black
+            picture = picture.crop((left, top, left + size, top + size))  # pixels outside are black
         if self.augment.flip and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return picture
@@ -281,7 +281,7 @@ class ImageFiles(Dataset[Tensor]):
     """A torch data set that decodes image files, one at a time, to (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:
-        # One array, because sending a list of strings to the workers is slow.
+        # The paths are one array, because sending a list of strings to the workers is slow.
         self.paths = np.array([os.fsencode(path) for path in paths])
         self.view = view
 
@@ -297,7 +297,7 @@ class Normalizer:
     """Convert uint8 images x to network inputs, (x / 255 - mean) / std for each channel."""
 
     def __init__(self, facts: Facts, device: torch.device) -> None:
-        # Repeated for a row of S pixels: operations on long rows are faster than on 3 numbers.
+        # Repeat the numbers for a row of S pixels: operations on long rows are faster.
         self.mean = torch.tensor(facts.mean, device=device).repeat(facts.size)
         self.std = torch.tensor(facts.std, device=device).repeat(facts.size)
 

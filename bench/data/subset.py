@@ -49,7 +49,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
 
 def _count_problems(selection: Selection, facts: Facts) -> list[str]:
     train, test = facts.rarest
-    validation, remainder = divmod(selection.validation, facts.classes)  # per class
+    validation, remainder = divmod(selection.validation, facts.classes)  # images per class
     largest = (train - 1) * facts.classes
     if remainder or not 0 <= validation < train:
         return [

@@ -10,7 +10,7 @@ from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run
 
 Work = Callable[[Cohort], float]
-MAX_HALF_WORK = 0.75  # no split if one half would need this fraction of the cohort's work, or more
+MAX_HALF_WORK = 0.75  # no split if a half would need at least this fraction of the work
 
 
 def work_of(estimates: Mapping[str, Estimate]) -> Work:

@@ -16,7 +16,7 @@ from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo
 
 Overwrite = Literal["never", "failed", "always"]
-MAX_ATTEMPTS = 2  # a run counts as failed after its worker crashed or hung this number of times
+MAX_ATTEMPTS = 2  # a run fails if its worker crashes or hangs this number of times
 FINISHED: Mapping[Overwrite, frozenset[Status]] = {  # runs with these statuses are not repeated
     "never": frozenset({"done", "diverged", "failed", "skipped"}),
     "failed": frozenset({"done", "diverged"}),
@@ -68,11 +68,11 @@ class Runner:
     threads: int = 1
     graphs: bool = False
     _queue: Queue = field(init=False)
-    _tasks: dict[str, Task] = field(default_factory=dict)  # by run id, only runs without a record
-    _running: dict[int, Cohort] = field(default_factory=dict)  # by slot
+    _tasks: dict[str, Task] = field(default_factory=dict)  # runs without a record, by id
+    _running: dict[int, Cohort] = field(default_factory=dict)  # cohorts by slot
     _epochs: dict[str, int] = field(default_factory=dict)  # completed epochs, by run
-    _split_reasons: dict[int, str] = field(default_factory=dict)  # by slot
-    _crashes: Counter[str] = field(default_factory=Counter)  # by run
+    _split_reasons: dict[int, str] = field(default_factory=dict)  # reasons by slot
+    _crashes: Counter[str] = field(default_factory=Counter)  # number of crashes by run
 
     def __post_init__(self) -> None:
         self._queue = Queue(len(self.executor.devices), work_of(self.estimates))

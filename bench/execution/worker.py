@@ -41,7 +41,7 @@ from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
 from distillers.base import reads_of_teacher
 
-HEARTBEAT_INTERVAL_S = 1.0  # minimum between two heartbeats
+HEARTBEAT_INTERVAL_S = 1.0  # shortest pause between two heartbeats
 
 
 class JobContext:
@@ -237,11 +237,11 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
         except bdb.BdbQuit as error:
-            raise KeyboardInterrupt from error  # `q` in a debugger
+            raise KeyboardInterrupt from error  # the user typed `q` in a debugger
         except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error):
                 raise
-            traceback.print_exc()  # into the worker's log; on the screen with --inline
+            traceback.print_exc()  # written to the worker's log; with --inline, to the screen
             emit_record(context, task, "failed", context.registry.describe_error(error))
     return trainers
 
@@ -304,7 +304,7 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
 
 def save_weights(context: JobContext, task: Task, weights: Mapping[str, Tensor]) -> str:
     """Save a network's weights, by name; return the SHA-256 of the file."""
-    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    # Copy the tensors, because safetensors refuses shared memory, such as tied weights.
     state = {name: value.contiguous().clone() for name, value in weights.items()}
     content = safetensors.torch.save(state, {"network": task.specification.network})
     return context.results.save_weights(task.id, content)
@@ -336,7 +336,7 @@ class NoInput(io.TextIOBase):
 
 def main() -> None:
     """Run the job on the first line of standard input; exit early if the parent exits."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # stays open
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # it stays open
     os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, args=(sys.stdin,), daemon=True).start()

@@ -38,7 +38,7 @@ class LayerCall:
     index: int  # number of this call among the calls of the same layer, from 0
     module: nn.Module
     input_shape: tuple[int, ...]  # () if the input is not one tensor
-    shape: tuple[int, ...]  # (B, ...), of the output
+    shape: tuple[int, ...]  # shape (B, ...) of the output
     start: int  # number of recorded calls that had ended when this call began
     weighted: int  # number of convolutions and linear layers that had ended when this call ended
     is_pooling: bool = False  # whether a pooling layer computed the output

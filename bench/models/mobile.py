@@ -274,8 +274,8 @@ class ShuffleNetV2(nn.Module):
     """A 1 x 1 convolution (the stem), three stages of units, a 1 x 1 convolution.
 
     Ma et al. ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design. ECCV
-    2018. arXiv:1807.11164. Unlike in the paper, the stem keeps the resolution. The numbers of units
-    are those of ShuffleNet V1.
+    2018. arXiv:1807.11164. Unlike the paper's stem, this stem keeps the resolution. Each stage
+    has as many units as in ShuffleNet V1.
 
     Args:
         classes: number of classes K.

@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        short = self.downsample(x)  # must be first: the order changes the rounding of gradients
+        short = self.downsample(x)  # the first call: the order changes the rounding of gradients
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y: Tensor = self.relu(self.bn2(self.conv2(x)) + short)
         return y
@@ -239,7 +239,7 @@ def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -
 
 
 NARROW = (16, 16, 32, 64)  # channels of the stem and the three stages
-WIDE = (32, 64, 128, 256)  # the same for networks with "x4" in their names
+WIDE = (32, 64, 128, 256)  # channels of networks with "x4" in their names
 
 NETWORKS: dict[str, Builder] = {
     **{

@@ -33,7 +33,7 @@ from bench.models.base import Taps
 from bench.models.dry_run import LayerCall, map_side
 from distillers import Features
 
-TRANSFORMER_STAGES = 4  # if all blocks have the same resolution
+TRANSFORMER_STAGES = 4  # number of stages if all blocks have the same resolution
 _NUMBER = re.compile(r"\d+")
 
 
@@ -151,7 +151,7 @@ class FeatureExtractor(nn.Module):
 
 
 def logits_of(net: nn.Module, output: object) -> Tensor:
-    """Return the logits (B, K) in a network's output, without those of auxiliary heads.
+    """Return the logits (B, K) in a network's output; logits of auxiliary heads are omitted.
 
     Raises:
         BenchError: the output is neither logits nor a tuple that starts with them.
@@ -370,7 +370,7 @@ def is_inside(call: LayerCall, block: LayerCall, floor: int, calls: Sequence[Lay
     """Return whether a call belongs to a block whose output has the next lower resolution.
 
     Such a call is part of the next stage. An example is the expansion in a MobileNet block with
-    stride 2. An `nn.Sequential` and a module that spans several resolutions do not count as blocks.
+    stride 2. An `nn.Sequential` and a module that spans several resolutions are not blocks.
     A norm before the first weights of an `nn.Sequential` is part of the next stage, as in ConvNeXt.
 
     Args:
@@ -396,7 +396,7 @@ def before_pooling(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
     """Return the calls before the global pooling layer; all calls if there is no such layer.
 
     The global pooling layer is the last adaptive pooling to 1 x 1. Pooling inside a block that
-    returns a map, as in squeeze and excitation, does not count.
+    returns a map, such as squeeze and excitation, is ignored.
     """
     for index, call in reversed(list(enumerate(calls))):
         if call.can_end_stage and map_side(call.shape) > 1:

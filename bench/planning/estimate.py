@@ -115,7 +115,7 @@ def _estimate(
         return Estimate(str(error))
     except BenchError as error:
         return Estimate(str(error))
-    except (Exception, SystemExit) as error:  # of a plugin; its run will be recorded as failed
+    except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
         return Estimate(None, warning=registry.describe_error(error))
     return Estimate(None, cost, memory)
 

@@ -226,7 +226,7 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
         plan: The plan.
         text: The filter, such as `pair=vgg13/*,method=kd|crd,seed=0`. Keys are pair, teacher,
             student, method and seed. Values are shell patterns, separated by `|`.
-        limit: Maximum number of cells; None for all.
+        limit: Maximum number of cells; None: all.
 
     Raises:
         ConfigError: The filter is invalid, or matches no cell.

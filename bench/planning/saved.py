@@ -23,7 +23,7 @@ from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite import find as find_suite
 
 FORMAT = 2
-FOLDER = "plans"  # in the results folder
+FOLDER = "plans"  # name of the folder in the results folder
 
 
 def path_of(folder: Path, name: str, changes: Sequence[str] = ()) -> Path:
@@ -174,7 +174,7 @@ def _all(folder: Path, name: str) -> list[Plan]:
     plans = []
     for path in sorted(parent.iterdir()) if parent.is_dir() else ():
         if pattern.fullmatch(path.name):
-            with suppress(ConfigError):  # damaged
+            with suppress(ConfigError):  # the saved plan is damaged
                 plans.append(load(path)[0])
     return plans
 

@@ -36,7 +36,7 @@ class Trial:
 
 
 def try_networks(plan: Plan) -> list[Trial]:
-    """Build every network of a plan; train those of plugins and libraries on a random batch.
+    """Build each network of a plan; train a plugin's or library's network on a random batch.
 
     Args:
         plan: The plan; no data are read.

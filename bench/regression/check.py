@@ -33,24 +33,26 @@ def check(
 ) -> Verdicts:
     """Return a verdict for every cell of a suite, except its teachers.
 
-    regression: the mean loss exceeds the tolerance and is significant. If nothing has changed, the
-    probability of any regression verdict is at most 5 %. pass: a loss beyond the tolerance is ruled
-    out, or all values are bit-for-bit identical. inconclusive: any other cell with results,
-    including cells with a single seed. Cells without results are failed, missing, skipped or
-    uncompared, with a reason.
+    regression: the mean is worse by more than the tolerance, and the change is significant. If
+    nothing has changed, the probability of any regression verdict is at most 5 %. pass: a change
+    for the worse beyond the tolerance is ruled out, or all values are bit-for-bit identical.
+    inconclusive: any other cell with results, including cells with a single seed. Cells without
+    results are failed, missing, skipped or uncompared, with a reason.
 
-    Standard deviations are pooled over cells by `moderated`. The t-tests are Welch's, even if both
-    sides have the same seeds, because pairing would halve the degrees of freedom and gain little:
-    rounding alone makes two runs with the same seed diverge. With another CPU instruction set, for
-    example, the suite `quickstart` showed a correlation within seeds of only about 1/2.
+    Standard deviations are pooled over cells by `moderated`. The t-tests are Welch's, even if the
+    entries and the baseline have the same seeds. Pairing would halve the degrees of freedom and
+    gain little, because rounding alone separates two runs with the same seed. For example, the
+    suite `quickstart` ran on two CPU instruction sets. The correlation between the two results of
+    each seed was only about 1/2.
 
     Args:
         entries: The runs of the suite, or of a part of the suite.
         before: The baseline.
         metric: Name of the metric.
-        tolerance: Largest accepted loss, in the unit of the metric; None: 0.5 percentage points.
-        complete: Whether the entries are the full suite. If so, cells that only the baseline has
-            count as missing.
+        tolerance: Largest accepted change for the worse, in the unit of the metric; None: 0.5
+            percentage points.
+        complete: Whether the entries are the full suite. If so, cells that are only in the baseline
+            get the verdict `missing`.
 
     Raises:
         BenchError: The metric is unknown, not in the baseline, or needs an explicit tolerance.
@@ -77,7 +79,7 @@ def against_published(
 ) -> Verdicts:
     """Return a verdict for every cell, from a comparison with the published accuracies.
 
-    The rules are those of `check`. A cell is compared only if it used CIFAR-100 and the papers'
+    `check` describes the rules. A cell is compared only if it used CIFAR-100 and the papers'
     recipe and loss weights; any other cell is `uncompared`, with a reason. The metric is top-1
     accuracy after the last epoch. CRD publishes means over 5 runs (its Table 1) and 3 runs
     (Table 2), with standard deviations. Other published numbers have no standard deviation.
@@ -87,7 +89,7 @@ def against_published(
         papers: Distillers with their weights and options, by name of the published method, or by
             `METHOD TEACHER/STUDENT` where the authors use other settings for a pair.
         suite: Name of the suite.
-        tolerance: Largest accepted loss, in percentage points; None: 0.5.
+        tolerance: Largest accepted drop, in percentage points; None: 0.5.
     """
     test = RegressionTest.of("top1", tolerance, exact=False)
     cells = baseline(entries, suite).cells
@@ -107,9 +109,9 @@ def compare(
 
     better, worse: the difference exceeds the tolerance and is significant (two-sided,
     Holm-corrected). same: a difference beyond the tolerance is ruled out, or all values are
-    identical. Cells match by pair and method. If a folder has several such cells, cells with equal
-    settings match first. If the settings of matched cells differ, a note lists the changes. A cell
-    of one folder only is `uncompared`.
+    identical. Cells match by pair and method. If a folder has several cells with the same pair and
+    method, cells with equal settings match first. If the settings of matched cells differ, a note
+    lists the changes. A cell that is in one folder only is `uncompared`.
 
     Args:
         before: The records of the first folder.
@@ -131,7 +133,7 @@ def compare(
 
 
 def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
-    """Return a cell matched with its baseline, or its verdict if a side has no result."""
+    """Match a cell with its baseline; return a verdict if one of the two has no result."""
     skipped = now.missing is not None and now.missing.status == "skipped"
     if skipped and before and before.missing and not before.metrics and now.missing:
         return Verdict.of(now, "skipped", f"{now.missing.reason}, as in the baseline")
@@ -158,12 +160,12 @@ def _without_result(cell: Cell, metric: str) -> Verdict | None:
 
 def _removed(before: Cell) -> Verdict:
     if before.missing is not None:
-        return Verdict.of(before, "uncompared", "neither a result in the baseline nor in the suite")
+        return Verdict.of(before, "uncompared", "no result in the baseline, and not in the suite")
     return Verdict.of(before, "missing", "in the baseline, but not in the suite")
 
 
 def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> Match | Verdict:
-    """Return a cell matched with its published number, or its verdict if there is none."""
+    """Match a cell with its published number; return a verdict if no number is published."""
     if verdict := _without_result(cell, "top1"):
         return verdict
     line = _published(cell)
@@ -215,7 +217,7 @@ def _names(record: Record) -> tuple[str, str]:
 
 
 def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
-    """Yield cells of equal pair and method, equal settings first; None for no counterpart."""
+    """Yield each cell with its counterpart, or with None; equal settings are matched first."""
     groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):
         for each in cells:
@@ -233,7 +235,7 @@ def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None,
 def _checked(
     before: Cell | None, now: Cell | None, metric: str, names: tuple[str, str]
 ) -> Match | Verdict:
-    """Return both cells as a match, or the verdict if a counterpart or a result is missing."""
+    """Match two cells; if a cell or a result is missing, return a verdict."""
     if before is None or now is None:
         [alone] = filter(None, (before, now))
         return Verdict.of(alone, "uncompared", f"not in {names[0 if before is None else 1]}")

@@ -83,8 +83,8 @@ class RegressionTest:
         metric: The metric to compare.
         tolerance: Largest accepted difference, in the unit of the metric.
         two_sided: True: verdicts are better, same or worse. False: pass or regression.
-        exact: True: a single run before is inconclusive. False: it is tested as one run with the
-            standard deviation of the runs now, as for published numbers.
+        exact: True: if the baseline is a single run, the verdict is inconclusive. False: the single
+            run is tested with the standard deviation of the runs now. Published numbers need this.
     """
 
     metric: Metric
@@ -161,8 +161,8 @@ class RegressionTest:
         """Return the seeds per side that would decide an inconclusive cell with 80 % power.
 
         If the measured difference exceeds the tolerance, the seeds must make it significant in the
-        family. Otherwise the seeds must show that the true difference is within the tolerance; the
-        true one is assumed to be 0, or as measured if the measured one is significant.
+        family. Otherwise the seeds must show that the true difference is within the tolerance. The
+        true difference is assumed to be as measured if that is significant, else 0.
 
         Returns:
             The number of seeds; None: more than 100, or no number suffices.
@@ -229,7 +229,7 @@ class _Result:
         high: One-sided 95 % upper bound of the gain.
         p: Holm-corrected p-value.
         spread: Standard deviation of the difference between one run before and one run now.
-        borrowed: Degrees of freedom that `moderated` added to those of the seeds.
+        borrowed: Degrees of freedom that `moderated` added.
     """
 
     outcome: Outcome
@@ -278,7 +278,8 @@ def _plain(value: Any) -> Any:
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
     """Return the statistics of all cells before, and of all cells now.
 
-    Standard deviations are raised to at least that of rounding, then pooled by `moderated`.
+    Standard deviations below the rounding error are raised to the rounding error. Then
+    `moderated` pools all standard deviations.
     """
     values = (v for pair in pairs for side in pair for v in side.values.values())
     floor = resolution(values) / 12**0.5
@@ -292,8 +293,8 @@ def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Sampl
 def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:
     std = max(now.std or 0.0, floor)
     if before.std is None:
-        # Before is one run; assume that it has our variance s². Its distance from the mean of our
-        # n runs then has the variance s² (1 + 1/n). Assign all of it to before, and 0 to now.
+        # `before` is one run; assume that it has our variance s². Its distance from the mean of our
+        # n runs then has the variance s² (1 + 1/n). `before` gets this variance, and `now` gets 0.
         distance = std * (1 + 1 / now.n) ** 0.5
         return (before.mean, distance, 1, now.n - 1), (now.mean, 0.0, now.n, now.n - 1)
     old = before.mean, max(before.std, floor), before.n, before.n - 1

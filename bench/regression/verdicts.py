@@ -21,8 +21,8 @@ FORMAT = 1  # version of the JSON
 MAX_NAMED = 3  # a note about more cells gives their number instead of their names
 ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
-_QUIET = ("pass", "same", "better", "skipped")  # the notes omit the reasons of these
-_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # shown collapsed
+_QUIET = ("pass", "same", "better", "skipped")  # outcomes whose reasons the notes omit
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # collapsed
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
@@ -159,7 +159,7 @@ def verdicts_document(verdicts: Verdicts) -> Document:
 
 
 def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
-    """Return verdicts as data for JSON, always with the same keys; strict: as in `exit_code`."""
+    """Return verdicts as data for JSON, with constant keys; `exit_code` explains `strict`."""
     return {
         "format": FORMAT,
         "kind": verdicts.kind,

@@ -134,7 +134,7 @@ def write(
 def write_published(
     plan: "Plan", results: "Results", options: ReportOptions = _DEFAULT
 ) -> list[Path]:
-    """Write `published_report` as <suite>-published.<format>; arguments as in `write`."""
+    """Write `published_report` as <suite>-published.<format>; `write` describes the arguments."""
     stem = f"{plan.stem}-published"
     published_tables = published_report(plan)
 
@@ -226,7 +226,7 @@ def tables(
     metric: str = "top1",
     values: PublishedValues | None = None,
 ) -> list[Table]:
-    """Return one table for each group of pairs; arguments and errors as in `table`."""
+    """Return a table for each group of pairs; `table` describes arguments and errors."""
     runs = list(runs)
     groups: dict[str, list[Entry]] = {}
     for entry in runs:

@@ -17,7 +17,7 @@ from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table
 from bench.stats.comparison import ALPHA, Comparison
 from bench.stats.estimates import MAX_SEEDS, POWER
 
-DEVIATION = "Mean ± standard deviation (n − 1)"  # in a caption
+DEVIATION = "Mean ± standard deviation (n − 1)"  # a phrase for captions
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 

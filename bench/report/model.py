@@ -233,7 +233,7 @@ class Column(Part):
     teacher: str
     student: str
     note: str = ""  # how the pair's runs differ from the papers' runs
-    mark: str = ""  # of the footnote that states the note
+    mark: str = ""  # mark of the footnote with the note
 
     @property
     def name(self) -> str:
@@ -250,8 +250,8 @@ class Row(Part):
     label: str = ""
     role: Role = "method"
     note: str = ""
-    mark: str = ""  # of the footnote that states the note
-    n: int = 0  # number of runs per cell as the caption states it; a cell may have another
+    mark: str = ""  # mark of the footnote with the note
+    n: int = 0  # runs per cell in the caption; a cell may have another number
 
 
 @dataclass(frozen=True)

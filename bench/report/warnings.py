@@ -11,8 +11,8 @@ from bench.report.model import Cell, Column, Entry, Row
 from bench.results.record import Record
 from bench.spec import SMALL_LR, SMALL_LR_STUDENTS
 
-CHANCE_DEVIATIONS = 3.0  # standard deviations above chance, up to which accuracy counts as chance
-SMALLER = 5.0  # suggested divisor of a learning rate with which runs diverge, as in the papers
+CHANCE_DEVIATIONS = 3.0  # accuracy up to this many standard deviations above chance is chance
+SMALLER = 5.0  # suggested divisor of the learning rate if runs diverge; from the papers
 
 
 def warnings(rows: Sequence[Row], columns: Sequence[Column], runs: Iterable[Entry]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 GIT_TIMEOUT_S = 10
-OOM_MESSAGES = re.compile(  # of torch and its libraries
+OOM_MESSAGES = re.compile(  # messages of torch and its libraries
     "can't allocate memory|not enough memory|CUDA error: out of memory|ALLOC_FAILED"
 )
 OOM_REQUEST = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ \wiB)", re.I)

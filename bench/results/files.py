@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.errors import BenchError
 
 ORPHAN_TIMEOUT_S = 30.0  # the workers of a killed command end within this time
-POLL_INTERVAL_S = 0.05  # between two attempts to lock a file
+POLL_INTERVAL_S = 0.05  # pause between two attempts to lock a file
 
 
 def write_atomic(path: Path, *chunks: bytes | memoryview, fsync: bool = True) -> None:

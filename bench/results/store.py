@@ -43,9 +43,9 @@ PARTS = (
     "mlartifacts",
     "tensorboard",
 )
-MAX_FILE_BYTES = 8 * 1024**3  # of a checkpoint
+MAX_FILE_BYTES = 8 * 1024**3  # limit for a checkpoint
 MAX_RECORD_BYTES = 512 * 1024**2
-DIGEST_BYTES = 32  # at the end of a checkpoint
+DIGEST_BYTES = 32  # length of the SHA-256 at the end of a checkpoint
 
 
 class Corrupt(BenchError):
@@ -153,7 +153,7 @@ class Results:
         return record
 
     def summary(self, run: str) -> Record | None:
-        """Return the record of a run with empty curves; the errors are those of `record`."""
+        """Return the record of a run with empty curves; it raises the same errors as `record`."""
         return self.record(run, curves=False)
 
     def records(self, *, curves: bool = True) -> Iterator[Record]:
@@ -167,7 +167,7 @@ class Results:
         self._write(self.file(record.id), document(record).encode())
 
     def save_plan(self, path: Path, text: str) -> None:
-        """Write a plan, in place of the suite's previous one."""
+        """Write a plan; it replaces the previous plan of the suite."""
         self._write(path, text.encode())
 
     def save_weights(self, run: str, content: bytes) -> str:

@@ -74,9 +74,9 @@ def difference_verdicts(
     """Return better, same, worse or inconclusive for each difference.
 
     better: the mean gain exceeds the tolerance, and its two-sided, Holm-corrected p is below alpha.
-    worse: the same holds for the mean loss. same: the 90 % interval lies within ± tolerance; this
-    equals two one-sided tests at 5 % (Schuirmann, 1987). inconclusive: any other difference. With a
-    tolerance of 0, no difference is `same`.
+    worse: the mean gain is below -tolerance, and its p is below alpha. same: the 90 % interval lies
+    within ± tolerance; this equals two one-sided tests at 5 % (Schuirmann, 1987). inconclusive: any
+    other difference. With a tolerance of 0, no difference is `same`.
 
     Args:
         gain: Differences (..., cells); positive values are improvements.
@@ -96,13 +96,13 @@ def difference_verdicts(
 def regression_verdicts(gain: Difference, tolerance: float, alpha: float = ALPHA) -> FamilyVerdicts:
     """Return pass, regression or inconclusive for each difference.
 
-    regression: the mean loss exceeds the tolerance, and its one-sided, Holm-corrected p is below
-    alpha. pass: the one-sided 95 % lower bound of the gain is above -tolerance, which rules out a
-    larger loss. inconclusive: any other difference.
+    regression: the mean gain is below -tolerance, and its one-sided, Holm-corrected p is below
+    alpha. pass: the one-sided 95 % lower bound of the gain is above -tolerance. inconclusive: any
+    other difference.
 
     Args:
         gain: Differences (..., cells); positive values are improvements.
-        tolerance: Largest accepted loss, in the unit of the metric.
+        tolerance: Largest accepted change for the worse, in the unit of the metric.
         alpha: Significance level of the family.
     """
     p = holm(gain.p_below())
@@ -130,7 +130,8 @@ def compare_to_baseline(
 
     Returns:
         A comparison for each cell, by the rules of `difference_verdicts`. The number of seeds
-        assumes that the true difference is the measured one, or 0 if that is within the tolerance.
+        assumes that the true difference is as measured, or 0 if the measured difference is within
+            the tolerance.
     """
     step = resolution(value for cell in cells for side in cell for value in side.values())
     usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
@@ -177,7 +178,7 @@ class Ranks:
     average: tuple[float, ...]
     pairs: int
     statistic: float  # Friedman's χ²
-    p: float  # of the hypothesis that all methods are equal
+    p: float  # p-value of the hypothesis that all methods are equal
     critical: float  # smallest significant difference of two average ranks (Nemenyi)
 
 

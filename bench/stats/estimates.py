@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Values = Mapping[int, float]  # values of a metric by seed
 
-POWER = 0.8  # probability of detecting the effect that `seeds_needed` assumes
+POWER = 0.8  # probability with which `seeds_needed` seeds detect the effect
 MAX_SEEDS = 100  # `seeds_needed` returns None if more are needed
 MAX_BORROWED = 10.0  # most degrees of freedom that `moderated` adds to a cell
-_SAME = 1e-6  # relative; a smaller difference of two values is float32 rounding
+_SAME = 1e-6  # a smaller relative difference is float32 rounding
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -32,7 +32,7 @@ class Samples:
     """Statistics of any number of cells, as arrays of one shape with one element per cell."""
 
     mean: Array
-    std: Array  # of single runs, with n - 1 in the denominator
+    std: Array  # standard deviation of single runs (n - 1)
     n: Array  # number of runs
     df: Array  # degrees of freedom of std
 
@@ -52,8 +52,8 @@ def resolution(values: Iterable[float]) -> float:
     """Return the smallest difference between two different values; 0 if all values are equal.
 
     Accuracies in percent, for example, move in steps of 100 / (number of test images). Rounding to
-    such steps has a standard deviation of step / √12. A smaller measured one is chance: three seeds
-    with 97.2 % each do not prove that there is no noise.
+    such steps has a standard deviation of step / √12. If the measured standard deviation is
+    smaller, this is chance: three seeds with 97.2 % each do not prove that there is no noise.
     """
     unique = np.unique(np.fromiter(values, dtype=np.float64))
     steps = np.diff(unique)
@@ -62,13 +62,14 @@ def resolution(values: Iterable[float]) -> float:
 
 
 def moderated(cells: Samples) -> Samples:
-    """Return the cells with standard deviations that use information from all cells of the family.
+    """Return the cells with standard deviations that use information from all cells.
 
-    Three seeds estimate a standard deviation s badly. Each cell's s² is therefore averaged with the
-    family's typical variance s₀²: s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom.
-    d is the cell's own degrees of freedom. s₀ and d₀ follow from the mean and the variance of
-    log s² over the family (the last axis): the more the cells agree, the larger is d₀. This is the
-    moderated t of Smyth, Statistical Applications in Genetics and Molecular Biology 3(1), 2004.
+    The cells of the last axis are a family: they are tested together. Three seeds estimate a
+    standard deviation s badly. Each cell's s² is therefore averaged with the family's typical
+    variance s₀²: s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom. d is the degrees
+    of freedom of the cell. s₀ and d₀ follow from the mean and the variance of log s² over the
+    family: the more the cells agree, the larger is d₀. This is the moderated t of Smyth,
+    Statistical Applications in Genetics and Molecular Biology 3(1), 2004.
 
     Three limits make the result more conservative than the paper's. d₀ is at most 10, and at most a
     quarter of the other cells' degrees of freedom. No standard deviation falls below the cell's
@@ -102,7 +103,8 @@ def _prior_degrees(excess: Array) -> Array:
 
     Args:
         excess: Variance of log s² over the cells, minus its expected value if all cells had the
-            same true variance. If it is not positive, d₀ is a million: the cells agree fully.
+            same true variance. If the excess is not positive, the cells agree fully, and d₀ is a
+            million.
     """
     from scipy.special import polygamma
 
@@ -149,7 +151,7 @@ class Difference:
         return np.asarray(np.minimum(1.0, 2 * np.minimum(self.p_below(), self.p_above())))
 
     def interval(self, confidence: float = 0.95) -> tuple[Array, Array]:
-        """Return both ends of the interval; as a one-sided bound, each has (1 + confidence) / 2."""
+        """Return both ends of the interval, each a one-sided bound at (1 + confidence) / 2."""
         from scipy.special import stdtrit
 
         reach = -stdtrit(self.df, (1 - confidence) / 2) * self.error
@@ -161,13 +163,13 @@ class Difference:
 
 
 def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference:
-    """Return `after` minus `before`, averaged over the differences within seeds.
+    """Return `after` minus `before`: the mean of the differences of each seed.
 
     Args:
         before: Values (..., seeds), at least two seeds.
         after: Values of the same seeds in the same order.
-        step: Resolution of the values. Standard deviations of the differences below that of
-            rounding, step / √6, are raised to it.
+        step: Resolution of the values. Rounding gives differences a standard deviation of
+            step / √6; smaller standard deviations are raised to this value.
     """
     gaps = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     n = gaps.shape[-1]
@@ -189,7 +191,7 @@ def welch(before: Samples, after: Samples) -> Difference:
     parts = before.std**2 / before.n, after.std**2 / after.n
     total = np.asarray(parts[0] + parts[1], dtype=np.float64)
     weight = np.asarray(parts[0] ** 2 / before.df + parts[1] ** 2 / after.df, dtype=np.float64)
-    # with two standard deviations of 0, the formula is 0 / 0: use the smaller degrees of freedom
+    # with two standard deviations of 0, the formula is 0 / 0: use the smaller df
     least = np.array(np.minimum(before.df, after.df) + np.zeros_like(total))
     df = np.divide(total**2, weight, out=least, where=weight > 0)
     return Difference(after.mean - before.mean, np.sqrt(total), df)
@@ -208,12 +210,12 @@ def seeds_needed(
 
     Args:
         effect: Difference to detect; for effects of at most 0, no number of seeds suffices.
-        spread: Standard deviation of the difference of two runs: √(s₁² + s₂²) for independent runs,
-            or the standard deviation of the differences within seeds.
+        spread: Standard deviation of the difference of two runs: √(s₁² + s₂²) for independent runs;
+            for paired runs, the standard deviation of the differences of each seed.
         alpha: Significance level of the test.
-        groups: 2 for independent runs, 1 for differences within seeds.
-        borrowed: Degrees of freedom in addition to groups · (n - 1) for n seeds.
-        both: Whether two tests must succeed, one on each side, as for the verdict `same`.
+        groups: 2 for independent runs, 1 for paired runs.
+        borrowed: Degrees of freedom that `moderated` adds to groups · (n - 1) for n seeds.
+        both: Whether tests on both sides must succeed, which the verdict `same` needs.
 
     Returns:
         The number of seeds; None if it is above 100, or if no number suffices.

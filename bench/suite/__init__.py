@@ -31,7 +31,7 @@ __all__ = [
     "warnings",
 ]
 
-MAX_NAME_BYTES = 150  # of a suite, without its ending
+MAX_NAME_BYTES = 150  # limit for a suite's name, without the ending
 
 
 def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Suite:

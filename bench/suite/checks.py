@@ -25,9 +25,9 @@ from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.schema import DataSet, DataSetEntry, Suite
 from distillers import Distiller
 
-MAX_PROBLEMS = 100  # reported network names; each search for a nearest match is slow
+MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
 MIN_SEEDS = 3
-RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses between the samples of a batch
+RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses that compare samples of a batch
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
@@ -234,7 +234,7 @@ def _convert(value: Any, type_: Any) -> Any:
     strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
     try:
         adapter = TypeAdapter(type_, config=strict)
-    except PydanticUserError:  # for a type with its own configuration
+    except PydanticUserError:  # the type has its own configuration
         adapter = TypeAdapter(type_)
     return adapter.validate_json(json.dumps(value))
 

@@ -14,7 +14,7 @@ from bench.suite.schema import Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
-COMMENT_COLUMN = 60  # the largest; comments of longer lines are not aligned
+COMMENT_COLUMN = 60  # largest column; comments of longer lines are not aligned
 
 Line = tuple[str, str]  # a line of YAML, and its comment
 

@@ -27,7 +27,7 @@ from bench.suite.schema import (
 )
 from distillers import Distiller
 
-DEFAULTS: dict[Where, str | None] = {  # origin of the values that the file does not set, by part
+DEFAULTS: dict[Where, str | None] = {  # by part of the file: the origin of unset values
     ("recipe",): "papers",
     ("teachers",): "papers",
     ("teachers", "recipe"): None,
@@ -85,7 +85,7 @@ class Resolver:
         )
 
     def _data(self) -> Selection:
-        """Return the selection; a relative folder beside the suite file becomes absolute."""
+        """Return the selection; folders relative to the suite file become absolute paths."""
         selection = Selection(**self.file.dataset.model_dump())
         folder = self.path.parent / selection.name.removeprefix(PREFIX)
         if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
@@ -128,9 +128,9 @@ class Resolver:
     def _term(self, method: str, name: str, entry: TermEntry, where: Where | None) -> TermSpec:
         """Return a term with all options.
 
-        A suite's own method, at `where`: the method's options override the suite's `options`.
-        A method of the papers: the suite's `options` override the papers' options.
-        Both override the defaults.
+        If `where` is set, the suite defines the method at this place: the method's options override
+        the suite's `options`. If `where` is None, the method is a paper's: the suite's `options`
+        override the paper's options. All these options override the defaults.
         """
         distiller = self.registry.distiller(name)
 
@@ -152,7 +152,7 @@ class Resolver:
         return self.source.origin((*where, key)) if where else "papers"
 
     def _note(self, where: Where, part: BaseModel, default: str | None = None) -> None:
-        """Store the origin of each value of a part; without `default`, only of set values."""
+        """Store the origin of each value of a part; if `default` is None, skip unset values."""
         for key, value in part:
             at = (*where, key)
             if key in part.model_fields_set:

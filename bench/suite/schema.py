@@ -134,11 +134,11 @@ TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, o
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
 Terms = Annotated[dict[DistillerName, Term], Len(1)]
-TERMS = f"{fields.TAGGED}terms"  # not part of the place in a message
+TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
 
 
 class OwnMethod(Part):
-    """A method in a suite's words: its label, and its distillers; None: those of the papers."""
+    """A method in a suite: its label, and its distillers (None: the papers' distillers)."""
 
     label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
     terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
@@ -219,8 +219,8 @@ class Method:
     Attributes:
         name: The name in suites.
         terms: The distillers by name, with all options.
-        note: A text that tables mark, such as "reconstruction"; None: no mark.
-        label: The name in the papers' tables; for a suite's own methods, their name.
+        note: A footnote in tables, such as "reconstruction"; None: no footnote.
+        label: The label in the papers' tables; for other methods, `name`.
         pairs: The terms for single pairs, by `teacher/student`, where the method's authors publish
             other settings for them.
     """
@@ -240,7 +240,7 @@ class Method:
 class Checkpoint:
     """The file of a trained teacher, with the expected checksum and accuracy."""
 
-    path: Path  # absolute
+    path: Path  # an absolute path
     sha256: str
     top1: float | None  # expected test accuracy in percent; None: not checked
     tolerance: float  # percentage points
@@ -266,10 +266,10 @@ class Teacher:
 class Pair:
     """A column of a table; pairs of different groups are in different tables."""
 
-    name: str  # "resnet32x4/resnet8x4"
+    name: str  # e.g. "resnet32x4/resnet8x4"
     teacher: Teacher
     student: str
-    recipe: Recipe  # the student's
+    recipe: Recipe  # the recipe of the student
     group: str = ""  # not part of any run's id
 
     @property

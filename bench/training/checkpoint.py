@@ -61,7 +61,7 @@ def decode(
     Args:
         content: The checkpoint.
         run: The id of the run that resumes.
-        teacher: SHA-256 of the weights of its teacher now; empty for a teacher's run.
+        teacher: SHA-256 of the present weights of the run's teacher; empty for a teacher's run.
         epochs: Numbers of the epochs that an unfinished run can have completed. Numbers up to 0
             are those of a stage before training.
         terms: Names of the run's distillers with a loss, by whether the epoch is in that stage.
@@ -124,7 +124,7 @@ def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
 
 
 def _on_host(value: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU, because safetensors refuses shared memory."""
+    """Return a contiguous copy on the CPU; safetensors refuses tensors that share memory."""
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 

@@ -21,8 +21,8 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
 
     Returns:
         The format, size in bytes, SHA-256, sets of tensors and other entries of the file. For each
-        network of the suite: whether it is a teacher, and the tensors that would be loaded, or how
-        they differ from those of the network.
+        network of the suite: whether it is a teacher, and the tensors that would be loaded. If the
+        file does not fit the network, the reason is given instead.
 
     Raises:
         MissingData: The file does not exist.
@@ -65,7 +65,7 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
 
 
 def inspection_text(content: dict[str, Any]) -> str:
-    """Return a description that `inspect_file` made as lines of text."""
+    """Return the result of `inspect_file` as text."""
     lines = [
         f"{content['file']}: {content['format']}, {content['bytes']:,} bytes",
         f"sha256: {content['sha256']}",
@@ -91,7 +91,7 @@ def inspection_text(content: dict[str, Any]) -> str:
 
 
 def _use(content: dict[str, Any]) -> Iterator[str]:
-    """Yield the line of a suite that uses the file for each teacher, or why it has no use."""
+    """Yield the suite's line for each teacher that the file fits; if none fits, the reason."""
     fits = {entry["network"]: entry["teacher"] for entry in content["networks"] if entry["fits"]}
     for name in (name for name, is_teacher in fits.items() if is_teacher):
         yield f"to use it: teachers: {{checkpoints: {{{name}: {content['file']}}}}}"

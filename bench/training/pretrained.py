@@ -21,16 +21,16 @@ from bench.models.wrapper import FeatureExtractor
 from bench.training import weight_files
 from bench.training.weight_files import Ignored, WeightFile
 
-MAX_LISTED = 3  # tensors in an error message
+MAX_LISTED = 3  # limit for the tensors in an error message
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 MAX_DEPTH = 5  # levels of nested containers
 MAX_PREFIXES = 20  # prefixes that are tried, the most frequent first
-OPTIONAL = ("num_batches_tracked",)  # missing in files from before PyTorch 0.4.1
+OPTIONAL = ("num_batches_tracked",)  # files from before PyTorch 0.4.1 omit them
 IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # counters, not weights
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 _AVERAGED = re.compile(r"(^|[\W_])(ema|swa|averaged?)([\W_]|$)|EMA", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in a file name: the weights are split into several files
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # a file name: the weights are in several files
 
 
 @dataclass(frozen=True)

@@ -230,11 +230,11 @@ class Trainer:
         try:
             yield
         except bdb.BdbQuit as error:
-            raise KeyboardInterrupt from error  # `q` in a debugger
+            raise KeyboardInterrupt from error  # the user typed `q` in a debugger
         except (Exception, SystemExit) as error:  # a plugin may call sys.exit
             if is_out_of_memory(error) or isinstance(error, CaptureError):
                 raise
-            traceback.print_exc()  # into the worker's log; on the screen with --inline
+            traceback.print_exc()  # written to the worker's log; with --inline, to the screen
             self.failure = ("failed", self.registry.describe_error(error))
 
     def weights(self) -> dict[str, Tensor]:

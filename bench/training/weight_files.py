@@ -27,12 +27,12 @@ from torch.serialization import MAGIC_NUMBER
 
 from bench.errors import MissingData, TeacherRefused
 
-MAX_PICKLE_BYTES = 4 * 1024**2  # names, shapes and settings, without the tensors' content
+MAX_PICKLE_BYTES = 4 * 1024**2  # limit for names, shapes and settings, without tensors' content
 Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
 _UNTYPED = "torch.storage.UntypedStorage"
 _SAVE_AGAIN = "save it again as {'model': net.state_dict()} or as safetensors"
-_OLD_FORMAT_PICKLES = 5  # before PyTorch 1.6: magic number, version, system, content, keys
+_OLD_FORMAT_PICKLES = 5  # in old files: magic number, version, system, content, keys
 _MAX_PROTOCOL = 2  # pickle protocol; torch.save uses 2 by default
 _HEAD_BYTES = 512
 _OLD_TAR_PARTS = (b"sys_info", b"storages", b"tensors", b"pickle")

@@ -26,6 +26,7 @@ from tests.distillers.golden import GEOMETRIES, Case, assert_near, golden
 
 OPTIONS = {"temperature", "alpha", "beta", "gamma", "exponent", "tikhonov"}
 PLAIN = ("dkd", "dist", "nkd", "wsld", "ttm", "wttm", "skd", "ofalogit")
+STANDARDISED = [("kd", {"standardise": True}), ("dkd", {"standardise": True})]
 FILES = {"ofalogit": "ofa_logit"}
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from bench.execution.protocol import Event, Job, parse_events
 from bench.execution.worker import run_job
 
-HEARTBEAT_TIMEOUT_S = 1800.0  # a worker without an event for this long counts as hung
+HEARTBEAT_TIMEOUT_S = 1800.0  # a worker without an event for this time is treated as hung
 KILL_TIMEOUT_S = 3.0  # longest wait for the end of killed workers
-CHECK_INTERVAL_S = 1.0  # between two checks for hung workers
+CHECK_INTERVAL_S = 1.0  # pause between two checks for hung workers
 OOM_KILL_COUNTER = Path("/proc/vmstat")  # Linux counts out-of-memory kills here
 
 
@@ -55,7 +55,7 @@ class Worker:
     log: Path
     oom_kills: int  # `_oom_kills()` when the worker started
     silent_s: float = 0.0  # seconds that `next` has waited since the worker's last event
-    hung: bool = False  # whether it was killed because it sent no event
+    hung: bool = False  # whether the worker was killed because it sent no event
 
 
 class ProcessExecutor:

@@ -67,7 +67,7 @@ class RayExecutor:
             num_cpus=options.cpus, num_gpus=gpus, max_retries=0, num_returns="streaming"
         )(run_on_node).remote
         self._jobs: dict[int, tuple[Job, Any]] = {}  # job and Ray's stream of events, by slot
-        self._lost_nodes: Counter[str] = Counter()  # count by run
+        self._lost_nodes: Counter[str] = Counter()  # number of lost nodes by run
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:

@@ -32,12 +32,12 @@ from bench.execution.executors.local import KILL_TIMEOUT_S, stream_events
 from bench.execution.protocol import Event, Job, parse_events
 from bench.results import Results, write_atomic
 
-POLL_INTERVAL_S = 0.5  # between two reads of the event files
-STATUS_INTERVAL_S = 30.0  # between two queries of a job's status
-MAX_EMPTY_READS = 6  # after a job's end; a slow file system may deliver events late
+POLL_INTERVAL_S = 0.5  # pause between two reads of the event files
+STATUS_INTERVAL_S = 30.0  # pause between two queries of a job's status
+MAX_EMPTY_READS = 6  # reads after a job's end, because slow file systems deliver events late
 CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; Slurm kills them after 30 s by default
-CANCEL_INTERVAL_S = 1.0  # between two calls of scancel for the same jobs
-NOTE = ".slurm"  # file in the results folder, with the jobs' name and their results folder
+CANCEL_INTERVAL_S = 1.0  # pause between two calls of scancel for the same jobs
+NOTE = ".slurm"  # file in the results folder: the jobs' name and results folder
 MAX_NOTE_BYTES = 8192
 JOB_NAME = re.compile(r"bench-[0-9a-f]{32}")
 
@@ -117,8 +117,8 @@ class SlurmExecutor:
             slurm_setup=[*options.setup],
         )
         os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer this name to ours
-        self._unsubmitted: dict[int, SlurmTask] = {}  # by slot
-        self.jobs: dict[int, SlurmJob] = {}  # submitted, by slot
+        self._unsubmitted: dict[int, SlurmTask] = {}  # tasks by slot
+        self.jobs: dict[int, SlurmJob] = {}  # submitted jobs by slot
         self._ready: deque[tuple[int, Event]] = deque()
 
     def start(self, slot: int, job: Job) -> None:
@@ -268,7 +268,7 @@ def _cancel_and_wait(name: str) -> str:
             return ""
         if time.monotonic() > deadline:
             return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
-        _call("scancel", *selector(name))  # again, because a job may have requeued itself
+        _call("scancel", *selector(name))  # repeated, because a job may have requeued itself
         time.sleep(CANCEL_INTERVAL_S)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MAX_MARKS = 12  # markers on a curve
-_LINE_INCHES = 0.24  # between two labels of a rank diagram
+_MAX_MARKS = 12  # limit for the number of markers on a curve
+_LINE_INCHES = 0.24  # distance of two labels of a rank diagram
 Option = tuple[str, str]  # a distiller (loss term), and one of its options or `weight`
 
 
@@ -75,7 +75,7 @@ def learning_curves(
 def _draw_curves(
     axes: "Axes", curves: Mapping[str, Sequence[Mapping[int, float]]], *, bands: bool = False
 ) -> None:
-    """Draw the mean of each method's runs by epoch, with its name at the end of the line."""
+    """Draw the mean of each method's runs by epoch; the method's name is at the line's end."""
     line_looks, ends = looks(len(curves)), []
     for i, ((label, runs), look) in enumerate(zip(curves.items(), line_looks, strict=True)):
         epochs = sorted(set.intersection(*map(set, runs)))
@@ -330,7 +330,7 @@ def rank_diagram(names: Sequence[str], result: Ranks, metric: str) -> "Figure":
     rows, most = -(-len(order) // 2), len(order)
     joined = groups(ranks, result.critical)
     with style.style():
-        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches: space above; line to first name
+        top, deep = 0.9, 0.35 + 0.12 * len(joined)  # inches above and below the line
         bottom = deep + _LINE_INCHES * (rows - 0.5)
         figure = Figure(figsize=(6.2, top + bottom))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

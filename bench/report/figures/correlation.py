@@ -51,7 +51,7 @@ def differences(
             images, `selection` is needed, because records do not contain the folder's path.
 
     Returns:
-        By the method's label, one matrix (K, K) for each seed, where K is the number of classes.
+        For each method's label, one matrix (K, K) per seed, where K is the number of classes.
 
     Raises:
         MissingData: The images or the teacher's weights are missing.
@@ -109,7 +109,7 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
     The title of a square states the mean |Δ| over all seeds of the method.
 
     Args:
-        matrices: By the method's label, one matrix (K, K) for each seed.
+        matrices: For each method's label, one matrix (K, K) per seed.
         title: Title of the figure.
 
     Raises:
@@ -121,7 +121,7 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
         raise BenchError("class correlations: no student has saved weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # fewest empty places
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # fewest gaps
     down = -(-count // across)
     with style():
         figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
@@ -154,7 +154,7 @@ def _data(
     registry: Registry,
     selection: Selection | None,
 ) -> Data:
-    """Return the images of a record; raise BenchError if they differ from the record's."""
+    """Return the images of a record; raise BenchError if their fingerprint has changed."""
     spec = record.specification.data
     names = ("name", "per_class", "test_per_class", "validation", "size")
     selection = selection or Selection(**{name: getattr(spec, name) for name in names})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, LINE, MARGIN = 6.2, 0.22, 0.75  # inches: figure's width, row's height, space around a panel
+WIDTH, LINE, MARGIN = 6.2, 0.22, 0.75  # inches: a figure's width, a row's height, a panel's margin
 BETTER, WORSE, NEITHER = COLOURS[0], COLOURS[1], SOFT
 TEXT_ROOM = 0.42  # space for text to the right of the intervals, as a fraction of their range
 

@@ -32,7 +32,7 @@ _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
     "text.parse_math": False,  # a `$` in a method's name is only a character
-    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second for glyphs missing in the first
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second font adds missing glyphs
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
@@ -67,7 +67,7 @@ def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # for odd characters
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a rare character
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
