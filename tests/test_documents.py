@@ -117,12 +117,22 @@ def test_metrics_are_those_of_the_tables(tmp_path: Path) -> None:
 
 
 def test_methods_are_those_of_the_file_with_their_weights() -> None:
-    shown = [(name, weights) for name, _, weights, *_ in rows(PAGES["METHODS.md"])]
+    papers, _, _ = PAGES["METHODS.md"].partition("## Further methods")
+    shown = [(name, weights) for name, _, weights, *_ in rows(papers)]
+    further = rows(section("Further methods", "METHODS.md"))
+    shown += [(name, weights) for name, _, _, weights, *_ in further]
     assert shown == [(row["method"], row["terms"]) for row in list_rows("methods")]
 
 
+def test_golden_files_of_methods_exist() -> None:
+    for _, _, _, _, golden, *_ in rows(section("Further methods", "METHODS.md")):
+        for name in re.findall(r"^`(\w+)(?:\.npz)?`", golden):
+            assert (ROOT / f"tests/golden/losses/same/{name}.npz").is_file()
+
+
 def test_papers_are_those_of_the_distillers() -> None:
-    for name, _, _, paper, _ in rows(PAGES["METHODS.md"]):
+    papers, _, _ = PAGES["METHODS.md"].partition("## Further methods")
+    for name, _, _, paper, _ in rows(papers):
         if name in distillers.names():
             (number,) = re.findall(r"arXiv:[\d.]+", paper)
             assert distillers.load(name).paper.endswith(number)

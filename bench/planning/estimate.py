@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -157,19 +157,18 @@ def shapes_of(
         network: The network.
         facts: The facts of the data set.
         registry: The networks of the suite.
-        reads: Fields of `Features` to include.
+        reads: Fields of `Features` that are used; if one of them is optional, the shapes contain
+            all optional fields, so that each network is measured once.
     """
-    size, optional = (facts.classes, facts.size), frozenset(reads) - models.ALWAYS
-    if not optional:
+    size = facts.classes, facts.size
+    if set(reads) <= models.ALWAYS:
         return _measure(network, *size, registry).shapes
-    return _optional_shapes(network, *size, registry, optional)
+    return _all_shapes(network, *size, registry)
 
 
 @cache
-def _optional_shapes(
-    network: Network, classes: int, size: int, registry: Registry, reads: frozenset[FeatureName]
-) -> Shapes:
-    return models.shapes(_network(network, classes, size, registry), size, reads)
+def _all_shapes(network: Network, classes: int, size: int, registry: Registry) -> Shapes:
+    return models.shapes(_network(network, classes, size, registry), size, get_args(FeatureName))
 
 
 def network_of(suite: Suite, name: str) -> Network:

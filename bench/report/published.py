@@ -51,8 +51,6 @@ _NAMES = {  # names in suites, by printed names in lower case
     "mlkd+lskd": "mlkd+ls",
     "ctkd+lskd": "ctkd+ls",
     "simkd (f=2)": "simkd",
-    "wttm+crd": "crd+wttm",
-    "wttm+itrd": "itrd+wttm",
 }
 _ROLES: dict[str, Role] = {"Teacher": "teacher", "Student": "student"}
 
