@@ -149,7 +149,7 @@ def test_exception_of_a_plugin_is_a_warning(tmp_path: Path) -> None:
         )
     )
     assert "no attribute 'width'" in str(estimates["resnet8/resnet8 wrong"].warning)
-    assert estimates["resnet8/odd student"].warning == "KeyError: 'what'"
+    assert estimates["resnet8/odd student"].warning == "KeyError: 'what' (wrong.py:17)"
     assert all(result.error is None for result in estimates.values()), "the run will tell: failed"
     assert estimates["resnet8/resnet8 student"].warning is None
 
