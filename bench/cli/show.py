@@ -6,23 +6,35 @@ from typing import TYPE_CHECKING
 from bench.cli import options
 
 if TYPE_CHECKING:
+    from bench.spec import TermSpec
     from bench.suite import Suite
 
 
 def pair_settings(suite: "Suite") -> Iterator[str]:
-    """Yield a line for each method with settings of its authors for one of the suite's pairs."""
+    """Yield a method's settings, and those of its authors for single pairs of the suite."""
     for method in suite.methods:
         for pair in dict.fromkeys(pair.networks for pair in suite.pairs):
-            terms = method.pairs.get(pair, {})
             changes = [
-                f"{name}.{key} {value} (papers: {before.get(key)})"
-                for name, term in terms.items()
-                for before in ({"weight": method.terms[name].weight, **method.terms[name].options},)
-                for key, value in {"weight": term.weight, **term.options}.items()
-                if value != before.get(key)
+                f"{name}.{key} {value} (other pairs: {usual.get(key)})"
+                for name, term in method.pairs.get(pair, {}).items()
+                for usual in (settings(method.terms[name]),)
+                for key, value in settings(term).items()
+                if value != usual.get(key)
             ]
             if changes:
                 yield f"{method.name} for {pair}, by its authors: {', '.join(changes)}"
+        if method.pairs:
+            terms = (
+                f"{name} ({', '.join(f'{key} {value}' for key, value in settings(term).items())})"
+                for name, term in method.terms.items()
+            )
+            yield f"{method.name} for other pairs: {' + '.join(terms)}"
+
+
+def settings(term: "TermSpec") -> dict[str, object]:
+    """Return the weight, the warmup if there is one, and the options of a term."""
+    warmup = {"warmup": term.warmup} if term.warmup else {}
+    return {"weight": term.weight, **warmup, **term.options}
 
 
 @options.suite_verb("results", "data_root", "filter_", "limit")

@@ -10,7 +10,8 @@ from bench.config import loader
 from bench.config.text import Where, dotted
 from bench.spec import Recipe
 from bench.suite.files import default_label
-from bench.suite.schema import Pair, Suite
+from bench.suite.resolution import papers
+from bench.suite.schema import Method, Pair, Suite
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
@@ -82,22 +83,35 @@ def _content(suite: Suite) -> dict[str, Any]:
             if suite.stages
             else {}
         ),
-        "methods": {
-            method.name: {
-                **(
-                    {"label": method.label}
-                    if method.label != default_label(method.name, method.terms)
-                    else {}
-                ),
-                **{
-                    name: t.model_dump(include=TERM_FIELDS, exclude_unset=True) | t.options
-                    for name, t in method.terms.items()
-                },
-            }
-            for method in suite.methods
-        },
+        "methods": {method.name: _method(method) for method in suite.methods},
+        **({"options": changed} if (changed := _changed_options(suite)) else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
     }
+
+
+def _method(method: Method) -> dict[str, Any] | str:
+    """Return a method with its terms; `papers` if its authors have settings for single pairs."""
+    label = method.label != default_label(method.name, method.terms)
+    names = {"label": method.label} if label else {}
+    if method.pairs:
+        return names or "papers"
+    return names | {
+        name: term.model_dump(include=TERM_FIELDS, exclude_unset=True) | term.options
+        for name, term in method.terms.items()
+    }
+
+
+def _changed_options(suite: Suite) -> dict[str, dict[str, Any]]:
+    """Return the suite's `options` for distillers of methods that are printed as `papers`."""
+    changed: dict[str, dict[str, Any]] = {}
+    for method in suite.methods:
+        usual = papers(method.name) if method.pairs else {}
+        for name, term in usual.items():
+            values = method.terms[name].options
+            options = {k: v for k, v in values.items() if v != term.options.get(k)}
+            if options:
+                changed[name] = options
+    return changed
 
 
 def _mapping(

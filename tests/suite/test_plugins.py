@@ -4,6 +4,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from bench import data
 from bench.errors import BenchError, ConfigError
 from bench.plugins import Registry
 from bench.suite import Suite, read
+from distillers.base import FeatureName
 
 from .conftest import BASE, Read, Write
 
@@ -157,7 +159,8 @@ def test_invalid_options_of_a_plugin_are_refused(mine: Path, reading: Read) -> N
 HEAD = "from distillers import Distiller\n"
 CLASS = HEAD + "class Own(Distiller):\n    paper = ''\n    reads = ('logits',)\n"
 TAKEN = "exists already; choose another name"
-READS = "Own.reads is not a tuple of features. Allowed in it: 'stages', 'pooled', 'logits'"
+FEATURES = ", ".join(map(repr, get_args(FeatureName)))
+READS = f"Own.reads is not a tuple of features. Allowed in it: {FEATURES}"
 FORWARD = "    def forward(self, s, t, b): return 0\n"
 
 
