@@ -27,7 +27,7 @@ class ConfigError(BenchError):
 
 
 class MissingData(BenchError):
-    """A file that a run needs is missing; the message names the archive and the folder."""
+    """A data set or a checkpoint was not found; the message says what is missing."""
 
 
 class TeacherRefused(BenchError):
@@ -35,7 +35,10 @@ class TeacherRefused(BenchError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the closest allowed name in any case, or an empty text."""
+    """Return ` Did you mean 'x'?` with the closest allowed name, or an empty text.
+
+    Upper and lower case count as equal.
+    """
     by_lower = {text.lower(): text for text in allowed}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""

@@ -67,13 +67,16 @@ def papers_recipe(student: str) -> Recipe:
 
 
 class SpecPart(BaseModel):
-    """A part of a specification; for example, the text "1" is not accepted as the number 1."""
+    """A part of a specification; texts are not converted: "1" is refused where 1 is needed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     @property
     def content(self) -> dict[str, Any]:
-        """The fields that were set explicitly, as JSON data; fields with defaults are left out."""
+        """The fields whose values were passed explicitly, as JSON data.
+
+        A passed value is included even if it equals the default.
+        """
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -81,7 +84,8 @@ class DataSpec(SpecPart):
     """The images that a run uses.
 
     Attributes:
-        name: Data set; `folder` for a folder of images.
+        name: Name of the data set; for a folder of images, `folder`, so that ids of runs do not
+            depend on its path.
         per_class: Training images of each class; None: all.
         test_per_class: Test images of each class; None: all.
         validation: Number of training images that are held out for validation.
@@ -129,7 +133,8 @@ class RunSpec(SpecPart):
         teacher: Id of the teacher's run; None if this run is a teacher's.
         stages: Names of the layers whose outputs are the network's stages; None: the default
             stages of the network.
-        teacher_stages: The same layers of the teacher; None: its default stages.
+        teacher_stages: Names of the layers whose outputs are the teacher's stages; None: its
+            default stages.
         method: Distillers by name, whose weighted sum is the loss; empty for a checkpoint.
         recipe: Settings of the training; for a checkpoint, only the precision is used.
         seed: Seed of the initial weights, the order of images and the augmentation.

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bench.callbacks.console import group_reasons
 
 GAP = 2  # blanks between two columns
-MIN_COLUMN = 20  # characters, also in a narrower terminal
+MIN_COLUMN = 20  # characters; text is not wrapped to fewer, even in a narrower terminal
 
 Content = Mapping[str, Any]
 
@@ -111,7 +111,11 @@ def reasons(runs: Iterable[Content]) -> list[str]:
 
 
 def paragraphs(*blocks: str | Iterable[str]) -> str:
-    """Join blocks by empty lines; lines are wrapped, and empty blocks are left out."""
+    """Join blocks by empty lines; empty blocks are left out.
+
+    Args:
+        *blocks: A text, which stays unchanged; or lines, each wrapped unless it has line breaks.
+    """
     width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
     texts = (

@@ -23,9 +23,12 @@ from bench.errors import BenchError
 
 TORCH = Path(torch.__file__).parent
 BATCH = 2  # images in a dry run; in a batch of 1, `squeeze` would remove the batch dimension
-MAX_COMPUTED_SIDE = 64  # pixels; larger images take longer than importing torch's meta kernels
+# Pixels. For larger images, the meta device is faster than the CPU, although torch must first
+# import the meta device's kernels.
+MAX_COMPUTED_SIDE = 64
 aten = torch.ops.aten
-# Products with weights. Products in attention are other operations, which depend on the device.
+# Convolutions and matrix products with weights. In attention, other operations multiply queries,
+# keys and values. These operations differ between devices and are not counted.
 COUNTED = (aten.convolution, aten.addmm, aten.mm)
 TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # a stage cannot end with them
 
@@ -141,7 +144,8 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         start = starts.pop()
         weighted += isinstance(module, nn.Conv2d | nn.Linear)
         if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-            output = output[0] if output[0].dim() == 3 else output  # drops the grid size of tokens
+            # a layer may return tokens (B, N, C) and the size of their grid: keep the tokens
+            output = output[0] if output[0].dim() == 3 else output
         if isinstance(output, Tensor) and output.dim() > 1 and len(output) == BATCH:
             source = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
             if is_pooling := output is pooled or _is_pooling(module):

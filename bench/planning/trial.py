@@ -80,7 +80,7 @@ def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]
         return
     with seeding.initialised_by("trial"):
         state = contract.foreign_random_state()
-        for _ in range(2):  # buffers that keep a gradient fail in the second step
+        for _ in range(2):  # step 2 fails if a buffer still refers to the graph of step 1
             logits = net.train()(torch.randn(dry_run.BATCH, 3, size, size)).logits
             if logits.shape != (dry_run.BATCH, classes):
                 yield f"in training mode, the logits have the shape {tuple(logits.shape)}"

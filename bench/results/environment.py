@@ -98,7 +98,10 @@ def describe_oom(error: Exception, device: torch.device) -> str:
 
 
 def _host_memory() -> tuple[int, int]:
-    """Return free and total bytes of the machine, or of this process's limit if less is free."""
+    """Return free and total bytes of the machine.
+
+    If this process may use fewer bytes than are free, return the bytes left and its limit instead.
+    """
     import resource  # not on Windows
 
     rows = (line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -78,7 +78,8 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
     """Create a lock file and hold its lock in the block; remove the file at the end.
 
     A worker process that inherits the file's descriptor holds the lock too. If the process named in
-    the file was killed, wait at least `ORPHAN_TIMEOUT_S` until its workers have ended.
+    the file has ended, its workers soon end too. The wait for the lock is then extended to
+    `ORPHAN_TIMEOUT_S` if `timeout_s` is shorter.
 
     Args:
         path: The lock file.
@@ -98,7 +99,7 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
         if time.monotonic() - start >= (max(timeout_s, ORPHAN_TIMEOUT_S) if killed else timeout_s):
             holder = f"a worker of {lock}, which has ended" if killed else lock
             raise LockHeld(
-                f"{path}: locked by {holder}. Wait until it has ended, or use another folder; "
+                f"{path}: locked by {holder}. Wait until it is released, or use another folder; "
                 "read-only verbs need no lock"
             )
         time.sleep(POLL_INTERVAL_S)

@@ -151,7 +151,10 @@ class Difference:
         return np.asarray(np.minimum(1.0, 2 * np.minimum(self.p_below(), self.p_above())))
 
     def interval(self, confidence: float = 0.95) -> tuple[Array, Array]:
-        """Return both ends of the interval, each a one-sided bound at (1 + confidence) / 2."""
+        """Return both ends of the two-sided confidence interval.
+
+        Each end alone is a one-sided bound with the confidence (1 + confidence) / 2.
+        """
         from scipy.special import stdtrit
 
         reach = -stdtrit(self.df, (1 - confidence) / 2) * self.error
@@ -211,7 +214,7 @@ def seeds_needed(
     Args:
         effect: Difference to detect; for effects of at most 0, no number of seeds suffices.
         spread: Standard deviation of the difference of two runs: √(s₁² + s₂²) for independent runs;
-            for paired runs, the standard deviation of the differences of each seed.
+            for paired runs, the standard deviation over seeds of the difference within a seed.
         alpha: Significance level of the test.
         groups: 2 for independent runs, 1 for paired runs.
         borrowed: Degrees of freedom that `moderated` adds to groups · (n - 1) for n seeds.

@@ -69,8 +69,8 @@ class Trainer:
         teacher: Shapes of the teacher's features; None if there is no teacher.
         capture: Function that captures steps as CUDA graphs; None: no capture.
         registry: The networks and distillers that the suite can use, by name.
-        teacher_sha256: SHA-256 of the teacher's weights; a checkpoint of another teacher's student
-            is refused. Empty if there is no teacher.
+        teacher_sha256: SHA-256 of the teacher's weights; empty if there is no teacher. `restore`
+            refuses a checkpoint of a student that learned from other weights.
 
     Attributes:
         model: The network that is evaluated: with the distiller's head, if there is one.
@@ -159,7 +159,8 @@ class Trainer:
             batch: Labels and indices of the images.
         """
         with self.timer:
-            noise = self.epoch, self._images, 0  # without the 0, random numbers would change
+            # the 0 means nothing, but without it, the random numbers of all runs would change
+            noise = self.epoch, self._images, 0
             seeding.restart(self.device, "noise", self.seed, *noise)
             (self.graphed or self.descend)(images, teacher, batch)
             self._images += len(batch.labels)

@@ -87,7 +87,7 @@ def _option(metric: Metric) -> str:
 
 
 def html(document: Document) -> str:
-    """Return a table as a figure, or statistics as details that a reader opens."""
+    """Return a table as a `<figure>` element, or statistics as a collapsed `<details>` element."""
     name, caption = escape(document.title), HTML(document.full_caption)
     grids = "".join(_section(section, name) for section in document.sections)
     metric, notes = escape(document.metric), _notes(document.notes)
@@ -130,7 +130,11 @@ def _pairs(section: Section) -> Iterable[str]:
 
 
 def _head(cells: Sequence[GridCell], pair: str) -> str:
-    """Return a column's header cell; in a suite's table, clicking it sorts by the column."""
+    """Return a column's header cell.
+
+    In a table of results, a click on the cell sorts the rows by the column. Grids of statistics,
+    which have one header line, cannot be sorted.
+    """
     text = "<br>".join(f"<span>{HTML(cell.text)}</span>" for cell in cells)
     if len(cells) == 1:
         return f'<th scope="col">{text}</th>'

@@ -47,7 +47,10 @@ def text(document: Document, *, width: int | None = None, terminal: bool = False
 
 
 def _grid(section: Section, style: Markup, width: int | None) -> Iterator[str]:
-    """Yield blocks of columns that fit the width, with lines above the rows and the methods."""
+    """Yield blocks of columns that fit the width.
+
+    Horizontal rules are drawn above the first row and above the first method.
+    """
     heads = len(section.header)
     lines = [[style(cell.text) for cell in line] for line in section.header]
     lines += [[style(c.text + c.below) for c in row.cells] for row in section.rows]
@@ -83,7 +86,10 @@ def _visible_length(text: str) -> int:
 def _blocks(
     columns: Sequence[list[str]], names: Sequence[int], width: int | None
 ) -> Iterator[list[list[str]]]:
-    """Yield groups of columns that fit the width; each has those that name a row, and another."""
+    """Yield groups of columns that fit the width.
+
+    Each group repeats the columns that name a row, and has at least one other column.
+    """
     repeated = [columns[number] for number in names]
     block: list[list[str]] = []
     for number, column in enumerate(columns):
