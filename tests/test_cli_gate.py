@@ -150,7 +150,10 @@ MISTAKES = [
         "--metric nll: the papers' tables hold only",
     ),
     ("check toy.yaml --baseline results/toy-baseline.json --metric topp1", "topp1"),
-    ("check toy.yaml --baseline results/toy-baseline.json --tolerance -1", "tolerance -1.0. Allowed: a number in %, 0"),
+    (
+        "check toy.yaml --baseline results/toy-baseline.json --tolerance -1",
+        "tolerance -1.0. Allowed: a number in %, 0",
+    ),
 ]
 
 
