@@ -26,7 +26,12 @@ from bench.suite.schema import (
     TermEntry,
 )
 from distillers import Distiller
+from distillers.base import has_head
 
+HEAD_NOTE = (  # in tables, for methods with a head
+    "predicts with a head of its own instead of the student's classifier: more parameters and "
+    "multiply-adds than the student"
+)
 DEFAULTS: dict[Where, str | None] = {  # by part of the file: the origin of unset values
     ("recipe",): "papers",
     ("teachers",): "papers",
@@ -111,7 +116,9 @@ class Resolver:
                 term: self._term(name, term, content, (*where, term) if method.terms else None)
                 for term, content in (method.terms or canonical_terms(name)).items()
             }
-            notes = dict.fromkeys(self.registry.distiller(term).note for term in terms)
+            used = [self.registry.distiller(term) for term in terms]
+            notes = dict.fromkeys(distiller.note for distiller in used)
+            notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
             label = method.label or default_label(name, terms)
             pairs = {} if method.terms else self._pairs(name)
             yield Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
