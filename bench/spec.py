@@ -37,6 +37,11 @@ class Recipe(BaseModel):
         resized_crop: Whether a random part of each image is resized to the full size.
         precision: Precision of the networks; losses are always computed in float32.
         evaluate_every: Epochs between two evaluations on the test set.
+        randaugment: Magnitude of RandAugment's two random operations per image; 0: off.
+        erasing: Probability that a random rectangle of an image is erased.
+        mixup: α of mixup, which adds images to images of the same batch; 0: off.
+        cutmix: α of CutMix, which pastes rectangles of images of the same batch; 0: off.
+        smoothing: Share of the labels' probability that all classes share equally.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -54,9 +59,23 @@ class Recipe(BaseModel):
     resized_crop: fields.Truth = False
     precision: Annotated[Precision, fields.allowed("bf16, float32, tf32")] = "float32"
     evaluate_every: fields.Count = 1
+    randaugment: fields.Magnitude = 0
+    erasing: fields.Probability = 0.0
+    mixup: fields.AtLeast0 = 0.0
+    cutmix: fields.AtLeast0 = 0.0
+    smoothing: fields.Share = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixtures of two images, so that they have no single label."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 PAPERS = Recipe()
+IN_EVERY_ID = frozenset(
+    {"epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
+     "crop", "flip", "resized_crop", "precision", "evaluate_every"}
+)  # fmt: skip  # an id depends on another key of a recipe only if its value is not the default
 SMALL_LR_STUDENTS = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
 SMALL_LR = 0.01  # for `SMALL_LR_STUDENTS`; CRD's authors chose it by grid search (section 4)
 
