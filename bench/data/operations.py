@@ -223,11 +223,14 @@ class Erasing:
         self._right = self._left + width
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Erase rectangles of normalised images (B, 3, S, S), with the draws from `start` on."""
+        """Erase rectangles of normalised images (B, 3, S, S) in place; return the images.
+
+        The draws from `start` on are used.
+        """
         if self._is_off:
             return images
         batch = slice(start, start + len(images))
         pixel = torch.arange(images.shape[-1], device=images.device)
         rows = (pixel >= self._top[batch, None]) & (pixel < self._bottom[batch, None])
         columns = (pixel >= self._left[batch, None]) & (pixel < self._right[batch, None])
-        return images.masked_fill(rows[:, None, :, None] & columns[:, None, None], 0.0)
+        return images.masked_fill_(rows[:, None, :, None] & columns[:, None, None], 0.0)

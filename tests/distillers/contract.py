@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distillers import Batch, Distiller, Features, contract
-from distillers.base import FeatureName, reads_of_teacher
+from distillers.base import FeatureName, MixedBatch, reads_of_teacher
 from distillers.contract import hidden, tensors_of
 from tests.distillers.geometry import BATCH, STUDENT, Subject, random_features, random_student
 
@@ -85,6 +85,16 @@ def only_declared_features_are_read(make: Subject) -> None:
     teacher = hidden(make.teacher(), tuple(n for n in names if n not in reads))
     clean = make(0)(random_student(), make.teacher(), BATCH)
     assert torch.equal(distiller(student, teacher, BATCH), clean)
+
+
+def labels_and_indices_are_read_only_if_declared(make: Subject) -> None:
+    distiller, targets = (
+        make(0),
+        torch.full((len(BATCH.labels), STUDENT.logits), 1 / STUDENT.logits),
+    )
+    if not distiller.needs_labels:
+        mixed = MixedBatch(BATCH.labels, BATCH.index, targets=targets)
+        assert distiller(random_student(), make.teacher(), mixed).isfinite()
 
 
 def loss_ignores_the_teacher_unless_declared(make: Subject) -> None:
