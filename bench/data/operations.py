@@ -110,7 +110,7 @@ def sharpen(images: Tensor, factor: float) -> Tensor:
     if images.shape[-1] <= 2:
         return images
     kernel = torch.ones(3, 1, 3, 3, device=images.device)
-    kernel[:, :, 1, 1] = 5.0
+    kernel[:, :, 1, 1].fill_(5.0)
     inner = pixels[..., 1:-1, 1:-1]
     smooth = F.conv2d(pixels, kernel, groups=3).div_(13).round_()
     inner.add_(smooth.sub_(inner), alpha=1 - factor)

@@ -83,7 +83,8 @@ def test_a_change_keeps_the_order_and_the_other_draws(source, change, request):
     images, index = full_epoch(dataset, replace(plain, **change))
     assert torch.equal(index, order)
     same = (images == expected).flatten(1).all(1)
-    assert 0 < same.sum() < len(same)
+    assert not same.all()
+    assert same.any() or "randaugment" in change, "a few images are not erased"
 
 
 @pytest.mark.parametrize("source", ["resident", "streamed"])
