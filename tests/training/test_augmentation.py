@@ -53,7 +53,10 @@ class Later(Strong):
     def forward(self, student, teacher, batch):
         return super().forward(student, teacher, batch) + 0 * batch.index.sum()
 '''
-METHODS = "{student: papers, kd: papers, ls: papers, deit: papers, funmatch: papers, strong: {ce: 1, strong: 1}}"  # noqa: E501
+METHODS = (
+    "{student: papers, kd: papers, ls: papers, deit: papers, funmatch: papers, "
+    "strong: {ce: 1, strong: 1}}"
+)
 BASE = "epochs: 2, batch_size: 16, lr: 0.05, milestones: [1], crop: 1, flip: false"
 KEYS = {
     "none": "", "randaugment": "randaugment: 9", "erasing": "erasing: 0.5", "mixup": "mixup: 0.8",
@@ -211,8 +214,7 @@ def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
             features = passes(images, strong)
             for run in runs:
                 run.step(images, features, batch, strong if "strong" in run.reads else None)
-    # torchvision's `autocontrast` writes a number where a mask is set, which CUDA does without a wait
-    assert set(waits) <= {"aten.index_put_.default", "aten.lift_fresh.default"}
+    assert set(waits) <= {"aten.lift_fresh.default"}, "only of NumPy's numbers, on the CPU"
 
 
 NEEDS = [name for name in distillers.names() if distillers.load(name).needs_labels]
