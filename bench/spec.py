@@ -16,6 +16,13 @@ from bench.config import fields
 Precision = Literal["float32", "tf32", "bf16"]
 Role = Literal["teacher", "student"]
 
+# Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
+# if it differs from its default. Old ids therefore stay valid.
+FIRST_KEYS = (
+    "epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
+    "crop", "flip", "resized_crop", "precision", "evaluate_every",
+)  # fmt: skip
+
 
 class Recipe(BaseModel):
     """The settings of training: SGD with a learning rate that falls in steps.
@@ -70,12 +77,20 @@ class Recipe(BaseModel):
         """Whether images are mixtures of two images, so that they have no single label."""
         return self.mixup > 0 or self.cutmix > 0
 
+    @property
+    def reduced(self) -> "Recipe":
+        """The same recipe; the keys that an id contains are set, and no others."""
+        defaults = type(self).model_fields
+        return Recipe(
+            **{
+                key: value
+                for key, value in self
+                if key in FIRST_KEYS or value != defaults[key].default
+            }
+        )
+
 
 PAPERS = Recipe()
-IN_EVERY_ID = frozenset(
-    {"epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
-     "crop", "flip", "resized_crop", "precision", "evaluate_every"}
-)  # fmt: skip  # an id depends on another key of a recipe only if its value is not the default
 SMALL_LR_STUDENTS = frozenset({"mobilenet_v2", "shufflenet_v1", "shufflenet_v2"})
 SMALL_LR = 0.01  # for `SMALL_LR_STUDENTS`; CRD's authors chose it by grid search (section 4)
 

@@ -24,7 +24,7 @@ from bench.config.fields import allowed
 from bench.config.text import Problem, Where
 from bench.data import Selection
 from bench.plugins import BUILTIN, Registry
-from bench.spec import IN_EVERY_ID, PAPERS, Recipe, TermSpec
+from bench.spec import Recipe, TermSpec
 
 MAX_RUNS = 50_000  # runs of students in one suite
 
@@ -41,14 +41,8 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced.
-
-        The result sets the keys in `IN_EVERY_ID`, and each key whose value is not the default.
-        """
-        values = recipe.model_dump() | self.model_dump(exclude_unset=True)
-        defaults = PAPERS.model_dump()
-        changed = {k: v for k, v in values.items() if k in IN_EVERY_ID or v != defaults[k]}
-        return Recipe(**changed)
+        """Return `recipe` with the keys of this entry replaced; later defaults are not set."""
+        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import distillers
 from bench.errors import ConfigError
-from bench.suite import find, read, shipped, warnings
+from bench.suite import canonical, find, read, shipped, warnings
 
 from .conftest import BASE, Read, Write
 
@@ -41,10 +42,8 @@ NETWORKS = (
     "resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, vgg16, "
     "vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
 )
-METHODS = (
-    "Allowed: at, cc, crd, crd+kd, dcd, dcd+kd, fitnet, kd, pkt, rkd, sp, student, wcord, wcord+kd"
-)
-DISTILLERS = "Allowed: at, cc, ce, crd, dcd, fitnet, kd, pkt, rkd, sp, wcord"
+METHODS = f"Allowed: {', '.join(sorted(canonical()))}"
+DISTILLERS = f"Allowed: {', '.join(distillers.names())}"
 WHOLE = "Allowed: a whole number"
 
 
