@@ -16,6 +16,13 @@ from bench.config import fields
 Precision = Literal["float32", "tf32", "bf16"]
 Role = Literal["teacher", "student"]
 
+# Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
+# if it differs from its default. Old ids therefore stay valid.
+FIRST_KEYS = (
+    "epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
+    "crop", "flip", "resized_crop", "precision", "evaluate_every",
+)  # fmt: skip
+
 
 class Recipe(BaseModel):
     """The settings of training: SGD with a learning rate that falls in steps.
@@ -37,6 +44,11 @@ class Recipe(BaseModel):
         resized_crop: Whether a random part of each image is resized to the full size.
         precision: Precision of the networks; losses are always computed in float32.
         evaluate_every: Epochs between two evaluations on the test set.
+        randaugment: Magnitude of RandAugment's two random operations per image; 0: off.
+        erasing: Probability that a random rectangle of an image is erased.
+        mixup: α of mixup, which adds images to images of the same batch; 0: off.
+        cutmix: α of CutMix, which pastes rectangles of images of the same batch; 0: off.
+        smoothing: Share of the labels' probability that all classes share equally.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -54,6 +66,28 @@ class Recipe(BaseModel):
     resized_crop: fields.Truth = False
     precision: Annotated[Precision, fields.allowed("bf16, float32, tf32")] = "float32"
     evaluate_every: fields.Count = 1
+    randaugment: fields.Magnitude = 0
+    erasing: fields.Probability = 0.0
+    mixup: fields.AtLeast0 = 0.0
+    cutmix: fields.AtLeast0 = 0.0
+    smoothing: fields.Share = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixtures of two images, so that they have no single label."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def reduced(self) -> "Recipe":
+        """The same recipe; the keys that an id contains are set, and no others."""
+        defaults = type(self).model_fields
+        return Recipe(
+            **{
+                key: value
+                for key, value in self
+                if key in FIRST_KEYS or value != defaults[key].default
+            }
+        )
 
 
 PAPERS = Recipe()

@@ -68,7 +68,7 @@ class AB(Distiller):
             losses.append(F.relu(self.margin - side * connect(s)).square().sum())
         weights = [2.0 ** (index + 1 - len(losses)) for index in range(len(losses))]
         total = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
-        return SCALE * total / len(batch.labels)
+        return SCALE * total / len(student.preactivations[0])
 
 
 def _connector(student: MapShape, teacher: MapShape) -> nn.Module:

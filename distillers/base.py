@@ -55,7 +55,9 @@ The rules follow. `tests/distillers/contract.py` checks all except rule 9 for ev
 8. Options are keyword-only arguments of `__init__` with a type and a default. If a suite sets an
    option to a value outside the type's bounds, the error message names the line in the suite.
    This module defines types with bounds; `Literal[...]` and `bool` also work.
-9. `__init__` raises `Incompatible` if the loss does not fit the networks or the data set.
+9. `__init__` raises `Incompatible` if the loss does not fit the networks or the data set. A loss
+   that reads `batch.labels` or `batch.index` declares `needs_labels`; a cross-entropy that reads
+   `batch.target` does not need to.
 10. The class docstring contains the formula, `L = ...`. The attribute `paper` names the source.
 
 Shapes in this package use these letters: B samples in a batch, K classes, N training samples,
@@ -209,12 +211,37 @@ class Batch:
         epoch: The number of the epoch, from 1: a tensor of no dimension, on the training device.
             A schedule is a tensor expression, such as `(batch.epoch / 20).clamp(max=1)`.
         epochs: The number of epochs of the training, or of the stage before it.
+        targets: The probability of each class, (B, K), if the recipe mixes images (mixup, cutmix)
+            or smooths labels.
     """
 
     labels: Tensor
     index: Tensor
     epoch: Tensor = field(default_factory=lambda: torch.ones(()))
     epochs: int = 1
+    targets: Tensor = UNREAD
+
+    @property
+    def target(self) -> Tensor:
+        """The target of a cross-entropy: `targets` if the recipe sets them, else `labels`."""
+        return self.labels if self.targets is UNREAD else self.targets
+
+
+class MixedBatch(Batch):
+    """A batch of mixed images, for distillers that do not declare `needs_labels`.
+
+    Each image is a mixture of two, so it has neither a single label nor a single index.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        """Return an attribute; raise Incompatible for the labels and the indices."""
+        if name in ("labels", "index"):
+            raise Incompatible(
+                f"batch.{name} does not exist, because the recipe mixes images (mixup, cutmix). "
+                "Allowed: batch.targets, or `needs_labels = True` in the distiller's class, which "
+                "excludes it from such recipes"
+            )
+        return super().__getattribute__(name)
 
 
 @dataclass(frozen=True)
@@ -271,6 +298,8 @@ class Distiller(nn.Module, ABC):
             not the same as `reads`, which then are those of the student. None: they are the same.
         uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
             the teacher's forward pass is skipped.
+        needs_labels: Whether the loss needs the single label or the index of each image. Such a
+            loss is incompatible with recipes that mix images (mixup, cutmix).
         undecayed: The names of the parameters that have no weight decay.
         pretraining: The stage before training; None if there is none. `__init__` may set it, for
             example from an option.
@@ -290,6 +319,7 @@ class Distiller(nn.Module, ABC):
     reads: ClassVar[tuple[FeatureName, ...]]
     teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
     new_options: ClassVar[tuple[str, ...]] = ()
@@ -356,17 +386,26 @@ def has_head(distiller: type[nn.Module]) -> bool:
     return issubclass(distiller, Distiller) and distiller.predict is not Distiller.predict
 
 
-def require(distiller: type[Distiller], student: Shapes, teacher: Shapes) -> None:
-    """Check that both networks have all fields of `Features` that a distiller reads.
+def require(
+    distiller: type[Distiller], student: Shapes, teacher: Shapes, *, mixed: bool = False
+) -> None:
+    """Check that networks have all fields of `Features`, and images the labels, that a loss needs.
 
     Args:
         distiller: The distiller's class.
         student: The shapes of the student's features.
         teacher: The shapes of the teacher's features; ignored if the distiller does not use them.
+        mixed: Whether the recipe mixes images (mixup, cutmix).
 
     Raises:
-        Incompatible: A network does not have a field; the message has the reason.
+        Incompatible: A network does not have a field, or mixed images have no single label; the
+            message has the reason.
     """
+    if mixed and distiller.needs_labels:
+        raise Incompatible(
+            f"{distiller.__name__.lower()} needs the label or the index of each image, which mixed "
+            "images do not have. Allowed: a recipe without mixup and cutmix"
+        )
     networks = {"student": (student, distiller.reads)}
     if distiller.uses_teacher:
         networks["teacher"] = teacher, reads_of_teacher(distiller)

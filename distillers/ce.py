@@ -10,6 +10,8 @@ class CE(Distiller):
     """L = -mean_i log softmax(z_s)_i[y_i].
 
     z_s (B, K) are the student's logits, y (B,) the labels. The loss ignores the teacher.
+    If the recipe mixes images or smooths labels, the batch has class probabilities q (B, K), and
+    L = -mean_i Σ_k q_ik log softmax(z_s)_ik.
 
     Source: the paper: a softmax, then the negative log-likelihood of the true class.
 
@@ -26,4 +28,4 @@ class CE(Distiller):
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the student's logits, in nats."""
-        return F.cross_entropy(student.logits, batch.labels)
+        return F.cross_entropy(student.logits, batch.target)

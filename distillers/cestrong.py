@@ -25,4 +25,4 @@ class CEStrong(Distiller):
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the second view's logits, in nats."""
-        return F.cross_entropy(student.strong.logits, batch.labels)
+        return F.cross_entropy(student.strong.logits, batch.target)

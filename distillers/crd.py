@@ -40,6 +40,7 @@ class CRD(Distiller):
         "arXiv:1910.10699"
     )
     reads = ("pooled",)
+    needs_labels = True
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class DKD(Distiller):
         "Zhao, Cui, Song, Qiu, Liang. Decoupled Knowledge Distillation. CVPR 2022. arXiv:2203.08679"
     )
     reads = ("logits",)
+    needs_labels = True
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ class KDSVD(Distiller):
                 for (s_before, t_before), (s, t) in zip(vectors[:-1], vectors[1:], strict=True)
             )
         ]
-        return torch.stack(losses).sum() / len(batch.labels)
+        return torch.stack(losses).sum() / len(student.stages[0])
 
     def aligned(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scaled singular vectors (B, W, k) of one stage of both networks.

@@ -33,6 +33,7 @@ class NKD(Distiller):
         "ICCV 2023. arXiv:2303.13005"
     )
     reads = ("logits",)
+    needs_labels = True
 
     def __init__(
         self, setting: Setting, *, gamma: NonNegative = 3.5, temperature: Positive = 3.0

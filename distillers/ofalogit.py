@@ -30,6 +30,7 @@ class OFALogit(Distiller):
         "Architectures in Knowledge Distillation. NeurIPS 2023. arXiv:2310.19444"
     )
     reads = ("logits",)
+    needs_labels = True
 
     def __init__(
         self, setting: Setting, *, power: Positive = 1.5, temperature: Positive = 1.0

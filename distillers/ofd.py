@@ -77,7 +77,7 @@ class OFD(Distiller):
             for connect, s, t, norm in stages
         ]
         weighted = [d / 2**later for later, d in enumerate(reversed(distances))]
-        return torch.stack(weighted).sum() / len(batch.labels)
+        return torch.stack(weighted).sum() / len(student.preactivations[0])
 
 
 def margin(norm: Affine) -> Tensor:

@@ -73,6 +73,7 @@ class WCoRD(Distiller):
         "arXiv:2012.08674"
     )
     reads = ("pooled",)
+    needs_labels = True
     note = "reconstruction"
 
     def __init__(

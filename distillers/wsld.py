@@ -30,6 +30,7 @@ class WSLD(Distiller):
         "Distillation: A Bias-Variance Tradeoff Perspective. ICLR 2021. arXiv:2102.00650"
     )
     reads = ("logits",)
+    needs_labels = True
 
     def __init__(self, setting: Setting, *, temperature: Positive = 4.0) -> None:
         super().__init__(setting)

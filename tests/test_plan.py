@@ -9,7 +9,7 @@ import pytest
 from bench import api, suite
 from bench.errors import ConfigError
 from bench.planning.plan import SHARED, Plan, cohorts
-from bench.spec import Recipe, RunSpec
+from bench.spec import FIRST_KEYS, Recipe, RunSpec
 from tests import toy
 
 GOLDEN = """\
@@ -95,7 +95,8 @@ def test_ids_do_not_depend_on_other_pairs(tmp_path: Path) -> None:
 OTHER: dict[str, Any] = {
     "epochs": 3, "batch_size": 8, "lr": 0.06, "milestones": "[]", "decay": 0.2, "momentum": 0.8,
     "weight_decay": 1e-4, "nesterov": "true", "crop": 0, "flip": "true", "resized_crop": "true",
-    "precision": "bf16", "evaluate_every": 2,
+    "precision": "bf16", "evaluate_every": 2, "randaugment": 9, "erasing": 0.25, "mixup": 0.8,
+    "cutmix": 1, "smoothing": 0.1,
 }  # fmt: skip
 
 
@@ -243,5 +244,24 @@ def test_specification_is_complete_plain_json(tmp_path: Path) -> None:
     for run in toy.plan(tmp_path, methods="[crd+kd]").runs.values():
         content = run.specification.content
         assert RunSpec.model_validate(json.loads(json.dumps(content))) == run.specification
-        assert set(content["recipe"]) == set(Recipe.model_fields)
+        assert set(content["recipe"]) == set(FIRST_KEYS)
         assert run.specification.data.fingerprint
+
+
+@pytest.mark.parametrize("path", suite.shipped(), ids=lambda path: path.stem)
+def test_later_keys_of_a_recipe_do_not_change_ids_of_shipped_suites(path: Path) -> None:
+    specs = [run.specification for run in api.load_plan(path).runs.values()]
+    keys = {frozenset(spec.recipe.model_fields_set) for spec in specs if not spec.checkpoint}
+    assert keys == {frozenset(FIRST_KEYS)}
+
+
+@pytest.mark.parametrize("key", sorted(set(Recipe.model_fields) - set(FIRST_KEYS)))
+def test_explicit_default_of_a_later_key_is_the_same_run(key: str, tmp_path: Path) -> None:
+    default = json.dumps(Recipe.model_fields[key].default)
+    for place in ("recipe", "teachers.recipe", "pairs.0.recipe"):
+        assert ids(tmp_path, f"{place}.{key}={default}") == ids(tmp_path)
+    both = ids(tmp_path, f"recipe.{key}={OTHER[key]}", f"pairs.0.recipe.{key}={default}")
+    assert both[1:] != ids(tmp_path)[1:], "the teacher is another run"
+    teacher = f"teachers.recipe.{key}={default}"
+    assert ids(tmp_path, f"recipe.{key}={OTHER[key]}", f"pairs.0.recipe.{key}={default}", teacher
+               ) == ids(tmp_path)  # fmt: skip

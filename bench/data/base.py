@@ -128,12 +128,22 @@ class Augment:
         flip: whether to mirror left and right with probability 1/2.
         resized: whether to resize a random part of the image to the full size. The part has 0.08
             to 1 of the image's area and an aspect ratio of 3/4 to 4/3. `crop` is then ignored.
+        randaugment: magnitude of RandAugment's two random operations, 0 to 30; 0 for none.
+        erasing: probability that a random rectangle is erased.
+        view: name of another random view of the same images; empty for the usual view.
 
     """
 
     crop: int = 4
     flip: bool = True
     resized: bool = False
+    randaugment: int = 0
+    erasing: float = 0.0
+    view: str = ""
+
+    def names(self, *names: object) -> tuple[object, ...]:
+        """Return the names that seed a random generator, with the view's name if it has one."""
+        return (*names, self.view) if self.view else names
 
 
 @dataclass(frozen=True)
@@ -197,7 +207,7 @@ class Data(Protocol):
     ) -> Iterator[tuple[Tensor, Batch]]:
         """Yield all training images once, in batches of B; the last batch may be smaller.
 
-        The order and the augmentation depend only on `seed` and `epoch`.
+        The order depends only on `seed` and `epoch`, the augmentation also on `augment`.
 
         Args:
             seed: the seed of the run.

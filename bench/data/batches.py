@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from bench.data.base import Augment, Facts, Split
 from bench.data.folder import Listing
 from bench.data.images import CentreView, ImageFiles, Normalizer, RandomView, View, draw_variation
+from bench.data.operations import Erasing, RandomOperations
 from bench.errors import BenchError
 from bench.seeding import generator
 from distillers import Batch
@@ -56,12 +57,19 @@ class Resident:
         count, flat = len(labels), images.flatten(1)
         order_rng = generator(self.device, seed, "order", epoch)
         order = torch.randperm(count, generator=order_rng, device=self.device)
-        vary = draw_variation(augment, count, generator(self.device, seed, "augment", epoch))
+        names, size = augment.names(epoch), self.facts.size
+        vary = draw_variation(augment, count, generator(self.device, seed, "augment", *names))
+        draws = generator("cpu", seed, "randaugment", *names)
+        operate = RandomOperations(augment.randaugment, size, count, draws, self.device)
+        erase = Erasing(
+            augment.erasing, size, count, generator(self.device, seed, "erasing", *names)
+        )
         for start in range(0, count, batch_size):
             index = order[start : start + batch_size]
             selected = flat.index_select(0, index).view(-1, *images.shape[1:])
             batch = Batch(labels=labels.index_select(0, index), index=index)
-            yield self.normalize(vary(selected, start)), batch
+            varied = operate(vary(selected, start), start)
+            yield erase(self.normalize(varied), start), batch
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images and labels of a split in the data set's order; see `Data.evaluation`."""
@@ -110,8 +118,13 @@ class Streamed:
         order_rng = generator("cpu", seed, "order", epoch)
         order = torch.randperm(len(self.train_labels), generator=order_rng)
         view = RandomView(self.facts.size, augment, seed, epoch)
+        erasing_rng = generator(self.device, seed, "erasing", *augment.names(epoch))
+        erase = Erasing(augment.erasing, self.facts.size, len(order), erasing_rng)
+        start = 0
         for images, index in self._batches("train", view, order, batch_size):
-            yield images, Batch(labels=self.train_labels.index_select(0, index), index=index)
+            batch = Batch(labels=self.train_labels.index_select(0, index), index=index)
+            yield erase(images, start), batch
+            start += len(index)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the centre of each image, sorted by class and path; see `Data.evaluation`."""

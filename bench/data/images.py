@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from bench.data.base import Augment, Facts
+from bench.data.operations import RandomOperations
 from bench.errors import BenchError
-from bench.seeding import derive
+from bench.seeding import derive, generator
 
 Picture = Image.Image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -238,10 +239,12 @@ class RandomView:
     def __call__(self, picture: Picture, index: int) -> Picture:
         """Return a random crop (size, size) of a picture, mirrored at random if `augment.flip`.
 
-        `index` is the picture's index in the split.
+        RandAugment's operations follow if `augment.randaugment` is not 0. `index` is the picture's
+        index in the split.
         """
         size, pad = self.size, self.augment.crop
-        rng = random.Random(derive(self.seed, "augment", self.epoch, index))
+        names = self.augment.names(self.epoch, index)
+        rng = random.Random(derive(self.seed, "augment", *names))
         if self.augment.resized:
             box = draw_box(picture.width, picture.height, rng)
             picture = picture.resize((size, size), BILINEAR, box=box)
@@ -252,6 +255,10 @@ class RandomView:
             picture = picture.crop((left, top, left + size, top + size))  # pixels outside are black
         if self.augment.flip and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if magnitude := self.augment.randaugment:
+            draws = generator("cpu", self.seed, "randaugment", *names)
+            operate = RandomOperations(magnitude, size, 1, draws, draws.device)
+            picture = Image.fromarray(operate(pixels(picture)[None], 0)[0].numpy())
         return picture
 
 

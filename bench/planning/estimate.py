@@ -78,7 +78,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     """
     registry = plan.suite.registry
     estimates: dict[str, Estimate] = {}
-    for run in plan.runs.values():  # the estimate does not depend on seed and recipe
+    for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
         teacher = plan.runs[run.teacher or run.id].specification.network
         pair = (
@@ -86,15 +86,26 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
             Network(teacher, tuple(spec.teacher_stages or ())),
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
-        estimates[run.id] = _estimate(*pair, options, plan.facts, registry)
+        mixed = spec.recipe.mixes
+        estimates[run.id] = _estimate(*pair, options, plan.facts, registry, mixed=mixed)
     return estimates
 
 
 @cache
 def _estimate(
-    network: Network, teacher: Network, options: str, facts: Facts, registry: Registry
+    network: Network,
+    teacher: Network,
+    options: str,
+    facts: Facts,
+    registry: Registry,
+    *,
+    mixed: bool,
 ) -> Estimate:
-    """Return the estimate of a run; `options` is JSON with each distiller's options, by name."""
+    """Return the estimate of a run.
+
+    `options` is JSON with each distiller's options, by name. `mixed` says whether the recipe mixes
+    images.
+    """
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
         memory = 0
@@ -102,7 +113,7 @@ def _estimate(
             distiller = registry.distiller(name)
             student = shapes_of(network, facts, registry, distiller.reads)
             taught = shapes_of(teacher, facts, registry, reads_of_teacher(distiller))
-            require(distiller, student, taught)
+            require(distiller, student, taught, mixed=mixed)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
             memory += sum(x.numel() * x.element_size() for x in term.buffers())
             if has_head(distiller):

@@ -23,7 +23,10 @@ from distillers.base import reads_of_teacher
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
 STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
-SHARED = ("epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every")
+SHARED = (
+    "epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every",
+    "randaugment", "erasing", "mixup", "cutmix", "smoothing",
+)  # fmt: skip
 MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
 
 

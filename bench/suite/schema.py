@@ -41,8 +41,8 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; every key of the result is set."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
+        """Return `recipe` with the keys of this entry replaced; later defaults are not set."""
+        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]

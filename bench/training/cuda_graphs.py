@@ -117,21 +117,28 @@ class StaticBatch:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._buffers: tuple[Tensor, Batch] | None = None
+        self._buffers: dict[str, Tensor] = {}
+        self._batch: Batch | None = None
 
-    def __call__(self, images: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    def __call__(
+        self, images: Tensor, batch: Batch, strong: Tensor | None
+    ) -> tuple[Tensor, Batch, Tensor | None]:
         """Return a full batch as a copy in the fixed tensors; return a smaller batch unchanged.
 
         Args:
             images: The batch's images, (B, 3, H, W).
             batch: Labels and indices of the images.
+            strong: The strong view of the images; None: no view.
         """
         if len(images) != self._size:
-            return images, batch
-        if self._buffers is None:
-            self._buffers = images.clone(), Batch(batch.labels.clone(), batch.index.clone())
-        fixed_images, fixed_batch = self._buffers
-        fixed_images.copy_(images)
-        fixed_batch.labels.copy_(batch.labels)
-        fixed_batch.index.copy_(batch.index)
-        return self._buffers
+            return images, batch, strong
+        labels, index = self._copy("labels", batch.labels), self._copy("index", batch.index)
+        targets = None if batch.targets is None else self._copy("targets", batch.targets)
+        self._batch = self._batch or Batch(labels, index, targets=targets)
+        view = None if strong is None else self._copy("strong", strong)
+        return self._copy("images", images), self._batch, view
+
+    def _copy(self, name: str, tensor: Tensor) -> Tensor:
+        if name not in self._buffers:
+            self._buffers[name] = tensor.clone()
+        return self._buffers[name].copy_(tensor)

@@ -1,7 +1,7 @@
 """Inference and metrics: networks run in the recipe's precision, metrics use float32 logits."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -28,6 +28,28 @@ def float32(features: Features, reads: Collection[FeatureName]) -> Features:
     """Return the features in float32, without the stages' maps if `reads` does not name them."""
     kept = features if "stages" in reads else replace(features, stages=())
     return kept.map(Tensor.float)
+
+
+def compute(
+    read: Callable[[Tensor], Features],
+    images: Tensor,
+    strong: Tensor | None,
+    reads: Collection[FeatureName],
+    recipe: Recipe,
+) -> Features:
+    """Compute a network's features of a batch, in float32.
+
+    Args:
+        read: The network.
+        images: The batch's images, (B, 3, H, W).
+        strong: The strong view of the images, whose features are the field `strong`; None: no view.
+        reads: The fields of `Features` that distillers read.
+        recipe: The training settings; only the precision is used.
+    """
+    with autocast(images.device, recipe):
+        views = [read(view) for view in (images, strong) if view is not None]
+    features, *second = (float32(view, reads) for view in views)
+    return replace(features, strong=second[0]) if second else features
 
 
 @torch.no_grad()

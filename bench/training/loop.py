@@ -5,12 +5,14 @@ run changes. Random numbers depend only on the seed and on a name, not on other 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import starmap
+from itertools import repeat, starmap
 
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
+from bench.data.mixing import Mixing, batch_rng
 from bench.errors import BenchError
 from bench.spec import Recipe
 from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch
@@ -19,6 +21,11 @@ from bench.training.teacher import Teacher
 from bench.training.trainer import Timer, Trainer
 from distillers import Batch, Features
 from distillers.base import FeatureName
+
+STRONG_MAGNITUDE = 10  # of the strong view's random operations, on RandAugment's scale of 0 to 30
+
+Views = tuple[Tensor, Batch, Tensor | None]  # a batch's images, its labels, and its strong view
+TeacherPass = Callable[[Tensor, Tensor | None], Features]
 
 
 def train_cohort(
@@ -51,7 +58,8 @@ def train_cohort(
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
         active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
         if active:
-            stream = batches(data, trainers[0].seed, epoch, recipe)
+            is_strong = any("strong" in trainer.reads for trainer in active)
+            stream = batches(data, trainers[0].seed, epoch, recipe, strong=is_strong)
             stream = starmap(static_batch, stream) if capture else stream
             train_epoch(active, passes.of(active) if passes else None, stream, timer)
         seconds = timer.seconds()
@@ -75,9 +83,9 @@ class TeacherPasses:
 
     def __init__(self, teacher: Teacher, capture: Capture | None) -> None:
         self._teacher, self._capture = teacher, capture
-        self._passes: dict[frozenset[str], Callable[[Tensor], Features]] = {}
+        self._passes: dict[frozenset[str], TeacherPass] = {}
 
-    def of(self, trainers: Sequence[Trainer]) -> Callable[[Tensor], Features]:
+    def of(self, trainers: Sequence[Trainer]) -> TeacherPass:
         """Return the pass for some runs."""
         reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
         if reads not in self._passes:
@@ -90,34 +98,35 @@ class TeacherPasses:
 
 def train_epoch(
     trainers: Sequence[Trainer],
-    teacher: Callable[[Tensor], Features] | None,
-    stream: Iterator[tuple[Tensor, Batch]],
+    teacher: TeacherPass | None,
+    stream: Iterator[Views],
     timer: Timer,
 ) -> None:
     """Train all runs on the batches of one epoch.
 
     Args:
         trainers: The runs.
-        teacher: Function that computes the teacher's features of images (B, 3, H, W); None if there
-            is no teacher.
-        stream: The batches, each as images and their labels and indices.
+        teacher: Function that computes the teacher's features of images (B, 3, H, W) and of their
+            strong view; None if there is no teacher.
+        stream: The batches, each as images, their labels and indices, and their strong view.
         timer: Timer of the work that runs share: batches and the teacher's features.
     """
     for trainer in trainers:
         trainer.begin_epoch()
     while True:
         with timer:
-            images, batch = next(stream, (None, None))
+            images, batch, strong = next(stream, (None, None, None))
             if images is None or batch is None:
                 return
             active = [trainer for trainer in trainers if trainer.failure is None]
             needed = any(trainer.uses_teacher for trainer in active)
-            features = teacher(images) if teacher and needed else None
-        shared = shared_tensors(images, features, batch)
+            features = teacher(images, strong) if teacher and needed else None
+        shared = shared_tensors(images, features, batch, strong)
         versions = [tensor._version for tensor in shared]
         for trainer in active:
             with trainer.catch_failure():
-                trainer.step(images, features if trainer.uses_teacher else None, batch)
+                seen = features if trainer.uses_teacher else None
+                trainer.step(images, seen, batch, strong if "strong" in trainer.reads else None)
             if versions != [tensor._version for tensor in shared]:
                 raise BenchError(
                     f"{trainer.task.name} writes to the batch or to the teacher's features, which "
@@ -125,21 +134,43 @@ def train_epoch(
                 )
 
 
-def shared_tensors(images: Tensor, features: Features | None, batch: Batch) -> list[Tensor]:
+def shared_tensors(
+    images: Tensor, features: Features | None, batch: Batch, strong: Tensor | None = None
+) -> list[Tensor]:
     """Return the tensors of one batch that all runs read and none may write to."""
-    return [images, batch.labels, batch.index, *(features.tensors() if features else ())]
+    optional = [tensor for tensor in (batch.targets, strong) if tensor is not None]
+    teacher = features.tensors() if features else ()
+    return [images, batch.labels, batch.index, *optional, *teacher]
 
 
-def batches(data: Data, seed: int, epoch: int, recipe: Recipe) -> Iterator[tuple[Tensor, Batch]]:
+def batches(
+    data: Data, seed: int, epoch: int, recipe: Recipe, *, strong: bool = False
+) -> Iterator[Views]:
     """Yield the batches of an epoch, except a last batch of one image, which has no variance.
+
+    The strong view of an image has the same place in the order. Its crop and flip are its own. Two
+    random operations of RandAugment follow, with the recipe's magnitude or `STRONG_MAGNITUDE`.
 
     Args:
         data: The data set.
         seed: Seed of the order and the augmentation.
         epoch: Number of the epoch, counted from 0; negative in a stage before training.
-        recipe: The training settings; only batch size and augmentation are used.
+        recipe: The training settings; only batch size, augmentation and mixing are used.
+        strong: Whether to yield a strong view of the images.
+
+    Yields:
+        Images, their labels and indices, and their strong view; None without a strong view.
     """
-    augment = Augment(recipe.crop, recipe.flip, recipe.resized_crop)
-    for images, batch in data.epoch(seed, epoch, recipe.batch_size, augment):
+    augment = Augment(
+        recipe.crop, recipe.flip, recipe.resized_crop, recipe.randaugment, recipe.erasing
+    )
+    mix = Mixing(recipe.mixup, recipe.cutmix, recipe.smoothing, data.facts.classes)
+    stream = data.epoch(seed, epoch, recipe.batch_size, augment)
+    views: Iterator[tuple[Tensor | None, object]] = repeat((None, None))
+    if strong:
+        magnitude = recipe.randaugment or STRONG_MAGNITUDE
+        view = replace(augment, view="strong", randaugment=magnitude)
+        views = data.epoch(seed, epoch, recipe.batch_size, view)
+    for number, ((images, batch), (second, _)) in enumerate(zip(stream, views, strict=False)):
         if len(batch.labels) > 1:
-            yield images, batch
+            yield mix(images, batch, second, batch_rng(seed, epoch, number))

@@ -9,7 +9,14 @@ from bench import seeding
 from bench.plugins import BUILTIN, Registry
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes
-from distillers.base import FeatureName, Pretraining, has_head, reads_of_teacher, require
+from distillers.base import (
+    FeatureName,
+    MixedBatch,
+    Pretraining,
+    has_head,
+    reads_of_teacher,
+    require,
+)
 
 
 class WeightedLoss(nn.Module):
@@ -29,6 +36,7 @@ class WeightedLoss(nn.Module):
         train_labels: Labels of the training set (N,), on the training device.
         seed: The run's seed.
         registry: The distillers that the suite can use, by name.
+        mixed: Whether the recipe mixes images, which then have no single label.
 
     Attributes:
         terms: The distillers by name.
@@ -37,8 +45,8 @@ class WeightedLoss(nn.Module):
         head: The distiller that predicts at test time; None: the student's classifier predicts.
 
     Raises:
-        Incompatible: A distiller does not fit the networks, or two distillers have a stage before
-            training or a head.
+        Incompatible: A distiller does not fit the networks or the recipe, or two distillers have a
+            stage before training or a head.
     """
 
     def __init__(
@@ -49,14 +57,16 @@ class WeightedLoss(nn.Module):
         train_labels: Tensor,
         seed: int,
         registry: Registry = BUILTIN,
+        *,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
-        self._specs = terms
+        self._specs, self._mixed = terms, mixed
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
         classes = {name: registry.distiller(name) for name in terms}
         for name in sorted(terms, key=lambda name: (_earliest_feature(classes[name]), name)):
-            require(classes[name], student, teacher)
+            require(classes[name], student, teacher, mixed=mixed)
             rng = seeding.generator(train_labels.device, "draws", seed, name)
             setting = Setting(student, teacher, train_labels, rng)
             self.streams.append(rng)
@@ -87,9 +97,16 @@ class WeightedLoss(nn.Module):
         Returns:
             The weighted sum, and each term's unweighted loss by name; all are scalar tensors.
         """
-        losses = {name: self.terms[name](student, teacher, batch) for name in self.names()}
+        visible = self._visible(batch)
+        losses = {name: self.terms[name](student, teacher, visible) for name in self.names()}
         weighted = [self._weight(name, batch) * loss for name, loss in losses.items()]
         return sum(weighted[1:], weighted[0]), losses
+
+    def _visible(self, batch: Batch) -> Batch:
+        """Return the batch as the distillers may read it: mixed images have no single label."""
+        if not self._mixed:
+            return batch
+        return MixedBatch(batch.labels, batch.index, batch.epoch, batch.epochs, batch.targets)
 
     def _weight(self, name: str, batch: Batch) -> float | Tensor:
         weight, warmup = self._specs[name].weight, self._specs[name].warmup
@@ -99,7 +116,9 @@ class WeightedLoss(nn.Module):
         self, student: Features, teacher: Features, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of one batch in the stage before training, as `forward` does."""
-        loss: Tensor = self.terms[self._first].pretrain(student, teacher, batch)  # type: ignore[operator]
+        loss: Tensor = self.terms[self._first].pretrain(  # type: ignore[operator]
+            student, teacher, self._visible(batch)
+        )
         return loss, {self._first: loss}
 
     def names(self, *, pretraining: bool = False) -> list[str]:

@@ -19,7 +19,7 @@ from bench.results.record import Record
 from bench.spec import Recipe
 from bench.suite import at_line
 from bench.training import pretrained
-from bench.training.evaluation import autocast, float32
+from bench.training.evaluation import compute
 from bench.training.pretrained import Contents, Fit
 from distillers import Features, Setting
 from distillers.base import FeatureName, has_head, reads_of_teacher
@@ -114,12 +114,17 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(
-        self, images: Tensor, reads: Collection[FeatureName] = frozenset({"stages"})
+        self,
+        images: Tensor,
+        strong: Tensor | None = None,
+        reads: Collection[FeatureName] = frozenset({"stages"}),
     ) -> Features:
         """Compute the features of a batch.
 
         Args:
             images: The batch's images, (B, 3, H, W).
+            strong: The strong view of the images, whose features are the field `strong`; None: no
+                view.
             reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that
                 the network does not have are left out.
 
@@ -128,9 +133,7 @@ class Teacher:
         """
         missing = dict(self.shapes.missing)
         read = models.reader(self.net, self._size, [name for name in reads if name not in missing])
-        with autocast(images.device, self.recipe):
-            features = read(images)
-        return float32(features, reads)
+        return compute(read, images, strong, reads, self.recipe)
 
 
 def load(

@@ -21,7 +21,7 @@ from bench.results.record import Epoch, Status
 from bench.spec import Recipe
 from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
-from bench.training.evaluation import autocast, finite_or_none, float32
+from bench.training.evaluation import compute, finite_or_none
 from bench.training.loss import WeightedLoss
 from distillers import Batch, Features, Shapes
 
@@ -100,7 +100,10 @@ class Trainer:
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         labels = data.train_labels
-        loss = WeightedLoss(spec.method, shapes, teacher or shapes, labels, spec.seed, registry)
+        loss = WeightedLoss(
+            spec.method, shapes, teacher or shapes, labels, spec.seed, registry,
+            mixed=self.recipe.mixes,
+        )  # fmt: skip
         self.loss = loss.to(self.device)
         check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
         head, self.size = self.loss.head, data.facts.size
@@ -150,31 +153,38 @@ class Trainer:
         self._sums.zero_()
         self._images = 0
 
-    def step(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
+    def step(
+        self,
+        images: Tensor,
+        teacher: Features | None,
+        batch: Batch,
+        strong: Tensor | None = None,
+    ) -> None:
         """Train on one batch.
 
         Args:
             images: The batch's images, (B, 3, H, W).
             teacher: The teacher's features; None if no term uses them.
             batch: Labels and indices of the images.
+            strong: The strong view of the images; None if no term reads it.
         """
         with self.timer:
             # the 0 means nothing, but without it, the random numbers of all runs would change
             noise = self.epoch, self._images, 0
             seeding.restart(self.device, "noise", self.seed, *noise)
-            (self.graphed or self.descend)(images, teacher, batch)
+            (self.graphed or self.descend)(images, teacher, batch, strong)
             self._images += len(batch.labels)
 
-    def descend(self, images: Tensor, teacher: Features | None, batch: Batch) -> None:
+    def descend(
+        self, images: Tensor, teacher: Features | None, batch: Batch, strong: Tensor | None
+    ) -> None:
         """Compute the loss of one batch and update the parameters.
 
         A CUDA graph can repeat this method: only the values in tensors change between steps.
         """
         student: Any = None
         if self._read is not None:
-            with autocast(self.device, self.recipe):
-                outputs = self._read(images)
-            student = float32(outputs, self.reads)
+            student = compute(self._read, images, strong, self.reads, self.recipe)
         stage = self.loss.stage
         epochs = stage.epochs if stage and self.pretraining else self.recipe.epochs
         batch = replace(batch, epoch=self._epoch, epochs=epochs)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillers import Batch, Distiller, Features, contract
-from distillers.base import FeatureName, reads_of_teacher
+from distillers import Batch, Distiller, Features, Incompatible, contract
+from distillers.base import FeatureName, MixedBatch, reads_of_teacher
 from distillers.contract import hidden, tensors_of
 from tests.distillers.geometry import BATCH, STUDENT, Subject, random_features, random_student
 
@@ -85,6 +85,16 @@ def only_declared_features_are_read(make: Subject) -> None:
     teacher = hidden(make.teacher(), tuple(n for n in names if n not in reads))
     clean = make(0)(random_student(), make.teacher(), BATCH)
     assert torch.equal(distiller(student, teacher, BATCH), clean)
+
+
+def labels_and_indices_are_read_only_if_declared(make: Subject) -> None:
+    distiller = make(0)
+    targets = torch.full((len(BATCH.labels), STUDENT.logits), 1 / STUDENT.logits)
+    batch: Batch = MixedBatch(BATCH.labels, BATCH.index, targets=targets)
+    try:
+        distiller(random_student(), make.teacher(), BATCH if distiller.needs_labels else batch)
+    except Incompatible as error:
+        raise AssertionError("`needs_labels` is not declared") from error
 
 
 def loss_ignores_the_teacher_unless_declared(make: Subject) -> None:

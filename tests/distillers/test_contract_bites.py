@@ -77,6 +77,11 @@ class ClaimsNoTeacher(Correct):
     uses_teacher = False
 
 
+class ReadsLabels(Correct):
+    def forward(self, student, teacher, batch):
+        return super().forward(student, teacher, batch) + 0 * batch.labels.sum()
+
+
 class WritesToFeatures(Correct):
     def forward(self, student, teacher, batch):
         teacher.pooled.sub_(1)
@@ -185,6 +190,7 @@ FAILS = {
     ReadsUndeclared: {"only_declared_features_are_read"},
     DeclaresUnread: {"gradient_reaches_every_declared_feature"},
     ClaimsNoTeacher: {"loss_ignores_the_teacher_unless_declared"},
+    ReadsLabels: {"labels_and_indices_are_read_only_if_declared"},
     WritesToFeatures: {"features_are_not_written_to"},
     DrawsGlobally: {"global_generators_are_not_used"},
     LearnsInEvaluation: {"evaluation_mode_changes_nothing"},

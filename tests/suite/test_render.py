@@ -33,6 +33,11 @@ recipe:
   resized_crop: false                               # papers
   precision: float32                                # papers
   evaluate_every: 1                                 # papers
+  randaugment: 0                                    # papers
+  erasing: 0.0                                      # papers
+  mixup: 0.0                                        # papers
+  cutmix: 0.0                                       # papers
+  smoothing: 0.0                                    # papers
 teachers:
   seed: 0                                           # papers
   recipe:

@@ -44,6 +44,11 @@ def test_defaults_are_the_papers_recipe() -> None:
         "resized_crop": False,
         "precision": "float32",
         "evaluate_every": 1,
+        "randaugment": 0,
+        "erasing": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "smoothing": 0.0,
     }
 
 
@@ -91,7 +96,21 @@ def test_every_field_has_a_description() -> None:
             {"epoch": 3},
             "epoch: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, batch_size, lr, "
             "milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
-            "precision, evaluate_every",
+            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing",
+        ),
+        (
+            {"randaugment": 31},
+            "randaugment: found the number 31. Allowed: a whole number from 0 (off) to 30",
+        ),
+        ({"erasing": 1.5}, "erasing: found the number 1.5. Allowed: a number from 0 to 1"),
+        ({"mixup": -1}, "mixup: found the number -1. Allowed: a number, 0 or more"),
+        ({"cutmix": "on"}, "cutmix: found the text 'on'. Allowed: a number, 0 or more"),
+        ({"smoothing": 1}, "smoothing: found the number 1. Allowed: a number from 0 to below 1"),
+        (
+            {"smooting": 0.1},
+            "smooting: no key 'smooting'. Did you mean 'smoothing'? Allowed: epochs, batch_size, "
+            "lr, milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
+            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing",
         ),
     ],
 )

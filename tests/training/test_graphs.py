@@ -190,8 +190,10 @@ def test_calls_with_different_tensors_are_never_captured() -> None:
 
 
 def test_full_batches_are_copied_into_the_same_tensors() -> None:
-    def batch(size: int) -> tuple[torch.Tensor, Batch]:
-        return torch.rand(size, 3, 4, 4), Batch(torch.arange(size), torch.arange(size) + 7)
+    def batch(size: int, *, strong: bool = True) -> tuple[torch.Tensor, Batch, torch.Tensor | None]:
+        targets = torch.rand(size, 7)
+        labels = Batch(torch.arange(size), torch.arange(size) + 7, targets=targets)
+        return torch.rand(size, 3, 4, 4), labels, torch.rand(size, 3, 4, 4) if strong else None
 
     static = StaticBatch(5)
     first, second, small = batch(5), batch(5), batch(3)
@@ -201,7 +203,12 @@ def test_full_batches_are_copied_into_the_same_tensors() -> None:
     assert before[0] is not first[0]
     assert torch.equal(after[0], second[0])
     assert torch.equal(after[1].index, second[1].index)
+    assert torch.equal(after[1].targets, second[1].targets)
+    assert after[2] is before[2]
+    assert [view.tolist() for view in (after[2],) if view is not None] == [second[2].tolist()]  # type: ignore[union-attr]
     assert all(a is b for a, b in zip(static(*small), small, strict=True))
+    assert static(*batch(5, strong=False))[:2] == before[:2]
+    assert static(*batch(5))[2] is before[2]
 
 
 def test_cuda_graphs_need_a_gpu() -> None:

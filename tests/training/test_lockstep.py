@@ -147,9 +147,9 @@ def test_plain_students_do_not_use_the_teacher(
     passes: list[int] = []
     call = Teacher.__call__
 
-    def count(teacher: Teacher, images: Tensor, **reads: Any) -> Features:
+    def count(teacher: Teacher, images: Tensor, *strong: Any, **reads: Any) -> Features:
         passes.append(len(images))
-        return call(teacher, images, **reads)
+        return call(teacher, images, *strong, **reads)
 
     monkeypatch.setattr(Teacher, "__call__", count)
     plan, expected = together

@@ -1,0 +1,110 @@
+"""Mixup, CutMix and label smoothing of a batch, as timm's `Mixup` in batch mode.
+
+All images of a batch have one partner each, the images of the batch in reverse order, and one
+ratio λ. Random numbers depend only on the seed, the epoch and the batch's number.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.data.images import Box
+from bench.seeding import derive
+from distillers import Batch
+
+CUTMIX_SHARE = 0.5  # of the batches, if both mixup and CutMix are on
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How images and labels of a batch are mixed.
+
+    Attributes:
+        mixup: α of mixup (Zhang et al., arXiv:1710.09412): λ is drawn from Beta(α, α), and images
+            are λ x + (1 - λ) x'; 0: off.
+        cutmix: α of CutMix (Yun et al., arXiv:1905.04899): a box of x' with the area 1 - λ replaces
+            the same box of x; 0: off.
+        smoothing: share of the labels' probability that all classes share equally.
+        classes: number of classes.
+
+    """
+
+    mixup: float
+    cutmix: float
+    smoothing: float
+    classes: int
+
+    def __call__(
+        self, images: Tensor, batch: Batch, strong: Tensor | None, rng: random.Random
+    ) -> tuple[Tensor, Batch, Tensor | None]:
+        """Return the mixed images, the batch with `targets`, and the mixed strong view.
+
+        Without mixup, CutMix and smoothing, everything is returned unchanged.
+
+        Args:
+            images: (B, 3, S, S).
+            batch: the labels of the images.
+            strong: a second view of the images, which is mixed in the same way; None: no view.
+            rng: the batch's generator, from `batch_rng`.
+
+        """
+        if not (self.mixup or self.cutmix or self.smoothing):
+            return images, batch, strong
+        ratio, box = self._draw(images.shape[-1], rng)
+        targets = self._targets(batch.labels)
+        targets = ratio * targets + (1 - ratio) * targets.flip(0)
+        batch = Batch(batch.labels, batch.index, batch.epoch, batch.epochs, targets)
+        return (
+            _mix(images, ratio, box),
+            batch,
+            strong if strong is None else _mix(strong, ratio, box),
+        )
+
+    def _draw(self, size: int, rng: random.Random) -> tuple[float, Box | None]:
+        """Return the share of the image itself, and the box that CutMix replaces."""
+        chosen = [alpha for alpha in (self.mixup, self.cutmix) if alpha]
+        if not chosen:
+            return 1.0, None
+        is_cutmix = self.cutmix > 0 and (len(chosen) == 1 or rng.random() < CUTMIX_SHARE)
+        alpha = self.cutmix if is_cutmix else self.mixup
+        ratio = rng.betavariate(alpha, alpha)
+        if not is_cutmix:
+            return ratio, None
+        half = int(size * math.sqrt(1 - ratio)) // 2
+        middles = rng.randrange(size), rng.randrange(size)
+        left, top = (max(middle - half, 0) for middle in middles)
+        right, bottom = (min(middle + half, size) for middle in middles)
+        return 1 - (right - left) * (bottom - top) / size**2, (left, top, right, bottom)
+
+    def _targets(self, labels: Tensor) -> Tensor:
+        """Return smoothed class probabilities (B, K)."""
+        rest = self.smoothing / self.classes
+        targets = torch.full((len(labels), self.classes), rest, device=labels.device)
+        return targets.scatter_(1, labels[:, None], 1 - self.smoothing + rest)
+
+
+def batch_rng(seed: int, epoch: int, number: int) -> random.Random:
+    """Return the generator of the mixing of one batch.
+
+    Args:
+        seed: the seed of the run.
+        epoch: the number of the epoch.
+        number: the number of the batch in its epoch.
+
+    """
+    return random.Random(derive(seed, "mixing", epoch, number))
+
+
+def _mix(images: Tensor, ratio: float, box: Box | None) -> Tensor:
+    """Return a mixture with the images in reverse order; channels stay last in memory."""
+    if ratio == 1:
+        return images
+    if box is None:
+        return images * ratio + images.flip(0) * (1 - ratio)
+    left, top, right, bottom = box
+    mixed = images.clone()
+    mixed[..., top:bottom, left:right] = images.flip(0)[..., top:bottom, left:right]
+    return mixed
