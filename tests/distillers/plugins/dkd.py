@@ -16,6 +16,7 @@ class OwnDKD(Distiller):
 
     paper = "Zhao et al. Decoupled Knowledge Distillation. CVPR 2022. arXiv:2203.08679"
     reads = ("logits",)
+    needs_labels = True
 
     def __init__(
         self,
