@@ -14,11 +14,27 @@ from pydantic import BaseModel, ConfigDict
 from bench.config import fields
 
 Precision = Literal["float32", "tf32", "bf16"]
+Optimizer = Literal["sgd", "adamw", "lamb"]
+Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student"]
+
+# Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
+# if it differs from its default. Old ids therefore stay valid.
+FIRST_KEYS = (
+    "epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
+    "crop", "flip", "resized_crop", "precision", "evaluate_every",
+)  # fmt: skip
+NEEDS = {  # keys that have an effect only with this value of another key
+    "momentum": ("optimizer", "sgd"),
+    "nesterov": ("optimizer", "sgd"),
+    "milestones": ("schedule", "step"),
+    "decay": ("schedule", "step"),
+    "min_lr": ("schedule", "cosine"),
+}
 
 
 class Recipe(BaseModel):
-    """The settings of training: SGD with a learning rate that falls in steps.
+    """The settings of training: by default, SGD with a learning rate that falls in steps.
 
     The defaults are the papers' recipe for CIFAR-100: CRD (arXiv:1910.10699), section 4, as
     train_student.py of github.com/HobbitLong/RepDistiller implements it.
@@ -37,6 +53,16 @@ class Recipe(BaseModel):
         resized_crop: Whether a random part of each image is resized to the full size.
         precision: Precision of the networks; losses are always computed in float32.
         evaluate_every: Epochs between two evaluations on the test set.
+        optimizer: `sgd`, `adamw` (torch's) or `lamb` (timm's).
+        schedule: `step`: the learning rate falls at the milestones. `cosine`: it falls from `lr` to
+            `min_lr` as half a cosine wave.
+        warmup: Number of epochs in which the learning rate grows linearly to `lr`; 0: no warmup.
+        min_lr: Learning rate at the end of the cosine.
+        clip: Largest norm of the gradient of all parameters; 0: gradients are not clipped.
+        ema: Decay of the average of the network's weights, which is evaluated and saved instead of
+            the network; 0: no average.
+        layer_decay: Factor of the learning rate from each layer to the layer before; 1: none.
+        drop_path: Largest probability of stochastic depth; 0: none.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -54,6 +80,31 @@ class Recipe(BaseModel):
     resized_crop: fields.Truth = False
     precision: Annotated[Precision, fields.allowed("bf16, float32, tf32")] = "float32"
     evaluate_every: fields.Count = 1
+    optimizer: Annotated[Optimizer, fields.allowed("sgd, adamw, lamb")] = "sgd"
+    schedule: Annotated[Schedule, fields.allowed("step, cosine")] = "step"
+    warmup: Annotated[fields.Natural, fields.allowed("a whole number of epochs, 0 or more")] = 0
+    min_lr: fields.AtLeast0 = 0.0
+    clip: fields.AtLeast0 = 0.0
+    ema: fields.Momentum = 0.0
+    layer_decay: fields.Factor = 1.0
+    drop_path: fields.Momentum = 0.0
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """The keys without effect: those of another optimiser or schedule."""
+        return frozenset(k for k, (key, value) in NEEDS.items() if getattr(self, key) != value)
+
+    @property
+    def reduced(self) -> "Recipe":
+        """The same recipe; the keys that an id contains are set, and no others."""
+        defaults = type(self).model_fields
+        return Recipe(
+            **{
+                key: value
+                for key, value in self
+                if key not in self.unused and (key in FIRST_KEYS or value != defaults[key].default)
+            }
+        )
 
 
 PAPERS = Recipe()

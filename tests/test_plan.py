@@ -96,6 +96,8 @@ OTHER: dict[str, Any] = {
     "epochs": 3, "batch_size": 8, "lr": 0.06, "milestones": "[]", "decay": 0.2, "momentum": 0.8,
     "weight_decay": 1e-4, "nesterov": "true", "crop": 0, "flip": "true", "resized_crop": "true",
     "precision": "bf16", "evaluate_every": 2,
+    "optimizer": "adamw", "schedule": "cosine", "warmup": 1, "min_lr": 0.01, "clip": 5.0,
+    "ema": 0.5, "layer_decay": 0.5, "drop_path": 0.1,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ CIFAR networks that distillation papers use, one file per family. `timm:<name>` 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ __all__ = [
     "build",
     "cost",
     "headed",
+    "layer_groups",
     "names",
     "reader",
     "shapes",
@@ -231,6 +232,30 @@ def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
     """
     points = net.hook_points(size) if isinstance(net, FeatureExtractor) else None
     return tuple(point.layer for point in points.stages) if points else None
+
+
+def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters of a network of timm in groups, as timm groups them by layer.
+
+    Args:
+        net: a network that `build` returned.
+        decay: factor of the learning rate from each layer to the layer before.
+        weight_decay: weight decay of all parameters.
+
+    Raises:
+        BenchError: timm does not know the layers of the network.
+
+    """
+    network = net.network if isinstance(net, FeatureExtractor) else net
+    if not hasattr(network, "group_matcher"):
+        problem = f"layer_decay: {type(network).__name__} has no group_matcher"
+        raise BenchError(f"{problem}. Allowed: layer_decay 1, or networks whose layers timm groups")
+    from timm.optim import param_groups_layer_decay
+
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
+        network, weight_decay, weight_decay_exclude_1d=False, layer_decay=decay
+    )
+    return groups
 
 
 def cost(net: nn.Module, size: int) -> Cost:

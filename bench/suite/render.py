@@ -52,7 +52,11 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
         """Return the keys of a recipe that are set at the place `where`."""
-        return {k: v for k, v in recipe if dotted((*where, "recipe", k)) in suite.origins}
+        return {
+            key: value
+            for key, value in recipe
+            if dotted((*where, "recipe", key)) in suite.origins and key not in recipe.unused
+        }
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
@@ -69,7 +73,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         "title": suite.title,
         "caption": suite.caption,
         "dataset": asdict(suite.data),
-        "recipe": suite.recipe.model_dump(),
+        "recipe": {k: v for k, v in suite.recipe if k not in suite.recipe.unused},
         "teachers": {
             "seed": suite.teacher_seed,
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),

@@ -70,7 +70,7 @@ class Resolver:
             caption=file.caption.strip(),
             path=self.path,
             data=self._data(),
-            recipe=file.recipe,
+            recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
             pairs=tuple(self._pair(i) for i in range(len(file.pairs))),

@@ -21,12 +21,14 @@ from pydantic import (
 
 from bench.config import fields
 from bench.config.fields import allowed
-from bench.config.text import Problem, Where
+from bench.config.text import Problem, Where, found
 from bench.data import Selection
 from bench.plugins import BUILTIN, Registry
-from bench.spec import Recipe, TermSpec
+from bench.spec import NEEDS, Recipe, TermSpec
 
 MAX_RUNS = 50_000  # runs of students in one suite
+TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
+NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
 
 
 class Part(BaseModel):
@@ -41,8 +43,24 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; every key of the result is set."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
+        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
+        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
+
+    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
+        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
+        keys = self.model_fields_set
+        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
+            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
+            yield min(keys & {"nesterov", "momentum"}), message
+        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
+            if value := getattr(values, key):
+                other, needed = NEEDS[key]
+                message = f"{found(value)} with {other}: {getattr(values, other)}"
+                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
+        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
+            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
+            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
@@ -195,21 +213,40 @@ class SuiteFile(Part):
         return {key: value for key, value in data.items() if not key.startswith("x-")}
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield a problem for each recipe with nesterov but no momentum, and for too many runs."""
+        """Yield a problem for each contradiction between keys, and for too many runs."""
         places: dict[Where, RecipeEntry] = {("recipe",): self.recipe}
         places["teachers", "recipe"] = self.teachers.recipe
         places |= {("pairs", i, "recipe"): pair.recipe for i, pair in enumerate(self.pairs)}
-        message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
         for where, entry in places.items():
-            recipe = entry.over(self.recipe)
-            keys = {"nesterov", "momentum"} & entry.model_fields_set
-            if recipe.nesterov and not recipe.momentum and keys:
-                yield Problem((*where, min(keys)), message)
+            for key, message in entry.contradictions(self.recipe):
+                yield Problem((*where, key), message)
+        yield from self._recipes_of_other_networks()
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(
                 ("methods",), f"found {runs:,} runs of students. Allowed: at most {MAX_RUNS:,}"
             )
+
+    def _recipes_of_other_networks(self) -> Iterator[Problem]:
+        """Yield a problem for each network that a recipe trains as only timm's can be trained."""
+        trained: list[tuple[str, Where, RecipeEntry]] = [
+            (pair.student, ("pairs", i, "recipe"), pair.recipe) for i, pair in enumerate(self.pairs)
+        ]
+        teachers = dict.fromkeys(pair.teacher for pair in self.pairs)
+        trained += [
+            (network, ("teachers", "recipe"), self.teachers.recipe)
+            for network in teachers
+            if network not in self.teachers.checkpoints
+        ]
+        for network, where, entry in trained:
+            for key, usual in TIMM_KEYS.items():
+                value = getattr(entry.over(self.recipe), key)
+                if value == usual or network.startswith("timm:"):
+                    continue
+                place = where if key in entry.model_fields_set else ("recipe",)
+                message = f"found {value:g}, and '{network}' is not a network of timm"
+                fix = f"timm:<name>, or {'.'.join(map(str, where))}.{key}: {usual:g}"
+                yield Problem((*place, key), f"{message}. Allowed: {fix}")
 
 
 @dataclass(frozen=True)

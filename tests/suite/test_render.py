@@ -33,6 +33,13 @@ recipe:
   resized_crop: false                               # papers
   precision: float32                                # papers
   evaluate_every: 1                                 # papers
+  optimizer: sgd                                    # papers
+  schedule: step                                    # papers
+  warmup: 0                                         # papers
+  clip: 0.0                                         # papers
+  ema: 0.0                                          # papers
+  layer_decay: 1.0                                  # papers
+  drop_path: 0.0                                    # papers
 teachers:
   seed: 0                                           # papers
   recipe:

@@ -44,6 +44,14 @@ def test_defaults_are_the_papers_recipe() -> None:
         "resized_crop": False,
         "precision": "float32",
         "evaluate_every": 1,
+        "optimizer": "sgd",
+        "schedule": "step",
+        "warmup": 0,
+        "min_lr": 0.0,
+        "clip": 0.0,
+        "ema": 0.0,
+        "layer_decay": 1.0,
+        "drop_path": 0.0,
     }
 
 
