@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,11 @@ from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor,
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
 from bench.planning.estimate import estimate
-from bench.planning.plan import Plan, select
+from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
+from bench.spec import UNCAPTURED
 from bench.suite import Suite
 
 SHUTDOWN_S = 5.0  # time after an interrupt in which another one is ignored
@@ -238,6 +239,8 @@ def execute(
         estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
+        if machine.graphs:
+            _check_graphs(todo)
         if any(run.id not in impossible for run in todo):
             _check_data(plan.suite, root)
         _save_plan(plan, results)
@@ -332,6 +335,15 @@ def _check_promises(plan: Plan, results: Results) -> None:
             problems.append(why)
     if problems:
         raise TeacherRefused("\n".join(problems))
+
+
+def _check_graphs(runs: Iterable[Run]) -> None:
+    """Raise BenchError if a run has an optimiser whose steps CUDA graphs cannot repeat."""
+    names = {run.specification.recipe.optimizer for run in runs if not run.checkpoint}
+    if uncaptured := names & UNCAPTURED:
+        name = ", ".join(uncaptured)
+        problem = f"--cuda-graphs: optimizer: {name} computes in Python, which no graph can repeat"
+        raise BenchError(f"{problem}. Allowed: optimizer: sgd or adamw, or no --cuda-graphs")
 
 
 def _check_data(suite: Suite, root: Path | None) -> None:

@@ -18,6 +18,8 @@ Optimizer = Literal["sgd", "adamw", "lamb"]
 Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student"]
 
+UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
+
 # Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
 # if it differs from its default. Old ids therefore stay valid.
 FIRST_KEYS = (
@@ -185,6 +187,8 @@ class RunSpec(SpecPart):
         recipe: Settings of the training; for a checkpoint, only the precision is used.
         seed: Seed of the initial weights, the order of images and the augmentation.
         checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
+        pretrained: Whether the network begins with the weights of timm or torchvision.
+        options: Arguments of the constructor of a network of timm or torchvision.
     """
 
     revision: int = 1
@@ -198,6 +202,8 @@ class RunSpec(SpecPart):
     recipe: Recipe = PAPERS
     seed: int
     checkpoint: str | None = None
+    pretrained: bool = False
+    options: dict[str, Any] = {}
 
     @property
     def role(self) -> Role:

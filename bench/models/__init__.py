@@ -58,6 +58,9 @@ def build(
     size: int | None = None,
     added: Mapping[str, Builder] | None = None,
     stages: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    pretrained: bool = False,
 ) -> nn.Module:
     """Return a new network; torch's global generator draws the initial weights.
 
@@ -69,13 +72,17 @@ def build(
         added: functions that build the networks of plugins, by the network's name.
         stages: names of the layers whose outputs are the stages, in the order of the layers. If (),
             the network returns its stages, or `bench.models.wrapper` finds the layers.
+        options: further arguments of the network's constructor; only for networks of timm and
+            torchvision.
+        pretrained: whether the network begins with the weights of its library, except those of the
+            classifier if the number of classes differs.
 
     Returns:
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
         BenchError: the name is unknown, the library cannot build the network for images of that
-            size, or a plugin's builder returns no module.
+            size, its weights cannot be read, or a plugin's builder returns no module.
 
     """
     if added and name in added:
@@ -85,7 +92,8 @@ def build(
         return FeatureExtractor(network, stages) if stages else network
     library, colon, library_name = name.partition(":")
     if colon and library in LIBRARIES:
-        return FeatureExtractor(LIBRARIES[library](library_name, classes, size), stages)
+        network = LIBRARIES[library](library_name, classes, size, options or {}, pretrained)
+        return FeatureExtractor(network, stages)
     raise BenchError(
         f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
     )
@@ -250,7 +258,7 @@ def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict
     if not hasattr(network, "group_matcher"):
         problem = f"layer_decay: {type(network).__name__} has no group_matcher"
         raise BenchError(f"{problem}. Allowed: layer_decay 1, or networks whose layers timm groups")
-    from timm.optim import param_groups_layer_decay
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
     groups: list[dict[str, Any]] = param_groups_layer_decay(
         network, weight_decay, weight_decay_exclude_1d=False, layer_decay=decay

@@ -100,7 +100,7 @@ _DATA = {
     "digits": "scikit-learn's digits",
 }
 _RECIPE = {"epochs": "{} epochs", "batch_size": "batch {}", "lr": "lr {}"}
-_RECIPE |= {"optimizer": "{}", "schedule": "{} schedule"}  # without a phrase for the papers' values
+_RECIPE_CHANGES = {"optimizer": "{}", "schedule": "{} schedule"}  # the papers' values are left out
 
 
 def metric(name: str) -> Metric:
@@ -154,10 +154,13 @@ def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
         students: For each pair, the name of the student's network and its recipe.
     """
     phrases = []
-    for key, phrase in _RECIPE.items():
+    changes = {
+        key: phrase
+        for key, phrase in _RECIPE_CHANGES.items()
+        if any(getattr(recipe, key) != getattr(PAPERS, key) for _, recipe in students)
+    }
+    for key, phrase in {**_RECIPE, **changes}.items():
         values = [setting(getattr(recipe, key)) for _, recipe in students]
-        if {*values} <= {getattr(PAPERS, key)}:
-            continue
         usual = Counter(values).most_common(1)[0][0] if values else ""
         others: dict[str, dict[str, None]] = {}
         for (student, _), value in zip(students, values, strict=True):

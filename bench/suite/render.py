@@ -81,11 +81,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         },
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
-        **(
-            {"networks": {k: {"stages": v} for k, v in suite.stages.items()}}
-            if suite.stages
-            else {}
-        ),
+        "networks": _networks(suite),
         "methods": {
             method.name: {
                 **(
@@ -101,6 +97,19 @@ def _content(suite: Suite) -> dict[str, Any]:
             for method in suite.methods
         },
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
+    }
+
+
+def _networks(suite: Suite) -> dict[str, dict[str, Any]]:
+    options = suite.registry.options
+    names = dict.fromkeys([*suite.stages, *suite.pretrained, *options])
+    return {
+        name: {
+            **({"stages": suite.stages[name]} if name in suite.stages else {}),
+            **({"pretrained": True} if name in suite.pretrained else {}),
+            **({"options": options[name]} if name in options else {}),
+        }
+        for name in names
     }
 
 

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from bench import models
-from bench.spec import Recipe
+from bench.spec import UNCAPTURED, Recipe
 
 MOMENTUM = "momentum_buffer"  # has its own part of a checkpoint
 STEP = "step"
 ADAM = frozenset({"exp_avg", "exp_avg_sq"})
 STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}  # tensors per parameter; others: ADAM
 GROUP = "group."  # begins the names of the tensors that an optimiser keeps for a group
-UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -57,7 +56,7 @@ def build(
     """
     groups, lr = _groups(recipe, net, added, exempt), recipe.lr
     if recipe.optimizer in UNCAPTURED:
-        from timm.optim import Lamb
+        from timm.optim import Lamb  # type: ignore[attr-defined]
 
         lamb: Optimizer = Lamb(groups, lr, max_grad_norm=None if recipe.clip else 1.0)
         return lamb

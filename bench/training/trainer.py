@@ -97,7 +97,9 @@ class Trainer:
         self.device = data.train_labels.device
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
             size = data.facts.classes, data.facts.size
-            net = registry.build_network(spec.network, *size, spec.stages or ())
+            stages, drop_path = spec.stages or (), spec.recipe.drop_path
+            weights = {"pretrained": spec.pretrained}
+            net = registry.build_network(spec.network, *size, stages, drop_path, **weights)
         reads = {name for term in spec.method for name in registry.distiller(term).reads}
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -253,8 +255,10 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """Return the tensors that are saved as the run's result, by name."""
         model = self.model
-        with self.averaged():
-            return model.weights() if isinstance(model, models.Headed) else model.state_dict()
+        with self.averaged():  # detached tensors keep their values after this block
+            headed = isinstance(model, models.Headed)
+            weights = model.weights() if headed else model.state_dict()
+            return {name: value.detach() for name, value in weights.items()}
 
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs to resume after this epoch."""
