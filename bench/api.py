@@ -239,10 +239,9 @@ def execute(
         estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
-        if machine.graphs:
-            _check_graphs(todo)
-        if any(run.id not in impossible for run in todo):
+        if possible := [run for run in todo if run.id not in impossible]:
             _check_data(plan.suite, root)
+            _check_graphs(possible, machine)
         _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
@@ -337,8 +336,10 @@ def _check_promises(plan: Plan, results: Results) -> None:
         raise TeacherRefused("\n".join(problems))
 
 
-def _check_graphs(runs: Iterable[Run]) -> None:
-    """Raise BenchError if a run has an optimiser whose steps CUDA graphs cannot repeat."""
+def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
+    """Raise BenchError if CUDA graphs are on and cannot repeat the steps of a run's optimiser."""
+    if not machine.graphs:
+        return
     names = {run.specification.recipe.optimizer for run in runs if not run.checkpoint}
     if uncaptured := names & UNCAPTURED:
         name = ", ".join(uncaptured)

@@ -16,8 +16,9 @@ from bench.errors import BenchError, unknown
 from bench.models import dry_run, mobile, resnet, taps, vgg
 from bench.models.base import Builder, Cost, Taps
 from bench.models.head import Headed
+from bench.models.libraries import LIBRARIES
 from bench.models.taps import ALWAYS
-from bench.models.wrapper import LIBRARIES, FeatureExtractor
+from bench.models.wrapper import FeatureExtractor
 from distillers import Distiller, Features, Shapes
 from distillers.base import FeatureName
 

@@ -99,7 +99,8 @@ def test_every_field_has_a_description() -> None:
             {"epoch": 3},
             "epoch: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, batch_size, lr, "
             "milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
-            "precision, evaluate_every",
+            "precision, evaluate_every, optimizer, schedule, warmup, min_lr, clip, ema, "
+            "layer_decay, drop_path",
         ),
     ],
 )
