@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,11 @@ from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor,
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
 from bench.planning.estimate import estimate
-from bench.planning.plan import Plan, select
+from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
+from bench.spec import UNCAPTURED
 from bench.suite import Suite
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
@@ -239,8 +240,9 @@ def execute(
         estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
-        if any(run.id not in impossible for run in todo):
+        if possible := [run for run in todo if run.id not in impossible]:
             _check_data(plan.suite, root)
+            _check_graphs(possible, machine)
         _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
@@ -334,6 +336,17 @@ def _check_promises(plan: Plan, results: Results) -> None:
             problems.append(why)
     if problems:
         raise TeacherRefused("\n".join(problems))
+
+
+def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
+    """Raise BenchError if CUDA graphs are on and cannot repeat the steps of a run's optimiser."""
+    if not machine.graphs:
+        return
+    names = {run.specification.recipe.optimizer for run in runs if not run.checkpoint}
+    if uncaptured := names & UNCAPTURED:
+        name = ", ".join(uncaptured)
+        problem = f"--cuda-graphs: optimizer: {name} computes in Python, which no graph can repeat"
+        raise BenchError(f"{problem}. Allowed: optimizer: sgd or adamw, or no --cuda-graphs")
 
 
 def _check_data(suite: Suite, root: Path | None) -> None:

@@ -79,7 +79,7 @@ class Forecast:
         source: Where the speeds come from, as text for the user.
         unknown: Number of runs of unknown speed; their time is estimated from multiply-adds.
         memory: Bytes of the largest cohort (runs that train together): weights, gradients,
-            momentum and the distillers' memory banks, without activations.
+            optimisers' states and the distillers' memory banks, without activations.
         disk: Bytes of all weights and records.
     """
 
@@ -133,7 +133,8 @@ def rate_key(spec: RunSpec) -> str:
     method = {name: term.content for name, term in spec.method.items()}
     recipe = spec.recipe
     parts = [spec.network, spec.data.name, spec.data.size, method]
-    return json.dumps([*parts, recipe.batch_size, recipe.precision], sort_keys=True)
+    settings = recipe.batch_size, recipe.precision, recipe.optimizer
+    return json.dumps([*parts, *settings], sort_keys=True)
 
 
 def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
@@ -366,8 +367,14 @@ def _parameters(run: Run, estimates: Mapping[str, Estimate]) -> int:
 
 
 def _cohort_bytes(cohort: Cohort, estimates: Mapping[str, Estimate]) -> int:
-    """Return the bytes of a cohort's weights, gradients, momentum and memory banks."""
+    """Return the bytes of a cohort's weights, gradients, optimisers' states and memory banks."""
     return sum(
-        3 * FLOAT_BYTES * _parameters(run, estimates) + estimates[run.id].memory
+        _copies(run) * FLOAT_BYTES * _parameters(run, estimates) + estimates[run.id].memory
         for run in cohort.runs
     )
+
+
+def _copies(run: Run) -> int:
+    """Return how many numbers a parameter needs: weight, gradient, optimiser's state, average."""
+    recipe = run.specification.recipe
+    return 2 + (1 if recipe.optimizer == "sgd" else 2) + (recipe.ema > 0)

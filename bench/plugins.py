@@ -43,14 +43,17 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 class Registry:
     """The built-in distillers, networks and data sets, and those that one suite's plugins add.
 
-    Two registries are equal if their plugins define the same names in files with the same SHA-256.
+    Two registries are equal if their plugins define the same names in files with the same SHA-256,
+    and their networks have the same options.
 
     Attributes:
         enabled: Whether plugins may be loaded.
+        options: Arguments of the constructors of networks of libraries, by the network's name.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
+        self.options: Mapping[str, Mapping[str, Any]] = {}
         self._added: dict[Kind, dict[str, Any]] = {kind: {} for kind in _BUILTIN}
         self._sources: dict[tuple[Kind, str], str] = {}  # SHA-256 of the defining plugin
         self._files: set[str] = set()  # paths of the files of all plugins
@@ -73,10 +76,12 @@ class Registry:
         return registry
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Registry) and self._sources == other._sources
+        if not isinstance(other, Registry):
+            return NotImplemented
+        return self._sources == other._sources and self.options == other.options
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._sources.items()))
+        return hash((frozenset(self._sources.items()), frozenset(self.options)))
 
     @property
     def datasets(self) -> Mapping[str, Source]:
@@ -88,10 +93,30 @@ class Registry:
         return self._added["distiller"].get(name) or distillers.load(name)
 
     def build_network(
-        self, name: str, classes: int, size: int | None = None, stages: Sequence[str] = ()
+        self,
+        name: str,
+        classes: int,
+        size: int | None = None,
+        stages: Sequence[str] = (),
+        drop_path: float = 0.0,
+        *,
+        pretrained: bool = False,
     ) -> nn.Module:
-        """Return a new network, built-in or of a plugin; see `models.build` for the arguments."""
-        return models.build(name, classes, size, self._added["network"], stages)
+        """Return a new network, built-in or of a plugin, with the suite's options for it.
+
+        Args:
+            name: See `models.build`.
+            classes: See `models.build`.
+            size: See `models.build`.
+            stages: See `models.build`.
+            drop_path: Largest probability of stochastic depth in training; networks of timm only.
+            pretrained: See `models.build`.
+        """
+        options = dict(self.options.get(name, {}))
+        if drop_path:
+            options["drop_path_rate"] = drop_path
+        added = self._added["network"]
+        return models.build(name, classes, size, added, stages, options, pretrained=pretrained)
 
     def names(self, kind: Kind) -> list[str]:
         """Return the sorted names of all distillers, networks or data sets.

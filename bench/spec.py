@@ -14,7 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from bench.config import fields
 
 Precision = Literal["float32", "tf32", "bf16"]
+Optimizer = Literal["sgd", "adamw", "lamb"]
+Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student"]
+
+UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
 
 # Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
 # if it differs from its default. Old ids therefore stay valid.
@@ -22,10 +26,17 @@ FIRST_KEYS = (
     "epochs", "batch_size", "lr", "milestones", "decay", "momentum", "weight_decay", "nesterov",
     "crop", "flip", "resized_crop", "precision", "evaluate_every",
 )  # fmt: skip
+NEEDS = {  # keys that have an effect only with this value of another key
+    "momentum": ("optimizer", "sgd"),
+    "nesterov": ("optimizer", "sgd"),
+    "milestones": ("schedule", "step"),
+    "decay": ("schedule", "step"),
+    "min_lr": ("schedule", "cosine"),
+}
 
 
 class Recipe(BaseModel):
-    """The settings of training: SGD with a learning rate that falls in steps.
+    """The settings of training: by default, SGD with a learning rate that falls in steps.
 
     The defaults are the papers' recipe for CIFAR-100: CRD (arXiv:1910.10699), section 4, as
     train_student.py of github.com/HobbitLong/RepDistiller implements it.
@@ -49,6 +60,16 @@ class Recipe(BaseModel):
         mixup: α of mixup, which adds images to images of the same batch; 0: off.
         cutmix: α of CutMix, which pastes rectangles of images of the same batch; 0: off.
         smoothing: Share of the labels' probability that all classes share equally.
+        optimizer: `sgd`, `adamw` (torch's) or `lamb` (timm's).
+        schedule: `step`: the learning rate falls at the milestones. `cosine`: it falls from `lr` to
+            `min_lr` as half a cosine wave.
+        warmup: Number of epochs in which the learning rate grows linearly to `lr`; 0: no warmup.
+        min_lr: Learning rate at the end of the cosine.
+        clip: Largest norm of the gradient of all parameters; 0: gradients are not clipped.
+        ema: Decay of the average of the network's weights, which is evaluated and saved instead of
+            the network; 0: no average.
+        layer_decay: Factor of the learning rate from each layer to the layer before; 1: none.
+        drop_path: Largest probability of stochastic depth; 0: none.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -71,11 +92,24 @@ class Recipe(BaseModel):
     mixup: fields.AtLeast0 = 0.0
     cutmix: fields.AtLeast0 = 0.0
     smoothing: fields.Share = 0.0
+    optimizer: Annotated[Optimizer, fields.allowed("sgd, adamw, lamb")] = "sgd"
+    schedule: Annotated[Schedule, fields.allowed("step, cosine")] = "step"
+    warmup: Annotated[fields.Natural, fields.allowed("a whole number of epochs, 0 or more")] = 0
+    min_lr: fields.AtLeast0 = 0.0
+    clip: fields.AtLeast0 = 0.0
+    ema: fields.Momentum = 0.0
+    layer_decay: fields.Factor = 1.0
+    drop_path: fields.Momentum = 0.0
 
     @property
     def mixes(self) -> bool:
         """Whether images are mixtures of two images, so that they have no single label."""
         return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """The keys without effect: those of another optimiser or schedule."""
+        return frozenset(k for k, (key, value) in NEEDS.items() if getattr(self, key) != value)
 
     @property
     def reduced(self) -> "Recipe":
@@ -85,7 +119,7 @@ class Recipe(BaseModel):
             **{
                 key: value
                 for key, value in self
-                if key in FIRST_KEYS or value != defaults[key].default
+                if key not in self.unused and (key in FIRST_KEYS or value != defaults[key].default)
             }
         )
 
@@ -173,6 +207,8 @@ class RunSpec(SpecPart):
         recipe: Settings of the training; for a checkpoint, only the precision is used.
         seed: Seed of the initial weights, the order of images and the augmentation.
         checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
+        pretrained: Whether the network begins with the weights of timm or torchvision.
+        options: Arguments of the constructor of a network of timm or torchvision.
     """
 
     revision: int = 1
@@ -186,6 +222,8 @@ class RunSpec(SpecPart):
     recipe: Recipe = PAPERS
     seed: int
     checkpoint: str | None = None
+    pretrained: bool = False
+    options: dict[str, Any] = {}
 
     @property
     def role(self) -> Role:

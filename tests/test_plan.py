@@ -9,7 +9,7 @@ import pytest
 from bench import api, suite
 from bench.errors import ConfigError
 from bench.planning.plan import SHARED, Plan, cohorts
-from bench.spec import FIRST_KEYS, Recipe, RunSpec
+from bench.spec import FIRST_KEYS, Recipe, RunSpec, content_hash
 from tests import toy
 
 GOLDEN = """\
@@ -31,6 +31,15 @@ IDS = {
     "resnet8x4/resnet8 crd+kd seed 0": "71aad3ab3e580041",
     "resnet8x4/resnet8 student seed 1": "8a5301a99550c115",
     "resnet8x4/resnet8 crd+kd seed 1": "4f3e3b2eb7588121",
+}
+
+SHIPPED = {  # hashes of the ids of all runs
+    "ablation_negatives": "05e60d7c0cfa74d0",
+    "ablation_temperature": "2796fa4c304ec4c5",
+    "cifar100_cross_arch": "27f95e6e33804d09",
+    "cifar100_probe": "e7a9769a06fbd6ff",
+    "cifar100_same_arch": "a3696e043b4f83f3",
+    "quickstart": "cbfc29f06d6f5f25",
 }
 
 
@@ -97,10 +106,15 @@ OTHER: dict[str, Any] = {
     "weight_decay": 1e-4, "nesterov": "true", "crop": 0, "flip": "true", "resized_crop": "true",
     "precision": "bf16", "evaluate_every": 2, "randaugment": 9, "erasing": 0.25, "mixup": 0.8,
     "cutmix": 1, "smoothing": 0.1,
+    "optimizer": "adamw", "warmup": 1, "clip": 5.0, "ema": 0.5,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("field", Recipe.model_fields)
+def test_first_keys_are_keys_of_a_recipe() -> None:
+    assert list(FIRST_KEYS) == list(Recipe.model_fields)[: len(FIRST_KEYS)]
+
+
+@pytest.mark.parametrize("field", OTHER)
 def test_ids_depend_on_every_field_of_the_recipe(field: str, tmp_path: Path) -> None:
     change = f"{field}={OTHER[field]}"
     before, after = ids(tmp_path), ids(tmp_path, f"recipe.{change}")
@@ -108,6 +122,56 @@ def test_ids_depend_on_every_field_of_the_recipe(field: str, tmp_path: Path) -> 
     assert not set(before[1:]) & set(after[1:])
     assert not set(before) & set(ids(tmp_path, f"teachers.recipe.{change}"))
     assert ids(tmp_path, f"pairs.0.recipe.{change}")[0] == before[0], "the teacher's is its own"
+
+
+VIT = "timm:vit_tiny_patch16_224"
+TINY = f"{{'{VIT}': {{options: {{patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2}}}}}}"
+VITS = {"networks": TINY, "pairs": f"[{{teacher: '{VIT}', student: '{VIT}'}}]"}
+
+
+@pytest.mark.parametrize("change", ["layer_decay=0.5", "drop_path=0.1"])
+def test_ids_depend_on_keys_for_networks_of_timm(change: str, tmp_path: Path) -> None:
+    assert not set(ids(tmp_path, **VITS)) & set(ids(tmp_path, f"recipe.{change}", **VITS))
+
+
+@pytest.mark.parametrize(
+    ("network", "part"),
+    [("teacher", "pretrained: true"), ("teacher", "options: {embed_dim: 32}")],
+)
+def test_ids_depend_on_how_a_network_is_built(network: str, part: str, tmp_path: Path) -> None:
+    pairs = f"[{{teacher: '{VIT}', student: resnet8}}]"
+    changed = ids(tmp_path, networks=f"{{'{VIT}': {{{part}}}}}", pairs=pairs)
+    assert not set(ids(tmp_path, pairs=pairs)) & set(changed), "a student's id names its teacher"
+
+
+def test_ids_depend_on_the_schedule_and_min_lr(tmp_path: Path) -> None:
+    lines = {"recipe": "{epochs: 2, schedule: cosine}"}
+    cosine = ids(tmp_path, **lines)
+    assert not set(cosine) & set(ids(tmp_path, "recipe.min_lr=0.01", **lines))
+    assert not set(cosine) & set(ids(tmp_path, recipe="{epochs: 2}"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["optimizer=sgd", "schedule=step", "warmup=0", "min_lr=0", "clip=0", "ema=0", "layer_decay=1",
+     "drop_path=0"],
+)  # fmt: skip
+def test_ids_do_not_depend_on_later_keys_with_their_default(change: str, tmp_path: Path) -> None:
+    before = ids(tmp_path)
+    for place in ("recipe", "teachers.recipe", "pairs.0.recipe"):
+        assert ids(tmp_path, f"{place}.{change}") == before
+
+
+def test_ids_do_not_depend_on_keys_without_effect(tmp_path: Path) -> None:
+    change = "teachers.recipe.optimizer=adamw"
+    recipes = [f"{{epochs: 2, momentum: {momentum}}}" for momentum in (0.8, 0.9)]
+    first, second = (ids(tmp_path, change, recipe=recipe)[0] for recipe in recipes)
+    assert first == second, "AdamW has no momentum"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_ids_of_shipped_suites_are_those_of_the_first_version(name: str) -> None:
+    assert content_hash(list(api.load_plan(suite.find(name)).runs)) == SHIPPED[name]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +288,7 @@ def test_limit_counts_students_and_keeps_their_teachers(tmp_path: Path) -> None:
 
 def test_cohorts_are_split_by_shared_recipe_keys(tmp_path: Path) -> None:
     assert set(SHARED) < set(Recipe.model_fields)
-    for field in Recipe.model_fields:
+    for field in OTHER:
         pair = f"{{teacher: resnet8, student: resnet14, recipe: {{{field}: {OTHER[field]}}}}}"
         plan = toy.plan(tmp_path, pairs=f"[{{teacher: resnet8, student: resnet8}}, {pair}]")
         groups = [group for group in cohorts(plan.runs.values()) if group.teacher]

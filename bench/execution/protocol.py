@@ -7,7 +7,7 @@ runner.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,7 @@ class Job:
         plugins_enabled: Whether plugins may be loaded, including those of installed packages.
         graphs: Whether to capture steps as CUDA graphs.
         networks: Names of the suite's networks, for the refusal of a checkpoint.
+        options: Arguments of the constructors of networks of libraries, by the network's name.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Job:
     plugins_enabled: bool = True
     graphs: bool = False
     networks: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

@@ -159,6 +159,7 @@ class Runner:
             graphs=self.graphs,
             plugins_enabled=self.plan.suite.registry.enabled,
             networks=self.plan.suite.networks,
+            options=self.plan.suite.registry.options,
         )
 
     def _handle(self, slot: int, event: Event) -> None:

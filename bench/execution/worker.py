@@ -64,6 +64,7 @@ class JobContext:
         self.job, self.emit = job, emit
         self.results = Results(Path(job.results))
         self.registry = Registry.of(map(Path, job.plugins), enabled=job.plugins_enabled)
+        self.registry.options = job.options
         self.device = torch.device(job.device)
         self.capture = CudaCapture() if job.graphs else None
         self.data_counts: Mapping[str, int] = {}

@@ -7,7 +7,7 @@ CIFAR networks that distillation papers use, one file per family. `timm:<name>` 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ from bench.errors import BenchError, unknown
 from bench.models import dry_run, mobile, resnet, taps, vgg
 from bench.models.base import Builder, Cost, Taps
 from bench.models.head import Headed
+from bench.models.libraries import LIBRARIES
 from bench.models.taps import ALWAYS
-from bench.models.wrapper import LIBRARIES, FeatureExtractor
+from bench.models.wrapper import FeatureExtractor
 from distillers import Distiller, Features, Shapes
 from distillers.base import FeatureName
 
@@ -30,6 +31,7 @@ __all__ = [
     "build",
     "cost",
     "headed",
+    "layer_groups",
     "names",
     "reader",
     "shapes",
@@ -57,6 +59,9 @@ def build(
     size: int | None = None,
     added: Mapping[str, Builder] | None = None,
     stages: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    pretrained: bool = False,
 ) -> nn.Module:
     """Return a new network; torch's global generator draws the initial weights.
 
@@ -68,13 +73,17 @@ def build(
         added: functions that build the networks of plugins, by the network's name.
         stages: names of the layers whose outputs are the stages, in the order of the layers. If (),
             the network returns its stages, or `bench.models.wrapper` finds the layers.
+        options: further arguments of the network's constructor; only for networks of timm and
+            torchvision.
+        pretrained: whether the network begins with the weights of its library, except those of the
+            classifier if the number of classes differs.
 
     Returns:
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
         BenchError: the name is unknown, the library cannot build the network for images of that
-            size, or a plugin's builder returns no module.
+            size, its weights cannot be read, or a plugin's builder returns no module.
 
     """
     if added and name in added:
@@ -84,7 +93,8 @@ def build(
         return FeatureExtractor(network, stages) if stages else network
     library, colon, library_name = name.partition(":")
     if colon and library in LIBRARIES:
-        return FeatureExtractor(LIBRARIES[library](library_name, classes, size), stages)
+        network = LIBRARIES[library](library_name, classes, size, options or {}, pretrained)
+        return FeatureExtractor(network, stages)
     raise BenchError(
         f"{unknown('network', name, [*names(), *(added or ())])}, timm:<name>, torchvision:<name>"
     )
@@ -231,6 +241,30 @@ def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
     """
     points = net.hook_points(size) if isinstance(net, FeatureExtractor) else None
     return tuple(point.layer for point in points.stages) if points else None
+
+
+def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters of a network of timm in groups, as timm groups them by layer.
+
+    Args:
+        net: a network that `build` returned.
+        decay: factor of the learning rate from each layer to the layer before.
+        weight_decay: weight decay of all parameters.
+
+    Raises:
+        BenchError: timm does not know the layers of the network.
+
+    """
+    network = net.network if isinstance(net, FeatureExtractor) else net
+    if not hasattr(network, "group_matcher"):
+        problem = f"layer_decay: {type(network).__name__} has no group_matcher"
+        raise BenchError(f"{problem}. Allowed: layer_decay 1, or networks whose layers timm groups")
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
+        network, weight_decay, weight_decay_exclude_1d=False, layer_decay=decay
+    )
+    return groups
 
 
 def cost(net: nn.Module, size: int) -> Cost:

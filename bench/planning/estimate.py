@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple, get_args
 
@@ -87,8 +87,31 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
         mixed = spec.recipe.mixes
-        estimates[run.id] = _estimate(*pair, options, plan.facts, registry, mixed=mixed)
+        estimate = _estimate(*pair, options, plan.facts, registry, mixed=mixed)
+        keys = spec.recipe.layer_decay, spec.recipe.drop_path
+        if not run.checkpoint and (problem := _untrainable(pair[0], keys, plan.facts, registry)):
+            estimate = replace(estimate, error=estimate.error or problem)
+        estimates[run.id] = estimate
     return estimates
+
+
+@cache
+def _untrainable(
+    network: Network, keys: tuple[float, float], facts: Facts, registry: Registry
+) -> str | None:
+    """Return why a network does not fit the recipe's `layer_decay` and `drop_path`, or None."""
+    layer_decay, drop_path = keys
+    if keys == (1.0, 0.0):
+        return None
+    size = facts.classes, facts.size
+    arguments = network.name, *size, network.stages, drop_path
+    try:
+        net = build_for_estimate(partial(registry.build_network, *arguments))
+        if layer_decay != 1:
+            models.layer_groups(net, layer_decay, 0.0)
+    except BenchError as error:
+        return str(error)
+    return None
 
 
 @cache

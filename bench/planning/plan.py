@@ -164,8 +164,12 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
     data_spec = _data_spec(suite, facts)
 
     def spec(network: str, **fields: Any) -> RunSpec:
-        source = _source(suite, "network", network)
-        return RunSpec(revision=REVISION, data=data_spec, network=network, **source, **fields)
+        fields |= _source(suite, "network", network)
+        if network in suite.pretrained and "checkpoint" not in fields:
+            fields["pretrained"] = True
+        if network in suite.registry.options:
+            fields["options"] = dict(suite.registry.options[network])
+        return RunSpec(revision=REVISION, data=data_spec, network=network, **fields)
 
     runs: dict[str, Run] = {}
     cells = []

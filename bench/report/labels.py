@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from bench.config.text import count
 from bench.errors import BenchError, unknown
-from bench.spec import DataSpec, Recipe
+from bench.spec import PAPERS, DataSpec, Recipe
 
 TOLERANCE_POINTS = 0.5  # percentage points; the default tolerance of metrics with unit %
 
@@ -100,6 +100,7 @@ _DATA = {
     "digits": "scikit-learn's digits",
 }
 _RECIPE = {"epochs": "{} epochs", "batch_size": "batch {}", "lr": "lr {}"}
+_RECIPE_CHANGES = {"optimizer": "{}", "schedule": "{} schedule"}  # the papers' values are left out
 
 
 def metric(name: str) -> Metric:
@@ -153,8 +154,13 @@ def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
         students: For each pair, the name of the student's network and its recipe.
     """
     phrases = []
-    for key, phrase in _RECIPE.items():
-        values = [f"{getattr(recipe, key):g}" for _, recipe in students]
+    changes = {
+        key: phrase
+        for key, phrase in _RECIPE_CHANGES.items()
+        if any(getattr(recipe, key) != getattr(PAPERS, key) for _, recipe in students)
+    }
+    for key, phrase in {**_RECIPE, **changes}.items():
+        values = [setting(getattr(recipe, key)) for _, recipe in students]
         usual = Counter(values).most_common(1)[0][0] if values else ""
         others: dict[str, dict[str, None]] = {}
         for (student, _), value in zip(students, values, strict=True):

@@ -60,4 +60,5 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     problems += [*missing, *(file.conflicts() if file else ())]
     if file is None or problems or source.refused:
         raise ConfigError(source.format(dict.fromkeys(problems)))
+    registry.options = {n: entry.options for n, entry in file.networks.items() if entry.options}
     return Resolver(path, source, file, registry, checkpoints).suite(plugin_files)

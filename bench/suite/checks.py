@@ -275,9 +275,13 @@ def _warnings(suite: Suite) -> Iterator[str]:
                 f"{SMALL_LR:g} (recipe: {{lr: {SMALL_LR:g}}})"
             )
     recipes = [recipe for pair in suite.pairs for recipe in (pair.recipe, pair.teacher.recipe)]
-    if late := {m for recipe in recipes for m in recipe.milestones if m >= recipe.epochs}:
+    stepped = [recipe for recipe in recipes if recipe.schedule == "step"]
+    if late := {m for recipe in stepped for m in recipe.milestones if m >= recipe.epochs}:
         milestones = ", ".join(map(str, sorted(late)))
         yield f"recipe.milestones: training ends before {milestones}, so lr is not reduced there"
+    if slow := {recipe.warmup for recipe in recipes if recipe.warmup > recipe.epochs}:
+        warmups = ", ".join(map(str, sorted(slow)))
+        yield f"recipe.warmup: training ends before epoch {warmups}, so lr is never reached"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
     methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
     if sizes and methods:

@@ -53,7 +53,11 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     def changes(recipe: Recipe, *where: str | int) -> dict[str, Any]:
         """Return the keys of a recipe that are set at the place `where`."""
-        return {k: v for k, v in recipe if dotted((*where, "recipe", k)) in suite.origins}
+        return {
+            key: value
+            for key, value in recipe
+            if dotted((*where, "recipe", key)) in suite.origins and key not in recipe.unused
+        }
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
@@ -70,7 +74,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         "title": suite.title,
         "caption": suite.caption,
         "dataset": asdict(suite.data),
-        "recipe": suite.recipe.model_dump(),
+        "recipe": {k: v for k, v in suite.recipe if k not in suite.recipe.unused},
         "teachers": {
             "seed": suite.teacher_seed,
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
@@ -78,11 +82,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         },
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
-        **(
-            {"networks": {k: {"stages": v} for k, v in suite.stages.items()}}
-            if suite.stages
-            else {}
-        ),
+        "networks": _networks(suite),
         "methods": {method.name: _method(method) for method in suite.methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
@@ -112,6 +112,19 @@ def _changed_options(suite: Suite) -> dict[str, dict[str, Any]]:
             if options:
                 changed[name] = options
     return changed
+
+
+def _networks(suite: Suite) -> dict[str, dict[str, Any]]:
+    options = suite.registry.options
+    names = dict.fromkeys([*suite.stages, *suite.pretrained, *options])
+    return {
+        name: {
+            **({"stages": suite.stages[name]} if name in suite.stages else {}),
+            **({"pretrained": True} if name in suite.pretrained else {}),
+            **({"options": options[name]} if name in options else {}),
+        }
+        for name in names
+    }
 
 
 def _mapping(

@@ -66,8 +66,10 @@ class Resolver:
         for network, entry in file.teachers.checkpoints.items():
             self._note(("teachers", "checkpoints", network), entry, "default")
         for network in file.networks:
-            at = ("networks", network, "stages")
-            self.origins[dotted(at)] = self.source.origin(at)
+            self._note(("networks", network), file.networks[network])
+            for option in file.networks[network].options:
+                at = ("networks", network, "options", option)
+                self.origins[dotted(at)] = self.source.origin(at)
         methods = tuple(self._methods())
         terms = {term for method in methods for term in method.terms}
         return Suite(
@@ -76,7 +78,7 @@ class Resolver:
             caption=file.caption.strip(),
             path=self.path,
             data=self._data(),
-            recipe=file.recipe,
+            recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
             pairs=tuple(self._pair(i) for i in range(len(file.pairs))),
@@ -85,7 +87,8 @@ class Resolver:
             origins=self.origins,
             unused=tuple(name for name in file.options if name not in terms),
             registry=self.registry,
-            stages={network: entry.stages for network, entry in file.networks.items()},
+            stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
+            pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             changes=tuple(change.text for change in self.source.changes),
         )
 

@@ -5,6 +5,7 @@ The schema accepts any name of a network, data set, distiller or method; `checks
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,15 +19,24 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
-from bench.config.text import Problem, Where
+from bench.config.text import Problem, Where, found
 from bench.data import Selection
 from bench.plugins import BUILTIN, Registry
-from bench.spec import Recipe, TermSpec
+from bench.spec import NEEDS, Recipe, TermSpec
 
 MAX_RUNS = 50_000  # runs of students in one suite
+TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
+LIBRARIES = ("timm:", "torchvision:")
+RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
+    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
+    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
+    "drop_path_rate",
+}  # fmt: skip
+NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
 
 
 class Part(BaseModel):
@@ -41,8 +51,24 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; later defaults are not set."""
+        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
+
+    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
+        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
+        keys = self.model_fields_set
+        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
+            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
+            yield min(keys & {"nesterov", "momentum"}), message
+        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
+            if value := getattr(values, key):
+                other, needed = NEEDS[key]
+                message = f"{found(value)} with {other}: {getattr(values, other)}"
+                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
+        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
+            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
+            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
@@ -104,15 +130,34 @@ class PairEntry(Part):
     group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
 
 
+def _plain(value: Any) -> Any:
+    """Return an option of a constructor: a text, a finite number, or a list of them."""
+    items = value if isinstance(value, list) else [value]
+    if not all(
+        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
+        for item in items
+    ):
+        raise PydanticCustomError(fields.CUSTOM, found(value))
+    return value
+
+
+Option = Annotated[
+    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
+]
+
+
 class NetworkEntry(Part):
-    """What a suite says about a network."""
+    """What a suite says about a network; options and pretrained are for timm and torchvision."""
 
     stages: Annotated[
-        tuple[fields.Text, ...],
-        Len(1, 64),
-        AfterValidator(fields.distinct),
+        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
         allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
-    ]
+    ] = None
+    pretrained: fields.Truth = False
+    options: Annotated[
+        dict[fields.Text, Option],
+        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
+    ] = {}
 
 
 class TermEntry(BaseModel):
@@ -175,7 +220,8 @@ class SuiteFile(Part):
     seeds: fields.Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
-        dict[fields.Network, NetworkEntry], allowed("a mapping of networks to {stages: [layer, …]}")
+        dict[fields.Network, NetworkEntry],
+        allowed("a mapping of networks to {stages, pretrained, options}"),
     ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
@@ -195,21 +241,56 @@ class SuiteFile(Part):
         return {key: value for key, value in data.items() if not key.startswith("x-")}
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield a problem for each recipe with nesterov but no momentum, and for too many runs."""
+        """Yield a problem for each contradiction between keys, and for too many runs."""
         places: dict[Where, RecipeEntry] = {("recipe",): self.recipe}
         places["teachers", "recipe"] = self.teachers.recipe
         places |= {("pairs", i, "recipe"): pair.recipe for i, pair in enumerate(self.pairs)}
-        message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
         for where, entry in places.items():
-            recipe = entry.over(self.recipe)
-            keys = {"nesterov", "momentum"} & entry.model_fields_set
-            if recipe.nesterov and not recipe.momentum and keys:
-                yield Problem((*where, min(keys)), message)
+            for key, message in entry.contradictions(self.recipe):
+                yield Problem((*where, key), message)
+        yield from self._recipes_of_other_networks()
+        yield from self._networks_without_options()
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(
                 ("methods",), f"found {runs:,} runs of students. Allowed: at most {MAX_RUNS:,}"
             )
+
+    def _networks_without_options(self) -> Iterator[Problem]:
+        """Yield a problem for each network that cannot have its options or pretrained weights."""
+        for network, entry in self.networks.items():
+            where: Where = ("networks", network)
+            if not network.startswith(LIBRARIES):
+                for key in sorted({"options", "pretrained"} & entry.model_fields_set):
+                    message = f"'{network}' is not a network of a library"
+                    yield Problem(
+                        (*where, key), f"{message}. Allowed: timm:<name>, torchvision:<name>"
+                    )
+            for option in entry.options:
+                if option in RESERVED_OPTIONS or option.startswith("pretrained"):
+                    message = f"distillbench sets {option} itself. Allowed: other arguments"
+                    yield Problem((*where, "options", option), message)
+
+    def _recipes_of_other_networks(self) -> Iterator[Problem]:
+        """Yield a problem for each network that a recipe trains as only timm's can be trained."""
+        trained: list[tuple[str, Where, RecipeEntry]] = [
+            (pair.student, ("pairs", i, "recipe"), pair.recipe) for i, pair in enumerate(self.pairs)
+        ]
+        teachers = dict.fromkeys(pair.teacher for pair in self.pairs)
+        trained += [
+            (network, ("teachers", "recipe"), self.teachers.recipe)
+            for network in teachers
+            if network not in self.teachers.checkpoints
+        ]
+        for network, where, entry in trained:
+            for key, usual in TIMM_KEYS.items():
+                value = getattr(entry.over(self.recipe), key)
+                if value == usual or network.startswith("timm:"):
+                    continue
+                place = where if key in entry.model_fields_set else ("recipe",)
+                message = f"found {value:g}, and '{network}' is not a network of timm"
+                fix = f"timm:<name>, or {'.'.join(map(str, where))}.{key}: {usual:g}"
+                yield Problem((*place, key), f"{message}. Allowed: {fix}")
 
 
 @dataclass(frozen=True)
@@ -299,6 +380,7 @@ class Suite:
         unused: Distillers in `options` that no method contains.
         registry: The distillers, networks and data sets that it can use.
         stages: Layers that end the stages of a network, where the suite declares them.
+        pretrained: Networks that begin with the weights of their library.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
@@ -317,6 +399,7 @@ class Suite:
     unused: tuple[str, ...] = ()
     registry: Registry = BUILTIN
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pretrained: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
     @property

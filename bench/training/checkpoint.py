@@ -14,7 +14,6 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import Tensor
-from torch.optim import Optimizer
 
 from bench.results.record import Epoch, Number
 
@@ -104,23 +103,6 @@ def check_tensors(state: Mapping[str, Any]) -> None:
         if not isinstance(value, Tensor):
             kind = type(value).__name__
             raise TypeError(f"{name} in the state_dict is a {kind}; checkpoints hold only tensors")
-
-
-def momentum(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's momentum buffers, by the position of their parameter."""
-    states = optimizer.state_dict()["state"].items()
-    buffers = {str(position): state.get("momentum_buffer") for position, state in states}
-    return {position: buffer for position, buffer in buffers.items() if buffer is not None}
-
-
-def set_momentum(optimizer: Optimizer, buffers: Mapping[str, Tensor]) -> None:
-    """Restore the momentum buffers; raise ValueError if a shape differs from the parameter's."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for position, buffer in buffers.items():
-        parameter = parameters[int(position)]
-        if parameter.shape != buffer.shape:
-            raise ValueError(f"the momentum of parameter {position} has another shape")
-        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
 
 
 def _on_host(value: Tensor) -> Tensor:

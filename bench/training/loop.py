@@ -68,7 +68,8 @@ def train_cohort(
                 if trainer.failure is None:
                     trainer.end_epoch(shared_seconds=seconds)
                 if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
-                    metrics = evaluator.evaluate(trainer.model)
+                    with trainer.averaged():
+                        metrics = evaluator.evaluate(trainer.model)
                     trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
             after_epoch(trainer)
 

@@ -4,13 +4,14 @@ import bdb
 import math
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from bench import models, seeding
 from bench.data import Data
@@ -18,11 +19,12 @@ from bench.execution.protocol import Task
 from bench.plugins import BUILTIN, Registry
 from bench.results.environment import is_out_of_memory, peak_memory
 from bench.results.record import Epoch, Status
-from bench.spec import Recipe
-from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
+from bench.training import optimizer as optimizers
+from bench.training.checkpoint import check_tensors, decode, encode
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
 from bench.training.evaluation import compute, finite_or_none
 from bench.training.loss import WeightedLoss
+from bench.training.optimizer import Average, learning_rate
 from distillers import Batch, Features, Shapes
 
 FUSED = {"cuda"}  # device types with a fused optimiser, whose learning rate is a tensor
@@ -95,7 +97,9 @@ class Trainer:
         self.device = data.train_labels.device
         with seeding.initialised_by("weights", spec.role, spec.seed, spec.network):
             size = data.facts.classes, data.facts.size
-            net = registry.build_network(spec.network, *size, spec.stages or ())
+            stages, drop_path = spec.stages or (), spec.recipe.drop_path
+            weights = {"pretrained": spec.pretrained}
+            net = registry.build_network(spec.network, *size, stages, drop_path, **weights)
         reads = {name for term in spec.method for name in registry.distiller(term).reads}
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -110,7 +114,7 @@ class Trainer:
         self.model = models.headed(self.net, head, self.size) if head else self.net
         self.cost = models.cost(self.model, self.size)
         self.fused, self.capture = self.device.type in FUSED, capture
-        self._lr, self._epoch = (torch.zeros((), device=self.device) for _ in range(2))
+        self._epoch = torch.zeros((), device=self.device)
         self._sums = torch.zeros(1 + len(self.loss.terms), device=self.device)
         self.timer = Timer(self.device)
         self.epoch = -self.loss.stage.epochs if self.loss.stage else 0
@@ -128,13 +132,17 @@ class Trainer:
         self.uses_teacher = self.loss.uses_teacher(pretraining=self.pretraining)
         self.names = self.loss.names(pretraining=self.pretraining)
         self._read = models.reader(self.net, self.size, self.reads) if trains_student else None
-        parameters = [
-            *(self.net.parameters() if trains_student else ()),
-            *self.loss.learning(pretraining=self.pretraining),
-        ]
-        exempt = self.loss.undecayed()
-        self.optimizer = _optimizer(parameters, exempt, self.recipe, self.fused)
         step, capture = self.descend, self.capture
+        self.optimizer = optimizers.build(
+            self.recipe,
+            self.net if trains_student else None,
+            self.loss.learning(pretraining=self.pretraining),
+            self.loss.undecayed(),
+            fused=self.fused,
+            captured=capture is not None,
+        )
+        decay = 0.0 if self.pretraining else self.recipe.ema
+        self.average = Average(self.model, decay) if decay else None
         self.graphed = GraphedStep(step, capture, self.loss.streams) if capture else None
 
     @property
@@ -144,10 +152,9 @@ class Trainer:
 
     def begin_epoch(self) -> None:
         """Set the learning rate of the next epoch, and reset the sums of its losses."""
-        lr, stage = self.learning_rate(self.epoch + 1), self.loss.stage
+        stage = self.loss.stage
+        optimizers.set_rate(self.optimizer, self.learning_rate(self.epoch + 1))
         self._epoch.fill_(self.epoch + 1 + (stage.epochs if stage and self.pretraining else 0))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr.fill_(lr) if self.fused else lr
         self.net.train()
         self.loss.train()
         self._sums.zero_()
@@ -192,7 +199,11 @@ class Trainer:
         total, terms = loss(student, teacher or student.map(Tensor.detach), batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        if self.recipe.clip:
+            clip_grad_norm_(optimizers.parameters(self.optimizer), self.recipe.clip)
         self.optimizer.step()
+        if self.average:
+            self.average.step()
         losses = torch.stack([total, *terms.values()]).detach()
         self._sums[: len(losses)] += losses * len(batch.labels)
 
@@ -248,15 +259,24 @@ class Trainer:
             traceback.print_exc()  # written to the worker's log; with --inline, to the screen
             self.failure = ("failed", self.registry.describe_error(error))
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Return a context in which `model` has its averaged weights, if the recipe has `ema`."""
+        return self.average.applied() if self.average else nullcontext()
+
     def weights(self) -> dict[str, Tensor]:
         """Return the tensors that are saved as the run's result, by name."""
         model = self.model
-        return model.weights() if isinstance(model, models.Headed) else model.state_dict()
+        with self.averaged():  # detached tensors keep their values after this block
+            headed = isinstance(model, models.Headed)
+            weights = model.weights() if headed else model.state_dict()
+            return {name: value.detach() for name, value in weights.items()}
 
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs to resume after this epoch."""
         parts = {"network": self.net.state_dict(), "loss": self.loss.state_dict()}
-        parts["momentum"] = momentum(self.optimizer)
+        parts |= optimizers.state(self.optimizer)
+        if self.average:
+            parts["average"] = self.average.state()
         return encode(self.task.id, self.teacher_sha256, self.curves, parts)
 
     def restore(self, content: bytes) -> None:
@@ -277,22 +297,6 @@ class Trainer:
         self.loss.load_state_dict(parts["loss"])
         self.curves, self.epoch = curves, len(curves) - stage
         self._begin_stage()
-        set_momentum(self.optimizer, parts.get("momentum", {}))
-
-
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Return lr · decay^n, where n milestones are before the epoch (counted from 1)."""
-    passed = sum(epoch > milestone for milestone in recipe.milestones)
-    return float(recipe.lr * recipe.decay**passed)
-
-
-def _optimizer(
-    parameters: Sequence[nn.Parameter], exempt: set[nn.Parameter], recipe: Recipe, fused: bool
-) -> torch.optim.Optimizer:
-    decayed = [p for p in parameters if p not in exempt]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-    if undecayed := [p for p in parameters if p in exempt]:
-        groups.append({"params": undecayed, "weight_decay": 0.0})
-    return torch.optim.SGD(
-        groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused
-    )
+        optimizers.restore(self.optimizer, parts)
+        if self.average:
+            self.average.restore(parts["average"])

@@ -279,7 +279,8 @@ def test_invalid_changes_are_reported_after_the_files_problems(write: Write) -> 
         "--set recipe.lr=fast: found the text 'fast'. Allowed: a number above 0",
         "--set recipe.epoch=2: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, "
         "batch_size, lr, milestones, decay, momentum, weight_decay, nesterov, crop, flip, "
-        "resized_crop, precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing",
+        "resized_crop, precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing, "
+        "optimizer, schedule, warmup, min_lr, clip, ema, layer_decay, drop_path",
         "--set teachers={seed: x}: teachers.seed: found the text 'x'. "
         "Allowed: a whole number, 0 or more, or same (the student's seed)",
         "--set seeds=2: found the number 2. "

@@ -38,6 +38,13 @@ recipe:
   mixup: 0.0                                        # papers
   cutmix: 0.0                                       # papers
   smoothing: 0.0                                    # papers
+  optimizer: sgd                                    # papers
+  schedule: step                                    # papers
+  warmup: 0                                         # papers
+  clip: 0.0                                         # papers
+  ema: 0.0                                          # papers
+  layer_decay: 1.0                                  # papers
+  drop_path: 0.0                                    # papers
 teachers:
   seed: 0                                           # papers
   recipe:

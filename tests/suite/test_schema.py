@@ -49,6 +49,14 @@ def test_defaults_are_the_papers_recipe() -> None:
         "mixup": 0.0,
         "cutmix": 0.0,
         "smoothing": 0.0,
+        "optimizer": "sgd",
+        "schedule": "step",
+        "warmup": 0,
+        "min_lr": 0.0,
+        "clip": 0.0,
+        "ema": 0.0,
+        "layer_decay": 1.0,
+        "drop_path": 0.0,
     }
 
 
@@ -96,7 +104,8 @@ def test_every_field_has_a_description() -> None:
             {"epoch": 3},
             "epoch: no key 'epoch'. Did you mean 'epochs'? Allowed: epochs, batch_size, lr, "
             "milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
-            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing",
+            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing, "
+            "optimizer, schedule, warmup, min_lr, clip, ema, layer_decay, drop_path",
         ),
         (
             {"randaugment": 31},
@@ -110,7 +119,8 @@ def test_every_field_has_a_description() -> None:
             {"smooting": 0.1},
             "smooting: no key 'smooting'. Did you mean 'smoothing'? Allowed: epochs, batch_size, "
             "lr, milestones, decay, momentum, weight_decay, nesterov, crop, flip, resized_crop, "
-            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing",
+            "precision, evaluate_every, randaugment, erasing, mixup, cutmix, smoothing, "
+            "optimizer, schedule, warmup, min_lr, clip, ema, layer_decay, drop_path",
         ),
     ],
 )

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.results.record import Epoch
-from bench.training.checkpoint import check_tensors, decode, encode, momentum, set_momentum
+from bench.spec import Recipe
+from bench.training import optimizer as optimizers
+from bench.training.checkpoint import check_tensors, decode, encode
 
 METRICS = {"top1": 50.0, "nll": None}
 ENTRY = {
@@ -121,30 +123,66 @@ def test_checkpoint_with_a_long_header_is_refused() -> None:
         read(["x" * 3 * 1024**2])
 
 
-def optimizer(momentum: float = 0.9) -> torch.optim.SGD:
+RECIPES = [
+    Recipe(), Recipe(optimizer="adamw"), Recipe(optimizer="lamb"), Recipe(momentum=0.0)
+]  # fmt: skip
+
+
+def optimizer(recipe: Recipe) -> torch.optim.Optimizer:
     """An optimiser of three parameters, of which the second has no gradient."""
-    parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3)), torch.ones(4, 1)]
-    sgd = torch.optim.SGD([*parameters[:2], nn.Parameter(parameters[2])], 0.1, momentum)
-    for group in sgd.param_groups:
-        for position, parameter in enumerate(group["params"]):
-            parameter.grad = None if position == 1 else torch.randn_like(parameter)
-    sgd.step()
-    return sgd
+    owners = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3)), torch.ones(4, 1)]
+    owners[2] = nn.Parameter(owners[2])
+    built = optimizers.build(recipe, None, owners, set(), fused=False, captured=False)
+    for position, parameter in enumerate(optimizers.parameters(built)):
+        parameter.grad = None if position == 1 else torch.randn_like(parameter)
+    built.step()
+    return built
 
 
-def test_momentum_is_restored() -> None:
-    before, after = optimizer(), optimizer()
-    assert momentum(before).keys() == {"0", "2"}
-    set_momentum(after, momentum(before))
-    for position, buffer in momentum(before).items():
-        assert torch.equal(momentum(after)[position], buffer)
-    assert momentum(optimizer(momentum=0.0)) == {}
+@pytest.mark.parametrize("recipe", RECIPES, ids=["sgd", "adamw", "lamb", "no momentum"])
+def test_state_of_an_optimizer_is_restored(recipe: Recipe) -> None:
+    before, after = optimizer(recipe), optimizer(recipe)
+    expected = optimizers.state(before)
+    optimizers.restore(after, expected)
+    restored = optimizers.state(after)
+    assert {part: set(tensors) for part, tensors in restored.items()} == {
+        part: set(tensors) for part, tensors in expected.items()
+    }
+    for part, tensors in expected.items():
+        for name, value in tensors.items():
+            assert torch.equal(restored[part][name], value), (part, name)
 
 
-@pytest.mark.parametrize("buffers", [{"0": torch.ones(1)}, {"x": torch.ones(2)}])
-def test_momentum_of_other_parameters_is_refused(buffers: dict[str, Tensor]) -> None:
-    with pytest.raises(ValueError, match="momentum of parameter 0|invalid literal"):
-        set_momentum(optimizer(), buffers)
+def test_momentum_has_its_own_part_with_positions_as_names() -> None:
+    parts = optimizers.state(optimizer(Recipe()))
+    assert parts["momentum"].keys() == {"0", "2"}
+    assert parts["optimizer"] == {}
+    parts = optimizers.state(optimizer(Recipe(optimizer="adamw")))
+    assert parts["momentum"] == {}
+    assert parts["optimizer"].keys() == {
+        f"{position}.{name}" for position in (0, 2) for name in ("step", "exp_avg", "exp_avg_sq")
+    }
+
+
+@pytest.mark.parametrize(
+    ("optimizer_name", "part", "state"),
+    [
+        ("sgd", "momentum", {"0": torch.ones(1)}),
+        ("sgd", "momentum", {"x": torch.ones(2)}),
+        ("sgd", "optimizer", {"0.exp_avg": torch.ones(2)}),
+        ("adamw", "momentum", {"0": torch.ones(2)}),
+        ("adamw", "optimizer", {"0.exp_avg": torch.ones(2)}),
+        ("adamw", "optimizer", {"0.exp_avg": torch.ones(2), "0.exp_avg_sq": torch.ones(2),
+                                "0.step": torch.ones(2)}),
+        ("lamb", "optimizer", {"group.0.step": torch.ones(2)}),
+    ],
+)  # fmt: skip
+def test_state_of_another_optimizer_is_refused(
+    optimizer_name: Any, part: str, state: dict[str, Tensor]
+) -> None:
+    built = optimizer(Recipe(optimizer=optimizer_name))
+    with pytest.raises(ValueError, match="has another shape|invalid literal|state of parameter 0"):
+        optimizers.restore(built, {part: state})
 
 
 def test_state_that_is_not_a_tensor_is_refused() -> None:

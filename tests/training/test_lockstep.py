@@ -11,8 +11,9 @@ from bench import api
 from bench.planning.plan import Plan, select
 from bench.spec import Recipe
 from bench.training import loop
+from bench.training.optimizer import learning_rate
 from bench.training.teacher import Teacher
-from bench.training.trainer import Trainer, learning_rate
+from bench.training.trainer import Trainer
 from distillers import Features
 from tests import toy
 

@@ -1,0 +1,204 @@
+"""Optimisers, learning rates and the average of weights, as a recipe sets them."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from bench import models
+from bench.spec import UNCAPTURED, Recipe
+
+MOMENTUM = "momentum_buffer"  # has its own part of a checkpoint
+STEP = "step"
+ADAM = frozenset({"exp_avg", "exp_avg_sq"})
+STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}  # tensors per parameter; others: ADAM
+GROUP = "group."  # begins the names of the tensors that an optimiser keeps for a group
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the learning rate of an epoch, counted from 1.
+
+    In the warmup, lr · epoch / warmup. Then lr · decay^n, where n milestones are before the epoch;
+    or timm's cosine, min_lr + (lr − min_lr) (1 + cos(π (epoch − 1) / epochs)) / 2.
+    """
+    if epoch <= recipe.warmup:
+        return float(recipe.lr * epoch / recipe.warmup)
+    if recipe.schedule == "cosine":
+        wave = 1 + math.cos(math.pi * (epoch - 1) / recipe.epochs)
+        return float(recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * wave)
+    passed = sum(epoch > milestone for milestone in recipe.milestones)
+    return float(recipe.lr * recipe.decay**passed)
+
+
+def build(
+    recipe: Recipe,
+    net: nn.Module | None,
+    added: Sequence[nn.Parameter],
+    exempt: set[nn.Parameter],
+    *,
+    fused: bool,
+    captured: bool,
+) -> Optimizer:
+    """Return the optimiser of a recipe.
+
+    Args:
+        recipe: The training settings.
+        net: The network; None if it is not trained.
+        added: Parameters of distillers.
+        exempt: Parameters without weight decay.
+        fused: Whether one kernel updates all parameters; learning rates are tensors then.
+        captured: Whether a CUDA graph repeats the steps.
+    """
+    groups, lr = _groups(recipe, net, added, exempt), recipe.lr
+    if recipe.optimizer in UNCAPTURED:
+        from timm.optim import Lamb  # type: ignore[attr-defined]
+
+        lamb: Optimizer = Lamb(groups, lr, max_grad_norm=None if recipe.clip else 1.0)
+        return lamb
+    if recipe.optimizer == "adamw":
+        optimizer: Optimizer = AdamW(groups, lr, fused=fused, capturable=captured)
+    else:
+        optimizer = SGD(groups, lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+    for group in optimizer.param_groups if fused else ():
+        group["lr"] = torch.zeros((), device=group["params"][0].device)
+    return optimizer
+
+
+def _groups(
+    recipe: Recipe,
+    net: nn.Module | None,
+    added: Sequence[nn.Parameter],
+    exempt: set[nn.Parameter],
+) -> list[dict[str, Any]]:
+    """Return groups of parameters with their weight decay and the factor of their learning rate."""
+    groups: list[dict[str, Any]] = []
+    if net is not None and recipe.layer_decay != 1:
+        groups += models.layer_groups(net, recipe.layer_decay, recipe.weight_decay)
+    elif net is not None:
+        added = [*net.parameters(), *added]
+    for weight_decay, is_exempt in ((recipe.weight_decay, False), (0.0, True)):
+        if parameters := [p for p in added if (p in exempt) == is_exempt]:
+            groups.append({"params": parameters, "weight_decay": weight_decay, "lr_scale": 1.0})
+    return groups
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of the next steps, in groups with `lr_scale` multiplied by it."""
+    for group in optimizer.param_groups:
+        rate = lr * group["lr_scale"]
+        group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
+
+
+def parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    """Return all parameters of an optimiser, in the order of their positions in `state`."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def state(optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Return the optimiser's tensors as the parts `momentum` and `optimizer` of a checkpoint.
+
+    A name in `momentum` is the position of the parameter. A name in `optimizer` is `POSITION.NAME`,
+    or `group.POSITION.NAME` for the tensors of a group of parameters.
+    """
+    momentum, others = {}, {}
+    for position, tensors in optimizer.state_dict()["state"].items():
+        for name, value in tensors.items():
+            if name == MOMENTUM and value is not None:
+                momentum[str(position)] = value
+            elif value is not None:
+                others[f"{position}.{name}"] = value
+    for position, group in enumerate(optimizer.param_groups):
+        if STEP in group:
+            others[f"{GROUP}{position}.{STEP}"] = group[STEP]
+    return {"momentum": momentum, "optimizer": others}
+
+
+def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Restore the parts that `state` returned.
+
+    Raises:
+        ValueError: A tensor has another shape than its parameter, or tensors are missing.
+    """
+    momentum = {f"{position}.{MOMENTUM}": x for position, x in parts.get("momentum", {}).items()}
+    states: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in {**momentum, **parts.get("optimizer", {})}.items():
+        place, _, name = key.rpartition(".")
+        if place.startswith(GROUP):
+            group = optimizer.param_groups[int(place.removeprefix(GROUP))]
+            group[name] = _restored(key, value, torch.zeros(()))
+        else:
+            states[int(place)][name] = value
+    owners = parameters(optimizer)
+    for position, tensors in states.items():
+        if tensors.keys() != STATES.get(type(optimizer), ADAM):
+            names = ", ".join(sorted(tensors))
+            raise ValueError(f"the optimiser's state of parameter {position} has {names}")
+        parameter = owners[position]
+        is_fused = optimizer.param_groups[0].get("fused")
+        step = torch.zeros((), device=parameter.device if is_fused else "cpu")
+        for name, value in tensors.items():
+            like = step if name == STEP else parameter
+            place = f"{name} of parameter {position}"
+            optimizer.state[parameter][name] = _restored(place, value, like)
+
+
+def _restored(place: str, value: Tensor, like: Tensor) -> Tensor:
+    """Return a copy of a tensor in the memory format and on the device of another."""
+    if like.shape != value.shape:
+        raise ValueError(f"the {place} has another shape")
+    return torch.empty_like(like).copy_(value)
+
+
+class Average:
+    """An exponential moving average of a network's weights: a ← d a + (1 − d) w after each step.
+
+    Buffers, such as the statistics of batch norm, and weights that do not learn are not averaged.
+
+    Args:
+        model: The network.
+        decay: The factor d.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self._names = [name for name, _ in named]
+        self._weights = [parameter for _, parameter in named]
+        self._averages = [parameter.detach().clone() for parameter in self._weights]
+        self._decay = decay
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the average towards the weights."""
+        torch._foreach_lerp_(self._averages, list(self._weights), 1 - self._decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the network the averaged weights inside the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for weight, average in zip(self._weights, self._averages, strict=True):
+            weight.data, average.data = average.data, weight.data
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the averages by name."""
+        return dict(zip(self._names, self._averages, strict=True))
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the averages; raise ValueError if names or shapes differ from the network's."""
+        averages = self.state()
+        if state.keys() != averages.keys():
+            raise ValueError("the averaged weights are those of another network")
+        for name, value in state.items():
+            if value.shape != averages[name].shape:
+                raise ValueError(f"the average of {name} has another shape")
+            averages[name].copy_(value)
