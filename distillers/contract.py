@@ -64,7 +64,7 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
     if loss.dtype != torch.float32:
-        return [f"forward returns {loss.dtype}. Allowed: torch.float32, for equal rounding"]
+        return [f"forward returns {loss.dtype}. Allowed: torch.float32, as for all losses"]
     problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
     if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
         problems.append("forward draws from a global random generator: use self.rng")
@@ -79,7 +79,10 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
     if torch.equal(build().train()(features, constant, batch), loss):
         return [*problems, *_undeclared(build, distiller, (features, constant, batch), loss)]
-    repeated = "two new distillers give different losses for the same features: keep state in self"
+    repeated = (
+        "a second new distiller gives another loss for the same features: keep state in self, not "
+        "in the class or in global variables"
+    )
     return problems or [repeated]
 
 
@@ -156,7 +159,7 @@ def _undeclared(
 ) -> Iterator[str]:
     """Yield a sentence for each feature that changes the loss but is not listed in `reads`.
 
-    Each such feature is replaced by NaN; the loss must stay the same.
+    Each feature that `reads` does not list is replaced by NaN; the loss must stay the same.
     """
     student, teacher, batch = inputs
     names: tuple[str, ...] = get_args(FeatureName)
