@@ -60,7 +60,7 @@ class Machine:
     """The hardware that trains the runs: GPUs, the CPU, or a cluster.
 
     Attributes:
-        gpus: Numbers of the GPUs; None: all GPUs, or the CPU if there is no GPU; (): the CPU.
+        gpus: Indices of the GPUs, from 0; None: all GPUs, or the CPU if there is none; (): the CPU.
         per_gpu: Number of cohorts that train on one GPU at the same time.
         workers: Number of cohorts that train on the CPU at the same time; None: the number of cores
             divided by `threads`.
@@ -217,13 +217,12 @@ def execute(
         results: Folder of the records.
         machine: The hardware that trains the runs.
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
-        overwrite: Runs with a record to repeat: `never`; `failed` (and skipped runs); `always`.
+        overwrite: Which runs with a record are repeated; `pending` describes the three values.
         view: How progress is shown: `auto`, `live`, `plain` or `json`; None: no progress is shown.
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        The records of all runs that failed, diverged or were skipped. Impossible runs, with a loss
-        that does not fit the networks, are omitted.
+        Records of the runs that failed, diverged or were skipped, without impossible runs.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -364,14 +363,15 @@ def _check_data(suite: Suite, root: Path | None) -> None:
 def _is_unfinished(record: Record) -> bool:
     """Return whether a run should have a result but has none.
 
-    A student's skipped run should not have one, because its loss does not fit the networks.
+    If a run was skipped although its teacher is trained, its loss does not fit the networks. Such a
+    run should not have a result.
     """
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible
 
 
 def _skipped(record: Record | None, impossible: Mapping[str, str]) -> bool:
-    """Return whether a record already states that its run is impossible, for the same reason."""
+    """Return whether a record already gives the reason in `impossible` for skipping its run."""
     if record is None or record.status != "skipped":
         return False
     return record.reason == impossible.get(record.id)

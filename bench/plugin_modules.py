@@ -213,7 +213,7 @@ def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
-    """Yield leading dots (their number) and name parts of each module that a node may import."""
+    """Yield the number of leading dots and the name's parts of modules that a node may import."""
     if isinstance(node, ast.Import):
         yield from ((0, alias.name.split(".")) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

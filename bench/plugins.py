@@ -158,7 +158,7 @@ class Registry:
         Tables of saved results need the names of distillers, but not their code.
 
         Args:
-            uses_teacher: By the distiller's name, whether its loss depends on the teacher.
+            uses_teacher: Whether a distiller's loss depends on the teacher, by its name.
         """
         for name, uses in uses_teacher.items():
             if name not in self.names("distiller"):

@@ -1,7 +1,7 @@
-"""Random generators. The seed of each is a hash of names: a run's seed, the word "order" etc.
+"""Random generators, each seeded by a hash of its names.
 
-A generator's random numbers depend only on these names, not on other generators or the order of
-calls.
+The names are values such as a run's seed and the word "order". A generator's random numbers depend
+only on its names, not on other generators or the order of calls.
 """
 
 import hashlib

@@ -449,9 +449,9 @@ def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
 def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]:
     """Return the names of a record's pair and method.
 
-    They come from the run's name, such as `resnet8x4/resnet8 kd seed 0`. For other names, the
-    papers' method with the run's weights is returned. If there is no such method, the distillers
-    are listed.
+    If the run's name has the form `resnet8x4/resnet8 kd seed 0`, it contains both names. Otherwise
+    the method is the papers' method with the same distillers and weights. If the papers have no
+    such method, its name is made of the names of its distillers, such as `ce+at`.
     """
     if named := re.fullmatch(r"(.+?) (\S+) seed \d+", record.name):
         return named[1], named[2]

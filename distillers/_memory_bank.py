@@ -39,7 +39,7 @@ class MemoryBank(nn.Module):
 
         Args:
             anchor: Embeddings of the batch, (B, width).
-            index: The numbers of the chosen rows, R per anchor, (B, R) int64.
+            index: The indices of the chosen rows, R per anchor, (B, R) int64.
 
         Returns:
             The scores, (B, R).

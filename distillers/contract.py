@@ -83,7 +83,7 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
     if loss.dtype != torch.float32:
-        return [f"forward returns {loss.dtype}. Allowed: torch.float32, for equal rounding"]
+        return [f"forward returns {loss.dtype}. Allowed: torch.float32, as for all losses"]
     problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
     if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
         problems.append("forward draws from a global random generator: use self.rng")
@@ -97,8 +97,11 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     problems += _without_gradient(distiller, features)
     distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
     if not torch.equal(build().train()(features, constant, batch), loss):
-        repeated = "two new distillers give different losses for the same features"
-        return problems or [f"{repeated}: keep state in self"]
+        repeated = (
+            "a second new distiller gives another loss for the same features: keep state in self, "
+            "not in the class or in global variables"
+        )
+        return problems or [repeated]
     inputs = features, constant, batch
     problems += _undeclared(build, distiller, inputs, loss)
     problems += _of_stage(build, inputs)
@@ -184,7 +187,10 @@ def _without_gradient(distiller: Distiller, student: Features) -> Iterator[str]:
 def _undeclared(
     build: Build, distiller: Distiller, inputs: tuple[Features, Features, Batch], loss: Tensor
 ) -> Iterator[str]:
-    """Yield the features that change the loss although the distiller does not declare them."""
+    """Yield a sentence for each feature that changes the loss but is not listed in `reads`.
+
+    Each feature that `reads` does not list is replaced by NaN; the loss must stay the same.
+    """
     student, teacher, batch = inputs
     for field in fields(Features):
         names = (field.name,)

@@ -71,7 +71,7 @@ class CRD(Distiller):
             student: The student's features.
             teacher: The teacher's features.
             batch: The labels, and the samples' positions in the training set.
-            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+            rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
                 sample's own row. By default, the other M are drawn at random.
 
         Returns:
@@ -94,7 +94,7 @@ class CRD(Distiller):
         Args:
             anchor: The embeddings of one network, (B, width).
             bank: The memory bank of the other network.
-            rows: The numbers of the bank rows to compare with, (B, 1+M). Column 0 is the true pair.
+            rows: The indices of the bank rows to compare with, (B, 1+M). Column 0 is the true pair.
             z: The buffer of this direction's constant Z, a scalar.
 
         Returns:

@@ -121,7 +121,7 @@ class WCoRD(Distiller):
             student: The student's features.
             teacher: The teacher's features.
             batch: The labels, and the samples' positions in the training set.
-            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+            rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
                 sample's own row. By default, the other M are drawn at random.
 
         Returns:
@@ -143,7 +143,7 @@ class WCoRD(Distiller):
             u: The student's embeddings, (B, width).
             v: The teacher's embeddings, (B, width).
             batch: The labels, and the samples' positions in the training set.
-            rows: The numbers of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
+            rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
                 sample's own row. None: the other M are drawn at random.
 
         Returns:

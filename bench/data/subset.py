@@ -62,8 +62,8 @@ def _count_problems(selection: Selection, facts: Facts) -> list[str]:
         ("test_per_class", selection.test_per_class, test, "test", ""),
     )
     return [
-        f"{option} {value} is not possible; allowed: 1 to {limit}, the {split} images of the "
-        f"rarest class{with_validation}"
+        f"{option} {value} is not possible; allowed: 1 to {limit}, the number of {split} "
+        f"images of the rarest class{with_validation}"
         for option, value, limit, split, with_validation in limits
         if value is not None and not 1 <= value <= limit
     ]

@@ -100,8 +100,9 @@ class Queue:
     def _split(self, cohort: Cohort, idle: bool, running_work: float) -> Sequence[Cohort]:
         """Return a cohort's two halves if a split saves time, else ().
 
-        A split saves time if slots are idle, now or at the end, and a half needs much less work
-        than the cohort. Shared work, such as the teacher's forward pass, is not halved.
+        A split saves time only if a half needs much less work than the cohort. Shared work, such as
+        the teacher's forward pass, is not halved. In addition, slots must be idle now, or become
+        idle before the complete cohort would end.
         """
         if len(cohort.runs) < 2:
             return ()

@@ -142,7 +142,8 @@ class GroupUnit(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
         self.stride = stride
-        self.groups = 1 if in_channels == STEM else groups  # as in the paper, after a narrow stem
+        # As in the paper, the convolution after the stem has no groups: its input is narrow.
+        self.groups = 1 if in_channels == STEM else groups
         branch = out_channels - in_channels if stride == 2 else out_channels
         hidden = branch // 4
         self.conv1 = nn.Conv2d(in_channels, hidden, 1, groups=self.groups, bias=False)

@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        short = self.downsample(x)  # the first call: the order changes the rounding of gradients
+        short = self.downsample(x)  # called first: the order of calls changes gradients' last bits
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y: Tensor = self.relu(self.bn2(self.conv2(x)) + short)
         return y

@@ -218,8 +218,8 @@ def stages_of(suite: Suite, facts: Facts) -> dict[str, str]:
         facts: The facts of the suite's data set.
 
     Returns:
-        By the network's name, the layer and the shape (C x H x W) of each stage, such as
-        `layer1 64x8x8, layer2 128x4x4`.
+        The layer and the shape (C x H x W) of each stage, such as `layer1 64x8x8, layer2 128x4x4`,
+        by the network's name.
     """
     names = [n for pair in suite.pairs for n in (pair.teacher.network, pair.student)]
     networks = [network_of(suite, name) for name in dict.fromkeys(names)]

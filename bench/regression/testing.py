@@ -112,7 +112,7 @@ class RegressionTest:
         return cls(unit, unit.tolerance(tolerance), **how)
 
     def verdicts(self, cells: Iterable[Match | Verdict]) -> list[Verdict]:
-        """Return a verdict for each match, in order; verdicts among the cells stay unchanged."""
+        """Return a verdict for each cell, in order; a cell that is a verdict stays unchanged."""
         decided = [c if isinstance(c, Verdict) else self._at_once(c) or c for c in cells]
         family = iter(self._family([match for match in decided if isinstance(match, Match)]))
         return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]

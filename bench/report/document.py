@@ -75,7 +75,7 @@ class Section:
         pair: Name of the only pair in the section; empty: all pairs.
         pairs: In a suite's table, the pair of each column after the first; otherwise empty.
         folded: Whether Markdown shows the section collapsed until a reader opens it.
-        names: Numbers of the columns that name a row. A narrow screen shows the grid in blocks of
+        names: Indices of the columns that name a row. A narrow screen shows the grid in blocks of
             columns, and each block has these columns.
     """
 

@@ -150,9 +150,9 @@ class Cell(Part):
         method: Name of the method.
         label: The method's name in tables.
         role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
-        metrics: By name, each metric that all finished runs have.
+        metrics: Each metric that all finished runs have, by the metric's name.
         setting: Data, networks and recipes of the runs, without the seed.
-        terms: By distiller (loss term) of the method, its weight and options.
+        terms: Weight and options of each distiller (loss term) of the method, by its name.
         teachers: SHA-256 digests of the weights of the runs' teachers.
         runs: Ids of the records.
         measured: The metric that the table shows; None: no run has a value.

@@ -55,7 +55,8 @@ class Record(SpecPart):
     """The settings and results of a run; unknown values are None.
 
     Attributes:
-        metrics: By source: `last` epoch, `oracle` (best epoch on the test set), `validation`.
+        metrics: Metrics by their source: `last` epoch, `oracle` (best epoch on the test set), or
+            `validation`.
         curves: One entry an epoch; empty in a summary.
         data: Counts of the data set: `classes`, `test_images`; if they are not 0, `ignored_files`
             and `test_images_in_train`.

@@ -121,7 +121,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: a label of its own, label: …")
+            yield Problem(where, f"{message}. Allowed: a label of its own, given as label: …")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
@@ -138,7 +138,11 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
 def _term(
     registry: Registry, name: str, values: Any, where: Where, shared: Any = None
 ) -> Iterator[Problem]:
-    """Yield problems of a distiller's name and options, with `shared` also of missing options."""
+    """Yield problems of a distiller's name and options.
+
+    `shared` has the suite's options of this distiller for all methods. If it is given, required
+    options that are neither in `values` nor in `shared` are problems, too.
+    """
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
         yield Problem(where, message)

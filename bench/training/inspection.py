@@ -91,7 +91,10 @@ def inspection_text(content: dict[str, Any]) -> str:
 
 
 def _use(content: dict[str, Any]) -> Iterator[str]:
-    """Yield the suite's line for each teacher that the file fits; if none fits, the reason."""
+    """Yield, for each teacher that the file fits, the line to write in the suite.
+
+    If the file fits no teacher, a line says so.
+    """
     fits = {entry["network"]: entry["teacher"] for entry in content["networks"] if entry["fits"]}
     for name in (name for name, is_teacher in fits.items() if is_teacher):
         yield f"to use it: teachers: {{checkpoints: {{{name}: {content['file']}}}}}"

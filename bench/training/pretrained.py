@@ -40,8 +40,8 @@ class Contents:
     Attributes:
         path: The file.
         format: `safetensors` or `PyTorch`.
-        containers: By the container's place in the file, such as `model`, its tensors by name. The
-            place of tensors at the top level is empty.
+        containers: The tensors of each container by name. A container's key is its place in the
+            file, such as `model`; the key of tensors at the top level is empty.
         others: Names of the top-level entries without tensors.
         not_loaded: Names of the classes whose objects were not loaded.
     """
@@ -166,9 +166,11 @@ def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[
 def _parents(
     unfit: Sequence[Fit], fits: Sequence[Fit], expected: Mapping[str, Tensor]
 ) -> Iterator[Fit]:
-    """Yield candidates that fit without the names of fits of longer prefixes.
+    """Yield candidates that fit after the tensors of other fits are removed from them.
 
-    Such a file holds a network next to a copy of it: `conv1.weight` and `teacher.conv1.weight`.
+    For example, a file holds the tensors of a network and of a copy: `conv1.weight` and
+    `teacher.conv1.weight`. The tensors with the prefix `teacher.` fit. The candidate without a
+    prefix has both sets of tensors; it fits if the names with `teacher.` are removed.
     """
     for candidate in unfit:
         inner = tuple(
@@ -183,9 +185,10 @@ def _parents(
 
 
 def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the texts that precede names of the network in names of the file; '' is the first.
+    """Return the prefixes that the file may have added to the network's names of tensors.
 
-    For example, `model.` precedes `conv1.weight` in `model.conv1.weight`.
+    For example, `model.` is a prefix if the network has `conv1.weight` and the file has
+    `model.conv1.weight`. The first prefix is always '', then the most frequent prefixes follow.
 
     Args:
         expected: The network's tensors by name.
@@ -203,7 +206,7 @@ def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load the tensors of a `Fit`; a counter of a batch norm that is missing keeps its value."""
+    """Load the tensors of a `Fit`; a batch norm keeps its counter if `state` has none."""
     inner = network.network if isinstance(network, FeatureExtractor) else network
     inner.load_state_dict({**inner.state_dict(), **state})
 
@@ -231,7 +234,7 @@ def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
 
 
 def _is_match(expected: Tensor, actual: Tensor | None) -> bool:
-    """Return whether a file's tensor has the network's shape, and floats or integers like it."""
+    """Return whether a file's tensor has the network's shape, and its kind (float or integer)."""
     if actual is None or actual.shape != expected.shape:
         return False
     return _is_plain_tensor(actual) and actual.is_floating_point() == expected.is_floating_point()
@@ -254,7 +257,8 @@ def _shape(value: Tensor) -> str:
 def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
     """Return whether a tensor of this name is compared; counters unknown to the network are not.
 
-    A counter of another type is not compared, because some programs convert it with the weights.
+    The counter of a batch norm is not compared if the file stores it as a float, because some
+    programs convert it together with the weights.
     """
     tail = name.rpartition(".")[2]
     if tail in OPTIONAL:

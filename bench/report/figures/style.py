@@ -203,8 +203,8 @@ def name_lines(
 def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return heights, moved as little as possible, so that neighbours are at least `gap` apart.
 
-    The order stays the same. All results lie between `low` and `high`. If this range is too small,
-    some lie below `low`.
+    The order stays the same. All results lie between `low` and `high` if the range is large enough;
+    otherwise, the lowest results lie below `low`.
     """
     import numpy as np
     from scipy.optimize import isotonic_regression
