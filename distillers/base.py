@@ -60,6 +60,75 @@ The rules follow. `tests/distillers/contract.py` checks all except rule 9 for ev
    `batch.target` does not need to.
 10. The class docstring contains the formula, `L = ...`. The attribute `paper` names the source.
 
+A distiller can do more; each possibility has a default, so most distillers do not mention it:
+
+- Optional features, such as `preactivations` or `classifier`: `reads` names them, and
+  `teacher_reads` if the teacher's are others. `setting.student` and `setting.teacher` have their
+  shapes. A pair whose network does not have them is skipped with the reason.
+- A schedule: `batch.epoch` and `batch.epochs`. A weight that grows is `warmup: 20` in the suite.
+- A stage before training: `pretraining` and `pretrain`.
+- A head that replaces the student's classifier at test time: `predict`.
+- A second, strongly augmented view of the images: `reads = ("strong",)`.
+
+A complete example with a stage, a head, a schedule and optional features, also tested:
+
+    """Match codes of the teacher's map, and predict with the teacher's classifier."""
+
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    from distillers import Batch, Distiller, Features, Setting
+    from distillers.base import Count, Pretraining
+
+
+    class Coded(Distiller):
+        """L = (e / E) mean (D(P m_s) - m_t)², e the epoch of E.
+
+        m_s (B, D_s, H, W) and m_t (B, D_t, H, W) are the maps that are pooled. Before training,
+        the encoder C and the decoder D learn to reconstruct m_t: L = mean (D(C m_t) - m_t)².
+        The logits are those of the teacher's classifier for the mean of D(P m_s).
+        """
+
+        paper = "None: the second example of distillers/base.py. 2026"
+        reads = ("pooled_map",)
+        teacher_reads = ("pooled_map", "classifier")
+
+        def __init__(self, setting: Setting, *, width: Count = 16, stage: Count = 5) -> None:
+            super().__init__(setting)
+            student, teacher = setting.student, setting.teacher
+            self.encoder = nn.Conv2d(teacher.pooled, width, 1)
+            self.decoder = nn.Conv2d(width, teacher.pooled, 1)
+            self.projector = nn.Conv2d(student.pooled, width, 1)
+            self.classifier = nn.Linear(teacher.pooled, teacher.logits).requires_grad_(False)
+            learning = ("encoder", "decoder")  # in this stage only
+            self.pretraining = Pretraining(stage, student=False, parameters=learning)
+
+        def pretrain(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+            """Return the error of reconstruction; `student` is None in this stage."""
+            return F.mse_loss(self.decoder(self.encoder(teacher.pooled_map)), teacher.pooled_map)
+
+        def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+            """Return the error of the student's map after the decoder."""
+            if self.training:
+                with torch.no_grad():  # the head's copy of the teacher's classifier
+                    self.classifier.weight.copy_(teacher.classifier.weight)
+                    self.classifier.bias.copy_(teacher.classifier.bias)
+            mapped = F.adaptive_avg_pool2d(self.mapped(student), teacher.pooled_map.shape[2:])
+            return batch.epoch / batch.epochs * F.mse_loss(mapped, teacher.pooled_map)
+
+        def mapped(self, student: Features) -> Tensor:
+            """Return D(P m_s)."""
+            return F.conv2d(
+                self.projector(student.pooled_map),
+                self.decoder.weight.detach(),
+                self.decoder.bias.detach(),
+            )
+
+        def predict(self, student: Features) -> Tensor:
+            """Return the logits of the teacher's classifier."""
+            return self.classifier(self.mapped(student).mean((2, 3)))
+
 Shapes in this package use these letters: B samples in a batch, K classes, N training samples,
 D pooled features, C channels, H and W the height and width of a feature map, M negatives per
 sample. Subscript s marks the student, subscript t the teacher. <a, b> is an inner product.

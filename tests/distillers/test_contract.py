@@ -45,17 +45,25 @@ def test_distiller_fulfils_the_contract_for_every_choice_of_options(name, choice
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory):
-    """The distiller in the docstring of distillers/base.py, imported from a file."""
-    block = base.__doc__.split("contract tests also run:\n\n")[1].partition("\nThe rules follow")[0]
-    path = tmp_path_factory.mktemp("example") / "noisy_logits.py"
-    path.write_text(textwrap.dedent(block))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module.NoisyLogits
-    del sys.modules[path.stem]
+    """The distillers in the docstring of distillers/base.py, imported from files."""
+    examples = {
+        "NoisyLogits": ("contract tests also run:\n\n", "\nThe rules follow"),
+        "Coded": ("optional features, also tested:\n\n", "\nShapes in this package"),
+    }
+    folder, classes = tmp_path_factory.mktemp("examples"), {}
+    for name, (begin, end) in examples.items():
+        path = folder / f"example_{name.lower()}.py"
+        path.write_text(textwrap.dedent(base.__doc__.split(begin)[1].partition(end)[0]))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        classes[name] = getattr(module, name)
+    yield classes
+    for name in examples:
+        del sys.modules[f"example_{name.lower()}"]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_documented_example_fulfils_the_contract(documented, check):
-    CHECKS[check](Subject(documented))
+@pytest.mark.parametrize("name", ["NoisyLogits", "Coded"])
+def test_documented_examples_fulfil_the_contract(documented, name, check):
+    CHECKS[check](Subject(documented[name]))
