@@ -25,7 +25,7 @@ def require_three_classes(setting: Setting, reason: str) -> None:
 
 
 def require_standardisable(setting: Setting) -> None:
-    """Check that standardised logits can differ between samples by more than their sign.
+    """Check for three or more classes: of two standardised logits, only the signs can differ.
 
     Args:
         setting: The shapes of the networks' features.
@@ -57,7 +57,7 @@ def divergence(log_q: Tensor, log_p: Tensor) -> Tensor:
 
 
 def without_true_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return logits whose softmax gives the true class probability 0; it gets no gradient.
+    """Return logits in which the true class has probability 0 (after softmax) and no gradient.
 
     Args:
         logits: The logits, (B, K).

@@ -11,17 +11,18 @@ from distillers.base import Batch, Count, Distiller, Features, Incompatible, Set
 class CATKD(Distiller):
     """L = mean (n(A_s) - n(A_t))², A = W pool(F), over samples, classes and positions.
 
-    F (B, C, H, W) is the map that a network pools for its classifier with the weight W (K, C). A
-    (B, K, r, r) holds the class activation maps: the classifier at each position of F, which is
-    average-pooled to r x r positions. n scales the map of each sample and class to length 1, or
+    F (B, C, H, W) is the map that a network pools for its classifier with the weight W (K, C). F is
+    average-pooled to r x r positions. W is then applied at each position, which gives the class
+    activation maps A (B, K, r, r). n scales the map of each sample and class to length 1, or
     changes nothing. The gradient flows to the student's map and to its classifier's weight.
 
     The bias of the classifier is left out: it would be a constant in A. The published students have
     no bias, since the authors' code replaces the classifier by a convolution without bias.
 
     Source: the authors' code (GzyAftermath/CAT-KD) and its defaults.
-    Unlike the authors' code, the student's classifier keeps its bias for the logits, and a map with
-    fewer than r rows or columns is not enlarged: both networks' maps then have the smaller number.
+    Unlike the authors' code, the student's classifier keeps its bias for the logits, and no map is
+    enlarged. If a network's map has fewer than r rows, both networks' maps are pooled to this
+    smaller number of rows; the same holds for columns.
 
     Args:
         setting: The two networks' shapes.

@@ -22,13 +22,13 @@ class DKD(Distiller):
     together. n (B, K-1) is the softmax over the K - 1 other classes. s is the student, t the
     teacher. With `standardise`, both networks' logits are first standardised, as in `kd`.
 
-    Source: the paper's weighted sum of TCKD, the term with α, and NCKD, the term with β; mdistiller
-    for T² and the defaults.
+    Source: the paper's weighted sum; mdistiller for T² and the defaults. The paper calls the term
+    with α TCKD, and the term with β NCKD.
     The authors raise the weight of the loss linearly over the first 20 epochs: `warmup: 20` of the
     method does so.
     Unlike the authors' code, log p_y and log (1 - p_y) are differences of logarithms of sums of
     exponentials. They stay finite if p_y rounds to 1. That code takes the logarithms of rounded
-    probabilities. Their limit for a certain teacher is the same.
+    probabilities. Both have the same limit as the teacher's p_y approaches 1.
 
     Args:
         setting: The number of classes.
@@ -72,7 +72,7 @@ class DKD(Distiller):
         return loss.mean() * self.temperature**2
 
     def log_probabilities(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log b (B, 2), and log n (B, K) in which the true class counts for nothing."""
+        """Return log b (B, 2), and log n as (B, K), where n is 0 for the true class."""
         logits = (standardised(logits) if self.standardise else logits) / self.temperature
         others = without_true_class(logits, labels)
         log_others = others.logsumexp(dim=1) - logits.logsumexp(dim=1)

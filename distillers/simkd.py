@@ -14,13 +14,13 @@ class SimKD(Distiller):
 
     F_s (B, C_s, H_s, W_s), F_t (B, C_t, H_t, W_t) are the maps that the networks pool for their
     classifiers. Both are average-pooled to the smaller height and the smaller width. The projector
-    φ consists of convolutions of 1 x 1, 3 x 3 and 1 x 1, from C_s to C_t / f twice, then to C_t.
-    A batch norm and a ReLU follow each convolution.
+    φ consists of three convolutions: 1 x 1 from C_s to C_t / f channels, 3 x 3 with C_t / f
+    channels, and 1 x 1 to C_t channels. A batch norm and a ReLU follow each convolution.
 
-    At test time, the logits are W avg(φ(F_s)) + b, with the teacher's classifier W, b and the mean
-    over the positions avg. The student's own classifier is not used and never learns. Projector
-    and teacher's classifier count as parameters of the student. In training mode, each batch copies
-    W and b, so that weights and checkpoints of the student contain them.
+    At test time, the logits are W avg(φ(F_s)) + b. W and b are the teacher's classifier, and avg is
+    the mean over the positions. The student's own classifier is not used and never learns.
+    Projector and teacher's classifier count as parameters of the student. In training mode, each
+    batch copies W and b, so that weights and checkpoints of the student contain them.
 
     Source: the paper; its authors' code (DefangChen/SimKD) for the projector and the default of f.
     The method has no cross-entropy and no other loss.

@@ -1,4 +1,4 @@
-"""Weighted soft labels: samples count less if the student already fits them better."""
+"""Weighted soft labels: samples that the student fits better than the teacher count less."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from distillers.base import Batch, Distiller, Features, Positive, Setting
 
-EPSILON = 1e-7  # of a teacher without error, the weight is that of a much worse student: 1
+EPSILON = 1e-7  # avoids a division by 0: if the teacher's error c_t is 0, w is almost always 1
 
 
 class WSLD(Distiller):

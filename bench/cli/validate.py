@@ -50,11 +50,12 @@ def command(
 
 
 def check_contents(suite: "Suite", results: Results | None) -> tuple[list[str], list[str]]:
-    """Try what a suite names; return problems and warnings.
+    """Try the networks, distillers and checkpoints of a suite; return problems and warnings.
 
     Args:
         suite: The suite; each of its networks, distillers and checkpoints is tried.
-        results: A results folder to check as well, for example for a teacher at chance.
+        results: A results folder to check as well; a warning is, for example, that a teacher's
+            accuracy is no better than chance.
     """
     from bench import suite as suites
     from bench.api import find_data_root

@@ -20,7 +20,7 @@ OPERATIONS_PER_IMAGE = 2
 MAX_MAGNITUDE = 30
 ERASED_AREA = (0.02, 0.33)  # as a fraction of the image
 ERASED_ASPECT = (0.3, 3.3)  # height over width
-MAX_ATTEMPTS = 10  # to draw a rectangle that fits, before nothing is erased
+MAX_ATTEMPTS = 10  # rectangles drawn per image; if none fits, nothing is erased
 
 Operation = Callable[[Tensor], Tensor]  # of images (n, 3, S, S) uint8
 
@@ -35,7 +35,8 @@ def operations(magnitude: int, size: int, device: torch.device) -> list[tuple[Op
         device: the device of the images.
 
     Returns:
-        For each of 14 operations its function; or two functions, for both signs of its magnitude.
+        A tuple for each of 14 operations. It contains two functions, for a positive and a negative
+        magnitude, or one function if the magnitude has no sign.
 
     """
     from torchvision.transforms.v2 import functional as vision
@@ -75,7 +76,7 @@ def operations(magnitude: int, size: int, device: torch.device) -> list[tuple[Op
 
 
 def _moved(move: Operation, size: int, device: torch.device) -> Operation:
-    """Return an operation that moves pixels as a list of source pixels.
+    """Return an operation that moves pixels by means of a list: the source of each pixel.
 
     torchvision's own function copies numbers to the device in each call, for which the CPU waits.
 
@@ -98,8 +99,9 @@ def _moved(move: Operation, size: int, device: torch.device) -> Operation:
 def sharpen(images: Tensor, factor: float) -> Tensor:
     """Blend images (n, 3, S, S) uint8 with a smoothed copy, as torchvision's `adjust_sharpness`.
 
-    torchvision's own function copies its kernel to the device, for which the CPU waits. Sums of
-    integers do not depend on their order; so an image does not depend on the other images.
+    torchvision's own function copies its kernel to the device, for which the CPU waits. The
+    convolution sums integers, which float32 adds exactly in any order. Therefore the result for an
+    image does not depend on the other images of the batch.
 
     Args:
         images: the images.
@@ -190,9 +192,9 @@ class RandomOperations:
 class Erasing:
     """Random erasing for the images of one epoch (Zhong et al., arXiv:1708.04896).
 
-    A rectangle's area is uniform in `ERASED_AREA`, and the logarithm of its aspect ratio is uniform
-    in `ERASED_ASPECT`, as in torchvision's and timm's `RandomErasing`. Erased pixels are 0 after
-    the normalisation, the mean of the data set.
+    A rectangle's area is uniform in `ERASED_AREA`. The logarithm of its aspect ratio is uniform
+    between the logarithms of the bounds `ERASED_ASPECT`. Both are as in torchvision's and timm's
+    `RandomErasing`. Erased pixels are set to 0 in the normalised image; 0 is the data set's mean.
 
     Args:
         probability: probability that a rectangle is erased; 0: images do not change.

@@ -56,7 +56,7 @@ def find(name: str | Path) -> Path:
 
 @cache
 def canonical() -> dict[str, dict[str, Any]]:
-    """Return the methods of methods.yaml, the papers' methods: label, terms and source by name."""
+    """Return the papers' methods from methods.yaml: for each name, label, terms and source."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
 
@@ -67,7 +67,7 @@ def canonical_terms(name: str) -> dict[str, TermEntry]:
 
 
 def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
-    """Return the terms of a method in methods.yaml for single pairs, by `teacher/student`."""
+    """Return a method's terms for each pair `teacher/student` with its own in methods.yaml."""
     entries = canonical().get(name, {}).get("pairs", {})
     usual = {k: v.model_dump(exclude_unset=True) for k, v in canonical_terms(name).items()}
     return {
@@ -77,7 +77,7 @@ def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
 
 
 def default_label(name: str, terms: Collection[str]) -> str:
-    """Return the papers' label of a canonical method with its usual distillers; else the name."""
+    """Return the label in methods.yaml if the method has the usual distillers, or else its name."""
     usual = canonical_terms(name).keys() == set(terms)
     return str(canonical()[name]["label"]) if usual and name in canonical() else name
 
@@ -130,7 +130,9 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
     """Return an entry's checkpoint. An entry without an existing file must give a SHA-256."""
     digest = entry.sha256
     if path.is_dir():
-        raise BenchError(f"'{path}' is a folder. Allowed: a file, such as one of weights in it")
+        raise BenchError(
+            f"'{path}' is a folder. Allowed: a file, such as a file of weights in this folder"
+        )
     if path.is_file():
         if (size := path.stat().st_size) > MAX_CHECKPOINT_BYTES:
             raise BenchError(

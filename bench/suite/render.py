@@ -35,8 +35,9 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 
     Args:
         suite: The suite.
-        place: A dotted place, such as `methods.mine`. The first value below the place that is in
-            the file gives the line, or else the nearest part of the file around the place.
+        place: A dotted place, such as `methods.mine`. The line is that of the first value at or
+            below this place, if the file contains one. Otherwise the same rule is applied to the
+            place around it (`methods`), and so on.
         message: What is wrong.
     """
     parts = place.split(".")
@@ -90,7 +91,7 @@ def _content(suite: Suite) -> dict[str, Any]:
 
 
 def _method(method: Method) -> dict[str, Any] | str:
-    """Return a method with its terms; `papers` if its authors have settings for single pairs."""
+    """Return a method's entry: its terms, or `papers` if its terms differ between pairs."""
     label = method.label != default_label(method.name, method.terms)
     names = {"label": method.label} if label else {}
     if method.pairs:
