@@ -319,11 +319,16 @@ def test_later_keys_of_a_recipe_do_not_change_ids_of_shipped_suites(path: Path) 
     assert keys == {frozenset(FIRST_KEYS)}
 
 
-@pytest.mark.parametrize("key", sorted(set(Recipe.model_fields) - set(FIRST_KEYS)))
+@pytest.mark.parametrize("key", sorted(Recipe.model_fields.keys() - set(FIRST_KEYS)))
 def test_explicit_default_of_a_later_key_is_the_same_run(key: str, tmp_path: Path) -> None:
     default = json.dumps(Recipe.model_fields[key].default)
     for place in ("recipe", "teachers.recipe", "pairs.0.recipe"):
         assert ids(tmp_path, f"{place}.{key}={default}") == ids(tmp_path)
+
+
+@pytest.mark.parametrize("key", sorted(OTHER.keys() - set(FIRST_KEYS)))
+def test_a_later_key_is_set_back_to_its_default(key: str, tmp_path: Path) -> None:
+    default = json.dumps(Recipe.model_fields[key].default)
     both = ids(tmp_path, f"recipe.{key}={OTHER[key]}", f"pairs.0.recipe.{key}={default}")
     assert both[1:] != ids(tmp_path)[1:], "the teacher is another run"
     teacher = f"teachers.recipe.{key}={default}"
