@@ -164,7 +164,8 @@ class ReferenceRun:
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
             for batch in itertools.islice(self.stream, count):
                 images, *rest = (part.to(self.device) for part in batch)
-                self.step(images, BatchWithRows(*rest))
+                labels, index, *rows = rest
+                self.step(images, BatchWithRows(labels, index, rows=rows[0] if rows else None))
 
     def step(self, images: Tensor, batch: BatchWithRows) -> None:
         """Train on one batch."""

@@ -104,7 +104,7 @@ def test_reference_crd_equals_crd() -> None:
     reference.bank_t.copy_(ours.bank_t.rows)
     for first in (0, 6):  # the second batch uses the banks and Z that the first one updated
         index = torch.arange(first, first + 6)
-        batch = BatchWithRows(setting.train_labels[index], index, torch.randint(40, (6, 13)))
+        batch = BatchWithRows(setting.train_labels[index], index, rows=torch.randint(40, (6, 13)))
         s, t = (Features((), torch.randn(6, 16), torch.randn(6, 5)) for _ in range(2))
         torch.testing.assert_close(reference(s, t, batch), ours(s, t, batch, batch.rows))
     torch.testing.assert_close(reference.bank_t, ours.bank_t.rows)
