@@ -72,9 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.parts or PARTS:
         print(f"{name} …", file=sys.stderr)
         rows += PARTS[name](load)
-    print(heading(load), markdown(rows), sep="\n\n")
+    title = heading(load)
+    print(title, markdown(rows), sep="\n\n")
     if options.json:
-        content = {"heading": heading(load), "rows": [asdict(row) for row in rows]}
+        content = {"heading": title, "rows": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -111,7 +111,7 @@ from bench.training import pretrained
 
 READERS = {
     "pretrained": lambda path: pretrained.read(path),
-    "checkpoint": lambda path: decode(path.read_bytes(), "a", "t", 4, ["ce"]),
+    "checkpoint": lambda path: decode(path.read_bytes(), "a", "t", range(1, 4), {False: {"ce"}}),
 }
 reader, *names = sys.argv[1:]
 peak = lambda: peak_memory(torch.device("cpu"))

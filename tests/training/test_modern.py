@@ -15,7 +15,7 @@ from tests.training.test_lockstep import EVERY
 NEW = [name for name in canonical() if name not in EVERY]
 SMALL = (
     "{ab: {pretraining_epochs: 2}, ft: {pretraining_epochs: 1}, fsp: {pretraining_epochs: 2}, "
-    "rrd: {queue: 48, width: 8}, semckd: {batch_size: 16}}"
+    "rrd: {queue: 48, width: 8}, semckd: {batch_size: 16}, crd: {negatives: 16, width: 8}}"
 )
 
 pytestmark = pytest.mark.slow
