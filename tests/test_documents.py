@@ -124,6 +124,12 @@ def test_methods_are_those_of_the_file_with_their_weights() -> None:
     assert shown == [(row["method"], row["terms"]) for row in list_rows("methods")]
 
 
+def test_numbers_of_methods_and_losses_in_readme_are_those_of_the_package() -> None:
+    counts = re.search(r"\*\*(\d+) methods\*\* from (\d+) losses", README)
+    assert counts
+    assert [int(n) for n in counts.groups()] == [len(suite.canonical()), len(distillers.names())]
+
+
 def test_golden_files_of_methods_exist() -> None:
     for _, _, _, _, golden, *_ in rows(section("Further methods", "METHODS.md")):
         for name in re.findall(r"^`(\w+)(?:\.npz)?`", golden):

@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench import api
 from bench.api import Machine
 from bench.execution.protocol import Task
 from bench.planning.plan import Plan
 from bench.results import Record, Results
 from bench.spec import RunSpec
+from bench.training import loop
+from bench.training.trainer import Trainer
 
 SUITE = """\
 suite_version: 1
@@ -48,6 +52,38 @@ def run(plan: Plan, folder: Path, **options: Any) -> Results:
     results = Results(folder / "results")
     api.execute(plan, results, Machine(gpus=(), inline=True), **options)
     return results
+
+
+def outcome(plan: Plan, folder: Path) -> dict[str, str]:
+    """Execute a plan; return the numbers of each method."""
+    results = run(plan, folder)
+    return {cell.method.name: numbers(results.record(cell.run)) for cell in plan.cells}
+
+
+class PowerCut(Exception):
+    """Ends a cohort in the middle."""
+
+
+def run_interrupted(plan: Plan, folder: Path, stop_after: int) -> None:
+    """Execute a plan; end the students' cohort after so many epochs of single runs.
+
+    The teacher of a toy suite trains for one epoch, which is not counted.
+    """
+    train_cohort, epochs = loop.train_cohort, []
+
+    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
+        def stop(trainer: Trainer) -> None:
+            after_epoch(trainer)
+            epochs.append(trainer.epoch)
+            if teacher is not None and len(epochs) == stop_after + 1:
+                raise PowerCut
+
+        train_cohort(trainers, teacher, data, stop, capture)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_cohort", interrupt)
+        with pytest.raises(PowerCut):
+            run(plan, folder)
 
 
 def record(run: str = "a", **fields: Any) -> Record:

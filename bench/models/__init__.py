@@ -17,13 +17,13 @@ from bench.models import dry_run, mobile, resnet, taps, vgg
 from bench.models.base import Builder, Cost, Taps
 from bench.models.head import Headed
 from bench.models.libraries import LIBRARIES
-from bench.models.taps import ALWAYS
+from bench.models.taps import TAPPED
 from bench.models.wrapper import FeatureExtractor
 from distillers import Distiller, Features, Shapes
 from distillers.base import FeatureName
 
 __all__ = [
-    "ALWAYS",
+    "TAPPED",
     "Builder",
     "Cost",
     "FeatureExtractor",
@@ -139,7 +139,7 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
             the shapes of its fields.
 
     """
-    places = places_of(net, size) if set(reads) - taps.ALWAYS else Taps()
+    places = places_of(net, size) if TAPPED.intersection(reads) else Taps()
     if isinstance(net, FeatureExtractor):
         net.hook_points(size)  # fills a cache, which training reads
     absent = dict(places.missing)
@@ -190,7 +190,7 @@ def reader(
         reads: the fields; `shapes` says which the network has.
 
     """
-    if set(reads) <= taps.ALWAYS:
+    if not TAPPED.intersection(reads):
         return net
     return taps.reader(net, places_of(net, size), reads)
 

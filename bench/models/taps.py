@@ -19,7 +19,7 @@ from bench.models.dry_run import MAX_COMPUTED_SIDE, LayerCall, copy_network, map
 from distillers import Features
 from distillers.base import Affine, FeatureName
 
-ALWAYS = frozenset({"stages", "pooled", "logits"})  # fields that every network returns
+TAPPED = frozenset({"stem", "preactivations", "norms", "pooled_map", "classifier"})  # by hooks
 SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # they do not change what is pooled
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.ELU, nn.Mish)
 UNDECLARED = "the network declares no such layer (`taps` in bench.models.base)"
@@ -98,7 +98,7 @@ def _listen(layer: nn.Module, tap: Tap, tensors: dict[Tap, Tensor]) -> Any:
 
 def reader(net: nn.Module, taps: Taps, reads: Collection[str]) -> Callable[[Tensor], Features]:
     """Return the network, or a `Reader` if a field is read that it does not return by itself."""
-    return Reader(net, taps, reads) if set(reads) - ALWAYS - {"strong"} else net
+    return Reader(net, taps, reads) if TAPPED.intersection(reads) else net
 
 
 def declared(net: nn.Module) -> Taps:

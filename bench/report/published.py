@@ -100,9 +100,8 @@ class Line(BaseModel, frozen=True):
 
         if self.paper in _LAST_EPOCH:
             return False
-        return "best epoch" in self.source or self.name in {
-            name for name, entry in canonical().items() if entry.get("best_epoch")
-        }
+        method = canonical().get(self.name, {})
+        return "best epoch" in self.source or bool(method.get("best_epoch"))
 
     @property
     def is_reprint(self) -> bool:

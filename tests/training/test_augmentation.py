@@ -71,18 +71,13 @@ def make_plan(folder: Path, keys: str, methods: str = METHODS) -> Plan:
     return toy.plan(folder, methods=methods, plugins="[views.py]", recipe=recipe)
 
 
-def outcome(plan: Plan, folder: Path) -> dict[str, str]:
-    results = toy.run(plan, folder)
-    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
-
-
 @pytest.fixture(scope="module", params=KEYS)
 def together(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Plan, dict[str, str]]:
     folder = tmp_path_factory.mktemp(request.param)
     plan = make_plan(folder, KEYS[request.param])
-    return plan, outcome(plan, folder)
+    return plan, toy.outcome(plan, folder)
 
 
 def test_every_method_is_done(together: tuple[Plan, dict[str, str]]) -> None:
@@ -96,40 +91,22 @@ def test_alone_and_together_give_the_same_numbers(
     together: tuple[Plan, dict[str, str]], methods: str, tmp_path: Path
 ) -> None:
     plan, expected = together
-    numbers = outcome(select(plan, f"method={methods}"), tmp_path)
+    numbers = toy.outcome(select(plan, f"method={methods}"), tmp_path)
     assert numbers == {name: expected[name] for name in methods.split("|")}
 
 
-class PowerCut(Exception):
-    """Ends a cohort in the middle."""
-
-
 def test_interrupted_cohort_gives_the_same_numbers(
-    together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    together: tuple[Plan, dict[str, str]], tmp_path: Path
 ) -> None:
     plan, expected = together
-    train, epochs = loop.train_cohort, []
-
-    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
-        def stop(trainer: Trainer) -> None:
-            after_epoch(trainer)
-            epochs.append(trainer.epoch)
-            if teacher is not None and len(epochs) == 5:
-                raise PowerCut
-
-        train(trainers, teacher, data, stop, capture)
-
-    monkeypatch.setattr(loop, "train_cohort", interrupt)
-    with pytest.raises(PowerCut):
-        toy.run(plan, tmp_path)
-    monkeypatch.undo()
-    assert outcome(plan, tmp_path) == expected
+    toy.run_interrupted(plan, tmp_path, 4)
+    assert toy.outcome(plan, tmp_path) == expected
 
 
 def test_each_key_changes_the_numbers_and_the_id(tmp_path: Path) -> None:
     plans = [make_plan(tmp_path, keys, "[student]") for keys in KEYS.values()]
     assert len({plan.cells[0].run for plan in plans}) == len(KEYS)
-    numbers = {str(outcome(plan, tmp_path / str(i))) for i, plan in enumerate(plans)}
+    numbers = {str(toy.outcome(plan, tmp_path / str(i))) for i, plan in enumerate(plans)}
     assert len(numbers) == len(KEYS)
 
 

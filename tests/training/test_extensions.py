@@ -11,11 +11,9 @@ from bench.planning.plan import Plan, select
 from bench.report.figures import correlation
 from bench.results import Results
 from bench.spec import TermSpec
-from bench.training import loop
 from bench.training.evaluation import measure, predict
 from bench.training.loss import WeightedLoss
 from bench.training.teacher import load_trained
-from bench.training.trainer import Trainer
 from distillers import Batch, Setting, Shapes
 from tests import toy
 from tests.distillers.geometry import BATCH, STUDENT, TEACHER, TRAIN_LABELS, S, T
@@ -132,16 +130,11 @@ def make_plan(folder: Path, **lines: str) -> Plan:
     return toy.plan(folder, **{"methods": METHODS, "plugins": "[extensions.py]", **lines})
 
 
-def outcome(plan: Plan, folder: Path) -> dict[str, str]:
-    results = toy.run(plan, folder)
-    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
-
-
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, dict[str, str], Results]:
     folder = tmp_path_factory.mktemp("together")
     plan = make_plan(folder)
-    return plan, outcome(plan, folder), Results(folder / "results")
+    return plan, toy.outcome(plan, folder), Results(folder / "results")
 
 
 def record_of(together: tuple[Plan, dict[str, str], Results], method: str):  # type: ignore[no-untyped-def]
@@ -163,11 +156,7 @@ def test_alone_and_together_give_the_same_numbers(
     together: tuple[Plan, dict[str, str], Results], method: str, tmp_path: Path
 ) -> None:
     plan, expected, _ = together
-    assert outcome(select(plan, f"method={method}"), tmp_path) == {method: expected[method]}
-
-
-class PowerCut(Exception):
-    """Ends a cohort in the middle."""
+    assert toy.outcome(select(plan, f"method={method}"), tmp_path) == {method: expected[method]}
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5, 8, 12, 14])
@@ -175,25 +164,10 @@ def test_interrupted_stages_give_the_same_numbers(
     together: tuple[Plan, dict[str, str], Results],
     stop_after: int,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan, expected, _ = together
-    train_cohort, epochs = loop.train_cohort, []
-
-    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
-        def stop(trainer: Trainer) -> None:
-            after_epoch(trainer)
-            epochs.append(trainer.epoch)
-            if teacher is not None and len(epochs) == stop_after + 1:
-                raise PowerCut
-
-        train_cohort(trainers, teacher, data, stop, capture)
-
-    monkeypatch.setattr(loop, "train_cohort", interrupt)
-    with pytest.raises(PowerCut):
-        toy.run(plan, tmp_path)
-    monkeypatch.undo()
-    assert outcome(plan, tmp_path) == expected
+    toy.run_interrupted(plan, tmp_path, stop_after)
+    assert toy.outcome(plan, tmp_path) == expected
 
 
 def test_epochs_of_a_stage_are_numbered_up_to_zero(

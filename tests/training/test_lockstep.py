@@ -10,27 +10,19 @@ from torch import Tensor
 from bench import api
 from bench.planning.plan import Plan, select
 from bench.spec import Recipe
-from bench.training import loop
 from bench.training.optimizer import learning_rate
 from bench.training.teacher import Teacher
-from bench.training.trainer import Trainer
 from distillers import Features
 from tests import toy
 
 EVERY = "[student, kd, fitnet, at, sp, cc, rkd, pkt, crd, crd+kd, wcord, wcord+kd, dcd, dcd+kd]"
 
 
-def outcome(plan: Plan, folder: Path) -> dict[str, str]:
-    """Run a plan; all numbers of each method."""
-    results = toy.run(plan, folder)
-    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
-
-
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, dict[str, str]]:
     folder = tmp_path_factory.mktemp("together")
     plan = toy.plan(folder, methods=EVERY)
-    return plan, outcome(plan, folder)
+    return plan, toy.outcome(plan, folder)
 
 
 def test_all_methods_are_done(together: tuple[Plan, dict[str, str]]) -> None:
@@ -47,13 +39,13 @@ def test_method_gives_the_same_numbers_alone_and_together(
     plan, expected = together
     alone = select(plan, f"method={method}")
     assert len(alone.cells) == 1
-    assert outcome(alone, tmp_path) == {method: expected[method]}
+    assert toy.outcome(alone, tmp_path) == {method: expected[method]}
 
 
 def test_order_of_methods_does_not_change_numbers(
     together: tuple[Plan, dict[str, str]], tmp_path: Path
 ) -> None:
-    results = outcome(toy.plan(tmp_path, methods="[dcd, crd, kd]"), tmp_path)
+    results = toy.outcome(toy.plan(tmp_path, methods="[dcd, crd, kd]"), tmp_path)
     assert results == {name: together[1][name] for name in ("dcd", "crd", "kd")}
 
 
@@ -62,34 +54,18 @@ def test_order_of_terms_does_not_change_numbers(tmp_path: Path) -> None:
     forward = toy.plan(tmp_path, methods=f"{{m: {{ce: 1, {crd}, kd: 1}}}}")
     backward = toy.plan(tmp_path, methods=f"{{m: {{kd: 1, {crd}, ce: 1}}}}")
     assert set(forward.runs) == set(backward.runs)
-    assert outcome(forward, tmp_path / "forward") == outcome(backward, tmp_path / "backward")
-
-
-class PowerCut(Exception):
-    """Ends a cohort in the middle."""
+    assert toy.outcome(forward, tmp_path / "forward") == toy.outcome(
+        backward, tmp_path / "backward"
+    )
 
 
 def test_interrupted_cohort_gives_the_numbers_of_an_uninterrupted_one(
-    together: tuple[Plan, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    together: tuple[Plan, dict[str, str]], tmp_path: Path
 ) -> None:
     plan, expected = together
-    train_cohort, epochs = loop.train_cohort, []
-
-    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
-        def stop(trainer: Trainer) -> None:
-            after_epoch(trainer)
-            epochs.append(trainer.epoch)
-            if teacher is not None and len(epochs) == 5:
-                raise PowerCut
-
-        train_cohort(trainers, teacher, data, stop, capture)
-
-    monkeypatch.setattr(loop, "train_cohort", interrupt)
-    with pytest.raises(PowerCut):
-        toy.run(plan, tmp_path)
-    monkeypatch.undo()
+    toy.run_interrupted(plan, tmp_path, 4)
     assert len([*(tmp_path / "results" / "state").iterdir()]) > 0
-    assert outcome(plan, tmp_path) == expected
+    assert toy.outcome(plan, tmp_path) == expected
 
 
 def test_dropout_gives_the_same_numbers_alone_and_together(tmp_path: Path) -> None:
@@ -98,10 +74,10 @@ def test_dropout_gives_the_same_numbers_alone_and_together(tmp_path: Path) -> No
         dataset="{name: digits, size: 32, per_class: 8, test_per_class: 5}",
         pairs="[{teacher: resnet8, student: 'torchvision:mobilenet_v3_small'}]",
     )
-    expected = outcome(plan, tmp_path)
-    assert outcome(plan, tmp_path / "again") == expected
+    expected = toy.outcome(plan, tmp_path)
+    assert toy.outcome(plan, tmp_path / "again") == expected
     alone = select(plan, "method=kd")
-    assert outcome(alone, tmp_path / "alone") == {"kd": expected["kd"]}
+    assert toy.outcome(alone, tmp_path / "alone") == {"kd": expected["kd"]}
 
 
 def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
@@ -155,7 +131,7 @@ def test_plain_students_do_not_use_the_teacher(
     monkeypatch.setattr(Teacher, "__call__", count)
     plan, expected = together
     alone = select(plan, "method=student")
-    assert outcome(alone, tmp_path) == {"student": expected["student"]}
+    assert toy.outcome(alone, tmp_path) == {"student": expected["student"]}
     assert passes == []
-    outcome(select(plan, "method=student|kd"), tmp_path / "two")
+    toy.outcome(select(plan, "method=student|kd"), tmp_path / "two")
     assert passes

@@ -100,58 +100,30 @@ def make_plan(folder: Path, key: str, **lines: str) -> Plan:
     return toy.plan(folder, **added)
 
 
-def outcome(plan: Plan, folder: Path) -> dict[str, str]:
-    results = toy.run(plan, folder)
-    return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
-
-
-class PowerCut(Exception):
-    """Ends a cohort in the middle."""
-
-
-def interrupted(plan: Plan, folder: Path, stop_after: int) -> None:
-    """Run a plan; end its students' cohort after so many epochs of single runs."""
-    train_cohort, epochs = loop.train_cohort, []
-
-    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
-        def stop(trainer: Trainer) -> None:
-            after_epoch(trainer)
-            epochs.append(trainer.epoch)
-            if teacher is not None and len(epochs) == stop_after + 1:
-                raise PowerCut
-
-        train_cohort(trainers, teacher, data, stop, capture)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_cohort", interrupt)
-        with pytest.raises(PowerCut):
-            toy.run(plan, folder)
-
-
 @pytest.mark.parametrize("key", KEYS)
 def test_together_alone_and_interrupted_give_the_same_numbers(key: str, tmp_path: Path) -> None:
     plan = make_plan(tmp_path, key)
-    expected = outcome(plan, tmp_path)
+    expected = toy.outcome(plan, tmp_path)
     assert list(expected) == list(NAMES)
     assert all('"done"' in text for text in expected.values())
     assert len(set(expected.values())) == len(NAMES)
     for name in ("kd", "dcd") if key != "all" else NAMES:
-        alone = outcome(select(plan, f"method={name}"), tmp_path / name)
+        alone = toy.outcome(select(plan, f"method={name}"), tmp_path / name)
         assert alone == {name: expected[name]}
     for stop_after in (1, 4, 7, 11):  # in the stage before training, then in epochs 1 and 2
         folder = tmp_path / str(stop_after)
-        interrupted(plan, folder, stop_after)
+        toy.run_interrupted(plan, folder, stop_after)
         results = Results(folder / "results")
         assert any(results.state(cell.run).exists() for cell in plan.cells), "no checkpoint"
-        assert outcome(plan, folder) == expected
+        assert toy.outcome(plan, folder) == expected
         assert not list(folder.rglob("*.corrupt"))
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_each_key_changes_the_numbers(key: str, tmp_path: Path) -> None:
-    changed = outcome(make_plan(tmp_path, key, methods="[kd]"), tmp_path / "changed")
+    changed = toy.outcome(make_plan(tmp_path, key, methods="[kd]"), tmp_path / "changed")
     recipe = {"recipe": f"{{{STEPS}}}", "teachers": "{recipe: {epochs: 1}}"}
-    plain = outcome(make_plan(tmp_path, key, methods="[kd]", **recipe), tmp_path / "plain")
+    plain = toy.outcome(make_plan(tmp_path, key, methods="[kd]", **recipe), tmp_path / "plain")
     assert changed != plain
 
 
@@ -494,12 +466,12 @@ def test_unreachable_weights_fail_with_a_sentence(
 def test_old_checkpoints_without_an_optimizer_part_resume(tmp_path: Path) -> None:
     """Checkpoints of the first version have the parts network, loss and momentum."""
     plan = toy.plan(tmp_path, methods="[kd]")
-    expected = outcome(plan, tmp_path)
+    expected = toy.outcome(plan, tmp_path)
     folder = tmp_path / "old"
-    interrupted(plan, folder, 1)
+    toy.run_interrupted(plan, folder, 1)
     results = Results(folder / "results")
     content = results.read_state(plan.cells[0].run)
     assert content is not None
     parts = {name.partition("/")[0] for name in safetensors.torch.load(content)}
     assert parts == {"network", "loss", "momentum"}
-    assert outcome(plan, folder) == expected
+    assert toy.outcome(plan, folder) == expected
