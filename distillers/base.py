@@ -484,6 +484,21 @@ def require(
                 raise Incompatible(f"the {role} has no {name}: {reason}")
 
 
+def require_one_teacher(distiller: Distiller, members: int) -> None:
+    """Check that a distiller can learn from an ensemble of this many members.
+
+    Raises:
+        Incompatible: There are several members, and the distiller has a head or a stage before
+            training, which learn from one teacher.
+    """
+    if members > 1 and (has_head(type(distiller)) or distiller.pretraining):
+        name = type(distiller).__name__.lower()
+        part = "head" if has_head(type(distiller)) else "stage before training"
+        raise Incompatible(
+            f"the {part} of {name} learns from one teacher, not from {members} members"
+        )
+
+
 def reads_of_teacher(distiller: type[Distiller] | Distiller) -> tuple[FeatureName, ...]:
     """Return the names of the `Features` fields that a distiller may use from the teacher."""
     return distiller.reads if distiller.teacher_reads is None else distiller.teacher_reads

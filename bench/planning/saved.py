@@ -84,6 +84,7 @@ def dump(plan: Plan) -> str:
         "data": vars(suite.data),
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
+        "combine": suite.combine,
         "seeds": suite.seeds,
         "facts": vars(plan.facts),
         "pairs": [_pair(pair) for pair in suite.pairs],
@@ -143,6 +144,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         data=Selection(**content["data"]),
         recipe=Recipe(**content["recipe"]),
         teacher_seed=content["teacher_seed"],
+        combine=content.get("combine", "sum"),
         seeds=tuple(content["seeds"]),
         pairs=tuple(pairs),
         methods=tuple(methods),
@@ -185,7 +187,8 @@ def _flags(changes: Sequence[str]) -> list[str]:
 
 def _run(run: Run) -> dict[str, Any]:
     spec = run.specification
-    return {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
+    content = {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
+    return content | ({"members": spec.members} if spec.members else {})
 
 
 def _method(method: Method) -> dict[str, Any]:
@@ -206,6 +209,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "teacher": pair.teacher.network,
+        "members": pair.teacher.members,
+        "student_of": pair.teacher.student_of,
         "teacher_recipe": pair.teacher.recipe.model_dump(mode="json"),
         "checkpoint": _checkpoint(pair.teacher.checkpoint),
         "student": pair.student,
@@ -225,5 +230,7 @@ def _read_terms(content: Mapping[str, Any]) -> dict[str, TermSpec]:
 def _read_pair(entry: dict[str, Any]) -> Pair:
     fields = entry["checkpoint"]
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
-    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint)
+    student_of = tuple(entry["student_of"]) if entry.get("student_of") else None
+    recipe, members = Recipe(**entry["teacher_recipe"]), entry.get("members", 1)
+    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of)
     return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])

@@ -11,7 +11,7 @@ from bench.config.text import Where, dotted
 from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.resolution import papers
-from bench.suite.schema import Method, Pair, Suite
+from bench.suite.schema import Method, Pair, Suite, default_name
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
@@ -62,7 +62,10 @@ def _content(suite: Suite) -> dict[str, Any]:
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
-        names = {"teacher": pair.teacher.network, "student": pair.student}
+        names: dict[str, Any] = {"teacher": pair.teacher.content, "student": pair.student}
+        names |= {"members": pair.teacher.members} if pair.teacher.members > 1 else {}
+        usual = default_name(pair.teacher.content, pair.teacher.members, pair.student)
+        names |= {"name": pair.name} if pair.name != usual else {}
         return {**names, **group, "recipe": changes(pair.recipe, "pairs", i)}
 
     checkpoints = {
@@ -81,6 +84,7 @@ def _content(suite: Suite) -> dict[str, Any]:
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
         },
+        **({"ensemble": {"combine": suite.combine}} if suite.combine != "sum" else {}),
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),
