@@ -15,8 +15,8 @@ class NKD(Distiller):
     the true one, of a network's logits divided by the temperature T.
     Both terms are cross-entropies: the loss is not 0 if the student equals the teacher.
 
-    Source: the paper's normalised loss without its cross-entropy with the labels, which the method
-    adds; the authors' code (cls_KD) for T² and the defaults.
+    Source: the paper's normalised loss, and the authors' code (cls_KD) for T² and the defaults. The
+    paper's cross-entropy with the labels is left out here; the method `nkd` adds it as `ce`.
 
     Args:
         setting: The number of classes.

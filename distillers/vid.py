@@ -23,8 +23,8 @@ class VID(Distiller):
     of the teacher, initially 5. The mean is over samples, channels and positions. The loss can be
     negative, since log v is negative for v < 1.
 
-    Source: the Gaussian bound of the paper without its constant term, with RepDistiller's
-    regressors, variances and means.
+    Source: the Gaussian bound of the paper without its constant term, with the regressors, the
+    parametrised variances and the means of RepDistiller.
     Unlike RepDistiller, softplus does not overflow for ρ > 88.
 
     Args:
