@@ -96,8 +96,8 @@ class FeatureExtractor(nn.Module):
         wanted = (*points.stages, points.classifier)
         if skipped := [point.layer for point in wanted if point and point not in tensors]:
             raise BenchError(
-                f"{type(self.network).__name__} called its layers {', '.join(skipped)} in the dry "
-                "run, but not in this pass. Let the network return distillers.Features"
+                f"{type(self.network).__name__} did not call its layers {', '.join(skipped)} in "
+                "this pass, unlike in the dry run. Let the network return distillers.Features"
             )
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:

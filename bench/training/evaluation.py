@@ -137,7 +137,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
-    """Return whether networks are evaluated after this epoch, from 1; before 1, they are not."""
+    """Return whether networks are evaluated after an epoch, counted from 1; before 1: never."""
     return epoch > 0 and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs)
 
 
