@@ -23,7 +23,7 @@ class AB(Distiller):
 
     s = r(f_s) and t, both (B, C, H, W), are maps of stage l = 1…S before the ReLU: i is a sample, c
     a channel, x, y a position. The connector r, a trained convolution with batch norm, maps the
-    student's map f_s to the teacher's shape; it is the identity where the shapes are equal. m is
+    student's map f_s to the teacher's shape; where the shapes are equal, r is the identity. m is
     the margin: a student's neuron adds no loss if its value is beyond m on the teacher's side of 0.
     The loss is a sum over neurons, so it grows with the size of the maps.
 

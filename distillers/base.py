@@ -319,8 +319,8 @@ class MixedBatch(Batch):
 class Pretraining:
     """A stage before training, with SGD and a constant learning rate.
 
-    Momentum, weight decay and batches are those of the recipe. Afterwards, the training begins with
-    a new optimiser.
+    Momentum, weight decay and batches are as in the recipe. After this stage, the training begins
+    with a new optimiser.
 
     Attributes:
         epochs: The number of epochs of the stage.

@@ -15,9 +15,10 @@ class CTKD(Distiller):
 
     z_s, z_t (B, K) are the logits of the student and the teacher. The temperature T is one number
     for all samples. It depends on one trained parameter, g, whose initial value is 1. The gradient
-    at g includes that of the factor T². In epoch e, counted from 1, the gradient at T is multiplied
-    by λ(e) = -(1 - cos(π min(e / E, 1))) / 2. λ falls from about 0 to -1 within E epochs. Because λ
-    is negative, training changes g to increase the loss, and the student to decrease it.
+    at T includes the derivative of the factor T². In epoch e, counted from 1, this gradient is
+    multiplied by λ(e) = -(1 - cos(π min(e / E, 1))) / 2. λ falls from about 0 to -1 within E
+    epochs. Because λ is negative, training changes g to increase the loss, and the student to
+    decrease it.
 
     Source: the global temperature of the paper; the authors' code (zhengli97/CTKD) for T_0 and T_1.
     The recipe's weight decay also acts on g, as in the authors' code.

@@ -48,8 +48,8 @@ class FT(Distiller):
         setting: The two networks' shapes.
         rate: k, above 0; 0.5 by default. The factor has round(k C_t) channels, at least 1.
         pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
-        pretraining_lr: The learning rate of that stage, at least 0; 0 means the recipe's. 0.01 by
-            default, as in RepDistiller, which uses the recipe's learning rate for the student vgg8.
+        pretraining_lr: The learning rate of that stage, at least 0; 0 means the recipe's rate. 0.01
+            by default, as in RepDistiller. RepDistiller uses the recipe's rate only for vgg8.
     """
 
     paper = (

@@ -92,9 +92,9 @@ def _relation(before: Tensor, after: Tensor) -> Tensor:
 def _right_vectors(stage: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return a map's first right singular vectors (B, W, count) and singular values (B, count).
 
-    The map is a matrix X (C·H, W) for each sample. The gradient is that of first-order perturbation
-    theory for G = XᵀX with eigenvalues λ and eigenvectors v: if G changes by dG, v_i changes by
-    Σ_j v_j (v_jᵀ dG v_i) / (λ_i - λ_j). The factor 1 / (λ_i - λ_j) is bounded.
+    The map is a matrix X (C·H, W) for each sample; v and λ are the eigenvectors and eigenvalues of
+    G = XᵀX. The gradient follows from first-order perturbation theory: if G changes by dG, v_i
+    changes by Σ_j≠i v_j (v_jᵀ dG v_i) / (λ_i - λ_j). The factor 1 / (λ_i - λ_j) is bounded here.
     """
     x = stage.flatten(1, 2)  # (B, C·H, W)
     full = x.shape[1] < x.shape[2]  # all W vectors are needed

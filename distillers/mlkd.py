@@ -16,9 +16,10 @@ class MLKD(Distiller):
 
     z and z' (B, K) are the logits of the weakly and the strongly augmented view, of the student s
     and the teacher t. The first sum is over T in {T_0, 3, 5, 2, 6}. p_T is the softmax of z / T.
-        k = T² mean_i KL(p_t,T ‖ p_s,T)_i     instances
-        c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   classes, from matrices (K, K)
-        b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   the batch, from matrices (B, B)
+        k = T² mean_i KL(p_t,T ‖ p_s,T)_i        compares the instances i
+        c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   compares the classes by matrices (K, K)
+        b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   compares the samples by matrices (B, B)
+    ‖·‖ is the Frobenius norm.
     φ_b is the share of samples whose largest probability, according to the teacher's softmax of z,
     is at most the median of the batch. φ_c is the share of classes whose probabilities, summed over
     the batch, are at most the median of the classes. Both shares are about 1/2.

@@ -32,8 +32,8 @@ class ReviewKD(Distiller):
     Source: the paper's attention-based fusion and hierarchical context loss, as its code
     (dvlab-research/ReviewKD) and mdistiller compute them. In both codes, the loss's weight grows in
     the first 20 epochs; in a suite, `warmup: 20` does the same.
-    Unlike the authors' code, the maps need not be squares, `channels` has an effect, and a batch
-    with one value per channel is normalised by running statistics.
+    Unlike the authors' code, the maps need not be squares, and the option `channels` has an effect.
+    A batch with one value per channel is normalised by running statistics.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.

@@ -19,8 +19,8 @@ class SKD(Distiller):
     The second term depends on the size of the batch.
 
     Source: the port in torchdistill, with its defaults. We did not read the paper.
-    Unlike the port, a row D_i of zeros, such as that of a single sample, has the gradient 0, not
-    NaN. The linear system is solved with a Cholesky factor, not with the inverse of Σ.
+    Unlike the port, a row D_i of zeros, as in a batch of one sample, has the gradient 0, not NaN.
+    The linear system is solved with a Cholesky factor, not with the inverse of Σ.
 
     Args:
         setting: Not used, since the loss has no parameters.

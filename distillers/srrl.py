@@ -17,8 +17,9 @@ class SRRL(Distiller):
 
     Source: the losses of the paper, as SimKD's code (DefangChen/SimKD) ports them; most published
     tables use this port.
-    Unlike the authors' code, φ transforms the pooled features, as in the port, not the last feature
-    map before pooling: batch norm averages over B values per channel, not B·H·W.
+    Unlike the authors' code, which transforms the last feature map before pooling, φ transforms the
+    pooled features, as in the port. Batch norm therefore averages over B values per channel, not
+    B·H·W.
     A batch of one sample is normalised by running statistics.
     The authors say that they chose the weights of both terms for each pair of networks, but did not
     keep them (issue 3 of jingyang2017/KD_SRRL).
@@ -43,7 +44,7 @@ class SRRL(Distiller):
         self.transfer = nn.Sequential(linear, BatchNorm(width), nn.ReLU())
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean squared error of the features plus that of the predicted logits."""
+        """Return the mean squared error of the features plus w times that of the logits."""
         transformed = self.transfer(student.pooled)  # (B, D_t)
         logits = F.linear(transformed, teacher.classifier.weight, teacher.classifier.bias)
         feature = F.mse_loss(transformed, teacher.pooled)

@@ -56,9 +56,9 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
         The picture, rotated or mirrored by its EXIF orientation.
 
     Raises:
-        BenchError: the file is not a complete image; its values are neither integers of 8 or 16
-            bits nor floats from 0 to 1; or it has more than `MAX_PIXELS` pixels, before or after
-            resizing. Images with too many pixels are not decoded.
+        BenchError: the file is not a complete image, or has values other than integers of 8 or 16
+            bits and floats from 0 to 1. Or it has more than `MAX_PIXELS` pixels, before or after
+            resizing; such images are not decoded.
 
     """
     try:

@@ -1,7 +1,7 @@
 """RandAugment and random erasing: random changes of training images after crops and flips.
 
 RandAugment (Cubuk et al., arXiv:1909.13719) applies random operations, such as a rotation, to each
-image. The operations and their magnitudes are those of torchvision's `RandAugment`. All images of a
+image. The operations and their magnitudes are as in torchvision's `RandAugment`. All images of a
 batch with the same operation form a group, which is changed in one call, on the images' device. The
 operations are drawn on the CPU, so that the CPU knows the sizes of the groups without waiting for
 the device.

@@ -83,7 +83,7 @@ def build(
 
     Raises:
         BenchError: the name is unknown, the library cannot build the network for images of that
-            size, its weights cannot be read, or a plugin's builder returns no module.
+            size, the pretrained weights cannot be read, or a plugin's builder returns no module.
 
     """
     if added and name in added:
@@ -196,7 +196,7 @@ def reader(
 
 
 def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
-    """Return a student whose logits are those of a distiller's `predict`.
+    """Return a student that returns a distiller's prediction (`predict`) as its logits.
 
     Args:
         net: the student, a network that `build` returned.
@@ -248,7 +248,7 @@ def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict
 
     Args:
         net: a network that `build` returned.
-        decay: ratio of a layer's learning rate to that of the next layer, towards the classifier.
+        decay: factor of the learning rate from each layer to the layer before.
         weight_decay: weight decay of all parameters.
 
     Raises:

@@ -51,7 +51,7 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; keys without effect are left out."""
+        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
     def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:

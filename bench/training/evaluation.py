@@ -86,9 +86,9 @@ def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> di
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats. With a teacher, `agreement` is the
-        percentage of images for which teacher and student predict the same class, and `kl` is the
-        mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats. With a teacher, there are two more:
+        `agreement` is the percentage of images for which teacher and student predict the same
+        class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
     metrics = {

@@ -246,7 +246,7 @@ class Trainer:
 
         Raises:
             Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
-                concern the whole cohort.
+                concern all runs of the cohort.
             KeyboardInterrupt: The user quit a debugger.
         """
         try:
