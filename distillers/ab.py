@@ -21,11 +21,11 @@ SCALE = 3 / 1000  # RepDistiller's factor
 class AB(Distiller):
     """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, else -1.
 
-    s = r(f_s) and t, both (B, C, H, W), are maps of stage l = 1…S before the ReLU: i is a sample, c
-    a channel, x, y a position. The connector r, a trained convolution with batch norm, maps the
-    student's map f_s to the teacher's shape; where the shapes are equal, r is the identity. m is
-    the margin: a student's neuron adds no loss if its value is beyond m on the teacher's side of 0.
-    The loss is a sum over neurons, so it grows with the size of the maps.
+    f_s and t (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU;
+    i is a sample, c a channel, x, y a position. s = r(f_s) (B, C, H, W): the connector r, a trained
+    convolution with batch norm, maps f_s to the teacher's shape. Where the shapes are equal, r is
+    the identity. m is the margin: a student's neuron adds no loss if its value is beyond m on the
+    teacher's side of 0. The loss is a sum over neurons, so it grows with the size of the maps.
 
     The loss is minimised in a stage before training, with a constant learning rate. This stage
     trains the connectors and the student's layers before its classifier. The connectors are then

@@ -460,7 +460,7 @@ def has_head(distiller: type[nn.Module]) -> bool:
 def require(
     distiller: type[Distiller], student: Shapes, teacher: Shapes, *, mixed: bool = False
 ) -> None:
-    """Check that the networks have the features that a loss needs, and the images the labels.
+    """Check that the networks have the features, and the images the labels, that a loss needs.
 
     Args:
         distiller: The distiller's class.

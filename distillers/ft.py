@@ -35,7 +35,7 @@ class FT(Distiller):
     The encoder is one half of the paraphraser; the other half, the decoder, has three transposed
     convolutions. A stage before training fits the paraphraser to reconstruct the teacher's map:
         L_pre = mean (decoder(encoder(f_t)) - f_t)²
-    It trains neither the student nor the translator. Afterwards the paraphraser is frozen.
+    This stage trains neither the student nor the translator. Afterwards the paraphraser is frozen.
     The decoder ends in a LeakyReLU, so it reproduces strongly negative maps poorly, such as the
     last stage of a wide ResNet.
 

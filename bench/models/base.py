@@ -116,7 +116,7 @@ def init_convolutions(net: nn.Module) -> None:
     The mean is 0 and the variance is 2 / (k k C_out), for k x k kernels and C_out output channels.
     With this variance, gradients have about the same variance in all layers (He et al. 2015,
     arXiv:1502.01852, equation 14). As in the papers' code, the number of groups is ignored.
-    This distribution changes the accuracy even after 240 epochs.
+    The choice of this distribution affects the accuracy even after 240 epochs.
 
     Args:
         net: the network; its `nn.Conv2d` layers are changed in place, in the order of

@@ -6,7 +6,7 @@ which the layers finish. The rules are:
 
 - If the network lists its stages itself (timm's `feature_info`), this list is used.
 - In a transformer, stages are the patch tokens (B, N, D) of four evenly spaced blocks, the last
-  block included. If resolutions differ, they are the tokens of the last block of each resolution.
+  block included. If resolutions differ, the stages are the tokens of each resolution's last block.
   Class tokens are removed, and the patch tokens become maps (B, D, h, w).
 - In other networks, a stage is the last map of its resolution, (B, C, H, W) or (B, H, W, C). A map
   inside a block does not end a stage. Examples are maps in squeeze and excitation, and the

@@ -95,7 +95,7 @@ class Line(BaseModel, frozen=True):
 
     @property
     def is_best_epoch(self) -> bool:
-        """Whether the number is of the best epoch: the source or `methods.yaml` says so."""
+        """Whether the number is of the best epoch, according to the source or `methods.yaml`."""
         from bench.suite import canonical
 
         if self.paper in _LAST_EPOCH:
