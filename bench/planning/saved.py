@@ -47,8 +47,8 @@ def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan |
         changes: Changes of the suite, in their order.
 
     Returns:
-        The plan; or None and a line that says why no saved plan can be used. The line is empty if
-        there is no saved plan of this suite at all.
+        The plan and an empty line; or None and a line with the reason why no saved plan can be
+        used. The line is empty if no plan of this suite was saved.
     """
     stem = Path(name).stem
     path = path_of(folder, stem, changes)

@@ -381,7 +381,7 @@ class Report(Part):
     def problems(self) -> tuple[str, ...]:
         """The cells with missing values, and why; a baseline must have no such cell.
 
-        A cell that has no metric because its runs were skipped as impossible is allowed.
+        Cells without any metric are allowed if their runs were skipped as impossible.
         """
         return tuple(
             f"{cell.name}: {cell.missing.reason}"

@@ -37,7 +37,7 @@ def at_line(suite: Suite, place: str, message: str) -> str:
         suite: The suite.
         place: A dotted place, such as `methods.mine`. The line is that of the first value at or
             below this place, if the file contains one. Otherwise the same rule is applied to the
-            place around it (`methods`), and so on.
+            enclosing place (`methods`), and so on.
         message: What is wrong.
     """
     parts = place.split(".")

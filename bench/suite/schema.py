@@ -53,11 +53,11 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
+        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
     def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
+        """Yield a key of this entry and a message for each contradiction with `recipe`."""
         values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
         keys = self.model_fields_set
         if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
@@ -108,7 +108,7 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default, one of seed 0 serves all students of a pair."""
+    """The training of teachers; by default, one with seed 0 serves all students of a pair."""
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -221,7 +221,7 @@ Option = Annotated[
 
 
 class NetworkEntry(Part):
-    """What a suite says about a network; options and pretrained are for timm and torchvision."""
+    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
 
     stages: Annotated[
         Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
@@ -355,7 +355,7 @@ class SuiteFile(Part):
                     yield Problem((*where, "options", option), message)
 
     def _recipes_of_other_networks(self) -> Iterator[Problem]:
-        """Yield a problem for each network that a recipe trains as only timm's can be trained."""
+        """Yield a problem for each network not from timm whose recipe uses a key of `TIMM_KEYS`."""
         trained: list[tuple[str, Where, RecipeEntry]] = [
             (pair.student, ("pairs", i, "recipe"), pair.recipe) for i, pair in enumerate(self.pairs)
         ]
@@ -410,7 +410,7 @@ class Checkpoint:
     tolerance: float  # percentage points
 
     def broken_promise(self, top1: float | None) -> str | None:
-        """Return why a measured accuracy in percent is refused; None if it is as promised."""
+        """Return why a measured accuracy in percent is refused; None if it is within tolerance."""
         if self.top1 is None or top1 is None or abs(top1 - self.top1) <= self.tolerance:
             return None
         allowed = f"{self.top1:.2f} ± {self.tolerance:.2f}"

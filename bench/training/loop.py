@@ -75,7 +75,7 @@ def train_cohort(
 
 
 class TeacherPasses:
-    """The teacher's forward pass with the fields of `Features` that the runs read.
+    """Forward passes of the teacher, one for each set of `Features` fields that runs read.
 
     Args:
         teacher: The teacher.
@@ -87,7 +87,7 @@ class TeacherPasses:
         self._passes: dict[frozenset[str], TeacherPass] = {}
 
     def of(self, trainers: Sequence[Trainer]) -> TeacherPass:
-        """Return the pass for some runs."""
+        """Return the pass that computes the fields that these runs read."""
         reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
         if reads not in self._passes:
             features = partial(self._teacher, reads=reads)
@@ -149,8 +149,9 @@ def batches(
 ) -> Iterator[Views]:
     """Yield the batches of an epoch, except a last batch of one image, which has no variance.
 
-    The strong view of an image has the same place in the order. Its crop and flip are its own. Two
-    random operations of RandAugment follow, with the recipe's magnitude or `STRONG_MAGNITUDE`.
+    A strong view is a second augmented copy of each image, in the same order. Its crop and flip are
+    drawn independently. Two random operations of RandAugment follow, with the recipe's magnitude
+    or, if the recipe does not use RandAugment, with `STRONG_MAGNITUDE`.
 
     Args:
         data: The data set.

@@ -55,12 +55,12 @@ class PerMember(nn.Module):
 class WeightedLoss(nn.Module):
     """The loss of one method, a weighted sum of terms such as `{ce: 1, crd: 0.8, kd: 1}`.
 
-    L = Σ_k w_k min(e / warmup_k, 1) L_k, where term k has the weight w_k and the loss L_k of one
-    distiller, and e is the epoch, from 1; without a warmup, the factor is 1. The sum begins with
-    terms that read early features of the network; ties are sorted by name. Rounding therefore does
-    not depend on the order of terms in the suite. Each term has its own random generators, seeded
-    by the run's seed and the term's name. An additional term therefore does not change the random
-    numbers of other terms.
+    L = Σ_k w_k min(e / warmup_k, 1) L_k. Term k has the weight w_k, and L_k is the loss of one
+    distiller. e is the epoch, from 1; without a warmup, the factor is 1. The sum begins with the
+    terms that read early features of the network; terms with equally early features are sorted by
+    name. Rounding therefore does not depend on the order of terms in the suite. Each term has its
+    own random generators, seeded by the run's seed and the term's name. An additional term
+    therefore does not change the random numbers of other terms.
 
     Args:
         terms: Weight and options of each distiller, by the distiller's name.
@@ -79,8 +79,8 @@ class WeightedLoss(nn.Module):
         head: The distiller that predicts at test time; None: the student's classifier predicts.
 
     Raises:
-        Incompatible: A distiller does not fit the networks or the recipe, or two distillers have a
-            stage before training or a head.
+        Incompatible: A distiller does not fit the networks or the recipe, two distillers have a
+            stage before training, or two distillers have a head.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class WeightedLoss(nn.Module):
         return sum(weighted[1:], weighted[0]), losses
 
     def _visible(self, batch: Batch) -> Batch:
-        """Return the batch as the distillers may read it: mixed images have no single label."""
+        """Return the batch; if images are mixed, its `labels` and `index` raise Incompatible."""
         if not self._mixed:
             return batch
         return MixedBatch(batch.labels, batch.index, batch.epoch, batch.epochs, batch.targets)
@@ -160,37 +160,37 @@ class WeightedLoss(nn.Module):
     def pretrain(
         self, student: Features, teachers: Sequence[Features], batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of one batch in the stage before training, as `forward` does."""
+        """Compute the loss of one batch in the stage before training; see `forward`."""
         loss: Tensor = self.terms[self._first].pretrain(  # type: ignore[operator]
             student, teachers[0], self._visible(batch)
         )
         return loss, {self._first: loss}
 
     def names(self, *, pretraining: bool = False) -> list[str]:
-        """Return the names of the terms with a loss, in the stage before training or after it."""
+        """Return the names of the terms that have a loss in training, or in the stage before it."""
         if pretraining:
             return [self._first]
         is_over = self.stage is not None and self.stage.only
         return [name for name in self.terms if not (is_over and name == self._first)]
 
     def uses_teacher(self, *, pretraining: bool = False) -> bool:
-        """Return whether a term with a loss uses the teacher's features."""
+        """Return whether any of the terms in `names` uses the teacher's features."""
         names = self.names(pretraining=pretraining)
         return any(getattr(self.terms[name], "uses_teacher", True) for name in names)
 
     def reads(self, *, pretraining: bool = False, teacher: bool = False) -> frozenset[FeatureName]:
-        """Return the fields of `Features` that a term with a loss may read.
+        """Return the fields of `Features` that the terms in `names` may read.
 
         Args:
-            pretraining: Whether the loss is that of the stage before training.
-            teacher: Whether the features are the teacher's; if not, they are the student's.
+            pretraining: Whether to return the fields for the stage before training.
+            teacher: Whether to return the fields of the teacher; otherwise those of the student.
         """
         terms = [cast(Distiller, self.terms[name]) for name in self.names(pretraining=pretraining)]
         fields = (reads_of_teacher(term) if teacher else term.reads for term in terms)
         return frozenset(field for reads in fields for field in reads)
 
     def learning(self, *, pretraining: bool = False) -> list[nn.Parameter]:
-        """Return the distillers' parameters that learn, in the stage before training or after."""
+        """Return the distillers' parameters that learn in training, or in the stage before it."""
         stage, terms = self.stage, self.terms
         first = {id(p) for p in self._of_stage()} if stage else set()
         if pretraining:
@@ -225,5 +225,5 @@ def _stage(term: nn.Module) -> Pretraining | None:
 
 
 def _earliest_feature(distiller: type[Distiller]) -> int:
-    """Return the rank of a distiller's earliest feature in the order of the network."""
+    """Return the position of a distiller's earliest feature in the order of `FeatureName`."""
     return min((get_args(FeatureName).index(feature) for feature in distiller.reads), default=0)

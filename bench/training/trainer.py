@@ -76,7 +76,7 @@ class Trainer:
             refuses a checkpoint of a student that learned from other weights.
 
     Attributes:
-        model: The network that is evaluated: with the distiller's head, if there is one.
+        model: The network that is evaluated, including the distiller's head, if there is one.
         epoch: Number of completed epochs; negative in a stage before training.
         curves: One entry for each completed epoch.
         failure: Status and reason if the run failed or diverged, else None. A run with a failure is
@@ -240,7 +240,7 @@ class Trainer:
             self._begin_stage()
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, from 1; up to 0 in the stage before training."""
+        """Return the learning rate of an epoch; numbers up to 0: of the stage before training."""
         stage = self.loss.stage
         if stage and epoch <= 0:
             return stage.lr or float(self.recipe.lr)
@@ -252,7 +252,7 @@ class Trainer:
 
         Raises:
             Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
-                concern the whole cohort.
+                concern all runs of the cohort.
             KeyboardInterrupt: The user quit a debugger.
         """
         try:
