@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.context import BaseContext
 
 import torch
@@ -92,6 +92,7 @@ class Streamed:
         device: the device of the batches.
         workers: number of processes that decode; 0 means that this process decodes.
         counts: numbers for records; see `Data`.
+        centre: function of the image size that returns the view for evaluation.
 
     """
 
@@ -102,10 +103,13 @@ class Streamed:
         device: torch.device,
         workers: int,
         counts: Mapping[str, int] | None = None,
+        *,
+        centre: Callable[[int], View] = CentreView,
     ) -> None:
         self.facts, self.counts = facts, counts or {}
         self.device = device
         self.splits = splits
+        self.centre = centre(facts.size)
         self.workers = min(workers, os.cpu_count() or 1)
         self.labels = {split: listing.labels.to(device) for split, listing in splits.items()}
         self.train_labels = self.labels["train"]
@@ -132,7 +136,7 @@ class Streamed:
             raise missing_split(self.facts.name, split)
         labels = self.labels[split]
         order = torch.arange(len(labels))
-        for images, index in self._batches(split, CentreView(self.facts.size), order, batch_size):
+        for images, index in self._batches(split, self.centre, order, batch_size):
             yield images, labels.index_select(0, index)
 
     def _batches(
