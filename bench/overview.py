@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import data
 from bench.api import Machine
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts
+from bench.planning.plan import Plan, Run, cohorts
 from bench.results import Results
 from bench.results.environment import device_name
 from bench.training.teacher import checkpoint_problems
@@ -42,6 +44,7 @@ def describe_plan(
     results: Results,
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     *,
+    data_root: Path | None = None,
     measured: bool = False,
 ) -> dict[str, Any]:
     """Return the runs of a plan with their states and costs, as data that JSON can hold.
@@ -50,12 +53,13 @@ def describe_plan(
         plan: The plan.
         results: Folder of the records.
         machine: The hardware that would train the runs.
+        data_root: Folder of data sets; None: its default.
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
-        size of each network, the memory of each method, and the forecast of time, memory and disk
-        space.
+        size of each network, the memory of each method, the forecast of time, memory and disk
+        space, and the files that the runs to do will need but that are missing.
         The forecast is None for a cluster.
 
     Raises:
@@ -72,6 +76,7 @@ def describe_plan(
     return {
         "suite": plan.suite.name,
         "ignored_files": plan.facts.ignored,
+        "missing": _missing(plan, possible, data_root),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "cohorts": len(cohorts(possible)),
@@ -85,6 +90,20 @@ def describe_plan(
         if machine.cluster
         else asdict(forecast(plan, possible, estimates, results, devices, measured=measured)),
     }
+
+
+def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:
+    """Return what the runs to do will need: the data set, and the weights of teachers."""
+    lack = data.missing(plan.suite.data, data_root) if runs else None
+    return [
+        *([f"{plan.suite.data.name}: {lack}"] if lack else []),
+        *(
+            f"{run.specification.network}: no file {run.checkpoint.path}, SHA-256 "
+            f"{run.checkpoint.sha256}"
+            for run in runs
+            if run.checkpoint and not run.checkpoint.path.exists()
+        ),
+    ]
 
 
 def _run_states(

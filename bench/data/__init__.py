@@ -32,6 +32,7 @@ __all__ = [
     "Streamed",
     "facts",
     "load",
+    "missing",
     "names",
 ]
 
@@ -61,6 +62,18 @@ def facts(
 
     """
     return selected_facts(selection, _source(selection, _data_root(root), added).facts)
+
+
+def missing(selection: Selection, root: Path | None = None) -> str | None:
+    """Return how to get a data set that is neither here nor downloaded; None for all others.
+
+    Args:
+        selection: the name of the data set.
+        root: the data root; None: the same default as in `load`.
+
+    """
+    source = BUILTIN.get(selection.name)
+    return source.missing(_data_root(root)) if isinstance(source, ImageNet) else None
 
 
 def load(

@@ -87,6 +87,7 @@ METRICS = {metric.name: metric for metric in (
 )}  # fmt: skip
 _NETWORKS = {
     "resnet50": "ResNet50",
+    "mobilenet_v1": "MobileNetV1",
     "mobilenet_v2": "MobileNetV2",
     "shufflenet_v1": "ShuffleNetV1",
     "shufflenet_v2": "ShuffleNetV2",
@@ -95,6 +96,7 @@ _DATA = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "fashion_mnist": "Fashion-MNIST",
+    "imagenet": "ImageNet",
     "stl10": "STL-10",
     "tiny_imagenet": "Tiny ImageNet",
     "digits": "scikit-learn's digits",

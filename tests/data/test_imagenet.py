@@ -2,7 +2,6 @@
 
 import random
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +63,9 @@ def test_official_folders_are_streamed_in_the_order_of_classes(
     images = data.load(Selection("imagenet", size=8), tmp_path, CPU, workers=0, added=added)
     assert isinstance(images, Streamed)
     assert images.train_labels.tolist() == [0] * 4 + [1] * 3 + [2] * 2
+    ((batch, epoch),) = images.epoch(0, 1, 10, Augment(crop=0, resized=True))
+    assert batch.shape == (9, 3, 8, 8)
+    assert torch.equal(epoch.labels, images.train_labels[epoch.index])
     ((batch, labels),) = images.evaluation("test", 10)
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
     picture = Image.open(tmp_path / "imagenet/val/n00000002/1.png")
@@ -122,15 +124,17 @@ def test_a_test_folder_does_not_replace_val(source: ImageNet, tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Iterator[list[Image.Image]]:
-    """Photographs of several shapes."""
+def pictures() -> list[Image.Image]:
+    """Photographs of 224 x 224 pixels, all but one resized to the shapes of other photographs."""
     archive = PACK / "imagenette_100.tar"
     if not archive.is_file():
         pytest.skip(f"no {archive}")
     with tarfile.open(archive) as tar:
-        names = sorted(name for name in tar.getnames() if name.endswith(".JPEG"))[::40]
+        names = sorted(name for name in tar.getnames() if name.endswith(".JPEG"))[::100]
         files = [tar.extractfile(name) for name in names]
-        yield [decode(file.read(), 224) for file in files if file]
+        originals = [decode(file.read(), 224) for file in files if file]
+    shapes = [(500, 375), (375, 500), (333, 501), (1024, 683), (256, 300), (900, 240), (224, 224)]
+    return [picture.resize(shapes[i % 7]) for i, picture in enumerate(originals)]
 
 
 def test_the_validation_view_is_torchvisions(pictures: list[Image.Image]) -> None:
