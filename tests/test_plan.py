@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench import api, suite
-from bench.errors import ConfigError
+from bench.errors import ConfigError, MissingData
 from bench.planning.plan import SHARED, Plan, cohorts
 from bench.spec import FIRST_KEYS, Recipe, RunSpec, content_hash
 from tests import toy
@@ -39,6 +39,10 @@ SHIPPED = {  # hashes of the ids of all runs
     "cifar100_cross_arch": "27f95e6e33804d09",
     "cifar100_probe": "e7a9769a06fbd6ff",
     "cifar100_same_arch": "a3696e043b4f83f3",
+    "imagenet_crd": "3380451129f42995",
+    "imagenet_dist": "ae60ad51a92d7145",
+    "imagenet_mdistiller": "030225c40abc8a2e",
+    "imagenet_torchdistill": "5a31f36cdb4b592d",
     "quickstart": "cbfc29f06d6f5f25",
 }
 
@@ -314,7 +318,11 @@ def test_specification_is_complete_plain_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", suite.shipped(), ids=lambda path: path.stem)
 def test_later_keys_of_a_recipe_do_not_change_ids_of_shipped_suites(path: Path) -> None:
-    specs = [run.specification for run in api.load_plan(path).runs.values()]
+    try:
+        plan = api.load_plan(path)
+    except MissingData as error:
+        pytest.skip(str(error))  # a folder of images
+    specs = [run.specification for run in plan.runs.values()]
     keys = {frozenset(spec.recipe.model_fields_set) for spec in specs if not spec.checkpoint}
     assert keys == {frozenset(FIRST_KEYS)}
 
