@@ -92,7 +92,8 @@ class Runner:
                 self.results.delete_run(run.id)
         names = self.plan.names()
         self._tasks = {
-            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint) for run in runs
+            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint, run.init)
+            for run in runs
         }
         for run in runs:
             if (error := self.estimates[run.id].error) is not None:

@@ -17,7 +17,7 @@ from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite
+from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from distillers.base import reads_of_teacher
 
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
@@ -38,11 +38,13 @@ class Run:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
+        init: The file whose weights the network begins with; None: random weights.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    init: InitialWeights | None = None
 
     @property
     def kind(self) -> Role:
@@ -167,6 +169,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         fields |= _source(suite, "network", network)
         if network in suite.pretrained and "checkpoint" not in fields:
             fields["pretrained"] = True
+        if network in suite.init:  # the suite has no checkpoint of this network
+            fields["init"] = suite.init[network].sha256
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         return RunSpec(revision=REVISION, data=data_spec, network=network, **fields)
@@ -183,14 +187,14 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
                 teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
                 recipe = pair.teacher.recipe
                 teacher = spec(network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed)
-            runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
+            runs[teacher.id] = Run(teacher.id, teacher, checkpoint, suite.init.get(network))
             for method in suite.methods:
                 terms = _terms(suite, method.terms_of(pair))
                 student = spec(
                     pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed,
                     **_stages(suite, pair, terms),
                 )  # fmt: skip
-                runs[student.id] = Run(student.id, student)
+                runs[student.id] = Run(student.id, student, init=suite.init.get(pair.student))
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells), facts)

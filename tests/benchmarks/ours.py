@@ -41,7 +41,7 @@ class CohortSteps:
         self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
         ask = partial(self.teacher, reads=reads)
         self.asked = GraphedStep(ask, CudaCapture()) if graphs else ask
-        self.clock = Timer(load.device)
+        self.timer = Timer(load.device)
         strong = any("strong" in learner.reads for learner in self.learners)
         stream = itertools.chain.from_iterable(
             loop.batches(data, 0, epoch, self.recipe, strong=strong) for epoch in itertools.count()
@@ -56,7 +56,7 @@ class CohortSteps:
         """Train some of the runs on `count` batches."""
         stream = itertools.islice(self.stream, count)
         with kernels(self.recipe):
-            loop.train_epoch(learners, self.asked, stream, self.clock)
+            loop.train_epoch(learners, self.asked, stream, self.timer)
         if failures := [learner.failure for learner in learners if learner.failure]:
             raise RuntimeError(f"a timed run failed: {failures}")
 
