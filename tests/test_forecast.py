@@ -67,6 +67,37 @@ def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
     assert all(rate.training > 0 and rate.evaluation > 0 for rate in rates.values())
 
 
+def test_a_strong_view_is_measured_at_about_twice_the_time(tmp_path: Path) -> None:
+    plan = toy.plan(
+        tmp_path, methods="[kd, mlkd]", recipe="{epochs: 1, batch_size: 64, milestones: []}",
+        pairs="[{teacher: resnet20, student: resnet20}]",
+        dataset="{name: digits, size: 32, per_class: 8, test_per_class: 5}",
+    )  # fmt: skip
+    rates = measure_rates(plan, list(plan.runs.values()), CPU)
+    kd, mlkd = (rates[rate_key(plan.runs[cell.run].specification)] for cell in plan.cells)
+    assert 1.4 < mlkd.training / kd.training < 3
+    assert 1.4 < mlkd.shared / kd.shared < 3
+
+
+def test_methods_with_a_stage_or_optional_features_are_measured(tmp_path: Path) -> None:
+    methods, options = "[ft, ofd, ab]", "{ft: {pretraining_epochs: 3}}"
+    plan = toy.plan(tmp_path, methods=methods, options=options)
+    runs = list(plan.runs.values())
+    rates = measure_rates(plan, runs, CPU)
+    assert set(rates) == {rate_key(run.specification) for run in runs}
+    assert all(rate.training > 0 for rate in rates.values())
+
+
+def test_the_epochs_of_a_stage_take_time(tmp_path: Path) -> None:
+    times = []
+    for epochs in (3, 3000):
+        plan = toy.plan(
+            tmp_path, methods="[fsp]", options=f"{{fsp: {{pretraining_epochs: {epochs}}}}}"
+        )
+        times.append(predict(plan, Results(tmp_path / "none"), measured=True).seconds)
+    assert times[1] > 10 * times[0]
+
+
 def test_plan_shows_the_forecast(here: Path) -> None:
     plan = toy.plan(here, methods="[student]")
     assert "time: unknown; --measure finds it" in bench("plan", "toy.yaml").stdout

@@ -12,10 +12,10 @@ from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes
 from distillers.base import (
     FeatureName,
     MixedBatch,
-    Pretraining,
     has_head,
     reads_of_teacher,
     require,
+    stage_of,
 )
 
 
@@ -72,7 +72,7 @@ class WeightedLoss(nn.Module):
             self.streams.append(rng)
             with seeding.initialised_by("term", seed, name):
                 self.terms[name] = classes[name](setting, **terms[name].options)
-        stages = {name: stage for name, term in self.terms.items() if (stage := _stage(term))}
+        stages = {name: stage for name, term in self.terms.items() if (stage := stage_of(term))}
         self._first = self._only(stages, "have a stage before training")
         self.stage = stages.get(self._first)
         heads = {name: term for name, term in self.terms.items() if has_head(type(term))}
@@ -166,11 +166,6 @@ class WeightedLoss(nn.Module):
             for term in self.terms.values()
             for name in getattr(term, "undecayed", ())
         }
-
-
-def _stage(term: nn.Module) -> Pretraining | None:
-    stage = getattr(term, "pretraining", None)
-    return stage if isinstance(stage, Pretraining) and stage.epochs else None
 
 
 def _earliest_feature(distiller: type[Distiller]) -> int:

@@ -1,6 +1,6 @@
 """Teachers: load a network's trained weights from a file, and compute the network's features."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +134,7 @@ class Teacher:
         net = net.to(data.train_labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net.eval().requires_grad_(False)
         self.recipe = recipe
+        self._readers: dict[frozenset[FeatureName], Callable[[Tensor], Features]] = {}
 
     @torch.no_grad()
     def __call__(
@@ -154,9 +155,10 @@ class Teacher:
         Returns:
             The features in float32.
         """
-        missing = dict(self.shapes.missing)
-        read = models.reader(self.net, self._size, [name for name in reads if name not in missing])
-        return compute(read, images, strong, reads, self.recipe)
+        fields = frozenset(reads).difference(dict(self.shapes.missing))
+        if fields not in self._readers:
+            self._readers[fields] = models.reader(self.net, self._size, fields)
+        return compute(self._readers[fields], images, strong, reads, self.recipe)
 
 
 def load(
