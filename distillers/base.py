@@ -165,6 +165,7 @@ FeatureName = Literal[
     "pooled",
     "classifier",
     "logits",
+    "distilled",
     "strong",
 ]
 UNREAD: Any = None  # the value of an optional field that no distiller of the run reads
@@ -206,6 +207,9 @@ class Features:
         classifier: The parameters of the classifier: logits = pooled Wᵀ + b.
         norms: The scale γ and shift β, each (C,), of the batch norm in front of each stage's ReLU.
         strong: The features of a second, strongly augmented view of the same images.
+        distilled: The logits of a second classifier, (B, K), which learns from the teacher, as that
+            of DeiT's distillation token. If a loss of the run reads this field, `logits` are those
+            of the first classifier in training mode. Otherwise they are the mean of both.
     """
 
     stages: tuple[Tensor, ...]
@@ -217,6 +221,7 @@ class Features:
     classifier: Affine = UNREAD
     norms: tuple[Affine, ...] = ()
     strong: "Features" = UNREAD
+    distilled: Tensor = UNREAD
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
         """Return the features with a function applied to each tensor.
@@ -257,6 +262,7 @@ class Shapes:
         classifier: Whether the classifier is a linear layer, which distillers may read.
         norms: C of each stage's last batch norm; () if the network has none.
         missing: Why the network does not have a field, as pairs of a field's name and a reason.
+        distilled: Whether the network has a second classifier, which learns from the teacher.
     """
 
     stages: tuple[tuple[int, int, int], ...]
@@ -268,6 +274,7 @@ class Shapes:
     classifier: bool = False
     norms: tuple[int, ...] = ()
     missing: tuple[tuple[FeatureName, str], ...] = ()
+    distilled: bool = False
 
 
 @dataclass(frozen=True)

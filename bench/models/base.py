@@ -97,6 +97,7 @@ class Taps:
         classifier: name of the linear layer that maps `pooled` to the logits.
         norms: for each stage, name of the batch norm in front of its last ReLU.
         missing: why a field is not there, as pairs of the field's name and a reason.
+        distilled: name of the second classifier, which learns from the teacher (DeiT).
 
     """
 
@@ -106,6 +107,7 @@ class Taps:
     classifier: str = ""
     norms: tuple[str, ...] = ()
     missing: tuple[tuple[FeatureName, str], ...] = ()
+    distilled: str = ""
 
 
 def init_convolutions(net: nn.Module) -> None:
