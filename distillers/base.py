@@ -376,6 +376,8 @@ class Distiller(nn.Module, ABC):
             the teacher's forward pass is skipped.
         needs_labels: Whether the loss needs the single label or the index of each image. Such a
             loss is incompatible with recipes that mix images (mixup, cutmix).
+        relational: Whether the loss compares the samples of a batch with each other. A weight then
+            holds for one size of batches, and suites with another size give a warning.
         undecayed: The names of the parameters that have no weight decay.
         pretraining: The stage before training; None if there is none. `__init__` may set it, for
             example from an option.
@@ -396,6 +398,7 @@ class Distiller(nn.Module, ABC):
     teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    relational: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
     new_options: ClassVar[tuple[str, ...]] = ()
