@@ -1,9 +1,10 @@
 """Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, cast, get_args
 
 import torch
@@ -30,7 +31,8 @@ from distillers.base import (
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
-FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+RANDOM = (torch.rand, torch.randn)
+FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, *RANDOM)
 
 
 class Network(NamedTuple):
@@ -89,6 +91,18 @@ class Estimate:
         return 3.0 * passes * images * self.network.multiply_adds if self.network else 0.0
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: passes of two images are short, so threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def estimate(plan: Plan) -> dict[str, Estimate]:
     """Estimate the cost of every run of a plan, without reading images or training.
 
@@ -206,6 +220,7 @@ def _measure(network: Network, classes: int, size: int, registry: Registry) -> M
     return Measured(shapes, models.cost(net, size), layers)
 
 
+@lru_cache(maxsize=2)  # a pair: each network is measured up to three times in a row
 def _network(network: Network, classes: int, size: int, registry: Registry) -> nn.Module:
     name, stages = network
     return build_for_estimate(partial(registry.build_network, name, classes, size, stages))
@@ -289,10 +304,10 @@ def _build_term(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> nn.Module:
     setting = Setting(*shapes, facts.train_labels(), torch.Generator())
-    return build_for_estimate(partial(distiller, setting, **json.loads(options)))
+    return build_for_estimate(partial(distiller, setting, **json.loads(options)), drawn=False)
 
 
-def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
+def build_for_estimate(build: Callable[[], nn.Module], *, drawn: bool = True) -> nn.Module:
     """Return a new network or distiller; after `MAX_ELEMENTS` elements, tensors get no memory.
 
     If the constructor fails because of a tensor without memory, it is called again, and all tensors
@@ -300,11 +315,12 @@ def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         build: the constructor, with its arguments.
+        drawn: whether weights are drawn; if not, they have any values, which is faster.
 
     """
     with seeding.initialised_by("estimate"):
         try:
-            with _LargeOnMeta() as mode:
+            with _LargeOnMeta(drawn=drawn) as mode:
                 return build()
         except Exception:  # a constructor may raise anything when it reads a meta tensor
             if not mode.used_meta:
@@ -321,20 +337,25 @@ class _LargeOnMeta(TorchFunctionMode):
     need 4 s to import its meta kernels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, drawn: bool) -> None:
         super().__init__()
-        self.elements, self.used_meta = 0, False
+        self.drawn, self.elements, self.used_meta = drawn, 0, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if not self.drawn and "tensor" in kwargs and func.__module__ == nn.init.__name__:
+            return kwargs["tensor"]
         if func not in FACTORIES or "out" in kwargs:
             return func(*args, **kwargs)
         options = {key: value for key, value in kwargs.items() if key != "generator"}
-        meta = func(*args, **options | {"device": "meta"})
+        create = torch.empty if func in RANDOM else func  # torch.randn imports kernels, see above
+        meta = create(*args, **options | {"device": "meta"})
         elements = meta.numel()
-        if elements > SMALL_ELEMENTS and self.elements + elements > MAX_ELEMENTS:
+        is_needed = self.drawn or func not in RANDOM
+        limit = MAX_ELEMENTS - self.elements if is_needed else 0
+        if elements > max(SMALL_ELEMENTS, limit):
             self.used_meta = True
             return meta
         self.elements += elements
