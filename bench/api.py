@@ -222,8 +222,7 @@ def execute(
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        Records of the runs that failed, diverged or were skipped, except runs whose loss does not
-        fit the networks.
+        Records of runs that failed, diverged, or were skipped because their teacher failed.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -306,9 +305,8 @@ def stop_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or tuple(
-            received[:1]
-        )  # Ray raises it without the signal number
+        # an interrupt that Ray raises does not contain the signal number
+        interrupt.args = interrupt.args or tuple(received[:1])
         raise
     finally:
         for number, handler in handlers.items():

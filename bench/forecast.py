@@ -47,11 +47,7 @@ import bench.execution.worker, sklearn.datasets, torch
 torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 START_S = 8.0  # assumed seconds from a worker's start to its first batch, if not measured
-WARM_UP_STEPS, MEASURED_S, MIN_STEPS = (
-    2,
-    0.5,
-    3,
-)  # per measurement: ignored steps, least seconds, least steps
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # ignored steps, least seconds, least steps
 MAX_CURVES = 5  # for each kind of run, read the curves of at most 5 records: reading is slow
 RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # sizes: a record without curves; one epoch
 FLOAT_BYTES = 4

@@ -55,8 +55,7 @@ def describe_plan(
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
         size of each network, the memory of each method, and the forecast of time, memory and disk
-        space.
-        The forecast is None for a cluster.
+        space. The forecast is None for a cluster.
 
     Raises:
         BenchError: A device cannot be used.

@@ -335,7 +335,7 @@ class Json(Lines):
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """Yield a line with the number of runs by status, then a line for each reason of lost runs."""
+    """Yield a line with the number of runs by status, then a line per reason for lost runs."""
     name, counts = progress.plan.suite.name, progress.counts
     counts["not finished"] = len(progress.runs) - counts.total()
     order = ("done", *LOST, "not finished")
@@ -375,7 +375,7 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """Return the run's method with its last top-1 accuracy; if it has no result, with its status."""
+    """Return the run's method with its last top-1 accuracy; for a run in `LOST`, its status."""
     if run.status in LOST:
         return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"

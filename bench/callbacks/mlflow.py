@@ -238,9 +238,8 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     command += ["--artifacts-destination", str(_artifacts(results))]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    folder = (
-        sys.prefix if local else None
-    )  # no user's files: the server imports modules from its working folder
+    # The server could import a user's file from its working folder, so another folder is used.
+    folder = sys.prefix if local else None
     return _serve(command, folder)
 
 

@@ -53,9 +53,7 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
     """Raise BenchError if flags contradict each other, or --baseline is missing."""
     if against == "published":
         if baseline:
-            raise BenchError(
-                "--baseline: not used with --against published; remove one of the two options"
-            )
+            raise BenchError("--baseline: not used with --against published; remove one option")
         if metric != "top1":
             raise BenchError(f"--metric {metric}: the papers' tables hold only top1")
     elif baseline is None:

@@ -14,9 +14,7 @@ from bench.results import Results, leftovers
 
 def command(
     results: options.ResultsDir = Path("results"),
-    yes: Annotated[
-        bool, Option("--yes", help="Remove the files; default: only list them.")
-    ] = False,
+    yes: Annotated[bool, Option("--yes", help="Remove the files; default: list.")] = False,
     weights: Annotated[
         bool, Option("--weights", help="Include weights of students that teach no network.")
     ] = False,

@@ -33,7 +33,7 @@ def handle_errors() -> Iterator[None]:
         print_error(str(error))
         raise typer.Exit(WRONG_USE) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # closed pipe; click would exit 1, as for a regression
+        if error.errno == errno.EPIPE:  # closed pipe; click would exit 1, a regression's code
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
         print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))

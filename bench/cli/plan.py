@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def command(
     suite: options.SuiteOptions,
     measure: Annotated[
-        bool,
-        Option("--measure", help="Measure each network's and method's speed for a few seconds."),
+        bool, Option("--measure", help="Time each network and method for a few seconds.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:

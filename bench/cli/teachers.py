@@ -12,7 +12,7 @@ from bench.cli.console import RUNS_FAILED, print_result
 from bench.cli.formatting import Content, paragraphs, table
 from bench.results import Results
 
-REFUSED = "refused"  # state of a checkpoint without the accuracy that its manifest states
+REFUSED = "refused"  # state of a checkpoint whose accuracy differs from the suite's `top1`
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan, Run
@@ -24,7 +24,7 @@ def command(
     inspect: Annotated[
         Path | None,
         Option(
-            metavar="FILE", help="Show what a file of weights contains and which teachers it fits."
+            metavar="FILE", help="Show what a weights file contains and which teachers it fits."
         ),
     ] = None,
     as_json: options.AsJson = False,

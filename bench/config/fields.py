@@ -141,9 +141,7 @@ def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None,
     problems = [
         Problem(_as_written(place, data), _message(detail, place, model))
         for detail, place in zip(details, places, strict=True)
-        if not (
-            place in parents and detail["type"] == "too_short"
-        )  # only because items are invalid
+        if not (place in parents and detail["type"] == "too_short")  # items are invalid
     ]
     return None, list(dict.fromkeys(problems))
 

@@ -168,7 +168,7 @@ class Document:
     def _merged(
         self, node: yaml.MappingNode, where: Where, depth: int = 0
     ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Return key and value of each entry that merge keys (`<<`) add; the first if equal."""
+        """Return key and value of entries that merge keys (`<<`) add; repeated keys are skipped."""
         entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, content in node.value:
             if not _is_merge(key):

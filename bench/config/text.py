@@ -6,11 +6,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-_HIDDEN = (
-    re.compile(  # control characters except tab and newline, text direction, joiners, surrogates
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-        "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
-    )
+_HIDDEN = re.compile(  # control characters (not tab, newline), text direction, joiners, surrogates
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
 
 

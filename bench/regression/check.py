@@ -42,9 +42,8 @@ def check(
     Standard deviations are pooled over cells (`bench.stats.estimates.moderated`). The t-tests are
     Welch's, even if the entries and the baseline have the same seeds. Pairing the runs by seed
     would halve the degrees of freedom and gain little, because two runs with the same seed diverge
-    by rounding alone. For example, the
-    suite `quickstart` ran on two CPU instruction sets. The correlation between the two results of
-    each seed was only about 1/2.
+    by rounding alone. For example, the suite `quickstart` ran on two CPU instruction sets. The
+    correlation between the two results of each seed was only about 1/2.
 
     Args:
         entries: The runs of the suite, or of a part of the suite.
@@ -82,7 +81,7 @@ def against_published(
 
     `check` describes the rules. A cell is compared only if it used CIFAR-100 and the papers'
     recipe and loss weights; any other cell is `uncompared`, with a reason. The metric is top-1
-    accuracy after the last epoch. CRD publishes means over 5 runs (its Table 1) and 3 runs
+    accuracy after the last epoch. The CRD paper gives means over 5 runs (Table 1) and 3 runs
     (Table 2), with standard deviations. Other published numbers have no standard deviation.
 
     Args:
@@ -218,9 +217,9 @@ def _names(record: Record) -> tuple[str, str]:
 
 
 def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
-    """Yield cells (before, now) of equal pair and method, first those with equal settings.
+    """Yield two cells (before, now) of the same pair and method; first, cells of equal settings.
 
-    None stands for a cell that the folder does not have.
+    None replaces a cell that one of the folders lacks.
     """
     groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):

@@ -29,7 +29,7 @@ class Match:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Changes that may explain another result: of the settings, of the teacher's weights."""
+        """Changes that may explain another result: other settings, other teacher's weights."""
         return tuple(filter(None, (self.setting_note, self._teacher_note)))
 
     @property
@@ -67,7 +67,7 @@ class Match:
         return self.before.metrics[metric], self.now.metrics[metric]
 
     def identical(self) -> bool:
-        """Whether every metric of both sides has the same seeds and bit-for-bit equal values."""
+        """Whether all metrics that both sides have are bit-for-bit equal, for the same seeds."""
         before, now = self.before.metrics, self.now.metrics
         shared = before.keys() & now.keys()
         return bool(shared) and all(
@@ -125,7 +125,7 @@ class RegressionTest:
         return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
 
     def _at_once(self, match: Match) -> Verdict | None:
-        """Return the verdict if values are identical or seeds too few; None: a test is needed."""
+        """Return the verdict if all values are equal or seeds are too few; None: test needed."""
         before, now = match.sides(self.metric.name)
         if match.identical():
             outcome: Outcome = "same" if self.two_sided else "pass"
@@ -281,9 +281,9 @@ def _plain(value: Any) -> Any:
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
     """Return the statistics of all cells before, and of all cells now.
 
-    Accuracies have a finite resolution (one test image), so they contain a rounding error. A
-    standard deviation below that of the rounding error is raised to it. Then `moderated` averages
-    each variance with the typical variance of all cells.
+    Accuracies move in steps of one test image. Rounding to such steps has a standard deviation of
+    step / √12; smaller measured standard deviations are raised to this value. Then `moderated`
+    averages each variance with the typical variance of all cells.
     """
     values = (v for pair in pairs for side in pair for v in side.values.values())
     floor = resolution(values) / 12**0.5

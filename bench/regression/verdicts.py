@@ -22,12 +22,7 @@ MAX_NAMED = 3  # a note about more cells gives their number instead of their nam
 ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
 _QUIET = ("pass", "same", "better", "skipped")  # the notes omit the reasons of these outcomes
-_FOLDED: tuple[Outcome, ...] = (
-    "pass",
-    "same",
-    "skipped",
-    "uncompared",
-)  # cells with these outcomes are collapsed
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # cells shown collapsed
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",

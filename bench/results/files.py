@@ -136,7 +136,7 @@ def _try_lock(path: Path) -> int | str:
 
 
 def _is_current(path: Path, descriptor: int) -> bool:
-    """Return whether the path still names the locked file; a previous holder removes its file."""
+    """Return whether the path still names the locked file, which a former holder may remove."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False

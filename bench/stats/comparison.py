@@ -162,9 +162,10 @@ def _mean(values: Values) -> float:
 def _needed(
     difference: Difference, n: int, shared: bool, tolerance: float, alpha: float
 ) -> int | None:
-    """Return how many seeds detect the difference, or show that it is within the tolerance.
+    """Return how many seeds would decide an inconclusive comparison.
 
-    The first applies if the measured difference exceeds the tolerance.
+    If the measured difference exceeds the tolerance, these seeds must detect the difference.
+    Otherwise they must show that the difference is within the tolerance.
     """
     spread = float(difference.error) * n**0.5
     size, groups = abs(float(difference.mean)), 1 if shared else 2

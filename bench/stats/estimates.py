@@ -10,13 +10,13 @@ Array = NDArray[np.float64]
 Values = Mapping[int, float]  # values of a metric by seed
 
 POWER = 0.8  # probability with which `seeds_needed` seeds detect the effect
-MAX_SEEDS = 100  # `seeds_needed` returns None if more are needed
+MAX_SEEDS = 100  # `seeds_needed` returns None for more seeds
 MAX_BORROWED = 10.0  # most degrees of freedom that `moderated` adds to a cell
 _SAME = 1e-6  # relative differences below this are rounding of float32
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return both ends of the mean's confidence interval (Student's t); None if n < 2."""
+    """Return both ends of the mean's confidence interval (Student's t); None below 2 values."""
     from scipy.special import stdtrit
 
     n = len(values)
@@ -134,7 +134,7 @@ class Difference:
     df: Array
 
     def p_below(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p-value; small: evidence of a difference below the bound."""
+        """Return the one-sided p-value; a small p is evidence of a difference below the bound."""
         from scipy.special import stdtr
 
         distance = np.asarray(self.mean - bound, dtype=np.float64)
@@ -143,7 +143,7 @@ class Difference:
         return np.asarray(stdtr(self.df, scaled), dtype=np.float64)
 
     def p_above(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p-value; small: evidence of a difference above the bound."""
+        """Return the one-sided p-value; a small p is evidence of a difference above the bound."""
         return replace(self, mean=-self.mean).p_below(-bound)
 
     def p_two_sided(self) -> Array:

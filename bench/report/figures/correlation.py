@@ -121,9 +121,8 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
         raise BenchError("class correlations: no student has saved weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    across = min(
-        count, min((5, 4, 3), key=lambda columns: -count % columns)
-    )  # fewest empty squares
+    # at most 5 columns, with the fewest empty squares
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))
     down = -(-count // across)
     with style():
         figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
