@@ -222,7 +222,7 @@ def execute(
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        Records of the runs that failed, diverged or were skipped, without impossible runs.
+        Records of runs that failed, diverged, or were skipped because their teacher failed.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -305,7 +305,8 @@ def stop_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or tuple(received[:1])  # Ray omits the number
+        # an interrupt that Ray raises does not contain the signal number
+        interrupt.args = interrupt.args or tuple(received[:1])
         raise
     finally:
         for number, handler in handlers.items():
@@ -363,8 +364,8 @@ def _check_data(suite: Suite, root: Path | None) -> None:
 def _is_unfinished(record: Record) -> bool:
     """Return whether a run should have a result but has none.
 
-    If a run was skipped although its teacher is trained, its loss does not fit the networks. Such a
-    run should not have a result.
+    A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
+    run, no result is expected.
     """
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible
