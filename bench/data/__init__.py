@@ -11,7 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Augment, Data, Facts, Selection, Source, Split, check_arrays
+from bench.data.base import (
+    Arrays,
+    Augment,
+    Data,
+    Facts,
+    LoadedData,
+    Selection,
+    Source,
+    Split,
+    check_arrays,
+)
 from bench.data.batches import Resident, Streamed
 from bench.data.builtin import BUILTIN
 from bench.data.folder import PREFIX, Folder
@@ -23,6 +33,7 @@ __all__ = [
     "Augment",
     "Data",
     "Facts",
+    "LoadedData",
     "Resident",
     "Selection",
     "Source",
@@ -69,7 +80,7 @@ def load(
     stream: bool | None = None,
     workers: int = WORKERS,
     added: Mapping[str, Source] | None = None,
-) -> Data:
+) -> LoadedData:
     """Load the selected part of a data set, ready for training on a device.
 
     Args:

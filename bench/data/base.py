@@ -74,8 +74,8 @@ class Facts:
     size: int
     train: int
     test: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     fingerprint: str
     fewest: tuple[int, int] | None = None
     class_counts: tuple[int, ...] | None = None
@@ -233,6 +233,22 @@ class Data(Protocol):
 
         Raises:
             BenchError: no validation images were held out.
+
+        """
+
+
+class LoadedData(Data, Protocol):
+    """Data whose images can be changed before normalisation, or normalised with other numbers."""
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of `evaluation` before normalisation, (B, S, S, 3) uint8, and labels."""
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "LoadedData":
+        """Return the same images, normalised with another mean and standard deviation.
+
+        Args:
+            mean: mean of each channel, scaled to 0..1.
+            std: standard deviation of each channel, scaled to 0..1.
 
         """
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bench import data, models
-from bench.data import Augment, Data, Selection, Split
+from bench.data import Augment, Data, LoadedData, Selection, Split
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
@@ -81,7 +81,7 @@ class Heartbeat:
         emit: Function that sends an event to the parent process.
     """
 
-    def __init__(self, data: Data, emit: Emit) -> None:
+    def __init__(self, data: LoadedData, emit: Emit) -> None:
         self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
         self._data, self._emit = data, emit
         self._last = float("-inf")
@@ -95,6 +95,14 @@ class Heartbeat:
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of a split."""
         return self._watched(self._data.evaluation(split, batch_size))
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a split before normalisation."""
+        return self._watched(self._data.pictures(split, batch_size))
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Heartbeat":
+        """Return the same data with another normalisation."""
+        return Heartbeat(self._data.normalised(mean, std), self._emit)
 
     def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
