@@ -28,6 +28,7 @@ from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor,
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
 from bench.planning.estimate import estimate
+from bench.planning.measures import with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
@@ -147,7 +148,8 @@ def load_plan(
         ConfigError: The suite, a change or a filter is invalid.
     """
     changed = suite.read(suite.find(name), changes, plugins=plugins)
-    return select(make_plan(changed, find_data_root(data_root)), filters, limit)
+    root = find_data_root(data_root)
+    return select(with_measures(make_plan(changed, root), root), filters, limit)
 
 
 def load_plan_or_saved(

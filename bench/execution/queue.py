@@ -87,9 +87,7 @@ class Queue:
             runs.
         """
         while heaps := [
-            heap
-            for needs, heap in self._waiting.items()
-            if heap and all(map(is_ready, needs))
+            heap for needs, heap in self._waiting.items() if heap and all(map(is_ready, needs))
         ]:
             idle = sum(map(len, heaps)) < free_slots
             cohort = heapq.heappop(min(heaps))[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.data import Facts
+from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
@@ -38,11 +38,13 @@ class Run:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
+        dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    dataset: str = ""
 
     @property
     def kind(self) -> Role:
@@ -136,7 +138,9 @@ class Plan:
     def _names(self) -> dict[str, str]:
         specs = {run.id: run.specification for run in self.runs.values()}
         names = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
-        return names | {run: cell.name for run, cell in self.first.items()}
+        names |= {run: cell.name for run, cell in self.first.items()}
+        measures = {run: f"{names[id]} {name}" for (id, name), run in self.measures.items()}
+        return names | measures
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         MissingData: A folder of images is missing.
     """
     facts = data.facts(suite.data, root, suite.registry.datasets)
-    data_spec = _data_spec(suite, facts)
+    images = data_spec(suite, suite.data, facts)
 
     def spec(network: str, **fields: Any) -> RunSpec:
         fields |= _source(suite, "network", network)
@@ -182,7 +186,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
             fields["pretrained"] = True
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
-        return RunSpec(revision=REVISION, data=data_spec, network=network, **fields)
+        return RunSpec(revision=REVISION, data=images, network=network, **fields)
 
     runs: dict[str, Run] = {}
     cells = []
@@ -239,11 +243,18 @@ def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[st
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
-def _data_spec(suite: Suite, facts: Facts) -> DataSpec:
-    spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
-    if suite.data.name.startswith(PREFIX):
+def data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
+    """Return selected images as run ids have them.
+
+    Args:
+        suite: The suite; its plugins may define the data set.
+        selection: The images.
+        facts: Facts of the images.
+    """
+    spec = DataSpec(**asdict(selection), fingerprint=facts.fingerprint)
+    if selection.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
-    return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
+    return spec.model_copy(update=_source(suite, "dataset", selection.name))
 
 
 def _terms(suite: Suite, terms: Mapping[str, TermSpec]) -> dict[str, TermSpec]:
@@ -281,9 +292,7 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     runs = {id: run for id, run in plan.runs.items() if id in needed}
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
     part, complete = (*plan.part, *part), plan.complete or plan
-    return replace(
-        plan, cells=cells, runs=runs, measures=measures, part=part, complete=complete
-    )
+    return replace(plan, cells=cells, runs=runs, measures=measures, part=part, complete=complete)
 
 
 def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:

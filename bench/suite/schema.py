@@ -26,7 +26,9 @@ from bench.config.fields import allowed
 from bench.config.text import Problem, Where, found
 from bench.data import Selection
 from bench.plugins import BUILTIN, Registry
-from bench.spec import NEEDS, Recipe, TermSpec
+from bench.spec import Recipe, TermSpec
+from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
+from bench.suite.parts import DataSetEntry, Part, RecipeChanges, RecipeEntry
 
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
@@ -36,61 +38,6 @@ RESERVED_OPTIONS = {  # arguments of constructors that would read files or chang
     "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
     "drop_path_rate",
 }  # fmt: skip
-NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
-
-
-class Part(BaseModel):
-    """A mapping that may contain only the fields of its class."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecipeEntry(Recipe):
-    """The recipe keys that one place of a suite sets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
-
-    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
-        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
-        keys = self.model_fields_set
-        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
-            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
-            yield min(keys & {"nesterov", "momentum"}), message
-        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
-            if value := getattr(values, key):
-                other, needed = NEEDS[key]
-                message = f"{found(value)} with {other}: {getattr(values, other)}"
-                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
-        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
-            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
-            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
-
-
-RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
-Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
-
-
-class DataSet(Part):
-    """A data set, or a subset of it."""
-
-    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
-    per_class: Images = None
-    test_per_class: Images = None
-    validation: fields.Natural = 0
-    size: Annotated[
-        Annotated[fields.Whole, Ge(4), Le(4096)] | None,
-        allowed("a whole number of pixels, 4 to 4096"),
-    ] = None
-
-
-DataSetEntry = Annotated[
-    DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
-]
 
 
 class CheckpointEntry(Part):
@@ -234,6 +181,11 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    probes: Annotated[
+        dict[fields.Label, ProbeEntry],
+        allowed("a mapping of names to {dataset, kind, …}"),
+    ] = {}
+    evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
 
     @model_validator(mode="before")
     @classmethod
@@ -250,6 +202,9 @@ class SuiteFile(Part):
                 yield Problem((*where, key), message)
         yield from self._recipes_of_other_networks()
         yield from self._networks_without_options()
+        for name, probe in self.probes.items():
+            yield from probe.conflicts(("probes", name))
+        yield from self.evaluate.conflicts(self.dataset, len(self.seeds))
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(
@@ -382,6 +337,8 @@ class Suite:
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+        probes: Probes of its finished networks.
+        evaluate: Settings of other measures of its finished networks, by the measure's name.
     """
 
     name: str
@@ -401,6 +358,8 @@ class Suite:
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[str, ...]:
