@@ -39,6 +39,7 @@ __all__ = [
     "Source",
     "Split",
     "Streamed",
+    "data_root",
     "facts",
     "load",
     "names",
@@ -69,7 +70,7 @@ def facts(
         MissingData: a folder does not exist.
 
     """
-    return selected_facts(selection, _source(selection, _data_root(root), added).facts)
+    return selected_facts(selection, _source(selection, data_root(root), added).facts)
 
 
 def load(
@@ -101,7 +102,7 @@ def load(
         MissingData: a file is missing and cannot be downloaded.
 
     """
-    root = _data_root(root)
+    root = data_root(root)
     source = _source(selection, root, added)
     part = selected_facts(selection, source.facts)
     if stream and not isinstance(source, Folder):
@@ -148,7 +149,8 @@ def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str
     }
 
 
-def _data_root(root: Path | None) -> Path:
+def data_root(root: Path | None) -> Path:
+    """Return the data root: `root`, or else the folder in BENCH_DATA, or else `data`."""
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
 

@@ -32,7 +32,7 @@ name in a dictionary `DATASETS`:
 A suite that names the plugin's file can then say `dataset: squares`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -238,7 +238,14 @@ class Data(Protocol):
 
 
 class LoadedData(Data, Protocol):
-    """Data whose images can be changed before normalisation, or normalised with other numbers."""
+    """Data whose images can be changed before normalisation, or normalised with other numbers.
+
+    Attributes:
+        normalize: function that maps images (B, S, S, 3) uint8 to normalised images (B, 3, S, S).
+
+    """
+
+    normalize: Callable[[Tensor], Tensor]
 
     def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of `evaluation` before normalisation, (B, S, S, 3) uint8, and labels."""

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from multiprocessing.context import BaseContext
@@ -51,7 +51,7 @@ class Resident:
             for split, (images, labels) in splits.items()
         }
         self.train_labels = self.splits["train"][1]
-        self.normalize = Normalizer(facts, device)
+        self.normalize: Callable[[Tensor], Tensor] = Normalizer(facts, device)
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
@@ -122,7 +122,7 @@ class Streamed:
         self.workers = min(workers, os.cpu_count() or 1)
         self.labels = {split: listing.labels.to(device) for split, listing in splits.items()}
         self.train_labels = self.labels["train"]
-        self.normalize = Normalizer(facts, device)
+        self.normalize: Callable[[Tensor], Tensor] = Normalizer(facts, device)
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment

@@ -14,19 +14,20 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench import data, models
-from bench.data import Augment, Data, LoadedData, Selection, Split
+from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
+from bench.measures.measurer import Measurer
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
@@ -83,6 +84,7 @@ class Heartbeat:
 
     def __init__(self, data: LoadedData, emit: Emit) -> None:
         self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
+        self.normalize = data.normalize
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -104,12 +106,16 @@ class Heartbeat:
         """Return the same data with another normalisation."""
         return Heartbeat(self._data.normalised(mean, std), self._emit)
 
+    def beat(self) -> None:
+        """Emit a heartbeat, unless the last one was less than `HEARTBEAT_INTERVAL_S` ago."""
+        now = time.monotonic()
+        if now - self._last >= HEARTBEAT_INTERVAL_S:
+            self._last = now
+            self._emit({"event": "heartbeat"})
+
     def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
-            now = time.monotonic()
-            if now - self._last >= HEARTBEAT_INTERVAL_S:
-                self._last = now
-                self._emit({"event": "heartbeat"})
+            self.beat()
             yield batch
 
 
@@ -130,6 +136,8 @@ def run_job(job: Job, emit: Emit) -> None:
         check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
+        elif job.tasks[0].specification.subject:
+            measure_networks(context)
         else:
             train(context)
     except CaptureError as error:
@@ -174,7 +182,7 @@ def check_plugins(context: JobContext) -> None:
                 raise BenchError(f"{problem}; run the same command again")
 
 
-def load_data(context: JobContext) -> Data:
+def load_data(context: JobContext) -> Heartbeat:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
@@ -231,6 +239,57 @@ def train(context: JobContext) -> None:
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
         loop.train_cohort(trainers, teacher, dataset, save, capture)
+
+
+def measure_networks(context: JobContext) -> None:
+    """Measure finished networks, one task after the other; a failed task does not stop the others.
+
+    The networks of all tasks are kept, because tasks share them.
+    """
+    job, dataset = context.job, load_data(context)
+    specs = [task.specification for task in job.tasks]
+    root = data.data_root(Path(job.data_root) if job.data_root else None)
+    network = cache(partial(finished_network, context, dataset.facts))
+    measurer = Measurer(specs, dataset, network, root, dataset.beat)
+    for task in job.tasks:
+        start = time.monotonic()
+        try:
+            metrics = measurer.measure(task.specification)
+            cost = asdict(models.cost(network(str(task.specification.subject)), dataset.facts.size))
+        except BenchError as error:
+            emit_record(context, task, "failed", str(error))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            traceback.print_exc()  # written to the worker's log; with --inline, to the screen
+            emit_record(context, task, "failed", context.registry.describe_error(error))
+        else:
+            seconds = time.monotonic() - start
+            fields = {"metrics": metrics, "network": cost, "seconds": seconds}
+            emit_record(context, task, "done", None, **fields)
+
+
+def finished_network(context: JobContext, facts: Facts, id: str) -> nn.Module:
+    """Return the frozen network of a finished run, with verified weights, on the job's device.
+
+    Args:
+        context: The job, whose tasks measure the network.
+        facts: Facts of the images that the tasks use; only their size is used.
+        id: Id of the run.
+    """
+    job, results = context.job, context.results
+    specs = [task.specification for task in job.tasks]
+    info = job.teacher if job.teacher and job.teacher.id == id else job.sources[id]
+    path, record = results.weights(id), results.summary(id)
+    verify(path, info.sha256)
+    if record is None:
+        raise BenchError(f"{path}: the record of the run is missing")
+    stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
+    source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
+    layers = next(filter(None, stages), ())
+    net = teachers.load_trained(record, source, path, context.registry, layers)
+    net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval().requires_grad_(False)
 
 
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:

@@ -365,7 +365,8 @@ def _cohort_key(run: Run) -> str:
     if run.kind in ("teacher", "ensemble"):
         return run.id
     if run.kind == "probe":
-        return content_hash([spec.data.content, spec.teacher, spec.seed, "probe"])
+        precision = spec.recipe.precision
+        return content_hash([spec.data.content, spec.teacher, spec.seed, precision, "probe"])
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
