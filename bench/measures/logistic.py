@@ -12,7 +12,7 @@ from bench.measures.accuracy import top1
 
 PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(11))  # 1 to 1e-5, strongest first
 HELD_OUT = 10  # one in so many training images of each class chooses the penalty
-MAX_GRADIENT = 1e-7  # largest element of the gradient at the end
+MAX_GRADIENT = 1e-6  # largest element of the gradient at the end
 MAX_ITERATIONS = 2000
 Beat = Callable[[], object]
 

@@ -8,11 +8,10 @@ from typing import Any
 from bench import data
 from bench.data import Facts
 from bench.planning.plan import Plan, Run, data_spec, ordered
-from bench.spec import SMALL_LR_STUDENTS, DataSpec, Recipe, RunSpec
+from bench.spec import PROBE, SMALL_LR_STUDENTS, DataSpec, Recipe, RunSpec
 from bench.suite import Suite
 from bench.suite.measures import CHANNELS, Probe
 
-PROBE = "probe."  # begins the names of probes in plans and tables
 WITH_TEACHER = frozenset({"cka", "teacher_in_top5"})  # measures that compare with the teacher
 WITH_PEER = frozenset({"agreement_floor"})  # measures that compare with another seed
 WITH_STAGES = "stages"

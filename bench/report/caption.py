@@ -52,6 +52,7 @@ def caption(
         (
             context.caption,
             metric.description,
+            context.protocols.get(labels.measure_of(metric.name), ""),
             labels.data_set(context.data) if context.data else "",
             labels.recipes(students),
             _runs(usual, seeds, uniform=uniform),
