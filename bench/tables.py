@@ -204,9 +204,10 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         results: A results folder, or several.
 
     Returns:
-        One row for each run of a network. The first columns are `method`, `label`, `pair`, `teacher`, `student`,
-        `seed`, `role` (teacher, student or method), `status`, the metrics of the last epoch such as
-        `top1` (percent) and of the network's measures such as `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
+        One row for each run of a network. The first columns are `method`, `label`, `pair`,
+        `teacher`, `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of
+        the last epoch such as `top1` (percent), those of the network's measures such as
+        `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
         records, the frame has only the first columns and no rows.
@@ -442,7 +443,7 @@ def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
     spec, student = record.specification, record.network.name
     info = record.teacher
     teacher = teachers.get(spec.teacher or "", info.network if info else None)
-    if record.kind == "teacher":
+    if record.kind in ("teacher", "ensemble"):
         names: dict[str, Any] = {"method": "teacher", "label": "Teacher", "pair": None}
         names |= {"teacher": student, "student": None}
         role = "teacher"

@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
-from functools import cache, partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from bench import data, models
 from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
 from bench.errors import BenchError
+from bench.execution import measuring
 from bench.execution.protocol import Emit, Event, Job, Task
-from bench.measures.measurer import Measurer
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
-from bench.results.record import Epoch, Status
+from bench.results.record import Epoch, Status, TeacherInfo
 from bench.suite import Checkpoint
 from bench.training import loop, pretrained
 from bench.training import teacher as teachers
@@ -138,6 +138,8 @@ def run_job(job: Job, emit: Emit) -> None:
             import_checkpoint(context, job.tasks[0], checkpoint)
         elif job.tasks[0].specification.subject:
             measure_networks(context)
+        elif job.tasks[0].specification.role == "ensemble":
+            import_ensemble(context, job.tasks[0])
         else:
             train(context)
     except CaptureError as error:
@@ -198,14 +200,37 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     info = context.job.teacher
     if info is None:
         return None
-    path = context.results.weights(info.id)
-    verify(path, info.sha256)
     spec, registry = context.job.tasks[0].specification, context.registry
-    stages = spec.teacher_stages or ()
-    network = teachers.load(info.network, dataset.facts, path, registry, stages)
+    networks = load_networks(context, info, dataset.facts, spec.teacher_stages or ())
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
-    return Teacher(network, dataset, spec.recipe, reads)
+    return Teacher(networks, dataset, spec.recipe, reads)
+
+
+def load_networks(
+    context: JobContext, info: TeacherInfo, facts: Facts, stages: Sequence[str] = ()
+) -> list[nn.Module]:
+    """Return the network of a finished run, or all members of an ensemble, from verified files."""
+    path = context.results.weights(info.id)
+    verify(path, info.sha256)
+    if info.members == 1:
+        return [teachers.load(info.network, facts, path, context.registry, stages)]
+    return teachers.load_members(info.network, info.members, facts, path, context.registry, stages)
+
+
+def import_ensemble(context: JobContext, task: Task) -> None:
+    """Evaluate an ensemble of trained teachers, and save the members' weights as one file."""
+    dataset, spec = load_data(context), task.specification
+    sources = [context.job.sources[id] for id in spec.members]
+    members = [load_networks(context, source, dataset.facts)[0] for source in sources]
+    ensemble = Teacher(members, dataset, spec.recipe).net
+    last = measure(*predict(ensemble, dataset, "test", spec.recipe))
+    weights = save_weights(context, task, teachers.member_weights(members))
+    cost = models.cost(members[0], dataset.facts.size)
+    network = {name: value * len(members) for name, value in asdict(cost).items()}
+    emit_record(
+        context, task, "done", None, weights=weights, network=network, metrics={"last": last}
+    )
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -242,60 +267,16 @@ def train(context: JobContext) -> None:
 
 
 def measure_networks(context: JobContext) -> None:
-    """Measure finished networks, one task after the other; a failed task does not stop the others.
-
-    The networks of all tasks are kept, because tasks share them.
-    """
-    job, dataset = context.job, load_data(context)
-    specs = [task.specification for task in job.tasks]
-    root = data.data_root(Path(job.data_root) if job.data_root else None)
-    network = cache(partial(finished_network, context, dataset.facts))
-    measurer = Measurer(specs, dataset, network, root, dataset.beat)
-    for task in job.tasks:
-        start = time.monotonic()
-        try:
-            metrics = measurer.measure(task.specification)
-            cost = asdict(models.cost(network(str(task.specification.subject)), dataset.facts.size))
-        except BenchError as error:
-            emit_record(context, task, "failed", str(error))
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            traceback.print_exc()  # written to the worker's log; with --inline, to the screen
-            emit_record(context, task, "failed", context.registry.describe_error(error))
-        else:
-            seconds = time.monotonic() - start
-            fields = {"metrics": metrics, "network": cost, "seconds": seconds}
-            emit_record(context, task, "done", None, **fields)
-
-
-def finished_network(context: JobContext, facts: Facts, id: str) -> nn.Module:
-    """Return the frozen network of a finished run, with verified weights, on the job's device.
-
-    Args:
-        context: The job, whose tasks measure the network.
-        facts: Facts of the images that the tasks use; only their size is used.
-        id: Id of the run.
-    """
-    job, results = context.job, context.results
-    specs = [task.specification for task in job.tasks]
-    info = job.teacher if job.teacher and job.teacher.id == id else job.sources[id]
-    path, record = results.weights(id), results.summary(id)
-    verify(path, info.sha256)
-    if record is None:
-        raise BenchError(f"{path}: the record of the run is missing")
-    stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
-    source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
-    layers = next(filter(None, stages), ())
-    net = teachers.load_trained(record, source, path, context.registry, layers)
-    net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net.eval().requires_grad_(False)
+    """Measure finished networks: emit a record for each task."""
+    dataset = load_data(context)
+    for task, status, reason, fields in measuring.outcomes(context, dataset, dataset.beat):
+        emit_record(context, task, status, reason, **fields)
 
 
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the other tasks."""
     trainers = []
-    shapes, info = teacher.shapes if teacher else None, context.job.teacher
+    shapes, info = teacher.shapes if teacher else [], context.job.teacher
     sha256 = info.sha256 if info else ""
     for task in context.job.tasks:
         make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)

@@ -48,8 +48,8 @@ def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan |
         changes: Changes of the suite, in their order.
 
     Returns:
-        The plan; or None and a line that says why no saved plan can be used. The line is empty if
-        there is no saved plan of this suite at all.
+        The plan and an empty line; or None and a line with the reason why no saved plan can be
+        used. The line is empty if no plan of this suite was saved.
     """
     stem = Path(name).stem
     path = path_of(folder, stem, changes)
@@ -85,6 +85,7 @@ def dump(plan: Plan) -> str:
         "data": vars(suite.data),
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
+        "combine": suite.combine,
         "seeds": suite.seeds,
         "facts": vars(plan.facts),
         "pairs": [_pair(pair) for pair in suite.pairs],
@@ -147,6 +148,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         data=Selection(**content["data"]),
         recipe=Recipe(**content["recipe"]),
         teacher_seed=content["teacher_seed"],
+        combine=content.get("combine", "sum"),
         seeds=tuple(content["seeds"]),
         pairs=tuple(pairs),
         methods=tuple(methods),
@@ -192,8 +194,9 @@ def _flags(changes: Sequence[str]) -> list[str]:
 
 def _run(run: Run) -> dict[str, Any]:
     spec = run.specification
-    fields = {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
-    return fields | ({"subject": spec.subject} if spec.subject else {})
+    content = {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
+    optional = {"members": spec.members, "subject": spec.subject}
+    return content | {key: value for key, value in optional.items() if value}
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
@@ -224,6 +227,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "teacher": pair.teacher.network,
+        "members": pair.teacher.members,
+        "student_of": pair.teacher.student_of,
         "teacher_recipe": pair.teacher.recipe.model_dump(mode="json"),
         "checkpoint": _checkpoint(pair.teacher.checkpoint),
         "student": pair.student,
@@ -243,5 +248,7 @@ def _read_terms(content: Mapping[str, Any]) -> dict[str, TermSpec]:
 def _read_pair(entry: dict[str, Any]) -> Pair:
     fields = entry["checkpoint"]
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
-    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint)
+    student_of = tuple(entry["student_of"]) if entry.get("student_of") else None
+    recipe, members = Recipe(**entry["teacher_recipe"]), entry.get("members", 1)
+    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of)
     return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])

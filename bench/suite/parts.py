@@ -1,16 +1,23 @@
-"""Parts of a suite file that several of its keys have: data sets and changes of recipes."""
+"""Parts of a suite file: data sets, changes of recipes, and networks."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from math import isfinite
+from typing import Annotated, Any
 
-from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict
+from annotated_types import Ge, Le, Len
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import found
 from bench.spec import NEEDS, Recipe
 
+RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
+    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
+    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
+    "drop_path_rate",
+}  # fmt: skip
 NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
 
 
@@ -26,11 +33,11 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
+        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
     def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
+        """Yield a key of this entry and a message for each contradiction with `recipe`."""
         values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
         keys = self.model_fields_set
         if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
@@ -66,3 +73,33 @@ class DataSet(Part):
 DataSetEntry = Annotated[
     DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
 ]
+
+
+def _plain(value: Any) -> Any:
+    """Return an option of a constructor: a text, a finite number, or a list of them."""
+    items = value if isinstance(value, list) else [value]
+    if not all(
+        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
+        for item in items
+    ):
+        raise PydanticCustomError(fields.CUSTOM, found(value))
+    return value
+
+
+Option = Annotated[
+    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
+]
+
+
+class NetworkEntry(Part):
+    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
+
+    stages: Annotated[
+        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
+        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
+    ] = None
+    pretrained: fields.Truth = False
+    options: Annotated[
+        dict[fields.Text, Option],
+        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
+    ] = {}

@@ -12,7 +12,7 @@ from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.measures import ONLY_FOR, Probe
 from bench.suite.resolution import papers
-from bench.suite.schema import Method, Pair, Suite
+from bench.suite.schema import Method, Pair, Suite, default_name
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
@@ -38,7 +38,7 @@ def at_line(suite: Suite, place: str, message: str) -> str:
         suite: The suite.
         place: A dotted place, such as `methods.mine`. The line is that of the first value at or
             below this place, if the file contains one. Otherwise the same rule is applied to the
-            place around it (`methods`), and so on.
+            enclosing place (`methods`), and so on.
         message: What is wrong.
     """
     parts = place.split(".")
@@ -63,7 +63,10 @@ def _content(suite: Suite) -> dict[str, Any]:
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
-        names = {"teacher": pair.teacher.network, "student": pair.student}
+        names: dict[str, Any] = {"teacher": pair.teacher.content, "student": pair.student}
+        names |= {"members": pair.teacher.members} if pair.teacher.members > 1 else {}
+        usual = default_name(pair.teacher.content, pair.teacher.members, pair.student)
+        names |= {"name": pair.name} if pair.name != usual else {}
         return {**names, **group, "recipe": changes(pair.recipe, "pairs", i)}
 
     checkpoints = {
@@ -82,6 +85,7 @@ def _content(suite: Suite) -> dict[str, Any]:
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
         },
+        **({"ensemble": {"combine": suite.combine}} if suite.combine != "sum" else {}),
         "seeds": suite.seeds,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),

@@ -23,6 +23,7 @@ from bench.suite.schema import (
     Method,
     OwnMethod,
     Pair,
+    PairEntry,
     Suite,
     SuiteFile,
     Teacher,
@@ -91,6 +92,7 @@ class Resolver:
             unused=tuple(name for name in file.options if name not in terms),
             registry=self.registry,
             stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
+            combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             changes=tuple(change.text for change in self.source.changes),
             probes=tuple(self._probes()),
@@ -120,10 +122,19 @@ class Resolver:
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
-        teacher_recipe = file.teachers.recipe.over(file.recipe)
-        teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
-        name = f"{entry.teacher}/{entry.student}"
-        return Pair(name, teacher, entry.student, entry.recipe.over(file.recipe), entry.group or "")
+        recipe = entry.recipe.over(file.recipe)
+        return Pair(entry.label, self._teacher(entry), entry.student, recipe, entry.group or "")
+
+    def _teacher(self, entry: PairEntry) -> Teacher:
+        suite_recipe = self.file.recipe
+        if isinstance(entry.teacher, str):
+            checkpoint = self.checkpoints.get(entry.teacher)
+            recipe = self.file.teachers.recipe.over(suite_recipe)
+            return Teacher(entry.teacher, recipe, checkpoint, entry.members)
+        pair = next(pair for pair in self.file.pairs if pair.label == entry.teacher.pair)
+        student_of = entry.teacher.pair, entry.teacher.method
+        recipe = pair.recipe.over(suite_recipe)
+        return Teacher(pair.student, recipe, None, entry.members, student_of)
 
     def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
@@ -145,7 +156,9 @@ class Resolver:
 
     def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:
         """Return the terms of a method of the papers for those pairs that have their own."""
-        names = {f"{pair.teacher}/{pair.student}" for pair in self.file.pairs}
+        networks = (self._teacher(pair).network for pair in self.file.pairs)
+        students = (pair.student for pair in self.file.pairs)
+        names = {f"{pair[0]}/{pair[1]}" for pair in zip(networks, students, strict=True)}
         return {
             pair: {term: self._term(method, term, entry, None) for term, entry in terms.items()}
             for pair, terms in canonical_pairs(method).items()

@@ -5,13 +5,11 @@ The schema accepts any name of a network, data set, distiller or method; `checks
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,25 +17,28 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
-from bench.config.text import Problem, Where, found
+from bench.config.text import Problem, Where
 from bench.data import Selection
+from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe, TermSpec
 from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
-from bench.suite.parts import DataSetEntry, Part, RecipeChanges, RecipeEntry
+from bench.suite.parts import (
+    RESERVED_OPTIONS,
+    DataSetEntry,
+    NetworkEntry,
+    Part,
+    RecipeChanges,
+    RecipeEntry,
+)
 
+MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
-RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
-    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
-    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
-    "drop_path_rate",
-}  # fmt: skip
 
 
 class CheckpointEntry(Part):
@@ -53,7 +54,7 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default, one of seed 0 serves all students of a pair."""
+    """The training of teachers; by default, one with seed 0 serves all students of a pair."""
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -68,43 +69,85 @@ class Teachers(Part):
     ] = {}
 
 
-class PairEntry(Part):
-    """One column of a table: teacher, student, the student's recipe changes, group (its table)."""
+class TeacherRun(Part):
+    """A teacher that is the student of another pair, trained with a method of the suite."""
 
-    teacher: fields.Network
+    pair: Annotated[fields.Title, allowed("the name of another pair")]
+    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
+
+
+TeacherEntry = Annotated[
+    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
+    fields.by_type(text=str, mapping=dict),
+    allowed("the name of a network, or {pair: …, method: …}"),
+]
+PairName = Annotated[
+    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
+]
+
+
+class PairEntry(Part):
+    """One column of a table: teacher, student, the student's recipe changes, group (its table).
+
+    `members` is the number of teachers of an ensemble. `name` is the pair's name in messages and
+    filters.
+    """
+
+    name: Annotated[
+        PairName | None, allowed("one line of at most 200 characters, without , | = * ? [ ]")
+    ] = None
+    teacher: TeacherEntry
+    members: Annotated[
+        Annotated[fields.Whole, Ge(1), Le(100)], allowed("a whole number of teachers, 1 to 100")
+    ] = 1
     student: fields.Network
     recipe: RecipeChanges = RecipeEntry()
     group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
 
+    @property
+    def label(self) -> str:
+        """The pair's name in messages, filters and records of other pairs."""
+        teacher = self.teacher if isinstance(self.teacher, str) else vars(self.teacher)
+        return self.name or default_name(teacher, self.members, self.student)
 
-def _plain(value: Any) -> Any:
-    """Return an option of a constructor: a text, a finite number, or a list of them."""
-    items = value if isinstance(value, list) else [value]
-    if not all(
-        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
-        for item in items
-    ):
-        raise PydanticCustomError(fields.CUSTOM, found(value))
-    return value
+    def conflicts(self, i: int, suite: "SuiteFile") -> Iterator[Problem]:
+        """Yield problems of the teacher of pair `i` of a suite."""
+        if self.members > 1 and self.teacher in suite.teachers.checkpoints:
+            message = f"found {self.members}, and '{self.teacher}' has a checkpoint. Allowed: 1"
+            yield Problem(("pairs", i, "members"), message)
+        if not isinstance(self.teacher, TeacherRun):
+            return
+        pairs = {pair.label: pair for pair in suite.pairs}
+        where: Where = ("pairs", i, "teacher")
+        if (name := self.teacher.pair) not in pairs:
+            yield Problem((*where, "pair"), unknown("pair", name, pairs))
+        if (method := self.teacher.method) not in suite.methods:
+            yield Problem((*where, "method"), unknown("method of the suite", method, suite.methods))
+        chain: list[str] = []
+        pair: PairEntry | None = self
+        while pair and isinstance(pair.teacher, TeacherRun) and pair.label not in chain:
+            chain.append(pair.label)
+            pair = pairs.get(pair.teacher.pair)
+        if pair and pair.label in chain:
+            message = f"the teacher learns from itself: {' ← '.join([*chain, pair.label])}"
+            yield Problem(where, f"{message}. Allowed: a chain that ends at a network's name")
 
 
-Option = Annotated[
-    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
-]
+def default_name(teacher: str | Mapping[str, str], members: int, student: str) -> str:
+    """Return the name of a pair without a `name`: `teacher/student`.
+
+    The teacher is, for example, `resnet56`, `resnet56x8` (an ensemble of 8) or `resnet20@kd` (a
+    resnet20 that another pair's student is, trained with kd).
+    """
+    if not isinstance(teacher, str):
+        teacher = f"{teacher['pair'].rpartition('/')[2]}@{teacher['method']}"
+    return f"{teacher}{f'x{members}' if members > 1 else ''}/{student}"
 
 
-class NetworkEntry(Part):
-    """What a suite says about a network; options and pretrained are for timm and torchvision."""
+class Ensembles(Part):
+    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
 
-    stages: Annotated[
-        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
-        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
-    ] = None
-    pretrained: fields.Truth = False
-    options: Annotated[
-        dict[fields.Text, Option],
-        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
-    ] = {}
+    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
 
 
 class TermEntry(BaseModel):
@@ -164,6 +207,7 @@ class SuiteFile(Part):
     dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
+    ensemble: Annotated[Ensembles, allowed("a mapping of combine")] = Ensembles()
     seeds: fields.Seeds = (0, 1, 2)
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
@@ -205,6 +249,14 @@ class SuiteFile(Part):
         for name, probe in self.probes.items():
             yield from probe.conflicts(("probes", name))
         yield from self.evaluate.conflicts(self.dataset, len(self.seeds))
+        for i, pair in enumerate(self.pairs):
+            yield from pair.conflicts(i, self)
+        members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
+        if any(pair.members > 1 for pair in self.pairs) and (used := {*members} & {*self.seeds}):
+            message = f"found {min(used)}, which is the seed of an ensemble's member"
+            yield Problem(
+                ("seeds",), f"{message}. Allowed: seeds below {MEMBER_SEED} or above {members[-1]}"
+            )
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(
@@ -227,11 +279,11 @@ class SuiteFile(Part):
                     yield Problem((*where, "options", option), message)
 
     def _recipes_of_other_networks(self) -> Iterator[Problem]:
-        """Yield a problem for each network that a recipe trains as only timm's can be trained."""
+        """Yield a problem for each network not from timm whose recipe uses a key of `TIMM_KEYS`."""
         trained: list[tuple[str, Where, RecipeEntry]] = [
             (pair.student, ("pairs", i, "recipe"), pair.recipe) for i, pair in enumerate(self.pairs)
         ]
-        teachers = dict.fromkeys(pair.teacher for pair in self.pairs)
+        teachers = dict.fromkeys(p.teacher for p in self.pairs if isinstance(p.teacher, str))
         trained += [
             (network, ("teachers", "recipe"), self.teachers.recipe)
             for network in teachers
@@ -282,7 +334,7 @@ class Checkpoint:
     tolerance: float  # percentage points
 
     def broken_promise(self, top1: float | None) -> str | None:
-        """Return why a measured accuracy in percent is refused; None if it is as promised."""
+        """Return why a measured accuracy in percent is refused; None if it is within tolerance."""
         if self.top1 is None or top1 is None or abs(top1 - self.top1) <= self.tolerance:
             return None
         allowed = f"{self.top1:.2f} ± {self.tolerance:.2f}"
@@ -291,11 +343,28 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The network that a student learns from: trained, or read from a checkpoint."""
+    """The network that a student learns from: trained, or read from a checkpoint.
+
+    Attributes:
+        network: Name of the network.
+        recipe: Recipe of its training.
+        checkpoint: File of its weights; None if it is trained.
+        members: Number of networks of an ensemble; 1 for other teachers.
+        student_of: Pair and method, if the teacher is the student of another pair.
+    """
 
     network: str
     recipe: Recipe
     checkpoint: Checkpoint | None
+    members: int = 1
+    student_of: tuple[str, str] | None = None
+
+    @property
+    def content(self) -> str | dict[str, str]:
+        """The teacher as a suite names it."""
+        if self.student_of is None:
+            return self.network
+        return dict(zip(("pair", "method"), self.student_of, strict=True))
 
 
 @dataclass(frozen=True)
@@ -336,6 +405,7 @@ class Suite:
         registry: The distillers, networks and data sets that it can use.
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
+        combine: Whether losses are summed or averaged over the members of an ensemble.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
         probes: Probes of its finished networks.
         evaluate: Settings of other measures of its finished networks, by the measure's name.
@@ -357,6 +427,7 @@ class Suite:
     registry: Registry = BUILTIN
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
+    combine: Literal["sum", "mean"] = "sum"
     changes: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -86,9 +86,9 @@ def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> di
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats. With a teacher, `agreement` is the
-        percentage of images for which teacher and student predict the same class, and `kl` is the
-        mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats. With a teacher, there are two more:
+        `agreement` is the percentage of images for which teacher and student predict the same
+        class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
     metrics = {
@@ -137,7 +137,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
-    """Return whether networks are evaluated after this epoch, from 1; before 1, they are not."""
+    """Return whether networks are evaluated after an epoch, counted from 1; before 1: never."""
     return epoch > 0 and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs)
 
 

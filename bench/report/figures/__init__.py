@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
-from bench.report import build, labels
+from bench.report import build
 from bench.report.comparison import overall
 from bench.report.figures import charts, style
 from bench.report.figures.forest import forest_plot
