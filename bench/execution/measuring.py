@@ -80,6 +80,10 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
     stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
     source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
     layers = next(filter(None, stages), ())
-    net = teachers.load_trained(record, source, path, context.registry, layers)
+    if info.members > 1:
+        load = partial(teachers.load_members, info.network, info.members)
+        net: nn.Module = teachers.Averaged(load(source, path, context.registry, layers))
+    else:
+        net = teachers.load_trained(record, source, path, context.registry, layers)
     net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.eval().requires_grad_(False)

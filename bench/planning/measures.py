@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.data import Facts
+from bench.data import Facts, Selection
 from bench.planning.plan import Plan, Run, data_spec, ordered
 from bench.spec import PROBE, SMALL_LR_STUDENTS, DataSpec, Recipe, RunSpec
 from bench.suite import Suite
@@ -14,6 +14,7 @@ from bench.suite.measures import CHANNELS, Probe
 
 WITH_TEACHER = frozenset({"cka", "teacher_in_top5"})  # measures that compare with the teacher
 WITH_PEER = frozenset({"agreement_floor"})  # measures that compare with another seed
+OF_FEATURES = frozenset({"cka"})  # measures that compare features
 WITH_STAGES = "stages"
 
 
@@ -39,16 +40,27 @@ class Subject:
     Attributes:
         id: Id of its run.
         spec: Specification of its run.
-        teacher: Name of its teacher's network; empty if it has no teacher.
+        teacher: Specification of its teacher's run; None if it has no teacher.
         source: The images on which it was trained.
         peer: Id of the run of the same method with the next seed; None: there is no other seed.
     """
 
     id: str
     spec: RunSpec
-    teacher: str
+    teacher: RunSpec | None
     source: Target
     peer: str | None
+
+    def allows(self, measure: str) -> bool:
+        """Return whether the network has a measure of `evaluate`.
+
+        Some measures need a teacher or another seed. An ensemble has no features of its own.
+        """
+        if measure in WITH_PEER:
+            return self.peer is not None
+        if measure in OF_FEATURES and self.teacher and self.teacher.members:
+            return False
+        return measure not in WITH_TEACHER or self.teacher is not None
 
 
 def with_measures(plan: Plan, root: Path | None = None) -> Plan:
@@ -75,6 +87,13 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
     return replace(plan, runs=ordered(runs), measures=measures)
 
 
+def selection_of(plan: Plan, run: Run) -> Selection:
+    """Return the images that a run of a plan uses."""
+    spec = run.specification.data
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    return Selection(run.dataset or plan.suite.data.name, *part)
+
+
 def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
     """Return the images of a probe, by default of the size of the suite's images."""
     size = probe.data.size or plan.facts.size
@@ -84,20 +103,19 @@ def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
 
 
 def _subjects(plan: Plan, source: Target) -> Iterator[Subject]:
-    """Yield the networks of a plan, teachers first."""
-    rows: dict[tuple[str, str], dict[int, str]] = {}
+    """Yield the networks in the tables of a plan, teachers first."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells:
-        rows.setdefault((cell.pair.name, cell.method.name), {})[cell.seed] = cell.run
-        rows.setdefault((cell.pair.name, ""), {})[cell.seed] = cell.teacher
+        rows.setdefault((cell.pair.name, cell.method.name), []).append(cell.run)
     peers: dict[str, str] = {}
     for row in rows.values():
-        ids = list(dict.fromkeys(row.values()))
-        for id, peer in zip(ids, (*ids[1:], ids[0]), strict=True):
+        for id, peer in zip(row, (*row[1:], row[0]), strict=True):
             if peer != id:
                 peers.setdefault(id, peer)
+    shown = {id for cell in plan.cells for id in (cell.teacher, cell.run)}
     for id, run in plan.runs.items():
-        if run.kind in ("teacher", "student"):
-            teacher = plan.runs[run.teacher].specification.network if run.teacher else ""
+        if id in shown:
+            teacher = plan.runs[run.teacher].specification if run.teacher else None
             yield Subject(id, run.specification, teacher, source, peers.get(id))
 
 
@@ -109,14 +127,12 @@ def _measures(
     `targets` has the images of each probe, by the probe's name.
     """
     for name, settings in suite.evaluate.items():
-        if (name in WITH_TEACHER and not subject.teacher) or (
-            name in WITH_PEER and not subject.peer
-        ):
+        if not subject.allows(name):
             continue
         recipe = Recipe(precision=subject.spec.recipe.precision)
         spec = _spec(suite, subject, subject.source, {"kind": name, **settings}, recipe)
         yield name, subject.source, spec
-    for probe in suite.probes:
+    for probe in suite.probes if not subject.spec.members else ():
         target = targets[probe.name]
         measure = {"kind": probe.kind, **probe.settings, **_channels(probe, subject, target)}
         spec = _spec(suite, subject, target, measure, _recipe(probe, subject))
@@ -132,8 +148,8 @@ def _spec(
     if measure["kind"] in WITH_PEER:
         fields["members"] = [subject.peer]
     networks = {"stages": spec.network}
-    if measure["kind"] in WITH_TEACHER:
-        networks["teacher_stages"] = subject.teacher
+    if measure["kind"] in WITH_TEACHER and subject.teacher:
+        networks["teacher_stages"] = subject.teacher.network
     if measure.get("features") == WITH_STAGES:
         fields |= {key: list(suite.stages[n]) for key, n in networks.items() if n in suite.stages}
     return RunSpec(

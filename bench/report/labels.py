@@ -114,7 +114,8 @@ MEASURED = (  # metrics of measures: pattern of the name, measure, and the metri
      "among the student's first five", teacher=False)),
     (r"(classes)\.mean", Metric("", "mean test accuracy of the classes")),
     (r"(classes)\.worst", Metric("", "test accuracy of the worst class")),
-    (r"(agreement_floor)", Metric("", "agreement of two seeds of the same method on the test set")),
+    (r"(agreement_floor)", Metric("", "agreement of two seeds of the same method on the test set",
+     teacher=False)),
 )  # fmt: skip
 _NETWORKS = {
     "resnet50": "ResNet50",
