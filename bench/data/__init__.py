@@ -23,7 +23,7 @@ from bench.data.base import (
     check_arrays,
 )
 from bench.data.batches import Resident, Streamed
-from bench.data.builtin import BUILTIN
+from bench.data.builtin import BUILTIN, Archive
 from bench.data.folder import PREFIX, Folder
 from bench.data.subset import select, selected_facts
 from bench.errors import BenchError, unknown
@@ -162,4 +162,5 @@ def _source(selection: Selection, root: Path, added: Mapping[str, Source] | None
         raise BenchError(
             unknown("data set", selection.name, [*sources, f"{PREFIX}/path/to/images"])
         )
-    return sources[selection.name]
+    source = sources[selection.name]
+    return source.at(root) if isinstance(source, Archive) else source

@@ -66,6 +66,8 @@ class Facts:
             have the same number.
         ignored: number of unused files in a folder of images: hidden files, and files that
             are not images.
+        incomplete: how many images of the official data set there are, as a phrase for captions;
+            empty if there are all.
 
     """
 
@@ -80,6 +82,7 @@ class Facts:
     fewest: tuple[int, int] | None = None
     class_counts: tuple[int, ...] | None = None
     ignored: int = 0
+    incomplete: str = ""
 
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.

@@ -50,17 +50,17 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return float((-(low + high) / 2).exp())
 
 
-def scaled(held: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> dict[str, float]:
+def scaled(fitted: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Fit a temperature on held-out images; return calibration errors of the other images.
 
     Args:
-        held: Logits (m, K) and classes (m,) of the images that fit the temperature.
+        fitted: Logits (m, K) and classes (m,) of the images that fit the temperature.
         test: Logits (n, K) and classes (n,) of the images that are measured.
 
     Returns:
         `temperature`; the ECE `ece_scaled` in percent and `nll_scaled` in nats, with it.
     """
-    temperature = fit_temperature(*held)
+    temperature = fit_temperature(*fitted)
     log_p = F.log_softmax(test[0].double() / temperature, dim=1)
     return {
         "temperature": temperature,

@@ -119,12 +119,16 @@ def choose_penalty(x: Tensor, labels: Tensor, classes: int, beat: Beat = _nothin
         classes: Number of classes K.
         beat: Function that is called at each iteration.
     """
-    held = held_out(labels).to(labels.device)
-    kept = torch.logical_not(held)
+    choosing = held_out(labels).to(labels.device)
+    kept = torch.logical_not(choosing)
     best, highest, classifier = PENALTIES[0], -1.0, None
     for penalty in PENALTIES:  # each fit starts from the one before
         classifier = fit(x[kept], labels[kept], classes, penalty, classifier, beat)
-        accuracy = top1(classifier(x[held]).argmax(1), labels[held]) if bool(held.any()) else 0.0
+        accuracy = (
+            top1(classifier(x[choosing]).argmax(1), labels[choosing])
+            if bool(choosing.any())
+            else 0.0
+        )
         if accuracy > highest:
             best, highest = penalty, accuracy
     return best

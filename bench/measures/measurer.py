@@ -190,11 +190,11 @@ class Measurer:
         rest = test.logits, test.labels
         if spec.data.validation:
             validation = self._read(str(spec.subject), "validation", self._data, spec.recipe)
-            held = validation.logits, validation.labels
+            fitted = validation.logits, validation.labels
         else:
             first, second = accuracy.halves(test.labels)
-            held, rest = ((test.logits[m], test.labels[m]) for m in (first, second))
-        values = calibration.scaled(held, rest)
+            fitted, rest = ((test.logits[m], test.labels[m]) for m in (first, second))
+        values = calibration.scaled(fitted, rest)
         details: Numbers = {"temperature": values.pop("temperature")}
         last = {"ace": calibration.adaptive_error(test.logits, test.labels), **values}
         return {"last": dict(last), "details": details}

@@ -84,7 +84,9 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
         for name, target, spec in _measures(suite, subject, targets):
             runs[spec.id] = Run(spec.id, spec, dataset=target.name)
             measures[subject.id, name] = spec.id
-    return replace(plan, runs=ordered(runs), measures=measures)
+    probes = (replace(p, incomplete=targets[p.name].facts.incomplete) for p in suite.probes)
+    suite = replace(suite, probes=tuple(probes))
+    return replace(plan, suite=suite, runs=ordered(runs), measures=measures)
 
 
 def selection_of(plan: Plan, run: Run) -> Selection:

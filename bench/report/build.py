@@ -187,7 +187,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
-        labels.sentences((suite.caption, changes)),
+        labels.sentences((suite.caption, changes, plan.facts.incomplete)),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,

@@ -109,6 +109,7 @@ def _temperature(suite: "Suite") -> str:
 
 def _probe(probe: "Probe") -> str:
     data = labels.data_set(DataSpec(**asdict(probe.data)))
+    data += f" ({probe.incomplete})" if probe.incomplete else ""
     normalised = f"images normalised with {_NORMALISATIONS[probe.normalise]}"
     return f"probe {probe.name}: {data}; {'; '.join(_how(probe))}; {normalised}"
 

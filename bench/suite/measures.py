@@ -250,6 +250,7 @@ class Probe:
         small_lr: Learning rate for MobileNetV2 and both ShuffleNets; None: the recipe's.
         small_init: Whether the new classifier starts at N(0, 0.01²) and bias 0.
         published: Name of the code base whose recipe it is; empty for our own.
+        incomplete: How many images of the official data set there are; empty if there are all.
     """
 
     name: str
@@ -263,6 +264,7 @@ class Probe:
     small_lr: float | None = None
     small_init: bool = False
     published: str = ""
+    incomplete: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from bench.suite import find, read, render
 from tests import toy
 
 PROBES = """{
-  near: {dataset: {name: digits, per_class: 9, test_per_class: 6}, kind: knn, k: 3, features: stages},
+  near: {dataset: {name: digits, per_class: 9, test_per_class: 6}, kind: knn, k: 3,
+    features: stages},
   line: {dataset: {name: digits, per_class: 9, test_per_class: 6}},
   drift: {dataset: {name: digits, per_class: 9, test_per_class: 6}, recipe: {epochs: 2, crop: 0},
     batch_norm: drifting},
@@ -259,7 +260,7 @@ def test_recipes_of_code_bases_are_theirs(tmp_path):
 
 
 MISTAKES = {
-    "{a: {dataset: stl1}}": r"toy.yaml:\d+  probes.a.dataset: no data set 'stl1'. Did you mean 'stl10'",
+    "{a: {dataset: stl1}}": r"toy.yaml:\d+  probes.a.dataset: .* Did you mean 'stl10'",
     "{a: {kind: knn}}": r"probes.a.dataset: missing",
     "{a: {dataset: digits, k: 3}}": r"probes.a.k: has no effect on kind: logistic",
     "{a: {dataset: digits, kind: finetune, recipe: hsakd}}": "trains only a classifier",
