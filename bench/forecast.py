@@ -102,7 +102,7 @@ def forecast(
     *,
     measured: bool = False,
 ) -> Forecast:
-    """Forecast the time, memory and disk space of the runs that are still to do.
+    """Forecast the time, memory and disk space of the runs that are still to do, without probes.
 
     Args:
         plan: The plan.
@@ -114,6 +114,7 @@ def forecast(
     """
     device = torch.device(slots[0])
     name, start = device_name(device), START_S
+    runs = [run for run in runs if run.kind != "probe"]
     if measured:
         with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
             rates, start = measure_rates(plan, runs, device), measure_start()

@@ -74,6 +74,9 @@ class CohortProgress:
     def label(self) -> str:
         """The cohort's name, such as `resnet20/resnet8 seed 0` or `teacher resnet20 seed 0`."""
         first = self.runs[0]
+        if first.run.kind == "probe":
+            others = len(self.runs) - 1
+            return f"{first.name} and {others} more" if others else first.name
         if not first.method:
             return f"teacher {first.name}"
         pairs = dict.fromkeys(run.pair for run in self.runs)

@@ -1,7 +1,7 @@
 """Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
+from bench.spec import RunSpec
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import (
@@ -79,7 +80,7 @@ class Estimate:
         """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
         A backward pass counts as two forward passes. A stage in which the student does not learn
-        skips its passes.
+        skips its passes. For a probe, only passes of the measured network are counted.
 
         Args:
             run: the run that was estimated.
@@ -87,8 +88,17 @@ class Estimate:
 
         """
         skipped = self.stage.epochs if self.stage and not self.stage.student else 0
-        passes = self.passes(run) - skipped
-        return 3.0 * passes * images * self.network.multiply_adds if self.network else 0.0
+        is_probe = run.specification.subject is not None
+        passes = _passes(run.specification) if is_probe else 3.0 * (self.passes(run) - skipped)
+        return passes * images * self.network.multiply_adds if self.network else 0.0
+
+
+def _passes(spec: RunSpec) -> float:
+    """Return the forward passes of the network that a probe measures; a step counts as three."""
+    measure = spec.measure
+    if "small_init" in measure:  # SGD trains a classifier or, without `batch_norm`, all layers
+        return spec.recipe.epochs * (1.0 if "batch_norm" in measure else 3.0)
+    return float(len(measure.get("types", "1")) * len(measure.get("severities", "1")))
 
 
 @contextmanager
@@ -117,6 +127,9 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
+        if spec.subject:
+            estimates[run.id] = _estimate_measure(spec, estimates, plan)
+            continue
         teacher = plan.runs[run.teacher or run.id].specification
         pair = (
             Network(spec.network, tuple(spec.stages or ())),
@@ -132,6 +145,21 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
             estimate = replace(estimate, error=estimate.error or problem)
         estimates[run.id] = estimate
     return estimates
+
+
+def _estimate_measure(spec: RunSpec, estimates: Mapping[str, Estimate], plan: Plan) -> Estimate:
+    """Return the estimate of a probe; it is impossible if a network that it needs is impossible."""
+    for id in spec.needs:
+        if error := estimates[id].error:
+            return Estimate(f"{plan.names()[id]} is impossible: {error}")
+    network = Network(spec.network, tuple(spec.stages or ()))
+    size, registry = spec.data.size or plan.facts.size, plan.suite.registry
+    try:
+        return Estimate(None, _measure(network, spec.measure["classes"], size, registry).cost)
+    except BenchError as error:
+        return Estimate(str(error))
+    except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
+        return Estimate(None, warning=registry.describe_error(error))
 
 
 @cache
