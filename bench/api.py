@@ -223,7 +223,7 @@ def execute(
         tracker: Tool that gets a copy of each record; None: no tool.
 
     Returns:
-        Records of the runs that failed, diverged or were skipped, without impossible runs.
+        Records of runs that failed, diverged, or were skipped because their teacher failed.
 
     Raises:
         LockHeld: Another command uses the results folder.
@@ -306,7 +306,8 @@ def stop_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = interrupt.args or tuple(received[:1])  # Ray omits the number
+        # an interrupt that Ray raises does not contain the signal number
+        interrupt.args = interrupt.args or tuple(received[:1])
         raise
     finally:
         for number, handler in handlers.items():
@@ -366,8 +367,8 @@ def _check_data(plan: Plan, runs: Iterable[Run], root: Path | None) -> None:
 def _is_unfinished(record: Record, results: Results) -> bool:
     """Return whether a run should have a result but has none.
 
-    If a run was skipped although its teacher is trained, its loss does not fit the networks. Such a
-    run should not have a result, nor should a probe of a network that has no result.
+    A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
+    run, no result is expected, nor for a probe of a network that has no result.
     """
     if id := record.specification.subject:
         subject = results.summary(id)

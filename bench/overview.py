@@ -57,8 +57,7 @@ def describe_plan(
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
         size of each network, the memory of each method, and the forecast of time, memory and disk
-        space.
-        The forecast is None for a cluster.
+        space. The forecast is None for a cluster.
 
     Raises:
         BenchError: A device cannot be used.
@@ -95,8 +94,9 @@ def _run_states(
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
-    The state of a run with a record is the record's status. The state of a run without a record is
-    `skipped` if the estimate shows that the run is impossible, otherwise `to do`.
+    The state of a run is the status of its record. Without a record, the state is `to do`. If the
+    run has an estimate, and no record or a record with the status `skipped`, the estimate decides:
+    the state is `skipped` if the run is impossible, otherwise `to do`.
     """
     rows = []
     for id, run in plan.runs.items():

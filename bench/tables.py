@@ -94,7 +94,9 @@ class ResultTable:
         path = Path(path)
         (kind,) = report.check_formats([path.suffix.removeprefix(".")])
         if kind == report.PAGE:
-            raise BenchError(f"{path}: `bench report --format html` writes the page")
+            raise BenchError(
+                f"{path}: the format html is not allowed; use `bench report --format html`"
+            )
         text = report.render(self.report, kind, label=path.stem, options=self.options)
         return report.save(path, text.encode())
 
@@ -333,7 +335,9 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
     _require(frame, (*FIRST, "id", "results"))
     rows = frame[frame["role"] != "teacher"].drop_duplicates(["results", "id"])
     if rows.empty:
-        raise BenchError("no student's run among the records")
+        raise BenchError(
+            "no student's run among the records. Allowed: records with runs of students"
+        )
     keys = ["pair", "method", "seed"]
     if rows.duplicated(keys).any():
         first = rows[rows.duplicated(keys, keep=False)].iloc[0]
@@ -343,7 +347,7 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
             folders = ", ".join(map(str, same["results"]))
             raise BenchError(f"{problem}, in {folders}. Select one folder first, by `results`")
         raise BenchError(
-            f"{problem}: the records are of different settings. Select one setting first, for "
+            f"{problem}: the runs have different settings. Select the runs of one setting, for "
             "example by `specification.recipe.epochs`"
         )
     rows = rows.assign(label=rows["label"].fillna(rows["method"]))
@@ -422,7 +426,9 @@ def _context(runs: Sequence[Entry], reference: str | None) -> TableContext:
     """
     specs = [e.record.specification for e in runs if e.record and e.role != "teacher"]
     if len({str(spec.data) for spec in specs}) > 1:
-        raise BenchError("the records are of several data sets: select one of them first")
+        raise BenchError(
+            "the records come from several data sets. Select the records of one data set"
+        )
     recipes = {
         entry.pair: entry.record.specification.recipe
         for entry in runs

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(
     suite: options.SuiteOptions,
     measure: Annotated[
-        bool, Option("--measure", help="Measure the speed of each network and method, for seconds.")
+        bool, Option("--measure", help="Time each network and method for a few seconds.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -87,7 +87,11 @@ def _forecast(content: Content) -> list[str]:
     disk = f"{_bytes(needs['disk'])} of disk"
     if needs["seconds"] is None:
         return [f"time: unknown; --measure finds it. {size}; {disk}"]
-    rest = f"; {count(needs['unknown'], 'run')} by multiply-adds" if needs["unknown"] else ""
+    rest = (
+        f"; {count(needs['unknown'], 'run')} estimated from multiply-adds"
+        if needs["unknown"]
+        else ""
+    )
     return [f"about {duration(needs['seconds'])} ({needs['source']}{rest}). {size}; {disk}"]
 
 

@@ -17,7 +17,7 @@ from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite
+from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
@@ -39,12 +39,14 @@ class Run:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
+        init: The file whose weights the network begins with; None: random weights.
         dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    init: InitialWeights | None = None
     dataset: str = ""
 
     @property
@@ -255,12 +257,15 @@ class Runs:
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
         suite = self.suite
         fields |= _source(suite, "network", network)
-        if network in suite.pretrained and "checkpoint" not in fields:
+        init = suite.init.get(network) if "method" in fields else None
+        if network in suite.pretrained and "method" in fields:
             fields["pretrained"] = True
+        if init is not None:
+            fields["init"] = init.sha256
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         spec = RunSpec(revision=REVISION, data=self.data, network=network, **fields)
-        self.by_id[spec.id] = Run(spec.id, spec, file)
+        self.by_id[spec.id] = Run(spec.id, spec, file, init)
         return spec.id
 
 

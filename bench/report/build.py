@@ -298,7 +298,7 @@ def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
-    """Return a column for each pair; the name is shown if it is not that of the networks."""
+    """Return a column for each pair; a name other than `teacher/student` is shown."""
     pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
     columns = []
     for pair, (teacher, student) in pairs.items():
@@ -337,7 +337,7 @@ def _rows(
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:
-    """Set n of each row to the most common number of runs, separately for teachers."""
+    """Set n of each row to the most common number of runs of teachers, or of all other rows."""
     counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     for row in rows:
         counts[row.role == "teacher"].update(run_counts(row))

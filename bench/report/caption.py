@@ -1,7 +1,7 @@
 """Captions and footnotes of tables.
 
-They state the metric, data set, recipe, seeds, software and tests, so that a reader understands a
-table without its suite.
+A caption states the metric, data set, recipe, seeds, software and tests, so that a reader
+understands a table without its suite.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def run_counts(row: Row) -> list[int]:
 
 
 def arrows(rows: Sequence[Row], reference: str) -> str:
-    """Return a phrase that explains arrows and asterisks; empty for rows without arrows."""
+    """Return a phrase that explains arrows and asterisks; empty if no cell has an arrow."""
     cells = _cells(rows)
     if not any(cell.versus for cell in cells):
         return ""

@@ -23,7 +23,7 @@ class Metric:
         unit: `%`, `nats`, or empty for a number without a unit.
         digits: Digits after the decimal point.
         higher: Whether higher is better.
-        teacher: Whether teachers have the metric; false if it compares student and teacher.
+        teacher: Whether teachers have the metric; false for a comparison of student and teacher.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def difference_unit(self) -> str:
-        """The unit of a difference: percentage points for percentages, else `unit`."""
+        """The unit of a difference: `points` for percentages, `units` without a unit, or `unit`."""
         return {"%": "points", "": "units"}.get(self.unit, self.unit)
 
     @property
@@ -58,7 +58,8 @@ class Metric:
         """Return a valid tolerance: the largest difference that counts as zero.
 
         Args:
-            value: The tolerance, in the metric's unit; None: the default, or 0 without a default.
+            value: The tolerance, in the metric's unit; None: the metric's default, or 0 if it has
+                no default.
 
         Raises:
             BenchError: The tolerance is negative, infinite or NaN.
@@ -132,7 +133,7 @@ _DATA = {
     "digits": "scikit-learn's digits",
 }
 _RECIPE = {"epochs": "{} epochs", "batch_size": "batch {}", "lr": "lr {}"}
-_RECIPE_CHANGES = {"optimizer": "{}", "schedule": "{} schedule"}  # the papers' values are left out
+_RECIPE_CHANGES = {"optimizer": "{}", "schedule": "{} schedule"}  # omitted if as in the papers
 
 
 def metric(name: str, others: Iterable[str] = ()) -> Metric:
@@ -143,7 +144,7 @@ def metric(name: str, others: Iterable[str] = ()) -> Metric:
         others: Names of the suite's measured metrics, for the message.
 
     Raises:
-        BenchError: The name is unknown; the message suggests the nearest match.
+        BenchError: The name is unknown; the message suggests the most similar name.
     """
     if (metric := known(name)) is None:
         raise BenchError(unknown("metric", name, [*METRICS, *others]))
@@ -168,7 +169,7 @@ def measure_of(name: str) -> str:
 
 
 def network(name: str) -> str:
-    """Return a network's name as the papers print it (`WRN-40-2`), or else its name in suites."""
+    """Return a network's name as the papers print it (`WRN-40-2`); other names stay unchanged."""
     if wide := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
         return f"WRN-{wide[1]}-{wide[2]}"
     return _NETWORKS.get(name, name)

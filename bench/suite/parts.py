@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from bench.config import fields
@@ -91,14 +91,31 @@ Option = Annotated[
 ]
 
 
+class FileEntry(Part):
+    """A file of weights, with the expected checksum."""
+
+    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
+    sha256: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
+        allowed("64 hex digits in lower case"),
+    ] = None
+
+
 class NetworkEntry(Part):
-    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
+    """A suite's settings of a network; options and pretrained are for timm and torchvision.
+
+    `init` names a file of weights with which training begins; it is for all networks.
+    """
 
     stages: Annotated[
         Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
         allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
     ] = None
     pretrained: fields.Truth = False
+    init: Annotated[
+        Annotated[FileEntry, fields.shorthand("path")] | None,
+        allowed("a path, or {path, sha256}"),
+    ] = None
     options: Annotated[
         dict[fields.Text, Option],
         allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),

@@ -20,6 +20,7 @@ from bench.suite.measures import Probe
 from bench.suite.parts import DataSet
 from bench.suite.schema import (
     Checkpoint,
+    InitialWeights,
     Method,
     OwnMethod,
     Pair,
@@ -53,6 +54,7 @@ class Resolver:
         file: The same data, validated.
         registry: The distillers, networks and data sets that the suite can use.
         checkpoints: The teachers' checkpoints by network.
+        init: The files of initial weights by network.
         origins: The origin of each value, by dotted place such as `recipe.lr`.
     """
 
@@ -61,6 +63,7 @@ class Resolver:
     file: SuiteFile
     registry: Registry
     checkpoints: Mapping[str, Checkpoint]
+    init: Mapping[str, InitialWeights]
     origins: dict[str, str] = field(default_factory=dict)
 
     def suite(self, plugins: tuple[Path, ...]) -> Suite:
@@ -94,6 +97,7 @@ class Resolver:
             stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
             combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
+            init=self.init,
             changes=tuple(change.text for change in self.source.changes),
             probes=tuple(self._probes()),
             evaluate=self._evaluate(),

@@ -29,6 +29,7 @@ from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
     DataSetEntry,
+    FileEntry,
     NetworkEntry,
     Part,
     RecipeChanges,
@@ -41,14 +42,9 @@ TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; valu
 LIBRARIES = ("timm:", "torchvision:")
 
 
-class CheckpointEntry(Part):
+class CheckpointEntry(FileEntry):
     """The file of a trained teacher, with the expected checksum and accuracy."""
 
-    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
-    sha256: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
-        allowed("64 hex digits in lower case"),
-    ] = None
     top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
     tolerance: fields.Percent = 0.1
 
@@ -212,7 +208,7 @@ class SuiteFile(Part):
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
         dict[fields.Network, NetworkEntry],
-        allowed("a mapping of networks to {stages, pretrained, options}"),
+        allowed("a mapping of networks to {stages, pretrained, init, options}"),
     ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
@@ -264,7 +260,7 @@ class SuiteFile(Part):
             )
 
     def _networks_without_options(self) -> Iterator[Problem]:
-        """Yield a problem for each network that cannot have its options or pretrained weights."""
+        """Yield a problem for each network that cannot have its options or initial weights."""
         for network, entry in self.networks.items():
             where: Where = ("networks", network)
             if not network.startswith(LIBRARIES):
@@ -273,6 +269,11 @@ class SuiteFile(Part):
                     yield Problem(
                         (*where, key), f"{message}. Allowed: timm:<name>, torchvision:<name>"
                     )
+            if entry.init and entry.pretrained:
+                yield Problem((*where, "init"), "found pretrained: true, too. Allowed: one of them")
+            if entry.init and network in self.teachers.checkpoints:
+                message = f"teachers.checkpoints.{network} has all weights of '{network}'"
+                yield Problem((*where, "init"), f"{message}. Allowed: one of the two files")
             for option in entry.options:
                 if option in RESERVED_OPTIONS or option.startswith("pretrained"):
                     message = f"distillbench sets {option} itself. Allowed: other arguments"
@@ -322,6 +323,14 @@ class Method:
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
         return self.pairs.get(pair.networks, self.terms)
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The file whose weights a network begins with, and the file's checksum."""
+
+    path: Path  # an absolute path
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -406,6 +415,7 @@ class Suite:
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
         combine: Whether losses are summed or averaged over the members of an ensemble.
+        init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
         probes: Probes of its finished networks.
         evaluate: Settings of other measures of its finished networks, by the measure's name.
@@ -428,6 +438,7 @@ class Suite:
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
     combine: Literal["sum", "mean"] = "sum"
+    init: Mapping[str, InitialWeights] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -103,7 +103,7 @@ def draw(
     check_metric(plan.suite, metric)
     entries = tuple(build.entries(plan, results, curves=True))
     if not any(entry.record for entry in entries):
-        reason = f"no record of any of the {len(plan.runs)} runs; `bench run` makes them"
+        reason = f"none of the {len(plan.runs)} runs has a record; `bench run` trains them"
         raise BenchError(f"{results.folder}: {reason}")
     subject = _Subject(plan, results, entries, metric, root)
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)

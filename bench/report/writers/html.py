@@ -1,4 +1,4 @@
-"""Write a suite's results as one HTML page, which opens without internet or server."""
+"""Write a suite's results as one HTML page, which needs neither internet nor a server."""
 
 import base64
 import hashlib
