@@ -22,8 +22,9 @@ class KD(Distiller):
     al., Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv:2403.01427.
     Unlike the paper, the loss is the divergence from the soft targets, not the cross-entropy. The
     two differ by the entropy of the soft targets, which has no gradient.
-    Unlike the code of logit standardisation, plain KD (the method `kd`) does not have the weight
-    and the temperature of standardised KD (`lskd`).
+    In the code of logit standardisation, KD without standardisation has the weight and the
+    temperature of standardised KD. Here, the method `kd` has its own weight and temperature, and
+    the method `lskd` has those of that code.
 
     Args:
         setting: The number of classes.

@@ -1,4 +1,4 @@
-"""Normalised distillation: soft labels for the true class, and for the others among themselves."""
+"""Normalised distillation: separate soft labels for the true class and for all other classes."""
 
 import torch.nn.functional as F
 from torch import Tensor

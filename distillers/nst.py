@@ -20,8 +20,8 @@ class NST(Distiller):
     Source: the paper's loss with its polynomial kernel (degree 2, no offset), as RepDistiller
     computes it, including the sum over all stages.
     Unlike RepDistiller, one batched matrix product computes the inner products. RepDistiller builds
-    an array (B, C, C, H·W), which does not fit into memory for a wide stage of ResNet50. The values
-    are the same.
+    an array (B, C, C, H·W), which does not fit into memory for a wide stage of ResNet50. The
+    results of both computations are the same.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.

@@ -21,8 +21,8 @@ class RRD(Distiller):
     authors do not state which temperatures belong to the published numbers.
     In the authors' code the optimiser holds g_t, but no gradient reaches it, so it never changes.
     Unlike the authors' code, which scales the columns of the initial queue to length 1, this file
-    scales the rows. The queue wraps around, so Q need not be a multiple of B, and the smaller last
-    batch of an epoch is also used.
+    scales the rows. The queue wraps around, so Q need not be a multiple of the batch size B, and
+    the smaller last batch of an epoch is also used.
 
     Args:
         setting: The two networks' shapes and the random generator.

@@ -20,7 +20,7 @@ class SRRL(Distiller):
     Unlike the authors' code, which transforms the last feature map before pooling, φ transforms the
     pooled features, as in the port. Batch norm therefore averages over B values per channel, not
     B·H·W.
-    A batch of one sample is normalised by running statistics.
+    A batch of one sample is normalised by the running mean and variance.
     The authors say that they chose the weights of both terms for each pair of networks, but did not
     keep them (issue 3 of jingyang2017/KD_SRRL).
 

@@ -60,8 +60,8 @@ class Facts:
         std: standard deviation of each channel of the training images, scaled to 0..1.
         fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
             data by the fingerprint: two data sets with the same fingerprint are treated as equal.
-        fewest: numbers of training and test images of the rarest class; None if all classes have
-            the same number of images.
+        fewest: the smallest number of training images in any class, and the smallest number of
+            test images in any class; None if all classes have the same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
             have the same number.
         ignored: number of unused files in a folder of images: hidden files, and files that
@@ -93,7 +93,7 @@ class Facts:
 
     @property
     def rarest(self) -> tuple[int, int]:
-        """The numbers of training and test images of the rarest class."""
+        """The smallest numbers of training images and of test images in any class."""
         return self.fewest or (self.train // self.classes, self.test // self.classes)
 
 
@@ -103,11 +103,11 @@ class Selection:
 
     Attributes:
         name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
-        per_class: training images per class; None: all.
-        test_per_class: test images per class; None: all.
+        per_class: training images per class; None: all images.
+        test_per_class: test images per class; None: all images.
         validation: total number of training images to hold out, equally many from each class.
-        size: side of the resized images in pixels; None: the original size. Folders of images need
-            a size.
+        size: side of the resized images in pixels; None: the original size. For a folder of
+            images, a size must be given.
 
     """
 
@@ -130,7 +130,7 @@ class Augment:
             to 1 of the image's area and an aspect ratio of 3/4 to 4/3. `crop` is then ignored.
         randaugment: magnitude of RandAugment's two random operations, 0 to 30; 0 for none.
         erasing: probability that a random rectangle is erased.
-        view: name of another random view of the same images; empty for the usual view.
+        view: name of a second random view of the same images; empty for the first view.
 
     """
 
@@ -142,7 +142,7 @@ class Augment:
     view: str = ""
 
     def names(self, *names: object) -> tuple[object, ...]:
-        """Return the names that seed a random generator, with the view's name if it has one."""
+        """Return the names, and the view's name if not empty; they seed a random generator."""
         return (*names, self.view) if self.view else names
 
 
@@ -253,7 +253,7 @@ def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
         *_problems("test", arrays.test, arrays.test_labels, facts),
     ]
     if problems:
-        raise BenchError(f"{facts.name}: the data differ from their facts: " + "; ".join(problems))
+        raise BenchError(f"{facts.name}: the data differ from `facts`: " + "; ".join(problems))
     return arrays
 
 

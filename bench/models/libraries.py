@@ -54,7 +54,8 @@ def torchvision_network(
         size: side S of the images in pixels; used for vision transformers.
         options: further arguments of the network's constructor.
         pretrained: whether to load torchvision's weights; they are downloaded if torchvision's
-            cache does not have them. Tensors whose shape differs keep their random numbers.
+            cache does not have them. If a tensor's shape differs from the network's, for example
+            for another number of classes, the network keeps its random numbers.
 
     Raises:
         BenchError: torchvision does not have the network, cannot build it for that size and
@@ -95,7 +96,7 @@ def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
 
 
 def _download(name: str, load: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return a library's pretrained weights of a network; raise BenchError if `load` fails."""
+    """Return the pretrained weights that `load` returns; raise BenchError if `load` fails."""
     try:
         return load()
     except Exception as error:  # the libraries' downloads raise errors of many packages
