@@ -29,7 +29,7 @@ from distillers.base import FeatureName
 GROUP = "distillbench.plugins"
 
 RESERVED = ("label",)  # keys of a method that are not distillers
-TERM_KEYS = ("weight", "warmup")  # keys of a term that are not options
+TERM_KEYS = ("weight", "warmup")  # keys of a method's distiller that are not its options
 
 Kind = Literal["distiller", "network", "dataset"]
 _TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
@@ -48,7 +48,7 @@ class Registry:
 
     Attributes:
         enabled: Whether plugins may be loaded.
-        options: Arguments of the constructors of networks of libraries, by the network's name.
+        options: Arguments for the constructors of timm's and torchvision's networks, by name.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -64,7 +64,7 @@ class Registry:
 
         Args:
             files: The plugin files of a suite.
-            enabled: False: load no plugin; then `files` must be empty.
+            enabled: Whether plugins may be loaded; if False, `files` must be empty.
 
         Raises:
             BenchError: A plugin is invalid, or plugins are disabled.
@@ -223,7 +223,7 @@ BUILTIN = Registry(enabled=False)
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """Return the number of the last line of `path` in the error's traceback, or else 1."""
+    """Return the number of the last line of `path` in the error's traceback; 1 if none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)

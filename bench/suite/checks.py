@@ -25,7 +25,7 @@ from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.schema import DataSet, DataSetEntry, PairEntry, Suite
 from distillers import Distiller
 
-MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
+MAX_PROBLEMS = 100  # limit for reported network names: finding the nearest match of each is slow
 MIN_SEEDS = 3
 RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses that compare samples of a batch
 _LIBRARIES = ("timm", "torchvision")
@@ -48,7 +48,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown networks, duplicate pairs, checkpoints for non-teachers."""
+    """Yield problems: unknown networks, duplicate pairs, checkpoints of non-teacher networks."""
     yield from _duplicate_pairs(source)
     roles: dict[str, set[str]] = {"teacher": set(), "student": set()}
     pairs = source.data.get("pairs")
@@ -81,15 +81,15 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
         try:
             label = PairEntry.model_validate(named).label
         except ValidationError:
-            continue  # the schema reports it
+            continue  # the schema reports this pair
         if (first := places.setdefault(label, where)) != where:
             line = source.line_of(first)
             message = f"duplicate pair {short(label)}, first defined on line {line}"
-            yield Problem(where, f"{message}. Allowed: another pair, or a name of its own: name: …")
+            yield Problem(where, f"{message}. Allowed: another pair, or another `name` for it")
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems of an unknown data set, an impossible subset, and too large crops."""
+    """Yield problems: an unknown data set, an impossible subset, too large crops."""
     entry = source.data.get("dataset")
     name = _name(_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
@@ -107,7 +107,10 @@ def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem
 
 
 def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each recipe that pads images by more than their side."""
+    """Yield a problem for each `crop` above the image's side in pixels.
+
+    `crop` is the number of pixels added to each side of an image before a random crop.
+    """
     pairs = source.data.get("pairs")
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
@@ -135,12 +138,12 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: a label of its own, given as label: …")
+            yield Problem(where, f"{message}. Allowed: another label for it, with the key `label`")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
         elif not terms and entry != {} and name not in canonical():
-            yield Problem(where, unknown("canonical method", short(name), canonical()))
+            yield Problem(where, unknown("method of the papers", short(name), canonical()))
         for term, content in terms.items():
             values = {k: v for k, v in _mapping(content).items() if k not in TERM_KEYS}
             yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
@@ -175,7 +178,7 @@ def _mapping(content: Any) -> Mapping[str, Any]:
 
 
 def _name(content: Any) -> str | None:
-    """Return the content if it is a valid name, else None; the schema reports invalid names."""
+    """Return a valid name; None for other content, which the schema reports."""
     with suppress(ValidationError):
         return _text.validate_python(content)
     return None
@@ -186,7 +189,7 @@ def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
 
 
 def _unknown_network(name: str, registry: Registry) -> str | None:
-    """Return a message if no network has this name; else None."""
+    """Return a message if no network has this name; None if one has it."""
     networks = registry.names("network")
     if name in networks or not name.isascii():
         return None if name in networks else foreign(name)

@@ -1,8 +1,8 @@
 """Load trained weights from files that other programs wrote, in PyTorch's format or safetensors.
 
-A file often stores the tensors in a nested dictionary (a container), and their names often start
-with a prefix such as `module.`. Any container and any prefix is accepted if exactly one set of
-tensors fits the network. If both averaged (EMA) and plain weights fit, the averaged weights are
+A file often stores the tensors in a nested dictionary (a container), and the tensors' names often
+start with a prefix such as `module.`. Any container and any prefix is accepted if exactly one set
+of tensors fits the network. If both averaged (EMA) and plain weights fit, the averaged weights are
 used, as timm does. The module `weight_files` reads the files.
 """
 
@@ -113,7 +113,7 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
         The tensors, with the names that the network gives them.
 
     Raises:
-        TeacherRefused: No set fits, or several different sets do.
+        TeacherRefused: No set of tensors fits, or several different sets fit.
     """
     if isinstance(network, FeatureExtractor):
         network = network.network
@@ -166,7 +166,7 @@ def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[
 def _parents(
     unfit: Sequence[Fit], fits: Sequence[Fit], expected: Mapping[str, Tensor]
 ) -> Iterator[Fit]:
-    """Yield candidates that fit after the tensors of other fits are removed from them.
+    """Yield candidates that fit after the tensors of other fits are removed from the candidate.
 
     For example, a file holds the tensors of a network and of a copy: `conv1.weight` and
     `teacher.conv1.weight`. The tensors with the prefix `teacher.` fit. The candidate without a
@@ -212,7 +212,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Describe how the file's tensors differ from the network's in name or shape; '' if they fit.
+    """Describe how the file's tensors differ from the network's in name or shape; '' if equal.
 
     Args:
         expected: The network's tensors by name.
@@ -255,10 +255,10 @@ def _shape(value: Tensor) -> str:
 
 
 def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a tensor of this name is compared; counters unknown to the network are not.
+    """Return whether a tensor is compared; counters that the network does not have are not.
 
-    The counter of a batch norm is not compared if the file stores it as a float, because some
-    programs convert it together with the weights.
+    The counter of a batch norm is not compared if the file stores a float, because some programs
+    convert this counter together with the weights.
     """
     tail = name.rpartition(".")[2]
     if tail in OPTIONAL:
@@ -284,7 +284,7 @@ def _with_and_without_wrappers(
 
 
 def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Return a hint if only the number of classes differs; else an empty text."""
+    """Return a hint if only the number of classes differs; otherwise, an empty text."""
     numbers = set()
     for name, value in expected.items():
         stored = actual.get(name)

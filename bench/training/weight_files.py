@@ -27,7 +27,7 @@ from torch.serialization import MAGIC_NUMBER
 
 from bench.errors import MissingData, TeacherRefused
 
-MAX_PICKLE_BYTES = 4 * 1024**2  # limit for names, shapes and settings, without tensors' content
+MAX_PICKLE_BYTES = 4 * 1024**2  # limit for names, shapes and settings, without numbers
 Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
 _UNTYPED = "torch.storage.UntypedStorage"
@@ -71,12 +71,19 @@ _MAPPING_CLASS = re.compile(r"(Dict|dict|Box|Munch|CfgNode|Config)$")
 _DAMAGED = re.compile(
     r"remain|EOF|exhausted|not a zip|central directory|truncated|^Bad", re.IGNORECASE
 )
-_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}  # decoding could multiply memory
+_BINARY_CODECS = {
+    "base64",
+    "bz2",
+    "hex",
+    "quopri",
+    "uu",
+    "zlib",
+}  # decoding may need much memory
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file's content, its format, and the classes whose objects stand-ins replace."""
+    """A file's content and format, and the classes whose objects are replaced by stand-ins."""
 
     path: Path
     format: Format
@@ -220,7 +227,7 @@ def _stand_in(name: str) -> type[Ignored]:
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"
     if is_code and not _DATA_GLOBALS.fullmatch(name):
-        raise ValueError(f"it names {name}")
+        raise ValueError(f"it names {name}, which may run code")
     base = IgnoredMapping if _MAPPING_CLASS.search(name) else Ignored
     return type(name, (base,), {})
 
@@ -246,7 +253,7 @@ def _globals(pickled: io.BytesIO) -> set[str]:
         codecs = {normalize_encoding(text.lower()) for text in texts if len(text) < 40}
         codecs = {aliases.get(codec, codec).removesuffix("_codec") for codec in codecs}
         if binary := codecs & _BINARY_CODECS:
-            raise ValueError(f"it encodes bytes as {min(binary)}")
+            raise ValueError(f"it contains bytes encoded as {min(binary)}")
     return names
 
 
@@ -267,7 +274,7 @@ def _pickles(file: BinaryIO, is_zip: bool) -> Iterator[io.BytesIO]:
         for entry in entries:
             if entry.filename.endswith(".pkl"):
                 if entry.file_size > MAX_PICKLE_BYTES:
-                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
+                    raise ValueError(f"a pickle of {entry.file_size:,} bytes, more than 4 MiB")
                 yield io.BytesIO(archive.read(entry))
 
 
@@ -279,7 +286,7 @@ def _check_archive(names: list[str]) -> None:
             "a TorchScript program: use torch.jit.load(FILE).state_dict() in its place"
         )
     if any(end.endswith(".npy") for end in ends):
-        raise ValueError("arrays of NumPy (.npz)")
+        raise ValueError("arrays of NumPy (.npz), not tensors")
     if "data.pkl" not in ends:
         kind = "a torch.export program" if "archive_format" in ends else "a zip archive"
         raise ValueError(f"{kind} without data.pkl, not written by torch.save")

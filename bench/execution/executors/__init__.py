@@ -9,7 +9,7 @@ from bench.execution.protocol import Event, Job
 
 
 class Executor(Protocol):
-    """A number of slots; each slot runs one job at a time."""
+    """A set of slots. Each slot runs one job (a cohort's runs) at a time."""
 
     @property
     def devices(self) -> Sequence[str]:
@@ -43,5 +43,5 @@ def import_extra(package: str, extra: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise BenchError(
-            f"--executor {extra}: {error}. Install it with pip install 'distillbench[{extra}]'"
+            f"--executor {extra}: {error}. To install: pip install 'distillbench[{extra}]'"
         ) from error
