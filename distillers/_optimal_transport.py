@@ -49,7 +49,7 @@ def sinkhorn(cost: Tensor, entropy: float, rounds: int) -> Tensor:
 def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
     """Return a plan that approximately minimises Σ_ij plan_ij cost_ij; more rounds are more exact.
 
-    Each round takes a proximal step: it minimises the cost of the plan plus `step` times the
+    Each round takes a proximal step, which minimises the cost of the plan plus `step` times the
     divergence from the previous round's plan. One iteration of Sinkhorn's algorithm approximates
     this minimum. The iteration starts with the factors of the columns from the previous round.
     Xie et al. A Fast Proximal Point Method for Computing Exact Wasserstein Distance. UAI 2019.
@@ -74,6 +74,6 @@ def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
 
 
 def _log_scaling(log_plan: Tensor, dim: int) -> Tensor:
-    """Return a term to add to `log_plan`: it makes the sums over `dim` equal, and their total 1."""
+    """Return a term to add to `log_plan`, so that the sums over `dim` are equal, with total 1."""
     sums = log_plan.logsumexp(dim, keepdim=True)
     return -sums - math.log(sums.numel())

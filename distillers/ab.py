@@ -19,7 +19,7 @@ SCALE = 3 / 1000  # factor of the loss in RepDistiller
 
 
 class AB(Distiller):
-    """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, else -1.
+    """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, -1 if not.
 
     f_s and t (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU;
     i is a sample, c a channel, x, y a position. s = r(f_s) (B, C, H, W): the connector r, a trained

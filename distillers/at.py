@@ -16,7 +16,7 @@ class AT(Distiller):
     positions. Feature maps of different sizes are first average-pooled to the smaller height and
     the smaller width.
 
-    Source: the activation-based attention of the paper, as RepDistiller computes it.
+    Source: the activation-based attention of the paper, as in RepDistiller.
     Unlike the paper, which sums the norms of differences, the loss averages squared differences, as
     RepDistiller does. The CRD paper's weight of 1000 is for such averages.
 

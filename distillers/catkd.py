@@ -18,8 +18,8 @@ class CATKD(Distiller):
     over samples, classes and positions. The gradient flows to the student's map and to the weight
     of the student's classifier.
 
-    The bias of the classifier is left out, because it would only add a constant to each map. The
-    published students have no bias: the authors' code replaces the classifier by a convolution
+    The bias of the classifier is left out, because the bias would only add a constant to each map.
+    The published students have no bias: the authors' code replaces the classifier by a convolution
     without bias.
 
     Source: the authors' code (GzyAftermath/CAT-KD) and its defaults.
@@ -31,7 +31,7 @@ class CATKD(Distiller):
         setting: The two networks' shapes.
         resolution: r, at least 1; 2 by default.
         normalise: Whether n scales the maps to length 1; true by default. The authors do not scale
-            them for most pairs of the same architecture.
+            the maps for most pairs of the same architecture.
 
     Raises:
         Incompatible: A network does not pool a map for a linear classifier.

@@ -20,7 +20,7 @@ class FSP(Distiller):
     The loss is minimised in a stage before training, with a constant learning rate. This stage
     trains the student's layers before its classifier. Afterwards, this distiller adds no loss.
 
-    Source: the FSP matrix and the two training stages of the paper, as RepDistiller computes them.
+    Source: the FSP matrix and the two training stages of the paper, as in RepDistiller.
     Unlike in RepDistiller, the student's classifier is also in training mode in the stage before
     training. The results are the same, because a linear layer computes the same in both modes.
 

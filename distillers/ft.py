@@ -36,8 +36,8 @@ class FT(Distiller):
     convolutions. A stage before training fits the paraphraser to reconstruct the teacher's map:
         L_pre = mean (decoder(encoder(f_t)) - f_t)²
     This stage trains neither the student nor the translator. Afterwards the paraphraser is frozen.
-    The decoder ends in a LeakyReLU, so it reproduces strongly negative maps poorly, such as the
-    last stage of a wide ResNet.
+    The decoder ends in a LeakyReLU, so the reconstruction of strongly negative maps, such as the
+    last stage of a wide ResNet, is poor.
 
     Source: the paper, with the layers, the loss and the stage before training of RepDistiller.
     Unlike the paper, which compares entire normalised factors, the loss compares the mean of the

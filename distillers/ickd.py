@@ -16,8 +16,8 @@ class ICKD(Distiller):
     C_t, not by the C_t² entries. The maps may have different sizes.
 
     Source: ICKD-C, the paper's loss for classification, as the authors' code (ADLab-AutoDrive/ICKD)
-    computes the loss. That code also embeds the teacher's map, but does not use this embedding; it
-    is left out here.
+    computes the loss. That code also embeds the teacher's map, but does not use this embedding;
+    here, the embedding is left out.
     Unlike in the authors' code, a batch with one value per channel is normalised by the running
     mean and variance.
 

@@ -23,7 +23,7 @@ class KDSVD(Distiller):
     similar of the student's first k + 3 vectors, with the sign that makes their inner product
     positive.
 
-    Source: the distillation loss of the paper, as it was ported to RepDistiller and to mdistiller
+    Source: the distillation loss of the paper, as in the ports in RepDistiller and in mdistiller
     (the code of DKD's authors); both ports give the loss the weight 1.
     Unlike in the ports, the gradient is bounded where singular values coincide or are 0. The ports
     differentiate an SVD and replace NaN by 0.

@@ -26,7 +26,7 @@ class MLKD(Distiller):
     With `standardise`, the logits in k are first standardised, as in `kd`. The logits in c and b
     are not standardised.
 
-    Source: the loss as the authors' code (Multi-Level-Logit-Distillation) computes it.
+    Source: the authors' code (Multi-Level-Logit-Distillation).
     Unlike the paper, but as in that code: φ_b and φ_c multiply averages; they do not select samples
     or classes. T = 2 and T = 6 use the weak view twice and do not use the strong view. Only k
     compares the strong views.

@@ -18,8 +18,9 @@ class OFD(Distiller):
     s_l, t_l (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU.
     The inner sum is over samples, channels and positions, so the loss grows with the size of the
     maps. [...] is 1 where the condition holds and 0 elsewhere. The connector r_l is a trained
-    convolution of 1 x 1 without bias, followed by a batch norm. It maps s_l to the channels of t_l.
-    t_l is average-pooled to the size of s_l; if t_l is smaller, its values are repeated.
+    convolution of 1 x 1 without bias, followed by a batch norm. r_l maps s_l to the channels of
+    t_l. t_l is average-pooled to the size of s_l; if t_l is smaller, the values of t_l are
+    repeated.
 
     The margin m_l (C,) is the mean of the negative values of a normal distribution. The mean β and
     the standard deviation |γ| of this distribution are the shift and the scale of the batch norm
@@ -31,9 +32,9 @@ class OFD(Distiller):
     initial weights and the mean over samples.
     The authors' code divides the sum by B and by 1000; the method `ofd` has the weight 0.001
     instead.
-    Unlike the authors' code and mdistiller, the teacher is in evaluation mode. In their code, the
-    teacher is in training mode: it normalises by the statistics of each batch, and its running
-    means change.
+    Unlike in the authors' code and mdistiller, the teacher is in evaluation mode. In both codes,
+    the teacher is in training mode: its batch norms use the statistics of each batch, and their
+    running means change.
     Unlike mdistiller, networks with different numbers of stages are refused.
 
     Args:

@@ -24,7 +24,7 @@ class SemCKD(Distiller):
     (B, ⌊b/4⌋) of stage j. Queries and keys are computed from the similarities f fᵀ (B, B) between
     the samples' flattened maps f (B, C·H·W). The steps are a linear layer to 2·⌊b/4⌋ values, a
     ReLU, a linear layer to ⌊b/4⌋ values, and scaling to length 1. The similarities themselves are
-    not scaled, so they grow with the size of the maps.
+    not scaled, so the similarities grow with the size of the maps.
 
     The first linear layer has the input size b, the number of samples in a full batch. In a smaller
     batch, such as the last one of an epoch, the similarities to missing samples are 0. For a larger

@@ -22,7 +22,7 @@ class SimKD(Distiller):
     not used and never learns.
     The projector and the copy of the teacher's classifier count as parameters of the student. In
     training mode, `forward` copies V and b for each batch, so that the student's weights and
-    checkpoints contain them.
+    checkpoints contain V and b.
 
     Source: the paper; the authors' code (DefangChen/SimKD) for the projector and the default of f.
     The method `simkd` uses this loss alone, without a cross-entropy.

@@ -58,7 +58,7 @@ class WCoRD(Distiller):
         momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
         global_weight: λ1, at least 0; CRD's 0.8 by default. At 0, the global part is left out.
         local_weight: λ2, at least 0; 0.05 by default. At 0, the local part is left out. The default
-            is ours, not the paper's: tune it on a held-out split.
+            is ours, not the paper's: tune λ2 on a held-out split.
         entropy: The weight of the entropy in Sinkhorn's objective, above 0; 0.05 by default. At 0.5
             or more, the plan is almost uniform, and the local part carries no information.
         rounds: The solver's iterations, from 1 to 10000; 50 by default.

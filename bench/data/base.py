@@ -175,7 +175,8 @@ class Source(Protocol):
         """Read all images of the data set.
 
         Args:
-            root: the data root, a folder for archives and downloads; a source may ignore it.
+            root: the data root, a folder for archives and downloads; a source may ignore this
+            folder.
 
         Returns:
             All images at their original size.
@@ -193,7 +194,7 @@ class Data(Protocol):
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
         counts: numbers for a run's record: `classes` and `test_images`. Two more numbers are
-            present only if they are above 0: `ignored_files` (unused files of a folder) and
+            present only if above 0: `ignored_files` (unused files of a folder) and
             `test_images_in_train` (test images that are also training images).
 
     """
@@ -238,7 +239,7 @@ class Data(Protocol):
 
 
 def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
-    """Return the arrays of a source if they match its facts.
+    """Return the arrays that a source read; raise if the arrays do not match the facts.
 
     Args:
         arrays: the arrays that the source read.

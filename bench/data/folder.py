@@ -273,7 +273,7 @@ def _is_regular(path: str, allowed: Path) -> bool:
 
 
 def _resolve(path: str, allowed: Path) -> Path:
-    """Return a path with its symbolic links resolved; BenchError if it is outside `allowed`."""
+    """Return a path with its symbolic links resolved; BenchError for a path outside `allowed`."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(allowed):
         raise BenchError(

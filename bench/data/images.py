@@ -94,8 +94,8 @@ def _to_rgb(picture: Picture) -> Picture:
 def _to_8_bits(picture: Picture) -> Picture:
     """Scale a picture of 16-bit integers, or of floats from 0 to 1, to integers from 0 to 255.
 
-    Pictures of 8 bits are returned unchanged. Pillow's own conversion is not used, because it cuts
-    off values above 255. Raises ValueError if the picture has other numbers.
+    Pictures of 8 bits are returned unchanged. Pillow's own conversion is not used, because Pillow
+    cuts off values above 255. Raises ValueError if the picture has other numbers.
     """
     tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
@@ -190,7 +190,7 @@ def decode_all(
         read: function that returns the content of a file; None: files are opened by their paths.
 
     Raises:
-        BenchError: some files cannot be decoded; the message lists them.
+        BenchError: some files cannot be decoded; the message lists these files.
 
     """
 
@@ -382,7 +382,7 @@ class ResizedCrops:
 
 
 def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
-    """Draw for each of `count` images whether to mirror it, (count,) bool.
+    """Draw which of `count` images are mirrored, (count,) bool.
 
     The probability is 1/2 if `augment.flip`, otherwise 0.
     """

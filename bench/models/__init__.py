@@ -185,9 +185,9 @@ def reader(
     """Return a function that maps images (B, 3, S, S) to the fields of `Features` in `reads`.
 
     Args:
-        net: a network that `build` returned; the function uses it, not a copy.
+        net: a network that `build` returned; the function uses this network, not a copy.
         size: side S of the images in pixels.
-        reads: the fields; the network must have them, see `shapes`.
+        reads: the fields to return; the network must have these fields (see `shapes`).
 
     """
     if not TAPPED.intersection(reads):

@@ -89,7 +89,7 @@ def run(net: nn.Module, size: int, call: Callable[[Tensor], Any] | None = None) 
     Args:
         net: a copy that `copy_network` made.
         size: side S of the images (BATCH, 3, S, S).
-        call: a function to call instead of the copy; it calls the copy, and may return more.
+        call: a function that is called with the images and calls the copy; None: the copy.
 
     Raises:
         BenchError: the network fails for images of this size.

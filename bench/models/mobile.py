@@ -137,7 +137,7 @@ class GroupUnit(nn.Module):
     """The unit of ShuffleNet V1 (figure 2): 1 x 1, depthwise 3 x 3 and 1 x 1 convolutions.
 
     With stride 1, the unit adds its input to the result of the convolutions. With stride 2, the
-    unit pools its input (3 x 3 average pooling) and appends it to the result as further channels.
+    unit pools its input (3 x 3 average pooling) and appends the pooled input as further channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:

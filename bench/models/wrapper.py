@@ -186,7 +186,7 @@ def as_vector(x: Tensor, point: HookPoint) -> Tensor:
 
 
 def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) -> HookPoints | None:
-    """Return the hook points of a network for images of one size; None if it needs no hooks.
+    """Return the hook points of a network for images of one size; None if no hook is needed.
 
     Args:
         net: the network; it is not changed.

@@ -71,14 +71,8 @@ _MAPPING_CLASS = re.compile(r"(Dict|dict|Box|Munch|CfgNode|Config)$")
 _DAMAGED = re.compile(
     r"remain|EOF|exhausted|not a zip|central directory|truncated|^Bad", re.IGNORECASE
 )
-_BINARY_CODECS = {
-    "base64",
-    "bz2",
-    "hex",
-    "quopri",
-    "uu",
-    "zlib",
-}  # decoding may need much memory
+# Decoding bytes with one of these codecs could need far more memory than the file has bytes.
+_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}
 
 
 @dataclass(frozen=True)
