@@ -25,7 +25,7 @@ PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in 
 
 @dataclass(frozen=True)
 class Sources:
-    """A plugin's file, and the files of its folder that it imports or names in strings.
+    """A plugin's file, and the files of its folder that this file imports or names in strings.
 
     Files that these files import or name are included, too.
 
@@ -55,7 +55,7 @@ class Sources:
         """Return the sources of an installed module.
 
         The sources are all files of the module's package, without compiled and hidden files. If the
-        module is not in a package, the sources are those of its file, as from `of_file`.
+        module is not in a package, `of_file` returns the sources.
         """
         path = Path(module.__file__ or "")
         package = sys.modules[module.__name__.partition(".")[0]]
@@ -242,7 +242,7 @@ def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path) -> bool:
-    """Return whether a file of a package is omitted, because it is compiled or hidden."""
+    """Return whether a file of a package is omitted: compiled and hidden files are."""
     is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
     return is_hidden or path.suffix in (".pyc", ".pyo")
 

@@ -41,7 +41,7 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 
 
 class Registry:
-    """The built-in distillers, networks and data sets, and those that one suite's plugins add.
+    """Distillers, networks and data sets: the built-in ones, and additions of a suite's plugins.
 
     Two registries are equal if their plugins define the same names in files with the same SHA-256,
     and their networks have the same options.
@@ -102,7 +102,7 @@ class Registry:
         *,
         pretrained: bool = False,
     ) -> nn.Module:
-        """Return a new network, built-in or of a plugin, with the suite's options for it.
+        """Return a new network, built-in or of a plugin, with the suite's options for the network.
 
         Args:
             name: See `models.build`.

@@ -95,7 +95,7 @@ def _key(path: str) -> Key:
 
 @contextmanager
 def _open_cache() -> Iterator[sqlite3.Connection]:
-    """Open the cache for one transaction; if the cache is damaged, remove it and raise."""
+    """Open the cache for one transaction; if the cache is damaged, remove the file and raise."""
     file = cache_file()
     try:
         with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database, database:
@@ -130,7 +130,7 @@ def _write_cache(fresh: Entries, cached: Entries) -> None:
 
     Args:
         fresh: Entries that the cache does not have.
-        cached: Entries that were read from the cache; a replaced cache gets them again.
+        cached: Entries that were read from the cache; a replaced cache gets these entries again.
     """
     if not fresh:
         return

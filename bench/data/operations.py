@@ -102,7 +102,7 @@ def _moved(move: Operation, size: int, device: torch.device) -> Operation:
 def sharpen(images: Tensor, factor: float) -> Tensor:
     """Blend images (n, 3, S, S) uint8 with a smoothed copy, as torchvision's `adjust_sharpness`.
 
-    `adjust_sharpness` itself is not used, because it copies its kernel to the device, for which the
+    `adjust_sharpness` itself is not used: each call copies a kernel to the device, for which the
     CPU waits. The convolution sums integers, which float32 adds exactly in any order. Therefore the
     result for an image does not depend on the other images of the batch.
 

@@ -38,7 +38,7 @@ _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: 
 def check(source: Document, registry: Registry) -> list[Problem]:
     """Return the problems that the schema misses: unknown names, duplicates, invalid options.
 
-    Parts of the wrong type are skipped, because the schema already reports them.
+    Parts of the wrong type are skipped, because the schema already reports these parts.
     """
     problems = list(islice(_networks(source, registry), MAX_PROBLEMS))
     if len(problems) == MAX_PROBLEMS:
@@ -85,7 +85,7 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
         if (first := places.setdefault(label, where)) != where:
             line = source.line_of(first)
             message = f"duplicate pair {short(label)}, first defined on line {line}"
-            yield Problem(where, f"{message}. Allowed: another pair, or another `name` for it")
+            yield Problem(where, f"{message}. Allowed: another pair, or the key `name`")
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -138,7 +138,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: another label for it, with the key `label`")
+            yield Problem(where, f"{message}. Allowed: another label, with the key `label`")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
@@ -157,8 +157,8 @@ def _term(
 ) -> Iterator[Problem]:
     """Yield problems of a distiller's name and options.
 
-    `shared` has the suite's options of this distiller for all methods. If it is given, required
-    options that are neither in `values` nor in `shared` are problems, too.
+    `shared` has the suite's options of this distiller for all methods. If `shared` is not None,
+    required options that are neither in `values` nor in `shared` are problems, too.
     """
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
@@ -189,7 +189,7 @@ def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
 
 
 def _unknown_network(name: str, registry: Registry) -> str | None:
-    """Return a message if no network has this name; None if one has it."""
+    """Return a message if no network has this name; None for a known name."""
     networks = registry.names("network")
     if name in networks or not name.isascii():
         return None if name in networks else foreign(name)
@@ -208,7 +208,7 @@ def _unknown_network(name: str, registry: Registry) -> str | None:
 
 @cache
 def library_networks(library: str) -> Sequence[str]:
-    """Return the names of a library's networks; import the library only when a suite uses it."""
+    """Return the names of a library's networks; the library is imported only in this call."""
     if library == "timm":
         import timm
 

@@ -71,8 +71,8 @@ def decode(
             tensors are not checked.
 
     Raises:
-        ValueError: The checkpoint belongs to another run or to another teacher's weights, or it is
-            invalid.
+        ValueError: The checkpoint belongs to another run or to another teacher's weights, or the
+            checkpoint is invalid.
         safetensors.SafetensorError: The content is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")

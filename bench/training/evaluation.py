@@ -25,7 +25,7 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
 
 
 def float32(features: Features, reads: Collection[FeatureName]) -> Features:
-    """Return the features in float32, without the stages' maps if `reads` does not name them."""
+    """Return features in float32, without the stages' maps unless `reads` names `stages`."""
     kept = features if "stages" in reads else replace(features, stages=())
     return kept.map(Tensor.float)
 
@@ -133,7 +133,7 @@ def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return the value if it is finite, else None, because JSON has no NaN or infinity."""
+    """Return a finite value; None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Describe a file of weights: its contents, and the networks of a suite that it fits."""
+"""Describe a file of weights: the contents, and the networks of a suite that the file fits."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Optimisers, learning rates and the moving average of weights, as a recipe sets them."""
+"""The optimiser, learning rates and moving average of weights that a recipe sets."""
 
 import math
 from collections import defaultdict
@@ -50,7 +50,7 @@ def build(
 
     Args:
         recipe: The training settings.
-        net: The network; None if it is not trained.
+        net: The network; None if only the distillers' parameters are trained.
         added: Parameters of distillers, trained together with the network.
         exempt: Parameters without weight decay.
         fused: Whether one kernel updates all parameters; the learning rates are then tensors.

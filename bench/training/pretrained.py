@@ -25,7 +25,7 @@ MAX_LISTED = 3  # limit for the tensors in an error message
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 MAX_DEPTH = 5  # levels of nested containers
 MAX_PREFIXES = 20  # prefixes that are tried, the most frequent first
-OPTIONAL = ("num_batches_tracked",)  # files from before PyTorch 0.4.1 omit them
+OPTIONAL = ("num_batches_tracked",)  # files from before PyTorch 0.4.1 omit this
 IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # counters, not weights
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
@@ -170,7 +170,7 @@ def _parents(
 
     For example, a file holds the tensors of a network and of a copy: `conv1.weight` and
     `teacher.conv1.weight`. The tensors with the prefix `teacher.` fit. The candidate without a
-    prefix has both sets of tensors; it fits if the names with `teacher.` are removed.
+    prefix has both sets of tensors, and fits if the names with `teacher.` are removed.
     """
     for candidate in unfit:
         inner = tuple(
@@ -245,7 +245,7 @@ def _is_plain_tensor(value: Tensor) -> bool:
 
 
 def _shape(value: Tensor) -> str:
-    """Return the shape of a tensor, and its type unless it holds floating-point numbers."""
+    """Return a tensor's shape, and its type if its numbers are not floating-point numbers."""
     if value.is_floating_point() and _is_plain_tensor(value):
         return str(tuple(value.shape))
     kind = "no data" if value.is_meta else str(value.dtype).removeprefix("torch.")
@@ -269,7 +269,7 @@ def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool
 def _with_and_without_wrappers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[Mapping[str, Tensor]]:
-    """Yield the tensors; then yield them again with the names of wrapper modules removed.
+    """Yield the tensors; then yield the tensors with the names of wrapper modules removed.
 
     For example, DataParallel adds `module` to the name `features.module.0.weight`.
     """

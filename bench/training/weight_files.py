@@ -61,7 +61,7 @@ _TENSOR_GLOBALS = re.compile(  # names in a pickle that holds only tensors and s
     r"|torch\.(Size|device|bool|bfloat16|(float|complex|int|uint|qint|quint|bits)\d+\w*)"
     r"|torch\.per_(tensor|channel)_(affine|symmetric)\w*"
 )
-_DATA_GLOBALS = re.compile(  # classes of Python and torch that hold data; a stand-in replaces them
+_DATA_GLOBALS = re.compile(  # classes of Python and torch with data, replaced by stand-ins
     r"argparse\.Namespace|builtins\.(list|dict|tuple|frozenset|range|slice|object|int|float|str)"
     r"|collections\.(defaultdict|deque)|types\.SimpleNamespace"
     r"|pathlib(\._local)?\.\w*Path|datetime\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.\w+"
@@ -86,7 +86,7 @@ class WeightFile:
 
 
 class Ignored:
-    """Stand-in for an object that is not loaded; it does nothing and keeps nothing."""
+    """Stand-in for an object that is not loaded; a stand-in does nothing and keeps nothing."""
 
     def __new__(cls, *_: object, **__: object) -> Any:
         """Accept all arguments."""
@@ -141,7 +141,7 @@ def read(path: Path) -> WeightFile:
 def _weights_in(folder: Path) -> str:
     """Return the end of a message: the name of a file of weights in the folder, or a hint."""
     if list(folder.glob("*.index.json")):
-        return "; the weights in this folder are sharded: load them and save one file"
+        return "; the weights in this folder are sharded: load all shards and save one file"
     names = (
         f for end in ("safetensors", "bin", "pth", "pt", "ckpt") for f in folder.glob(f"*.{end}")
     )
@@ -157,7 +157,7 @@ def _foreign(head: bytes) -> str | None:
         return None
     if head[257:262] == b"ustar":
         is_old = head.partition(b"\0")[0] in _OLD_TAR_PARTS
-        old = "a tar file of PyTorch 0.1; load it with torch.load and save it again"
+        old = "a tar file of PyTorch 0.1; load the file with torch.load and save it again"
         return old if is_old else "a tar archive; unpack it first"
     text = head.lstrip()
     if text.startswith((b"{", b"[")):
@@ -177,7 +177,7 @@ def _reason(error: Exception, head: bytes) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     kind = "safetensors" if _is_safetensors(head) else "PyTorch"
     if kind == "PyTorch" and not head.startswith((b"\x80", b"PK")):
-        return f"not a checkpoint: neither PyTorch nor safetensors (it begins {head[:8]!r})"
+        return f"not a checkpoint: neither PyTorch nor safetensors (the file begins {head[:8]!r})"
     if kind == "safetensors" or _DAMAGED.search(reason):
         return f"a {kind} file that is damaged or was cut short ({reason}); get or save it again"
     if "Weights only load failed" in reason:

@@ -37,7 +37,7 @@ def import_extra(package: str, extra: str) -> Any:
         extra: Name of the executor and of the extra of distillbench that installs the package.
 
     Raises:
-        BenchError: The package is not installed; the message says how to install it.
+        BenchError: The package is not installed; the message contains the command to install.
     """
     try:
         return import_module(package)

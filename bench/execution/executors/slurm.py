@@ -6,7 +6,7 @@ results folder. The parent process reads the events; only the parent writes reco
 pre-empted or reaches its time limit is requeued, and its runs resume from their last checkpoints.
 
 All Slurm jobs of a command have the same random name. The executor writes this name to `.slurm` in
-the results folder before it submits the first job. It removes the file after the last job has
+the results folder before the first job is submitted, and removes the file after the last job has
 ended. If the command is killed, the next command in that folder cancels the jobs with this name.
 """
 
@@ -35,7 +35,7 @@ from bench.results import Results, write_atomic
 POLL_INTERVAL_S = 0.5  # pause between two reads of the event files
 STATUS_INTERVAL_S = 30.0  # pause between two queries of a job's status
 MAX_EMPTY_READS = 6  # reads after a job's end, because slow file systems deliver events late
-CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; Slurm kills them after 30 s by default
+CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; by default, Slurm kills after 30 s
 CANCEL_INTERVAL_S = 1.0  # pause between two calls of scancel for the same jobs
 NOTE = ".slurm"  # file in the results folder: the jobs' name and results folder
 MAX_NOTE_BYTES = 8192
@@ -192,7 +192,7 @@ class SlurmExecutor:
 
 
 def cancel_orphans(results: Results) -> None:
-    """Cancel the Slurm jobs that a killed command left running, and wait until they have ended.
+    """Cancel the Slurm jobs that a killed command left running, and wait for their end.
 
     The jobs' name is in the file `.slurm`. If the results folder was moved or copied, `.slurm`
     names another folder. The jobs then work in that folder and are not cancelled.
@@ -245,7 +245,7 @@ def cancel(name: str) -> None:
 
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a Slurm command, without environment variables that would make it skip jobs."""
+    """Run a Slurm command, without environment variables that would make the command skip jobs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, env=_environment())
     except FileNotFoundError:
@@ -267,7 +267,7 @@ def _cancel_and_wait(name: str) -> str:
         if not listed.stdout.strip():
             return ""
         if time.monotonic() > deadline:
-            return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
+            return f"Slurm has not ended the jobs within {CANCEL_TIMEOUT_S:g} s"
         _call("scancel", *selector(name))  # repeated, because a job may have requeued itself
         time.sleep(CANCEL_INTERVAL_S)
 
