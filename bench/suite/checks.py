@@ -85,7 +85,7 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
         if (first := places.setdefault(label, where)) != where:
             line = source.line_of(first)
             message = f"duplicate pair {short(label)}, first defined on line {line}"
-            yield Problem(where, f"{message}. Allowed: another pair, or the key `name`")
+            yield Problem(where, f"{message}. Allowed: another pair, or a new `name` for the pair")
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -138,7 +138,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: another label, with the key `label`")
+            yield Problem(where, f"{message}. Allowed: a new `label` for this method")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")

@@ -352,7 +352,7 @@ def test_labels_that_look_equal_are_refused(label: str, write: Write) -> None:
     methods = f"{{a: {{label: X, ce: 1}}, b: {{label: {label}, ce: 2}}}}"
     (line,) = problems(write(BASE.replace("[student, kd]", methods)))
     owner = "'Teacher' of the teachers' row" if label == "Teacher" else "'X' of method 'a'"
-    assert f"methods.b: has the label {owner}. Allowed: another label, with the key" in line
+    assert f"methods.b: has the label {owner}. Allowed: a new `label` for this method" in line
 
 
 @pytest.mark.parametrize(
