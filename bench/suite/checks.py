@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -22,12 +22,12 @@ from bench.errors import BenchError, MissingData, nearest, unknown
 from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.files import canonical, canonical_terms, default_label
-from bench.suite.schema import DataSet, DataSetEntry, PairEntry, Suite
+from bench.suite.parts import DataSet, DataSetEntry
+from bench.suite.schema import PairEntry, Suite
 from distillers import Distiller
 
-MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
+MAX_PROBLEMS = 100  # limit for reported network names: finding the nearest match of each is slow
 MIN_SEEDS = 3
-RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses that compare samples of a batch
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
@@ -38,7 +38,7 @@ _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: 
 def check(source: Document, registry: Registry) -> list[Problem]:
     """Return the problems that the schema misses: unknown names, duplicates, invalid options.
 
-    Parts of the wrong type are skipped, because the schema already reports them.
+    Parts of the wrong type are skipped, because the schema already reports these parts.
     """
     problems = list(islice(_networks(source, registry), MAX_PROBLEMS))
     if len(problems) == MAX_PROBLEMS:
@@ -48,7 +48,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown networks, duplicate pairs, checkpoints for non-teachers."""
+    """Yield problems: unknown networks, duplicate pairs, checkpoints of non-teacher networks."""
     yield from _duplicate_pairs(source)
     roles: dict[str, set[str]] = {"teacher": set(), "student": set()}
     pairs = source.data.get("pairs")
@@ -81,41 +81,61 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
         try:
             label = PairEntry.model_validate(named).label
         except ValidationError:
-            continue  # the schema reports it
+            continue  # the schema reports this pair
         if (first := places.setdefault(label, where)) != where:
             line = source.line_of(first)
             message = f"duplicate pair {short(label)}, first defined on line {line}"
-            yield Problem(where, f"{message}. Allowed: another pair, or a name of its own: name: …")
+            yield Problem(where, f"{message}. Allowed: another pair, or a new `name` for the pair")
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems of an unknown data set, an impossible subset, and too large crops."""
-    entry = source.data.get("dataset")
+    """Yield problems of unknown data sets, impossible subsets, and too large crops."""
+    size = yield from _selection(source.data.get("dataset"), ("dataset",), registry)
+    if size:
+        yield from _large_crops(source, size)
+    for probe, entry in _mapping(source.data.get("probes")).items():
+        where: Where = ("probes", probe)
+        size = yield from _selection(_mapping(entry).get("dataset"), (*where, "dataset"), registry)
+        if size:
+            yield from _large_crop(entry, where, size)
+
+
+def _selection(
+    entry: Any, where: Where, registry: Registry
+) -> Generator[Problem, None, int | None]:
+    """Yield problems of a data set; return the side of its images, or None if it is unknown."""
     name = _name(_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
-        yield Problem(("dataset", "name") if isinstance(entry, dict) else ("dataset",), message)
-        return
+        yield Problem((*where, "name") if isinstance(entry, dict) else where, message)
+        return None
     try:
         selection = Selection(**_data_set.validate_python(entry).model_dump())
-        size = data.facts(selection, None, registry.datasets).size
-        yield from _large_crops(source, size)
+        return data.facts(selection, None, registry.datasets).size
     except (ValidationError, MissingData):
         pass
     except BenchError as error:
-        yield Problem(("dataset",), str(error))
+        yield Problem(where, str(error))
+    return None
 
 
 def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each recipe that pads images by more than their side."""
+    """Yield a problem for each `crop` above the image's side in pixels.
+
+    `crop` is the number of pixels added to each side of an image before a random crop.
+    """
     pairs = source.data.get("pairs")
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
     for where, owner in owners.items():
-        crop = _mapping(_mapping(owner).get("recipe")).get("crop")
-        if isinstance(crop, int) and crop > size:
-            message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
-            yield Problem((*where, "recipe", "crop"), message)
+        yield from _large_crop(owner, where, size)
+
+
+def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
+    crop = _mapping(_mapping(owner).get("recipe")).get("crop")
+    if isinstance(crop, int) and crop > size:
+        message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
+        yield Problem((*where, "recipe", "crop"), message)
 
 
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -135,12 +155,12 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: a label of its own, given as label: …")
+            yield Problem(where, f"{message}. Allowed: a new `label` for this method")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
         elif not terms and entry != {} and name not in canonical():
-            yield Problem(where, unknown("canonical method", short(name), canonical()))
+            yield Problem(where, unknown("method of the papers", short(name), canonical()))
         for term, content in terms.items():
             values = {k: v for k, v in _mapping(content).items() if k not in TERM_KEYS}
             yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
@@ -154,8 +174,8 @@ def _term(
 ) -> Iterator[Problem]:
     """Yield problems of a distiller's name and options.
 
-    `shared` has the suite's options of this distiller for all methods. If it is given, required
-    options that are neither in `values` nor in `shared` are problems, too.
+    `shared` has the suite's options of this distiller for all methods. If `shared` is not None,
+    required options that are neither in `values` nor in `shared` are problems, too.
     """
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
@@ -175,7 +195,7 @@ def _mapping(content: Any) -> Mapping[str, Any]:
 
 
 def _name(content: Any) -> str | None:
-    """Return the content if it is a valid name, else None; the schema reports invalid names."""
+    """Return a valid name; None for other content, which the schema reports."""
     with suppress(ValidationError):
         return _text.validate_python(content)
     return None
@@ -186,7 +206,7 @@ def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
 
 
 def _unknown_network(name: str, registry: Registry) -> str | None:
-    """Return a message if no network has this name; else None."""
+    """Return a message if no network has this name; None for a known name."""
     networks = registry.names("network")
     if name in networks or not name.isascii():
         return None if name in networks else foreign(name)
@@ -205,7 +225,7 @@ def _unknown_network(name: str, registry: Registry) -> str | None:
 
 @cache
 def library_networks(library: str) -> Sequence[str]:
-    """Return the names of a library's networks; import the library only when a suite uses it."""
+    """Return the names of a library's networks; the library is imported only in this call."""
     if library == "timm":
         import timm
 
@@ -301,7 +321,8 @@ def _warnings(suite: Suite) -> Iterator[str]:
         warmups = ", ".join(map(str, sorted(slow)))
         yield f"recipe.warmup: training ends before epoch {warmups}, so lr is never reached"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
-    methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
+    distiller = suite.registry.distiller
+    methods = [m.name for m in suite.methods if any(distiller(x).relational for x in m.terms)]
     if sizes and methods:
         yield (
             f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "

@@ -1,4 +1,4 @@
-"""Find shipped suites, and load the plugins and checkpoints that a suite names."""
+"""Find this package's suites, and load the plugins and checkpoints that a suite names."""
 
 import hashlib
 import os
@@ -15,7 +15,14 @@ from bench.config import loader
 from bench.config.text import Problem, Where
 from bench.errors import BenchError, ConfigError, nearest
 from bench.plugins import Registry
-from bench.suite.schema import Checkpoint, CheckpointEntry, SuiteFile, TermEntry, Terms
+from bench.suite.parts import FileEntry
+from bench.suite.schema import (
+    Checkpoint,
+    InitialWeights,
+    SuiteFile,
+    TermEntry,
+    Terms,
+)
 
 MAX_CHECKPOINT_BYTES = 8 * 1024**3
 _PACKAGE = Path(__file__).parents[1]
@@ -33,7 +40,8 @@ def find(name: str | Path) -> Path:
     """Return the file of a suite.
 
     Args:
-        name: A path, or a shipped suite's name with or without `.yaml`. Files have priority.
+        name: A path, or a shipped suite's name with or without `.yaml`. Existing files have
+            priority over shipped suites.
 
     Raises:
         ConfigError: The suite does not exist; the message names the nearest shipped suite.
@@ -56,7 +64,7 @@ def find(name: str | Path) -> Path:
 
 @cache
 def canonical() -> dict[str, dict[str, Any]]:
-    """Return the papers' methods from methods.yaml: for each name, label, terms and source."""
+    """Return the methods in distillers/methods.yaml: by name, the label, terms and source."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
 
@@ -67,7 +75,7 @@ def canonical_terms(name: str) -> dict[str, TermEntry]:
 
 
 def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
-    """Return a method's terms for each pair `teacher/student` that has its own in methods.yaml."""
+    """Return a method's terms by pair, for pairs with their own terms in methods.yaml."""
     entries = canonical().get(name, {}).get("pairs", {})
     usual = {k: v.model_dump(exclude_unset=True) for k, v in canonical_terms(name).items()}
     return {
@@ -77,7 +85,7 @@ def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
 
 
 def default_label(name: str, terms: Collection[str]) -> str:
-    """Return a method's label in methods.yaml if its distillers are those there, else its name."""
+    """Return the label in methods.yaml if the distillers are the same there; else the name."""
     usual = canonical_terms(name).keys() == set(terms)
     return str(canonical()[name]["label"]) if usual and name in canonical() else name
 
@@ -105,13 +113,30 @@ def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], l
     problems: list[Problem] = []
     for network, entry in file.teachers.checkpoints.items():
         with _collect(problems, ("teachers", "checkpoints", network), entry.path):
-            by_network[network] = _checkpoint(entry, _resolve(folder, entry.path))
+            path = _resolve(folder, entry.path)
+            by_network[network] = Checkpoint(
+                path, _sha256(entry, path), entry.top1, entry.tolerance
+            )
+    return by_network, problems
+
+
+def initial_weights(
+    file: SuiteFile, folder: Path
+) -> tuple[dict[str, InitialWeights], list[Problem]]:
+    """Return the files of initial weights by network, and the problems of unusable files."""
+    by_network: dict[str, InitialWeights] = {}
+    problems: list[Problem] = []
+    for network, entry in file.networks.items():
+        if entry.init:
+            with _collect(problems, ("networks", network, "init"), entry.init.path):
+                path = _resolve(folder, entry.init.path)
+                by_network[network] = InitialWeights(path, _sha256(entry.init, path))
     return by_network, problems
 
 
 @contextmanager
 def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
-    """Turn an error of the block into a problem; `name` is the path that the suite contains."""
+    """Turn an error of a `with` block into a problem; `name` is a path in the suite."""
     try:
         yield
     except BenchError as error:
@@ -126,8 +151,8 @@ def _resolve(folder: Path, name: str) -> Path:
     return (folder / Path(name).expanduser()).resolve()
 
 
-def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
-    """Return an entry's checkpoint. An entry without an existing file must give a SHA-256."""
+def _sha256(entry: FileEntry, path: Path) -> str:
+    """Return the SHA-256 of a file. If the file does not exist, the entry must have it."""
     digest = entry.sha256
     if path.is_dir():
         raise BenchError(
@@ -144,4 +169,4 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
             raise BenchError(f"the SHA-256 of '{path}' is {digest}. Allowed: {entry.sha256}")
     if digest is None:
         raise BenchError(f"no file '{path}'. Allowed: an existing file, or the key sha256")
-    return Checkpoint(path, digest, entry.top1, entry.tolerance)
+    return digest

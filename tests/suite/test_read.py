@@ -38,7 +38,7 @@ plugins: [nope.py]
 """
 
 NETWORKS = (
-    "Allowed: mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, resnet44, "
+    "Allowed: mobilenet_v1, mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, resnet44, "
     "resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, vgg16, "
     "vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
 )
@@ -74,7 +74,7 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
         "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12",
         "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
         "CRD takes width, negatives, temperature, momentum",
-        f"17  methods.kdx: no canonical method 'kdx'. Did you mean 'kd'? {METHODS}",
+        f"17  methods.kdx: no method of the papers 'kdx'. Did you mean 'kd'? {METHODS}",
         "18  methods.x.ce: found true. Allowed: a number, 0 or more",
         f"18  methods.x.kq: no distiller 'kq'. {DISTILLERS}",
         "19  methods.y.ce.temperature: no option 'temperature'. CE takes no options",
@@ -352,7 +352,7 @@ def test_labels_that_look_equal_are_refused(label: str, write: Write) -> None:
     methods = f"{{a: {{label: X, ce: 1}}, b: {{label: {label}, ce: 2}}}}"
     (line,) = problems(write(BASE.replace("[student, kd]", methods)))
     owner = "'Teacher' of the teachers' row" if label == "Teacher" else "'X' of method 'a'"
-    assert f"methods.b: has the label {owner}. Allowed: a label of its own" in line
+    assert f"methods.b: has the label {owner}. Allowed: a new `label` for this method" in line
 
 
 @pytest.mark.parametrize(
@@ -433,16 +433,16 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
 
 
 def test_deviations_from_the_papers_are_warnings(reading: Read) -> None:
-    added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {crd: {negatives: 1}}\n"
+    added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {wcord: {negatives: 1}}\n"
     text = BASE.replace("student: resnet20", "student: mobilenet_v2")
-    suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd]"))
+    suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd, itrd, crd]"))
     assert warnings(suite) == [
         "seeds: 1 seed is too few to compare methods; the papers use 3 or 5",
-        "options.crd: no method of this suite contains crd",
+        "options.wcord: no method of this suite contains wcord",
         "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
         "recipe.milestones: training ends before 210, so lr is not reduced there",
-        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64, because these "
-        "losses compare the samples of a batch",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd, itrd are for batches of 64, because "
+        "these losses compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 
