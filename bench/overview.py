@@ -61,8 +61,8 @@ def describe_plan(
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
         size of each network, the memory of each method, the forecast of time, memory and disk
-        space, and the files that the runs to do will need but that are missing. The forecast is None
-        for a cluster.
+        space, and the missing files that the runs to do will need. The forecast is None for a
+        cluster.
 
     Raises:
         BenchError: A device cannot be used.

@@ -85,7 +85,7 @@ def missing(selection: Selection, root: Path | None = None) -> str | None:
 
     """
     source = BUILTIN.get(selection.name)
-    return source.missing(_data_root(root)) if isinstance(source, ImageNet) else None
+    return source.missing(data_root(root)) if isinstance(source, ImageNet) else None
 
 
 def load(

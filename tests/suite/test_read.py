@@ -38,9 +38,9 @@ plugins: [nope.py]
 """
 
 NETWORKS = (
-    "Allowed: mobilenet_v1, mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, resnet44, "
-    "resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, vgg16, "
-    "vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
+    "Allowed: mobilenet_v1, mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, "
+    "resnet44, resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, "
+    "vgg16, vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
 )
 METHODS = f"Allowed: {', '.join(sorted(canonical()))}"
 DISTILLERS = f"Allowed: {', '.join(distillers.names())}"
