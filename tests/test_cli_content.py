@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import distillers
-from bench import models, suite
+from bench import api, models, suite
 from bench.api import Machine
 from bench.cli.formatting import table
 from bench.cli.list import list_rows, list_text
@@ -92,6 +92,19 @@ def test_plan_shows_states_devices_networks_and_memory(
 
 def test_plan_counts_a_teacher_with_missing_weights(plan: Plan, results: Results) -> None:
     assert describe_plan(plan, results, Machine(gpus=()))["cohorts"] == 3
+
+
+def test_plan_names_missing_images_and_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = api.load_plan("imagenet_torchdistill", filters="method=student|kd")
+    results, machine = Results(tmp_path / "results"), Machine(gpus=())
+    content = describe_plan(plan, results, machine, data_root=tmp_path)
+    images, weights = content["missing"]
+    assert images.startswith(f"imagenet: no folder {tmp_path}/imagenet. To prepare it, put ILSVRC")
+    assert weights.startswith(f"torchvision:resnet34: no file {tmp_path}/.cache/torch/hub/check")
+    assert "missing: torchvision:resnet34: no file" in plan_text(content)
 
 
 def test_plan_without_open_runs_says_nothing_to_do(tmp_path: Path) -> None:
