@@ -34,6 +34,7 @@ def test_names_of_builtin_data_sets():
         "cifar100",
         "digits",
         "fashion_mnist",
+        "imagenet",
         "stl10",
         "tiny_imagenet",
     ]
@@ -48,8 +49,8 @@ def test_unknown_name_raises_with_the_allowed_names():
         BenchError, match=r"no data set 'cifar1000'\. Did you mean 'cifar100'\? All"
     ):
         data.facts(Selection("cifar1000"), None)
-    with pytest.raises(BenchError, match="folder:/path/to/images, stl10"):
-        data.load(Selection("imagenet"), None, CPU)
+    with pytest.raises(BenchError, match="folder:/path/to/images, imagenet, stl10"):
+        data.load(Selection("imagenet21k"), None, CPU)
 
 
 def test_constants_are_those_of_the_papers():
@@ -157,5 +158,5 @@ def test_source_that_differs_from_its_facts_raises(changes, message):
 
 
 def test_only_folders_can_be_streamed():
-    with pytest.raises(BenchError, match="digits: only folder:PATH can be streamed"):
+    with pytest.raises(BenchError, match="digits: only folder:PATH and imagenet can be streamed"):
         data.load(Selection("digits"), None, CPU, stream=True)
