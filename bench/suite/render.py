@@ -91,6 +91,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         "methods": {method.name: _method(method) for method in suite.methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
+        **({"published": suite.published} if suite.published else {}),
     }
 
 

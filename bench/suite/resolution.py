@@ -92,6 +92,7 @@ class Resolver:
             combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             changes=tuple(change.text for change in self.source.changes),
+            published=file.published or "",
         )
 
     def _data(self) -> Selection:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
@@ -280,6 +280,13 @@ MethodEntry = Annotated[
 ]
 
 
+Source = Literal[
+    "crd", "torchdistill", "mdistiller", "dist", "reviewkd", "ttm", "norm", "hsakd", "wsld", "takd",
+    "yasar",
+]  # fmt: skip
+SOURCES: tuple[str, ...] = get_args(Source)
+
+
 class SuiteFile(Part):
     """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge."""
 
@@ -309,6 +316,7 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    published: Annotated[Source | None, allowed(", ".join(SOURCES))] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -483,6 +491,8 @@ class Suite:
         pretrained: Networks that begin with the weights of their library.
         combine: Whether losses are summed or averaged over the members of an ensemble.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+        published: Source of the published numbers that its tables can show, one of `SOURCES`;
+            empty: CRD's tables.
     """
 
     name: str
@@ -503,6 +513,7 @@ class Suite:
     pretrained: tuple[str, ...] = ()
     combine: Literal["sum", "mean"] = "sum"
     changes: tuple[str, ...] = ()
+    published: str = ""
 
     @property
     def networks(self) -> tuple[str, ...]:
