@@ -18,18 +18,19 @@ from pydantic import BaseModel
 
 from bench.report import labels, published
 from bench.report.model import PublishedValue
-from bench.spec import DataSpec
+from bench.spec import PROBE, DataSpec
 
 if TYPE_CHECKING:
     from bench.data import Selection
     from bench.suite import Pair, Suite
+    from bench.suite.measures import Probe
 
 _FILES = ("transfer", "ensemble", "few_samples", "imagenet", "self_gap")
 _UNNAMED = ("transfer", "ensemble")  # files whose numbers do not need the key `published`
 _DATA = {"CIFAR-100": ("cifar100", 32), "CIFAR-10": ("cifar10", 32), "ImageNet": ("imagenet", 224)}
 _TARGETS = {"STL-10": "stl10", "TinyImageNet": "tiny_imagenet"}
 _METRICS = {"top1": "top1", "top1_err": "top1", "top5_err": "top5", "agreement": "agreement"}
-_PROBE, _GAIN = "linear_probe_top1", "gain_points"
+_LINEAR, _GAIN = "linear_probe_top1", "gain_points"
 _ANY = "(none)"  # a teacher's number for all its students, or a student's for all its teachers
 _ALL_SIZES = "all ensemble sizes"
 _PER_CLASS = 500  # training images of each class of CIFAR-100
@@ -212,13 +213,8 @@ def lines() -> tuple[SettingLine, ...]:
     return tuple(line for name in _FILES for line in _read(name))
 
 
-def numbers(suite: "Suite", targets: "Mapping[str, Selection]") -> Numbers:
-    """Return the published numbers of a suite.
-
-    Args:
-        suite: The suite.
-        targets: The images of the suite's linear probes, by name of the probe.
-    """
+def numbers(suite: "Suite") -> Numbers:
+    """Return the published numbers of a suite."""
     main = published.published_values(DataSpec(**asdict(suite.data)))
     plain = {
         (pair.name, method): value
@@ -233,21 +229,20 @@ def numbers(suite: "Suite", targets: "Mapping[str, Selection]") -> Numbers:
     return Numbers(
         plain,
         *(
-            tuple(match for line in some for match in _matches(line, suite, targets))
+            tuple(match for line in some for match in _matches(line, suite))
             for some in (named, unnamed)
         ),
     )
 
 
-def _matches(
-    line: SettingLine, suite: "Suite", targets: "Mapping[str, Selection]"
-) -> Iterator[Match]:
+def _matches(line: SettingLine, suite: "Suite") -> Iterator[Match]:
     """Yield a match for each pair and metric of a suite to which a number belongs."""
     if not _is_data(line, suite.data):
         return
     metrics = [_METRICS.get(line.metric, "top1" if line.metric == _GAIN else "")]
-    if line.metric == _PROBE:
-        metrics = [f"probe.{name}.top1" for name, data in targets.items() if _is_target(line, data)]
+    if line.metric == _LINEAR:
+        probes = [probe for probe in suite.probes if _is_linear(probe)]
+        metrics = [f"{PROBE}{p.name}.top1" for p in probes if _is_target(line, p.data)]
     for pair in suite.pairs:
         if _is_pair(line, pair, suite):
             yield from (Match(line, pair.name, metric) for metric in metrics if metric)
@@ -264,6 +259,11 @@ def _is_data(line: SettingLine, data: "Selection") -> bool:
     expected = (name, per_class if per_class < _PER_CLASS else None, None, 0)
     images = (data.name, data.per_class, data.test_per_class, data.validation)
     return images == expected and data.size in (None, size)
+
+
+def _is_linear(probe: "Probe") -> bool:
+    """Return whether a probe is a linear classifier on pooled features of a frozen network."""
+    return probe.kind in ("logistic", "sgd") and probe.features == "pooled"
 
 
 def _is_target(line: SettingLine, data: "Selection") -> bool:

@@ -12,12 +12,11 @@ from bench.data import Selection
 from bench.report import ReportOptions, build
 from bench.report.published_settings import lines, numbers
 from bench.results import Results
-from bench.suite.schema import SOURCES
+from bench.suite.parts import SOURCES
 from tests import toy
 
 FOLDER = Path(__file__).parents[2] / "results" / "published" / "settings"
-STL10, TINY = Selection("stl10", size=32), Selection("tiny_imagenet")
-TARGETS = {"stl": STL10, "tiny": TINY}
+PROBES = "{stl: {dataset: {name: stl10, size: 32}}, tiny: {dataset: tiny_imagenet}}"
 TRANSFER = "[{teacher: wrn_40_2, student: wrn_16_2}, {teacher: vgg13, student: mobilenet_v2}]"
 R18 = "[{teacher: 'torchvision:resnet34', student: 'torchvision:resnet18'}]"
 SELF = "[{teacher: wrn_16_2, members: 8, student: wrn_16_2},"
@@ -48,7 +47,7 @@ def test_every_number_is_that_of_a_file():
 
 
 def test_transfer_is_shown_beside_probes_of_the_papers_targets(tmp_path):
-    result = numbers(read(tmp_path, pairs=TRANSFER), TARGETS)
+    result = numbers(read(tmp_path, pairs=TRANSFER, probes=PROBES))
     stl = means(result.values("probe.stl.top1"))
     assert stl["wrn_40_2/wrn_16_2", "teacher"] == 68.6  # Table 4
     assert stl["wrn_40_2/wrn_16_2", "crd"] == 71.6
@@ -65,19 +64,28 @@ def test_transfer_is_shown_beside_probes_of_the_papers_targets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", [Selection("stl10", size=96), Selection("stl10", per_class=9), Selection("digits")]
+    "probe",
+    [
+        "{dataset: {name: stl10, size: 96}}",
+        "{dataset: {name: stl10, per_class: 9}}",
+        "{dataset: digits}",
+        "{dataset: stl10, kind: knn}",
+        "{dataset: stl10, kind: finetune}",
+        "{dataset: stl10, features: stages}",
+    ],
 )
-def test_a_probe_of_other_images_has_no_published_number(tmp_path, target):
-    assert numbers(read(tmp_path, pairs=TRANSFER), {"p": target}).values("probe.p.top1") == {}
+def test_another_probe_has_no_published_number(tmp_path, probe):
+    result = numbers(read(tmp_path, pairs=TRANSFER, probes=f"{{p: {probe}}}"))
+    assert result.values("probe.p.top1") == {}
 
 
 def test_a_subset_of_cifar_100_has_no_published_transfer(tmp_path):
-    few = read(tmp_path, pairs=TRANSFER, dataset="{name: cifar100, per_class: 50}")
-    assert numbers(few, TARGETS).values("probe.stl.top1") == {}
+    few = read(tmp_path, pairs=TRANSFER, dataset="{name: cifar100, per_class: 50}", probes=PROBES)
+    assert numbers(few).values("probe.stl.top1") == {}
 
 
 def test_ensembles_of_the_student_s_network(tmp_path):
-    result = numbers(read(tmp_path, pairs=SELF), {})
+    result = numbers(read(tmp_path, pairs=SELF))
     values = means(result.values("top1"))
     assert values == {
         ("wrn_16_2x8/wrn_16_2", "student"): 73.3,
@@ -98,10 +106,10 @@ def test_a_suite_names_the_source_of_imagenet(tmp_path):
     pair = "torchvision:resnet34/torchvision:resnet18"
     for source, kd in (("crd", 70.66), ("torchdistill", 71.37), ("mdistiller", 71.03)):
         file = fake(tmp_path, source, **keys)
-        value = numbers(file, {}).values("top1")[pair, "kd"]
+        value = numbers(file).values("top1")[pair, "kd"]
         assert (value.mean, bool(value.doubt)) == (kd, source != "crd")  # two are of best epochs
-    assert numbers(fake(tmp_path, "", **keys), {}).values("top1") == {}
-    crd = numbers(fake(tmp_path, "crd", **keys), {})
+    assert numbers(fake(tmp_path, "", **keys)).values("top1") == {}
+    crd = numbers(fake(tmp_path, "crd", **keys))
     assert means(crd.values("top5"))[pair, "teacher"] == 91.42
     [also] = crd.notes("top1", [pair], ["student", "teacher", "kd", "crd", "crd+kd", "at", "sp"])
     assert (
@@ -121,7 +129,7 @@ def test_few_samples_are_matched_by_their_share(tmp_path):
     keys = {"pairs": "[{teacher: resnet56, student: resnet20}]", "published": "hsakd"}
     for share, text in ((125, "68.50 ± 0.24"), (375, "73.26 ± 0.11")):
         data = f"{{name: cifar100, per_class: {share}}}"
-        result = numbers(read(tmp_path, dataset=data, **keys), {})
+        result = numbers(read(tmp_path, dataset=data, **keys))
         notes = result.notes("top1", ["resnet56/resnet20"], ["kd"])
         origin = "HSAKD, README few-shot (n not stated)"
         assert notes == [f"{origin} also has: HSAKD* {text} on resnet56/resnet20"]
@@ -133,13 +141,13 @@ def test_assistants_and_capacity_gaps(tmp_path):
         "[{teacher: resnet110, student: resnet20}, {teacher: resnet110, student: resnet8},"
         " {name: assistant, teacher: {pair: resnet110/resnet20, method: kd}, student: resnet8}]"
     )
-    result = numbers(read(tmp_path, pairs=pairs, published="takd"), {}).values("top1")
+    result = numbers(read(tmp_path, pairs=pairs, published="takd")).values("top1")
     assert means(result)["assistant", "kd"] == 61.82
     assert means(result)["resnet110/resnet8", "kd"] == 61.41
     assert result["assistant", "kd"].source == "TAKD, issue 7 (n = 1)"
     assert result["assistant", "kd"].doubt.startswith("single run")
     assert means(result)["resnet110/resnet20", "crd"] == 71.46  # TAKD has none: CRD's Table 1
-    without = numbers(read(tmp_path, pairs=pairs), {}).values("top1")
+    without = numbers(read(tmp_path, pairs=pairs)).values("top1")
     assert means(without)["resnet110/resnet20", "kd"] == 70.67
     assert not [pair for pair, _ in without if pair in ("assistant", "resnet110/resnet8")]
 
@@ -147,7 +155,7 @@ def test_assistants_and_capacity_gaps(tmp_path):
 def test_a_pair_s_own_name_does_not_change_its_published_numbers(tmp_path):
     pairs = "[{name: first, teacher: vgg13, student: vgg8},"
     pairs += " {name: vgg13/vgg8, teacher: vgg16, student: vgg8}]"
-    values = numbers(read(tmp_path, pairs=pairs), {}).values("top1")
+    values = numbers(read(tmp_path, pairs=pairs)).values("top1")
     assert {pair for pair, _ in values} == {"first"}
 
 
