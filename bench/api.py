@@ -256,13 +256,8 @@ def execute(
         runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
-        records = [results.summary(run) for run in plan.runs if run not in impossible]
-        return [
-            record
-            for record in records
-            if record is not None
-            and _is_unfinished(record, results.summary(record.specification.subject or record.id))
-        ]
+        records = (results.summary(run) for run in plan.runs if run not in impossible)
+        return [record for record in records if record and _is_unfinished(record, results)]
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -369,14 +364,16 @@ def _check_data(plan: Plan, runs: Iterable[Run], root: Path | None) -> None:
             raise BenchError(f"data set '{selection.name}' of a plugin: {problem}") from error
 
 
-def _is_unfinished(record: Record, subject: Record | None) -> bool:
+def _is_unfinished(record: Record, results: Results) -> bool:
     """Return whether a run should have a result but has none.
 
     A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
-    run, no result is expected, nor is one for a probe of a network without a result.
+    run, no result is expected, nor for a probe of a network that has no result.
     """
-    if record.specification.subject and (subject is None or subject.status != "done"):
-        return False
+    if id := record.specification.subject:
+        subject = results.summary(id)
+        if subject is None or subject.status != "done":
+            return False
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 DATA = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".npy", ".npz", ".pt", ".pth")
-NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # endings of file names in strings
+NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # a string that ends so may name a file
 PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in sys.modules
 
 
 @dataclass(frozen=True)
 class Sources:
-    """A plugin's file, and the files of its folder that it imports or names in strings.
+    """A plugin's file, and the files of its folder that this file imports or names in strings.
 
     Files that these files import or name are included, too.
 
@@ -54,8 +54,8 @@ class Sources:
     def of_module(cls, module: ModuleType) -> "Sources":
         """Return the sources of an installed module.
 
-        These are all files of its package, without compiled and hidden files. For a module outside
-        a package, they are the sources that `of_file` returns.
+        The sources are all files of the module's package, without compiled and hidden files. If the
+        module is not in a package, `of_file` returns the sources.
         """
         path = Path(module.__file__ or "")
         package = sys.modules[module.__name__.partition(".")[0]]
@@ -72,7 +72,7 @@ class Sources:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file's content; for several files, of all names and contents."""
+        """The SHA-256 of a single file's content, or of the names and contents of several files."""
         digests = {path: hashlib.sha256(content) for path, content in self.contents.items()}
         if len(digests) == 1:
             return digests[self.path].hexdigest()
@@ -87,14 +87,14 @@ class Sources:
         return path.relative_to(os.path.commonpath(p.parent for p in self.contents)).as_posix()
 
     def load(self) -> ModuleType:
-        """Return the module of the plugin's file; if it is loaded already, it is not run again."""
+        """Return the module of the plugin's file; a loaded module is not run again."""
         folder = hashlib.sha256(f"{self.path}\t{self.sha256}".encode("utf-8", "surrogateescape"))
         package = f"{PREFIX}{folder.hexdigest()[:16]}"
         name = f"{package}.{self.path.stem}"
         if name in sys.modules:
             return sys.modules[name]
         SIBLINGS.add(self.path.parent, self.contents)
-        parent = sys.modules[package] = ModuleType(package)  # relative imports need it
+        parent = sys.modules[package] = ModuleType(package)  # relative imports need this package
         parent.__path__ = [str(self.path.parent)]
         spec = importlib.util.spec_from_loader(name, _SourceLoader(name, str(self.path)))
         assert spec is not None
@@ -129,7 +129,7 @@ class _SiblingFinder(MetaPathFinder):
         self._contents: dict[Path, bytes] = {}
 
     def add(self, folder: Path, contents: Mapping[Path, bytes]) -> None:
-        """Make the modules of a folder importable; they replace earlier modules of equal names."""
+        """Make the modules of a folder importable, in place of earlier modules of equal names."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         names = {}
@@ -174,7 +174,7 @@ class _SiblingFinder(MetaPathFinder):
         return any(module == name or module.startswith(f"{name}.") for module in self._files)
 
     def _namespace(self, name: str) -> ModuleSpec | None:
-        """Return how to load a package without `__init__.py`; None if its name is in use."""
+        """Return the spec of a package without `__init__.py`; None if the name is in use."""
         if "." not in name and PathFinder.find_spec(name) is not None:
             return None
         return ModuleSpec(name, None, is_package=True)
@@ -196,7 +196,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
-    """Yield each file in a folder that a module uses, and the `__init__.py` of its package."""
+    """Yield each file in `folder` that a module imports or names in a string."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # the error is reported when the file is executed
@@ -242,7 +242,7 @@ def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path) -> bool:
-    """Return whether a file of a package is omitted, because it is compiled or hidden."""
+    """Return whether a file of a package is omitted: compiled and hidden files are."""
     is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
     return is_hidden or path.suffix in (".pyc", ".pyo")
 

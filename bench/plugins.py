@@ -29,7 +29,7 @@ from distillers.base import FeatureName
 GROUP = "distillbench.plugins"
 
 RESERVED = ("label",)  # keys of a method that are not distillers
-TERM_KEYS = ("weight", "warmup")  # keys of a term that are not options
+TERM_KEYS = ("weight", "warmup")  # keys of a method's distiller that are not its options
 
 Kind = Literal["distiller", "network", "dataset"]
 _TABLES: Mapping[str, Kind] = {"NETWORKS": "network", "DATASETS": "dataset"}
@@ -41,14 +41,14 @@ _BUILTIN: Mapping[Kind, frozenset[str]] = {
 
 
 class Registry:
-    """The built-in distillers, networks and data sets, and those that one suite's plugins add.
+    """Distillers, networks and data sets: the built-in ones, and additions of a suite's plugins.
 
     Two registries are equal if their plugins define the same names in files with the same SHA-256,
     and their networks have the same options.
 
     Attributes:
         enabled: Whether plugins may be loaded.
-        options: Arguments of the constructors of networks of libraries, by the network's name.
+        options: Arguments for the constructors of timm's and torchvision's networks, by name.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -64,7 +64,7 @@ class Registry:
 
         Args:
             files: The plugin files of a suite.
-            enabled: False: load no plugin; then `files` must be empty.
+            enabled: Whether plugins may be loaded; if False, `files` must be empty.
 
         Raises:
             BenchError: A plugin is invalid, or plugins are disabled.
@@ -102,7 +102,7 @@ class Registry:
         *,
         pretrained: bool = False,
     ) -> nn.Module:
-        """Return a new network, built-in or of a plugin, with the suite's options for it.
+        """Return a new network, built-in or of a plugin, with the suite's options for the network.
 
         Args:
             name: See `models.build`.
@@ -223,7 +223,7 @@ BUILTIN = Registry(enabled=False)
 
 
 def _line(error: BaseException, path: Path) -> int:
-    """Return the number of the last line of `path` in the error's traceback, or else 1."""
+    """Return the number of the last line of `path` in the error's traceback; 1 if none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)

@@ -8,8 +8,9 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm of pooled features (B, C) or feature maps (B, C, H, W).
 
     A single value per channel, as in the pooled features of one sample, has no variance. Such a
-    batch is normalised by the running mean and variance, as in evaluation mode, and does not change
-    them. For all other batches, the results equal those of PyTorch's batch norm.
+    batch is normalised by the running mean and variance, as in evaluation mode; the running mean
+    and variance then stay the same. For all other batches, the results equal those of PyTorch's
+    batch norm.
     """
 
     def forward(self, input: Tensor) -> Tensor:

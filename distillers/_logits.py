@@ -7,7 +7,7 @@ from torch import Tensor
 from distillers.base import Incompatible, Setting
 
 STD_OFFSET = 1e-7  # keeps standardised logits finite if all logits of a sample are equal
-EXCLUDED = -1e9  # the logit of an excluded class; -∞ would give NaN in p · log p
+EXCLUDED = -1e9  # the logit of a class with probability 0; with -∞, 0 · log 0 would be NaN
 
 
 def require_three_classes(setting: Setting, reason: str) -> None:
@@ -18,16 +18,16 @@ def require_three_classes(setting: Setting, reason: str) -> None:
         reason: Why the loss needs three classes.
 
     Raises:
-        Incompatible: The data set has fewer classes.
+        Incompatible: The data set has fewer than three classes.
     """
     if (classes := setting.student.logits) < 3:
-        raise Incompatible(f"the data set has {classes} classes, needs 3 or more: {reason}")
+        raise Incompatible(f"the data set has {classes} classes, but needs 3 or more: {reason}")
 
 
 def require_standardisable(setting: Setting) -> None:
     """Check that the data set has three or more classes, as standardised logits require.
 
-    Two standardised logits are always 0.71 and -0.71, so only their order can differ.
+    Two standardised logits are always 0.71 and -0.71, so a loss could compare only their order.
 
     Args:
         setting: The shapes of the networks' features.
@@ -42,7 +42,7 @@ def standardised(logits: Tensor) -> Tensor:
     """Return (z - mean z) / (std z + 1e-7) of each row z of logits (B, K).
 
     Args:
-        logits: The logits. The variance of a row has the divisor K - 1.
+        logits: The logits. std z has the divisor K - 1.
     """
     std = logits.std(dim=1, keepdim=True)
     return (logits - logits.mean(dim=1, keepdim=True)) / (std + STD_OFFSET)

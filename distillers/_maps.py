@@ -25,7 +25,7 @@ def paired(
     """
     s, t = len(student), len(teacher)
     if s != t:
-        raise Incompatible(f"the student has {s} stages, the teacher {t}: not the same number")
+        raise Incompatible(f"the student has {s} stages, the teacher {t}. Allowed: equal numbers")
     return list(zip(student, teacher, strict=True))
 
 
@@ -54,16 +54,17 @@ def attention(stage: Tensor, power: float = 2.0) -> Tensor:
 def resizer(student: MapShape, teacher: MapShape) -> nn.Module:
     """Return a convolution from the student's map shape (C, H, W) to the teacher's.
 
-    If the student's map is twice as high and wide as the teacher's, the stride is 2. If it is half
-    as high and wide, the convolution is transposed with stride 2. Otherwise the kernel is larger
-    than the difference in size by 1.
+    If the student's map is twice as high and wide as the teacher's, the stride is 2. If the
+    student's map is half as high and wide, the convolution is transposed, with stride 2. Otherwise
+    the stride is 1, and the kernel has (H_s - H_t + 1) x (W_s - W_t + 1) elements. H_s x W_s is the
+    size of the student's map, and H_t x W_t that of the teacher's.
 
     Args:
         student: The shape of the student's map.
         teacher: The shape of the teacher's map.
 
     Raises:
-        Incompatible: No convolution fits the two sizes.
+        Incompatible: None of these three convolutions fits the two sizes.
     """
     (c, h, w), (c_t, h_t, w_t) = student, teacher
     if (h, w) == (2 * h_t, 2 * w_t):
@@ -74,14 +75,15 @@ def resizer(student: MapShape, teacher: MapShape) -> nn.Module:
         return nn.Conv2d(c, c_t, kernel_size=(1 + h - h_t, 1 + w - w_t))
     raise Incompatible(
         f"the student's map of {h} x {w} cannot be brought to the teacher's {h_t} x {w_t}; "
-        "the student's must be at least as large, or exactly half as large"
+        "the student's map must be at least as large, or exactly half as large"
     )
 
 
 def bottleneck(channels: int, inner: int, outer: int) -> list[nn.Module]:
-    """Return convolutions of 1 x 1, 3 x 3 and 1 x 1 from `channels` to `inner` to `outer` channels.
+    """Return 1 x 1, 3 x 3 and 1 x 1 convolutions with `inner`, `inner` and `outer` output channels.
 
-    The convolutions have no bias. A batch norm and a ReLU follow each of the first two.
+    The input has `channels` channels. The convolutions have no bias. A batch norm and a ReLU follow
+    each of the first two convolutions.
     """
     return [
         nn.Conv2d(channels, inner, kernel_size=1, bias=False),

@@ -1,7 +1,8 @@
 """A memory bank with one embedding per training sample, and contrastive losses that use it.
 
-CRD and WCoRD share these parts: the bank, a sampler of negatives, and two losses. The losses take
-the log odds that a student's and a teacher's embedding come from the same sample (a true pair).
+CRD (`crd.py`) and WCoRD (`wcord.py`) share these parts: the bank, a sampler of negatives (samples
+of other classes), and two losses. The losses take the log odds that a student's and a teacher's
+embedding come from the same sample (a true pair).
 """
 
 import torch
@@ -14,9 +15,9 @@ from distillers.base import Incompatible
 class MemoryBank(nn.Module):
     """A running mean of each training sample's embedding: the buffer `rows` (N, width).
 
-    The initial elements are uniform random numbers, and the initial rows are not normalised. With
-    `unit_length`, the elements lie in ±√(3 / width), so a row's length is about 1, as in
-    RepDistiller. Otherwise they lie in ±√(1 / width), so a row's length is at most 1.
+    The initial elements are uniform random numbers in ±a, and the initial rows are not normalised.
+    With `unit_length`, a is √(3 / width), so a row's length is about 1, as in RepDistiller.
+    Otherwise, a is √(1 / width), so a row's length is at most 1.
 
     Args:
         samples: N, the number of training samples.
@@ -62,7 +63,7 @@ class MemoryBank(nn.Module):
 
 
 class NegativeSampler(nn.Module):
-    """Draw training samples whose class differs from a given one, without replacement.
+    """Draw training samples whose class differs from a given class, without replacement.
 
     A draw has one row of M samples for each label. For any class sizes, all ordered choices of M
     samples of other classes have the same probability.
@@ -75,7 +76,7 @@ class NegativeSampler(nn.Module):
     Args:
         train_labels: The classes of all training samples, (N,) int64.
         negatives: M, the number of samples in each row of a draw.
-        rng: The random stream, on the device of `train_labels`.
+        rng: The random generator, on the device of `train_labels`.
         owner: The distiller's name in a suite, for messages.
 
     Raises:
@@ -131,7 +132,8 @@ class NegativeSampler(nn.Module):
 def log_odds(scores: Tensor, z: Tensor, samples: int, *, store_z: bool) -> Tensor:
     """Return the log odds that each pair of embeddings is a true pair, i.e. of one sample.
 
-    The log odds are log(p / (M / N)) with p = exp(scores) / Z, where Z is a normalising constant.
+    The log odds are log(p / (M / N)) with p = exp(scores) / Z. Z is a normalising constant, M the
+    number of negatives per sample.
     Their sigmoid is the critic h in eq. 19 of the CRD paper.
 
     Args:
@@ -154,6 +156,8 @@ def log_odds(scores: Tensor, z: Tensor, samples: int, *, store_z: bool) -> Tenso
 def nce_loss(odds: Tensor) -> Tensor:
     """Return the loss of noise-contrastive estimation, -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
 
+    i is a sample, and k = 1…M one of its negatives.
+
     Args:
         odds: Log odds, (B, 1+M). Column 0 is the true pair; h (B, 1+M) is the sigmoid of `odds`.
 
@@ -165,6 +169,8 @@ def nce_loss(odds: Tensor) -> Tensor:
 
 def kr_loss(odds: Tensor) -> Tensor:
     """Return the Kantorovich-Rubinstein loss, -mean_i [h_i0 - Σ_k h_ik].
+
+    i is a sample, and k = 1…M one of its negatives.
 
     Args:
         odds: Log odds, (B, 1+M). Column 0 is the true pair; h (B, 1+M) is the sigmoid of `odds`.

@@ -49,8 +49,9 @@ def sinkhorn(cost: Tensor, entropy: float, rounds: int) -> Tensor:
 def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
     """Return a plan that approximately minimises Σ_ij plan_ij cost_ij; more rounds are more exact.
 
-    Each round takes a proximal step from the previous plan. One iteration of Sinkhorn's algorithm,
-    started from the previous round's column scaling, approximates the step.
+    Each round takes a proximal step, which minimises the cost of the plan plus `step` times the
+    divergence from the previous round's plan. One iteration of Sinkhorn's algorithm approximates
+    this minimum. The iteration starts with the factors of the columns from the previous round.
     Xie et al. A Fast Proximal Point Method for Computing Exact Wasserstein Distance. UAI 2019.
     arXiv:1802.04307.
 
@@ -73,6 +74,6 @@ def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
 
 
 def _log_scaling(log_plan: Tensor, dim: int) -> Tensor:
-    """Return the summand for `log_plan` that makes the plan's sums over `dim` equal, total 1."""
+    """Return a term to add to `log_plan`, so that the sums over `dim` are equal, with total 1."""
     sums = log_plan.logsumexp(dim, keepdim=True)
     return -sums - math.log(sums.numel())

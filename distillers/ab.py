@@ -15,11 +15,11 @@ from distillers.base import (
     Setting,
 )
 
-SCALE = 3 / 1000  # RepDistiller's factor
+SCALE = 3 / 1000  # factor of the loss in RepDistiller
 
 
 class AB(Distiller):
-    """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, else -1.
+    """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, -1 if not.
 
     f_s and t (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU;
     i is a sample, c a channel, x, y a position. s = r(f_s) (B, C, H, W): the connector r, a trained
@@ -31,8 +31,9 @@ class AB(Distiller):
     trains the connectors and the student's layers before its classifier. The connectors are then
     dropped, and this distiller adds no loss to the training.
 
-    Source: the paper, with the factors, the connectors and the stage of RepDistiller.
-    Unlike RepDistiller, the optimiser of the stage also holds the student's classifier. The
+    Source: the paper, with the factors, the connectors and the stage before training of
+    RepDistiller.
+    Unlike in RepDistiller, the optimiser of this stage also holds the student's classifier. The
     classifier gets no gradient, so it does not change.
 
     Args:
@@ -61,7 +62,7 @@ class AB(Distiller):
         self.pretraining = Pretraining(pretraining_epochs, parameters=("connectors",), only=True)
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the weighted sum over stages of the squared distances beyond the margin."""
+        """Return L, the weighted sum over stages of max(0, m - σ s)²."""
         losses = []
         stages = zip(student.preactivations, teacher.preactivations, strict=True)
         for (s, t), connect in zip(stages, self.connectors, strict=True):

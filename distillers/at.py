@@ -11,13 +11,14 @@ from distillers.base import Batch, Distiller, Features, Positive, Setting
 class AT(Distiller):
     """L = Σ_stages mean (a_s - a_t)², a = vec(mean_c |f_c|^p) scaled to length 1.
 
-    f (B, C, H, W) is a stage's feature map, f_c its channel c, and a (B, H·W) its flattened
-    attention map. The mean is over samples and positions. Feature maps of different sizes are
-    first average-pooled to the smaller height and the smaller width.
+    f (B, C, H, W) is a stage's feature map in the student (s) or the teacher (t), and f_c its
+    channel c. a (B, H·W) is the flattened attention map of f. The mean is over samples and
+    positions. Feature maps of different sizes are first average-pooled to the smaller height and
+    the smaller width.
 
-    Source: the activation-based attention of the paper, as RepDistiller computes it.
-    Unlike the paper, which sums the norms of differences, the loss averages squared differences,
-    as RepDistiller does. The CRD paper's weight of 1000 is for this scale.
+    Source: the activation-based attention of the paper, as in RepDistiller.
+    Unlike the paper, which sums the norms of differences, the loss averages squared differences, as
+    RepDistiller does. The CRD paper's weight of 1000 is for such averages.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.

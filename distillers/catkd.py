@@ -9,16 +9,17 @@ from distillers.base import Batch, Count, Distiller, Features, Incompatible, Set
 
 
 class CATKD(Distiller):
-    """L = mean (n(A_s) - n(A_t))², A = W pool(F).
+    """L = mean (n(A_s) - n(A_t))², A = V pool(F).
 
-    F (B, C, H, W) is the map that a network pools for its classifier with the weight W (K, C). F is
-    average-pooled to r x r positions. W is then applied at each position, which gives the class
-    activation maps A (B, K, r, r). n scales the map of each sample and class to length 1; with
-    `normalise: false`, n changes nothing. The mean is over samples, classes and positions. The
-    gradient flows to the student's map and to the weight of the student's classifier.
+    F (B, C, H, W) is the map that the student (s) or the teacher (t) pools for its classifier, and
+    V (K, C) is the weight of this classifier. F is average-pooled to r x r positions. V is then
+    applied at each position, which gives the class activation maps A (B, K, r, r). n scales the map
+    of each sample and class to length 1; with `normalise: false`, n changes nothing. The mean is
+    over samples, classes and positions. The gradient flows to the student's map and to the weight
+    of the student's classifier.
 
-    The bias of the classifier is left out, because it would only add a constant to each map. The
-    published students have no bias: the authors' code replaces the classifier by a convolution
+    The bias of the classifier is left out, because the bias would only add a constant to each map.
+    The published students have no bias: the authors' code replaces the classifier by a convolution
     without bias.
 
     Source: the authors' code (GzyAftermath/CAT-KD) and its defaults.
@@ -30,7 +31,7 @@ class CATKD(Distiller):
         setting: The two networks' shapes.
         resolution: r, at least 1; 2 by default.
         normalise: Whether n scales the maps to length 1; true by default. The authors do not scale
-            them for most pairs of the same architecture.
+            the maps for most pairs of the same architecture.
 
     Raises:
         Incompatible: A network does not pool a map for a linear classifier.
@@ -46,7 +47,7 @@ class CATKD(Distiller):
         super().__init__(setting)
         s, t = setting.student, setting.teacher
         if s.pooled_map is None or t.pooled_map is None or not (s.classifier and t.classifier):
-            raise Incompatible("both networks must pool a map for a linear classifier")
+            raise Incompatible("both networks must average-pool a map for a linear classifier")
         (_, h_s, w_s), (_, h_t, w_t) = s.pooled_map, t.pooled_map
         self.size = (min(resolution, h_s, h_t), min(resolution, w_s, w_t))
         self.normalise = normalise

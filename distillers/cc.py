@@ -1,4 +1,4 @@
-"""Correlation congruence: penalise large errors on consecutive samples of a batch."""
+"""Correlation congruence: penalise products of the errors of consecutive samples of a batch."""
 
 from torch import Tensor, nn
 
@@ -9,12 +9,13 @@ class CC(Distiller):
     """L = Σ_{i<B} <δ_i, δ_{i+1}> / (B - 1), δ_i = |g_s(f_s)_i - g_t(f_t)_i|.
 
     f_s (B, D_s), f_t (B, D_t) are pooled features; g_s, g_t are trained linear layers with `width`
-    outputs. Row i of δ (B, width) holds the absolute errors of sample i, element by element.
+    outputs. Row i of δ (B, width) holds the absolute differences between the two embeddings of
+    sample i.
 
-    Source: the code that the paper's authors gave to RepDistiller; the CRD paper's tables use it.
+    Source: the code that the paper's authors gave to RepDistiller; the CRD paper uses this code.
     Unlike the paper, which compares correlation matrices of a Taylor-expanded Gaussian kernel, this
-    loss compares only consecutive samples. Equal constant embeddings, a trivial solution, make the
-    loss 0.
+    loss compares only consecutive samples. A trivial solution, the same constant for both
+    embeddings, makes the loss 0.
 
     Args:
         setting: The two networks' shapes.

@@ -1,4 +1,4 @@
-"""Cross-entropy with the true labels, part of every method in methods.yaml."""
+"""Cross-entropy with the true labels, part of almost every method in methods.yaml."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,8 +10,8 @@ class CE(Distiller):
     """L = -mean_i log softmax(z_s)_i[y_i].
 
     z_s (B, K) are the student's logits, y (B,) the labels; i is a sample. The loss ignores the
-    teacher. If the recipe mixes images or smooths labels, the batch has class probabilities q
-    (B, K), and L = -mean_i Σ_k q_ik log softmax(z_s)_ik.
+    teacher. If the recipe mixes images or smooths labels, the batch has class probabilities q (B,
+    K), and L = -mean_i Σ_k q_ik log softmax(z_s)_ik.
 
     Source: the paper, which combines a softmax with the negative log-likelihood of the true class.
 

@@ -10,8 +10,8 @@ class CEStrong(Distiller):
     """L = -mean_i log softmax(z'_s)_i[y_i].
 
     z'_s (B, K) are the student's logits of the strongly augmented view, y (B,) the labels; i is a
-    sample. The loss ignores the teacher. It equals `ce` on the second view. Multi-level logit
-    distillation (`mlkd`) trains the student on both views.
+    sample. The loss ignores the teacher. The distiller `ce` computes the same loss for the first
+    view. Multi-level logit distillation (`mlkd`) trains the student on both views.
 
     Source: the authors' code (Multi-Level-Logit-Distillation), which adds the cross-entropies of
     both views.

@@ -88,7 +88,7 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
         return [f"forward returns {shape}. Allowed: a tensor of shape (), the loss of the batch"]
     if loss.dtype != torch.float32:
         return [f"forward returns {loss.dtype}. Allowed: torch.float32, as for all losses"]
-    problems = [] if bool(loss.isfinite()) else [f"the loss of random features is {loss.item()}"]
+    problems = [] if bool(loss.isfinite()) else [f"the loss is {loss.item()}. Allowed: finite"]
     if (torch.get_rng_state().tolist(), foreign_random_state()) != global_state:
         problems.append("forward draws from a global random generator: use self.rng")
     if not all(map(torch.equal, values, shared)):
@@ -99,7 +99,7 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
         return [*problems, "the loss has no gradient: neither features nor parameters require one"]
     loss.backward()  # type: ignore[no-untyped-call]
     problems += _without_gradient(distiller, features)
-    distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
+    distiller(features, constant, batch).sum().backward()  # reveals errors of a second batch
     if not torch.equal(build().train()(features, constant, batch), loss):
         repeated = (
             "a second new distiller returns a different loss for the same features: keep state in "
@@ -114,10 +114,10 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
 
 
 def waits_for_device(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> None:
-    """Raise an error if a distiller reads values of tensors.
+    """Raise an error if a distiller's code reads the value of a tensor.
 
-    Each read makes the CPU wait for the GPU, so training becomes slower. The distiller is called
-    with fake tensors, which have shapes but no values.
+    Each such read makes the CPU wait for the GPU, so training becomes slower. The distiller is
+    called with fake tensors, which have shapes but no values.
 
     Args:
         build: As in `violations`.

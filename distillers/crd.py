@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: distinguish pairs of one sample from other pairs."""
+"""Contrastive representation distillation: recognise embeddings of the same sample."""
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,11 @@ from distillers.base import Batch, Count, Distiller, Features, Fraction, Positiv
 class CRD(Distiller):
     """L = c(u, teacher's bank) + c(v, student's bank), c = -mean_i [log h_i0 + Σ_k log(1 - h_ik)].
 
-    u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features,
-    scaled to length 1. Each network has a memory bank (N, width) with a running mean of every
-    training sample's embedding. c compares each anchor a_i, a row of u or v, with 1 + M rows m_k of
-    the other network's bank. k = 0 is the anchor's own sample; k = 1…M have other classes.
+    u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features f_s
+    of the student and f_t of the teacher, scaled to length 1. Each network has a memory bank (N,
+    width) with a running mean of every training sample's embedding. c compares each anchor a_i, a
+    row of u or v, with 1 + M rows m_k of the other network's bank. k = 0 is the anchor's own
+    sample; k = 1…M have other classes.
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
     The critic h estimates the probability that a_i and m_k belong to one sample. The first batch
     sets Z, one constant for each term c. The banks are updated after the loss is computed.
@@ -65,14 +66,14 @@ class CRD(Distiller):
     def forward(
         self, student: Features, teacher: Features, batch: Batch, rows: Tensor | None = None
     ) -> Tensor:
-        """Return the sum of the loss in both directions; update the banks in training mode.
+        """Return L, the sum of both terms c; update the banks in training mode.
 
         Args:
             student: The student's features.
             teacher: The teacher's features.
             batch: The labels, and the samples' positions in the training set.
             rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
-                sample's own row. By default, the other M are drawn at random.
+                sample's own row. By default, the other M columns are drawn at random.
 
         Returns:
             A scalar.
@@ -89,13 +90,13 @@ class CRD(Distiller):
         return loss
 
     def contrast(self, anchor: Tensor, bank: MemoryBank, rows: Tensor, z: Tensor) -> Tensor:
-        """Return the loss c of one direction.
+        """Return one of the two terms c of the loss.
 
         Args:
             anchor: The embeddings of one network, (B, width).
             bank: The memory bank of the other network.
             rows: The indices of the bank rows to compare with, (B, 1+M). Column 0 is the true pair.
-            z: The buffer of this direction's constant Z, a scalar.
+            z: The buffer of this term's constant Z, a scalar.
 
         Returns:
             A scalar.

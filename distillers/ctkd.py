@@ -17,8 +17,8 @@ class CTKD(Distiller):
     for all samples. It depends on one trained parameter, g, whose initial value is 1. The gradient
     at T includes the derivative of the factor T². In epoch e, counted from 1, this gradient is
     multiplied by λ(e) = -(1 - cos(π min(e / E, 1))) / 2. λ falls from about 0 to -1 within E
-    epochs. Because λ is negative, training changes g to increase the loss, and the student to
-    decrease it.
+    epochs. Because λ is negative, training changes g to increase the loss, and changes the student
+    to decrease the loss.
 
     Source: the global temperature of the paper; the authors' code (zhengli97/CTKD) for T_0 and T_1.
     The recipe's weight decay also acts on g, as in the authors' code.

@@ -12,10 +12,10 @@ MAX_SCALE = 10.0  # the largest κ: a temperature of at least 0.1
 class DCD(Distiller):
     """L = -mean_i log P_ii + α · mean_i KL(Q_i ‖ P_i).
 
-    u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features,
-    scaled to length 1. ℓ (B, B) with ℓ_ij = κ <u_i, v_j> + b compares all pairs. P is the softmax
-    over each row of ℓ. Q is the softmax over each column of ℓ, transposed. KL is the consistency
-    term; the gradient flows through P and Q.
+    u = g_s(f_s) and v = g_t(f_t), each (B, width), are linear embeddings of the pooled features f_s
+    of the student and f_t of the teacher, scaled to length 1. ℓ (B, B) with ℓ_ij = κ <u_i, v_j> + b
+    compares all pairs. P is the softmax over each row of ℓ. Q is the softmax over each column of ℓ,
+    transposed. KL is the consistency term; the gradient flows through P and Q.
     κ = min(exp(`log_scale`), 10) is a learned inverse temperature; its initial value is e. Once
     `log_scale` exceeds ln 10, the clamp stops the gradient of `log_scale`, so κ stays at 10.
     b is the parameter `bias`. A constant shift cancels in both softmaxes, so b has no effect and

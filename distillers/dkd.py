@@ -22,13 +22,14 @@ class DKD(Distiller):
     together. n (B, K-1) is the softmax over the K - 1 other classes. s is the student, t the
     teacher. With `standardise`, both networks' logits are first standardised, as in `kd`.
 
-    Source: the paper's weighted sum; mdistiller for T² and the defaults. The paper calls the term
-    with α TCKD, and the term with β NCKD.
+    Source: the paper's weighted sum; the authors' code (mdistiller) for T² and the defaults. The
+    paper calls the term with α TCKD, and the term with β NCKD.
     The authors raise the weight of the loss linearly over the first 20 epochs; in a suite,
     `warmup: 20` does the same.
     Unlike the authors' code, which takes logarithms of rounded probabilities, this file computes
-    log p_y and log (1 - p_y) from the logits by log-sum-exp. Both therefore stay finite if p_y
-    rounds to 1. Both computations have the same limit as the teacher's p_y approaches 1.
+    log p_y and log (1 - p_y) from the logits by log-sum-exp. These logarithms therefore stay finite
+    if p_y rounds to 1. As the teacher's p_y approaches 1, the loss of this file and the loss of the
+    authors' code have the same limit.
 
     Args:
         setting: The number of classes.

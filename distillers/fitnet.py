@@ -14,11 +14,11 @@ class FitNet(Distiller):
     r, a trained convolution with batch norm and ReLU, maps f_s to the shape of f_t.
 
     Source: the hint loss of the paper, up to a constant factor; RepDistiller for the regressor.
-    Unlike the paper, the hint loss is added to the task loss, not minimised in a first phase.
+    Unlike in the paper, this loss is added to the cross-entropy, not minimised in a first phase.
 
     Args:
         setting: The two networks' shapes.
-        stage: The stage, counted from 0, in both networks; 1 by default, RepDistiller's hint layer.
+        stage: The stage, counted from 0, in both networks; 1 by default, as in RepDistiller.
         relu: Whether r ends in a ReLU; true by default. A ReLU cannot output the negative
             values that the feature maps of wide ResNets and MobileNetV2 contain.
 

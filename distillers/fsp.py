@@ -20,9 +20,9 @@ class FSP(Distiller):
     The loss is minimised in a stage before training, with a constant learning rate. This stage
     trains the student's layers before its classifier. Afterwards, this distiller adds no loss.
 
-    Source: the FSP matrix and the two training stages of the paper, as RepDistiller computes them.
-    Unlike RepDistiller, the student's classifier is also in training mode during the first training
-    stage. A linear layer behaves alike in both modes, so its numbers are the same.
+    Source: the FSP matrix and the two training stages of the paper, as in RepDistiller.
+    Unlike in RepDistiller, the student's classifier is also in training mode in the stage before
+    training. The results are the same, because a linear layer computes the same in both modes.
 
     Args:
         setting: The two networks' shapes; both need the same channels in the stem and each stage.
@@ -48,7 +48,7 @@ class FSP(Distiller):
         if s != t:
             raise Incompatible(
                 f"the channels of the stem and the stages are {s} in the student, {t} in the "
-                "teacher: not the same numbers"
+                "teacher: both need the same numbers"
             )
         self.pretraining = Pretraining(pretraining_epochs, only=True)
 

@@ -19,30 +19,30 @@ from distillers.base import (
     Setting,
 )
 
-SLOPE = 0.1  # of the LeakyReLUs for negative values
+SLOPE = 0.1  # slope of the LeakyReLUs for negative values
 
 
 class FT(Distiller):
     """L = mean |a_s - a_t|, a = vec(mean_c F_c²) scaled to length 1.
 
-    F_t = encoder(f_t) and F_s = translator(f_s), each (B, k C_t, H, W), are the factors of the last
-    stage's maps f_t (B, C_t, H_t, W_t) and f_s (B, C_s, H_s, W_s); F_c is channel c. The encoder
-    and the translator each have three 3 x 3 convolutions, each followed by a LeakyReLU of slope
-    0.1; the translator also has batch norm. If the factors differ in size, they are first
-    average-pooled to the smaller height and the smaller width. The mean is over samples and
-    positions.
+    The student (s) has the factor F_s, the teacher (t) the factor F_t. F_c is channel c of a
+    factor. F_t = encoder(f_t) and F_s = translator(f_s), each (B, k C_t, H, W), are the factors of
+    the last stage's maps f_t (B, C_t, H_t, W_t) and f_s (B, C_s, H_s, W_s). The encoder and the
+    translator each have three 3 x 3 convolutions, each followed by a LeakyReLU of slope 0.1; the
+    translator also has batch norm. If the factors differ in size, they are first average-pooled to
+    the smaller height and the smaller width. The mean is over samples and positions.
 
     The encoder is one half of the paraphraser; the other half, the decoder, has three transposed
     convolutions. A stage before training fits the paraphraser to reconstruct the teacher's map:
         L_pre = mean (decoder(encoder(f_t)) - f_t)²
     This stage trains neither the student nor the translator. Afterwards the paraphraser is frozen.
-    The decoder ends in a LeakyReLU, so it reproduces strongly negative maps poorly, such as the
-    last stage of a wide ResNet.
+    The decoder ends in a LeakyReLU, so the reconstruction of strongly negative maps, such as the
+    last stage of a wide ResNet, is poor.
 
-    Source: the paper, with the layers, the loss and the stage of RepDistiller.
+    Source: the paper, with the layers, the loss and the stage before training of RepDistiller.
     Unlike the paper, which compares entire normalised factors, the loss compares the mean of the
     squared channels.
-    Unlike RepDistiller, the learning rate of the stage does not depend on the student's name.
+    Unlike in RepDistiller, the learning rate of this stage does not depend on the student's name.
 
     Args:
         setting: The two networks' shapes.
@@ -99,7 +99,7 @@ class FT(Distiller):
         return self.distance(self.translator(student.stages[-1]), target)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return mean |a_s - a_t|.
+        """Return mean |a_s - a_t|, the mean absolute difference of two factors' attention maps.
 
         Args:
             student: The student's factor, (B, k C_t, H_s, W_s).

@@ -15,10 +15,11 @@ class ICKD(Distiller):
     of the channels over the positions; each row is then scaled to length 1. The loss divides by
     C_t, not by the C_t² entries. The maps may have different sizes.
 
-    Source: ICKD-C, the paper's loss for classification, as its code (ADLab-AutoDrive/ICKD) computes
-    it. The code's embedding of the teacher, which its loss does not use, is left out.
-    Unlike the authors' code, a batch with one value per channel is normalised by running
-    statistics.
+    Source: ICKD-C, the paper's loss for classification, as the authors' code (ADLab-AutoDrive/ICKD)
+    computes the loss. That code also embeds the teacher's map, but does not use this embedding;
+    here, the embedding is left out.
+    Unlike in the authors' code, a batch with one value per channel is normalised by the running
+    mean and variance.
 
     Args:
         setting: The two networks' shapes.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from distillers.base import Batch, Distiller, Features, NonNegative, Positive, Setting
 
 MIN_VARIANCE = 1e-12  # a feature with less variance in the batch counts as constant
-MIN_TRACE = 1e-12
+MIN_TRACE = 1e-12  # prevents a division by 0
 
 
 class ITRD(Distiller):
@@ -18,15 +18,15 @@ class ITRD(Distiller):
     with each column shifted to mean 0 and divided by its standard deviation (divisor B - 1). Since
     r_d ≤ (B - 1)/B, the logarithm is finite.
     G_s = u uᵀ and G_st = (u uᵀ) ∘ (v vᵀ), both (B, B), are divided by their traces; ∘ and the
-    squares in L act on each element. u and v hold the rows of e and h_t, scaled to length 1. If
-    D_s = D_t, u holds the rows of h_s instead of those of e.
+    squares in L act on each element. u and v hold the rows of e and h_t, scaled to length 1. If D_s
+    = D_t, u holds the rows of h_s instead of those of e.
 
     Source: the correlation and mutual-information losses of the paper, as its code (roymiles/ITRD)
     computes them, with that code's defaults. The example in the code's README, WRN-40-2 to
     WRN-16-2, has λ_m = 1 and α = 1.01.
     Unlike the authors' code, a feature that is constant in the batch, such as a dead ReLU, has
-    correlation 0 and no gradient; that code divides 0 by 0. The same holds for a batch of one
-    sample. The port in giakoumoglou/distillers drops λ_c and λ_m; this file does not.
+    correlation 0 and no gradient; that code divides 0 by 0. In a batch of one sample, all features
+    are constant. The port in giakoumoglou/distillers drops λ_c and λ_m; this file keeps them.
 
     Args:
         setting: The two networks' shapes.

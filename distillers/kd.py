@@ -18,12 +18,13 @@ class KD(Distiller):
     divisor K - 1. The loss then does not change if the student's logits are shifted or scaled by a
     positive factor. Only the cross-entropy with the labels determines the scale of these logits.
 
-    Source: the soft-target term of the paper, as RepDistiller computes it. `standardise`: Sun et
-    al., Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv:2403.01427.
+    Source: the soft-target term of the paper, as in RepDistiller. `standardise`: Sun et al., Logit
+    Standardization in Knowledge Distillation, CVPR 2024, arXiv:2403.01427.
     Unlike the paper, the loss is the divergence from the soft targets, not the cross-entropy. The
     two differ by the entropy of the soft targets, which has no gradient.
-    Unlike the code of logit standardisation, plain KD (the method `kd`) does not have the weight
-    and the temperature of standardised KD (`lskd`).
+    In the code of logit standardisation, KD without standardisation has the weight and the
+    temperature of standardised KD. Here, the method `kd` has a different weight and temperature
+    than standardised KD (the method `lskd`).
 
     Args:
         setting: The number of classes.

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from distillers.base import Batch, Count, Distiller, Features, Incompatible, Setting
 
-EXTRA = 3  # additional singular vectors of the student from which the most similar are chosen
-VARIANCE = 8.0  # of the radial basis function
+EXTRA = 3  # the most similar of the student's vectors are chosen from k + EXTRA vectors
+VARIANCE = 8.0  # divisor of the squared difference in R
 RELATIVE_GAP = 1e-4  # eigenvalues that differ by less, relative to the largest, count as close
 MIN_EIGENVALUE = 1e-12
 
@@ -16,14 +16,15 @@ class KDSVD(Distiller):
     """L = (1/B) Σ_l Σ_abr (R_s - R_t)²_l,abr, R_l,abr = exp(-(v_l,ar - v_{l-1},br)² / 8).
 
     v_l (B, W_l, k) are the first k right singular vectors of stage l's feature map, as a matrix
-    (C·H, W_l) for each sample; r = 1…k is a vector, a and b are columns of the maps. Each vector is
-    multiplied by the teacher's singular value, after the k values of a sample are scaled to length
-    1. R_l (B, W_l, W_{l-1}, k) compares all entries of the vectors of two consecutive stages. For
-    each vector of the teacher, the loss uses the most similar of the student's first k + 3 vectors,
-    with the sign that makes their inner product positive.
+    (C·H, W_l) for each sample; r = 1…k is a vector, a and b are columns of the maps. Vector r of
+    both networks is multiplied by the teacher's singular value r. Before this, the k singular
+    values of a sample are scaled to length 1. R_l (B, W_l, W_{l-1}, k) compares all entries of the
+    vectors of two consecutive stages. For each vector of the teacher, the loss uses the most
+    similar of the student's first k + 3 vectors, with the sign that makes their inner product
+    positive.
 
-    Source: the distillation loss of the paper, as the ports of RepDistiller and mdistiller compute
-    it; both ports give the loss weight 1.
+    Source: the distillation loss of the paper, as in the ports in RepDistiller and in mdistiller
+    (the code of DKD's authors); both ports give the loss the weight 1.
     Unlike in the ports, the gradient is bounded where singular values coincide or are 0. The ports
     differentiate an SVD and replace NaN by 0.
     The solver of the SVD determines the signs of the teacher's vectors, as in the ports. Where a

@@ -1,4 +1,4 @@
-"""Multi-level logit distillation: instances, batches and classes, on two augmented views."""
+"""Multi-level logit distillation: compare samples, batches and classes in two augmented views."""
 
 import torch
 import torch.nn.functional as F
@@ -7,8 +7,8 @@ from torch import Tensor
 from distillers._logits import divergence, require_standardisable, standardised
 from distillers.base import Batch, Distiller, Features, Positive, Setting
 
-STRONG_TEMPERATURES = (3.0, 5.0)  # of the strong view, in addition to the option `temperature`
-WEAK_TEMPERATURES = (2.0, 6.0)  # the weak view is used twice, and the strong view is not used
+STRONG_TEMPERATURES = (3.0, 5.0)  # used for both views, as is the option `temperature`
+WEAK_TEMPERATURES = (2.0, 6.0)  # at these, k(z) counts twice, and k(z') does not occur
 
 
 class MLKD(Distiller):
@@ -16,7 +16,7 @@ class MLKD(Distiller):
 
     z and z' (B, K) are the logits of the weakly and the strongly augmented view, of the student s
     and the teacher t. The first sum is over T in {T_0, 3, 5, 2, 6}. p_T is the softmax of z / T.
-        k = T² mean_i KL(p_t,T ‖ p_s,T)_i        compares the instances i
+        k = T² mean_i KL(p_t,T ‖ p_s,T)_i        compares each sample i alone
         c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   compares the classes by matrices (K, K)
         b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   compares the samples by matrices (B, B)
     ‖·‖ is the Frobenius norm.
@@ -26,17 +26,17 @@ class MLKD(Distiller):
     With `standardise`, the logits in k are first standardised, as in `kd`. The logits in c and b
     are not standardised.
 
-    Source: the loss as the authors' code (Multi-Level-Logit-Distillation) computes it.
+    Source: the authors' code (Multi-Level-Logit-Distillation).
     Unlike the paper, but as in that code: φ_b and φ_c multiply averages; they do not select samples
     or classes. T = 2 and T = 6 use the weak view twice and do not use the strong view. Only k
     compares the strong views.
-    Unlike the authors' code, medians are computed on the device, without waiting for it.
+    Unlike in the authors' code, the CPU does not wait for the GPU to compute medians.
 
     Args:
         setting: The number of classes.
         temperature: T_0, above 0; 4 by default.
-        standardise: Whether to standardise the logits in k; False by default. The authors of
-            standardisation then use temperature 2.
+        standardise: Whether to standardise the logits in k; False by default. With
+            standardisation, its authors (see `kd`) use T_0 = 2.
 
     Raises:
         Incompatible: `standardise` is True, and the data set has fewer than three classes.

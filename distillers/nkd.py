@@ -1,4 +1,4 @@
-"""Normalised distillation: soft labels for the true class, and for the others among themselves."""
+"""Normalised distillation: separate soft labels for the true class and for all other classes."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +16,8 @@ class NKD(Distiller):
     Both terms are cross-entropies: the loss is not 0 if the student equals the teacher.
 
     Source: the paper's normalised loss, and the authors' code (cls_KD) for T² and the defaults. The
-    paper's cross-entropy with the labels is left out here; the method `nkd` adds it as `ce`.
+    paper's cross-entropy with the labels is left out here; the method `nkd` adds the distiller
+    `ce`.
 
     Args:
         setting: The number of classes.

@@ -17,11 +17,11 @@ class NST(Distiller):
     between the two sets of channels, with the kernel k(a, b) = <a, b>². The first term in the
     bracket is constant. A channel of zeros stays a zero vector and gets no gradient.
 
-    Source: the paper's loss with its polynomial kernel (degree 2, no offset), as RepDistiller
-    computes it, including the sum over all stages.
+    Source: the paper's loss with its polynomial kernel (degree 2, no offset), as in RepDistiller,
+    including the sum over all stages.
     Unlike RepDistiller, one batched matrix product computes the inner products. RepDistiller builds
-    an array (B, C, C, H·W), which does not fit into memory for a wide stage of ResNet50. The values
-    are the same.
+    an array (B, C, C, H·W), which does not fit into memory for a wide stage of ResNet50. The
+    results of both computations are the same.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.

@@ -13,13 +13,14 @@ RARE = 0.001  # if negative values are at most this probable, the margin is -3|�
 
 
 class OFD(Distiller):
-    """L = 1/B · Σ_l 2^(l-L) Σ (r_l(s_l) - v_l)² [r_l(s_l) > v_l or t_l > 0], v_l = max(t_l, m_l).
+    """L = 1/B · Σ_l 2^(l-S) Σ (r_l(s_l) - v_l)² [r_l(s_l) > v_l or t_l > 0], v_l = max(t_l, m_l).
 
-    s_l, t_l (B, C, H, W) are the maps of stage l = 1…L before the ReLU. The inner sum is over
-    samples, channels and positions, so the loss grows with the size of the maps. [...] is 1 where
-    the condition holds, else 0. The connector r_l is a trained convolution of 1 x 1 without bias,
-    followed by a batch norm. It maps s_l to the channels of t_l. t_l is average-pooled to the size
-    of s_l; if t_l is smaller, its values are repeated.
+    s_l, t_l (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU.
+    The inner sum is over samples, channels and positions, so the loss grows with the size of the
+    maps. [...] is 1 where the condition holds and 0 elsewhere. The connector r_l is a trained
+    convolution of 1 x 1 without bias, followed by a batch norm. r_l maps s_l to the channels of
+    t_l. t_l is average-pooled to the size of s_l; if t_l is smaller, the values of t_l are
+    repeated.
 
     The margin m_l (C,) is the mean of the negative values of a normal distribution. The mean β and
     the standard deviation |γ| of this distribution are the shift and the scale of the batch norm
@@ -27,11 +28,13 @@ class OFD(Distiller):
     distribution function Φ of N(0, 1). If Φ(-β/|γ|) is at most 0.001, m = -3|γ|. In a residual
     stage, the batch norm precedes the addition, so the margin is an approximation.
 
-    Source: the paper; mdistiller for the connector, its initial weights and the mean over samples.
-    The authors' code divides the sum by B and by 1000; the method `ofd` has the weight 0.001.
-    Unlike the authors' code and mdistiller, the teacher is in evaluation mode. In their code, the
-    teacher is in training mode: it normalises by the statistics of each batch, and its running
-    means change.
+    Source: the paper; mdistiller (the code of DKD's authors) for the connector, the connector's
+    initial weights and the mean over samples.
+    The authors' code divides the sum by B and by 1000; the method `ofd` has the weight 0.001
+    instead.
+    Unlike in the authors' code and mdistiller, the teacher is in evaluation mode. In both codes,
+    the teacher is in training mode: its batch norms use the statistics of each batch, and their
+    running means change.
     Unlike mdistiller, networks with different numbers of stages are refused.
 
     Args:
@@ -61,7 +64,7 @@ class OFD(Distiller):
         if list(setting.teacher.norms) != t:
             raise Incompatible(
                 f"the batch norms before the teacher's ReLUs have {[*setting.teacher.norms]} "
-                f"channels, the maps {t}: not the same"
+                f"channels, the maps {t}: the numbers must be equal"
             )
         self.connectors = nn.ModuleList(map(_connector, s, t))
 

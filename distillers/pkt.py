@@ -17,7 +17,7 @@ class PKT(Distiller):
     The mean is over all B² pairs, so L is the mean divergence of the B rows, divided by B. The CRD
     paper's weight of 30000 is therefore for B = 64.
 
-    Source: the paper's cosine kernel, as RepDistiller computes it.
+    Source: the paper's cosine kernel, as in RepDistiller.
 
     Args:
         setting: Not used, since the loss has no parameters.

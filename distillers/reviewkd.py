@@ -15,11 +15,12 @@ SCALES = (4, 2, 1)  # sides of the pooled maps of the hierarchical loss
 class ReviewKD(Distiller):
     """L = Σ_l HCL(o_l, f_l), HCL(o, f) = Σ_m w_m mean (pool_m(o) - pool_m(f))² / Σ_m w_m.
 
-    The levels l are the stages and one deeper level, the pooled features as a map of 1 x 1. f_l
-    (B, C_t, H_t, W_t) is the teacher's map of a level, in a stage before its last ReLU. o_l is the
-    student's prediction of f_l. The predictions are computed from the deepest level up:
-    1. x = N(conv1x1(s_l)) (B, M, H_s, W_s). s_l is the student's map of the level, in a stage after
-       its last ReLU. M = min(512, D_s), and N is batch norm.
+    The levels l are the stages and one deeper level, the pooled features as a map of 1 x 1. f_l (B,
+    C_t, H_t, W_t) is the teacher's map of a level; the map of a stage is read before its last ReLU.
+    o_l is the student's prediction of f_l. The predictions are computed from the deepest level up:
+    1. x = N(conv1x1(s_l)) (B, M, H_s, W_s). s_l is the student's map of the level; the map of a
+       stage is read after its last ReLU. M = min(512, D_s) for D_s pooled features. N is batch
+       norm.
     2. Except at the deepest level, x ← a_1 x + a_2 r. r is the result of step 3 at the next deeper
        level, resized to H_s x W_s. (a_1, a_2) = sigmoid(conv1x1([x, r])) are two maps of weights,
        computed from the concatenated channels of x and r.
@@ -27,13 +28,13 @@ class ReviewKD(Distiller):
     4. o_l = N(conv3x3(x)).
     The first scale m of HCL compares entire maps, with w_m = 1. Further scales compare maps that
     pool_m averages to 4 x 4, 2 x 2 and 1 x 1, if the maps are larger. Each of these scales has half
-    the weight of the scale before.
+    the weight of the previous scale.
 
-    Source: the paper's attention-based fusion and hierarchical context loss, as its code
-    (dvlab-research/ReviewKD) and mdistiller compute them. In both codes, the loss's weight grows in
-    the first 20 epochs; in a suite, `warmup: 20` does the same.
+    Source: the paper's attention-based fusion and hierarchical context loss, as the authors' code
+    (dvlab-research/ReviewKD) and mdistiller (the code of DKD's authors) compute them. In both
+    codes, the loss's weight grows in the first 20 epochs; in a suite, `warmup: 20` does the same.
     Unlike the authors' code, the maps need not be squares, and the option `channels` has an effect.
-    A batch with one value per channel is normalised by running statistics.
+    A batch with one value per channel is normalised by the running mean and variance.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.
@@ -55,7 +56,7 @@ class ReviewKD(Distiller):
         s, t = setting.student, setting.teacher
         if len(s.stages) != len(t.preactivations):
             counts = f"{len(s.stages)} stages, the teacher {len(t.preactivations)}"
-            raise Incompatible(f"the student has {counts}: not the same number")
+            raise Incompatible(f"the student has {counts}. Allowed: equal numbers")
         middle = min(channels, s.pooled)
         inputs = [s.pooled, *(c for c, _, _ in reversed(s.stages))]
         outputs = [t.pooled, *(c for c, _, _ in reversed(t.preactivations))]

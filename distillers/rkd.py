@@ -17,7 +17,7 @@ class RKD(Distiller):
     rescaling the features does not change the loss. Pairs of samples with equal features are left
     out of the mean distance and pass no gradient.
 
-    Source: the distance-wise and angle-wise losses of the paper, as RepDistiller computes them.
+    Source: the distance-wise and angle-wise losses of the paper, as in RepDistiller.
 
     Args:
         setting: Not used, since the loss has no parameters.

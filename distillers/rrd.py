@@ -19,10 +19,10 @@ class RRD(Distiller):
     Source: the code of the authors (github.com/giakoumoglou/distillers @a2ee80b) for the loss, the
     queue and the defaults. An older version of this code (@2f95cea) had τ_s 0.04 and τ_t 0.10. The
     authors do not state which temperatures belong to the published numbers.
-    In the authors' code the optimiser holds g_t, but no gradient reaches it, so it never changes.
+    In the authors' code, the optimiser holds g_t, but g_t gets no gradient and never changes.
     Unlike the authors' code, which scales the columns of the initial queue to length 1, this file
-    scales the rows. The queue wraps around, so Q need not be a multiple of B, and the smaller last
-    batch of an epoch is also used.
+    scales the rows. The queue wraps around, so Q need not be a multiple of the batch size B, and
+    the smaller last batch of an epoch is also used.
 
     Args:
         setting: The two networks' shapes and the random generator.

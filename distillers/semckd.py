@@ -1,4 +1,4 @@
-"""SemCKD: each stage of the student learns from all of the teacher's, weighted by attention."""
+"""SemCKD: each student's stage learns from all the teacher's stages, weighted by attention."""
 
 from itertools import product
 
@@ -11,20 +11,20 @@ from distillers.base import Batch, BatchSize, Distiller, Features, Incompatible,
 
 
 class SemCKD(Distiller):
-    """L = 1 / (B L_s) · Σ_n Σ_ij w_nij · mean (φ_ij(f_i) - f_j)²_n.
+    """L = 1 / (B S_s) · Σ_n Σ_ij w_nij · mean (φ_ij(f_i) - f_j)²_n.
 
-    f_i (B, C_s, H_s, W_s) is stage i = 1…L_s of the student, f_j (B, C_t, H_t, W_t) stage j = 1…L_t
+    f_i (B, C_s, H_s, W_s) is stage i = 1…S_s of the student, f_j (B, C_t, H_t, W_t) stage j = 1…S_t
     of the teacher, n a sample. The mean is over channels and positions. Both maps are
     average-pooled to the smaller height and the smaller width. The regressor φ_ij consists of
     convolutions of 1 x 1, 3 x 3 and 1 x 1 without bias, which output 2 C_t, 2 C_t and C_t channels.
-    A batch norm and a ReLU follow each of the first two. The L_s · L_t regressors of large networks
-    have tens of millions of parameters.
+    A batch norm and a ReLU follow each of the first two convolutions. The S_s · S_t regressors of
+    large networks have tens of millions of parameters.
 
     The attention w_nij = softmax_j <q_ni, k_nj> compares a query (B, ⌊b/4⌋) of stage i with a key
     (B, ⌊b/4⌋) of stage j. Queries and keys are computed from the similarities f fᵀ (B, B) between
     the samples' flattened maps f (B, C·H·W). The steps are a linear layer to 2·⌊b/4⌋ values, a
     ReLU, a linear layer to ⌊b/4⌋ values, and scaling to length 1. The similarities themselves are
-    not scaled, so they grow with the size of the maps.
+    not scaled, so the similarities grow with the size of the maps.
 
     The first linear layer has the input size b, the number of samples in a full batch. In a smaller
     batch, such as the last one of an epoch, the similarities to missing samples are 0. For a larger
@@ -33,8 +33,8 @@ class SemCKD(Distiller):
     Source: the code of the authors (DefangChen/SemCKD, DefangChen/SimKD), which adds the loss, with
     the weight 400, to the cross-entropy and to kd with the weight 1.
     Unlike the authors' code, which skips smaller batches, the loss uses them. A query or key of
-    length 0 stays 0 instead of becoming NaN. The authors' code also creates a second embedding
-    network that it does not use; this file leaves it out.
+    length 0 stays 0 instead of becoming NaN. The second embedding network in the authors' code is
+    left out, because that code does not use it.
 
     Args:
         setting: The two networks' shapes.
@@ -74,13 +74,13 @@ class SemCKD(Distiller):
         return (attention * torch.stack(distances, 1).view_as(attention)).sum(2).mean()
 
     def attention(self, student: Features, teacher: Features) -> Tensor:
-        """Return the weights w (B, L_s, L_t), whose sum over the teacher's stages is 1.
+        """Return the weights w (B, S_s, S_t), whose sum over the teacher's stages is 1.
 
         Args:
             student: The student's features.
             teacher: The teacher's features.
         """
-        queries = self._embed(student, self.query)  # (B, L_s, b/4)
+        queries = self._embed(student, self.query)  # (B, S_s, b/4)
         keys = self._embed(teacher, self.key)
         return (queries @ keys.transpose(1, 2)).softmax(2)
 
@@ -90,7 +90,7 @@ class SemCKD(Distiller):
         if absent < 0:
             raise Incompatible(
                 f"a batch has {len(rows[0])} samples, the option batch_size is {self.batch_size}: "
-                "set it to the recipe's batch size"
+                "set batch_size to the recipe's batch size"
             )
         similarities = [F.pad(row @ row.T, (0, absent)) for row in rows]  # (B, b)
         embedded = [embed(x) for embed, x in zip(embeddings, similarities, strict=True)]
@@ -103,7 +103,7 @@ def _embedding(batch_size: int) -> nn.Module:
 
 
 def _distance(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared error (B,) of a predicted teacher's stage, for each sample."""
+    """Return each sample's mean squared error (B,) in the prediction of a teacher's stage."""
     source, target = same_size(student, teacher)
     error: Tensor = regress(source) - target
     return error.square().flatten(1).mean(1)

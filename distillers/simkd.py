@@ -17,17 +17,18 @@ class SimKD(Distiller):
     φ consists of three convolutions: 1 x 1 from C_s to C_t / f channels, 3 x 3 with C_t / f
     channels, and 1 x 1 to C_t channels. A batch norm and a ReLU follow each convolution.
 
-    At test time, the logits are W avg(φ(F_s)) + b. W and b are the teacher's classifier, and avg is
-    the mean over the positions. The student's own classifier is not used and never learns.
+    At test time, the logits are V avg(φ(F_s)) + b. V and b are the weight and the bias of the
+    teacher's classifier, and avg is the mean over the positions. The student's own classifier is
+    not used and never learns.
     The projector and the copy of the teacher's classifier count as parameters of the student. In
-    training mode, `forward` copies W and b for each batch, so that the student's weights and
-    checkpoints contain them.
+    training mode, `forward` copies V and b for each batch, so that the student's weights and
+    checkpoints contain V and b.
 
-    Source: the paper; its authors' code (DefangChen/SimKD) for the projector and the default of f.
+    Source: the paper; the authors' code (DefangChen/SimKD) for the projector and the default of f.
     The method `simkd` uses this loss alone, without a cross-entropy.
     Unlike the authors' code, which uses the last stage, F is always the map that is pooled. These
-    maps differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch norm
-    and a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
+    two maps differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch
+    norm and a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
 
     Args:
         setting: The two networks' shapes.
@@ -49,7 +50,7 @@ class SimKD(Distiller):
         super().__init__(setting)
         s, t = setting.student.pooled_map, setting.teacher.pooled_map
         if s is None or t is None or not setting.teacher.classifier:
-            raise Incompatible("both networks must pool a map for a linear classifier")
+            raise Incompatible("both networks must average-pool a map for a linear classifier")
         channels = t[0]
         if factor > channels:
             raise Incompatible(

@@ -1,4 +1,4 @@
-"""Streamlined distillation: class probabilities, and the directions between logits of a batch."""
+"""Streamlined distillation: match probabilities, and similarities between samples' logits."""
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,8 @@ class SKD(Distiller):
 
     z_s, z_t (B, K) are the logits of the student and the teacher, T is the temperature; the loss
     has no factor T². u (B, K) holds a network's logits, each row scaled to length 1. D (B, B) is
-    u_s u_sᵀ - u_t u_tᵀ, with rows D_i. Σ (B, B) is the covariance matrix of the rows of D, with
-    the divisor B - 1, plus λ on its diagonal. The gradient also flows through Σ.
+    u_s u_sᵀ - u_t u_tᵀ, with rows D_i. Σ (B, B) is the covariance matrix of the rows of D, with the
+    divisor B - 1, plus λ on its diagonal. The gradient also flows through Σ.
     The second term depends on the size of the batch.
 
     Source: the port in torchdistill, with its defaults. We did not read the paper.

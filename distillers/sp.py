@@ -13,7 +13,7 @@ class SP(Distiller):
     last stage; each row of G is then scaled to length 1. The loss depends on B, so the CRD paper's
     weight of 3000 is for B = 64.
 
-    Source: the paper's loss for one pair of layers, as RepDistiller computes it.
+    Source: the paper's loss for one pair of layers, as in RepDistiller.
 
     Args:
         setting: Not used, since the loss has no parameters.

@@ -6,21 +6,21 @@ from torch import Tensor, nn
 from distillers._batch_norm import BatchNorm
 from distillers.base import Batch, Distiller, Features, NonNegative, Positive, Setting
 
-EPSILON = 1e-4  # of the batch norms, the value of the authors
+EPSILON = 1e-4  # ε of the batch norms in the authors' code
 MIN_SUM = 1e-30  # prevents log(0) if the normalised features are equal
 
 
 class SRD(Distiller):
     """L = w · log Σ_id |a_id - b_id|^p + T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i).
 
-    h_s (B, D_s) and h_t (B, D_t) are the pooled features. a = N(g(h_s)) and b = N(h_t), both
-    (B, D_t), where g is a trained linear layer. N is batch norm without scale and shift
-    (ε = 1e-4), with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits.
-    The sum runs over samples i and features d, so the batch size B only adds about w · log B.
+    h_s (B, D_s) and h_t (B, D_t) are the pooled features. a = N(g(h_s)) and b = N(h_t), both (B,
+    D_t), where g is a trained linear layer. N is batch norm without scale and shift (ε = 1e-4),
+    with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits. The sum runs
+    over samples i and features d, so the batch size B only adds about w · log B.
 
     Source: the port in torchdistill, which the paper's authors wrote, with its ImageNet settings.
     The authors published no recipe for CIFAR-100.
-    Unlike the authors' code, a batch of one sample is normalised by running statistics.
+    Unlike the authors' code, a batch of one sample is normalised by the running mean and variance.
 
     Args:
         setting: The two networks' shapes.

@@ -20,9 +20,9 @@ class SRRL(Distiller):
     Unlike the authors' code, which transforms the last feature map before pooling, φ transforms the
     pooled features, as in the port. Batch norm therefore averages over B values per channel, not
     B·H·W.
-    A batch of one sample is normalised by running statistics.
-    The authors say that they chose the weights of both terms for each pair of networks, but did not
-    keep them (issue 3 of jingyang2017/KD_SRRL).
+    A batch of one sample is normalised by the running mean and variance.
+    According to the authors, the weights of both terms were chosen for each pair of networks, but
+    these weights were not kept (issue 3 of jingyang2017/KD_SRRL).
 
     Args:
         setting: The two networks' shapes.

@@ -33,7 +33,8 @@ class WCoRD(Distiller):
     1-Lipschitz in each argument and within ±1.
 
     The global part (the paper's GCKT, the dual form of the Wasserstein distance) is a sum of two
-    losses, as in CRD: one with anchors from u, one with anchors from v. `form` selects the loss:
+    losses, as in CRD (`crd.py`): one with anchors from u, one with anchors from v. `form` selects
+    the loss:
         "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik]
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
     a_i is an anchor, and m_k are 1 + M rows of the other network's memory bank: k = 0 is the
@@ -57,7 +58,7 @@ class WCoRD(Distiller):
         momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
         global_weight: λ1, at least 0; CRD's 0.8 by default. At 0, the global part is left out.
         local_weight: λ2, at least 0; 0.05 by default. At 0, the local part is left out. The default
-            is ours, not the paper's: tune it on a held-out split.
+            is ours, not the paper's: tune λ2 on a held-out split.
         entropy: The weight of the entropy in Sinkhorn's objective, above 0; 0.05 by default. At 0.5
             or more, the plan is almost uniform, and the local part carries no information.
         rounds: The solver's iterations, from 1 to 10000; 50 by default.
@@ -123,7 +124,7 @@ class WCoRD(Distiller):
             teacher: The teacher's features.
             batch: The labels, and the samples' positions in the training set.
             rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
-                sample's own row. By default, the other M are drawn at random.
+                sample's own row. By default, the other M columns are drawn at random.
 
         Returns:
             A scalar.
@@ -145,7 +146,7 @@ class WCoRD(Distiller):
             v: The teacher's embeddings, (B, width).
             batch: The labels, and the samples' positions in the training set.
             rows: The indices of the bank rows to compare with, (B, 1+M) int64. Column 0 is the
-                sample's own row. None: the other M are drawn at random.
+                sample's own row. None: the other M columns are drawn at random.
 
         Returns:
             A scalar.

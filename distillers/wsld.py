@@ -17,7 +17,7 @@ class WSLD(Distiller):
     temperature, and ε is 1e-7. The weight w has no gradient.
     The loss is not 0 if the student equals the teacher: w also weights the teacher's entropy.
 
-    Source: the paper's weighted soft labels; the authors' code for 1e-7, and their issue 2 for T.
+    Source: the paper's weighted soft labels; the authors' code for 1e-7, and its issue 2 for T.
     The port in giakoumoglou/distillers uses T = 0.07, the temperature of its contrastive losses.
 
     Args:

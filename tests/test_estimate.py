@@ -33,7 +33,7 @@ def test_attention_between_three_and_four_stages_is_an_error(tmp_path: Path) -> 
         )
     )
     at = estimates.pop("resnet8/vgg8 at")
-    assert at.error == "the student has 4 stages, the teacher 3: not the same number"
+    assert at.error == "the student has 4 stages, the teacher 3. Allowed: equal numbers"
     assert at.network is None
     assert all(result.error is None and result.network for result in estimates.values())
 

@@ -60,8 +60,8 @@ class Facts:
         std: standard deviation of each channel of the training images, scaled to 0..1.
         fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
             data by the fingerprint: two data sets with the same fingerprint are treated as equal.
-        fewest: numbers of training and test images of the rarest class; None if all classes have
-            the same number of images.
+        fewest: the smallest number of training images in any class, and the smallest number of
+            test images in any class; None if all classes have the same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
             have the same number.
         ignored: number of unused files in a folder of images: hidden files, and files that
@@ -96,7 +96,7 @@ class Facts:
 
     @property
     def rarest(self) -> tuple[int, int]:
-        """The numbers of training and test images of the rarest class."""
+        """The smallest numbers of training images and of test images in any class."""
         return self.fewest or (self.train // self.classes, self.test // self.classes)
 
 
@@ -106,11 +106,11 @@ class Selection:
 
     Attributes:
         name: "cifar100", "folder:/path/to/images", or the name of a plugin's data set.
-        per_class: training images per class; None: all.
-        test_per_class: test images per class; None: all.
+        per_class: training images per class; None: all images.
+        test_per_class: test images per class; None: all images.
         validation: total number of training images to hold out, equally many from each class.
-        size: side of the resized images in pixels; None: the original size. Folders of images need
-            a size.
+        size: side of the resized images in pixels; None: the original size. For a folder of
+            images, a size must be given.
 
     """
 
@@ -133,7 +133,7 @@ class Augment:
             to 1 of the image's area and an aspect ratio of 3/4 to 4/3. `crop` is then ignored.
         randaugment: magnitude of RandAugment's two random operations, 0 to 30; 0 for none.
         erasing: probability that a random rectangle is erased.
-        view: name of another random view of the same images; empty for the usual view.
+        view: name of a second random view of the same images; empty for the first view.
 
     """
 
@@ -145,7 +145,7 @@ class Augment:
     view: str = ""
 
     def names(self, *names: object) -> tuple[object, ...]:
-        """Return the names that seed a random generator, with the view's name if it has one."""
+        """Return the names, and the view's name if not empty; they seed a random generator."""
         return (*names, self.view) if self.view else names
 
 
@@ -178,7 +178,8 @@ class Source(Protocol):
         """Read all images of the data set.
 
         Args:
-            root: the data root, a folder for archives and downloads; a source may ignore it.
+            root: the data root, a folder for archives and downloads; a source may ignore this
+            folder.
 
         Returns:
             All images at their original size.
@@ -196,7 +197,7 @@ class Data(Protocol):
         facts: the facts of the selected part.
         train_labels: classes of the training images (N,) int64, on the device.
         counts: numbers for a run's record: `classes` and `test_images`. Two more numbers are
-            present only if they are above 0: `ignored_files` (unused files of a folder) and
+            present only if above 0: `ignored_files` (unused files of a folder) and
             `test_images_in_train` (test images that are also training images).
 
     """
@@ -264,7 +265,7 @@ class LoadedData(Data, Protocol):
 
 
 def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
-    """Return the arrays of a source if they match its facts.
+    """Return the arrays that a source read; raise if the arrays do not match the facts.
 
     Args:
         arrays: the arrays that the source read.
@@ -279,7 +280,7 @@ def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
         *_problems("test", arrays.test, arrays.test_labels, facts),
     ]
     if problems:
-        raise BenchError(f"{facts.name}: the data differ from their facts: " + "; ".join(problems))
+        raise BenchError(f"{facts.name}: the data differ from `facts`: " + "; ".join(problems))
     return arrays
 
 

@@ -2,8 +2,8 @@
 
 The cache is a database in `$XDG_CACHE_HOME/distillbench`, by default `~/.cache/distillbench`. A
 cached hash is used while the file's size, inode, modification time (mtime) and change time (ctime)
-stay the same. mtime alone is not enough, because tools such as `cp -p` restore it. A damaged
-database is replaced.
+stay the same. The mtime alone is not enough, because tools such as `cp -p` restore the mtime. A
+damaged database is replaced.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 DIGEST_BYTES = 16
-SETTLED_S = 2.0  # hashes of newer files are not cached: a later change may not change their times
+# A file changed in the last 2 s is not cached: another change may not change mtime and ctime.
+SETTLED_S = 2.0
 BUSY_TIMEOUT_S = 5.0  # longest wait for another process that writes to the cache
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS hashes "
@@ -30,11 +31,11 @@ _DAMAGED = (  # SQLITE_ERROR: a database of another format
 
 Key = tuple[int, ...]  # size, mtime_ns, ctime_ns, inode
 Entries = dict[str, tuple[Key, bytes]]  # key and digest, by path
-Check = Callable[[str, bytes], None]  # gets a path and the content; raises if the file is broken
+Check = Callable[[str, bytes], None]  # of a path and the content; raises if the file is broken
 
 
 def cache_folder() -> Path:
-    """Return this program's cache folder of the user; deleted files are computed again."""
+    """Return the user's folder for caches of this program; a deleted cache is created again."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "distillbench"
 
@@ -94,7 +95,7 @@ def _key(path: str) -> Key:
 
 @contextmanager
 def _open_cache() -> Iterator[sqlite3.Connection]:
-    """Open the cache for one transaction; if the cache is damaged, remove it and raise."""
+    """Open the cache for one transaction; if the cache is damaged, remove the file and raise."""
     file = cache_file()
     try:
         with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as database, database:
@@ -129,7 +130,7 @@ def _write_cache(fresh: Entries, cached: Entries) -> None:
 
     Args:
         fresh: Entries that the cache does not have.
-        cached: Entries that were read from the cache; a replaced cache gets them again.
+        cached: Entries that were read from the cache; a replaced cache gets these entries again.
     """
     if not fresh:
         return

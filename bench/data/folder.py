@@ -25,9 +25,9 @@ EXTENSIONS = (
     ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png",
     ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-TRAIN = ("train", "training")  # names of the splits' folders; the first that exists is used
+TRAIN = ("train", "training")  # names of a split's folder; the first that has subfolders is used
 TEST = ("test", "val", "validation", "valid")
-# Folders that archives and operating systems add, and that are not hidden.
+# Folders without a leading dot that archives and operating systems add.
 NOT_CLASSES = ("$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX", "lost+found")
 MAX_LISTED = 20  # classes that an error message names
 
@@ -54,8 +54,8 @@ class Listing:
 class Folder:
     """A folder of images of any shape: `read` resizes the shorter side, then crops the centre.
 
-    Classes are numbered in the alphabetical order of the training folders. The training images are
-    in train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
+    Classes are numbered in the alphabetical order of their folders. The training images are in
+    train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
     contains folders. Hidden files and folders are ignored. Images are normalised with ImageNet's
     constants.
 
@@ -73,7 +73,7 @@ class Folder:
 
     @classmethod
     def from_selection(cls, selection: Selection, root: Path) -> Self:
-        """Return the source for `folder:PATH`; a relative path starts at the data root.
+        """Return the data set `folder:PATH`; a relative path starts at the data root.
 
         Raises:
             BenchError: the selection has no path or no size, or the path cannot be resolved.
@@ -180,7 +180,7 @@ class Folder:
 
 @contextmanager
 def _listing_errors(path: str) -> Iterator[None]:
-    """Turn an error of the file system in the block into a BenchError."""
+    """Turn an error of the file system in a `with` block into a BenchError."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: unknown user after ~, cyclic links
@@ -191,7 +191,7 @@ def _listing_errors(path: str) -> Iterator[None]:
 
 
 def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
-    """List all image files below each class's folder, at most `MAX_DEPTH` folders deep.
+    """List all image files below each class's folder.
 
     Args:
         top: the folder of one split.
@@ -199,7 +199,8 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
         allowed: the folder that symbolic links must point into.
 
     Raises:
-        BenchError: a class has no images, or a link points to a path outside `allowed`.
+        BenchError: a class has no images, a link points to a path outside `allowed`, or folders
+            are nested more than `MAX_DEPTH` deep.
 
     """
     ignored: Counter[str] = Counter()
@@ -219,8 +220,8 @@ def list_images(top: Path, classes: list[str], allowed: Path) -> Listing:
 def _images(top: Path, allowed: Path, ignored: Counter[str]) -> Iterator[str]:
     """Yield regular files with the extension of an image, also in subfolders.
 
-    A folder that several links point to is read once. Hidden files, other files, devices and pipes
-    are skipped, and counted in `ignored`.
+    A folder that several links point to is read once. Hidden files, files with other extensions,
+    devices and pipes are skipped, and counted in `ignored`.
     """
     visited: set[Path] = set()
     for folder, subfolders, files in os.walk(top, onerror=_raise, followlinks=True):
@@ -272,7 +273,7 @@ def _is_regular(path: str, allowed: Path) -> bool:
 
 
 def _resolve(path: str, allowed: Path) -> Path:
-    """Return a path with its symbolic links resolved; BenchError if it is outside `allowed`."""
+    """Return a path with its symbolic links resolved; BenchError for a path outside `allowed`."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(allowed):
         raise BenchError(

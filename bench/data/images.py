@@ -29,13 +29,13 @@ Picture = Image.Image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 BILINEAR = Image.Resampling.BILINEAR
 MAX_LISTED = 20  # broken files that an error message names
-MAX_BITS = 16  # bits of an integer in an image
-NUMBERS = "8 or 16 bits, or floats from 0 to 1"
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF and EXIF
+MAX_BITS = 16  # limit for an integer in an image
+NUMBERS = "unsigned integers of 8 or 16 bits, or floats from 0 to 1"
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF tags
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of a complete file
 MARKER_BYTES = 64
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which contains code
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # read formats; EPS contains code
 MAX_PIXELS = 64 * 1024**2  # limit for one image
 MARGIN = 256 / 224  # for test images: shorter side / side of the central crop
 MAX_ATTEMPTS = 10  # draws of a random part; if no part fits, the centre is used
@@ -94,7 +94,7 @@ def _to_rgb(picture: Picture) -> Picture:
 def _to_8_bits(picture: Picture) -> Picture:
     """Scale a picture of 16-bit integers, or of floats from 0 to 1, to integers from 0 to 255.
 
-    Pictures of 8 bits are returned unchanged. Pillow's own conversion is not used, because it
+    Pictures of 8 bits are returned unchanged. Pillow's own conversion is not used, because Pillow
     cuts off values above 255. Raises ValueError if the picture has other numbers.
     """
     tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
@@ -190,7 +190,7 @@ def decode_all(
         read: function that returns the content of a file; None: files are opened by their paths.
 
     Raises:
-        BenchError: some files cannot be decoded; the message lists them.
+        BenchError: some files cannot be decoded; the message lists these files.
 
     """
 
@@ -382,7 +382,7 @@ class ResizedCrops:
 
 
 def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
-    """Draw for each of `count` images whether to mirror it, (count,) bool.
+    """Draw which of `count` images are mirrored, (count,) bool.
 
     The probability is 1/2 if `augment.flip`, otherwise 0.
     """

@@ -1,4 +1,4 @@
-"""Mixup, CutMix and label smoothing of a batch, as timm's `Mixup` in batch mode.
+"""Mixup, CutMix and label smoothing of a batch, computed as by timm's `Mixup` in batch mode.
 
 Each image x of a batch is mixed with one partner x', the image at the same position from the
 batch's end. All images of a batch have the same ratio λ, the share of x. Random numbers depend only
@@ -41,14 +41,14 @@ class Mixing:
     def __call__(
         self, images: Tensor, batch: Batch, strong: Tensor | None, rng: random.Random
     ) -> tuple[Tensor, Batch, Tensor | None]:
-        """Return the mixed images, the batch with `targets`, and the mixed strong view.
+        """Return the mixed images, the batch with `targets`, and the mixed second view.
 
         If mixup, CutMix and smoothing are all off, the arguments are returned unchanged.
 
         Args:
             images: (B, 3, S, S).
             batch: the labels of the images.
-            strong: a second view of the images, which is mixed in the same way; None: no view.
+            strong: a second view of the images, which is mixed in the same way; None: no such view.
             rng: the batch's generator, from `batch_rng`.
 
         """
@@ -65,7 +65,7 @@ class Mixing:
         )
 
     def _draw(self, size: int, rng: random.Random) -> tuple[float, Box | None]:
-        """Return the share λ of the image itself, and the box that CutMix replaces, if any."""
+        """Return the share λ of the image x, and CutMix's box; None if no box is replaced."""
         chosen = [alpha for alpha in (self.mixup, self.cutmix) if alpha]
         if not chosen:
             return 1.0, None

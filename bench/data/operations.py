@@ -79,8 +79,9 @@ def operations(magnitude: int, size: int, device: torch.device) -> list[tuple[Op
 def _moved(move: Operation, size: int, device: torch.device) -> Operation:
     """Return an operation that moves pixels as `move` does, without waiting for the device.
 
-    torchvision's function copies numbers to the device in each call, for which the CPU waits. This
-    function calls it once, for an image of pixel numbers, and keeps the source of each pixel.
+    torchvision's function copies numbers to the device in each call, for which the CPU waits.
+    Therefore `move` is called only once, for an image whose values are the pixels' positions. The
+    result shows from which position each pixel comes.
 
     Args:
         move: torchvision's function; pixels from outside the image must become 0.
@@ -101,7 +102,7 @@ def _moved(move: Operation, size: int, device: torch.device) -> Operation:
 def sharpen(images: Tensor, factor: float) -> Tensor:
     """Blend images (n, 3, S, S) uint8 with a smoothed copy, as torchvision's `adjust_sharpness`.
 
-    `adjust_sharpness` itself is not used, because it copies its kernel to the device, for which the
+    `adjust_sharpness` itself is not used: each call copies a kernel to the device, for which the
     CPU waits. The convolution sums integers, which float32 adds exactly in any order. Therefore the
     result for an image does not depend on the other images of the batch.
 
@@ -125,7 +126,8 @@ def draw_operations(magnitude: int, size: int, count: int, rng: torch.Generator)
     """Draw two operations, each with a random sign, for each of `count` images.
 
     Returns:
-        Positions in the list of all functions of `operations`, without tuples, (2, count).
+        The positions of each image's two operations in the list of all functions that `operations`
+        returns in its tuples, (2, count).
 
     """
     counts = [len(signs) for signs in operations(magnitude, size, torch.device("cpu"))]
@@ -220,7 +222,7 @@ class Erasing:
         aspect = torch.exp(low + (high - low) * aspect)
         heights, widths = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
         fits = (heights < size) & (widths < size)
-        first = fits.to(torch.uint8).argmax(0, keepdim=True)  # 0 if none fits
+        first = fits.to(torch.uint8).argmax(0, keepdim=True)  # the first that fits; 0 if none fits
         height, width, fit = (x.gather(0, first)[0] for x in (heights, widths, fits))
         top, left = draw(2, count)
         self._top = (top * (size - height + 1)).floor()

@@ -18,7 +18,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         facts: the facts of the complete data set.
 
     Raises:
-        BenchError: the selection is impossible; the message lists all errors and allowed values.
+        BenchError: the selection is impossible; the message lists the errors and allowed values.
 
     """
     problems = _count_problems(selection, facts)

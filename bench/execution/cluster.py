@@ -50,11 +50,11 @@ SBATCH = "a mapping of sbatch's long options to their values, without job-name, 
 
 
 class RayOptions(Part):
-    """The section `ray` of the file: each cohort runs as one Ray task.
+    """The section `ray` of the cluster file: each cohort runs as one Ray task.
 
     Attributes:
         address: Address of the cluster's head node; `auto`: Ray finds the address.
-        gpus: Number of GPUs for each cohort; None: 1 if the cluster has GPUs, else 0.
+        gpus: Number of GPUs for each cohort; None: 1 if the cluster has GPUs, otherwise 0.
         cpus: Number of CPUs for each cohort.
         slots: Number of cohorts that train at the same time; None: as many as fit on the nodes.
         retries: How often a cohort is submitted again after its node was lost.
@@ -68,7 +68,7 @@ class RayOptions(Part):
 
 
 class SlurmOptions(Part):
-    """The section `slurm` of the file: each cohort runs as one Slurm job.
+    """The section `slurm` of the cluster file: each cohort runs as one Slurm job.
 
     Jobs that start together are submitted as one job array.
 
@@ -98,7 +98,7 @@ class SlurmOptions(Part):
 
 
 class ClusterFile(Part):
-    """The content of the file, with an optional section for each executor."""
+    """The content of a cluster file: an optional section for each executor."""
 
     ray: Annotated[RayOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
     slurm: Annotated[SlurmOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
@@ -109,7 +109,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
 
     Args:
         path: The cluster file; None: use the default options, which only Ray has.
-        engine: Name of the executor, which is also the name of its section.
+        engine: Name of the executor, and of its section in the file.
 
     Raises:
         ConfigError: The file is invalid; the message lists all problems with their lines.
@@ -119,7 +119,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
         if engine == "ray":
             return RayOptions()
         raise BenchError(
-            "--executor slurm: no --cluster FILE. The shortest file: `slurm: {gpus: 1}`"
+            "--executor slurm needs --cluster FILE. The shortest file: `slurm: {gpus: 1}`"
         )
     document = loader.load(path)
     file, problems = fields.validate(document.data, ClusterFile)

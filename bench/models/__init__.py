@@ -70,10 +70,10 @@ def build(
         name: one of `names()`, or `timm:<name>`, or `torchvision:<name>`.
         classes: number of classes K.
         size: side S of the images in pixels; needed only for networks with a fixed image size, such
-            as vision transformers, and for networks with lazy layers.
+            as vision transformers, and for networks with torch's lazy layers.
         added: functions that build the networks of plugins, by the network's name.
         stages: names of the layers whose outputs are the stages, in the order of the layers. If (),
-            the network returns its stages, or `bench.models.wrapper` finds the layers.
+            the network itself returns its stages, or `bench.models.wrapper` finds the layers.
         options: further arguments of the network's constructor; only for networks of timm and
             torchvision.
         pretrained: whether the network starts from its library's pretrained weights. If the number
@@ -83,7 +83,7 @@ def build(
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
-        BenchError: the name is unknown, the library cannot build the network for images of that
+        BenchError: the name is unknown, the library cannot build the network for images of this
             size, the pretrained weights cannot be read, or a plugin's builder returns no module.
 
     """
@@ -102,7 +102,7 @@ def build(
 
 
 def _added(name: str, builder: Builder, classes: int, size: int | None) -> nn.Module:
-    """Return a network of a plugin; the shapes of its lazy layers are determined."""
+    """Return a network of a plugin; a dry run has set the shapes of torch's lazy layers."""
     if not callable(builder):
         value = f"NETWORKS['{name}'] is {builder!r}"
         raise BenchError(f"{value}. Allowed: a function of the number of classes")
@@ -132,7 +132,7 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
         reads: optional fields of `Features` to measure, besides stages, pooled and logits.
 
     Returns:
-        The shapes (C, H, W) of its maps, its pooled width D and its number of logits K. For each
+        The shapes (C, H, W) of the maps, the pooled width D and the number of logits K. For each
         field of `reads` that the network does not have, `missing` has the reason.
 
     Raises:
@@ -171,7 +171,7 @@ def _size(x: Tensor) -> tuple[int, int, int]:
 
 
 def places_of(net: nn.Module, size: int) -> Taps:
-    """Return the places of the optional fields of `Features` in a network, for one image size.
+    """Return the layers where a network's optional `Features` are read, for one image size.
 
     Args:
         net: a network that `build` returned.
@@ -187,9 +187,9 @@ def reader(
     """Return a function that maps images (B, 3, S, S) to the fields of `Features` in `reads`.
 
     Args:
-        net: a network that `build` returned; the function uses it, not a copy.
+        net: a network that `build` returned; the function uses this network, not a copy.
         size: side S of the images in pixels.
-        reads: the fields; the network must have them, see `shapes`.
+        reads: the fields to return; the network must have these fields (see `shapes`).
 
     """
     if not TAPPED.intersection(reads):
@@ -198,7 +198,7 @@ def reader(
 
 
 def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
-    """Return a student that returns a distiller's prediction (`predict`) as its logits.
+    """Return a student whose logits are a distiller's prediction (`Distiller.predict`).
 
     Args:
         net: the student, a network that `build` returned.
@@ -210,7 +210,7 @@ def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
 
 
 def _invalid(features: Features) -> str | None:
-    """Return the first field whose shape is not as `Features` documents it; None if all are."""
+    """Describe the first field with another shape than `Features` documents; None if all fit."""
     stages = features.stages
     if not isinstance(stages, tuple):
         return f"stages are a {type(stages).__name__}. Allowed: a tuple of maps (B, C, H, W)"
@@ -274,13 +274,13 @@ def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict
         weight_decay: weight decay of all parameters.
 
     Raises:
-        BenchError: timm does not know the layers of the network.
+        BenchError: the network does not tell timm its layers (timm's method `group_matcher`).
 
     """
     network = net.network if isinstance(net, FeatureExtractor) else net
     if not hasattr(network, "group_matcher"):
         problem = f"layer_decay: {type(network).__name__} has no group_matcher"
-        raise BenchError(f"{problem}. Allowed: layer_decay 1, or networks whose layers timm groups")
+        raise BenchError(f"{problem}. Allowed: layer_decay 1, or timm networks with this method")
     from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
     groups: list[dict[str, Any]] = param_groups_layer_decay(

@@ -1,9 +1,10 @@
-"""The interface of a network, for authors of plugins, and the papers' initial weights.
+"""The interface of a network, for authors of plugins, and the usual initial weights.
 
 A network is a `torch.nn.Module` that maps images (B, 3, S, S), normalised float32, to
 `distillers.Features`. A network may also return only logits (B, K). `bench.models.wrapper` then
-finds the layers that compute the other features, by one forward pass. A plugin is a Python module.
-It lists names, each with a function that builds the network for K classes, in `NETWORKS`:
+finds the layers that compute the stages and the pooled features, by one forward pass. A plugin is a
+Python module. Its dictionary `NETWORKS` maps the name of each network to a function of the number
+of classes K, which builds the network:
 
     import torch.nn.functional as F
     from torch import Tensor, nn
@@ -30,8 +31,8 @@ It lists names, each with a function that builds the network for K classes, in `
 A suite that lists the plugin's file under `plugins:` can then use `tiny` as a teacher or a student.
 
 Some distillers read optional features, such as the maps before a ReLU. The network's attribute
-`taps` names the layers that compute them. Without `taps`, such distillers are skipped for the
-network. For `Tiny`:
+`taps` names the layers that compute these features. Without `taps`, such distillers are skipped for
+the network. For `Tiny`:
 
     from bench.models.base import Tap, Taps
 
@@ -90,7 +91,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """The places in a network where the optional fields of `distillers.Features` are computed.
+    """The layers of a network where the optional fields of `distillers.Features` are read.
 
     Attributes:
         stem: the map before the first stage.
@@ -117,7 +118,7 @@ def init_convolutions(net: nn.Module) -> None:
 
     The mean is 0 and the variance is 2 / (k k C_out), for k x k kernels and C_out output channels.
     With this variance, gradients have about the same variance in all layers (He et al. 2015,
-    arXiv:1502.01852, equation 14). As in the papers' code, the number of groups is ignored.
+    arXiv:1502.01852, equation 14). As in RepDistiller, the number of groups is ignored.
     The choice of this distribution affects the accuracy even after 240 epochs.
 
     Args:

@@ -30,7 +30,7 @@ aten = torch.ops.aten
 # Convolutions and matrix products with weights. In attention, other operations multiply queries,
 # keys and values. These operations differ between devices and are not counted.
 COUNTED = (aten.convolution, aten.addmm, aten.mm)
-TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # a stage cannot end with them
+TRANSPARENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Softmax)  # these layers end no stage
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def run(net: nn.Module, size: int, call: Callable[[Tensor], Any] | None = None) 
     Args:
         net: a copy that `copy_network` made.
         size: side S of the images (BATCH, 3, S, S).
-        call: a function that calls the copy and returns more than the copy does; None: the copy.
+        call: a function that is called with the images and calls the copy; None: the copy.
 
     Raises:
-        BenchError: the network fails for images of that size.
+        BenchError: the network fails for images of this size.
 
     """
     device = next((tensor.device for tensor in net.parameters()), torch.device("cpu"))
@@ -109,7 +109,7 @@ def run(net: nn.Module, size: int, call: Callable[[Tensor], Any] | None = None) 
 
 
 def raised_at(error: BaseException) -> str:
-    """Return the last line of an error's traceback outside torch and this module: ` (a.py:7)`."""
+    """Return the last place in an error's traceback outside torch and this file: ` (a.py:7)`."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -126,8 +126,8 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         size: side S of the images in pixels.
 
     Returns:
-        The list of all calls that return a tensor (B, ...), in the order in which the calls end;
-        and the output of the network.
+        The list of all calls that return a tensor (B, ...), in the order in which the calls end.
+        Then the output of the network.
 
     """
     calls: list[LayerCall] = []
@@ -226,7 +226,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """Disable the fused kernel of nn.MultiheadAttention in the block, as it has no FLOP formula."""
+    """Disable the fused kernel of nn.MultiheadAttention, which has no FLOP formula, in a block."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -9,16 +9,16 @@ from bench.models.base import Taps
 from bench.models.taps import reader
 from distillers import Distiller, Features
 
-PREFIX = "head."  # begins the names of the distiller's tensors in a weight file
+PREFIX = "head."  # start of the names of the distiller's tensors in a weight file
 
 
 class Headed(nn.Module):
-    """A network that returns a distiller's prediction (`predict`) as its logits.
+    """A student whose logits are a distiller's prediction (`Distiller.predict`).
 
     Args:
         net: The student.
         distiller: The distiller; its parameters and buffers are the head.
-        taps: The places of the optional fields of `Features` in the network.
+        taps: The layers where the optional fields of `Features` are read.
     """
 
     def __init__(self, net: nn.Module, distiller: Distiller, taps: Taps) -> None:
@@ -33,6 +33,6 @@ class Headed(nn.Module):
             return replace(features, logits=self.distiller.predict(features))
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the network and, with the prefix `head.`, those of the head."""
+        """Return the tensors of the network, and those of the head with the prefix `head.`."""
         head = dict(self.distiller.named_parameters()) | dict(self.distiller.named_buffers())
         return {**self.net.state_dict(), **{f"{PREFIX}{name}": x for name, x in head.items()}}

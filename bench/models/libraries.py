@@ -20,12 +20,12 @@ def timm_network(
         size: side S of the images in pixels; used for networks with a fixed input size, such as
             vision transformers.
         options: further arguments of the network's constructor.
-        pretrained: whether to load timm's weights; they are downloaded if timm's cache does not
-            have them.
+        pretrained: whether to load timm's weights; weights that are not in timm's cache are
+            downloaded.
 
     Raises:
-        BenchError: timm does not have the network, cannot build it for that size and options, or
-            cannot load its weights.
+        BenchError: timm does not have the network, cannot build the network for this size and these
+            options, or cannot load the weights.
 
     """
     import timm
@@ -53,12 +53,14 @@ def torchvision_network(
         classes: number of classes K.
         size: side S of the images in pixels; used for vision transformers.
         options: further arguments of the network's constructor.
-        pretrained: whether to load torchvision's weights; they are downloaded if torchvision's
-            cache does not have them. Tensors whose shape differs keep their random numbers.
+        pretrained: whether to load torchvision's weights; weights that are not in torchvision's
+            cache are downloaded. If a tensor's shape differs from the network's, for example for
+            another number of classes, the network keeps its random numbers.
 
     Raises:
-        BenchError: torchvision does not have the network, cannot build it for that size and
-            options, or cannot load its weights.
+        BenchError: torchvision does not have the network, cannot build the network for this size
+        and
+            these options, or cannot load the weights.
 
     """
     from torchvision import models
@@ -95,7 +97,7 @@ def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
 
 
 def _download(name: str, load: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return a library's pretrained weights of a network; raise BenchError if `load` fails."""
+    """Return the pretrained weights that `load` returns; raise BenchError if `load` fails."""
     try:
         return load()
     except Exception as error:  # the libraries' downloads raise errors of many packages

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from bench.models.base import Builder, Tap, Taps, init_classifier, init_convolutions, stage
 from distillers import Features
 
-# Table 2 of MobileNetV2 with smaller strides: (expansion, channels at width 1, blocks, stride).
+# Table 2 of MobileNetV2's paper with smaller strides:
+# (expansion, channels at width 1, blocks, stride).
 MOBILENET_GROUPS = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -136,7 +137,7 @@ class GroupUnit(nn.Module):
     """The unit of ShuffleNet V1 (figure 2): 1 x 1, depthwise 3 x 3 and 1 x 1 convolutions.
 
     With stride 1, the unit adds its input to the result of the convolutions. With stride 2, the
-    unit pools its input (3 x 3 average pooling) and appends it to the result as further channels.
+    unit pools its input (3 x 3 average pooling) and appends the pooled input as further channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
@@ -168,9 +169,9 @@ class GroupUnit(nn.Module):
 class ShuffleNetV1(nn.Module):
     """A 1 x 1 convolution (the stem) and three stages of `GroupUnit` blocks.
 
-    Zhang et al. ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
-    Devices. CVPR 2018. arXiv:1707.01083. Unlike in the paper, a ReLU follows the depthwise
-    convolution, and the stem keeps the resolution.
+    Zhang et al. ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices.
+    CVPR 2018. arXiv:1707.01083. Unlike in the paper, a ReLU follows the depthwise convolution, and
+    the stem keeps the resolution.
 
     Args:
         classes: number of classes K.
@@ -276,8 +277,8 @@ class ShuffleNetV2(nn.Module):
     """A 1 x 1 convolution (the stem), three stages of units, a 1 x 1 convolution.
 
     Ma et al. ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design. ECCV
-    2018. arXiv:1807.11164. Unlike the paper's stem, this stem keeps the resolution. Each stage
-    has as many units as in ShuffleNet V1.
+    2018. arXiv:1807.11164. Unlike the paper's stem, this stem keeps the resolution. Each stage has
+    as many units as in ShuffleNet V1.
 
     Args:
         classes: number of classes K.

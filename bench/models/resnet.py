@@ -14,7 +14,7 @@ EXPANSION = 4  # output channels of a bottleneck block / channels of its 3 x 3 c
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """Return the identity if the shape does not change; otherwise a 1 x 1 convolution and BN."""
+    """Return the identity if the shape does not change; else a 1 x 1 convolution and batch norm."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()
     return nn.Sequential(
@@ -130,8 +130,8 @@ class Bottleneck(nn.Module):
 class BottleneckResNet(nn.Module):
     """A 3 x 3 convolution (the stem) and four stages of 256, 512, 1024 and 2048 channels.
 
-    He et al. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385. Unlike
-    in the paper, the stem keeps the resolution, and a block's stride is in its 3 x 3 convolution.
+    He et al. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385. Unlike in
+    the paper, the stem keeps the resolution, and a block's stride is in its 3 x 3 convolution.
 
     Args:
         classes: number of classes K.
@@ -165,7 +165,7 @@ class BottleneckResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """BN, ReLU and a 3 x 3 convolution, twice, with a shortcut.
+    """Batch norm (BN), ReLU and a 3 x 3 convolution, twice, with a shortcut.
 
     With stride s, the block maps (B, C_in, H, W) to (B, C_out, H/s, W/s). If C_in = C_out, the
     shortcut starts at the block's input; otherwise it starts after the first ReLU.
@@ -177,7 +177,7 @@ class WideBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.convShortcut: nn.Module | None = None  # noqa: N815 - named as in released checkpoints
+        self.convShortcut: nn.Module | None = None  # noqa: N815 - named as in RepDistiller's files
         if in_channels != out_channels:
             self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
@@ -232,7 +232,7 @@ class WideResNet(nn.Module):
 
 
 def named_stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """Return a stage whose parameters are named `layer.*`, as in released checkpoints."""
+    """Return a stage whose parameters are named `layer.*`, as in RepDistiller's checkpoints."""
     first = WideBlock(in_channels, out_channels, stride)
     row = stage(first, partial(WideBlock, out_channels, out_channels), blocks)
     return nn.Sequential(OrderedDict(layer=row))

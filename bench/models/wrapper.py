@@ -1,8 +1,8 @@
 """A wrapper that lets networks of timm, torchvision and plugins return `Features`.
 
 Hooks read the stages of the wrapped network. A suite can declare the layers that end the stages.
-Otherwise one dry run finds them: `dry_run.trace` records the output of every layer, in the order in
-which the layers finish. The rules are:
+Otherwise, one dry run (a forward pass of a copy) finds these layers: `dry_run.trace` records the
+shape of every layer's output, in the order in which the layers finish. The rules are:
 
 - If the network lists its stages itself (timm's `feature_info`), this list is used.
 - In a transformer, stages are the patch tokens (B, N, D) of four evenly spaced blocks, the last
@@ -51,8 +51,8 @@ class HookPoint:
 class HookPoints:
     """The hook points of a network: the outputs of its stages and the input of its classifier.
 
-    The classifier is None for a network that returns `Features` itself. `taps` are the places of
-    the optional fields of `Features`.
+    The classifier is None for a network that returns `Features` itself. `taps` names the layers
+    where the optional fields of `Features` are read.
     """
 
     stages: tuple[HookPoint, ...]
@@ -85,7 +85,7 @@ class FeatureExtractor(nn.Module):
         """Return the features of images (B, 3, S, S).
 
         Raises:
-            BenchError: the network fails for images of that size.
+            BenchError: the network fails for images of this size.
 
         """
         points = self.hook_points(images.shape[-1])
@@ -97,7 +97,7 @@ class FeatureExtractor(nn.Module):
         if skipped := [point.layer for point in wanted if point and point not in tensors]:
             raise BenchError(
                 f"{type(self.network).__name__} did not call its layers {', '.join(skipped)} in "
-                "this pass, unlike in the dry run. Let the network return distillers.Features"
+                "this pass, but called them in a first pass. Let it return distillers.Features"
             )
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:
@@ -134,7 +134,7 @@ class FeatureExtractor(nn.Module):
         return self._hook_points[size]
 
     def places(self, size: int) -> Taps:
-        """Return the places of the optional fields of `Features`, for images of one size."""
+        """Return the layers where optional `Features` are read, for images of one size."""
         if size not in self._places:
             points = self.hook_points(size)
             inner = points.taps if points else taps.declared(self.network)
@@ -154,7 +154,7 @@ def logits_of(net: nn.Module, output: object) -> Tensor:
     """Return the logits (B, K) in a network's output; logits of auxiliary heads are omitted.
 
     Raises:
-        BenchError: the output is neither logits nor a tuple that starts with them.
+        BenchError: the output is neither logits nor a tuple that starts with logits.
 
     """
     logits = output[0] if isinstance(output, tuple | list) and output else output
@@ -186,7 +186,7 @@ def as_vector(x: Tensor, point: HookPoint) -> Tensor:
 
 
 def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) -> HookPoints | None:
-    """Return the hook points of a network for images of one size; None if it needs no hooks.
+    """Return the hook points of a network for images of one size; None if no hook is needed.
 
     Args:
         net: the network; it is not changed.
@@ -194,8 +194,8 @@ def find_hook_points(net: nn.Module, size: int, declared: Sequence[str] = ()) ->
         declared: names of the layers whose outputs are the stages; (): a dry run finds the layers.
 
     Raises:
-        BenchError: the network returns neither logits (B, K) nor `Features`, its classifier is not
-            a layer, it cannot take images (B, 3, S, S), or a declared layer has no map.
+        BenchError: the network returns neither logits (B, K) nor `Features`, no layer computes the
+            logits, the network cannot take images (B, 3, S, S), or a declared layer has no map.
 
     """
     calls, output = dry_run.trace(dry_run.copy_network(net, size), size)
@@ -256,7 +256,8 @@ def declared_stages(
 def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
     """Return the index of the classifier's call; None if no layer has `classes` outputs.
 
-    The classifier is the last linear layer with that many outputs, or else the last convolution.
+    The classifier is the last linear layer with `classes` outputs. If there is no such linear
+    layer, the classifier is the last convolution with `classes` output channels.
     """
     for kind, channel in ((nn.Linear, -1), (nn.Conv2d, 1)):
         for index in reversed(range(len(calls))):
@@ -268,8 +269,9 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
 def find_stages(
     net: nn.Module, calls: Sequence[LayerCall]
 ) -> tuple[tuple[HookPoint, ...], HookPoint | None]:
-    """Return the hook points of the stages, or () if no stage exists, and the stem's or None.
+    """Return the hook points of the stages, and the hook point of the stem.
 
+    The stages are () if none is found; the stem is None if the network has no separate stem.
     `calls` are the calls of layers before the classifier.
     """
     prefix = getattr(net, "num_prefix_tokens", None)
@@ -282,7 +284,7 @@ def find_stages(
         points = [point for call in ends if (point := hook_point(call, prefix))]
         if not ends or len(points) < len(ends):
             continue
-        weighted = [0, *(call.weighted for call in ends)]  # a stage without weights only pools
+        weighted = [0, *(call.weighted for call in ends)]  # a call without weights ends no stage
         points = [point for point, (a, b) in zip(points, pairwise(weighted), strict=True) if b > a]
         has_stem = len(points) > 2 and ends[0].weighted <= 1
         return (tuple(points[1:]), points[0]) if has_stem else (tuple(points), None)
@@ -309,7 +311,7 @@ def listed_stages(
 
 
 def resolution(call: LayerCall, prefix: int | None) -> int:
-    """Return the side of a call's map, or of the map of its patches; 0 if it has no map."""
+    """Return the side of a call's map, or of the map of its patch tokens; 0 for other outputs."""
     point = hook_point(call, prefix)
     if point is None or point.layout != "tokens":
         return map_side(call.shape)
@@ -371,7 +373,8 @@ def is_inside(call: LayerCall, block: LayerCall, floor: int, calls: Sequence[Lay
 
     Such a call is part of the next stage. An example is the expansion in a MobileNet block with
     stride 2. An `nn.Sequential` and a module that spans several resolutions are not blocks.
-    A norm before the first weights of an `nn.Sequential` is part of the next stage, as in ConvNeXt.
+    A norm layer before the first weights of an `nn.Sequential` is part of the next stage, as in
+    ConvNeXt.
 
     Args:
         call: a call inside `block` that returns a map.

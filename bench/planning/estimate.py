@@ -87,13 +87,13 @@ class Estimate:
             images: number of training images.
 
         """
+        spec = run.specification
         skipped = self.stage.epochs if self.stage and not self.stage.student else 0
-        is_probe = run.specification.subject is not None
-        passes = _passes(run.specification) if is_probe else 3.0 * (self.passes(run) - skipped)
+        passes = _measuring(spec) if spec.subject else 3.0 * (self.passes(run) - skipped)
         return passes * images * self.network.multiply_adds if self.network else 0.0
 
 
-def _passes(spec: RunSpec) -> float:
+def _measuring(spec: RunSpec) -> float:
     """Return the forward passes of the network that a probe measures; a step counts as three."""
     measure = spec.measure
     if "small_init" in measure:  # SGD trains a classifier or, without `batch_norm`, all layers

@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def difference_unit(self) -> str:
-        """The unit of a difference: `points` if the unit is `%`, otherwise `unit`."""
+        """The unit of a difference: `points` for percentages, `units` without a unit, or `unit`."""
         return {"%": "points", "": "units"}.get(self.unit, self.unit)
 
     @property

@@ -26,7 +26,7 @@ from bench.suite.parts import DataSet, DataSetEntry
 from bench.suite.schema import PairEntry, Suite
 from distillers import Distiller
 
-MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
+MAX_PROBLEMS = 100  # limit for reported network names: finding the nearest match of each is slow
 MIN_SEEDS = 3
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
@@ -38,7 +38,7 @@ _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: 
 def check(source: Document, registry: Registry) -> list[Problem]:
     """Return the problems that the schema misses: unknown names, duplicates, invalid options.
 
-    Parts of the wrong type are skipped, because the schema already reports them.
+    Parts of the wrong type are skipped, because the schema already reports these parts.
     """
     problems = list(islice(_networks(source, registry), MAX_PROBLEMS))
     if len(problems) == MAX_PROBLEMS:
@@ -48,7 +48,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown networks, duplicate pairs, checkpoints for non-teachers."""
+    """Yield problems: unknown networks, duplicate pairs, checkpoints of non-teacher networks."""
     yield from _duplicate_pairs(source)
     roles: dict[str, set[str]] = {"teacher": set(), "student": set()}
     pairs = source.data.get("pairs")
@@ -81,11 +81,11 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
         try:
             label = PairEntry.model_validate(named).label
         except ValidationError:
-            continue  # the schema reports it
+            continue  # the schema reports this pair
         if (first := places.setdefault(label, where)) != where:
             line = source.line_of(first)
             message = f"duplicate pair {short(label)}, first defined on line {line}"
-            yield Problem(where, f"{message}. Allowed: another pair, or a name of its own: name: …")
+            yield Problem(where, f"{message}. Allowed: another pair, or a new `name` for the pair")
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -120,7 +120,10 @@ def _selection(
 
 
 def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each recipe that pads images by more than their side."""
+    """Yield a problem for each `crop` above the image's side in pixels.
+
+    `crop` is the number of pixels added to each side of an image before a random crop.
+    """
     pairs = source.data.get("pairs")
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
@@ -152,12 +155,12 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
-            yield Problem(where, f"{message}. Allowed: a label of its own, given as label: …")
+            yield Problem(where, f"{message}. Allowed: a new `label` for this method")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
         elif not terms and entry != {} and name not in canonical():
-            yield Problem(where, unknown("canonical method", short(name), canonical()))
+            yield Problem(where, unknown("method of the papers", short(name), canonical()))
         for term, content in terms.items():
             values = {k: v for k, v in _mapping(content).items() if k not in TERM_KEYS}
             yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
@@ -171,8 +174,8 @@ def _term(
 ) -> Iterator[Problem]:
     """Yield problems of a distiller's name and options.
 
-    `shared` has the suite's options of this distiller for all methods. If it is given, required
-    options that are neither in `values` nor in `shared` are problems, too.
+    `shared` has the suite's options of this distiller for all methods. If `shared` is not None,
+    required options that are neither in `values` nor in `shared` are problems, too.
     """
     names = registry.names("distiller")
     if _name(name) and (message := _unknown("distiller", name, names)):
@@ -192,7 +195,7 @@ def _mapping(content: Any) -> Mapping[str, Any]:
 
 
 def _name(content: Any) -> str | None:
-    """Return the content if it is a valid name, else None; the schema reports invalid names."""
+    """Return a valid name; None for other content, which the schema reports."""
     with suppress(ValidationError):
         return _text.validate_python(content)
     return None
@@ -203,7 +206,7 @@ def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
 
 
 def _unknown_network(name: str, registry: Registry) -> str | None:
-    """Return a message if no network has this name; else None."""
+    """Return a message if no network has this name; None for a known name."""
     networks = registry.names("network")
     if name in networks or not name.isascii():
         return None if name in networks else foreign(name)
@@ -222,7 +225,7 @@ def _unknown_network(name: str, registry: Registry) -> str | None:
 
 @cache
 def library_networks(library: str) -> Sequence[str]:
-    """Return the names of a library's networks; import the library only when a suite uses it."""
+    """Return the names of a library's networks; the library is imported only in this call."""
     if library == "timm":
         import timm
 

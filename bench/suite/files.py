@@ -1,4 +1,4 @@
-"""Find shipped suites, and load the plugins and checkpoints that a suite names."""
+"""Find this package's suites, and load the plugins and checkpoints that a suite names."""
 
 import hashlib
 import os
@@ -40,7 +40,8 @@ def find(name: str | Path) -> Path:
     """Return the file of a suite.
 
     Args:
-        name: A path, or a shipped suite's name with or without `.yaml`. Files have priority.
+        name: A path, or a shipped suite's name with or without `.yaml`. Existing files have
+            priority over shipped suites.
 
     Raises:
         ConfigError: The suite does not exist; the message names the nearest shipped suite.
@@ -63,7 +64,7 @@ def find(name: str | Path) -> Path:
 
 @cache
 def canonical() -> dict[str, dict[str, Any]]:
-    """Return the papers' methods from methods.yaml: for each name, label, terms and source."""
+    """Return the methods in distillers/methods.yaml: by name, the label, terms and source."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
 
@@ -74,7 +75,7 @@ def canonical_terms(name: str) -> dict[str, TermEntry]:
 
 
 def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
-    """Return a method's terms for each pair `teacher/student` that has its own in methods.yaml."""
+    """Return a method's terms by pair, for pairs with their own terms in methods.yaml."""
     entries = canonical().get(name, {}).get("pairs", {})
     usual = {k: v.model_dump(exclude_unset=True) for k, v in canonical_terms(name).items()}
     return {
@@ -84,7 +85,7 @@ def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
 
 
 def default_label(name: str, terms: Collection[str]) -> str:
-    """Return a method's label in methods.yaml if its distillers are those there, else its name."""
+    """Return the label in methods.yaml if the distillers are the same there; else the name."""
     usual = canonical_terms(name).keys() == set(terms)
     return str(canonical()[name]["label"]) if usual and name in canonical() else name
 
@@ -135,7 +136,7 @@ def initial_weights(
 
 @contextmanager
 def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
-    """Turn an error of the block into a problem; `name` is the path that the suite contains."""
+    """Turn an error of a `with` block into a problem; `name` is a path in the suite."""
     try:
         yield
     except BenchError as error:
@@ -151,7 +152,7 @@ def _resolve(folder: Path, name: str) -> Path:
 
 
 def _sha256(entry: FileEntry, path: Path) -> str:
-    """Return the SHA-256 of a file. An entry without an existing file must give it."""
+    """Return the SHA-256 of a file. If the file does not exist, the entry must have it."""
     digest = entry.sha256
     if path.is_dir():
         raise BenchError(

@@ -16,7 +16,7 @@ from bench.suite.schema import Method, Pair, Suite, default_name
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
-COMMENT_COLUMN = 60  # largest column; comments of longer lines are not aligned
+COMMENT_COLUMN = 60  # the comments of lines up to this length are aligned
 
 Line = tuple[str, str]  # a line of YAML, and its comment
 
@@ -36,9 +36,9 @@ def at_line(suite: Suite, place: str, message: str) -> str:
 
     Args:
         suite: The suite.
-        place: A dotted place, such as `methods.mine`. The line is that of the first value at or
-            below this place, if the file contains one. Otherwise the same rule is applied to the
-            enclosing place (`methods`), and so on.
+        place: A dotted place, such as `methods.mine`. The message gets the line of the first
+            value that is this place or is nested in this place, if the file contains such a value.
+            Otherwise, the same rule is applied to the enclosing place (`methods`), and so on.
         message: What is wrong.
     """
     parts = place.split(".")

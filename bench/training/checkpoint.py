@@ -1,4 +1,4 @@
-"""The checkpoint of an unfinished run: one safetensors file with its tensors and curves.
+"""The checkpoint of an unfinished run: one safetensors file with the run's tensors and curves.
 
 The curves hold the numbers of each epoch, such as the loss. They are JSON in the file's metadata. A
 checkpoint contains no code. `results/store.py` appends a SHA-256, which reveals damage. A run
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from bench.results.record import Epoch, Number
 
-MAX_NAMES_BYTES = 2 * 1024**2  # limit for the tensors' names and shapes in a header
-MAX_EPOCH_BYTES = 4096  # limit for one entry of the curves in a header
+MAX_NAMES_BYTES = 2 * 1024**2  # limit for the tensors' names and shapes in the file's header
+MAX_EPOCH_BYTES = 4096  # limit for one entry of the curves in the file's header
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 
@@ -71,19 +71,19 @@ def decode(
             tensors are not checked.
 
     Raises:
-        ValueError: The checkpoint belongs to another run or to another teacher's weights, or it is
-            invalid.
+        ValueError: The checkpoint belongs to another run or to another teacher's weights, or the
+            checkpoint is invalid.
         safetensors.SafetensorError: The content is not in safetensors format.
     """
     header_bytes = int.from_bytes(content[:8], "little")
     if header_bytes > MAX_NAMES_BYTES + MAX_EPOCH_BYTES * (len(epochs) + 1):
-        raise ValueError(f"its header has {header_bytes:,} bytes, too many for its run")
+        raise ValueError(f"its header has {header_bytes:,} bytes, more than a run can have")
     tensors = safetensors.torch.load(content)
     metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {})
     if metadata.get("run") != run:
         raise ValueError("it is the checkpoint of another run")
     if metadata.get("teacher") != teacher:
-        raise ValueError("the weights of its teacher have changed since it was written")
+        raise ValueError("the teacher's weights have changed since the checkpoint was written")
     entries = json.loads(metadata["curves"])
     if not isinstance(entries, list) or not 0 < len(entries) <= len(epochs):
         raise ValueError(f"its curves do not fit an unfinished run of {len(epochs) + 1} epochs")
@@ -112,7 +112,7 @@ def _on_host(value: Tensor) -> Tensor:
 
 
 def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
-    """Return a valid entry of the curves; raise ValueError for an invalid one."""
+    """Return an entry of the curves; raise ValueError if the entry is invalid."""
     try:
         epoch = UnfinishedEpoch.model_validate(entry)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """CUDA graphs: the CPU launches all operations of a training step at once.
 
 A captured graph repeats the GPU's operations on the same tensors and runs no Python. Every number
-that changes between steps must therefore be in one of these tensors. A step on any other tensors,
+that changes between steps must therefore be in one of these tensors. A step on different tensors,
 such as an epoch's smaller last batch, runs without the graph.
 """
 
@@ -68,7 +68,7 @@ class GraphedStep:
     """A function of tensors that is captured after `WARMUP_CALLS` calls with the same tensors.
 
     From then on, a call with these tensors replays the graph. The replay returns the same output
-    tensors with new numbers. A call with any other tensors runs the function without the graph.
+    tensors with new numbers. A call with different tensors runs the function without the graph.
 
     Args:
         call: The function.
@@ -128,7 +128,7 @@ class StaticBatch:
         Args:
             images: The batch's images, (B, 3, H, W).
             batch: Labels and indices of the images.
-            strong: The strong view of the images; None: no view.
+            strong: A second, strongly augmented view of the images; None: no such view.
         """
         if len(images) != self._size:
             return images, batch, strong

@@ -15,7 +15,7 @@ from bench.spec import Recipe
 from distillers import Features
 from distillers.base import FeatureName
 
-EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; 64 was the fastest; 500 was not measured
+EVALUATION_BATCH = {"cpu": 64, "cuda": 500}  # images; on a CPU, 64 was fastest; 500 is a guess
 ECE_BINS = 15
 
 
@@ -25,7 +25,7 @@ def autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager[obj
 
 
 def float32(features: Features, reads: Collection[FeatureName]) -> Features:
-    """Return the features in float32, without the stages' maps if `reads` does not name them."""
+    """Return features in float32, without the stages' maps unless `reads` names `stages`."""
     kept = features if "stages" in reads else replace(features, stages=())
     return kept.map(Tensor.float)
 
@@ -42,7 +42,8 @@ def compute(
     Args:
         read: The network.
         images: The batch's images, (B, 3, H, W).
-        strong: The strong view of the images, whose features are the field `strong`; None: no view.
+        strong: A second, strongly augmented view of the images; its features become the field
+            `strong`. None: no such view.
         reads: The fields of `Features` that distillers read.
         recipe: The training settings; only the precision is used.
     """
@@ -86,9 +87,9 @@ def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> di
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats. With a teacher, there are two more:
-        `agreement` is the percentage of images for which teacher and student predict the same
-        class, and `kl` is the mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats. With a teacher, there are two more
+        metrics: `agreement` is the percentage of images for which teacher and student predict the
+        same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
     metrics = {
@@ -132,12 +133,12 @@ def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return the value if it is finite, else None, because JSON has no NaN or infinity."""
+    """Return a finite value; None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
-    """Return whether networks are evaluated after an epoch, counted from 1; before 1: never."""
+    """Return whether networks are evaluated after an epoch; epochs of training start at 1."""
     return epoch > 0 and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs)
 
 

@@ -1,4 +1,4 @@
-"""Describe a file of weights: its contents, and the networks of a suite that it fits."""
+"""Describe a file of weights: the contents, and the networks of a suite that the file fits."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +20,10 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
         plan: The plan of a suite, whose teachers and students are compared with the file.
 
     Returns:
-        The format, size in bytes, SHA-256, sets of tensors and other entries of the file. For each
-        network of the suite: whether it is a teacher, and the tensors that would be loaded. If the
-        file does not fit the network, the reason is given instead.
+        The format, the size in bytes and the SHA-256 of the file; its groups of tensors, such as
+        `model` or `ema`; and its entries without tensors. For each network of the suite: whether
+        the network is a teacher, and the group of tensors that would be loaded. If the file does
+        not fit the network, the reason is given instead.
 
     Raises:
         MissingData: The file does not exist.
@@ -74,19 +75,19 @@ def inspection_text(content: dict[str, Any]) -> str:
         types = ", ".join(f"{number} {name}" for name, number in entry["types"].items())
         lines.append(
             f"{entry['place']}: {count(entry['tensors'], 'tensor')} ({types}), "
-            f"{entry['elements']:,} elements; the first is {entry['first']}"
+            f"{entry['elements']:,} elements; the first tensor is {entry['first']}"
         )
     if content["others"]:
-        lines.append(f"also, not used: {', '.join(content['others'])}")
+        lines.append(f"entries without tensors, not used: {', '.join(content['others'])}")
     if content["not_loaded"]:
         lines.append(f"objects that were not loaded: {', '.join(content['not_loaded'])}")
     lines.append("")
     for entry in content["networks"]:
         if entry["fits"]:
-            lines.append(f"{entry['network']}: fits, from {entry['loads']}")
+            lines.append(f"{entry['network']}: the file fits; tensors: {entry['loads']}")
             lines += [f"  {entry['note']}"] if entry["note"] else []
         else:
-            lines.append(f"{entry['network']}: does not fit: {entry['reason']}")
+            lines.append(f"{entry['network']}: the file does not fit: {entry['reason']}")
     return "\n".join([*lines, *_use(content)])
 
 
@@ -97,8 +98,8 @@ def _use(content: dict[str, Any]) -> Iterator[str]:
     """
     fits = {entry["network"]: entry["teacher"] for entry in content["networks"] if entry["fits"]}
     for name in (name for name, is_teacher in fits.items() if is_teacher):
-        yield f"to use it: teachers: {{checkpoints: {{{name}: {content['file']}}}}}"
+        yield f"to use the file: teachers: {{checkpoints: {{{name}: {content['file']}}}}}"
     if not fits:
-        yield "it fits no network of the suite"
+        yield "the file fits no network of the suite"
     elif not any(fits.values()):
-        yield f"it fits no teacher of the suite, only students: {', '.join(fits)}"
+        yield f"the file fits no teacher of the suite, only students: {', '.join(fits)}"

@@ -1,4 +1,4 @@
-"""Optimisers, learning rates and the moving average of weights, as a recipe sets them."""
+"""The optimiser, learning rates and moving average of weights that a recipe sets."""
 
 import math
 from collections import defaultdict
@@ -13,11 +13,12 @@ from torch.optim import SGD, AdamW, Optimizer
 from bench import models
 from bench.spec import UNCAPTURED, Recipe
 
-MOMENTUM = "momentum_buffer"  # stored in the part `momentum` of a checkpoint
+MOMENTUM = "momentum_buffer"  # stored in `momentum`, a group of tensors of a checkpoint
 STEP = "step"
 ADAM = frozenset({"exp_avg", "exp_avg_sq"})
-STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}  # a parameter's tensors; else ADAM
-GROUP = "group."  # begins the names of the tensors that an optimiser keeps for a group
+# Tensors kept for each parameter; an optimiser that is not listed here (LAMB) keeps those of ADAM.
+STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}
+GROUP = "group."  # start of the names of tensors that an optimiser keeps for a parameter group
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -49,8 +50,8 @@ def build(
 
     Args:
         recipe: The training settings.
-        net: The network; None if it is not trained.
-        added: Parameters of distillers.
+        net: The network; None if only the distillers' parameters are trained.
+        added: Parameters of distillers, trained together with the network.
         exempt: Parameters without weight decay.
         fused: Whether one kernel updates all parameters; the learning rates are then tensors.
         captured: Whether a CUDA graph repeats the optimiser's steps.
@@ -96,15 +97,16 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def parameters(optimizer: Optimizer) -> list[nn.Parameter]:
-    """Return all parameters of an optimiser, in the order of their positions in `state`."""
+    """Return all parameters of an optimiser; in `state`, parameter i is the i-th of this list."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def state(optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
-    """Return the optimiser's tensors as the parts `momentum` and `optimizer` of a checkpoint.
+    """Return the optimiser's tensors as two groups of a checkpoint, `momentum` and `optimizer`.
 
-    A name in `momentum` is the position of a parameter. A name in `optimizer` is `POSITION.NAME`,
-    with a parameter's position, or `group.POSITION.NAME`, with the position of a group.
+    A tensor's name in `momentum` is I, the index of a parameter in the list `parameters`. A name in
+    `optimizer` is `I.NAME` for a tensor of parameter I, or `group.J.NAME` for a tensor of the
+    parameter group J; the indices start at 0.
     """
     momentum, others = {}, {}
     for position, tensors in optimizer.state_dict()["state"].items():
@@ -120,7 +122,7 @@ def state(optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
 
 
 def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Restore an optimiser from the parts that `state` returned.
+    """Restore an optimiser from the two groups of tensors that `state` returned.
 
     Raises:
         ValueError: The shapes of a tensor and its parameter differ, or tensors are missing.
@@ -138,7 +140,7 @@ def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> 
     for position, tensors in states.items():
         if tensors.keys() != STATES.get(type(optimizer), ADAM):
             names = ", ".join(sorted(tensors))
-            raise ValueError(f"the optimiser's state of parameter {position} has {names}")
+            raise ValueError(f"the state of parameter {position} has {names}, unlike the optimiser")
         parameter = owners[position]
         is_fused = optimizer.param_groups[0].get("fused")
         step = torch.zeros((), device=parameter.device if is_fused else "cpu")
@@ -149,17 +151,17 @@ def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> 
 
 
 def _restored(place: str, value: Tensor, like: Tensor) -> Tensor:
-    """Return a copy of `value` with the device and memory format of `like`, a tensor of its shape.
+    """Return a copy of `value` with the device and memory format of the tensor `like`.
 
-    Raises ValueError if the shapes differ; `place` is the tensor's name in the message.
+    Raises ValueError if `value` and `like` differ in shape; the message calls `value` by `place`.
     """
     if like.shape != value.shape:
-        raise ValueError(f"the {place} has another shape")
+        raise ValueError(f"the {place} has another shape than in the optimiser")
     return torch.empty_like(like).copy_(value)
 
 
 class Average:
-    """An exponential moving average of weights w: a ← d a + (1 − d) w after each training step.
+    """The exponential moving average a of weights w: after each step, a ← d a + (1 − d) w.
 
     Buffers, such as the statistics of batch norm, and frozen weights are not averaged.
 
@@ -182,7 +184,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Replace the network's weights by the averages inside the block."""
+        """Replace the network's weights by the averages inside a `with` block."""
         self._swap()
         try:
             yield
@@ -204,5 +206,5 @@ class Average:
             raise ValueError("the averaged weights are those of another network")
         for name, value in state.items():
             if value.shape != averages[name].shape:
-                raise ValueError(f"the average of {name} has another shape")
+                raise ValueError(f"the average of {name} has another shape than the weight")
             averages[name].copy_(value)

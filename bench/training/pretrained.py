@@ -1,8 +1,8 @@
 """Load trained weights from files that other programs wrote, in PyTorch's format or safetensors.
 
-A file often stores the tensors in a nested dictionary (a container), and their names often start
-with a prefix such as `module.`. Any container and any prefix is accepted if exactly one set of
-tensors fits the network. If both averaged (EMA) and plain weights fit, the averaged weights are
+A file often stores the tensors in a nested dictionary (a container), and the tensors' names often
+start with a prefix such as `module.`. Any container and any prefix is accepted if exactly one set
+of tensors fits the network. If both averaged (EMA) and plain weights fit, the averaged weights are
 used, as timm does. The module `weight_files` reads the files.
 """
 
@@ -25,7 +25,7 @@ MAX_LISTED = 3  # limit for the tensors in an error message
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 MAX_DEPTH = 5  # levels of nested containers
 MAX_PREFIXES = 20  # prefixes that are tried, the most frequent first
-OPTIONAL = ("num_batches_tracked",)  # files from before PyTorch 0.4.1 omit them
+OPTIONAL = ("num_batches_tracked",)  # files from before PyTorch 0.4.1 omit this
 IGNORED = ("total_ops", "total_params", "n_averaged", "num_updates")  # counters, not weights
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
@@ -116,7 +116,7 @@ def fit(contents: Contents, network: nn.Module, name: str, classifier: str | Non
         The tensors, with the names that the network gives them.
 
     Raises:
-        TeacherRefused: No set fits, or several different sets do.
+        TeacherRefused: No set of tensors fits, or several different sets fit.
     """
     if isinstance(network, FeatureExtractor):
         network = network.network
@@ -220,11 +220,11 @@ def _parents(
     drawn: Mapping[str, Tensor],
     classifier: str | None,
 ) -> Iterator[Fit]:
-    """Yield candidates that fit after the tensors of other fits are removed from them.
+    """Yield candidates that fit after the tensors of other fits are removed from the candidate.
 
     For example, a file holds the tensors of a network and of a copy: `conv1.weight` and
     `teacher.conv1.weight`. The tensors with the prefix `teacher.` fit. The candidate without a
-    prefix has both sets of tensors; it fits if the names with `teacher.` are removed.
+    prefix has both sets of tensors, and fits if the names with `teacher.` are removed.
     """
     for candidate in unfit:
         inner = tuple(
@@ -267,7 +267,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Describe how the file's tensors differ from the network's in name or shape; '' if they fit.
+    """Describe how the file's tensors differ from the network's in name or shape; '' if equal.
 
     Args:
         expected: The network's tensors by name.
@@ -300,7 +300,7 @@ def _is_plain_tensor(value: Tensor) -> bool:
 
 
 def _shape(value: Tensor) -> str:
-    """Return the shape of a tensor, and its type unless it holds floating-point numbers."""
+    """Return a tensor's shape, and its type if its numbers are not floating-point numbers."""
     if value.is_floating_point() and _is_plain_tensor(value):
         return str(tuple(value.shape))
     kind = "no data" if value.is_meta else str(value.dtype).removeprefix("torch.")
@@ -310,10 +310,10 @@ def _shape(value: Tensor) -> str:
 
 
 def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a tensor of this name is compared; counters unknown to the network are not.
+    """Return whether a tensor is compared; counters that the network does not have are not.
 
-    The counter of a batch norm is not compared if the file stores it as a float, because some
-    programs convert it together with the weights.
+    The counter of a batch norm is not compared if the file stores a float, because some programs
+    convert this counter together with the weights.
     """
     tail = name.rpartition(".")[2]
     if tail in OPTIONAL:
@@ -324,7 +324,7 @@ def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool
 def _with_and_without_wrappers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[Mapping[str, Tensor]]:
-    """Yield the tensors; then yield them again with the names of wrapper modules removed.
+    """Yield the tensors; then yield the tensors with the names of wrapper modules removed.
 
     For example, DataParallel adds `module` to the name `features.module.0.weight`.
     """
@@ -339,7 +339,7 @@ def _with_and_without_wrappers(
 
 
 def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> str:
-    """Return a hint if only the number of classes differs; else an empty text."""
+    """Return a hint if only the number of classes differs; otherwise, an empty text."""
     numbers = set()
     for name, value in expected.items():
         stored = actual.get(name)

@@ -27,7 +27,7 @@ from torch.serialization import MAGIC_NUMBER
 
 from bench.errors import MissingData, TeacherRefused
 
-MAX_PICKLE_BYTES = 4 * 1024**2  # limit for names, shapes and settings, without tensors' content
+MAX_PICKLE_BYTES = 4 * 1024**2  # limit for names, shapes and settings, without numbers
 Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
 _UNTYPED = "torch.storage.UntypedStorage"
@@ -61,7 +61,7 @@ _TENSOR_GLOBALS = re.compile(  # names in a pickle that holds only tensors and s
     r"|torch\.(Size|device|bool|bfloat16|(float|complex|int|uint|qint|quint|bits)\d+\w*)"
     r"|torch\.per_(tensor|channel)_(affine|symmetric)\w*"
 )
-_DATA_GLOBALS = re.compile(  # classes of Python and torch that hold data; a stand-in replaces them
+_DATA_GLOBALS = re.compile(  # classes of Python and torch with data, replaced by stand-ins
     r"argparse\.Namespace|builtins\.(list|dict|tuple|frozenset|range|slice|object|int|float|str)"
     r"|collections\.(defaultdict|deque)|types\.SimpleNamespace"
     r"|pathlib(\._local)?\.\w*Path|datetime\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.\w+"
@@ -71,12 +71,13 @@ _MAPPING_CLASS = re.compile(r"(Dict|dict|Box|Munch|CfgNode|Config)$")
 _DAMAGED = re.compile(
     r"remain|EOF|exhausted|not a zip|central directory|truncated|^Bad", re.IGNORECASE
 )
-_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}  # decoding could multiply memory
+# Decoding bytes with one of these codecs could need far more memory than the file has bytes.
+_BINARY_CODECS = {"base64", "bz2", "hex", "quopri", "uu", "zlib"}
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file's content, its format, and the classes whose objects stand-ins replace."""
+    """A file's content and format, and the classes whose objects are replaced by stand-ins."""
 
     path: Path
     format: Format
@@ -85,7 +86,7 @@ class WeightFile:
 
 
 class Ignored:
-    """Stand-in for an object that is not loaded; it does nothing and keeps nothing."""
+    """Stand-in for an object that is not loaded; a stand-in does nothing and keeps nothing."""
 
     def __new__(cls, *_: object, **__: object) -> Any:
         """Accept all arguments."""
@@ -140,7 +141,7 @@ def read(path: Path) -> WeightFile:
 def _weights_in(folder: Path) -> str:
     """Return the end of a message: the name of a file of weights in the folder, or a hint."""
     if list(folder.glob("*.index.json")):
-        return "; the weights in this folder are sharded: load them and save one file"
+        return "; the weights in this folder are sharded: load all shards and save one file"
     names = (
         f for end in ("safetensors", "bin", "pth", "pt", "ckpt") for f in folder.glob(f"*.{end}")
     )
@@ -156,7 +157,7 @@ def _foreign(head: bytes) -> str | None:
         return None
     if head[257:262] == b"ustar":
         is_old = head.partition(b"\0")[0] in _OLD_TAR_PARTS
-        old = "a tar file of PyTorch 0.1; load it with torch.load and save it again"
+        old = "a tar file of PyTorch 0.1; load the file with torch.load and save it again"
         return old if is_old else "a tar archive; unpack it first"
     text = head.lstrip()
     if text.startswith((b"{", b"[")):
@@ -176,7 +177,7 @@ def _reason(error: Exception, head: bytes) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     kind = "safetensors" if _is_safetensors(head) else "PyTorch"
     if kind == "PyTorch" and not head.startswith((b"\x80", b"PK")):
-        return f"not a checkpoint: neither PyTorch nor safetensors (it begins {head[:8]!r})"
+        return f"not a checkpoint: neither PyTorch nor safetensors (the file begins {head[:8]!r})"
     if kind == "safetensors" or _DAMAGED.search(reason):
         return f"a {kind} file that is damaged or was cut short ({reason}); get or save it again"
     if "Weights only load failed" in reason:
@@ -220,7 +221,7 @@ def _stand_in(name: str) -> type[Ignored]:
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"
     if is_code and not _DATA_GLOBALS.fullmatch(name):
-        raise ValueError(f"it names {name}")
+        raise ValueError(f"it names {name}, which may run code")
     base = IgnoredMapping if _MAPPING_CLASS.search(name) else Ignored
     return type(name, (base,), {})
 
@@ -246,7 +247,7 @@ def _globals(pickled: io.BytesIO) -> set[str]:
         codecs = {normalize_encoding(text.lower()) for text in texts if len(text) < 40}
         codecs = {aliases.get(codec, codec).removesuffix("_codec") for codec in codecs}
         if binary := codecs & _BINARY_CODECS:
-            raise ValueError(f"it encodes bytes as {min(binary)}")
+            raise ValueError(f"it contains bytes encoded as {min(binary)}")
     return names
 
 
@@ -267,7 +268,7 @@ def _pickles(file: BinaryIO, is_zip: bool) -> Iterator[io.BytesIO]:
         for entry in entries:
             if entry.filename.endswith(".pkl"):
                 if entry.file_size > MAX_PICKLE_BYTES:
-                    raise ValueError(f"a pickle of {entry.file_size:,} bytes")
+                    raise ValueError(f"a pickle of {entry.file_size:,} bytes, more than 4 MiB")
                 yield io.BytesIO(archive.read(entry))
 
 
@@ -279,7 +280,7 @@ def _check_archive(names: list[str]) -> None:
             "a TorchScript program: use torch.jit.load(FILE).state_dict() in its place"
         )
     if any(end.endswith(".npy") for end in ends):
-        raise ValueError("arrays of NumPy (.npz)")
+        raise ValueError("arrays of NumPy (.npz), not tensors")
     if "data.pkl" not in ends:
         kind = "a torch.export program" if "archive_format" in ends else "a zip archive"
         raise ValueError(f"{kind} without data.pkl, not written by torch.save")

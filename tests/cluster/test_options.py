@@ -107,7 +107,7 @@ def test_missing_section_is_reported(tmp_path: Path) -> None:
     [
         (
             "--executor slurm",
-            "--executor slurm: no --cluster FILE. The shortest file: `slurm: {gpus: 1}`",
+            "--executor slurm needs --cluster FILE. The shortest file: `slurm: {gpus: 1}`",
         ),
         ("--cluster c.yaml", "--cluster: allowed only with --executor ray or"),
         ("--executor ray --workers 2", "--gpus, --per-gpu, --workers, --inline"),

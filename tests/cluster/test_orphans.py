@@ -112,7 +112,7 @@ def test_copied_folder_leaves_the_jobs_of_the_original_alone(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("stuck", "Slurm has not ended them within 0 s"),
+        ("stuck", "Slurm has not ended the jobs within 0 s"),
         ("refuses", "no controller"),
         ("", "no command squeue here"),
     ],

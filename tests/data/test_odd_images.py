@@ -73,7 +73,7 @@ def test_floats_from_0_to_1_are_scaled(tmp_path: Path) -> None:
         (EXPECTED.astype(np.float32), "its numbers are 0 to 255"),
         (EXPECTED.astype(np.float32) / 255 - 1, "its numbers are -1 to 0"),
         (np.full((16, 16), np.nan, np.float32), "its numbers are nan to nan"),
-        (RAMP.astype(np.int32) * 30_000, "Allowed: 8 or 16 bits, or floats from 0 to 1"),
+        (RAMP.astype(np.int32) * 30_000, "Allowed: unsigned integers of 8 or 16 bits"),
     ],
 )
 def test_other_numbers_are_refused_by_name(

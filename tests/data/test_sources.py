@@ -152,7 +152,7 @@ def test_plugin_data_set_is_loaded():
 )
 def test_source_that_differs_from_its_facts_raises(changes, message):
     added = {"toy": Toy(**changes)}
-    with pytest.raises(BenchError, match=f"toy: the data differ from their facts: .*{message}"):
+    with pytest.raises(BenchError, match=f"toy: the data differ from `facts`: .*{message}"):
         data.load(Selection("toy"), None, CPU, added=added)
 
 

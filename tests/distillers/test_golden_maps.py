@@ -354,12 +354,12 @@ PLAIN = Shapes((), 11, 7)  # a network of which only pooled features and logits 
 @pytest.mark.parametrize(
     ("name", "student", "teacher", "options", "reason"),
     [
-        ("simkd", PLAIN, TEACHER, {}, "must pool a map for a linear classifier"),
-        ("simkd", STUDENT, PLAIN, {}, "must pool a map for a linear classifier"),
+        ("simkd", PLAIN, TEACHER, {}, "must average-pool a map for a linear classifier"),
+        ("simkd", STUDENT, PLAIN, {}, "must average-pool a map for a linear classifier"),
         ("simkd", STUDENT, replace(TEACHER, classifier=False), {}, "for a linear classifier"),
         ("simkd", STUDENT, TEACHER, {"factor": 14}, "factor is 14, above the 13 channels"),
         ("catkd", replace(STUDENT, classifier=False), TEACHER, {}, "for a linear classifier"),
-        ("catkd", STUDENT, PLAIN, {}, "must pool a map for a linear classifier"),
+        ("catkd", STUDENT, PLAIN, {}, "must average-pool a map for a linear classifier"),
         ("ofd", replace(STUDENT, preactivations=((3, 4, 4),)), TEACHER, {}, "the student has 1 st"),
         ("ofd", PLAIN, PLAIN, {}, "the student has 0 stages"),
         (

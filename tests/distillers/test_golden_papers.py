@@ -188,7 +188,7 @@ def test_fsp_accepts_maps_of_different_sizes():
 def test_fsp_rejects_different_channels(changed):
     teacher = replace(S, **{changed: getattr(T, changed)})
     with pytest.raises(
-        Incompatible, match=r"are \[2, 3, 23, 11\] in the student, \[.*not the same"
+        Incompatible, match=r"are \[2, 3, 23, 11\] in the student, \[.*both need the same"
     ):
         build_for("fsp", S, teacher)
 

@@ -74,7 +74,7 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
         "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12",
         "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
         "CRD takes width, negatives, temperature, momentum",
-        f"17  methods.kdx: no canonical method 'kdx'. Did you mean 'kd'? {METHODS}",
+        f"17  methods.kdx: no method of the papers 'kdx'. Did you mean 'kd'? {METHODS}",
         "18  methods.x.ce: found true. Allowed: a number, 0 or more",
         f"18  methods.x.kq: no distiller 'kq'. {DISTILLERS}",
         "19  methods.y.ce.temperature: no option 'temperature'. CE takes no options",
@@ -352,7 +352,7 @@ def test_labels_that_look_equal_are_refused(label: str, write: Write) -> None:
     methods = f"{{a: {{label: X, ce: 1}}, b: {{label: {label}, ce: 2}}}}"
     (line,) = problems(write(BASE.replace("[student, kd]", methods)))
     owner = "'Teacher' of the teachers' row" if label == "Teacher" else "'X' of method 'a'"
-    assert f"methods.b: has the label {owner}. Allowed: a label of its own" in line
+    assert f"methods.b: has the label {owner}. Allowed: a new `label` for this method" in line
 
 
 @pytest.mark.parametrize(

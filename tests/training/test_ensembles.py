@@ -191,7 +191,7 @@ def test_a_filter_keeps_the_chain_of_teachers(tmp_path: Path) -> None:
         ),
         (
             "[{teacher: resnet8, student: resnet8}, {teacher: resnet8, student: resnet8}]",
-            "Allowed: another pair, or a name of its own",
+            "Allowed: another pair, or a new `name` for the pair",
         ),
         ("[{name: 'a|b', teacher: resnet8, student: resnet8}]", "without , | = * ? [ ]"),
         ("[{teacher: resnet8, members: 0, student: resnet8}]", "1 to 100"),

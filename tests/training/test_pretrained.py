@@ -414,20 +414,20 @@ def test_inspection_says_what_a_file_holds_and_what_it_fits(here: Path) -> None:
     for text in (
         "x.pth: PyTorch",
         "state_dict: 56 tensors (",
-        "the first is module.conv1.weight",
-        "also, not used: epoch",
-        "resnet8: fits, from ema",
+        "the first tensor is module.conv1.weight",
+        "entries without tensors, not used: epoch",
+        "resnet8: the file fits; tensors: ema",
         "the averaged weights 'ema' are used",
         "resnet14: does not fit: not a resnet14 of 10 classes: missing layer1.1",
-        "to use it: teachers: {checkpoints: {resnet8: x.pth}}",
+        "to use the file: teachers: {checkpoints: {resnet8: x.pth}}",
     ):
         assert text in result.stdout, text
     torch.save(build("resnet14").state_dict(), here / "x.pth")
     last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
-    assert last == "it fits no teacher of the suite, only students: resnet14"
+    assert last == "the file fits no teacher of the suite, only students: resnet14"
     torch.save(build("resnet20").state_dict(), here / "x.pth")
     last = bench("teachers", "toy.yaml", "--inspect", "x.pth").stdout.splitlines()[-1]
-    assert last == "it fits no network of the suite"
+    assert last == "the file fits no network of the suite"
 
 
 def test_refusals_of_a_checkpoint_name_the_network_that_it_fits(here: Path) -> None:
@@ -597,5 +597,5 @@ def test_the_first_tar_format_of_pytorch_is_named(tmp_path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         for name in ("sys_info", "pickle", "tensors", "storages"):
             archive.addfile(tarfile.TarInfo(name))
-    with pytest.raises(TeacherRefused, match=r"PyTorch 0\.1; load it with torch.load and save it"):
+    with pytest.raises(TeacherRefused, match=r"PyTorch 0\.1; load the file with torch.load and"):
         pretrained.read(path)

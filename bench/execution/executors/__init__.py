@@ -9,7 +9,7 @@ from bench.execution.protocol import Event, Job
 
 
 class Executor(Protocol):
-    """A number of slots; each slot runs one job at a time."""
+    """A set of slots. Each slot runs one job (a cohort's runs) at a time."""
 
     @property
     def devices(self) -> Sequence[str]:
@@ -37,11 +37,11 @@ def import_extra(package: str, extra: str) -> Any:
         extra: Name of the executor and of the extra of distillbench that installs the package.
 
     Raises:
-        BenchError: The package is not installed; the message says how to install it.
+        BenchError: The package is not installed; the message contains the command to install.
     """
     try:
         return import_module(package)
     except ImportError as error:
         raise BenchError(
-            f"--executor {extra}: {error}. Install it with pip install 'distillbench[{extra}]'"
+            f"--executor {extra}: {error}. To install: pip install 'distillbench[{extra}]'"
         ) from error

@@ -55,7 +55,7 @@ class Worker:
     log: Path
     oom_kills: int  # `_oom_kills()` when the worker started
     silent_s: float = 0.0  # seconds that `next` has waited since the worker's last event
-    hung: bool = False  # whether the worker was killed because it sent no event
+    hung: bool = False  # whether the worker was killed after it had sent no event
 
 
 class ProcessExecutor:
@@ -125,7 +125,7 @@ class ProcessExecutor:
                 return slot, event
 
     def stop(self) -> None:
-        """Kill all workers; wait for them at most `KILL_TIMEOUT_S`."""
+        """Kill all workers; wait at most `KILL_TIMEOUT_S` until all have ended."""
         for worker in self._workers.values():
             _kill(worker.process)
         deadline = time.monotonic() + KILL_TIMEOUT_S
@@ -152,7 +152,8 @@ class ProcessExecutor:
     def _communicate(self, slot: int, worker: Worker, line: str) -> None:
         """Send the job to the worker, and queue the worker's events until the worker ends.
 
-        The worker's standard input stays open until then, because closing it ends the worker.
+        The worker's standard input stays open until then, because a closed standard input ends the
+        worker.
         """
         process = worker.process
         with suppress(BrokenPipeError), process:  # closes the pipes at the end
@@ -211,7 +212,7 @@ def _oom_kills() -> int:
 
 
 def _exit_reason(code: int, log: Path) -> str | None:
-    """Return why a worker ended, with the last line of its log; None if it succeeded."""
+    """Return why a worker ended, with the last line of its log; None after success."""
     if code == 0:
         return None
     ending = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"

@@ -84,7 +84,7 @@ class RayExecutor:
         return self._ready.popleft()
 
     def stop(self) -> None:
-        """Kill all tasks; disconnect from the cluster if this executor connected to it."""
+        """Kill all tasks; if this executor connected to the cluster, disconnect."""
         for _, events in self._jobs.values():
             self._ray.cancel(events, force=True)
         if self._connected_here:
@@ -167,8 +167,8 @@ def _connect(ray: Any, address: str) -> None:
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise BenchError(
-            f"--executor ray: no cluster at address '{address}': {_first_line(error)}. Start one "
-            "on this machine with `ray start --head`"
+            f"--executor ray: no cluster at address '{address}': {_first_line(error)}. To "
+            "start a cluster on this machine: `ray start --head`"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():

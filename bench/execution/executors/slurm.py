@@ -1,12 +1,12 @@
 """The executor for a Slurm cluster, which submits each job as a Slurm job with submitit.
 
 All nodes must share the results folder. A worker writes checkpoints and weights into this folder
-itself. The Slurm job appends the worker's events to `slurm/<job>-<time>.events` there. The parent
-process reads the events; only the parent writes records. A job that is pre-empted or reaches its
-time limit is requeued, and its runs resume from their last checkpoints.
+itself. The Slurm job appends the worker's events to the file `slurm/<job>-<time>.events` in the
+results folder. The parent process reads the events; only the parent writes records. A job that is
+pre-empted or reaches its time limit is requeued, and its runs resume from their last checkpoints.
 
 All Slurm jobs of a command have the same random name. The executor writes this name to `.slurm` in
-the results folder before it submits the first job. It removes the file after the last job has
+the results folder before the first job is submitted, and removes the file after the last job has
 ended. If the command is killed, the next command in that folder cancels the jobs with this name.
 """
 
@@ -35,7 +35,7 @@ from bench.results import Results, write_atomic
 POLL_INTERVAL_S = 0.5  # pause between two reads of the event files
 STATUS_INTERVAL_S = 30.0  # pause between two queries of a job's status
 MAX_EMPTY_READS = 6  # reads after a job's end, because slow file systems deliver events late
-CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; Slurm kills them after 30 s by default
+CANCEL_TIMEOUT_S = 90.0  # longest wait for cancelled jobs; by default, Slurm kills after 30 s
 CANCEL_INTERVAL_S = 1.0  # pause between two calls of scancel for the same jobs
 NOTE = ".slurm"  # file in the results folder: the jobs' name and results folder
 MAX_NOTE_BYTES = 8192
@@ -44,7 +44,7 @@ JOB_NAME = re.compile(r"bench-[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class SlurmTask:
-    """The function that a Slurm job runs. Submitit pickles it, and calls it after each requeue."""
+    """The function that a Slurm job runs; submitit pickles this object and calls it in each job."""
 
     job: Job
     events: Path
@@ -69,7 +69,7 @@ class SlurmTask:
 class SlurmJob:
     """A job that was submitted to Slurm."""
 
-    slurm: Any  # submitit's job
+    slurm: Any  # submitit's object for the job
     events: Path
     bytes_read: int = 0  # length of the events read so far
     checked: float = 0.0  # monotonic time of the last query of the status
@@ -116,7 +116,7 @@ class SlurmExecutor:
             slurm_additional_parameters=dict(options.sbatch),
             slurm_setup=[*options.setup],
         )
-        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer this name to ours
+        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would use this name, not ours
         self._unsubmitted: dict[int, SlurmTask] = {}  # tasks by slot
         self.jobs: dict[int, SlurmJob] = {}  # submitted jobs by slot
         self._ready: deque[tuple[int, Event]] = deque()
@@ -179,7 +179,7 @@ class SlurmExecutor:
         return job.empty_reads > MAX_EMPTY_READS
 
     def _last_events(self, job: SlurmJob) -> Iterator[Event]:
-        """Yield the last events of a job that has ended without writing them."""
+        """Yield the last events for a job that has ended without writing its last events."""
         job.slurm.done(force_check=True)  # updates the state
         number, state = job.slurm.job_id, job.slurm.state
         if state.startswith("OUT_OF_ME"):
@@ -192,10 +192,10 @@ class SlurmExecutor:
 
 
 def cancel_orphans(results: Results) -> None:
-    """Cancel the Slurm jobs that a killed command left running, and wait until they have ended.
+    """Cancel the Slurm jobs that a killed command left running, and wait for their end.
 
-    The jobs' name is in the file `.slurm`. If the results folder was moved or copied, that file
-    names another folder. The jobs then work in the other folder and are not cancelled.
+    The jobs' name is in the file `.slurm`. If the results folder was moved or copied, `.slurm`
+    names another folder. The jobs then work in that folder and are not cancelled.
 
     Args:
         results: The results folder; the caller holds its lock.
@@ -211,7 +211,7 @@ def cancel_orphans(results: Results) -> None:
     if not JOB_NAME.fullmatch(name):
         raise BenchError(
             f"{note}: found the text '{short(name)}'. Allowed: the name of Slurm jobs, as "
-            "`bench run` writes it. Remove the file once no job works in that folder"
+            "`bench run` writes it. Remove the file once no Slurm job uses this folder"
         )
     is_here = os.path.exists(folder) and os.path.samefile(folder, results.folder)
     if is_here and (reason := _cancel_and_wait(name)):
@@ -245,7 +245,7 @@ def cancel(name: str) -> None:
 
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a Slurm command, without environment variables that would make it skip jobs."""
+    """Run a Slurm command, without environment variables that would make the command skip jobs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, env=_environment())
     except FileNotFoundError:
@@ -267,7 +267,7 @@ def _cancel_and_wait(name: str) -> str:
         if not listed.stdout.strip():
             return ""
         if time.monotonic() > deadline:
-            return f"Slurm has not ended them within {CANCEL_TIMEOUT_S:g} s"
+            return f"Slurm has not ended the jobs within {CANCEL_TIMEOUT_S:g} s"
         _call("scancel", *selector(name))  # repeated, because a job may have requeued itself
         time.sleep(CANCEL_INTERVAL_S)
 
@@ -286,7 +286,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """Return the events in the complete lines from byte `start` on, and the lines' total bytes."""
+    """Return the events in the complete lines after byte `start`, and the length of these lines."""
     try:
         with path.open("rb") as file:
             file.seek(start)
