@@ -268,7 +268,7 @@ def table(
         return ResultTable(build.assemble(plan, store, options), options)
     runs = list(entries(source))
     context = _context(runs, reference)
-    values = build.published_values(context) if published else None
+    values = build.published_values(context, metric) if published else None
     results_by_group = build.tables(runs, context, metric, values)
     return ResultTable(Report.of("records", results_by_group, runs), options)
 

@@ -1,8 +1,8 @@
-"""Parts of a suite file: data sets, changes of recipes, and networks."""
+"""Parts of a suite file: data sets, changes of recipes, teachers, networks."""
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -120,3 +120,26 @@ class NetworkEntry(Part):
         dict[fields.Text, Option],
         allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
     ] = {}
+
+
+class TeacherRun(Part):
+    """A teacher that is the student of another pair, trained with a method of the suite."""
+
+    pair: Annotated[fields.Title, allowed("the name of another pair")]
+    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
+
+
+TeacherEntry = Annotated[
+    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
+    fields.by_type(text=str, mapping=dict),
+    allowed("the name of a network, or {pair: …, method: …}"),
+]
+PairName = Annotated[
+    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
+]
+Source = Literal[
+    "crd", "torchdistill", "mdistiller", "dist", "reviewkd", "ttm", "norm", "hsakd", "wsld", "takd",
+    "yasar",
+]  # fmt: skip
+SOURCES: tuple[str, ...] = get_args(Source)
+PublishedSource = Annotated[Source | None, allowed(", ".join(SOURCES))]

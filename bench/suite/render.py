@@ -94,6 +94,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         "probes": {probe.name: _probe(probe) for probe in suite.probes},
         "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
+        **({"published": suite.published} if suite.published else {}),
     }
 
 

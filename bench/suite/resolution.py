@@ -99,6 +99,7 @@ class Resolver:
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             init=self.init,
             changes=tuple(change.text for change in self.source.changes),
+            published=file.published or "",
             probes=tuple(self._probes()),
             evaluate=self._evaluate(),
         )

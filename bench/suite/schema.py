@@ -31,9 +31,13 @@ from bench.suite.parts import (
     DataSetEntry,
     FileEntry,
     NetworkEntry,
+    PairName,
     Part,
+    PublishedSource,
     RecipeChanges,
     RecipeEntry,
+    TeacherEntry,
+    TeacherRun,
 )
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
@@ -63,23 +67,6 @@ class Teachers(Part):
         dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
         allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
     ] = {}
-
-
-class TeacherRun(Part):
-    """A teacher that is the student of another pair, trained with a method of the suite."""
-
-    pair: Annotated[fields.Title, allowed("the name of another pair")]
-    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
-
-
-TeacherEntry = Annotated[
-    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
-    fields.by_type(text=str, mapping=dict),
-    allowed("the name of a network, or {pair: …, method: …}"),
-]
-PairName = Annotated[
-    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
-]
 
 
 class PairEntry(Part):
@@ -221,6 +208,7 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    published: PublishedSource = None
     probes: Annotated[
         dict[fields.Label, ProbeEntry],
         allowed("a mapping of names to {dataset, kind, …}"),
@@ -417,6 +405,8 @@ class Suite:
         combine: Whether losses are summed or averaged over the members of an ensemble.
         init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+        published: Source of the published numbers that its tables can show, one of `parts.SOURCES`;
+            empty: CRD's tables.
         probes: Probes of its finished networks.
         evaluate: Settings of other measures of its finished networks, by the measure's name.
     """
@@ -440,6 +430,7 @@ class Suite:
     combine: Literal["sum", "mean"] = "sum"
     init: Mapping[str, InitialWeights] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    published: str = ""
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
