@@ -209,6 +209,8 @@ class RunSpec(SpecPart):
         checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
         pretrained: Whether the network begins with the weights of timm or torchvision.
         options: Arguments of the constructor of a network of timm or torchvision.
+        view: The view of the images that the network sees, such as `grey` (`bench/data/views.py`).
+        teacher_view: The view of the images that the teacher sees.
     """
 
     revision: int = 1
@@ -224,6 +226,8 @@ class RunSpec(SpecPart):
     checkpoint: str | None = None
     pretrained: bool = False
     options: dict[str, Any] = {}
+    view: str = "rgb"
+    teacher_view: str = "rgb"
 
     @property
     def role(self) -> Role:

@@ -53,7 +53,7 @@ class Facts:
     Attributes:
         name: the data set's name in suites.
         classes: number of classes K.
-        size: side S of an image in pixels; images are (3, S, S).
+        size: side S of an image in pixels; images are (3, S, S), or (C, S, S) with `modalities`.
         train: number of training images N.
         test: number of test images.
         mean: mean of each channel of the training images, scaled to 0..1, for normalisation.
@@ -66,6 +66,9 @@ class Facts:
             have the same number.
         ignored: number of unused files in a folder of images: hidden files, and files that
             are not images.
+        modalities: for images with more than three channels, such as the bands of several sensors:
+            pairs of a view's name and the numbers of up to three channels, for example
+            `(("visible", (0, 1, 2)), ("thermal", (3,)))`. A suite's `views` choose among them.
 
     """
 
@@ -74,12 +77,13 @@ class Facts:
     size: int
     train: int
     test: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     fingerprint: str
     fewest: tuple[int, int] | None = None
     class_counts: tuple[int, ...] | None = None
     ignored: int = 0
+    modalities: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.
@@ -151,7 +155,7 @@ class Arrays:
     """All images and labels of a data set, in memory.
 
     Attributes:
-        train: training images (N, C, S, S) uint8, with C = 1 (grey) or C = 3.
+        train: training images (N, C, S, S) uint8, with C = 1 (grey) or the length of `Facts.mean`.
         train_labels: classes of the training images (N,) int64, from 0 to K - 1.
         test: test images, in the same layout.
         test_labels: classes of the test images, in the same layout.
@@ -262,7 +266,7 @@ def _problems(
 ) -> Iterator[str]:
     classes, size, is_test = facts.classes, facts.size, split == "test"
     count = facts.test if is_test else facts.train
-    grey, coloured = (count, 1, size, size), (count, 3, size, size)
+    grey, coloured = (count, 1, size, size), (count, len(facts.mean), size, size)
     if images.dtype != torch.uint8 or tuple(images.shape) not in (grey, coloured):
         actual = f"{images.dtype} {tuple(images.shape)}"
         yield f"{split} images are {actual}, not torch.uint8 {coloured} or {grey}"

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bench import data, models
 from bench.data import Augment, Data, Selection, Split
+from bench.data.views import View
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
@@ -189,7 +190,8 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     network = teachers.load(info.network, dataset.facts, path, registry, stages)
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
-    return Teacher(network, dataset, spec.recipe, reads)
+    view = View(spec.teacher_view, dataset.facts, context.device)
+    return Teacher(network, dataset, spec.recipe, reads, view)
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -204,7 +206,8 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     if fit.note:
         context.emit({"event": "notice", "text": fit.note})
     network = network.to(context.device)
-    last = measure(*predict(network, dataset, "test", spec.recipe))
+    view = View(spec.view, facts, context.device)
+    last = measure(*predict(network, dataset, "test", spec.recipe, view))
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     if problem := checkpoint.broken_promise(last["top1"]):
         emit_record(context, task, "failed", problem, **fields)

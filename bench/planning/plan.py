@@ -14,6 +14,7 @@ from typing import Any
 from bench import data
 from bench.data import Facts
 from bench.data.folder import PREFIX
+from bench.data.views import RGB
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
@@ -133,7 +134,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that train on the same batches: equal data, teacher, seed and `SHARED` settings."""
+    """Runs that train on the same batches: equal data, teacher, seed, view, `SHARED` settings."""
 
     runs: tuple[Run, ...]
 
@@ -178,22 +179,32 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         for seed in suite.seeds:
             if checkpoint is not None:
                 recipe = Recipe(precision=pair.teacher.recipe.precision)
-                teacher = spec(network, recipe=recipe, seed=0, checkpoint=checkpoint.sha256)
+                fields = {"checkpoint": checkpoint.sha256, **_view("view", pair.teacher.view)}
+                teacher = spec(network, recipe=recipe, seed=0, **fields)
             else:
                 teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
                 recipe = pair.teacher.recipe
-                teacher = spec(network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed)
+                teacher = spec(
+                    network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed,
+                    **_view("view", pair.teacher.view),
+                )  # fmt: skip
             runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
             for method in suite.methods:
                 terms = _terms(suite, method.terms_of(pair))
                 student = spec(
                     pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed,
-                    **_stages(suite, pair, terms),
+                    **_stages(suite, pair, terms), **_view("view", pair.view),
+                    **_view("teacher_view", pair.teacher.view),
                 )  # fmt: skip
                 runs[student.id] = Run(student.id, student)
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
     ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
     return Plan(suite, {run.id: run for run in ordered}, tuple(cells), facts)
+
+
+def _view(key: str, name: str) -> dict[str, str]:
+    """Return a field of the specification; {} for the default view, which changes no run id."""
+    return {} if name == RGB else {key: name}
 
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
@@ -316,4 +327,4 @@ def _cohort_key(run: Run) -> str:
     spec = run.specification
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
-    return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
+    return content_hash([spec.data.content, spec.teacher, spec.seed, spec.view, shared])

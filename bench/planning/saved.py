@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.config.loader import load_json
 from bench.data import Facts, Selection
+from bench.data.views import RGB
 from bench.errors import BenchError, ConfigError
 from bench.planning.plan import Cell, Plan, Run
 from bench.plugins import Registry
@@ -211,6 +212,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "student": pair.student,
         "recipe": pair.recipe.model_dump(mode="json"),
         "group": pair.group,
+        "views": [pair.teacher.view, pair.view],
     }
 
 
@@ -225,5 +227,7 @@ def _read_terms(content: Mapping[str, Any]) -> dict[str, TermSpec]:
 def _read_pair(entry: dict[str, Any]) -> Pair:
     fields = entry["checkpoint"]
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
-    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint)
-    return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])
+    teacher_view, view = entry.get("views", (RGB, RGB))  # plans of earlier versions have no views
+    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint, teacher_view)
+    recipe = Recipe(**entry["recipe"])
+    return Pair(entry["name"], teacher, entry["student"], recipe, entry["group"], view)

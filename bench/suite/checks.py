@@ -57,16 +57,18 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
         for role, name in names.items():
             if name and (message := _unknown_network(name, registry)):
                 yield Problem((*where, role), message)
-        first = places.setdefault(tuple(names.values()), where)
+        views = [_mapping(owner).get("views") for owner in (source.data, pair)]
+        seen = {key: v for entry in views for key, v in _mapping(entry).items()}
+        first = places.setdefault((*names.values(), json.dumps(seen, sort_keys=True)), where)
         if all(names.values()) and first != where:
             pair_name = short(f"{names['teacher']}/{names['student']}")
             line = source.line_of(first)
             yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
-    used = {name for pair in places for name in pair if name}
+    used = {name for pair in places for name in pair[:2] if name}
     for name in _mapping(source.data.get("networks")) if used else ():
         if name not in used:
             yield Problem(("networks", name), unknown("network of a pair", name, map(short, used)))
-    teachers = {teacher for teacher, _ in places if teacher}
+    teachers = {teacher for teacher, *_ in places if teacher}
     checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
         if name not in teachers:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config import loader
 from bench.config.text import Where, dotted
+from bench.data.views import RGB
 from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.resolution import papers
@@ -63,7 +64,9 @@ def _content(suite: Suite) -> dict[str, Any]:
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
         names = {"teacher": pair.teacher.network, "student": pair.student}
-        return {**names, **group, "recipe": changes(pair.recipe, "pairs", i)}
+        seen = {"teacher": pair.teacher.view, "student": pair.view}
+        views = {role: view for role, view in seen.items() if view != RGB}
+        return {**names, **group, "views": views, "recipe": changes(pair.recipe, "pairs", i)}
 
     checkpoints = {
         pair.teacher.network: {**asdict(checkpoint), "path": str(checkpoint.path)}

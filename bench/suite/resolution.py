@@ -11,6 +11,7 @@ from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.data.folder import PREFIX
+from bench.data.views import RGB
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
@@ -20,6 +21,7 @@ from bench.suite.schema import (
     Method,
     OwnMethod,
     Pair,
+    PairEntry,
     Suite,
     SuiteFile,
     Teacher,
@@ -104,9 +106,29 @@ class Resolver:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
         teacher_recipe = file.teachers.recipe.over(file.recipe)
-        teacher = Teacher(entry.teacher, teacher_recipe, self.checkpoints.get(entry.teacher))
-        name = f"{entry.teacher}/{entry.student}"
-        return Pair(name, teacher, entry.student, entry.recipe.over(file.recipe), entry.group or "")
+        views = self._views(i, entry)
+        checkpoint = self.checkpoints.get(entry.teacher)
+        teacher = Teacher(entry.teacher, teacher_recipe, checkpoint, views["teacher"])
+        name = "/".join(
+            network if view == RGB else f"{network}@{view}"
+            for network, view in (
+                (entry.teacher, views["teacher"]),
+                (entry.student, views["student"]),
+            )
+        )
+        recipe, group = entry.recipe.over(file.recipe), entry.group or ""
+        return Pair(name, teacher, entry.student, recipe, group, views["student"])
+
+    def _views(self, i: int, entry: PairEntry) -> dict[str, str]:
+        """Return the views of a pair: its own, else the suite's."""
+        views = {}
+        for role in ("teacher", "student"):
+            is_own = role in entry.views.model_fields_set
+            views[role] = getattr(entry.views if is_own else self.file.views, role)
+            if not is_own and role in self.file.views.model_fields_set:
+                origin = self.source.origin(("views", role))
+                self.origins[dotted(("pairs", i, "views", role))] = origin
+        return views
 
     def _methods(self) -> Iterator[Method]:
         entries = self.file.methods

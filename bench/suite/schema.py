@@ -25,6 +25,7 @@ from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import Problem, Where, found
 from bench.data import Selection
+from bench.data.views import RGB, VIEWS
 from bench.plugins import BUILTIN, Registry
 from bench.spec import NEEDS, Recipe, TermSpec
 
@@ -121,11 +122,35 @@ class Teachers(Part):
     ] = {}
 
 
+def _channels(entry: Any) -> Any:
+    """Return the view `channels: [0, 2]` as `channels:0+2`, and other entries unchanged."""
+    numbers = entry.get("channels") if isinstance(entry, dict) and len(entry) == 1 else None
+    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+        return entry
+    return f"channels:{'+'.join(map(str, numbers))}"
+
+
+ViewName = Annotated[
+    fields.Text, BeforeValidator(_channels), allowed(f"{', '.join(VIEWS)}, or a modality")
+]
+
+
+class ViewsEntry(Part):
+    """What the teacher and the student see of each image."""
+
+    teacher: ViewName = RGB
+    student: ViewName = RGB
+
+
+Views = Annotated[ViewsEntry, allowed("a mapping of teacher and student to a view")]
+
+
 class PairEntry(Part):
-    """One column of a table: teacher, student, the student's recipe changes, group (its table)."""
+    """One column of a table: teacher, student, the student's recipe changes, group, views."""
 
     teacher: fields.Network
     student: fields.Network
+    views: Views = ViewsEntry()
     recipe: RecipeChanges = RecipeEntry()
     group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
 
@@ -218,6 +243,7 @@ class SuiteFile(Part):
     recipe: RecipeChanges = RecipeEntry()
     teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
     seeds: fields.Seeds = (0, 1, 2)
+    views: Views = ViewsEntry()
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
         dict[fields.Network, NetworkEntry],
@@ -341,17 +367,19 @@ class Teacher:
     network: str
     recipe: Recipe
     checkpoint: Checkpoint | None
+    view: str = RGB  # what the network sees of each image
 
 
 @dataclass(frozen=True)
 class Pair:
     """A column of a table; pairs of different groups are in different tables."""
 
-    name: str  # e.g. "resnet32x4/resnet8x4"
+    name: str  # e.g. "resnet32x4/resnet8x4", or "resnet20@l/resnet20@ab" with views
     teacher: Teacher
     student: str
     recipe: Recipe  # the recipe of the student
     group: str = ""  # not part of any run's id
+    view: str = RGB  # what the student sees of each image
 
     @property
     def networks(self) -> str:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from bench import models
 from bench.data import Data, Facts
+from bench.data.views import View
 from bench.errors import BenchError, TeacherRefused
 from bench.models.head import PREFIX
 from bench.planning.estimate import build_for_estimate
@@ -97,16 +98,23 @@ class Teacher:
         data: The data set. The network is moved to the data set's device.
         recipe: The training settings; only the precision is used.
         reads: The fields of `Features` that the students' distillers read.
+        view: The view of the images that the network sees; None: the images themselves.
 
     Attributes:
         net: The network.
+        view: The view.
         shapes: Shapes of the network's features.
     """
 
     def __init__(
-        self, net: nn.Module, data: Data, recipe: Recipe, reads: Collection[FeatureName] = ()
+        self,
+        net: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        reads: Collection[FeatureName] = (),
+        view: View | None = None,
     ) -> None:
-        self._size = data.facts.size
+        self._size, self.view = data.facts.size, view
         self.shapes = models.shapes(net, self._size, reads)
         net = net.to(data.train_labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net.eval().requires_grad_(False)
@@ -122,7 +130,7 @@ class Teacher:
         """Compute the features of a batch.
 
         Args:
-            images: The batch's images, (B, 3, H, W).
+            images: The batch's images in the teacher's view, (B, 3, H, W).
             strong: The strong view of the images, whose features are the field `strong`; None: no
                 view.
             reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that
