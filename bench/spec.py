@@ -16,7 +16,7 @@ from bench.config import fields
 Precision = Literal["float32", "tf32", "bf16"]
 Optimizer = Literal["sgd", "adamw", "lamb"]
 Schedule = Literal["step", "cosine"]
-Role = Literal["teacher", "student"]
+Role = Literal["teacher", "student", "ensemble", "probe"]
 
 UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
 
@@ -191,7 +191,8 @@ class TermSpec(SpecPart):
 class RunSpec(SpecPart):
     """Everything that can change the result of a run, except the device and package versions.
 
-    A run trains its network, or imports a checkpoint: a file of a teacher's trained weights.
+    Most runs train their network. Three kinds do not: a checkpoint (a file of a teacher's trained
+    weights), an ensemble of trained teachers, and a probe, which measures a finished network.
 
     Attributes:
         revision: Version of the training code; raised when a code change alters results.
@@ -209,6 +210,9 @@ class RunSpec(SpecPart):
         checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
         pretrained: Whether the network begins with the weights of timm or torchvision.
         options: Arguments of the constructor of a network of timm or torchvision.
+        members: Ids of the teachers' runs that form an ensemble; empty for other runs.
+        subject: Id of the run whose network a probe measures; None for other runs.
+        measure: Kind and settings of a probe; empty for other runs.
         view: The view of the images that the network sees, such as `grey` (`bench/data/views.py`).
         teacher_view: The view of the images that the teacher sees.
     """
@@ -226,18 +230,30 @@ class RunSpec(SpecPart):
     checkpoint: str | None = None
     pretrained: bool = False
     options: dict[str, Any] = {}
+    members: list[str] = []
+    subject: str | None = None
+    measure: dict[str, Any] = {}
     view: str = "rgb"
     teacher_view: str = "rgb"
 
     @property
     def role(self) -> Role:
-        """`teacher` for a teacher's run, else `student`."""
+        """`probe` and `ensemble` for these kinds; `student` for a run with a teacher."""
+        if self.subject:
+            return "probe"
+        if self.members:
+            return "ensemble"
         return "teacher" if self.teacher is None else "student"
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the runs that must end before this run: teacher, subject, members."""
+        return tuple(filter(None, (self.teacher, self.subject, *self.members)))
+
+    @property
     def epochs(self) -> int:
-        """Epochs of training; 0 for a checkpoint."""
-        return 0 if self.checkpoint else self.recipe.epochs
+        """Epochs of training; 0 for a run that does not train."""
+        return self.recipe.epochs if self.method else 0
 
     @property
     def id(self) -> str:

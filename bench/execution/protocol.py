@@ -86,7 +86,9 @@ class Job:
     Attributes:
         id: Id of the cohort.
         tasks: The runs to train.
-        teacher: The trained teacher of all runs; None if the runs are teachers.
+        teacher: The trained teacher of all runs; None if the runs have no teacher.
+        sources: The other finished runs that the runs need, by id: members of an ensemble, and
+            subjects of probes.
         device: Device that trains, such as `cuda:0`.
         threads: Number of threads that torch uses on a CPU.
         results: Path of the results folder.
@@ -113,6 +115,7 @@ class Job:
     graphs: bool = False
     networks: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: Mapping[str, TeacherInfo] = field(default_factory=dict)
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

@@ -1,10 +1,11 @@
 """Choose the order in which cohorts start, and split cohorts; results do not depend on either.
 
-A cohort is a group of runs that one worker trains together.
+A cohort is a group of runs that one worker executes together.
 """
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run
@@ -30,7 +31,7 @@ def work_of(estimates: Mapping[str, Estimate]) -> Work:
 
 
 class Queue:
-    """Cohorts that wait for a slot and for their teacher.
+    """Cohorts that wait for a slot and for the runs that they need.
 
     The cohort with the most remaining work starts first. The remaining work of a teacher includes
     the longest cohort of its students, because these must wait for the teacher. A cohort is split
@@ -46,9 +47,10 @@ class Queue:
 
     def __init__(self, slots: int, work: Work) -> None:
         self._slots, self.work = slots, work
-        self._waiting: dict[str | None, list[tuple[float, int, Cohort]]] = {}  # heaps by teacher
+        # heaps by the runs that must end before
+        self._waiting: dict[tuple[str, ...], list[tuple[float, int, Cohort]]] = {}
         self._waiting_work = 0.0
-        self._longest: dict[str, float] = {}  # work of the students' longest cohort, by teacher
+        self._after: dict[str, float] = {}  # work of the longest chain of cohorts after a run
         self._count = 0
 
     def __bool__(self) -> bool:
@@ -57,18 +59,18 @@ class Queue:
     def put(self, *cohorts: Cohort) -> None:
         """Add cohorts to the queue.
 
-        Add students in the same call as their teachers, because the order of teachers depends on
-        the work of their students.
+        Add cohorts in the same call as the cohorts that need them, because the order of teachers
+        depends on the work of their students.
         """
-        for cohort in sorted(cohorts, key=lambda cohort: cohort.teacher is None):
+        for cohort in _last_first(cohorts):
             work = self.work(cohort)
-            after = max(self._longest.get(run.id, 0.0) for run in cohort.runs)
-            if cohort.teacher is not None:
-                self._longest[cohort.teacher] = max(work, self._longest.get(cohort.teacher, 0.0))
+            rest = work + max(self._after.get(run.id, 0.0) for run in cohort.runs)
+            for needed in cohort.needs:
+                self._after[needed] = max(rest, self._after.get(needed, 0.0))
             self._waiting_work += work
             self._count += 1
-            entry = -(work + after), self._count, cohort
-            heapq.heappush(self._waiting.setdefault(cohort.teacher, []), entry)
+            heap = self._waiting.setdefault(cohort.needs, [])
+            heapq.heappush(heap, (-rest, self._count, cohort))
 
     def take(
         self, is_ready: Callable[[str], bool], free_slots: int, running_work: float
@@ -76,18 +78,16 @@ class Queue:
         """Remove the next cohort from the queue and return it; split the cohort first if useful.
 
         Args:
-            is_ready: Function that gets the id of a teacher's run; returns whether the run ended.
+            is_ready: Function that gets the id of a run; returns whether the run ended.
             free_slots: Number of slots that are idle now.
             running_work: Remaining work of the cohorts that train now.
 
         Returns:
-            A cohort, or half of a cohort; None if the queue is empty or all cohorts wait for their
-            teachers.
+            A cohort, or half of a cohort; None if the queue is empty or all cohorts wait for other
+            runs.
         """
         while heaps := [
-            heap
-            for teacher, heap in self._waiting.items()
-            if heap and (teacher is None or is_ready(teacher))
+            heap for needs, heap in self._waiting.items() if heap and all(map(is_ready, needs))
         ]:
             idle = sum(map(len, heaps)) < free_slots
             cohort = heapq.heappop(min(heaps))[2]
@@ -112,6 +112,18 @@ class Queue:
             return ()
         per_slot = (running_work + self._waiting_work + 2 * half) / self._slots
         return parts if idle or max(per_slot, half) < work else ()
+
+
+def _last_first(cohorts: Sequence[Cohort]) -> list[Cohort]:
+    """Return cohorts, each before the cohorts that it needs, otherwise in the given order."""
+    places = {run.id: i for i, cohort in enumerate(cohorts) for run in cohort.runs}
+
+    @cache
+    def depth(place: int) -> int:
+        needs = cohorts[place].needs
+        return 1 + max((depth(places[id]) for id in needs if id in places), default=0)
+
+    return [cohorts[i] for i in sorted(range(len(cohorts)), key=depth, reverse=True)]
 
 
 def halves(runs: Sequence[Run]) -> list[Cohort]:

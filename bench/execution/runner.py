@@ -130,26 +130,39 @@ class Runner:
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort on a slot; return whether it started.
 
-        If its teacher has no result, all runs of the cohort are recorded as skipped instead.
+        Runs that need a run without a result are recorded as skipped. If all runs of the cohort are
+        skipped, the cohort does not start.
         """
-        teacher = self.results.summary(cohort.teacher) if cohort.teacher else None
-        if teacher is not None and teacher.status != "done":
-            reason = f"its teacher is missing: {teacher.status}, {teacher.reason}"
-            for run in cohort.runs:
+        sources = {id: self.results.summary(id) for id in cohort.needs}
+        for run in cohort.runs:
+            if reason := self._missing_source(run, sources):
                 self._end(run.id, "skipped", reason)
+        cohort = Cohort(tuple(run for run in cohort.runs if run.id in self._tasks))
+        if not cohort.runs:
             return False
         device = self.executor.devices[slot]
         for observer in self.observers:
             observer.started(cohort, device)
         self._running[slot] = cohort
-        self.executor.start(slot, self._job(cohort, teacher, device))
+        infos = {id: teacher_info(record) for id, record in sources.items() if record is not None}
+        self.executor.start(slot, self._job(cohort, infos, device))
         return True
 
-    def _job(self, cohort: Cohort, teacher: Record | None, device: str) -> Job:
+    def _missing_source(self, run: Run, sources: Mapping[str, Record | None]) -> str:
+        """Return why a run cannot start because a run that it needs has no result; '' if none."""
+        for id in run.needs:
+            source = sources[id]
+            if source is not None and source.status != "done":
+                name = "its teacher" if id == run.teacher else self.plan.names()[id]
+                return f"{name} is missing: {source.status}, {source.reason}"
+        return ""
+
+    def _job(self, cohort: Cohort, sources: Mapping[str, TeacherInfo], device: str) -> Job:
         return Job(
             id=cohort.id,
             tasks=tuple(self._tasks[run.id] for run in cohort.runs),
-            teacher=teacher_info(teacher) if teacher else None,
+            teacher=sources.get(cohort.teacher or ""),
+            sources={id: sources[id] for id in cohort.needs if id != cohort.teacher},
             device=device,
             threads=self.threads,
             results=str(self.results.folder),
@@ -234,20 +247,22 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
             skipped runs, but not diverged runs; `always`: all runs.
 
     Returns:
-        Runs to repeat, runs without a record, and the teachers of these runs if the teachers'
-        weights are missing.
+        Runs to repeat, runs without a record, and the runs that these need if their weights are
+        missing.
     """
-    missing = set()
-    for run in plan.runs.values():
+    missing: set[str] = set()
+    for run in reversed(list(plan.runs.values())):  # a run comes after the runs that it needs
         record = results.summary(run.id)
         if record is None or record.status not in FINISHED[overwrite]:
             missing.add(run.id)
-    teachers = {plan.runs[run].teacher for run in missing}
-    missing |= {run for run in teachers if run and not results.weights(run).exists()}
+        if run.id in missing:
+            missing |= {id for id in run.needs if not results.weights(id).exists()}
     return [run for run in plan.runs.values() if run.id in missing]
 
 
 def teacher_info(teacher: Record) -> TeacherInfo:
     """Return the teacher's entry in its students' records, from the teacher's own record."""
     network, weights, top1 = teacher.network.name, teacher.weights or "", teacher.top1 or 0.0
-    return TeacherInfo(id=teacher.id, network=network, sha256=weights, top1=top1)
+    info = TeacherInfo(id=teacher.id, network=network, sha256=weights, top1=top1)
+    members = len(teacher.specification.members)
+    return info.model_copy(update={"members": members}) if members else info

@@ -7,7 +7,7 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,17 @@ class Run:
 
     @property
     def kind(self) -> Role:
-        """`teacher` for a teacher's run, else `student`."""
+        """The kind of the run, such as `teacher` or `student`."""
         return self.specification.role
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the runs that must end before this run can start."""
+        return self.specification.needs
+
+    @property
     def teacher(self) -> str | None:
-        """The id of the teacher's run; None if this run is a teacher."""
+        """The id of the run of the network that teaches; None if no network teaches."""
         return self.specification.teacher
 
 
@@ -92,6 +97,8 @@ class Plan:
         runs: The runs by id, teachers first.
         cells: The combinations; two cells with equal specifications share one run.
         facts: Facts of the images that the suite selects.
+        measures: The id of the probe's run, by the id of the run that it measures and the name of
+            the probe in the suite.
         part: The filter and the limit of `select`, if they removed any cell.
         complete: The plan that `select` got; None if no cell was removed.
     """
@@ -100,6 +107,7 @@ class Plan:
     runs: Mapping[str, Run]
     cells: tuple[Cell, ...]
     facts: Facts
+    measures: Mapping[tuple[str, str], str] = field(default_factory=dict)
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
@@ -140,8 +148,13 @@ class Cohort:
 
     @property
     def teacher(self) -> str | None:
-        """The id of the teacher that all runs share; None if the cohort is a teacher's run."""
+        """The id of the teacher's run that all runs share; None if no network teaches."""
         return self.runs[0].teacher
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the runs that must end before this cohort can start."""
+        return tuple(dict.fromkeys(id for run in self.runs for id in run.needs))
 
     @property
     def id(self) -> str:
@@ -198,8 +211,28 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
                 )  # fmt: skip
                 runs[student.id] = Run(student.id, student)
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
-    ordered = sorted(runs.values(), key=lambda run: run.teacher is not None)
-    return Plan(suite, {run.id: run for run in ordered}, tuple(cells), facts)
+    return Plan(suite, ordered(runs), tuple(cells), facts)
+
+
+def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return runs by id, each after the runs that it needs, otherwise in the given order."""
+
+    @cache
+    def depth(id: str) -> int:
+        return 1 + max((depth(needed) for needed in runs[id].needs if needed in runs), default=0)
+
+    return {id: runs[id] for id in sorted(runs, key=depth)}
+
+
+def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> set[str]:
+    """Return ids of runs and of all runs that they need, directly or through other runs."""
+    needed: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        if (id := waiting.pop()) not in needed:
+            needed.add(id)
+            waiting += runs[id].needs
+    return needed
 
 
 def _view(key: str, name: str) -> dict[str, str]:
@@ -253,11 +286,13 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
     if cells == plan.cells:
         return plan
-    needed = {cell.run for cell in cells} | {cell.teacher for cell in cells}
+    chosen = {cell.run for cell in cells} | {cell.teacher for cell in cells}
+    measures = {key: run for key, run in plan.measures.items() if key[0] in chosen}
+    needed = with_needed((*chosen, *measures.values()), plan.runs)
     runs = {id: run for id, run in plan.runs.items() if id in needed}
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
     part, complete = (*plan.part, *part), plan.complete or plan
-    return replace(plan, cells=cells, runs=runs, part=part, complete=complete)
+    return replace(plan, cells=cells, runs=runs, measures=measures, part=part, complete=complete)
 
 
 def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
@@ -314,7 +349,11 @@ def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[s
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Group runs that can train together; each teacher is alone, so teachers train in parallel."""
+    """Group runs that one worker executes together.
+
+    Each teacher is alone, so that teachers train in parallel. Students that learn from one teacher
+    with one seed are together, and so are the probes of these students on one data set.
+    """
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[_cohort_key(run)].append(run)
@@ -322,9 +361,11 @@ def cohorts(runs: Iterable[Run]) -> list[Cohort]:
 
 
 def _cohort_key(run: Run) -> str:
-    if run.kind == "teacher":
-        return run.id
     spec = run.specification
+    if run.kind in ("teacher", "ensemble"):
+        return run.id
+    if run.kind == "probe":
+        return content_hash([spec.data.content, spec.teacher, spec.seed, "probe"])
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, spec.view, shared])

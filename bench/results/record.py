@@ -43,12 +43,16 @@ class NetworkInfo(SpecPart):
 
 
 class TeacherInfo(SpecPart):
-    """A student's teacher: run id, network, SHA-256 of the weights, top-1 accuracy in percent."""
+    """A student's teacher: run id, network, SHA-256 of the weights, top-1 accuracy in percent.
+
+    `members` is the number of networks of an ensemble; 1 for other teachers.
+    """
 
     id: str
     network: str
     sha256: str
     top1: Number
+    members: int = 1
 
 
 class Record(SpecPart):

@@ -242,7 +242,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 
     Args:
         results: The results folder.
-        weights: Whether to list the weights of students as well.
+        weights: Whether to list the weights of students as well, except those that teach.
 
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
@@ -255,7 +255,8 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     files += [path for path in folder.glob("slurm/*") if path.is_file()]
     files += [path for path in folder.glob("state/*.safetensors") if path.stem in ended]
     if weights:
-        students = {run for run, record in records.items() if record.kind != "teacher"}
+        taught_by = {id for record in records.values() for id in record.specification.needs}
+        students = {id for id, r in records.items() if r.kind == "student"} - taught_by
         files += [path for path in folder.glob("weights/*") if path.stem in students]
     return sorted(files)
 
@@ -263,8 +264,8 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 def quarantine_corrupt(plan: "Plan", results: Results) -> list[str]:
     """Quarantine corrupt records and corrupt weights of teachers, so that the runs are repeated.
 
-    Students' weights are not checked, because no run depends on them. Code that reads students'
-    weights verifies them.
+    Weights that no run of the plan needs are not checked. Code that reads such weights verifies
+    them.
 
     Args:
         plan: The plan.
@@ -274,11 +275,12 @@ def quarantine_corrupt(plan: "Plan", results: Results) -> list[str]:
         One message per quarantined file.
     """
     messages = []
+    needed = {id for run in plan.runs.values() for id in run.needs}
     for run in plan.runs.values():
         try:
             record = results.summary(run.id)
             path = results.weights(run.id)
-            if record and record.status == "done" and run.kind == "teacher" and path.exists():
+            if record and record.status == "done" and run.id in needed and path.exists():
                 _check_weights(path, record)
         except Corrupt as error:
             name = quarantine(error.path).name
