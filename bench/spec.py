@@ -160,6 +160,7 @@ class DataSpec(SpecPart):
         size: Height and width in pixels to which images are resized; None: the original size.
         fingerprint: Hash that identifies the images.
         source: SHA-256 of the plugin that defines the data set; None for a built-in data set.
+        split: `unlabelled` for the training images without labels; `train` for the others.
     """
 
     name: str = ""
@@ -169,6 +170,7 @@ class DataSpec(SpecPart):
     size: int | None = None
     fingerprint: str = ""
     source: str | None = None
+    split: Literal["train", "unlabelled"] = "train"
 
 
 class TermSpec(SpecPart):

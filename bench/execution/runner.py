@@ -158,6 +158,7 @@ class Runner:
         return ""
 
     def _job(self, cohort: Cohort, sources: Mapping[str, TeacherInfo], device: str) -> Job:
+        data = cohort.runs[0].specification.data
         return Job(
             id=cohort.id,
             tasks=tuple(self._tasks[run.id] for run in cohort.runs),
@@ -166,7 +167,8 @@ class Runner:
             device=device,
             threads=self.threads,
             results=str(self.results.folder),
-            dataset=self.plan.suite.data.name,
+            dataset=self.plan.datasets.get(data.fingerprint, self.plan.suite.data.name),
+            teacher_facts=self.plan.teacher_facts if cohort.teacher else None,
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,

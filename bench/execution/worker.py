@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bench import data, models
-from bench.data import Augment, Data, Selection, Split
+from bench.data import Augment, Data, Facts, Selection, Split
 from bench.data.views import View
 from bench.errors import BenchError
 from bench.execution.protocol import Emit, Event, Job, Task
@@ -79,11 +79,12 @@ class Heartbeat:
 
     Args:
         data: The data set.
+        facts: Facts of its images for the networks that the worker trains.
         emit: Function that sends an event to the parent process.
     """
 
-    def __init__(self, data: Data, emit: Emit) -> None:
-        self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
+    def __init__(self, data: Data, facts: Facts, emit: Emit) -> None:
+        self.facts, self.train_labels, self.counts = facts, data.train_labels, data.counts
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -170,12 +171,14 @@ def check_plugins(context: JobContext) -> None:
 def load_data(context: JobContext) -> Data:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
-    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
     selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
     dataset = data.load(selection, root, context.device, added=added)
-    context.data_counts = dataset.counts
-    return Heartbeat(dataset, context.emit)
+    context.data_counts, facts = dataset.counts, dataset.facts
+    if job.teacher_facts is not None:
+        facts = facts.taught_by(job.teacher_facts)
+    return Heartbeat(dataset, facts, context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -187,10 +190,11 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     verify(path, info.sha256)
     spec, registry = context.job.tasks[0].specification, context.registry
     stages = spec.teacher_stages or ()
-    network = teachers.load(info.network, dataset.facts, path, registry, stages)
+    facts = context.job.teacher_facts or dataset.facts
+    network = teachers.load(info.network, facts, path, registry, stages)
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
-    view = View(spec.teacher_view, dataset.facts, context.device)
+    view = View(spec.teacher_view, dataset.facts, context.device, facts)
     return Teacher(network, dataset, spec.recipe, reads, view)
 
 
@@ -301,9 +305,14 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
     top-1 test accuracy.
     """
     evaluated = [epoch for epoch in curves if epoch.test]
-    last, best = evaluated[-1], max(evaluated, key=lambda epoch: epoch.test["top1"] or 0.0)
+    last, best = evaluated[-1], max(evaluated, key=_quality)
     values = {"last": last.test, "oracle": {**best.test, "epoch": best.epoch}}
     return {**values, "validation": last.validation} if last.validation else values
+
+
+def _quality(epoch: Epoch) -> float:
+    """Return the top-1 accuracy; without labels, the agreement with the teacher."""
+    return epoch.test.get("top1", epoch.test.get("agreement")) or 0.0
 
 
 def save_weights(context: JobContext, task: Task, weights: Mapping[str, Tensor]) -> str:

@@ -18,7 +18,7 @@ from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
-from distillers.base import FeatureName, has_head, reads_of_teacher, require
+from distillers.base import FeatureName, has_head, reads_of_teacher, require, require_labels
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
@@ -87,9 +87,10 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
         mixed = spec.recipe.mixes
-        estimate = _estimate(*pair, options, plan.facts, registry, mixed=mixed)
+        facts = plan.facts_of(run.kind), plan.facts_of("teacher")
+        estimate = _estimate(*pair, options, facts, registry, mixed=mixed)
         keys = spec.recipe.layer_decay, spec.recipe.drop_path
-        if not run.checkpoint and (problem := _untrainable(pair[0], keys, plan.facts, registry)):
+        if not run.checkpoint and (problem := _untrainable(pair[0], keys, facts[0], registry)):
             estimate = replace(estimate, error=estimate.error or problem)
         estimates[run.id] = estimate
     return estimates
@@ -119,24 +120,27 @@ def _estimate(
     network: Network,
     teacher: Network,
     options: str,
-    facts: Facts,
+    all_facts: tuple[Facts, Facts],
     registry: Registry,
     *,
     mixed: bool,
 ) -> Estimate:
     """Return the estimate of a run.
 
-    `options` is JSON with each distiller's options, by name. `mixed` says whether the recipe mixes
-    images.
+    `options` is JSON with each distiller's options, by name. `all_facts` has the facts of the run's
+    images and of its teacher's. `mixed` says whether the recipe mixes images.
     """
+    facts, teacher_facts = all_facts
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
         memory = 0
         for name, values in json.loads(options).items():
             distiller = registry.distiller(name)
             student = shapes_of(network, facts, registry, distiller.reads)
-            taught = shapes_of(teacher, facts, registry, reads_of_teacher(distiller))
+            taught = shapes_of(teacher, teacher_facts, registry, reads_of_teacher(distiller))
             require(distiller, student, taught, mixed=mixed)
+            if facts.labels != "all":
+                require_labels(distiller, values)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
             memory += sum(x.numel() * x.element_size() for x in term.buffers())
             if has_head(distiller):

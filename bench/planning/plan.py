@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.data import Facts
+from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.data.views import RGB
 from bench.errors import ConfigError, unknown
@@ -96,7 +96,9 @@ class Plan:
         suite: The suite.
         runs: The runs by id, teachers first.
         cells: The combinations; two cells with equal specifications share one run.
-        facts: Facts of the images that the suite selects.
+        facts: Facts of the images that the suite selects, for its students.
+        teacher_facts: Facts of the images on which teachers are trained; None: `facts`.
+        datasets: Names of the data sets other than the suite's, by fingerprint.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
         part: The filter and the limit of `select`, if they removed any cell.
@@ -108,8 +110,14 @@ class Plan:
     cells: tuple[Cell, ...]
     facts: Facts
     measures: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    teacher_facts: Facts | None = None
+    datasets: Mapping[str, str] = field(default_factory=dict)
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
+
+    def facts_of(self, role: Role) -> Facts:
+        """Return facts of the images for a kind of runs: `teacher`, or `student`."""
+        return self.facts if role == "student" else self.teacher_facts or self.facts
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -175,7 +183,13 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         MissingData: A folder of images is missing.
     """
     facts = data.facts(suite.data, root, suite.registry.datasets)
-    data_spec = _data_spec(suite, facts)
+    data_spec = _data_spec(suite, suite.data, facts)
+    teacher_facts, teacher_spec, datasets = None, data_spec, {}
+    if suite.teacher_data is not None:
+        teacher_facts = data.facts(suite.teacher_data, root, suite.registry.datasets)
+        teacher_spec = _data_spec(suite, suite.teacher_data, teacher_facts)
+        datasets[teacher_facts.fingerprint] = suite.teacher_data.name
+        facts = facts.taught_by(teacher_facts)
 
     def spec(network: str, **fields: Any) -> RunSpec:
         fields |= _source(suite, "network", network)
@@ -183,7 +197,8 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
             fields["pretrained"] = True
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
-        return RunSpec(revision=REVISION, data=data_spec, network=network, **fields)
+        images = data_spec if "teacher" in fields else teacher_spec
+        return RunSpec(revision=REVISION, data=images, network=network, **fields)
 
     runs: dict[str, Run] = {}
     cells = []
@@ -211,7 +226,9 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
                 )  # fmt: skip
                 runs[student.id] = Run(student.id, student)
                 cells.append(Cell(pair, method, seed, student.id, teacher.id))
-    return Plan(suite, ordered(runs), tuple(cells), facts)
+    return Plan(
+        suite, ordered(runs), tuple(cells), facts, teacher_facts=teacher_facts, datasets=datasets
+    )
 
 
 def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -250,11 +267,12 @@ def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[st
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
-def _data_spec(suite: Suite, facts: Facts) -> DataSpec:
-    spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
-    if suite.data.name.startswith(PREFIX):
+def _data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
+    fields = {key: v for key, v in asdict(selection).items() if (key, v) != ("split", "train")}
+    spec = DataSpec(**fields, fingerprint=facts.fingerprint)
+    if selection.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
-    return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
+    return spec.model_copy(update=_source(suite, "dataset", selection.name))
 
 
 def _terms(suite: Suite, terms: Mapping[str, TermSpec]) -> dict[str, TermSpec]:

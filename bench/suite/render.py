@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config import loader
 from bench.config.text import Where, dotted
+from bench.data import Selection
 from bench.data.views import RGB
 from bench.spec import Recipe
 from bench.suite.files import default_label
@@ -77,9 +78,10 @@ def _content(suite: Suite) -> dict[str, Any]:
         "suite_version": 1,
         "title": suite.title,
         "caption": suite.caption,
-        "dataset": asdict(suite.data),
+        "dataset": _data_set(suite.data),
         "recipe": {k: v for k, v in suite.recipe if k not in suite.recipe.unused},
         "teachers": {
+            **({"dataset": _data_set(suite.teacher_data)} if suite.teacher_data else {}),
             "seed": suite.teacher_seed,
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
@@ -91,6 +93,10 @@ def _content(suite: Suite) -> dict[str, Any]:
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
     }
+
+
+def _data_set(data: Selection) -> dict[str, Any]:
+    return {key: v for key, v in asdict(data).items() if (key, v) != ("split", "train")}
 
 
 def _method(method: Method) -> dict[str, Any] | str:
@@ -142,6 +148,8 @@ def _mapping(
             if value:
                 yield f"{indent}{_scalar(key)}:", origin if where == ("methods",) else ""
                 yield from _mapping(value, at, indent + "  ", origins)
+            elif where == ("methods",):  # a student that is not trained
+                yield f"{indent}{_scalar(key)}: {{}}", origin
         elif key == "pairs":
             yield f"{indent}{key}:", ""
             for i, item in enumerate(value):

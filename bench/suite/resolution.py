@@ -18,6 +18,7 @@ from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.schema import (
     Checkpoint,
+    DataSet,
     Method,
     OwnMethod,
     Pair,
@@ -34,6 +35,7 @@ HEAD_NOTE = (  # in tables, for methods with a head
     "predicts with a head of its own instead of the student's classifier: more parameters and "
     "multiply-adds than the student"
 )
+UNTRAINED_NOTE = "not trained: the student with its initial weights"
 DEFAULTS: dict[Where, str | None] = {  # by part of the file: the origin of unset values
     ("recipe",): "papers",
     ("teachers",): "papers",
@@ -79,7 +81,8 @@ class Resolver:
             title=file.title,
             caption=file.caption.strip(),
             path=self.path,
-            data=self._data(),
+            data=self._data(file.dataset),
+            teacher_data=self._teacher_data(),
             recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -94,13 +97,19 @@ class Resolver:
             changes=tuple(change.text for change in self.source.changes),
         )
 
-    def _data(self) -> Selection:
+    def _data(self, entry: DataSet) -> Selection:
         """Return the selection; folders relative to the suite file become absolute paths."""
-        selection = Selection(**self.file.dataset.model_dump())
+        selection = Selection(**entry.model_dump())
         folder = self.path.parent / selection.name.removeprefix(PREFIX)
         if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
             return replace(selection, name=f"{PREFIX}{folder.resolve()}")
         return selection
+
+    def _teacher_data(self) -> Selection | None:
+        if (entry := self.file.teachers.dataset) is not None:
+            return self._data(entry)
+        data = self._data(self.file.dataset)
+        return None if data.split == "train" else replace(data, split="train")
 
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
@@ -137,15 +146,18 @@ class Resolver:
             method = entry if isinstance(entry, OwnMethod) else OwnMethod()
             where: Where = ("methods", name if isinstance(entries, dict) else i)
             self.origins[f"methods.{name}"] = self.source.origin(where)
+            is_papers = method.terms is None
+            contents = canonical_terms(name) if method.terms is None else method.terms
             terms = {
-                term: self._term(name, term, content, (*where, term) if method.terms else None)
-                for term, content in (method.terms or canonical_terms(name)).items()
+                term: self._term(name, term, content, None if is_papers else (*where, term))
+                for term, content in contents.items()
             }
             used = [self.registry.distiller(term) for term in terms]
             notes = dict.fromkeys(distiller.note for distiller in used)
             notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
+            notes |= {} if terms else {UNTRAINED_NOTE: None}
             label = method.label or default_label(name, terms)
-            pairs = {} if method.terms else self._pairs(name)
+            pairs = self._pairs(name) if is_papers else {}
             yield Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
 
     def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:

@@ -87,6 +87,7 @@ class DataSet(Part):
         Annotated[fields.Whole, Ge(4), Le(4096)] | None,
         allowed("a whole number of pixels, 4 to 4096"),
     ] = None
+    split: Annotated[Literal["train", "unlabelled"], allowed("train, unlabelled")] = "train"
 
 
 DataSetEntry = Annotated[
@@ -107,7 +108,12 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default, one of seed 0 serves all students of a pair."""
+    """How teachers are trained; by default, one of seed 0 serves all students of a pair.
+
+    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
+    """
+
+    dataset: DataSetEntry | None = None
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -203,7 +209,7 @@ DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
 TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
-Terms = Annotated[dict[DistillerName, Term], Len(1)]
+Terms = dict[DistillerName, Term]  # empty: the student is not trained
 TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
 
 
@@ -241,7 +247,9 @@ class SuiteFile(Part):
     ] = ""
     dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
-    teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
+    teachers: Annotated[Teachers, allowed("a mapping of dataset, seed, recipe, checkpoints")] = (
+        Teachers()
+    )
     seeds: fields.Seeds = (0, 1, 2)
     views: Views = ViewsEntry()
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
@@ -397,6 +405,7 @@ class Suite:
         caption: Text below its tables.
         path: The file.
         data: The data set, or the selected subset.
+        teacher_data: The data set on which teachers are trained; None: `data`.
         recipe: The common recipe, which pairs and teachers can change.
         teacher_seed: Seed of all teachers, or `same`: each student's seed.
         seeds: Seeds of the students.
@@ -429,6 +438,7 @@ class Suite:
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    teacher_data: Selection | None = None
 
     @property
     def networks(self) -> tuple[str, ...]:

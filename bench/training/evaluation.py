@@ -80,27 +80,31 @@ def predict(
     return torch.cat(logits), torch.cat(labels)
 
 
-def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float]:
+def measure(
+    logits: Tensor, labels: Tensor | None, teacher: Tensor | None = None
+) -> dict[str, float]:
     """Compute all metrics of a network on a set of images.
 
     Args:
         logits: The network's logits (n, K) in float32, for n images and K classes.
-        labels: The true classes (n,).
+        labels: The true classes (n,); None if they are unknown.
         teacher: The teacher's logits (n, K); None if there is no teacher.
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats. With a teacher, `agreement` is the
-        percentage of images for which teacher and student predict the same class, and `kl` is the
-        mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats, all only with labels. With a
+        teacher, `agreement` is the percentage of images for which teacher and student predict the
+        same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
-    metrics = {
-        "top1": accuracy(logits, labels, 1),
-        "top5": accuracy(logits, labels, 5),
-        "nll": F.nll_loss(log_p, labels),
-        "ece": calibration_error(log_p, labels),
-    }
+    metrics = {}
+    if labels is not None:
+        metrics = {
+            "top1": accuracy(logits, labels, 1),
+            "top5": accuracy(logits, labels, 5),
+            "nll": F.nll_loss(log_p, labels),
+            "ece": calibration_error(log_p, labels),
+        }
     if teacher is not None:
         log_q = F.log_softmax(teacher, dim=1)
         same = logits.argmax(1) == teacher.argmax(1)
@@ -179,6 +183,7 @@ class Evaluator:
                 logits, _ = predict(self._teacher, self._data, split, self._recipe, view)
                 self._teacher_logits[split] = logits
             logits, labels = predict(net, self._data, split, self._recipe, self._view)
-            values = measure(logits, labels, self._teacher_logits.get(split))
+            truth = None if self._data.facts.labels == "none" else labels
+            values = measure(logits, truth, self._teacher_logits.get(split))
             results[split] = {name: finite_or_none(value) for name, value in values.items()}
         return results

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import repeat
 
+import torch
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
@@ -57,6 +58,18 @@ def train_cohort(
     evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None, seen)
     static_batch = StaticBatch(recipe.batch_size)
     passes = TeacherPasses(teacher, capture) if teacher else None
+
+    def evaluate(trainer: Trainer) -> None:
+        with trainer.averaged():
+            metrics = evaluator.evaluate(trainer.model)
+        trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
+
+    for trainer in trainers:
+        if not trainer.trains:
+            with trainer.catch_failure():
+                trainer.begin_untrained()
+                evaluate(trainer)
+            after_epoch(trainer)
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
         active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
         if active:
@@ -70,9 +83,7 @@ def train_cohort(
                 if trainer.failure is None:
                     trainer.end_epoch(shared_seconds=seconds)
                 if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
-                    with trainer.averaged():
-                        metrics = evaluator.evaluate(trainer.model)
-                    trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
+                    evaluate(trainer)
             after_epoch(trainer)
 
 
@@ -120,10 +131,10 @@ def train_epoch(
         with timer:
             if (views := next(stream, None)) is None:
                 return
-            images, batch, strong, *taught = views
+            images, batch, strong, taught, taught_strong = views
             active = [trainer for trainer in trainers if trainer.failure is None]
             needed = any(trainer.uses_teacher for trainer in active)
-            features = teacher(*taught) if teacher and needed else None
+            features = teacher(taught, taught_strong) if teacher and needed else None
         shared = shared_tensors(images, features, batch, strong)
         versions = [tensor._version for tensor in shared]
         for trainer in active:
@@ -179,6 +190,8 @@ def batches(
         view = replace(augment, view="strong", randaugment=magnitude)
         strongs = data.epoch(seed, epoch, recipe.batch_size, view)
     for number, ((images, batch), (second, _)) in enumerate(zip(stream, strongs, strict=False)):
+        if data.facts.labels != "all":  # labels of other classes than the network's
+            batch = replace(batch, labels=torch.zeros_like(batch.labels))
         if len(batch.labels) > 1:
             mixed = mix(images, batch, second, batch_rng(seed, epoch, number))
             yield _seen(views, mixed, seed, epoch)

@@ -13,9 +13,11 @@ from distillers.base import (
     FeatureName,
     MixedBatch,
     Pretraining,
+    UnlabelledBatch,
     has_head,
     reads_of_teacher,
     require,
+    require_labels,
 )
 
 
@@ -37,6 +39,7 @@ class WeightedLoss(nn.Module):
         seed: The run's seed.
         registry: The distillers that the suite can use, by name.
         mixed: Whether the recipe mixes images, which then have no single label.
+        labelled: Whether the training images have labels.
 
     Attributes:
         terms: The distillers by name.
@@ -59,14 +62,17 @@ class WeightedLoss(nn.Module):
         registry: Registry = BUILTIN,
         *,
         mixed: bool = False,
+        labelled: bool = True,
     ) -> None:
         super().__init__()
-        self._specs, self._mixed = terms, mixed
+        self._specs, self._mixed, self._labelled = terms, mixed, labelled
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
         classes = {name: registry.distiller(name) for name in terms}
         for name in sorted(terms, key=lambda name: (_earliest_feature(classes[name]), name)):
             require(classes[name], student, teacher, mixed=mixed)
+            if not labelled:
+                require_labels(classes[name], terms[name].options)
             rng = seeding.generator(train_labels.device, "draws", seed, name)
             setting = Setting(student, teacher, train_labels, rng)
             self.streams.append(rng)
@@ -103,7 +109,9 @@ class WeightedLoss(nn.Module):
         return sum(weighted[1:], weighted[0]), losses
 
     def _visible(self, batch: Batch) -> Batch:
-        """Return the batch as the distillers may read it: mixed images have no single label."""
+        """Return the batch as the distillers may read it: some images have no label, or not one."""
+        if not self._labelled:
+            return UnlabelledBatch(batch.labels, batch.index, batch.epoch, batch.epochs)
         if not self._mixed:
             return batch
         return MixedBatch(batch.labels, batch.index, batch.epoch, batch.epochs, batch.targets)

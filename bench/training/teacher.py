@@ -42,7 +42,8 @@ def checkpoint_problems(plan: Plan) -> list[str]:
         if checkpoint is None or not checkpoint.path.exists():  # the suite may give only a SHA-256
             continue
         try:
-            fit_checkpoint(checkpoint.path, network, plan.facts, suite.registry, suite.networks)
+            facts = plan.facts_of("teacher")
+            fit_checkpoint(checkpoint.path, network, facts, suite.registry, suite.networks)
         except BenchError as error:
             lines.append(at_line(suite, f"teachers.checkpoints.{network}", str(error)))
     return lines
