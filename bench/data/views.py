@@ -82,6 +82,25 @@ def _argument_problem(name: str, kind: str, text: str, facts: Facts | None) -> s
     return f"{found}. Allowed: 1 to 3 ascending numbers from 0 to {channels - 1}, e.g. channels:0+2"
 
 
+def describe(name: str) -> str:
+    """Return a view in words, such as `grey images`."""
+    kind, _, text = name.partition(":")
+    match kind:
+        case "rgb" | "grey":
+            return f"{'RGB' if kind == RGB else kind} images"
+        case "l":
+            return "the lightness (L of CIE Lab)"
+        case "ab":
+            return "the colours (a and b of CIE Lab)"
+        case "low" if text:
+            return f"images reduced to {text} x {text} pixels"
+        case "noise" if text:
+            return f"images with Gaussian noise (standard deviation {text})"
+        case "channels" if text:
+            return f"the channels {text.replace('+', ' and ')}"
+    return f"the modality {name}"
+
+
 class View:
     """A view of normalised images, for a network that expects its own normalisation.
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from bench import report
 from bench.errors import BenchError, unknown
-from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
+from bench.report import (
+    Kind,
+    Report,
+    ReportOptions,
+    comparison,
+    experiment,
+    labels,
+    model,
+    published,
+)
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
 from bench.report.model import (
@@ -51,7 +60,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
-        role: Role = "method" if distillers else "student"
+        role: Role = "student" if method.terms and not distillers else "method"
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
         teacher, record, about = read(each.teacher), read(each.run), notes[method.name]
         yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", pair.group)
@@ -160,7 +169,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
-        labels.sentences((suite.caption, changes)),
+        labels.sentences((suite.caption, changes, *experiment.describe(suite, plan.facts))),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,

@@ -467,7 +467,8 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
     setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
     if teacher and record.specification.role == "student":
         theirs = teacher.specification.content
-        setting["teacher"] = {k: v for k, v in theirs.items() if k not in ("seed", "data")}
+        same = {"seed", "data"} if theirs.get("data") == content.get("data") else {"seed"}
+        setting["teacher"] = {k: v for k, v in theirs.items() if k not in same}
     return setting, content.get("method", {})
 
 
@@ -488,8 +489,10 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
         return MissingValue("missing", "missing: not run yet")
     if record.status != "done":
         return MissingValue(record.status, _reason(record.status, record.reason or ""))
-    if metric not in measured_metrics(record):
-        return MissingValue("missing", f"missing: the record has no {metric}")
+    if metric not in (metrics := measured_metrics(record)):
+        others = "agreement" in metrics and "top1" not in metrics
+        hint = ", because its images have no labels; see --metric agreement" if others else ""
+        return MissingValue("missing", f"missing: the record has no {metric}{hint}")
     return None
 
 
