@@ -463,6 +463,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether a student trained alone; a plugin's distiller is assumed to use the teacher."""
+    """Return whether a student learned alone; a plugin's distiller is taken to use the teacher."""
     terms, builtin = list(terms), distillers.names()
     return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

@@ -65,21 +65,21 @@ def problem(name: str, facts: Facts | None = None) -> str | None:
 
 
 def _argument_problem(name: str, kind: str, text: str, facts: Facts | None) -> str | None:
-    found = f"found view '{name}'"
+    prefix = f"found view '{name}'"
     if kind == "low":
         limit = facts.size if facts else 4096
         is_valid = bool(re.fullmatch(r"[1-9]\d{0,3}", text)) and int(text) <= limit
-        return None if is_valid else f"{found}. Allowed: low:1 to low:{limit} (pixels of a side)"
+        return None if is_valid else f"{prefix}. Allowed: low:1 to low:{limit} (pixels of a side)"
     if kind == "noise":
         is_valid = bool(re.fullmatch(r"\d+(\.\d+)?", text)) and 0 < float(text) <= MAX_NOISE
-        return None if is_valid else f"{found}. Allowed: noise:<a number from 0 to {MAX_NOISE:g}>"
+        return None if is_valid else f"{prefix}. Allowed: noise:<a number from 0 to {MAX_NOISE:g}>"
     channels = len(facts.mean) if facts else 3
     numbers = (
         [int(n) for n in text.split("+")] if re.fullmatch(r"\d{1,3}(\+\d{1,3})*", text) else []
     )
     if numbers and numbers == sorted(set(numbers)) and numbers[-1] < channels and len(numbers) <= 3:
         return None
-    return f"{found}. Allowed: 1 to 3 ascending numbers from 0 to {channels - 1}, e.g. channels:0+2"
+    return f"{prefix}. Allowed: 1 to 3 ascending numbers from 0 to {channels - 1}, e.g. channels:0+2"
 
 
 def describe(name: str) -> str:

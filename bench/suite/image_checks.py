@@ -78,8 +78,8 @@ def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:
     suite, pairs = as_mapping(source.data.get("views")), as_list(source.data.get("pairs"))
     places: dict[Where, Any] = {("views", role): view for role, view in suite.items()}
     for i, pair in enumerate(pairs):
-        own = as_mapping(as_mapping(pair).get("views"))
-        places |= {("pairs", i, "views", role): view for role, view in own.items()}
+        entry = as_mapping(as_mapping(pair).get("views"))
+        places |= {("pairs", i, "views", role): view for role, view in entry.items()}
     for where, view in places.items():
         with suppress(ValidationError):
             if message := views.problem(_view.validate_python(view), facts):

@@ -212,5 +212,5 @@ def _seen(
         second = None if strong is None else view(strong, batch.index, seed, epoch, "strong")
         return view(images, batch.index, seed, epoch), second
 
-    own, taught = pair(views[0]), pair(views[1])
-    return Views(own[0], batch, own[1], *taught)
+    (seen, seen_strong), taught = pair(views[0]), pair(views[1])
+    return Views(seen, batch, seen_strong, *taught)
