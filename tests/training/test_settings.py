@@ -222,8 +222,8 @@ def test_students_without_labels_agree_with_the_teacher_and_have_no_accuracy(
     assert net(torch.zeros(2, 3, 8, 8)).logits.shape == (2, 10), "the teacher's classes"
     table = build.assemble(plan, results).tables[0]
     assert "because its images have no labels; see --metric agreement" in str(table.notes)
-    assert "cross-modal transfer: the teacher sees grey images, and the student" in table.caption
-    assert "students train for 6 steps" in table.caption.lower()
+    assert "Cross-modal transfer: the teacher sees grey images, and the student" in table.caption
+    assert "Students train for 6 steps" in table.caption
 
 
 def test_few_samples_are_told_in_the_caption_and_the_plan(tmp_path: Path) -> None:
