@@ -173,15 +173,16 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
     for run in runs:
         key = rate_key(run.specification)
-        if key in rates:
+        if key in rates or not run.specification.epochs:
             continue
         images, batch = data.batch(run.specification.recipe.batch_size)
         teacher, shared = None, 0.0
         if run.teacher:
-            spec, network = run.specification, plan.runs[run.teacher].specification.network
-            kind = f"{network} {spec.teacher_stages} {len(images)} {spec.recipe.precision}"
+            spec, taught_by = run.specification, plan.runs[run.teacher].specification
+            names = [taught_by.network] * max(1, len(taught_by.members))
+            kind = f"{names} {spec.teacher_stages} {len(images)} {spec.recipe.precision}"
             if kind not in teachers:
-                teachers[kind] = _measure_teacher(network, spec, data, images, registry)
+                teachers[kind] = _measure_teacher(names, spec, data, images, registry)
             teacher, shared = teachers[kind]
         rates[key] = _measure(run, teacher, shared, data, (images, batch), registry)
     return rates
@@ -253,13 +254,21 @@ class RandomImages:
 
 
 def _measure_teacher(
-    network: str, spec: RunSpec, data: RandomImages, images: torch.Tensor, registry: Registry
+    networks: Sequence[str],
+    spec: RunSpec,
+    data: RandomImages,
+    images: torch.Tensor,
+    registry: Registry,
 ) -> tuple[Teacher, float]:
-    """Return a teacher with random weights, and the seconds of its forward pass per image."""
+    """Return a teacher with random weights, and the seconds of its forward pass per image.
+
+    `networks` has one name, or the names of an ensemble's members.
+    """
     size = data.facts.classes, data.facts.size
     with seeding.initialised_by("forecast"):
-        net = registry.build_network(network, *size, spec.teacher_stages or ())
-    teacher = Teacher(net, data, spec.recipe)
+        stages = spec.teacher_stages or ()
+        nets = [registry.build_network(name, *size, stages) for name in networks]
+    teacher = Teacher(nets, data, spec.recipe)
     return teacher, _time(partial(teacher, images), images.device) / len(images)
 
 
@@ -273,12 +282,12 @@ def _measure(
 ) -> Rates:
     spec, (images, batch), device = run.specification, sample, sample[0].device
     begin = time.perf_counter()
-    shapes = teacher.shapes if teacher else None
+    shapes = teacher.shapes if teacher else []
     trainer = Trainer(Task(run.id, "", spec), data, shapes, None, registry)
     setup = time.perf_counter() - begin
     trainer.begin_epoch()
     uses_teacher = teacher is not None and trainer.uses_teacher
-    features = teacher(images) if teacher and uses_teacher else None
+    features = teacher(images) if teacher and uses_teacher else []
     step = _time(partial(trainer.step, images, features, batch), device) / len(images)
     evaluate = partial(predict, trainer.model, data, "test", spec.recipe)
     evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], data.facts.train)
@@ -341,9 +350,7 @@ def _seconds(
         run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
         run_seconds[run.id] += rate.evaluation * evaluations * facts.test
     total, longest = 0.0, 0.0
-    chains: dict[str, float] = {
-        run.id: run_seconds[run.id] for run in runs if run.kind == "teacher"
-    }
+    chains: dict[str, float] = {}  # seconds until a run ends, by its id
     for cohort in cohorts(runs):
         shared = max(
             (r.shared for run in cohort.runs if (r := rates.get(rate_key(run.specification)))),
@@ -352,8 +359,10 @@ def _seconds(
         epochs = cohort.runs[0].specification.epochs
         alone = shared * facts.train * epochs + start
         total += alone + sum(run_seconds[run.id] for run in cohort.runs)
-        chain = chains.get(cohort.teacher or "", 0.0) + alone
-        longest = max(longest, chain + max(run_seconds[run.id] for run in cohort.runs))
+        begin = max((chains.get(id, 0.0) for id in cohort.needs), default=0.0)
+        end = begin + alone + max(run_seconds[run.id] for run in cohort.runs)
+        chains |= {run.id: end for run in cohort.runs}
+        longest = max(longest, end)
     return start + max(total / slots, longest), len(runs) - familiar
 
 

@@ -213,6 +213,7 @@ class RunSpec(SpecPart):
         pretrained: Whether the network begins with the weights of timm or torchvision.
         options: Arguments of the constructor of a network of timm or torchvision.
         members: Ids of the teachers' runs that form an ensemble; empty for other runs.
+        combine: Whether a student's losses are summed or averaged over an ensemble's members.
         subject: Id of the run whose network a probe measures; None for other runs.
         measure: Kind and settings of a probe; empty for other runs.
         view: The view of the images that the network sees, such as `grey` (`bench/data/views.py`).
@@ -233,6 +234,7 @@ class RunSpec(SpecPart):
     pretrained: bool = False
     options: dict[str, Any] = {}
     members: list[str] = []
+    combine: Literal["sum", "mean"] = "sum"
     subject: str | None = None
     measure: dict[str, Any] = {}
     view: str = "rgb"

@@ -432,7 +432,7 @@ def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
     spec, student = record.specification, record.network.name
     info = record.teacher
     teacher = teachers.get(spec.teacher or "", info.network if info else None)
-    if record.kind == "teacher":
+    if record.kind in ("teacher", "ensemble"):
         names: dict[str, Any] = {"method": "teacher", "label": "Teacher", "pair": None}
         names |= {"teacher": student, "student": None}
         role = "teacher"

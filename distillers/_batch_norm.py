@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm of pooled features (B, C) or feature maps (B, C, H, W).
 
-    A single value per channel, as in a batch of one sample, has no variance. Such a batch is
-    normalised by the running mean and variance, as in evaluation mode, and does not change them.
-    For larger batches, the numbers are those of PyTorch's batch norm.
+    A single value per channel, as in the pooled features of one sample, has no variance. Such a
+    batch is normalised by the running mean and variance, as in evaluation mode, and does not change
+    them. For all other batches, the results equal those of PyTorch's batch norm.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -20,4 +20,4 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(input)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Accept each number of dimensions."""
+        """Accept an input of any number of dimensions."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from distillers.base import Incompatible, Setting
 
 STD_OFFSET = 1e-7  # keeps standardised logits finite if all logits of a sample are equal
-EXCLUDED = -1e9  # the logit of an excluded class: finite, since 0 · ∞ is NaN
+EXCLUDED = -1e9  # the logit of an excluded class; -∞ would give NaN in p · log p
 
 
 def require_three_classes(setting: Setting, reason: str) -> None:
@@ -25,7 +25,9 @@ def require_three_classes(setting: Setting, reason: str) -> None:
 
 
 def require_standardisable(setting: Setting) -> None:
-    """Check for three or more classes: of two standardised logits, only the signs can differ.
+    """Check that the data set has three or more classes, as standardised logits require.
+
+    Two standardised logits are always 0.71 and -0.71, so only their order can differ.
 
     Args:
         setting: The shapes of the networks' features.
@@ -40,7 +42,7 @@ def standardised(logits: Tensor) -> Tensor:
     """Return (z - mean z) / (std z + 1e-7) of each row z of logits (B, K).
 
     Args:
-        logits: The logits. The standard deviation of a row has the divisor K - 1.
+        logits: The logits. The variance of a row has the divisor K - 1.
     """
     std = logits.std(dim=1, keepdim=True)
     return (logits - logits.mean(dim=1, keepdim=True)) / (std + STD_OFFSET)

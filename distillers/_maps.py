@@ -14,7 +14,7 @@ MapShape = tuple[int, int, int]  # (C, H, W)
 def paired(
     student: Sequence[MapShape], teacher: Sequence[MapShape]
 ) -> list[tuple[MapShape, MapShape]]:
-    """Return the shapes of each stage in the student and in the teacher.
+    """Return one pair per stage: the shape in the student and the shape in the teacher.
 
     Args:
         student: The shapes (C, H, W) of the student's stages.
@@ -41,11 +41,11 @@ def pool(stage: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def attention(stage: Tensor, power: float = 2.0) -> Tensor:
-    """Return the attention map (B, H·W) of a feature map (B, C, H, W), rows of length 1.
+    """Return the attention map (B, H·W): mean_c |f_c|^p, with each row scaled to length 1.
 
     Args:
-        stage: The feature map.
-        power: The exponent p of mean_c |f_c|^p.
+        stage: The feature map f, (B, C, H, W); f_c is channel c.
+        power: The exponent p.
     """
     raised = stage.square() if power == 2 else stage.abs().pow(power)
     return F.normalize(raised.mean(1).flatten(1), dim=1)
@@ -54,8 +54,9 @@ def attention(stage: Tensor, power: float = 2.0) -> Tensor:
 def resizer(student: MapShape, teacher: MapShape) -> nn.Module:
     """Return a convolution from the student's map shape (C, H, W) to the teacher's.
 
-    If the student's map is twice as large, the stride is 2. If it is half as large, the convolution
-    is transposed with stride 2. Otherwise the kernel size covers the difference in size.
+    If the student's map is twice as high and wide as the teacher's, the stride is 2. If it is half
+    as high and wide, the convolution is transposed with stride 2. Otherwise the kernel is larger
+    than the difference in size by 1.
 
     Args:
         student: The shape of the student's map.
@@ -80,7 +81,7 @@ def resizer(student: MapShape, teacher: MapShape) -> nn.Module:
 def bottleneck(channels: int, inner: int, outer: int) -> list[nn.Module]:
     """Return convolutions of 1 x 1, 3 x 3 and 1 x 1 from `channels` to `inner` to `outer` channels.
 
-    They have no bias. A batch norm and a ReLU follow the first two of them.
+    The convolutions have no bias. A batch norm and a ReLU follow each of the first two.
     """
     return [
         nn.Conv2d(channels, inner, kernel_size=1, bias=False),

@@ -73,6 +73,6 @@ def ipot(cost: Tensor, step: float, rounds: int) -> Tensor:
 
 
 def _log_scaling(log_plan: Tensor, dim: int) -> Tensor:
-    """Return the term to add to `log_plan` to make the plan's sums over `dim` equal, total 1."""
+    """Return the summand for `log_plan` that makes the plan's sums over `dim` equal, total 1."""
     sums = log_plan.logsumexp(dim, keepdim=True)
     return -sums - math.log(sums.numel())

@@ -21,19 +21,19 @@ SCALE = 3 / 1000  # RepDistiller's factor
 class AB(Distiller):
     """L = 0.003 / B · Σ_l 2^(l-S) Σ_icxy max(0, m - σ s)², σ = 1 if t > 0, else -1.
 
-    s = r(f_s) and t, both (B, C, H, W), are maps of stage l = 1…S before the ReLU: i is a sample, c
-    a channel, x, y a position. The connector r, a trained convolution with batch norm, maps the
-    student's map f_s to the teacher's shape; it is the identity where the shapes are equal. m is
-    the margin: a student's neuron costs nothing if it is beyond m on the teacher's side of 0. The
-    sum is over neurons, so the loss grows with the networks' maps.
+    f_s and t (B, C, H, W) are the student's and the teacher's map of stage l = 1…S before the ReLU;
+    i is a sample, c a channel, x, y a position. s = r(f_s) (B, C, H, W): the connector r, a trained
+    convolution with batch norm, maps f_s to the teacher's shape. Where the shapes are equal, r is
+    the identity. m is the margin: a student's neuron adds no loss if its value is beyond m on the
+    teacher's side of 0. The loss is a sum over neurons, so it grows with the size of the maps.
 
-    The loss is minimised in a stage before training, which trains the student up to its classifier
-    and the connectors, with a constant learning rate. The connectors are then dropped, and the
-    training has no loss of this distiller.
+    The loss is minimised in a stage before training, with a constant learning rate. This stage
+    trains the connectors and the student's layers before its classifier. The connectors are then
+    dropped, and this distiller adds no loss to the training.
 
     Source: the paper, with the factors, the connectors and the stage of RepDistiller.
-    Unlike RepDistiller, the optimiser of the stage holds the classifier, too. It gets no gradient,
-    so it does not change.
+    Unlike RepDistiller, the optimiser of the stage also holds the student's classifier. The
+    classifier gets no gradient, so it does not change.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.
@@ -41,7 +41,8 @@ class AB(Distiller):
         pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
 
     Raises:
-        Incompatible: The networks have different numbers of stages, or no connector fits two sizes.
+        Incompatible: The networks have different numbers of stages, or no connector fits the sizes
+            of two maps.
     """
 
     paper = (

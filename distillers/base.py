@@ -62,10 +62,11 @@ The rules follow. `tests/distillers/contract.py` checks all except rule 9 for ev
 
 A distiller can do more; each possibility has a default, so most distillers do not mention it:
 
-- Optional features, such as `preactivations` or `classifier`: `reads` names them, and
-  `teacher_reads` if the teacher's are others. `setting.student` and `setting.teacher` have their
-  shapes. A pair whose network does not have them is skipped with the reason.
-- A schedule: `batch.epoch` and `batch.epochs`. A weight that grows is `warmup: 20` in the suite.
+- Optional features, such as `preactivations` or `classifier`: `reads` names them. `teacher_reads`
+  names the teacher's, if they differ from the student's. `setting.student` and `setting.teacher`
+  have their shapes. A pair of networks without these features is skipped with the reason.
+- A schedule: `batch.epoch` and `batch.epochs`. To let the loss's weight grow over the first 20
+  epochs, no code is needed: set `warmup: 20` in the suite.
 - A stage before training: `pretraining` and `pretrain`.
 - A head that replaces the student's classifier at test time: `predict`.
 - A second, strongly augmented view of the images: `reads = ("strong",)`.
@@ -83,11 +84,12 @@ A complete example with a stage, a head, a schedule and optional features, also 
 
 
     class Coded(Distiller):
-        """L = (e / E) mean (D(P m_s) - m_t)², e the epoch of E.
+        """L = (e / E) mean (D(P m_s) - m_t)² in epoch e of E.
 
-        m_s (B, D_s, H, W) and m_t (B, D_t, H, W) are the maps that are pooled. Before training,
-        the encoder C and the decoder D learn to reconstruct m_t: L = mean (D(C m_t) - m_t)².
-        The logits are those of the teacher's classifier for the mean of D(P m_s).
+        m_s (B, D_s, H, W) and m_t (B, D_t, H, W) are the maps that are pooled. P is a trained
+        projector. Before training, the encoder C and the decoder D learn to reconstruct m_t, with
+        L = mean (D(C m_t) - m_t)². The teacher's classifier, applied to the mean of D(P m_s) over
+        the positions, returns the logits.
         """
 
         paper = "None: the second example of distillers/base.py. 2026"
@@ -176,7 +178,7 @@ class Incompatible(ValueError):
 
 @dataclass(frozen=True)
 class Affine:
-    """A layer's weight and bias; the gradient flows to the student's, and not to the teacher's.
+    """A layer's weight and bias, with gradients if the layer belongs to the student.
 
     Attributes:
         weight: (K, D) of a classifier; (C,) of a batch norm.
@@ -277,7 +279,7 @@ class Batch:
     Attributes:
         labels: The true classes, (B,) int64, from 0 to K - 1.
         index: Each sample's position in the training set, (B,) int64, from 0 to N - 1.
-        epoch: The number of the epoch, from 1: a tensor of no dimension, on the training device.
+        epoch: The number of the epoch, from 1: a scalar tensor on the training device.
             A schedule is a tensor expression, such as `(batch.epoch / 20).clamp(max=1)`.
         epochs: The number of epochs of the training, or of the stage before it.
         targets: The probability of each class, (B, K), if the recipe mixes images (mixup, cutmix)
@@ -330,8 +332,8 @@ class UnlabelledBatch(Batch):
 class Pretraining:
     """A stage before training, with SGD and a constant learning rate.
 
-    Momentum, weight decay and batches are those of the recipe. Afterwards, the training begins with
-    a new optimiser.
+    Momentum, weight decay and batches are as in the recipe. After this stage, the training begins
+    with a new optimiser.
 
     Attributes:
         epochs: The number of epochs of the stage.
@@ -376,8 +378,8 @@ class Distiller(nn.Module, ABC):
     Attributes:
         paper: Authors, title, venue, year and arXiv number.
         reads: The names of the `Features` fields that the loss may use, from both networks.
-        teacher_reads: The names of the fields that the loss may use from the teacher, if they are
-            not the same as `reads`, which then are those of the student. None: they are the same.
+        teacher_reads: The names of the fields that the loss may use from the teacher. `reads` then
+            applies to the student only. None: `reads` applies to both networks.
         uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
             the teacher's forward pass is skipped.
         needs_labels: Whether the loss needs the single label or the index of each image. Such a
@@ -497,7 +499,7 @@ def has_head(distiller: type[nn.Module]) -> bool:
 def require(
     distiller: type[Distiller], student: Shapes, teacher: Shapes, *, mixed: bool = False
 ) -> None:
-    """Check that networks have all fields of `Features`, and images the labels, that a loss needs.
+    """Check that the networks have the features, and the images the labels, that a loss needs.
 
     Args:
         distiller: The distiller's class.
@@ -506,8 +508,8 @@ def require(
         mixed: Whether the recipe mixes images (mixup, cutmix).
 
     Raises:
-        Incompatible: A network does not have a field, or mixed images have no single label; the
-            message has the reason.
+        Incompatible: A network does not have a field, or the loss needs single labels, which mixed
+            images do not have. The message contains the reason.
     """
     if mixed and distiller.needs_labels:
         raise Incompatible(
@@ -521,6 +523,21 @@ def require(
         for name, reason in shapes.missing:
             if name in reads:
                 raise Incompatible(f"the {role} has no {name}: {reason}")
+
+
+def require_one_teacher(distiller: Distiller, members: int) -> None:
+    """Check that a distiller can learn from an ensemble of this many members.
+
+    Raises:
+        Incompatible: There are several members, and the distiller has a head or a stage before
+            training, which learn from one teacher.
+    """
+    if members > 1 and (has_head(type(distiller)) or distiller.pretraining):
+        name = type(distiller).__name__.lower()
+        part = "head" if has_head(type(distiller)) else "stage before training"
+        raise Incompatible(
+            f"the {part} of {name} learns from one teacher, not from {members} members"
+        )
 
 
 def reads_of_teacher(distiller: type[Distiller] | Distiller) -> tuple[FeatureName, ...]:

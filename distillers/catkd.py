@@ -9,15 +9,17 @@ from distillers.base import Batch, Count, Distiller, Features, Incompatible, Set
 
 
 class CATKD(Distiller):
-    """L = mean (n(A_s) - n(A_t))², A = W pool(F), over samples, classes and positions.
+    """L = mean (n(A_s) - n(A_t))², A = W pool(F).
 
     F (B, C, H, W) is the map that a network pools for its classifier with the weight W (K, C). F is
     average-pooled to r x r positions. W is then applied at each position, which gives the class
-    activation maps A (B, K, r, r). n scales the map of each sample and class to length 1, or
-    changes nothing. The gradient flows to the student's map and to its classifier's weight.
+    activation maps A (B, K, r, r). n scales the map of each sample and class to length 1; with
+    `normalise: false`, n changes nothing. The mean is over samples, classes and positions. The
+    gradient flows to the student's map and to the weight of the student's classifier.
 
-    The bias of the classifier is left out: it would be a constant in A. The published students have
-    no bias, since the authors' code replaces the classifier by a convolution without bias.
+    The bias of the classifier is left out, because it would only add a constant to each map. The
+    published students have no bias: the authors' code replaces the classifier by a convolution
+    without bias.
 
     Source: the authors' code (GzyAftermath/CAT-KD) and its defaults.
     Unlike the authors' code, the student's classifier keeps its bias for the logits, and no map is

@@ -9,11 +9,11 @@ from distillers.base import Batch, Distiller, Features
 class CE(Distiller):
     """L = -mean_i log softmax(z_s)_i[y_i].
 
-    z_s (B, K) are the student's logits, y (B,) the labels. The loss ignores the teacher.
-    If the recipe mixes images or smooths labels, the batch has class probabilities q (B, K), and
-    L = -mean_i Σ_k q_ik log softmax(z_s)_ik.
+    z_s (B, K) are the student's logits, y (B,) the labels; i is a sample. The loss ignores the
+    teacher. If the recipe mixes images or smooths labels, the batch has class probabilities q
+    (B, K), and L = -mean_i Σ_k q_ik log softmax(z_s)_ik.
 
-    Source: the paper: a softmax, then the negative log-likelihood of the true class.
+    Source: the paper, which combines a softmax with the negative log-likelihood of the true class.
 
     Args:
         setting: Not used, since the loss has no parameters.

@@ -9,11 +9,12 @@ from distillers.base import Batch, Distiller, Features
 class CEStrong(Distiller):
     """L = -mean_i log softmax(z'_s)_i[y_i].
 
-    z'_s (B, K) are the student's logits of the strongly augmented view, y (B,) the labels. The loss
-    ignores the teacher. It is `ce` for the second view: multi-level logit distillation trains the
-    student on both.
+    z'_s (B, K) are the student's logits of the strongly augmented view, y (B,) the labels; i is a
+    sample. The loss ignores the teacher. It equals `ce` on the second view. Multi-level logit
+    distillation (`mlkd`) trains the student on both views.
 
-    Source: the authors' code (Multi-Level-Logit-Distillation), which adds both cross-entropies.
+    Source: the authors' code (Multi-Level-Logit-Distillation), which adds the cross-entropies of
+    both views.
 
     Args:
         setting: Not used, since the loss has no parameters.

@@ -32,7 +32,7 @@ def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: b
     """Draw features from a normal distribution.
 
     Args:
-        shapes: Shapes of a network's features; fields that they lack are not drawn.
+        shapes: Shapes of a network's features; a field without a shape is not drawn.
         batch: B, the number of samples.
         rng: A generator on the CPU.
         grad: Whether the features require gradients, as a student's do.
@@ -57,16 +57,17 @@ def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: b
 
 
 def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> list[str]:
-    """Call a distiller once, and return what its contract forbids.
+    """Call a distiller on random features, and return its violations of the contract.
 
     Args:
-        build: Returns a new distiller for the two networks, always with the same numbers.
+        build: Returns a new distiller for the two networks, each time with the same initial
+            parameters and random state.
         student: Shapes of the student's features.
         teacher: Shapes of the teacher's features.
         batch: Labels and indices (B,), on the CPU.
 
     Returns:
-        One sentence for each violation; empty for a distiller that keeps its contract.
+        One sentence for each violation; empty if there is none.
 
     Raises:
         Exception: The distiller's own code fails.
@@ -98,8 +99,8 @@ def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> 
     distiller(features, constant, batch).sum().backward()  # a second batch may fail, too
     if not torch.equal(build().train()(features, constant, batch), loss):
         repeated = (
-            "a second new distiller gives another loss for the same features: keep state in self, "
-            "not in the class or in global variables"
+            "a second new distiller returns a different loss for the same features: keep state in "
+            "self, not in the class or in global variables"
         )
         return problems or [repeated]
     inputs = features, constant, batch
@@ -150,7 +151,7 @@ def foreign_random_state() -> str:
 
 
 def tensors_of(*values: Any) -> list[Tensor]:
-    """Return all tensors in some features, or in some of their fields."""
+    """Return all tensors in the values: tensors, layers, features, or tuples of these."""
     tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
@@ -208,7 +209,7 @@ def _undeclared(
 
 
 def _of_stage(build: Build, inputs: tuple[Features, Features, Batch]) -> Iterator[str]:
-    """Yield what is wrong with the stage before training."""
+    """Yield a sentence for each fault of the stage before training."""
     distiller, (student, teacher, batch) = build().train(), inputs
     if (stage := distiller.pretraining) is None:
         return
@@ -228,7 +229,7 @@ def _of_stage(build: Build, inputs: tuple[Features, Features, Batch]) -> Iterato
 
 
 def _of_head(distiller: Distiller, student: Features) -> Iterator[str]:
-    """Yield what is wrong with the head that replaces the student's classifier."""
+    """Yield a sentence if the head that replaces the student's classifier returns wrong logits."""
     if not has_head(type(distiller)):
         return
     read = hidden(student, tuple(f.name for f in fields(Features) if f.name not in distiller.reads))

@@ -14,20 +14,22 @@ class CTKD(Distiller):
     """L = T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i), T = T_0 + T_1 · sigmoid(g).
 
     z_s, z_t (B, K) are the logits of the student and the teacher. The temperature T is one number
-    for all samples; the parameter g learns it, starting from 1. T² is part of the loss that g sees.
-    The gradient at T is multiplied by λ(e) = -(1 - cos(π min(e / E, 1))) / 2 in epoch e, from 1.
-    λ falls from about 0 to -1 within E epochs. As λ is not positive, g climbs the loss that the
-    student descends.
+    for all samples. It depends on one trained parameter, g, whose initial value is 1. The gradient
+    at T includes the derivative of the factor T². In epoch e, counted from 1, this gradient is
+    multiplied by λ(e) = -(1 - cos(π min(e / E, 1))) / 2. λ falls from about 0 to -1 within E
+    epochs. Because λ is negative, training changes g to increase the loss, and the student to
+    decrease it.
 
     Source: the global temperature of the paper; the authors' code (zhengli97/CTKD) for T_0 and T_1.
     The recipe's weight decay also acts on g, as in the authors' code.
-    Unlike the paper, a temperature for each sample is not offered: its code is not public.
+    Unlike the paper, a temperature for each sample is not offered, because the authors did not
+    publish that code.
 
     Args:
-        setting: Not used, since the number of parameters is 1.
+        setting: Not used, since the only parameter is one number.
         low: T_0, the lowest temperature, above 0; 1 by default.
         span: T_1, above 0; 20 by default.
-        ramp: E, at least 1; 10 by default.
+        ramp: E, the epochs until λ is -1, at least 1; 10 by default.
     """
 
     paper = (
@@ -49,7 +51,7 @@ class CTKD(Distiller):
         reversal = (torch.cos(math.pi * progress) - 1) / 2
         temperature = self.low + self.span * self.g.sigmoid()
         constant = temperature.detach()
-        temperature = constant + reversal * (temperature - constant)  # equal, but its gradient is λ
+        temperature = constant + reversal * (temperature - constant)  # same value, gradient times λ
         log_q = F.log_softmax(teacher.logits / temperature, dim=1)
         log_p = F.log_softmax(student.logits / temperature, dim=1)
         return divergence(log_q, log_p).mean() * temperature.square()

@@ -1,21 +1,21 @@
-"""DIST: match the order and the spacing of probabilities, by correlation, not their values."""
+"""DIST: match probabilities by their correlation, which ignores their mean and their scale."""
 
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from distillers.base import Batch, Distiller, Features, NonNegative, Positive, Setting
 
-EPSILON = 1e-8  # of a constant row or column, the correlation is 0
+EPSILON = 1e-8  # makes the correlation of a constant row or column 0, not NaN
 
 
 class DIST(Distiller):
     """L = T² · [β (1 - mean_i ρ(p_t, p_s)_i·) + γ (1 - mean_k ρ(p_t, p_s)_·k)].
 
     p_s, p_t (B, K) are the softmax of the logits of the student and the teacher, divided by the
-    temperature T. ρ is Pearson's correlation: of the rows i, one for each sample, and of the
-    columns k, one for each class. The product of the norms in ρ's denominator has an added 1e-8.
-    A column has one number for each sample, so the second term depends on the size of the batch.
-    A single sample has constant columns: the second term is γ, without gradient.
+    temperature T. ρ is Pearson's correlation: ρ_i· compares the two rows of sample i, and ρ_·k the
+    two columns of class k. 1e-8 is added to the product of the norms in ρ's denominator. A column
+    has one number per sample, so the second term depends on the size of the batch. In a batch of
+    one sample, all columns are constant, so the second term is γ and has no gradient.
 
     Source: the paper's inter-class and intra-class relations; the authors' code
     (image_classification_sota) for T² and 1e-8.
@@ -46,7 +46,7 @@ class DIST(Distiller):
         self.beta, self.gamma, self.temperature = beta, gamma, temperature
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the weighted sum of the terms of samples and of classes, times T²."""
+        """Return the weighted sum of the two terms, over samples and over classes, times T²."""
         p_s = (student.logits / self.temperature).softmax(dim=1)
         p_t = (teacher.logits / self.temperature).softmax(dim=1)
         of_samples = 1 - _correlation(p_s, p_t).mean()
@@ -55,7 +55,7 @@ class DIST(Distiller):
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Return Pearson's correlation of the rows of a and b (R, C), as (R,)."""
+    """Return Pearson's correlation (R,) of each row of a with the same row of b, both (R, C)."""
     a, b = (x - x.mean(dim=1, keepdim=True) for x in (a, b))
     product = vector_norm(a, dim=1) * vector_norm(b, dim=1)
     correlation: Tensor = (a * b).sum(dim=1) / (product + EPSILON)

@@ -24,11 +24,11 @@ class DKD(Distiller):
 
     Source: the paper's weighted sum; mdistiller for T² and the defaults. The paper calls the term
     with α TCKD, and the term with β NCKD.
-    The authors raise the weight of the loss linearly over the first 20 epochs: `warmup: 20` of the
-    method does so.
-    Unlike the authors' code, log p_y and log (1 - p_y) are differences of logarithms of sums of
-    exponentials. They stay finite if p_y rounds to 1. That code takes the logarithms of rounded
-    probabilities. Both have the same limit as the teacher's p_y approaches 1.
+    The authors raise the weight of the loss linearly over the first 20 epochs; in a suite,
+    `warmup: 20` does the same.
+    Unlike the authors' code, which takes logarithms of rounded probabilities, this file computes
+    log p_y and log (1 - p_y) from the logits by log-sum-exp. Both therefore stay finite if p_y
+    rounds to 1. Both computations have the same limit as the teacher's p_y approaches 1.
 
     Args:
         setting: The number of classes.
@@ -72,7 +72,7 @@ class DKD(Distiller):
         return loss.mean() * self.temperature**2
 
     def log_probabilities(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log b (B, 2), and log n as (B, K), where n is 0 for the true class."""
+        """Return log b (B, 2) and log n (B, K), where the true class has probability 0 in n."""
         logits = (standardised(logits) if self.standardise else logits) / self.temperature
         others = without_true_class(logits, labels)
         log_others = others.logsumexp(dim=1) - logits.logsumexp(dim=1)

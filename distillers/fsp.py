@@ -11,25 +11,25 @@ from distillers.base import Batch, Count, Distiller, Features, Incompatible, Pre
 class FSP(Distiller):
     """L = Σ_l mean (G_s - G_t)², G = mean_xy f_l+1 f_lᵀ for l = 0…S-1.
 
-    f_0 is the stem's map, f_1…f_S are the stages' maps, (B, C_l, H_l, W_l). G (B, C_l+1, C_l) holds
-    the mean products of all channels of two consecutive maps over the positions x, y. If the two
-    maps differ in size, they are first average-pooled to the smaller height and the smaller width.
-    The mean of the loss is over samples and pairs of channels. Student and teacher may have maps of
-    different sizes, but not of different numbers of channels.
+    f_0 is the stem's map, before the first stage; f_1…f_S are the stages' maps, (B, C_l, H_l, W_l).
+    G (B, C_l+1, C_l) holds the products of all pairs of channels of two consecutive maps, averaged
+    over the positions x, y. If the two maps differ in size, they are first average-pooled to the
+    smaller height and the smaller width. The mean in L is over samples and pairs of channels.
+    Student and teacher may have maps of different sizes, but need equal numbers of channels.
 
-    The loss is minimised in a stage before training, which trains the student up to its classifier
-    with a constant learning rate. The training then has no loss of this distiller.
+    The loss is minimised in a stage before training, with a constant learning rate. This stage
+    trains the student's layers before its classifier. Afterwards, this distiller adds no loss.
 
-    Source: the FSP matrix and the two stages of the paper, as RepDistiller computes them.
-    Unlike RepDistiller, the entire student is in training mode during the stage, the classifier
-    included. The numbers are the same if the classifier is a linear layer.
+    Source: the FSP matrix and the two training stages of the paper, as RepDistiller computes them.
+    Unlike RepDistiller, the student's classifier is also in training mode during the first training
+    stage. A linear layer behaves alike in both modes, so its numbers are the same.
 
     Args:
         setting: The two networks' shapes; both need the same channels in the stem and each stage.
         pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
 
     Raises:
-        Incompatible: The networks have different numbers of stages or channels.
+        Incompatible: The numbers of stages or channels differ between the networks.
     """
 
     paper = (

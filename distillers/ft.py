@@ -26,15 +26,16 @@ class FT(Distiller):
     """L = mean |a_s - a_t|, a = vec(mean_c F_c²) scaled to length 1.
 
     F_t = encoder(f_t) and F_s = translator(f_s), each (B, k C_t, H, W), are the factors of the last
-    stage's maps f_t (B, C_t, H_t, W_t) and f_s (B, C_s, H_s, W_s); F_c is channel c. Encoder and
-    translator are three 3 x 3 convolutions, each with a LeakyReLU of slope 0.1; the translator also
-    has batch norm. If the factors differ in size, they are first average-pooled to the smaller
-    height and the smaller width. The mean is over samples and positions.
+    stage's maps f_t (B, C_t, H_t, W_t) and f_s (B, C_s, H_s, W_s); F_c is channel c. The encoder
+    and the translator each have three 3 x 3 convolutions, each followed by a LeakyReLU of slope
+    0.1; the translator also has batch norm. If the factors differ in size, they are first
+    average-pooled to the smaller height and the smaller width. The mean is over samples and
+    positions.
 
     The encoder is one half of the paraphraser; the other half, the decoder, has three transposed
     convolutions. A stage before training fits the paraphraser to reconstruct the teacher's map:
         L_pre = mean (decoder(encoder(f_t)) - f_t)²
-    It trains neither the student nor the translator. Afterwards the paraphraser is frozen.
+    This stage trains neither the student nor the translator. Afterwards the paraphraser is frozen.
     The decoder ends in a LeakyReLU, so it reproduces strongly negative maps poorly, such as the
     last stage of a wide ResNet.
 
@@ -47,8 +48,8 @@ class FT(Distiller):
         setting: The two networks' shapes.
         rate: k, above 0; 0.5 by default. The factor has round(k C_t) channels, at least 1.
         pretraining_epochs: The epochs of the stage before training, at least 1; 30 by default.
-        pretraining_lr: The learning rate of that stage, at least 0; 0.01 by default, RepDistiller's
-            for all students except vgg8, which has the recipe's. 0 means the recipe's.
+        pretraining_lr: The learning rate of that stage, at least 0; 0 means the recipe's rate. 0.01
+            by default, as in RepDistiller. RepDistiller uses the recipe's rate only for vgg8.
     """
 
     paper = (
@@ -116,7 +117,7 @@ def _layers(
     *channels: int,
     norm: Callable[[int], nn.Module] = nn.Identity,
 ) -> nn.Sequential:
-    """Return 3 x 3 convolutions through these numbers of channels, each with a LeakyReLU."""
+    """Return 3 x 3 convolutions from each number of channels to the next, with LeakyReLUs."""
     layers: list[nn.Module] = []
     for source, target in pairwise(channels):
         layers += [convolution(source, target, 3, padding=1), norm(target), nn.LeakyReLU(SLOPE)]

@@ -17,7 +17,8 @@ class ICKD(Distiller):
 
     Source: ICKD-C, the paper's loss for classification, as its code (ADLab-AutoDrive/ICKD) computes
     it. The code's embedding of the teacher, which its loss does not use, is left out.
-    Unlike the authors' code, one value per channel is normalised by running statistics.
+    Unlike the authors' code, a batch with one value per channel is normalised by running
+    statistics.
 
     Args:
         setting: The two networks' shapes.
@@ -35,7 +36,7 @@ class ICKD(Distiller):
         self.embed_s = nn.Sequential(nn.Conv2d(c_s, c_t, 1, bias=False), BatchNorm(c_t))
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean squared length of the difference of two Gram matrices' rows."""
+        """Return the mean squared length of the rows of G_s - G_t."""
         g_s, g_t = _gram(self.embed_s(student.stages[-1])), _gram(teacher.stages[-1])
         return (g_s - g_t).square().sum(2).mean()
 

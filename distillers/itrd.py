@@ -13,19 +13,20 @@ MIN_TRACE = 1e-12
 class ITRD(Distiller):
     """L = λ_c · log2 Σ_d |r_d - 1|^(2α) + λ_m · Σ_ij (G_s² - G_st²)_ij.
 
-    h_s (B, D_s), h_t (B, D_t) are the pooled features; e = A h_s + a (B, D_t) is a trained linear
-    embedding. r_d = (1/B) Σ_i ê_id ĥ_id is the correlation of feature d; ê and ĥ are e and h_t with
-    each column shifted to mean 0 and divided by its standard deviation (with B - 1). Since
+    h_s (B, D_s), h_t (B, D_t) are the pooled features; e = g(h_s) (B, D_t), where g is a trained
+    linear layer. r_d = (1/B) Σ_i ê_id ĥ_id is the correlation of feature d. ê and ĥ are e and h_t
+    with each column shifted to mean 0 and divided by its standard deviation (divisor B - 1). Since
     r_d ≤ (B - 1)/B, the logarithm is finite.
-    G_s = u uᵀ and G_st = (u uᵀ) ∘ (v vᵀ), both (B, B), are divided by their traces. u and v hold
-    the rows of e and h_t, scaled to length 1. If D_s = D_t, u holds those of h_s instead.
+    G_s = u uᵀ and G_st = (u uᵀ) ∘ (v vᵀ), both (B, B), are divided by their traces; ∘ and the
+    squares in L act on each element. u and v hold the rows of e and h_t, scaled to length 1. If
+    D_s = D_t, u holds the rows of h_s instead of those of e.
 
     Source: the correlation and mutual-information losses of the paper, as its code (roymiles/ITRD)
-    computes them; the defaults are those of the code. The example in its README, WRN-40-2 to
+    computes them, with that code's defaults. The example in the code's README, WRN-40-2 to
     WRN-16-2, has λ_m = 1 and α = 1.01.
     Unlike the authors' code, a feature that is constant in the batch, such as a dead ReLU, has
-    correlation 0 and no gradient: there it divides 0 by 0. The same holds for a batch of one
-    sample. giakoumoglou/distillers drops λ_c and λ_m; this file does not.
+    correlation 0 and no gradient; that code divides 0 by 0. The same holds for a batch of one
+    sample. The port in giakoumoglou/distillers drops λ_c and λ_m; this file does not.
 
     Args:
         setting: The two networks' shapes.

@@ -14,20 +14,21 @@ class KD(Distiller):
     T² keeps the gradient's size about constant when T changes.
 
     With `standardise`, the logits of each sample first get mean 0 and standard deviation 1:
-    z ← (z - m) / (σ + 1e-7), m and σ (B, 1), σ with the divisor K - 1. The loss then does not
-    change if the student's logits are shifted or scaled by a positive factor. Only the
-    cross-entropy with the labels sets their scale.
+    z ← (z - m) / (σ + 1e-7). m and σ (B, 1) are the mean and the standard deviation, with the
+    divisor K - 1. The loss then does not change if the student's logits are shifted or scaled by a
+    positive factor. Only the cross-entropy with the labels determines the scale of these logits.
 
     Source: the soft-target term of the paper, as RepDistiller computes it. `standardise`: Sun et
     al., Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv:2403.01427.
     Unlike the paper, the loss is the divergence from the soft targets, not the cross-entropy. The
-    two differ by the entropy of the soft targets, which has no gradient. Unlike the code of logit
-    standardisation, its weight and temperature are not those of plain KD.
+    two differ by the entropy of the soft targets, which has no gradient.
+    Unlike the code of logit standardisation, plain KD (the method `kd`) does not have the weight
+    and the temperature of standardised KD (`lskd`).
 
     Args:
         setting: The number of classes.
         temperature: T, above 0; 4 by default, as in the CRD paper on CIFAR-100.
-        standardise: Whether to standardise the logits.
+        standardise: Whether to standardise the logits; False by default.
 
     Raises:
         Incompatible: `standardise` is true and the data set has fewer than three classes.

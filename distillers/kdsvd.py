@@ -1,4 +1,4 @@
-"""Distillation of singular vectors: match how the maps' main directions change between stages."""
+"""Distillation of singular vectors: match how a map's singular vectors change between stages."""
 
 import torch
 import torch.nn.functional as F
@@ -6,28 +6,29 @@ from torch import Tensor
 
 from distillers.base import Batch, Count, Distiller, Features, Incompatible, Setting
 
-EXTRA = 3  # singular vectors of the student to choose from, beyond those of the teacher
+EXTRA = 3  # additional singular vectors of the student from which the most similar are chosen
 VARIANCE = 8.0  # of the radial basis function
 RELATIVE_GAP = 1e-4  # eigenvalues that differ by less, relative to the largest, count as close
 MIN_EIGENVALUE = 1e-12
 
 
 class KDSVD(Distiller):
-    """L = (1/B) Σ_l Σ_abk (R(v_l, v_{l-1})_s - R(v_l, v_{l-1})_t)²_abk, R = exp(-(a - b)² / 8).
+    """L = (1/B) Σ_l Σ_abr (R_s - R_t)²_l,abr, R_l,abr = exp(-(v_l,ar - v_{l-1},br)² / 8).
 
-    v_l (B, W_l, k) are the first k right singular vectors of stage l's feature map, seen as a
-    matrix (C·H, W) for each sample. They are scaled by the teacher's singular values, whose vector
-    (B, k) is scaled to length 1. R (B, W_l, W_{l-1}, k) compares all entries of the vectors of two
-    consecutive stages. For each of the teacher's vectors, the most similar of the student's first
-    k + 3 is taken, with the teacher's sign.
+    v_l (B, W_l, k) are the first k right singular vectors of stage l's feature map, as a matrix
+    (C·H, W_l) for each sample; r = 1…k is a vector, a and b are columns of the maps. Each vector is
+    multiplied by the teacher's singular value, after the k values of a sample are scaled to length
+    1. R_l (B, W_l, W_{l-1}, k) compares all entries of the vectors of two consecutive stages. For
+    each vector of the teacher, the loss uses the most similar of the student's first k + 3 vectors,
+    with the sign that makes their inner product positive.
 
     Source: the distillation loss of the paper, as the ports of RepDistiller and mdistiller compute
-    it; both give it weight 1.
-    Unlike the ports, the gradient is finite where singular values coincide or are 0: there it is
-    bounded. The ports differentiate an SVD and set NaN to 0.
-    The signs of the teacher's vectors are the solver's, as in the ports. Where a map has negative
-    values, the loss may therefore differ between a CPU and a GPU. The solver makes the CPU wait
-    for the GPU, so a CUDA graph cannot contain this loss.
+    it; both ports give the loss weight 1.
+    Unlike in the ports, the gradient is bounded where singular values coincide or are 0. The ports
+    differentiate an SVD and replace NaN by 0.
+    The solver of the SVD determines the signs of the teacher's vectors, as in the ports. Where a
+    map has negative values, the loss may therefore differ between a CPU and a GPU. The solver makes
+    the CPU wait for the GPU, so a CUDA graph cannot contain this loss.
 
     Args:
         setting: The two networks' shapes.
@@ -84,15 +85,16 @@ class KDSVD(Distiller):
 
 
 def _relation(before: Tensor, after: Tensor) -> Tensor:
-    """Return R (B, W, W', k) of the vectors (B, W', k) and (B, W, k) of two stages."""
+    """Return R (B, W, W', k) for the vectors (B, W', k) of a stage and (B, W, k) of the next."""
     return (-(after[:, :, None] - before[:, None]).square() / VARIANCE).exp()
 
 
 def _right_vectors(stage: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return a map's first right singular vectors (B, W, count) and singular values (B, count).
 
-    The gradient is that of first-order perturbation theory for the Gram matrix G = XᵀX: the
-    vector i changes by Σ_j v_j (v_jᵀ dG v_i) / (λ_i - λ_j), with a bounded denominator.
+    The map is a matrix X (C·H, W) for each sample; v and λ are the eigenvectors and eigenvalues of
+    G = XᵀX. The gradient follows from first-order perturbation theory: if G changes by dG, v_i
+    changes by Σ_j≠i v_j (v_jᵀ dG v_i) / (λ_i - λ_j). The factor 1 / (λ_i - λ_j) is bounded here.
     """
     x = stage.flatten(1, 2)  # (B, C·H, W)
     full = x.shape[1] < x.shape[2]  # all W vectors are needed

@@ -14,9 +14,10 @@ Smoothing = Annotated[float, Ge(0), Lt(1)]
 class LS(Distiller):
     """L = -mean_i Σ_k q_ik log softmax(z_s)_ik, q_ik = (1 - ε) [k = y_i] + ε / K.
 
-    z_s (B, K) are the student's logits, y (B,) the labels, ε the smoothing. The loss ignores the
-    teacher: a method that is not better than this one may only regularise the student. If the
-    recipe mixes images or smooths labels, the batch's class probabilities replace [k = y_i].
+    z_s (B, K) are the student's logits, y (B,) the labels, ε the smoothing. [k = y_i] is 1 for the
+    true class, else 0. The loss ignores the teacher: a method that is not better than this one may
+    only regularise the student. If the recipe mixes images or smooths labels, the batch's class
+    probabilities replace [k = y_i].
 
     Source: section 7 of the paper.
 

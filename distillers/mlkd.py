@@ -7,8 +7,8 @@ from torch import Tensor
 from distillers._logits import divergence, require_standardisable, standardised
 from distillers.base import Batch, Distiller, Features, Positive, Setting
 
-STRONG_TEMPERATURES = (3.0, 5.0)  # with the option `temperature`, those of the strong view
-WEAK_TEMPERATURES = (2.0, 6.0)  # counted twice on the weak view, instead of on the strong one
+STRONG_TEMPERATURES = (3.0, 5.0)  # of the strong view, in addition to the option `temperature`
+WEAK_TEMPERATURES = (2.0, 6.0)  # the weak view is used twice, and the strong view is not used
 
 
 class MLKD(Distiller):
@@ -16,18 +16,20 @@ class MLKD(Distiller):
 
     z and z' (B, K) are the logits of the weakly and the strongly augmented view, of the student s
     and the teacher t. The first sum is over T in {T_0, 3, 5, 2, 6}. p_T is the softmax of z / T.
-        k = T² mean_i KL(p_t,T ‖ p_s,T)_i     instances
-        c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   classes, from matrices (K, K)
-        b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   the batch, from matrices (B, B)
+        k = T² mean_i KL(p_t,T ‖ p_s,T)_i        compares the instances i
+        c = ‖p_t,Tᵀ p_t,T - p_s,Tᵀ p_s,T‖² / K   compares the classes by matrices (K, K)
+        b = ‖p_t,T p_t,Tᵀ - p_s,T p_s,Tᵀ‖² / B   compares the samples by matrices (B, B)
+    ‖·‖ is the Frobenius norm.
     φ_b is the share of samples whose largest probability, according to the teacher's softmax of z,
-    is at most the median of the batch. φ_c is the share of classes whose sum of probabilities is at
-    most the median of the classes. Both are about 1/2.
-    With `standardise`, the logits in k are first standardised, as in `kd`; those in c and b not.
+    is at most the median of the batch. φ_c is the share of classes whose probabilities, summed over
+    the batch, are at most the median of the classes. Both shares are about 1/2.
+    With `standardise`, the logits in k are first standardised, as in `kd`. The logits in c and b
+    are not standardised.
 
-    Source: the authors' code (Multi-Level-Logit-Distillation), as it computes the loss.
-    Unlike the paper, and as in that code: φ_b and φ_c are factors of averages, and select no
-    samples or classes. T = 2 and T = 6 use the weak view twice, and the strong view not at all.
-    Only k compares the strong views.
+    Source: the loss as the authors' code (Multi-Level-Logit-Distillation) computes it.
+    Unlike the paper, but as in that code: φ_b and φ_c multiply averages; they do not select samples
+    or classes. T = 2 and T = 6 use the weak view twice and do not use the strong view. Only k
+    compares the strong views.
     Unlike the authors' code, medians are computed on the device, without waiting for it.
 
     Args:
@@ -52,7 +54,7 @@ class MLKD(Distiller):
         self.temperature, self.standardise = temperature, standardise
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the sum of the terms of both views."""
+        """Return the sum L of the terms of both views."""
         probability = teacher.logits.softmax(dim=1)
         of_batch = _share_up_to_median(probability.amax(dim=1))
         of_classes = _share_up_to_median(probability.sum(dim=0))
@@ -68,7 +70,7 @@ class MLKD(Distiller):
         return torch.stack(terms).sum()
 
     def prepared(self, student: Features, teacher: Features) -> tuple[Tensor, Tensor]:
-        """Return both networks' logits of a view (B, K), standardised if the option says so."""
+        """Return both networks' logits (B, K) of a view, standardised if `standardise` is True."""
         if self.standardise:
             return standardised(student.logits), standardised(teacher.logits)
         return student.logits, teacher.logits

@@ -11,12 +11,12 @@ class NKD(Distiller):
     """L = -mean_i [q_y log p_y + γ T² Σ_k≠y n_t,k log n_s,k]_i.
 
     p and q (B, K) are the softmax of the logits of the student and the teacher, without a
-    temperature; y (B,) are the labels. n (B, K-1) is the softmax over the K - 1 classes other than
-    the true one, of a network's logits divided by the temperature T.
+    temperature; y (B,) are the labels. n (B, K-1) is the softmax of a network's logits, divided by
+    the temperature T, over the K - 1 classes other than the true one.
     Both terms are cross-entropies: the loss is not 0 if the student equals the teacher.
 
-    Source: the paper's normalised loss without its cross-entropy with the labels, which the method
-    adds; the authors' code (cls_KD) for T² and the defaults.
+    Source: the paper's normalised loss, and the authors' code (cls_KD) for T² and the defaults. The
+    paper's cross-entropy with the labels is left out here; the method `nkd` adds it as `ce`.
 
     Args:
         setting: The number of classes.

@@ -14,13 +14,14 @@ class NST(Distiller):
     s_ic, t_id (H·W,) are channels c and d of sample i in one stage of the student and the teacher,
     each flattened and scaled to length 1. Maps of different sizes are first average-pooled to the
     smaller height and the smaller width. The bracket is the squared maximum mean discrepancy
-    between the two sets of channels, with the kernel k(a, b) = <a, b>². Its first term is constant.
-    A channel without any activation counts as a zero vector and gets no gradient.
+    between the two sets of channels, with the kernel k(a, b) = <a, b>². The first term in the
+    bracket is constant. A channel of zeros stays a zero vector and gets no gradient.
 
     Source: the paper's loss with its polynomial kernel (degree 2, no offset), as RepDistiller
     computes it, including the sum over all stages.
-    Unlike RepDistiller, the inner products are one batched matrix product, of the same value,
-    instead of an array (B, C, C, H·W), which does not fit into memory for a wide ResNet50 stage.
+    Unlike RepDistiller, one batched matrix product computes the inner products. RepDistiller builds
+    an array (B, C, C, H·W), which does not fit into memory for a wide stage of ResNet50. The values
+    are the same.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.

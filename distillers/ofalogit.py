@@ -10,8 +10,9 @@ class OFALogit(Distiller):
     """L = -mean_i Σ_k [(q_ik + 1[k = y_i])^ε - 1[k = y_i]] log p_ik.
 
     p and q (B, K) are the softmax of the logits of the student and the teacher, divided by the
-    temperature T; y (B,) are the labels. With ε = 1, the targets are q. A larger ε raises the
-    target of the true class above q, and lowers those of the others.
+    temperature T; y (B,) are the labels. 1[k = y_i] is 1 for the true class, else 0. With ε = 1,
+    the targets are q. A larger ε raises the target of the true class above q, and lowers the
+    targets of all other classes below q.
     The targets need not sum to 1, and the loss is not 0 if the student equals the teacher.
 
     Source: the adaptive target of the paper; the authors' code (OFAKD) for the defaults.

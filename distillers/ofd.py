@@ -1,4 +1,4 @@
-"""OFD: match the maps before the ReLU, where the student's ReLU would differ from the teacher's."""
+"""OFD: match the maps before the ReLU, with a margin in place of strongly negative values."""
 
 import math
 
@@ -9,27 +9,29 @@ from distillers._batch_norm import BatchNorm
 from distillers._maps import pool
 from distillers.base import Affine, Batch, Distiller, Features, Incompatible, Setting
 
-RARE = 0.001  # a smaller probability of a negative value counts as 0
+RARE = 0.001  # if negative values are at most this probable, the margin is -3|γ|
 
 
 class OFD(Distiller):
     """L = 1/B · Σ_l 2^(l-L) Σ (r_l(s_l) - v_l)² [r_l(s_l) > v_l or t_l > 0], v_l = max(t_l, m_l).
 
     s_l, t_l (B, C, H, W) are the maps of stage l = 1…L before the ReLU. The inner sum is over
-    samples, channels and positions, so that the loss grows with the size of the maps. The connector
-    r_l is a trained convolution of 1 x 1 without bias, followed by a batch norm. It maps s_l to the
-    channels of t_l. t_l is average-pooled to the size of s_l; if t_l is smaller, it is repeated.
+    samples, channels and positions, so the loss grows with the size of the maps. [...] is 1 where
+    the condition holds, else 0. The connector r_l is a trained convolution of 1 x 1 without bias,
+    followed by a batch norm. It maps s_l to the channels of t_l. t_l is average-pooled to the size
+    of s_l; if t_l is smaller, its values are repeated.
 
-    The margin m_l (C,) is the mean of the negative values of a normal distribution. Its mean β and
-    its standard deviation |γ| are the shift and the scale of the batch norm before the teacher's
-    ReLU: m = β - |γ| φ(β/γ) / Φ(-β/|γ|), with the normal density φ and distribution function Φ.
-    If Φ(-β/|γ|) is at most 0.001, m = -3|γ|. In a residual stage, the batch norm precedes the
-    addition, so that the margin is an approximation.
+    The margin m_l (C,) is the mean of the negative values of a normal distribution. The mean β and
+    the standard deviation |γ| of this distribution are the shift and the scale of the batch norm
+    before the teacher's ReLU: m = β - |γ| φ(β/γ) / Φ(-β/|γ|), with the density φ and the
+    distribution function Φ of N(0, 1). If Φ(-β/|γ|) is at most 0.001, m = -3|γ|. In a residual
+    stage, the batch norm precedes the addition, so the margin is an approximation.
 
     Source: the paper; mdistiller for the connector, its initial weights and the mean over samples.
-    The weight of 0.001 in the authors' code includes the same factor, written as sum / B / 1000.
-    Unlike the authors' code and mdistiller, the teacher is in evaluation mode. There, it is in
-    training mode: its maps come from the statistics of each batch, and its running means change.
+    The authors' code divides the sum by B and by 1000; the method `ofd` has the weight 0.001.
+    Unlike the authors' code and mdistiller, the teacher is in evaluation mode. In their code, the
+    teacher is in training mode: it normalises by the statistics of each batch, and its running
+    means change.
     Unlike mdistiller, networks with different numbers of stages are refused.
 
     Args:
@@ -81,9 +83,9 @@ class OFD(Distiller):
 
 
 def margin(norm: Affine) -> Tensor:
-    """Return the margin (C,) of a batch norm's scale and shift, each (C,)."""
+    """Return the margin m (C,) for a batch norm with scale γ and shift β, each (C,)."""
     assert norm.bias is not None
-    deviation = norm.weight.abs().clamp(min=1e-12)  # also of a channel with the scale 0
+    deviation = norm.weight.abs().clamp(min=1e-12)  # avoids 0 / 0 for a channel with scale 0
     ratio = norm.bias / deviation
     negative = torch.special.ndtr(-ratio)
     density = (-ratio.square() / 2).exp() / math.sqrt(2 * math.pi)

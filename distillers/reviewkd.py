@@ -15,25 +15,29 @@ SCALES = (4, 2, 1)  # sides of the pooled maps of the hierarchical loss
 class ReviewKD(Distiller):
     """L = Σ_l HCL(o_l, f_l), HCL(o, f) = Σ_m w_m mean (pool_m(o) - pool_m(f))² / Σ_m w_m.
 
-    The levels l are the stages and, as the deepest, the pooled features as a map of 1 x 1. f_l
-    (B, C_t, H_t, W_t) are the teacher's maps before the last ReLU of each stage. o_l are the
-    student's, from the deepest level on: x = N(conv1x1(s_l)) has M = min(512, D_s) channels; s_l
-    is the stage after its ReLU. Below the deepest level, x becomes a_1 x + a_2 r. r is the next
-    deeper level's x in the size of s_l, and (a_1, a_2) = sigmoid(conv1x1([x, r])) holds two maps
-    of weights. x, resized to H_t x W_t, is carried on, and o_l = N(conv3x3(x)). N is batch norm;
-    maps are resized to the nearest position. pool_m takes the maps as they are (w = 1), then
-    averages them to 4 x 4, 2 x 2 and 1 x 1, where they are larger. Each such scale has half the
-    weight of the scale before it.
+    The levels l are the stages and one deeper level, the pooled features as a map of 1 x 1. f_l
+    (B, C_t, H_t, W_t) is the teacher's map of a level, in a stage before its last ReLU. o_l is the
+    student's prediction of f_l. The predictions are computed from the deepest level up:
+    1. x = N(conv1x1(s_l)) (B, M, H_s, W_s). s_l is the student's map of the level, in a stage after
+       its last ReLU. M = min(512, D_s), and N is batch norm.
+    2. Except at the deepest level, x ← a_1 x + a_2 r. r is the result of step 3 at the next deeper
+       level, resized to H_s x W_s. (a_1, a_2) = sigmoid(conv1x1([x, r])) are two maps of weights,
+       computed from the concatenated channels of x and r.
+    3. x is resized to H_t x W_t by nearest neighbour.
+    4. o_l = N(conv3x3(x)).
+    The first scale m of HCL compares entire maps, with w_m = 1. Further scales compare maps that
+    pool_m averages to 4 x 4, 2 x 2 and 1 x 1, if the maps are larger. Each of these scales has half
+    the weight of the scale before.
 
     Source: the paper's attention-based fusion and hierarchical context loss, as its code
-    (dvlab-research/ReviewKD) and mdistiller compute them. Their weight grows in the first 20
-    epochs; here `warmup: 20` of the suite's term does this.
-    Unlike the authors' code, the maps need not be squares, `channels` has an effect, and one value
-    per channel is normalised by running statistics.
+    (dvlab-research/ReviewKD) and mdistiller compute them. In both codes, the loss's weight grows in
+    the first 20 epochs; in a suite, `warmup: 20` does the same.
+    Unlike the authors' code, the maps need not be squares, and the option `channels` has an effect.
+    A batch with one value per channel is normalised by running statistics.
 
     Args:
         setting: The two networks' shapes; both need the same number of stages.
-        channels: The largest M, from 1 to 65536; 512 by default.
+        channels: The upper limit of M, from 1 to 65536; 512 by default.
 
     Raises:
         Incompatible: The networks have different numbers of stages.
@@ -95,11 +99,11 @@ class Fusion(nn.Module):
     def forward(
         self, source: Tensor, deeper: Tensor | None, size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Return the predicted map (B, C_t, H_t, W_t) and the map to carry on (B, M, H_t, W_t).
+        """Return the predicted map (B, C_t, H_t, W_t) and the fused map (B, M, H_t, W_t).
 
         Args:
             source: The student's map, (B, C_s, H_s, W_s).
-            deeper: The map that the next deeper level carries on; None at the deepest level.
+            deeper: The fused map of the next deeper level; None at the deepest level.
             size: The height and width of the teacher's map.
         """
         x = self.reduce(source)
@@ -112,7 +116,7 @@ class Fusion(nn.Module):
 
 
 def hierarchical_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Return HCL of two maps (B, C, H, W), a scalar."""
+    """Return the hierarchical context loss HCL of two maps (B, C, H, W), a scalar."""
     errors = [F.mse_loss(output, target)]
     for side in SCALES:
         if side < min(target.shape[2:]):
@@ -124,5 +128,5 @@ def hierarchical_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize a map (B, C, H, W) to a height and a width by its nearest positions."""
+    """Resize a map (B, C, H, W) to a height and a width by nearest neighbour."""
     return x if x.shape[2:] == tuple(size) else F.interpolate(x, list(size), mode="nearest")

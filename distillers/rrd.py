@@ -17,16 +17,17 @@ class RRD(Distiller):
     The gradient flows to u only. The teacher's embedding g_t keeps its random initial weights.
 
     Source: the code of the authors (github.com/giakoumoglou/distillers @a2ee80b) for the loss, the
-    queue and the defaults. An older version of it (@2f95cea) had τ_s 0.04 and τ_t 0.10; which
-    temperatures belong to the published numbers is not stated.
+    queue and the defaults. An older version of this code (@2f95cea) had τ_s 0.04 and τ_t 0.10. The
+    authors do not state which temperatures belong to the published numbers.
     In the authors' code the optimiser holds g_t, but no gradient reaches it, so it never changes.
-    Unlike the authors' code, the initial rows have length 1 (there, the columns have), and the
-    queue wraps around, so that Q need not be a multiple of B: the last, smaller batch is used.
+    Unlike the authors' code, which scales the columns of the initial queue to length 1, this file
+    scales the rows. The queue wraps around, so Q need not be a multiple of B, and the smaller last
+    batch of an epoch is also used.
 
     Args:
         setting: The two networks' shapes and the random generator.
         width: The size of the embeddings, from 1 to 65536; 128 by default.
-        queue: Q, at least 1; 16384 by default. Of a larger batch, the last Q samples are stored.
+        queue: Q, at least 1; 16384 by default. If B > Q, the batch's last Q samples are stored.
         temperature: τ_s, above 0; 0.1 by default.
         teacher_temperature: τ_t, above 0; 0.02 by default.
     """

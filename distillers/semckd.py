@@ -16,31 +16,32 @@ class SemCKD(Distiller):
     f_i (B, C_s, H_s, W_s) is stage i = 1…L_s of the student, f_j (B, C_t, H_t, W_t) stage j = 1…L_t
     of the teacher, n a sample. The mean is over channels and positions. Both maps are
     average-pooled to the smaller height and the smaller width. The regressor φ_ij consists of
-    convolutions of 1 x 1, 3 x 3 and 1 x 1 without bias, from C_s to 2 C_t twice, then to C_t. A
-    batch norm and a ReLU follow the first two. The L_s · L_t regressors of large networks have tens
-    of millions of parameters.
+    convolutions of 1 x 1, 3 x 3 and 1 x 1 without bias, which output 2 C_t, 2 C_t and C_t channels.
+    A batch norm and a ReLU follow each of the first two. The L_s · L_t regressors of large networks
+    have tens of millions of parameters.
 
-    The attention w_nij = softmax_j <q_ni, k_nj> compares a query (B, b/4) of stage i with a key
-    (B, b/4) of stage j. Both come from the similarities f fᵀ (B, B) between the flattened maps
-    (B, C·H·W) of the samples: a linear layer to 2·⌊b/4⌋ values, a ReLU, a linear layer to ⌊b/4⌋
-    values, scaled to length 1. Similarities are not scaled, so they grow with the size of the maps.
+    The attention w_nij = softmax_j <q_ni, k_nj> compares a query (B, ⌊b/4⌋) of stage i with a key
+    (B, ⌊b/4⌋) of stage j. Queries and keys are computed from the similarities f fᵀ (B, B) between
+    the samples' flattened maps f (B, C·H·W). The steps are a linear layer to 2·⌊b/4⌋ values, a
+    ReLU, a linear layer to ⌊b/4⌋ values, and scaling to length 1. The similarities themselves are
+    not scaled, so they grow with the size of the maps.
 
-    The input of these layers has the size b, the number of samples in a batch. In a smaller batch,
-    such as the last one of an epoch, the similarities to absent samples are 0. In a larger batch,
-    the loss is not defined.
+    The first linear layer has the input size b, the number of samples in a full batch. In a smaller
+    batch, such as the last one of an epoch, the similarities to missing samples are 0. For a larger
+    batch, the loss is not defined.
 
     Source: the code of the authors (DefangChen/SemCKD, DefangChen/SimKD), which adds the loss, with
     the weight 400, to the cross-entropy and to kd with the weight 1.
     Unlike the authors' code, which skips smaller batches, the loss uses them. A query or key of
-    length 0 stays 0 instead of becoming NaN. The embeddings have no second network, which the
-    authors' code creates and does not use.
+    length 0 stays 0 instead of becoming NaN. The authors' code also creates a second embedding
+    network that it does not use; this file leaves it out.
 
     Args:
         setting: The two networks' shapes.
         batch_size: b, the recipe's batch size, from 4 to 65536; 64 by default.
 
     Raises:
-        Incompatible: A network has no stages, or (when the training begins) a batch has more than
+        Incompatible: A network has no stages. `forward` raises this error for a batch of more than
             b samples.
     """
 
@@ -55,7 +56,7 @@ class SemCKD(Distiller):
         s, t = setting.student.stages, setting.teacher.stages
         if not s or not t:
             raise Incompatible(
-                f"the student has {len(s)} stages, the teacher {len(t)}: both need 1"
+                f"the student has {len(s)} stages, the teacher {len(t)}: both need at least 1"
             )
         self.batch_size = batch_size
         self.query = nn.ModuleList(_embedding(batch_size) for _ in s)
@@ -72,7 +73,7 @@ class SemCKD(Distiller):
         return (attention * torch.stack(distances, 1).view_as(attention)).sum(2).mean()
 
     def attention(self, student: Features, teacher: Features) -> Tensor:
-        """Return the weights w (B, L_s, L_t); the sum over the teacher's stages is 1.
+        """Return the weights w (B, L_s, L_t), whose sum over the teacher's stages is 1.
 
         Args:
             student: The student's features.
@@ -101,7 +102,7 @@ def _embedding(batch_size: int) -> nn.Module:
 
 
 def _distance(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared error (B,) of a predicted stage, for each sample."""
+    """Return the mean squared error (B,) of a predicted teacher's stage, for each sample."""
     source, target = same_size(student, teacher)
     error: Tensor = regress(source) - target
     return error.square().flatten(1).mean(1)

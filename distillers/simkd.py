@@ -19,14 +19,15 @@ class SimKD(Distiller):
 
     At test time, the logits are W avg(φ(F_s)) + b. W and b are the teacher's classifier, and avg is
     the mean over the positions. The student's own classifier is not used and never learns.
-    Projector and teacher's classifier count as parameters of the student. In training mode, each
-    batch copies W and b, so that weights and checkpoints of the student contain them.
+    The projector and the copy of the teacher's classifier count as parameters of the student. In
+    training mode, `forward` copies W and b for each batch, so that the student's weights and
+    checkpoints contain them.
 
     Source: the paper; its authors' code (DefangChen/SimKD) for the projector and the default of f.
-    The method has no cross-entropy and no other loss.
-    Unlike the authors' code, which takes the last stage, F is always the map that is pooled. The
-    two differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch norm and
-    a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
+    The method `simkd` uses this loss alone, without a cross-entropy.
+    Unlike the authors' code, which uses the last stage, F is always the map that is pooled. These
+    maps differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch norm
+    and a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
 
     Args:
         setting: The two networks' shapes.

@@ -14,13 +14,13 @@ class SKD(Distiller):
 
     z_s, z_t (B, K) are the logits of the student and the teacher, T is the temperature; the loss
     has no factor T². u (B, K) holds a network's logits, each row scaled to length 1. D (B, B) is
-    u_s u_sᵀ - u_t u_tᵀ, with rows D_i. Σ (B, B) is the covariance of the columns of D, over its
-    rows, with divisor B - 1, plus λ on the diagonal. It also receives a gradient.
+    u_s u_sᵀ - u_t u_tᵀ, with rows D_i. Σ (B, B) is the covariance matrix of the rows of D, with
+    the divisor B - 1, plus λ on its diagonal. The gradient also flows through Σ.
     The second term depends on the size of the batch.
 
     Source: the port in torchdistill, with its defaults. We did not read the paper.
-    Unlike the port, a row D_i of zeros, such as that of a single sample, has the gradient 0, not
-    NaN. The linear system is solved with a Cholesky factor, not with the inverse of Σ.
+    Unlike the port, a row D_i of zeros, as in a batch of one sample, has the gradient 0, not NaN.
+    The linear system is solved with a Cholesky factor, not with the inverse of Σ.
 
     Args:
         setting: Not used, since the loss has no parameters.

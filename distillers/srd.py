@@ -11,15 +11,15 @@ MIN_SUM = 1e-30  # prevents log(0) if the normalised features are equal
 
 
 class SRD(Distiller):
-    """L = w · log Σ_id |a - b|^p_id + T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i).
+    """L = w · log Σ_id |a_id - b_id|^p + T² · mean_i KL(softmax(z_t / T)_i ‖ softmax(z_s / T)_i).
 
-    a = N(A h_s + a_0) and b = N(h_t), both (B, D_t), are the pooled features h_s (B, D_s), after a
-    trained linear embedding, and h_t (B, D_t). N is batch norm without scale and shift (ε = 1e-4),
-    with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits. The
-    sum runs over samples and features, so the batch size B shifts the loss by w · log B only.
+    h_s (B, D_s) and h_t (B, D_t) are the pooled features. a = N(g(h_s)) and b = N(h_t), both
+    (B, D_t), where g is a trained linear layer. N is batch norm without scale and shift
+    (ε = 1e-4), with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits.
+    The sum runs over samples i and features d, so the batch size B only adds about w · log B.
 
-    Source: torchdistill's port, which is by the paper's authors, with its ImageNet settings. The
-    authors published no recipe for CIFAR-100.
+    Source: the port in torchdistill, which the paper's authors wrote, with its ImageNet settings.
+    The authors published no recipe for CIFAR-100.
     Unlike the authors' code, a batch of one sample is normalised by running statistics.
 
     Args:
@@ -58,7 +58,7 @@ class SRD(Distiller):
         return self.feature * self.feature_loss(student, teacher) + kl * self.temperature**2
 
     def feature_loss(self, student: Features, teacher: Features) -> Tensor:
-        """Return log Σ_id |a - b|^p_id, a scalar."""
+        """Return log Σ_id |a_id - b_id|^p, a scalar."""
         difference = self.norm_s(self.embed_s(student.pooled)) - self.norm_t(teacher.pooled)
         total: Tensor = difference.abs().pow(self.exponent).sum()
         return total.clamp(min=MIN_SUM).log()

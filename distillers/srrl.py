@@ -13,14 +13,16 @@ class SRRL(Distiller):
     h_s (B, D_s), h_t (B, D_t) are the pooled features, z_t (B, K) the teacher's logits. φ, a
     trained linear layer with batch norm and ReLU, maps h_s to D_t features. W_t (K, D_t) and b_t
     are the parameters of the teacher's classifier, which do not learn. The first mean is over
-    samples and features; the second is over samples and classes, so it falls with K.
+    samples and features; the second is over samples and classes.
 
-    Source: the losses of the paper, as SimKD's code (DefangChen/SimKD) ports them; most tables
-    compare with this port.
-    Unlike the authors' code, φ transforms the pooled features, as in the port, not the last feature
-    map before pooling: batch norm averages over B values per channel, not B·H·W.
-    The authors say that they chose both weights for each pair, but did not keep them (issue 3 of
-    jingyang2017/KD_SRRL). A batch of one sample is normalised by running statistics.
+    Source: the losses of the paper, as SimKD's code (DefangChen/SimKD) ports them; most published
+    tables use this port.
+    Unlike the authors' code, which transforms the last feature map before pooling, φ transforms the
+    pooled features, as in the port. Batch norm therefore averages over B values per channel, not
+    B·H·W.
+    A batch of one sample is normalised by running statistics.
+    The authors say that they chose the weights of both terms for each pair of networks, but did not
+    keep them (issue 3 of jingyang2017/KD_SRRL).
 
     Args:
         setting: The two networks' shapes.
@@ -42,7 +44,7 @@ class SRRL(Distiller):
         self.transfer = nn.Sequential(linear, BatchNorm(width), nn.ReLU())
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean squared error of the features plus that of the predicted logits."""
+        """Return the mean squared error of the features plus w times that of the logits."""
         transformed = self.transfer(student.pooled)  # (B, D_t)
         logits = F.linear(transformed, teacher.classifier.weight, teacher.classifier.bias)
         feature = F.mse_loss(transformed, teacher.pooled)

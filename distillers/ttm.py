@@ -11,8 +11,8 @@ class TTM(Distiller):
     """L = mean_i KL(q_i ‖ p_i), q_ik = p_t,ik^γ / Σ_j p_t,ij^γ.
 
     p and p_t (B, K) are the softmax of the logits of the student and the teacher. The power γ
-    softens the teacher like a temperature 1 / γ. The student has no temperature, and the loss no
-    factor T².
+    softens the teacher's probabilities like a temperature T = 1 / γ. The student's logits have no
+    temperature, and the loss has no factor T².
 
     Source: the paper; the authors' code (zkxufo/TTM) for γ.
 

@@ -17,14 +17,14 @@ class VID(Distiller):
     """L = Σ_stages mean ½ [(μ - f_t)² / v + log v], μ = r(f_s), v = softplus(ρ) + 1e-5.
 
     f_s (B, C_s, H, W), f_t (B, C_t, H, W) are the feature maps of one stage. Maps of different
-    sizes are first average-pooled to the smaller height and the smaller width. The regressor r,
-    three trained 1 x 1 convolutions of width C_t without bias and with ReLUs between them, predicts
-    the mean of the teacher's map. ρ (C_t,) is trained, too: it sets one variance v for each channel
-    of the teacher, initially 5. The mean is over samples, channels and positions. The loss can be
-    negative, since log v is negative for v < 1.
+    sizes are first average-pooled to the smaller height and the smaller width. The regressor r
+    predicts the mean μ of the teacher's map. It has three trained 1 x 1 convolutions of width C_t
+    without bias, with ReLUs between them. ρ (C_t,) is a trained parameter that sets one variance v
+    for each channel of the teacher, initially 5. The mean in L is over samples, channels and
+    positions. The loss can be negative, since log v is negative for v < 1.
 
-    Source: the Gaussian bound of the paper without its constant term, with RepDistiller's
-    regressors, variances and means.
+    Source: the Gaussian bound of the paper without its constant term, with the regressors, the
+    parametrised variances and the means of RepDistiller.
     Unlike RepDistiller, softplus does not overflow for ρ > 88.
 
     Args:

@@ -40,16 +40,16 @@ class WCoRD(Distiller):
     features f. The trained matrices A_s and A_t have spectral norm 1, so the critic <u, v> is
     1-Lipschitz in each argument and within ±1.
 
-    Global part (the paper's GCKT, the dual form of the Wasserstein distance): as in CRD, a sum of
-    two losses, one with anchors from u and one with anchors from v. `form` selects the loss:
+    The global part (the paper's GCKT, the dual form of the Wasserstein distance) is a sum of two
+    losses, as in CRD: one with anchors from u, one with anchors from v. `form` selects the loss:
         "nce": -mean_i [log h_i0 + Σ_k log(1 - h_ik)]; "kr": -mean_i [h_i0 - Σ_k h_ik]
         h_ik = p_ik / (p_ik + M / N), p_ik = exp(<a_i, m_k> / τ) / Z
     a_i is an anchor, and m_k are 1 + M rows of the other network's memory bank: k = 0 is the
     anchor's own sample, k = 1…M are samples of other classes. The first batch sets the constant Z.
 
-    Local part (the paper's LCKT, the primal form): <π, C>, the cost of transporting the batch's u
-    to its v, with C (B, B), C_ij = 1 - cos(u_i, v_j). π (B, B) is the cheapest transport plan with
-    uniform marginals; no gradient flows through π.
+    The local part (the paper's LCKT, the primal form) is <π, C>, the cost of transporting the rows
+    of u to the rows of v. C (B, B) has the elements C_ij = 1 - cos(u_i, v_j). π (B, B) is the
+    cheapest transport plan with uniform marginals; no gradient flows through π.
 
     Source: the abstract for the two parts, CRD for the contrast; the authors' code was not found.
     Choices of this reconstruction: both parts share A_s and A_t. The banks' rows are running means

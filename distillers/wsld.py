@@ -18,11 +18,11 @@ class WSLD(Distiller):
     The loss is not 0 if the student equals the teacher: w also weights the teacher's entropy.
 
     Source: the paper's weighted soft labels; the authors' code for 1e-7, and their issue 2 for T.
-    The port in giakoumoglou/distillers passes 0.07 as T, the temperature of its contrastive losses.
+    The port in giakoumoglou/distillers uses T = 0.07, the temperature of its contrastive losses.
 
     Args:
         setting: Not used, since the loss has no parameters.
-        temperature: T, above 0; 4 by default, as the authors on CIFAR-100 (2 on ImageNet).
+        temperature: T, above 0; 4 by default, the authors' value on CIFAR-100 (2 on ImageNet).
     """
 
     paper = (

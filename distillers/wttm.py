@@ -14,7 +14,7 @@ class WTTM(TTM):
     a sample lies between 1, for a certain teacher, and K^(1-γ), for equal probabilities, if γ is at
     most 1.
 
-    Source: the paper; the authors' code (zkxufo/TTM) for γ, from its example of TTM.
+    Source: the paper; the authors' code (zkxufo/TTM) for γ, the value in its example of TTM.
 
     Args:
         setting: Not used, since the loss has no parameters.

@@ -18,7 +18,7 @@ def run_name(record: Record, plan: "Plan") -> str:
     """Return a short name that starts with the method: `kd s0 · resnet8x4/resnet8` for seed 0."""
     cell = plan.first.get(record.id)
     if cell is None:
-        return f"teacher s{record.seed} · {record.network.name}"
+        return f"{record.kind} s{record.seed} · {record.network.name}"
     return f"{cell.method.name} s{cell.seed} · {cell.pair.name}"
 
 

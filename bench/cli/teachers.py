@@ -15,7 +15,7 @@ from bench.results import Results
 REFUSED = "refused"  # a checkpoint whose accuracy is not as promised
 
 if TYPE_CHECKING:
-    from bench.planning.plan import Plan
+    from bench.planning.plan import Plan, Run
 
 
 @options.suite_verb("seeds", "filter_", "limit")
@@ -44,16 +44,21 @@ def command(
 
 
 def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
-    """Return a row per teacher and seed: origin, state, accuracy in percent, weights."""
+    """Return a row per teacher and seed: origin, state, accuracy in percent, weights.
+
+    The members of an ensemble have rows of their own, before the ensemble's.
+    """
     rows = []
-    for run in (run for run in plan.runs.values() if run.kind == "teacher"):
+    teachers = {cell.teacher for cell in plan.cells}
+    teachers |= {member for id in teachers for member in plan.runs[id].specification.members}
+    for run in (run for run in plan.runs.values() if run.id in teachers):
         record, weights = results.summary(run.id), results.weights(run.id)
         broken = record and run.checkpoint and run.checkpoint.broken_promise(record.top1)
         rows.append(
             {
                 "network": run.specification.network,
                 "seed": run.specification.seed,
-                "from": str(run.checkpoint.path) if run.checkpoint else "training",
+                "from": _origin(run),
                 "state": REFUSED if broken else record.status if record else "to do",
                 "top1": record.top1 if record else None,
                 "manifest": run.checkpoint.top1 if run.checkpoint else None,
@@ -63,6 +68,14 @@ def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _origin(run: "Run") -> str:
+    """Return where a teacher's weights come from: a file, its members, or its training."""
+    if run.checkpoint:
+        return str(run.checkpoint.path)
+    members = len(run.specification.members)
+    return f"{members} members" if members else "training"
 
 
 def teachers_text(rows: Sequence[Content]) -> str:

@@ -139,8 +139,8 @@ def _row_hashes(images: Tensor) -> list[int]:
 def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str, int]:
     """Return the counts for a run's record; see `Data.counts`.
 
-    `hashes` has a hash of each image of each split. They show which test images are also training
-    images.
+    `hashes` has a hash of each image of each split. Equal hashes show which test images are also
+    training images.
     """
     train = set(hashes["train"])
     copies = sum(value in train for value in hashes["test"])

@@ -29,7 +29,7 @@ name in a dictionary `DATASETS`:
 
     DATASETS = {"squares": Squares()}
 
-A suite that names the plugin's file can then say `dataset: squares`.
+A suite that lists the plugin's file under `plugins:` can then set `dataset: squares`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -61,8 +61,8 @@ class Facts:
         std: standard deviation of each channel of the training images, scaled to 0..1.
         fingerprint: "md5:..." of the official archive, or a hash of the content. Records identify
             data by the fingerprint: two data sets with the same fingerprint are treated as equal.
-        fewest: number of (training, test) images of the rarest class; None if all classes have the
-            same number of images.
+        fewest: numbers of training and test images of the rarest class; None if all classes have
+            the same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
             have the same number.
         unlabelled: number of training images without labels, which `split: unlabelled` selects.
@@ -121,7 +121,7 @@ class Facts:
 
     @property
     def rarest(self) -> tuple[int, int]:
-        """The number of (training, test) images of the rarest class."""
+        """The numbers of training and test images of the rarest class."""
         return self.fewest or (self.train // self.classes, self.test // self.classes)
 
 
@@ -183,10 +183,10 @@ class Arrays:
     Attributes:
         train: training images (N, C, S, S) uint8, with C = 1 (grey) or the length of `Facts.mean`.
         train_labels: classes of the training images (N,) int64, from 0 to K - 1.
-        test: test images, in the same layout.
-        test_labels: classes of the test images, in the same layout.
-        unlabelled: function that reads the training images without labels, in the same layout; it
-            is called only if a suite selects them. None: there are no such images.
+        test: test images, with the shape and type of `train` except for their number.
+        test_labels: classes of the test images (int64), from 0 to K - 1.
+        unlabelled: function that reads the training images without labels, like `train`; it is
+            called only if a suite selects them. None: there are no such images.
 
     """
 

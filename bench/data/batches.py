@@ -146,7 +146,7 @@ class Streamed:
             collate_fn=torch.stack,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_worker_context() if self.workers else None,
-            generator=torch.Generator(),  # else each pass would draw from torch's global one
+            generator=torch.Generator(),  # else each pass would draw from torch's global generator
         )
         if self.device.type == "cuda":
             order = order.pin_memory()  # else the CPU would wait until the copy to the GPU ends

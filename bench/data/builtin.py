@@ -108,7 +108,7 @@ class Archive(ABC):
 
 @contextlib.contextmanager
 def without_output() -> Iterator[None]:
-    """Hide the block's output; its connections fail if no data arrive for `NETWORK_TIMEOUT_S`."""
+    """Hide the block's output; connections fail if no data arrive for `NETWORK_TIMEOUT_S`."""
     timeout, sink = socket.getdefaulttimeout(), io.StringIO()
     socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
     try:
@@ -126,8 +126,8 @@ def without_output() -> Iterator[None]:
 def download_lock(root: Path) -> Iterator[None]:
     """Create the data root, and run the block while no other process downloads to this folder.
 
-    If this function created the root, it removes empty folders in the root at the end. It also
-    removes the root if the root is empty.
+    If this function created the root, it removes empty folders in the root at the end, and then the
+    root if the root is empty.
     """
     is_new = not root.exists()
     root.mkdir(parents=True, exist_ok=True)

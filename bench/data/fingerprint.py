@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 DIGEST_BYTES = 16
-SETTLED_S = 2.0  # newer files are not cached: a second change may leave their times the same
+SETTLED_S = 2.0  # hashes of newer files are not cached: a later change may not change their times
 BUSY_TIMEOUT_S = 5.0  # longest wait for another process that writes to the cache
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS hashes "
@@ -34,7 +34,7 @@ Check = Callable[[str, bytes], None]  # gets a path and the content; raises if t
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder of this program; its files can be deleted and made again."""
+    """Return this program's cache folder of the user; deleted files are computed again."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "distillbench"
 
@@ -121,7 +121,7 @@ def _read_cache(paths: Sequence[str]) -> Entries:
                     if isinstance(digest, bytes) and len(digest) == DIGEST_BYTES:
                         cached[os.fsdecode(path)] = tuple(key), digest
         return cached
-    return {}  # all files are hashed and remembered again
+    return {}  # all files are hashed again
 
 
 def _write_cache(fresh: Entries, cached: Entries) -> None:
@@ -138,7 +138,7 @@ def _write_cache(fresh: Entries, cached: Entries) -> None:
         try:
             _insert(fresh)
         except sqlite3.Error:
-            if not cache_file().exists():  # it was damaged
+            if not cache_file().exists():  # `_open_cache` removed a damaged database
                 _insert({**cached, **fresh})
 
 

@@ -35,7 +35,7 @@ BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  #
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of a complete file
 MARKER_BYTES = 64
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which is a program
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which contains code
 MAX_PIXELS = 64 * 1024**2  # limit for one image
 MARGIN = 256 / 224  # for test images: shorter side / side of the central crop
 MAX_ATTEMPTS = 10  # draws of a random part; if no part fits, the centre is used
@@ -47,18 +47,18 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
     """Decode an image file to a picture with three channels, each of 8 bits.
 
     Args:
-        file: the path or the content of the file. The content determines the format, one of
-            `FORMATS`. If a file contains several pictures, the first is used.
+        file: the path or the content (bytes) of the file. The content, not the name, determines the
+            format, one of `FORMATS`. If a file contains several pictures, the first is used.
         side: the length in pixels to which the picture's shorter side will be resized later.
-        name: the file's name in messages, if `file` is a content.
+        name: the file's name in messages, if `file` is bytes.
 
     Returns:
         The picture, rotated or mirrored by its EXIF orientation.
 
     Raises:
-        BenchError: the file is not a complete image; its values are not integers of 8 or 16 bits or
-            floats from 0 to 1; or it has more than `MAX_PIXELS` pixels, now or after resizing.
-            Images with too many pixels are not decoded.
+        BenchError: the file is not a complete image, or has values other than integers of 8 or 16
+            bits and floats from 0 to 1. Or it has more than `MAX_PIXELS` pixels, before or after
+            resizing; such images are not decoded.
 
     """
     try:
@@ -352,8 +352,9 @@ class ResizedCrops:
     """Resize a random part of each image to the full size (bilinear), then flip at random.
 
     The part's area, as a fraction of the image, is uniform in the range `AREA`. The logarithm of
-    its aspect ratio is uniform in the range of `ASPECT`. A side longer than the image is shortened
-    to the image. Calls have the same arguments as in `Crops`.
+    its aspect ratio is uniform between the logarithms of the bounds `ASPECT`. A part's side that is
+    longer than the image is shortened to the image's side. Calls have the same arguments as in
+    `Crops`.
     """
 
     def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:

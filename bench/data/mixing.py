@@ -1,7 +1,8 @@
 """Mixup, CutMix and label smoothing of a batch, as timm's `Mixup` in batch mode.
 
-All images of a batch have one partner each, the images of the batch in reverse order, and one
-ratio λ. Random numbers depend only on the seed, the epoch and the batch's number.
+Each image x of a batch is mixed with one partner x', the image at the same position from the
+batch's end. All images of a batch have the same ratio λ, the share of x. Random numbers depend only
+on the seed, the epoch and the batch's number.
 """
 
 import math
@@ -15,19 +16,19 @@ from bench.data.images import Box
 from bench.seeding import derive
 from distillers import Batch
 
-CUTMIX_SHARE = 0.5  # of the batches, if both mixup and CutMix are on
+CUTMIX_SHARE = 0.5  # probability that a batch gets CutMix, if both mixup and CutMix are on
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """How images and labels of a batch are mixed.
+    """The settings of mixup, CutMix and label smoothing; a call mixes one batch.
 
     Attributes:
         mixup: α of mixup (Zhang et al., arXiv:1710.09412): λ is drawn from Beta(α, α), and images
-            are λ x + (1 - λ) x'; 0: off.
-        cutmix: α of CutMix (Yun et al., arXiv:1905.04899): a box of x' with the area 1 - λ replaces
-            the same box of x; 0: off.
-        smoothing: share of the labels' probability that all classes share equally.
+            become λ x + (1 - λ) x'; 0: off.
+        cutmix: α of CutMix (Yun et al., arXiv:1905.04899): λ is drawn from Beta(α, α), and a box of
+            x' replaces the same box of x. The box has the share 1 - λ of the image's area; 0: off.
+        smoothing: probability that is distributed equally over all classes.
         classes: number of classes.
 
     """
@@ -42,7 +43,7 @@ class Mixing:
     ) -> tuple[Tensor, Batch, Tensor | None]:
         """Return the mixed images, the batch with `targets`, and the mixed strong view.
 
-        Without mixup, CutMix and smoothing, everything is returned unchanged.
+        If mixup, CutMix and smoothing are all off, the arguments are returned unchanged.
 
         Args:
             images: (B, 3, S, S).
@@ -64,7 +65,7 @@ class Mixing:
         )
 
     def _draw(self, size: int, rng: random.Random) -> tuple[float, Box | None]:
-        """Return the share of the image itself, and the box that CutMix replaces."""
+        """Return the share λ of the image itself, and the box that CutMix replaces, if any."""
         chosen = [alpha for alpha in (self.mixup, self.cutmix) if alpha]
         if not chosen:
             return 1.0, None
@@ -87,7 +88,7 @@ class Mixing:
 
 
 def batch_rng(seed: int, epoch: int, number: int) -> random.Random:
-    """Return the generator of the mixing of one batch.
+    """Return the random generator for the mixing of one batch.
 
     Args:
         seed: the seed of the run.
@@ -99,7 +100,7 @@ def batch_rng(seed: int, epoch: int, number: int) -> random.Random:
 
 
 def _mix(images: Tensor, ratio: float, box: Box | None) -> Tensor:
-    """Return a mixture with the images in reverse order; channels stay last in memory."""
+    """Return images mixed with the same images in reverse order; channels stay last in memory."""
     if ratio == 1:
         return images
     if box is None:

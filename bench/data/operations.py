@@ -1,9 +1,10 @@
 """RandAugment and random erasing: random changes of training images after crops and flips.
 
-RandAugment (Cubuk et al., arXiv:1909.13719) applies random operations to each image. The operations
-and their magnitudes are those of torchvision's `RandAugment`. Images with the same operation are
-changed together, on their device. The operations are drawn on the CPU, so that the CPU knows the
-sizes of the groups without waiting for the device.
+RandAugment (Cubuk et al., arXiv:1909.13719) applies random operations, such as a rotation, to each
+image. The operations and their magnitudes are as in torchvision's `RandAugment`. All images of a
+batch with the same operation form a group, which is changed in one call, on the images' device. The
+operations are drawn on the CPU, so that the CPU knows the sizes of the groups without waiting for
+the device.
 """
 
 import math
@@ -30,13 +31,13 @@ def operations(magnitude: int, size: int, device: torch.device) -> list[tuple[Op
     """Return RandAugment's operations on images (n, 3, size, size) uint8.
 
     Args:
-        magnitude: 0 to 30.
+        magnitude: the strength of the operations, from 0 to 30.
         size: side of the images in pixels.
         device: the device of the images.
 
     Returns:
-        A tuple for each of 14 operations. It contains two functions, for a positive and a negative
-        magnitude, or one function if the magnitude has no sign.
+        A tuple for each of 14 operations. The tuple contains two functions, for a positive and a
+        negative magnitude, or one function if the magnitude has no sign.
 
     """
     from torchvision.transforms.v2 import functional as vision
@@ -76,18 +77,19 @@ def operations(magnitude: int, size: int, device: torch.device) -> list[tuple[Op
 
 
 def _moved(move: Operation, size: int, device: torch.device) -> Operation:
-    """Return an operation that moves pixels by means of a list: the source of each pixel.
+    """Return an operation that moves pixels as `move` does, without waiting for the device.
 
-    torchvision's own function copies numbers to the device in each call, for which the CPU waits.
+    torchvision's function copies numbers to the device in each call, for which the CPU waits. This
+    function calls it once, for an image of pixel numbers, and keeps the source of each pixel.
 
     Args:
-        move: moves pixels to other places; pixels from outside the image are 0.
+        move: torchvision's function; pixels from outside the image must become 0.
         size: side of the images in pixels.
         device: the device of the images.
 
     """
     numbers = torch.arange(1, size**2 + 1, dtype=torch.float32).view(1, 1, size, size)
-    sources = move(numbers).flatten().long().to(device)  # 0: from outside
+    sources = move(numbers).flatten().long().to(device)  # 0: outside the image
 
     def moved(images: Tensor) -> Tensor:
         pixels = F.pad(images.flatten(2), (1, 0))
@@ -99,9 +101,9 @@ def _moved(move: Operation, size: int, device: torch.device) -> Operation:
 def sharpen(images: Tensor, factor: float) -> Tensor:
     """Blend images (n, 3, S, S) uint8 with a smoothed copy, as torchvision's `adjust_sharpness`.
 
-    torchvision's own function copies its kernel to the device, for which the CPU waits. The
-    convolution sums integers, which float32 adds exactly in any order. Therefore the result for an
-    image does not depend on the other images of the batch.
+    `adjust_sharpness` itself is not used, because it copies its kernel to the device, for which the
+    CPU waits. The convolution sums integers, which float32 adds exactly in any order. Therefore the
+    result for an image does not depend on the other images of the batch.
 
     Args:
         images: the images.
@@ -120,10 +122,10 @@ def sharpen(images: Tensor, factor: float) -> Tensor:
 
 
 def draw_operations(magnitude: int, size: int, count: int, rng: torch.Generator) -> np.ndarray:
-    """Draw two operations with signs for each of `count` images.
+    """Draw two operations, each with a random sign, for each of `count` images.
 
     Returns:
-        Positions in the concatenated list of `operations`, (2, count).
+        Positions in the list of all functions of `operations`, without tuples, (2, count).
 
     """
     counts = [len(signs) for signs in operations(magnitude, size, torch.device("cpu"))]
@@ -136,11 +138,11 @@ def draw_operations(magnitude: int, size: int, count: int, rng: torch.Generator)
 
 
 def apply_operations(images: Tensor, drawn: np.ndarray, functions: Sequence[Operation]) -> Tensor:
-    """Apply operations to images.
+    """Return images after two operations each.
 
     Args:
         images: (B, 3, S, S) uint8.
-        drawn: the positions of each image's operations in `functions`, (2, B).
+        drawn: the positions of each image's first and second operation in `functions`, (2, B).
         functions: the operations.
 
     """
@@ -157,12 +159,13 @@ def apply_operations(images: Tensor, drawn: np.ndarray, functions: Sequence[Oper
 
 
 class RandomOperations:
-    """RandAugment for the images of one epoch, all drawn by the constructor.
+    """RandAugment for the images of one epoch; the constructor draws the operations of all images.
 
-    A call with images (B, S, S, 3) uint8 and `start` uses the draws from index `start` on.
+    A call with images (B, S, S, 3) uint8 and `start` uses the draws from index `start` to
+    `start + B - 1`.
 
     Args:
-        magnitude: 1 to 30; 0: images do not change.
+        magnitude: the strength of the operations, 1 to 30; 0: images do not change.
         size: S.
         count: number of images in the epoch.
         rng: a generator on the CPU.
@@ -193,8 +196,9 @@ class Erasing:
     """Random erasing for the images of one epoch (Zhong et al., arXiv:1708.04896).
 
     A rectangle's area is uniform in `ERASED_AREA`. The logarithm of its aspect ratio is uniform
-    between the logarithms of the bounds `ERASED_ASPECT`. Both are as in torchvision's and timm's
-    `RandomErasing`. Erased pixels are set to 0 in the normalised image; 0 is the data set's mean.
+    between the logarithms of the bounds `ERASED_ASPECT`. torchvision's and timm's `RandomErasing`
+    draw from the same distributions. Erased pixels are set to 0 in the normalised image; 0 is the
+    data set's mean.
 
     Args:
         probability: probability that a rectangle is erased; 0: images do not change.
@@ -227,7 +231,7 @@ class Erasing:
     def __call__(self, images: Tensor, start: int) -> Tensor:
         """Erase rectangles of normalised images (B, 3, S, S) in place; return the images.
 
-        The draws from `start` on are used.
+        The call uses the draws from index `start` to `start + B - 1`.
         """
         if self._is_off:
             return images

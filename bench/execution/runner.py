@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from bench.data import Facts
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, halves, work_of
@@ -168,7 +169,8 @@ class Runner:
             threads=self.threads,
             results=str(self.results.folder),
             dataset=self.plan.datasets.get(data.fingerprint, self.plan.suite.data.name),
-            teacher_facts=self.plan.teacher_facts if cohort.teacher else None,
+            facts=self.plan.facts_of(cohort.runs[0].kind) if self.plan.teacher_facts else None,
+            teacher_facts=self._teacher_facts(cohort),
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
@@ -176,6 +178,11 @@ class Runner:
             networks=self.plan.suite.networks,
             options=self.plan.suite.registry.options,
         )
+
+    def _teacher_facts(self, cohort: Cohort) -> Facts | None:
+        if self.plan.teacher_facts is None or cohort.teacher is None:
+            return None
+        return self.plan.facts_of(self.plan.runs[cohort.teacher].kind)
 
     def _handle(self, slot: int, event: Event) -> None:
         """Handle an event of the job on a slot."""

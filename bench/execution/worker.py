@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench import data, models
 from bench.data import Augment, Data, Facts, Selection, Split
@@ -31,7 +31,7 @@ from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
-from bench.results.record import Epoch, Status
+from bench.results.record import Epoch, Status, TeacherInfo
 from bench.suite import Checkpoint
 from bench.training import loop, pretrained
 from bench.training import teacher as teachers
@@ -124,6 +124,8 @@ def run_job(job: Job, emit: Emit) -> None:
         check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
+        elif job.tasks[0].specification.role == "ensemble":
+            import_ensemble(context, job.tasks[0])
         else:
             train(context)
     except CaptureError as error:
@@ -175,10 +177,8 @@ def load_data(context: JobContext) -> Data:
     selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
     dataset = data.load(selection, root, context.device, added=added)
-    context.data_counts, facts = dataset.counts, dataset.facts
-    if job.teacher_facts is not None:
-        facts = facts.taught_by(job.teacher_facts)
-    return Heartbeat(dataset, facts, context.emit)
+    context.data_counts = dataset.counts
+    return Heartbeat(dataset, job.facts or dataset.facts, context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -186,16 +186,40 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     info = context.job.teacher
     if info is None:
         return None
-    path = context.results.weights(info.id)
-    verify(path, info.sha256)
     spec, registry = context.job.tasks[0].specification, context.registry
-    stages = spec.teacher_stages or ()
     facts = context.job.teacher_facts or dataset.facts
-    network = teachers.load(info.network, facts, path, registry, stages)
+    networks = load_networks(context, info, facts, spec.teacher_stages or ())
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
     view = View(spec.teacher_view, dataset.facts, context.device, facts)
-    return Teacher(network, dataset, spec.recipe, reads, view)
+    return Teacher(networks, dataset, spec.recipe, reads, view)
+
+
+def load_networks(
+    context: JobContext, info: TeacherInfo, facts: Facts, stages: Sequence[str] = ()
+) -> list[nn.Module]:
+    """Return the network of a finished run, or all members of an ensemble, from verified files."""
+    path = context.results.weights(info.id)
+    verify(path, info.sha256)
+    if info.members == 1:
+        return [teachers.load(info.network, facts, path, context.registry, stages)]
+    return teachers.load_members(info.network, info.members, facts, path, context.registry, stages)
+
+
+def import_ensemble(context: JobContext, task: Task) -> None:
+    """Evaluate an ensemble of trained teachers, and save the members' weights as one file."""
+    dataset, spec = load_data(context), task.specification
+    sources = [context.job.sources[id] for id in spec.members]
+    members = [load_networks(context, source, dataset.facts)[0] for source in sources]
+    ensemble = Teacher(members, dataset, spec.recipe).net
+    view = View(spec.view, dataset.facts, context.device)
+    last = measure(*predict(ensemble, dataset, "test", spec.recipe, view))
+    weights = save_weights(context, task, teachers.member_weights(members))
+    cost = models.cost(members[0], dataset.facts.size)
+    network = {name: value * len(members) for name, value in asdict(cost).items()}
+    emit_record(
+        context, task, "done", None, weights=weights, network=network, metrics={"last": last}
+    )
 
 
 def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -> None:
@@ -235,7 +259,7 @@ def train(context: JobContext) -> None:
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the other tasks."""
     trainers = []
-    shapes, info = teacher.shapes if teacher else None, context.job.teacher
+    shapes, info = teacher.shapes if teacher else [], context.job.teacher
     sha256 = info.sha256 if info else ""
     for task in context.job.tasks:
         make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)

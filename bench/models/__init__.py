@@ -75,15 +75,15 @@ def build(
             the network returns its stages, or `bench.models.wrapper` finds the layers.
         options: further arguments of the network's constructor; only for networks of timm and
             torchvision.
-        pretrained: whether the network begins with the weights of its library, except those of the
-            classifier if the number of classes differs.
+        pretrained: whether the network starts from its library's pretrained weights. If the number
+            of classes differs, the classifier's weights are random.
 
     Returns:
         A module that maps images (B, 3, S, S) to `Features`.
 
     Raises:
         BenchError: the name is unknown, the library cannot build the network for images of that
-            size, its weights cannot be read, or a plugin's builder returns no module.
+            size, the pretrained weights cannot be read, or a plugin's builder returns no module.
 
     """
     if added and name in added:
@@ -141,7 +141,7 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
     """
     places = places_of(net, size) if TAPPED.intersection(reads) else Taps()
     if isinstance(net, FeatureExtractor):
-        net.hook_points(size)  # fills a cache, which training reads
+        net.hook_points(size)  # fills the cache that training reads
     absent = dict(places.missing)
     copied = dry_run.copy_network(net, size)
     call = taps.reader(copied, places, set(reads) - absent.keys())
@@ -169,7 +169,7 @@ def _size(x: Tensor) -> tuple[int, int, int]:
 
 
 def places_of(net: nn.Module, size: int) -> Taps:
-    """Return where a network has the optional fields of `Features`, for images of one size.
+    """Return the places of the optional fields of `Features` in a network, for one image size.
 
     Args:
         net: a network that `build` returned.
@@ -187,7 +187,7 @@ def reader(
     Args:
         net: a network that `build` returned; the function uses it, not a copy.
         size: side S of the images in pixels.
-        reads: the fields; `shapes` says which the network has.
+        reads: the fields; the network must have them, see `shapes`.
 
     """
     if not TAPPED.intersection(reads):
@@ -196,7 +196,7 @@ def reader(
 
 
 def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
-    """Return a student whose logits are those of a distiller's `predict`.
+    """Return a student that returns a distiller's prediction (`predict`) as its logits.
 
     Args:
         net: the student, a network that `build` returned.
@@ -208,7 +208,7 @@ def headed(net: nn.Module, distiller: nn.Module, size: int) -> Headed:
 
 
 def _invalid(features: Features) -> str | None:
-    """Return why features have not the shapes that `Features` documents; None if they have."""
+    """Return the first field whose shape is not as `Features` documents it; None if all are."""
     stages = features.stages
     if not isinstance(stages, tuple):
         return f"stages are a {type(stages).__name__}. Allowed: a tuple of maps (B, C, H, W)"
@@ -244,7 +244,7 @@ def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
 
 
 def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters of a network of timm in groups, as timm groups them by layer.
+    """Return the parameters of a timm network as optimiser groups, one learning rate per layer.
 
     Args:
         net: a network that `build` returned.

@@ -27,10 +27,11 @@ It lists names, each with a function that builds the network for K classes, in `
 
     NETWORKS = {"tiny": Tiny}
 
-A suite that names the plugin's file can then use `tiny` as a teacher or a student.
+A suite that lists the plugin's file under `plugins:` can then use `tiny` as a teacher or a student.
 
-Some distillers read more than these features. An attribute `taps` names the places where a network
-has it; without the attribute, such distillers are skipped for the network. For `Tiny`:
+Some distillers read optional features, such as the maps before a ReLU. The network's attribute
+`taps` names the layers that compute them. Without `taps`, such distillers are skipped for the
+network. For `Tiny`:
 
     from bench.models.base import Tap, Taps
 
@@ -74,9 +75,10 @@ class Tap:
 
     Attributes:
         layer: name of the layer in the network.
-        side: which tensor is read; an input is the layer's first argument.
+        side: whether the layer's input or output is read; the input is its first argument.
         call: number of the call among the layer's calls in one forward pass, from 0.
-        combine: computes the map from all arguments of the layer; None: it is the first argument.
+        combine: function that computes the map from all arguments of the layer; None: the map is
+            the first argument.
 
     """
 
@@ -88,15 +90,15 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """Where a network has the optional fields of `distillers.Features`.
+    """The places in a network where the optional fields of `distillers.Features` are computed.
 
     Attributes:
         stem: the map before the first stage.
         preactivations: for each stage, its map before the last ReLU.
-        pooled_map: the map that is averaged to `pooled`; or that it is the map of the last stage.
+        pooled_map: the map that is averaged to `pooled`; "last stage" for the last stage's map.
         classifier: name of the linear layer that maps `pooled` to the logits.
         norms: for each stage, name of the batch norm in front of its last ReLU.
-        missing: why a field is not there, as pairs of the field's name and a reason.
+        missing: for each field that the network does not have, its name and the reason.
 
     """
 
@@ -114,7 +116,7 @@ def init_convolutions(net: nn.Module) -> None:
     The mean is 0 and the variance is 2 / (k k C_out), for k x k kernels and C_out output channels.
     With this variance, gradients have about the same variance in all layers (He et al. 2015,
     arXiv:1502.01852, equation 14). As in the papers' code, the number of groups is ignored.
-    This distribution changes the accuracy even after 240 epochs.
+    The choice of this distribution affects the accuracy even after 240 epochs.
 
     Args:
         net: the network; its `nn.Conv2d` layers are changed in place, in the order of

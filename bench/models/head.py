@@ -1,4 +1,4 @@
-"""A student whose classifier a distiller replaces at test time (`Distiller.predict`)."""
+"""A student whose classifier is replaced by a distiller at test time (`Distiller.predict`)."""
 
 from dataclasses import replace
 
@@ -9,16 +9,16 @@ from bench.models.base import Taps
 from bench.models.taps import reader
 from distillers import Distiller, Features
 
-PREFIX = "head."  # of the distiller's tensors in a file of weights
+PREFIX = "head."  # begins the names of the distiller's tensors in a weight file
 
 
 class Headed(nn.Module):
-    """A network whose logits are those of a distiller's `predict`.
+    """A network that returns a distiller's prediction (`predict`) as its logits.
 
     Args:
         net: The student.
         distiller: The distiller; its parameters and buffers are the head.
-        taps: The places of optional fields in the network.
+        taps: The places of the optional fields of `Features` in the network.
     """
 
     def __init__(self, net: nn.Module, distiller: Distiller, taps: Taps) -> None:
@@ -33,6 +33,6 @@ class Headed(nn.Module):
             return replace(features, logits=self.distiller.predict(features))
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the network by name, and those of the head with a prefix."""
+        """Return the tensors of the network and, with the prefix `head.`, those of the head."""
         head = dict(self.distiller.named_parameters()) | dict(self.distiller.named_buffers())
         return {**self.net.state_dict(), **{f"{PREFIX}{name}": x for name, x in head.items()}}

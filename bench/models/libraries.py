@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision, with random weights or the library's."""
+"""Networks of timm and torchvision, with random weights or the library's pretrained weights."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,10 +20,12 @@ def timm_network(
         size: side S of the images in pixels; used for networks with a fixed input size, such as
             vision transformers.
         options: further arguments of the network's constructor.
-        pretrained: whether to load timm's weights, from its cache or the network.
+        pretrained: whether to load timm's weights; they are downloaded if timm's cache does not
+            have them.
 
     Raises:
-        BenchError: timm does not have the network, or cannot build it for that size and options.
+        BenchError: timm does not have the network, cannot build it for that size and options, or
+            cannot load its weights.
 
     """
     import timm
@@ -51,10 +53,12 @@ def torchvision_network(
         classes: number of classes K.
         size: side S of the images in pixels; used for vision transformers.
         options: further arguments of the network's constructor.
-        pretrained: whether to load torchvision's weights, from its cache or the network.
+        pretrained: whether to load torchvision's weights; they are downloaded if torchvision's
+            cache does not have them. Tensors whose shape differs keep their random numbers.
 
     Raises:
-        BenchError: torchvision does not have the network, or cannot build it for that size.
+        BenchError: torchvision does not have the network, cannot build it for that size and
+            options, or cannot load its weights.
 
     """
     from torchvision import models
@@ -91,14 +95,14 @@ def _build(name: str, build: partial[nn.Module], size: int | None) -> nn.Module:
 
 
 def _download(name: str, load: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return a library's weights of a network."""
+    """Return a library's pretrained weights of a network; raise BenchError if `load` fails."""
     try:
         return load()
     except Exception as error:  # the libraries' downloads raise errors of many packages
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise BenchError(
-            f"pretrained: the weights of '{name}' are neither in the library's cache nor can they "
-            f"be downloaded ({reason}). Allowed: pretrained false, or a cache with the weights"
+            f"pretrained: the weights of '{name}' are not in the library's cache and cannot be "
+            f"downloaded ({reason}). Allowed: pretrained false, or a cache that has the weights"
         ) from error
 
 

@@ -136,13 +136,14 @@ class GroupUnit(nn.Module):
     """The unit of ShuffleNet V1 (figure 2): 1 x 1, depthwise 3 x 3 and 1 x 1 convolutions.
 
     With stride 1, the unit adds its input to the result of the convolutions. With stride 2, the
-    unit appends its input, after average pooling, to the result as further channels.
+    unit pools its input (3 x 3 average pooling) and appends it to the result as further channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
         self.stride = stride
-        # As in the paper, the convolution after the stem has no groups: its input is narrow.
+        # As in the paper, the first 1 x 1 convolution after the stem has no groups, because the
+        # stem has few channels.
         self.groups = 1 if in_channels == STEM else groups
         branch = out_channels - in_channels if stride == 2 else out_channels
         hidden = branch // 4

@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map after its last ReLU."""
-        short = self.downsample(x)  # called first: the order of calls changes gradients' last bits
+        short = self.downsample(x)  # called first: the order of calls changes gradient rounding
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y: Tensor = self.relu(self.bn2(self.conv2(x)) + short)
         return y
@@ -215,7 +215,7 @@ class WideResNet(nn.Module):
         self.fc = nn.Linear(third, classes)
         init_convolutions(self)
         nn.init.zeros_(self.fc.bias)
-        norms = "block2.layer.0.bn1", "block3.layer.0.bn1", "bn1"  # behind each stage
+        norms = "block2.layer.0.bn1", "block3.layer.0.bn1", "bn1"  # the batch norm after each stage
         self.taps = Taps(Tap("conv1"), tuple(map(Tap, norms)), Tap("relu"), "fc", norms)
 
     def forward(self, images: Tensor) -> Features:

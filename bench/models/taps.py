@@ -1,6 +1,7 @@
-"""Reading of the optional fields of `Features`, by hooks that exist only while they are needed.
+"""Read the optional fields of `Features` by hooks, which exist only during a forward pass.
 
-A network that declares `bench.models.base.Taps` is read where it says. For networks of timm and
+A tap is a place where a hook reads a tensor: the input or the output of a layer. Networks of this
+package and of plugins declare their taps (`bench.models.base.Taps`). For networks of timm and
 torchvision, `find` searches the calls of layers in a dry run.
 """
 
@@ -20,7 +21,7 @@ from distillers import Features
 from distillers.base import Affine, FeatureName
 
 TAPPED = frozenset({"stem", "preactivations", "norms", "pooled_map", "classifier"})  # by hooks
-SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # they do not change what is pooled
+SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # do not change values in evaluation
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.ELU, nn.Mish)
 UNDECLARED = "the network declares no such layer (`taps` in bench.models.base)"
 
@@ -97,12 +98,12 @@ def _listen(layer: nn.Module, tap: Tap, tensors: dict[Tap, Tensor]) -> Any:
 
 
 def reader(net: nn.Module, taps: Taps, reads: Collection[str]) -> Callable[[Tensor], Features]:
-    """Return the network, or a `Reader` if a field is read that it does not return by itself."""
+    """Return the network itself, or a `Reader` if `reads` has fields that only hooks can read."""
     return Reader(net, taps, reads) if TAPPED.intersection(reads) else net
 
 
 def declared(net: nn.Module) -> Taps:
-    """Return the taps that a network declares; if it declares none, the reasons."""
+    """Return the taps that a network declares; without them, taps with a reason for each field."""
     taps = getattr(net, "taps", None)
     names: tuple[FeatureName, ...]
     names = ("stem", "preactivations", "pooled_map", "classifier", "norms")
@@ -110,7 +111,7 @@ def declared(net: nn.Module) -> Taps:
 
 
 def under(prefix: str, taps: Taps) -> Taps:
-    """Return the taps of a network as those of a module that has the network as `prefix`."""
+    """Return taps with the prefix `prefix.` in the layer names, for a module around a network."""
 
     def moved(tap: Tap | None) -> Tap | None:
         return tap and replace(tap, layer=f"{prefix}.{tap.layer}")
@@ -127,9 +128,10 @@ def under(prefix: str, taps: Taps) -> Taps:
 
 
 def verified(net: nn.Module, taps: Taps, size: int) -> Taps:
-    """Return the taps without the map that is pooled, unless its mean is the pooled vector.
+    """Return the taps; remove `pooled_map` if its mean is not the input of the classifier.
 
-    A copy of the network computes both for random images of at most `MAX_COMPUTED_SIDE` pixels.
+    A copy of the network computes the mean and the input for random images, whose side has at most
+    `MAX_COMPUTED_SIDE` pixels.
     """
     if taps.pooled_map is None:
         return taps
@@ -161,8 +163,8 @@ def find(
 
     Args:
         calls: The calls of the network's layers in a dry run.
-        ends: Layer and number of the call of each stage's end.
-        stem: Layer and number of the call of the stem's end; None if it is unknown.
+        ends: For each stage, the name of its last layer and the number of that layer's call.
+        stem: The same for the stem; None if the stem is unknown.
         body: Number of the calls before the global pooling.
         head: Index of the classifier's call in `calls`.
 
@@ -204,7 +206,7 @@ def _last_activation(calls: Sequence[LayerCall], end: int) -> int | None:
         if isinstance(call.module, ACTIVATIONS) and call.shape == calls[end].shape:
             return index
         if next(call.module.children(), None) is None and not isinstance(call.module, SILENT):
-            return None  # a layer without parts, behind the last activation
+            return None  # another layer, such as a convolution, follows the last activation
     return None
 
 

@@ -6,7 +6,7 @@ which the layers finish. The rules are:
 
 - If the network lists its stages itself (timm's `feature_info`), this list is used.
 - In a transformer, stages are the patch tokens (B, N, D) of four evenly spaced blocks, the last
-  block included. If resolutions differ, they are the tokens of the last block of each resolution.
+  block included. If resolutions differ, the stages are the tokens of each resolution's last block.
   Class tokens are removed, and the patch tokens become maps (B, D, h, w).
 - In other networks, a stage is the last map of its resolution, (B, C, H, W) or (B, H, W, C). A map
   inside a block does not end a stage. Examples are maps in squeeze and excitation, and the
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a hook reads one tensor: a call of a layer, and the layout of the tensor."""
+    """A place where a hook reads a tensor: a call of a layer, and the layout of the tensor."""
 
     layer: str  # the layer's name in the network
     call: int  # number of the call among the layer's calls in one forward pass, from 0
@@ -97,7 +97,7 @@ class FeatureExtractor(nn.Module):
         if skipped := [point.layer for point in wanted if point and point not in tensors]:
             raise BenchError(
                 f"{type(self.network).__name__} did not call its layers {', '.join(skipped)} in "
-                "this pass, but in the dry run. Let it return distillers.Features"
+                "this pass, unlike in the dry run. Let the network return distillers.Features"
             )
         stages = tuple(as_map(tensors[point], point) for point in points.stages)
         if points.classifier is None:
@@ -134,7 +134,7 @@ class FeatureExtractor(nn.Module):
         return self._hook_points[size]
 
     def places(self, size: int) -> Taps:
-        """Return where the optional fields of `Features` are, for images of one size."""
+        """Return the places of the optional fields of `Features`, for images of one size."""
         if size not in self._places:
             points = self.hook_points(size)
             inner = points.taps if points else taps.declared(self.network)
@@ -268,7 +268,7 @@ def find_classifier(calls: Sequence[LayerCall], classes: int) -> int | None:
 def find_stages(
     net: nn.Module, calls: Sequence[LayerCall]
 ) -> tuple[tuple[HookPoint, ...], HookPoint | None]:
-    """Return the hook points of the stages, or () if no stage exists; and that of the stem.
+    """Return the hook points of the stages, or () if no stage exists, and the stem's or None.
 
     `calls` are the calls of layers before the classifier.
     """
@@ -282,7 +282,7 @@ def find_stages(
         points = [point for call in ends if (point := hook_point(call, prefix))]
         if not ends or len(points) < len(ends):
             continue
-        weighted = [0, *(call.weighted for call in ends)]  # a stage without weights is a pooling
+        weighted = [0, *(call.weighted for call in ends)]  # a stage without weights only pools
         points = [point for point, (a, b) in zip(points, pairwise(weighted), strict=True) if b > a]
         has_stem = len(points) > 2 and ends[0].weighted <= 1
         return (tuple(points[1:]), points[0]) if has_stem else (tuple(points), None)
@@ -319,7 +319,7 @@ def resolution(call: LayerCall, prefix: int | None) -> int:
 def transformer_blocks(calls: Sequence[LayerCall], prefix: int | None) -> Sequence[LayerCall]:
     """Return the calls that end the stages of a transformer; () if `calls` has no such blocks.
 
-    Blocks are layers of one class with outputs (B, N, D), whose names differ only in numbers. Each
+    Blocks are layers of one class with outputs (B, N, D) and names that differ only in numbers. A
     block contains at least two convolutions or linear layers. All blocks together contain most of
     the network's convolutions and linear layers. If all outputs have one shape, four evenly spaced
     blocks end the stages. Otherwise, the last block of each shape ends a stage.

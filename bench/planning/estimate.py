@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 from torch import nn
@@ -18,7 +18,14 @@ from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
-from distillers.base import FeatureName, has_head, reads_of_teacher, require, require_labels
+from distillers.base import (
+    FeatureName,
+    has_head,
+    reads_of_teacher,
+    require,
+    require_labels,
+    require_one_teacher,
+)
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
@@ -80,15 +87,17 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
-        teacher = plan.runs[run.teacher or run.id].specification.network
+        teacher = plan.runs[run.teacher or run.id].specification
         pair = (
             Network(spec.network, tuple(spec.stages or ())),
-            Network(teacher, tuple(spec.teacher_stages or ())),
+            Network(teacher.network, tuple(spec.teacher_stages or ())),
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
-        mixed = spec.recipe.mixes
-        facts = plan.facts_of(run.kind), plan.facts_of("teacher")
-        estimate = _estimate(*pair, options, facts, registry, mixed=mixed)
+        mixed, members = spec.recipe.mixes, max(1, len(teacher.members))
+        facts = plan.facts_of(spec.role), plan.facts_of(teacher.role)
+        estimate = _estimate(*pair, options, facts, registry, mixed=mixed, members=members)
+        if run.teacher and any(has_head(registry.distiller(name)) for name in teacher.method):
+            estimate = Estimate("its teacher predicts with a head, so it cannot teach")
         keys = spec.recipe.layer_decay, spec.recipe.drop_path
         if not run.checkpoint and (problem := _untrainable(pair[0], keys, facts[0], registry)):
             estimate = replace(estimate, error=estimate.error or problem)
@@ -124,11 +133,13 @@ def _estimate(
     registry: Registry,
     *,
     mixed: bool,
+    members: int,
 ) -> Estimate:
     """Return the estimate of a run.
 
     `options` is JSON with each distiller's options, by name. `all_facts` has the facts of the run's
-    images and of its teacher's. `mixed` says whether the recipe mixes images.
+    images and of its teacher's. `mixed` says whether the recipe mixes images, `members` is the
+    number of teachers in an ensemble.
     """
     facts, teacher_facts = all_facts
     try:
@@ -142,7 +153,9 @@ def _estimate(
             if facts.labels != "all":
                 require_labels(distiller, values)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
-            memory += sum(x.numel() * x.element_size() for x in term.buffers())
+            used = members if distiller.uses_teacher else 1
+            require_one_teacher(cast(Distiller, term), used)
+            memory += used * sum(x.numel() * x.element_size() for x in term.buffers())
             if has_head(distiller):
                 net = _network(network, facts.classes, facts.size, registry)
                 cost = models.cost(models.headed(net, term, facts.size), facts.size)

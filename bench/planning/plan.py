@@ -19,6 +19,7 @@ from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite
+from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
@@ -144,8 +145,16 @@ class Plan:
     @cached_property
     def _names(self) -> dict[str, str]:
         specs = {run.id: run.specification for run in self.runs.values()}
-        names = {id: f"{spec.network} seed {spec.seed}" for id, spec in specs.items()}
+        names = {id: _name(spec) for id, spec in specs.items()}
         return names | {run: cell.name for run, cell in self.first.items()}
+
+
+def _name(spec: RunSpec) -> str:
+    """Return the name in messages of a run that is in no cell of the table."""
+    if spec.role == "ensemble":
+        return f"ensemble of {len(spec.members)} {spec.network}"
+    method = f" {'+'.join(spec.method)}" if spec.role == "student" else ""
+    return f"{spec.network}{method} seed {spec.seed}"
 
 
 @dataclass(frozen=True)
@@ -190,45 +199,90 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         teacher_spec = _data_spec(suite, suite.teacher_data, teacher_facts)
         datasets[teacher_facts.fingerprint] = suite.teacher_data.name
         facts = facts.taught_by(teacher_facts)
+    runs = Runs(suite, data_spec, teacher_spec)
+    cells = []
+    for pair in suite.pairs:
+        for seed in suite.seeds:
+            teacher = runs.teacher(pair, seed)
+            for method in suite.methods:
+                cells.append(Cell(pair, method, seed, runs.student(pair, method, seed), teacher))
+    return Plan(
+        suite, ordered(runs.by_id), tuple(cells), facts,
+        teacher_facts=teacher_facts, datasets=datasets,
+    )  # fmt: skip
 
-    def spec(network: str, **fields: Any) -> RunSpec:
+
+@dataclass
+class Runs:
+    """The runs of a suite; each method returns the id of a run, and adds the run if it is new.
+
+    Attributes:
+        suite: The suite.
+        data: The images of students.
+        teacher_data: The images of teachers.
+        by_id: The runs so far.
+    """
+
+    suite: Suite
+    data: DataSpec
+    teacher_data: DataSpec
+    by_id: dict[str, Run] = field(default_factory=dict)
+    _teachers: dict[tuple[str, int], str] = field(default_factory=dict)  # by pair and seed
+
+    def teacher(self, pair: Pair, seed: int) -> str:
+        """Add the teacher of a pair for students of a seed, and an ensemble's members."""
+        if (pair.name, seed) not in self._teachers:
+            self._teachers[pair.name, seed] = self._teacher(pair, seed)
+        return self._teachers[pair.name, seed]
+
+    def _teacher(self, pair: Pair, seed: int) -> str:
+        teacher, own_seed = pair.teacher, self.suite.teacher_seed
+        if teacher.members == 1:
+            return self._one_teacher(pair, seed if own_seed == "same" else own_seed)
+        seeds = range(MEMBER_SEED, MEMBER_SEED + teacher.members)
+        members = [self._one_teacher(pair, seed) for seed in seeds]
+        recipe = Recipe(precision=teacher.recipe.precision)
+        view = _view("view", teacher.view)
+        return self._add(teacher.network, recipe=recipe, seed=0, members=members, **view)
+
+    def student(self, pair: Pair, method: Method, seed: int) -> str:
+        """Add the student of a pair that is trained with a method and a seed."""
+        terms = _terms(self.suite, method.terms_of(pair))
+        fields = _stages(self.suite, pair, terms) | _view("view", pair.view)
+        fields |= _view("teacher_view", pair.teacher.view)
+        if pair.teacher.members > 1 and self.suite.combine != "sum":
+            fields["combine"] = self.suite.combine
+        return self._add(
+            pair.student, teacher=self.teacher(pair, seed), method=terms, recipe=pair.recipe,
+            seed=seed, **fields,
+        )  # fmt: skip
+
+    def _one_teacher(self, pair: Pair, seed: int) -> str:
+        teacher = pair.teacher
+        if teacher.student_of is not None:
+            pairs = {pair.name: pair for pair in self.suite.pairs}
+            methods = {method.name: method for method in self.suite.methods}
+            name, method = teacher.student_of
+            return self.student(pairs[name], methods[method], seed)
+        if (checkpoint := teacher.checkpoint) is not None:
+            fields: dict[str, Any] = {"recipe": Recipe(precision=teacher.recipe.precision)}
+            fields |= {"seed": 0, "checkpoint": checkpoint.sha256}
+        else:
+            fields = {"method": TEACHERS_METHOD, "recipe": teacher.recipe, "seed": seed}
+        fields |= _view("view", teacher.view)
+        return self._add(teacher.network, checkpoint, **fields)
+
+    def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
+        suite = self.suite
         fields |= _source(suite, "network", network)
         if network in suite.pretrained and "checkpoint" not in fields:
             fields["pretrained"] = True
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
-        images = data_spec if "teacher" in fields else teacher_spec
-        return RunSpec(revision=REVISION, data=images, network=network, **fields)
-
-    runs: dict[str, Run] = {}
-    cells = []
-    for pair in suite.pairs:
-        network, checkpoint = pair.teacher.network, pair.teacher.checkpoint
-        for seed in suite.seeds:
-            if checkpoint is not None:
-                recipe = Recipe(precision=pair.teacher.recipe.precision)
-                fields = {"checkpoint": checkpoint.sha256, **_view("view", pair.teacher.view)}
-                teacher = spec(network, recipe=recipe, seed=0, **fields)
-            else:
-                teacher_seed = seed if suite.teacher_seed == "same" else suite.teacher_seed
-                recipe = pair.teacher.recipe
-                teacher = spec(
-                    network, method=TEACHERS_METHOD, recipe=recipe, seed=teacher_seed,
-                    **_view("view", pair.teacher.view),
-                )  # fmt: skip
-            runs[teacher.id] = Run(teacher.id, teacher, checkpoint)
-            for method in suite.methods:
-                terms = _terms(suite, method.terms_of(pair))
-                student = spec(
-                    pair.student, teacher=teacher.id, method=terms, recipe=pair.recipe, seed=seed,
-                    **_stages(suite, pair, terms), **_view("view", pair.view),
-                    **_view("teacher_view", pair.teacher.view),
-                )  # fmt: skip
-                runs[student.id] = Run(student.id, student)
-                cells.append(Cell(pair, method, seed, student.id, teacher.id))
-    return Plan(
-        suite, ordered(runs), tuple(cells), facts, teacher_facts=teacher_facts, datasets=datasets
-    )
+        images = self.data if "teacher" in fields else self.teacher_data
+        spec = RunSpec(revision=REVISION, data=images, network=network, **fields)
+        self.by_id[spec.id] = Run(spec.id, spec, file)
+        return spec.id
 
 
 def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -257,7 +311,7 @@ def _view(key: str, name: str) -> dict[str, str]:
     return {} if name == RGB else {key: name}
 
 
-def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, list[str]]:
+def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     """Return the stages that a suite declares, for runs with a distiller that reads maps."""
     distillers = map(suite.registry.distiller, terms)
     reads = {name for d in distillers for name in (*d.reads, *reads_of_teacher(d))}

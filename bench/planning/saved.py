@@ -48,8 +48,8 @@ def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan |
         changes: Changes of the suite, in their order.
 
     Returns:
-        The plan; or None and a line that says why no saved plan can be used. The line is empty if
-        there is no saved plan of this suite at all.
+        The plan and an empty line; or None and a line with the reason why no saved plan can be
+        used. The line is empty if no plan of this suite was saved.
     """
     stem = Path(name).stem
     path = path_of(folder, stem, changes)
@@ -85,6 +85,7 @@ def dump(plan: Plan) -> str:
         "data": vars(suite.data),
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
+        "combine": suite.combine,
         "seeds": suite.seeds,
         "facts": vars(plan.facts),
         "pairs": [_pair(pair) for pair in suite.pairs],
@@ -144,6 +145,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         data=Selection(**content["data"]),
         recipe=Recipe(**content["recipe"]),
         teacher_seed=content["teacher_seed"],
+        combine=content.get("combine", "sum"),
         seeds=tuple(content["seeds"]),
         pairs=tuple(pairs),
         methods=tuple(methods),
@@ -186,7 +188,8 @@ def _flags(changes: Sequence[str]) -> list[str]:
 
 def _run(run: Run) -> dict[str, Any]:
     spec = run.specification
-    return {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
+    content = {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
+    return content | ({"members": spec.members} if spec.members else {})
 
 
 def _method(method: Method) -> dict[str, Any]:
@@ -207,6 +210,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "teacher": pair.teacher.network,
+        "members": pair.teacher.members,
+        "student_of": pair.teacher.student_of,
         "teacher_recipe": pair.teacher.recipe.model_dump(mode="json"),
         "checkpoint": _checkpoint(pair.teacher.checkpoint),
         "student": pair.student,
@@ -227,7 +232,9 @@ def _read_terms(content: Mapping[str, Any]) -> dict[str, TermSpec]:
 def _read_pair(entry: dict[str, Any]) -> Pair:
     fields = entry["checkpoint"]
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
+    student_of = tuple(entry["student_of"]) if entry.get("student_of") else None
+    recipe, members = Recipe(**entry["teacher_recipe"]), entry.get("members", 1)
     teacher_view, view = entry.get("views", (RGB, RGB))  # plans of earlier versions have no views
-    teacher = Teacher(entry["teacher"], Recipe(**entry["teacher_recipe"]), checkpoint, teacher_view)
+    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of, teacher_view)
     recipe = Recipe(**entry["recipe"])
     return Pair(entry["name"], teacher, entry["student"], recipe, entry["group"], view)

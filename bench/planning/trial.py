@@ -73,7 +73,7 @@ def _network_problems(plan: Plan, name: str) -> Iterator[str]:
 
 
 def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]:
-    """Yield why a network cannot be trained, from two steps in training mode."""
+    """Yield the reasons why a network cannot be trained, found in two steps in training mode."""
     if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         return  # too large for a trial
     if not any(parameter.requires_grad for parameter in net.parameters()):

@@ -279,12 +279,12 @@ def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
-    """Return a column for each pair; pairs with the same networks also show the pair's name."""
+    """Return a column for each pair; the name is shown if it is not that of the networks."""
     pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
     columns = []
     for pair, (teacher, student) in pairs.items():
         label = labels.network(student)
-        if list(pairs.values()).count((teacher, student)) > 1:
+        if pair != f"{teacher}/{student}":
             label += f" ({pair})"
         deviation = pair_deviation(context.data, context.recipes.get(pair), student)
         columns.append(Column(pair, labels.network(teacher), label, deviation))

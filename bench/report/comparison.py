@@ -69,9 +69,9 @@ def compare_statistically(
 ) -> list[Row]:
     """Return the rows, with `comparison` set in the cells of plain students and methods.
 
-    p-values are corrected for the number of comparisons in the table. A comparison needs
-    at least two measured seeds, and no missing seed, both in the method's cell and in the reference
-    method's cell of the same column.
+    p-values are corrected for the number of comparisons in the table. A comparison needs two cells
+    of a column, the method's and the reference method's. Both need at least two measured seeds and
+    no missing seed.
     """
     base = named(rows, reference)
     if base is None:

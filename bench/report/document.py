@@ -24,7 +24,7 @@ Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "
 
 @dataclass(frozen=True)
 class Span:
-    """A text in one style; `value` is for a cell's number that is neither best nor second."""
+    """A text in one style; the style `value` is for a number that is neither best nor second."""
 
     text: str
     style: Style = "plain"

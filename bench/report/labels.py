@@ -115,7 +115,7 @@ def metric(name: str) -> Metric:
 
 
 def network(name: str) -> str:
-    """Return a network's name as the papers print it (`WRN-40-2`), or else its name here."""
+    """Return a network's name as the papers print it (`WRN-40-2`), or else its name in suites."""
     if wide := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
         return f"WRN-{wide[1]}-{wide[2]}"
     return _NETWORKS.get(name, name)

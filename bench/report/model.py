@@ -381,7 +381,7 @@ class Report(Part):
     def problems(self) -> tuple[str, ...]:
         """The cells with missing values, and why; a baseline must have no such cell.
 
-        A cell that has no metric because its runs were skipped as impossible is allowed.
+        Cells without any metric are allowed if their runs were skipped as impossible.
         """
         return tuple(
             f"{cell.name}: {cell.missing.reason}"
@@ -460,15 +460,18 @@ def cells(entries: Iterable[Entry], metric: str = "top1") -> dict[tuple[Role, st
 def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the setting of a run without its seed, and the loss terms of its method.
 
-    A student's setting contains its teacher's specification. The id of the teacher's run is left
-    out, because the id depends on the teacher's seed.
+    A student's setting contains its teacher's specification. Ids of runs are left out, because they
+    depend on seeds; an ensemble has its number of members instead.
     """
     content = record.specification.content
     setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
     if teacher and record.specification.role == "student":
         theirs = teacher.specification.content
-        same = {"seed", "data"} if theirs.get("data") == content.get("data") else {"seed"}
-        setting["teacher"] = {k: v for k, v in theirs.items() if k not in same}
+        is_same = theirs.get("data") == content.get("data")
+        hidden = {"seed", "teacher", "members"} | ({"data"} if is_same else set())
+        setting["teacher"] = {k: v for k, v in theirs.items() if k not in hidden}
+        if members := teacher.specification.members:
+            setting["teacher"]["members"] = len(members)
     return setting, content.get("method", {})
 
 

@@ -95,7 +95,7 @@ class Line(BaseModel, frozen=True):
 
     @property
     def is_best_epoch(self) -> bool:
-        """Whether the number is of the best epoch: the source or `methods.yaml` says so."""
+        """Whether the number is of the best epoch, according to the source or `methods.yaml`."""
         from bench.suite import canonical
 
         if self.paper in _LAST_EPOCH:
@@ -155,9 +155,12 @@ def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:
     """Return published last-epoch accuracies by (pair, method).
 
     The result is empty for data sets other than the full CIFAR-100. If several sources print a
-    number, the first of these sources is used: CRD's Tables 1, 2 and 7 (combinations with KD),
-    WCoRD's tables, the current README of DCD's authors (which also has numbers of RRD), the tables
-    of later methods' own papers, and reprints of them in other papers.
+    number, the first of these sources is used:
+    1. CRD's Tables 1, 2 and 7 (combinations with KD);
+    2. WCoRD's tables;
+    3. the current README of DCD's authors, which also has numbers of RRD;
+    4. the tables of later methods' own papers;
+    5. reprints of such tables in other papers.
     """
     if data.name not in _DATA or data_deviation(data):
         return {}

@@ -24,9 +24,9 @@ def warnings(rows: Sequence[Row], columns: Sequence[Column], runs: Iterable[Entr
         runs: The runs of the table.
 
     Returns:
-        Sentences about teachers at chance, teachers less accurate than their plain student (trained
-        without a teacher), methods below the plain student in most pairs, networks whose runs
-        diverged, and test images that are also training images.
+        Sentences about five kinds of problems: teachers at chance accuracy, teachers less accurate
+        than their plain student (trained without a teacher), methods below the plain student in
+        most pairs, networks whose runs diverged, and test images that are also training images.
     """
     entries = list(runs)
     return [

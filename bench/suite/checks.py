@@ -18,7 +18,7 @@ from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.image_checks import check_images
-from bench.suite.schema import Suite
+from bench.suite.schema import PairEntry, Suite
 from bench.suite.unchecked import as_mapping, as_name, unknown_name
 from distillers import Distiller
 
@@ -44,31 +44,43 @@ def check(source: Document, registry: Registry) -> list[Problem]:
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
     """Yield problems: unknown networks, duplicate pairs, checkpoints for non-teachers."""
-    places: dict[tuple[str | None, ...], Where] = {}
+    yield from _duplicate_pairs(source)
+    roles: dict[str, set[str]] = {"teacher": set(), "student": set()}
     pairs = source.data.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
         where: Where = ("pairs", i)
-        names = {role: as_name(as_mapping(pair).get(role)) for role in ("teacher", "student")}
-        for role, name in names.items():
-            if name and (message := _unknown_network(name, registry)):
-                yield Problem((*where, role), message)
-        views = [as_mapping(owner).get("views") for owner in (source.data, pair)]
-        seen = {key: v for entry in views for key, v in as_mapping(entry).items()}
-        first = places.setdefault((*names.values(), json.dumps(seen, sort_keys=True)), where)
-        if all(names.values()) and first != where:
-            pair_name = short(f"{names['teacher']}/{names['student']}")
-            line = source.line_of(first)
-            yield Problem(where, f"duplicate pair {pair_name}, first defined on line {line}")
-    used = {name for pair in places for name in pair[:2] if name}
+        for role, used in roles.items():
+            if name := as_name(as_mapping(pair).get(role)):
+                used.add(name)
+                if message := _unknown_network(name, registry):
+                    yield Problem((*where, role), message)
+    used = {name for names in roles.values() for name in names}
     for name in as_mapping(source.data.get("networks")) if used else ():
         if name not in used:
             yield Problem(("networks", name), unknown("network of a pair", name, map(short, used)))
-    teachers = {teacher for teacher, *_ in places if teacher}
+    teachers = roles["teacher"]
     checkpoints = as_mapping(as_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
         if name not in teachers:
             where = ("teachers", "checkpoints", name)
             yield Problem(where, unknown("teacher", name, map(short, teachers)))
+
+
+def _duplicate_pairs(source: Document) -> Iterator[Problem]:
+    """Yield a problem for each pair that has the name of an earlier pair."""
+    places: dict[str, Where] = {}
+    pairs = source.data.get("pairs")
+    for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
+        where: Where = ("pairs", i)
+        named = {k: v for k, v in as_mapping(pair).items() if k not in ("recipe", "group")}
+        try:
+            label = PairEntry.model_validate(named).label
+        except ValidationError:
+            continue  # the schema reports it
+        if (first := places.setdefault(label, where)) != where:
+            line = source.line_of(first)
+            message = f"duplicate pair {short(label)}, first defined on line {line}"
+            yield Problem(where, f"{message}. Allowed: another pair, or a name of its own: name: …")
 
 
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:

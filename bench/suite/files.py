@@ -67,7 +67,7 @@ def canonical_terms(name: str) -> dict[str, TermEntry]:
 
 
 def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
-    """Return a method's terms for each pair `teacher/student` with its own in methods.yaml."""
+    """Return a method's terms for each pair `teacher/student` that has its own in methods.yaml."""
     entries = canonical().get(name, {}).get("pairs", {})
     usual = {k: v.model_dump(exclude_unset=True) for k, v in canonical_terms(name).items()}
     return {
@@ -77,7 +77,7 @@ def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
 
 
 def default_label(name: str, terms: Collection[str]) -> str:
-    """Return the label in methods.yaml if the method has the usual distillers, or else its name."""
+    """Return a method's label in methods.yaml if its distillers are those there, else its name."""
     usual = canonical_terms(name).keys() == set(terms)
     return str(canonical()[name]["label"]) if usual and name in canonical() else name
 

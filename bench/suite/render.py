@@ -9,11 +9,10 @@ from typing import Any
 from bench.config import loader
 from bench.config.text import Where, dotted
 from bench.data import Selection
-from bench.data.views import RGB
 from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.resolution import papers
-from bench.suite.schema import Method, Pair, Suite
+from bench.suite.schema import Method, Pair, Suite, default_name
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
@@ -39,7 +38,7 @@ def at_line(suite: Suite, place: str, message: str) -> str:
         suite: The suite.
         place: A dotted place, such as `methods.mine`. The line is that of the first value at or
             below this place, if the file contains one. Otherwise the same rule is applied to the
-            place around it (`methods`), and so on.
+            enclosing place (`methods`), and so on.
         message: What is wrong.
     """
     parts = place.split(".")
@@ -64,9 +63,15 @@ def _content(suite: Suite) -> dict[str, Any]:
 
     def pair(i: int, pair: Pair) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
-        names = {"teacher": pair.teacher.network, "student": pair.student}
-        seen = {"teacher": pair.teacher.view, "student": pair.view}
-        views = {role: view for role, view in seen.items() if view != RGB}
+        names: dict[str, Any] = {"teacher": pair.teacher.content, "student": pair.student}
+        names |= {"members": pair.teacher.members} if pair.teacher.members > 1 else {}
+        views = {
+            role: view
+            for role, view in (("teacher", pair.teacher.view), ("student", pair.view))
+            if dotted(("pairs", i, "views", role)) in suite.origins
+        }
+        usual = default_name(pair.teacher.content, pair.teacher.members, pair.student, views)
+        names |= {"name": pair.name} if pair.name != usual else {}
         return {**names, **group, "views": views, "recipe": changes(pair.recipe, "pairs", i)}
 
     checkpoints = {
@@ -86,7 +91,9 @@ def _content(suite: Suite) -> dict[str, Any]:
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
         },
+        **({"ensemble": {"combine": suite.combine}} if suite.combine != "sum" else {}),
         "seeds": suite.seeds,
+        "views": suite.views,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),
         "methods": {method.name: _method(method) for method in suite.methods},

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -83,6 +84,7 @@ class Resolver:
             path=self.path,
             data=self._data(file.dataset),
             teacher_data=self._teacher_data(),
+            views={role: view for role, view in file.views if view != RGB},
             recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -93,6 +95,7 @@ class Resolver:
             unused=tuple(name for name in file.options if name not in terms),
             registry=self.registry,
             stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
+            combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             changes=tuple(change.text for change in self.source.changes),
         )
@@ -114,30 +117,25 @@ class Resolver:
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
-        teacher_recipe = file.teachers.recipe.over(file.recipe)
-        views = self._views(i, entry)
-        checkpoint = self.checkpoints.get(entry.teacher)
-        teacher = Teacher(entry.teacher, teacher_recipe, checkpoint, views["teacher"])
-        name = "/".join(
-            network if view == RGB else f"{network}@{view}"
-            for network, view in (
-                (entry.teacher, views["teacher"]),
-                (entry.student, views["student"]),
-            )
-        )
-        recipe, group = entry.recipe.over(file.recipe), entry.group or ""
-        return Pair(name, teacher, entry.student, recipe, group, views["student"])
+        recipe, view = entry.recipe.over(file.recipe), self._view(entry, "student")
+        teacher = self._teacher(entry)
+        return Pair(entry.label, teacher, entry.student, recipe, entry.group or "", view)
 
-    def _views(self, i: int, entry: PairEntry) -> dict[str, str]:
-        """Return the views of a pair: its own, else the suite's."""
-        views = {}
-        for role in ("teacher", "student"):
-            is_own = role in entry.views.model_fields_set
-            views[role] = getattr(entry.views if is_own else self.file.views, role)
-            if not is_own and role in self.file.views.model_fields_set:
-                origin = self.source.origin(("views", role))
-                self.origins[dotted(("pairs", i, "views", role))] = origin
-        return views
+    def _view(self, entry: PairEntry, role: Literal["teacher", "student"]) -> str:
+        """Return a view of a pair: its own, else the suite's."""
+        views = entry.views if role in entry.views.model_fields_set else self.file.views
+        return views.teacher if role == "teacher" else views.student
+
+    def _teacher(self, entry: PairEntry) -> Teacher:
+        suite_recipe = self.file.recipe
+        if isinstance(entry.teacher, str):
+            checkpoint, view = self.checkpoints.get(entry.teacher), self._view(entry, "teacher")
+            recipe = self.file.teachers.recipe.over(suite_recipe)
+            return Teacher(entry.teacher, recipe, checkpoint, entry.members, view=view)
+        pair = next(pair for pair in self.file.pairs if pair.label == entry.teacher.pair)
+        student_of = entry.teacher.pair, entry.teacher.method
+        recipe, view = pair.recipe.over(suite_recipe), self._view(pair, "student")
+        return Teacher(pair.student, recipe, None, entry.members, student_of, view)
 
     def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
@@ -162,7 +160,9 @@ class Resolver:
 
     def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:
         """Return the terms of a method of the papers for those pairs that have their own."""
-        names = {f"{pair.teacher}/{pair.student}" for pair in self.file.pairs}
+        networks = (self._teacher(pair).network for pair in self.file.pairs)
+        students = (pair.student for pair in self.file.pairs)
+        names = {f"{pair[0]}/{pair[1]}" for pair in zip(networks, students, strict=True)}
         return {
             pair: {term: self._term(method, term, entry, None) for term, entry in terms.items()}
             for pair, terms in canonical_pairs(method).items()

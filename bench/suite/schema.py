@@ -26,9 +26,11 @@ from bench.config.fields import allowed
 from bench.config.text import Problem, Where, found
 from bench.data import Selection
 from bench.data.views import RGB, VIEWS
+from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import NEEDS, Recipe, TermSpec
 
+MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
@@ -52,11 +54,11 @@ class RecipeEntry(Recipe):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with the keys of this entry replaced; keys without effect are not set."""
+        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
         return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
 
     def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key that this entry sets, and a message, for each contradiction over `recipe`."""
+        """Yield a key of this entry and a message for each contradiction with `recipe`."""
         values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
         keys = self.model_fields_set
         if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
@@ -108,7 +110,7 @@ class CheckpointEntry(Part):
 
 
 class Teachers(Part):
-    """How teachers are trained; by default, one of seed 0 serves all students of a pair.
+    """The training of teachers; by default, one with seed 0 serves all students of a pair.
 
     Without `dataset`, teachers are trained on the labelled images of the suite's data set.
     """
@@ -151,14 +153,92 @@ class ViewsEntry(Part):
 Views = Annotated[ViewsEntry, allowed("a mapping of teacher and student to a view")]
 
 
-class PairEntry(Part):
-    """One column of a table: teacher, student, the student's recipe changes, group, views."""
+class TeacherRun(Part):
+    """A teacher that is the student of another pair, trained with a method of the suite."""
 
-    teacher: fields.Network
+    pair: Annotated[fields.Title, allowed("the name of another pair")]
+    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
+
+
+TeacherEntry = Annotated[
+    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
+    fields.by_type(text=str, mapping=dict),
+    allowed("the name of a network, or {pair: …, method: …}"),
+]
+PairName = Annotated[
+    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
+]
+
+
+class PairEntry(Part):
+    """One column of a table: teacher, student, the student's recipe changes, group (its table).
+
+    `members` is the number of teachers of an ensemble. `name` is the pair's name in messages and
+    filters.
+    """
+
+    name: Annotated[
+        PairName | None, allowed("one line of at most 200 characters, without , | = * ? [ ]")
+    ] = None
+    teacher: TeacherEntry
+    members: Annotated[
+        Annotated[fields.Whole, Ge(1), Le(100)], allowed("a whole number of teachers, 1 to 100")
+    ] = 1
     student: fields.Network
     views: Views = ViewsEntry()
     recipe: RecipeChanges = RecipeEntry()
     group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
+
+    @property
+    def label(self) -> str:
+        """The pair's name in messages, filters and records of other pairs."""
+        teacher = self.teacher if isinstance(self.teacher, str) else vars(self.teacher)
+        views = self.views.model_dump(exclude_unset=True)
+        return self.name or default_name(teacher, self.members, self.student, views)
+
+    def conflicts(self, i: int, suite: "SuiteFile") -> Iterator[Problem]:
+        """Yield problems of the teacher of pair `i` of a suite."""
+        if self.members > 1 and self.teacher in suite.teachers.checkpoints:
+            message = f"found {self.members}, and '{self.teacher}' has a checkpoint. Allowed: 1"
+            yield Problem(("pairs", i, "members"), message)
+        if not isinstance(self.teacher, TeacherRun):
+            return
+        pairs = {pair.label: pair for pair in suite.pairs}
+        where: Where = ("pairs", i, "teacher")
+        if (name := self.teacher.pair) not in pairs:
+            yield Problem((*where, "pair"), unknown("pair", name, pairs))
+        if (method := self.teacher.method) not in suite.methods:
+            yield Problem((*where, "method"), unknown("method of the suite", method, suite.methods))
+        chain: list[str] = []
+        pair: PairEntry | None = self
+        while pair and isinstance(pair.teacher, TeacherRun) and pair.label not in chain:
+            chain.append(pair.label)
+            pair = pairs.get(pair.teacher.pair)
+        if pair and pair.label in chain:
+            message = f"the teacher learns from itself: {' ← '.join([*chain, pair.label])}"
+            yield Problem(where, f"{message}. Allowed: a chain that ends at a network's name")
+
+
+def default_name(
+    teacher: str | Mapping[str, str], members: int, student: str, views: Mapping[str, str]
+) -> str:
+    """Return the name of a pair without a `name`: `teacher/student`.
+
+    The teacher is, for example, `resnet56`, `resnet56x8` (an ensemble of 8) or `resnet20@kd` (a
+    resnet20 that another pair's student is, trained with kd). A view that the pair itself sets
+    follows a network: `resnet20@l/resnet20@ab`.
+    """
+    if not isinstance(teacher, str):
+        teacher = f"{teacher['pair'].rpartition('/')[2]}@{teacher['method']}"
+    seen = {role: f"@{view}" for role, view in views.items()}
+    count = f"x{members}" if members > 1 else ""
+    return f"{teacher}{count}{seen.get('teacher', '')}/{student}{seen.get('student', '')}"
+
+
+class Ensembles(Part):
+    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
+
+    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
 
 
 def _plain(value: Any) -> Any:
@@ -178,7 +258,7 @@ Option = Annotated[
 
 
 class NetworkEntry(Part):
-    """What a suite says about a network; options and pretrained are for timm and torchvision."""
+    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
 
     stages: Annotated[
         Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
@@ -250,6 +330,7 @@ class SuiteFile(Part):
     teachers: Annotated[Teachers, allowed("a mapping of dataset, seed, recipe, checkpoints")] = (
         Teachers()
     )
+    ensemble: Annotated[Ensembles, allowed("a mapping of combine")] = Ensembles()
     seeds: fields.Seeds = (0, 1, 2)
     views: Views = ViewsEntry()
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
@@ -284,6 +365,14 @@ class SuiteFile(Part):
                 yield Problem((*where, key), message)
         yield from self._recipes_of_other_networks()
         yield from self._networks_without_options()
+        for i, pair in enumerate(self.pairs):
+            yield from pair.conflicts(i, self)
+        members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
+        if any(pair.members > 1 for pair in self.pairs) and (used := {*members} & {*self.seeds}):
+            message = f"found {min(used)}, which is the seed of an ensemble's member"
+            yield Problem(
+                ("seeds",), f"{message}. Allowed: seeds below {MEMBER_SEED} or above {members[-1]}"
+            )
         runs = len(self.pairs) * len(self.methods) * len(self.seeds)
         if runs > MAX_RUNS:
             yield Problem(
@@ -306,11 +395,11 @@ class SuiteFile(Part):
                     yield Problem((*where, "options", option), message)
 
     def _recipes_of_other_networks(self) -> Iterator[Problem]:
-        """Yield a problem for each network that a recipe trains as only timm's can be trained."""
+        """Yield a problem for each network not from timm whose recipe uses a key of `TIMM_KEYS`."""
         trained: list[tuple[str, Where, RecipeEntry]] = [
             (pair.student, ("pairs", i, "recipe"), pair.recipe) for i, pair in enumerate(self.pairs)
         ]
-        teachers = dict.fromkeys(pair.teacher for pair in self.pairs)
+        teachers = dict.fromkeys(p.teacher for p in self.pairs if isinstance(p.teacher, str))
         trained += [
             (network, ("teachers", "recipe"), self.teachers.recipe)
             for network in teachers
@@ -361,7 +450,7 @@ class Checkpoint:
     tolerance: float  # percentage points
 
     def broken_promise(self, top1: float | None) -> str | None:
-        """Return why a measured accuracy in percent is refused; None if it is as promised."""
+        """Return why a measured accuracy in percent is refused; None if it is within tolerance."""
         if self.top1 is None or top1 is None or abs(top1 - self.top1) <= self.tolerance:
             return None
         allowed = f"{self.top1:.2f} ± {self.tolerance:.2f}"
@@ -370,19 +459,36 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The network that a student learns from: trained, or read from a checkpoint."""
+    """The network that a student learns from: trained, or read from a checkpoint.
+
+    Attributes:
+        network: Name of the network.
+        recipe: Recipe of its training.
+        checkpoint: File of its weights; None if it is trained.
+        members: Number of networks of an ensemble; 1 for other teachers.
+        student_of: Pair and method, if the teacher is the student of another pair.
+    """
 
     network: str
     recipe: Recipe
     checkpoint: Checkpoint | None
+    members: int = 1
+    student_of: tuple[str, str] | None = None
     view: str = RGB  # what the network sees of each image
+
+    @property
+    def content(self) -> str | dict[str, str]:
+        """The teacher as a suite names it."""
+        if self.student_of is None:
+            return self.network
+        return dict(zip(("pair", "method"), self.student_of, strict=True))
 
 
 @dataclass(frozen=True)
 class Pair:
     """A column of a table; pairs of different groups are in different tables."""
 
-    name: str  # e.g. "resnet32x4/resnet8x4", or "resnet20@l/resnet20@ab" with views
+    name: str  # e.g. "resnet32x4/resnet8x4", or "resnet20@l/resnet20@ab" with own views
     teacher: Teacher
     student: str
     recipe: Recipe  # the recipe of the student
@@ -405,6 +511,7 @@ class Suite:
         caption: Text below its tables.
         path: The file.
         data: The data set, or the selected subset.
+        views: The views of teachers and students, by role, of pairs without their own.
         teacher_data: The data set on which teachers are trained; None: `data`.
         recipe: The common recipe, which pairs and teachers can change.
         teacher_seed: Seed of all teachers, or `same`: each student's seed.
@@ -418,6 +525,7 @@ class Suite:
         registry: The distillers, networks and data sets that it can use.
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
+        combine: Whether losses are summed or averaged over the members of an ensemble.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
@@ -437,8 +545,10 @@ class Suite:
     registry: Registry = BUILTIN
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
+    combine: Literal["sum", "mean"] = "sum"
     changes: tuple[str, ...] = ()
     teacher_data: Selection | None = None
+    views: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[str, ...]:

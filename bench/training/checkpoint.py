@@ -62,8 +62,9 @@ def decode(
         run: The id of the run that resumes.
         teacher: SHA-256 of the present weights of the run's teacher; empty for a teacher's run.
         epochs: Numbers of the epochs that an unfinished run can have completed. Numbers up to 0
-            are those of a stage before training.
-        terms: Names of the run's distillers with a loss, by whether the epoch is in that stage.
+            belong to a stage before training.
+        terms: Names of the distillers that have a loss: with the key True in the stage before
+            training, with the key False after this stage.
 
     Returns:
         The curves, and the parts that `encode` received. The names and shapes of the parts'
@@ -82,7 +83,7 @@ def decode(
     if metadata.get("run") != run:
         raise ValueError("it is the checkpoint of another run")
     if metadata.get("teacher") != teacher:
-        raise ValueError("the weights of its teacher have changed since")
+        raise ValueError("the weights of its teacher have changed since it was written")
     entries = json.loads(metadata["curves"])
     if not isinstance(entries, list) or not 0 < len(entries) <= len(epochs):
         raise ValueError(f"its curves do not fit an unfinished run of {len(epochs) + 1} epochs")

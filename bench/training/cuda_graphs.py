@@ -1,4 +1,4 @@
-"""CUDA graphs: the CPU launches a whole training step as one operation.
+"""CUDA graphs: the CPU launches all operations of a training step at once.
 
 A captured graph repeats the GPU's operations on the same tensors and runs no Python. Every number
 that changes between steps must therefore be in one of these tensors. A step on any other tensors,

@@ -92,9 +92,9 @@ def measure(
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats, all only with labels. With a
-        teacher, `agreement` is the percentage of images for which teacher and student predict the
-        same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats; they need labels. With a teacher,
+        there are two more: `agreement` is the percentage of images for which teacher and student
+        predict the same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
     metrics = {}
@@ -145,7 +145,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
-    """Return whether networks are evaluated after this epoch, from 1; before 1, they are not."""
+    """Return whether networks are evaluated after an epoch, counted from 1; before 1: never."""
     return epoch > 0 and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs)
 
 

@@ -26,7 +26,7 @@ from distillers.base import FeatureName
 
 STRONG_MAGNITUDE = 10  # of the strong view's random operations, on RandAugment's scale of 0 to 30
 
-TeacherPass = Callable[[Tensor, Tensor | None], Features]
+TeacherPass = Callable[[Tensor, Tensor | None], Sequence[Features]]
 
 
 def train_cohort(
@@ -88,7 +88,7 @@ def train_cohort(
 
 
 class TeacherPasses:
-    """The teacher's forward pass with the fields of `Features` that the runs read.
+    """Forward passes of the teacher, one for each set of `Features` fields that runs read.
 
     Args:
         teacher: The teacher.
@@ -100,7 +100,7 @@ class TeacherPasses:
         self._passes: dict[frozenset[str], TeacherPass] = {}
 
     def of(self, trainers: Sequence[Trainer]) -> TeacherPass:
-        """Return the pass for some runs."""
+        """Return the pass that computes the fields that these runs read."""
         reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
         if reads not in self._passes:
             features = partial(self._teacher, reads=reads)
@@ -120,8 +120,8 @@ def train_epoch(
 
     Args:
         trainers: The runs.
-        teacher: Function that computes the teacher's features of images (B, 3, H, W) and of their
-            strong view; None if there is no teacher.
+        teacher: Function that computes the features of images (B, 3, H, W) and of their strong
+            view, for the teacher or for each member of an ensemble; None if there is no teacher.
         stream: The batches.
         timer: Timer of the work that runs share: batches and the teacher's features.
     """
@@ -134,12 +134,12 @@ def train_epoch(
             images, batch, strong, taught, taught_strong = views
             active = [trainer for trainer in trainers if trainer.failure is None]
             needed = any(trainer.uses_teacher for trainer in active)
-            features = teacher(taught, taught_strong) if teacher and needed else None
+            features = teacher(taught, taught_strong) if teacher and needed else ()
         shared = shared_tensors(images, features, batch, strong)
         versions = [tensor._version for tensor in shared]
         for trainer in active:
             with trainer.catch_failure():
-                seen = features if trainer.uses_teacher else None
+                seen = features if trainer.uses_teacher else ()
                 trainer.step(images, seen, batch, strong if "strong" in trainer.reads else None)
             if versions != [tensor._version for tensor in shared]:
                 raise BenchError(
@@ -149,12 +149,12 @@ def train_epoch(
 
 
 def shared_tensors(
-    images: Tensor, features: Features | None, batch: Batch, strong: Tensor | None = None
+    images: Tensor, teachers: Sequence[Features], batch: Batch, strong: Tensor | None = None
 ) -> list[Tensor]:
     """Return the tensors of one batch that all runs read and none may write to."""
     optional = [tensor for tensor in (batch.targets, strong) if tensor is not None]
-    teacher = features.tensors() if features else ()
-    return [images, batch.labels, batch.index, *optional, *teacher]
+    features = [tensor for teacher in teachers for tensor in teacher.tensors()]
+    return [images, batch.labels, batch.index, *optional, *features]
 
 
 def batches(
@@ -168,8 +168,9 @@ def batches(
 ) -> Iterator[Views]:
     """Yield the batches of an epoch, except a last batch of one image, which has no variance.
 
-    The strong view of an image has the same place in the order. Its crop and flip are its own. Two
-    random operations of RandAugment follow, with the recipe's magnitude or `STRONG_MAGNITUDE`.
+    A strong view is a second augmented copy of each image, in the same order. Its crop and flip are
+    drawn independently. Two random operations of RandAugment follow, with the recipe's magnitude
+    or, if the recipe does not use RandAugment, with `STRONG_MAGNITUDE`.
 
     Args:
         data: The data set.

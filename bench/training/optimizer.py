@@ -1,4 +1,4 @@
-"""Optimisers, learning rates and the average of weights, as a recipe sets them."""
+"""Optimisers, learning rates and the moving average of weights, as a recipe sets them."""
 
 import math
 from collections import defaultdict
@@ -13,18 +13,19 @@ from torch.optim import SGD, AdamW, Optimizer
 from bench import models
 from bench.spec import UNCAPTURED, Recipe
 
-MOMENTUM = "momentum_buffer"  # has its own part of a checkpoint
+MOMENTUM = "momentum_buffer"  # stored in the part `momentum` of a checkpoint
 STEP = "step"
 ADAM = frozenset({"exp_avg", "exp_avg_sq"})
-STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}  # tensors per parameter; others: ADAM
+STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}  # a parameter's tensors; else ADAM
 GROUP = "group."  # begins the names of the tensors that an optimiser keeps for a group
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """Return the learning rate of an epoch, counted from 1.
 
-    In the warmup, lr · epoch / warmup. Then lr · decay^n, where n milestones are before the epoch;
-    or timm's cosine, min_lr + (lr − min_lr) (1 + cos(π (epoch − 1) / epochs)) / 2.
+    During the warmup, the rate is lr · epoch / warmup. Afterwards, the schedule `step` gives
+    lr · decay^n, where n is the number of milestones before the epoch. The schedule `cosine` gives
+    min_lr + (lr − min_lr) (1 + cos(π (epoch − 1) / epochs)) / 2, as in timm.
     """
     if epoch <= recipe.warmup:
         return float(recipe.lr * epoch / recipe.warmup)
@@ -51,8 +52,8 @@ def build(
         net: The network; None if it is not trained.
         added: Parameters of distillers.
         exempt: Parameters without weight decay.
-        fused: Whether one kernel updates all parameters; learning rates are tensors then.
-        captured: Whether a CUDA graph repeats the steps.
+        fused: Whether one kernel updates all parameters; the learning rates are then tensors.
+        captured: Whether a CUDA graph repeats the optimiser's steps.
     """
     groups, lr = _groups(recipe, net, added, exempt), recipe.lr
     if recipe.optimizer in UNCAPTURED:
@@ -75,7 +76,7 @@ def _groups(
     added: Sequence[nn.Parameter],
     exempt: set[nn.Parameter],
 ) -> list[dict[str, Any]]:
-    """Return groups of parameters with their weight decay and the factor of their learning rate."""
+    """Return groups of parameters, each with a weight decay and a factor of the learning rate."""
     groups: list[dict[str, Any]] = []
     if net is not None and recipe.layer_decay != 1:
         groups += models.layer_groups(net, recipe.layer_decay, recipe.weight_decay)
@@ -88,7 +89,7 @@ def _groups(
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of the next steps, in groups with `lr_scale` multiplied by it."""
+    """Set the learning rate of the next steps: in each group, `lr` times the group's `lr_scale`."""
     for group in optimizer.param_groups:
         rate = lr * group["lr_scale"]
         group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
@@ -102,8 +103,8 @@ def parameters(optimizer: Optimizer) -> list[nn.Parameter]:
 def state(optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
     """Return the optimiser's tensors as the parts `momentum` and `optimizer` of a checkpoint.
 
-    A name in `momentum` is the position of the parameter. A name in `optimizer` is `POSITION.NAME`,
-    or `group.POSITION.NAME` for the tensors of a group of parameters.
+    A name in `momentum` is the position of a parameter. A name in `optimizer` is `POSITION.NAME`,
+    with a parameter's position, or `group.POSITION.NAME`, with the position of a group.
     """
     momentum, others = {}, {}
     for position, tensors in optimizer.state_dict()["state"].items():
@@ -119,10 +120,10 @@ def state(optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
 
 
 def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Restore the parts that `state` returned.
+    """Restore an optimiser from the parts that `state` returned.
 
     Raises:
-        ValueError: A tensor has another shape than its parameter, or tensors are missing.
+        ValueError: The shapes of a tensor and its parameter differ, or tensors are missing.
     """
     momentum = {f"{position}.{MOMENTUM}": x for position, x in parts.get("momentum", {}).items()}
     states: dict[int, dict[str, Tensor]] = defaultdict(dict)
@@ -148,16 +149,19 @@ def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> 
 
 
 def _restored(place: str, value: Tensor, like: Tensor) -> Tensor:
-    """Return a copy of a tensor in the memory format and on the device of another."""
+    """Return a copy of `value` with the device and memory format of `like`, a tensor of its shape.
+
+    Raises ValueError if the shapes differ; `place` is the tensor's name in the message.
+    """
     if like.shape != value.shape:
         raise ValueError(f"the {place} has another shape")
     return torch.empty_like(like).copy_(value)
 
 
 class Average:
-    """An exponential moving average of a network's weights: a ← d a + (1 − d) w after each step.
+    """An exponential moving average of weights w: a ← d a + (1 − d) w after each training step.
 
-    Buffers, such as the statistics of batch norm, and weights that do not learn are not averaged.
+    Buffers, such as the statistics of batch norm, and frozen weights are not averaged.
 
     Args:
         model: The network.
@@ -173,12 +177,12 @@ class Average:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the average towards the weights."""
+        """Update the average with the present weights."""
         torch._foreach_lerp_(self._averages, list(self._weights), 1 - self._decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the network the averaged weights inside the block."""
+        """Replace the network's weights by the averages inside the block."""
         self._swap()
         try:
             yield
@@ -194,7 +198,7 @@ class Average:
         return dict(zip(self._names, self._averages, strict=True))
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Restore the averages; raise ValueError if names or shapes differ from the network's."""
+        """Restore the averages; raise ValueError if names or shapes do not fit the network."""
         averages = self.state()
         if state.keys() != averages.keys():
             raise ValueError("the averaged weights are those of another network")

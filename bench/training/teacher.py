@@ -1,11 +1,14 @@
 """Teachers: load a network's trained weights from a file, and compute the network's features."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from bench import models
@@ -91,34 +94,55 @@ def _is_fit(contents: Contents, network: str, facts: Facts, registry: Registry) 
     return True
 
 
-class Teacher:
-    """A frozen network in eval mode, shared by all students of a cohort.
+class Averaged(nn.Module):
+    """An ensemble's prediction: the logarithms of the members' mean probabilities.
 
     Args:
-        net: The network.
-        data: The data set. The network is moved to the data set's device.
+        members: The members' networks.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return features of images (B, 3, S, S); logits are log((1/M) Σ_m p_m), (B, K)."""
+        features: list[Features] = [member(images) for member in self.members]
+        log_p = torch.stack([F.log_softmax(each.logits.float(), dim=1) for each in features])
+        logits = log_p.logsumexp(0) - math.log(len(features))
+        return replace(features[0], logits=logits)
+
+
+class Teacher:
+    """Frozen networks in eval mode, shared by all students of a cohort.
+
+    Args:
+        nets: The network, or the members of an ensemble.
+        data: The data set. The networks are moved to the data set's device.
         recipe: The training settings; only the precision is used.
         reads: The fields of `Features` that the students' distillers read.
         view: The view of the images that the network sees; None: the images themselves.
 
     Attributes:
-        net: The network.
+        nets: The networks.
+        net: The network whose predictions are the teacher's: the only one, or the ensemble.
         view: The view.
-        shapes: Shapes of the network's features.
+        shapes: Shapes of each network's features.
     """
 
     def __init__(
         self,
-        net: nn.Module,
+        nets: Sequence[nn.Module],
         data: Data,
         recipe: Recipe,
         reads: Collection[FeatureName] = (),
         view: View | None = None,
     ) -> None:
-        self._size, self.view = data.facts.size, view
-        self.shapes = models.shapes(net, self._size, reads)
-        net = net.to(data.train_labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net = net.eval().requires_grad_(False)
+        self._size, device, self.view = data.facts.size, data.train_labels.device, view
+        self.shapes = [models.shapes(net, self._size, reads) for net in nets]
+        moved = (net.to(device, memory_format=torch.channels_last) for net in nets)  # type: ignore[call-overload]
+        self.nets = [net.eval().requires_grad_(False) for net in moved]
+        self.net = self.nets[0] if len(self.nets) == 1 else Averaged(self.nets)
         self.recipe = recipe
 
     @torch.no_grad()
@@ -127,8 +151,8 @@ class Teacher:
         images: Tensor,
         strong: Tensor | None = None,
         reads: Collection[FeatureName] = frozenset({"stages"}),
-    ) -> Features:
-        """Compute the features of a batch.
+    ) -> list[Features]:
+        """Compute each network's features of a batch.
 
         Args:
             images: The batch's images in the teacher's view, (B, 3, H, W).
@@ -138,11 +162,14 @@ class Teacher:
                 the network does not have are left out.
 
         Returns:
-            The features in float32.
+            The features in float32, of each network.
         """
-        missing = dict(self.shapes.missing)
-        read = models.reader(self.net, self._size, [name for name in reads if name not in missing])
-        return compute(read, images, strong, reads, self.recipe)
+        features = []
+        for net, shapes in zip(self.nets, self.shapes, strict=True):
+            missing = dict(shapes.missing)
+            read = models.reader(net, self._size, [name for name in reads if name not in missing])
+            features.append(compute(read, images, strong, reads, self.recipe))
+        return features
 
 
 def load(
@@ -169,6 +196,36 @@ def load(
     name = f"a {network} of {facts.classes} classes"
     pretrained.load_into(net, pretrained.fit(pretrained.read(path), net, name).state)
     return net
+
+
+def load_members(
+    network: str,
+    members: int,
+    facts: Facts,
+    path: Path,
+    registry: Registry = BUILTIN,
+    stages: Sequence[str] = (),
+) -> list[nn.Module]:
+    """Build the networks of an ensemble and load their weights from one file.
+
+    Args:
+        network: The name of the members' network.
+        members: Number of members.
+        facts: Facts of the data set; the number of classes and the image size are used.
+        path: The file, which holds the tensors of `member_weights`.
+        registry: The networks that the suite can use, by name.
+        stages: Names of the layers that end the network's stages; (): its default stages.
+    """
+    nets = nn.ModuleList(
+        registry.build_network(network, facts.classes, facts.size, stages) for _ in range(members)
+    )
+    nets.load_state_dict(safetensors.torch.load_file(path))
+    return list(nets)
+
+
+def member_weights(members: Iterable[nn.Module]) -> dict[str, Tensor]:
+    """Return the tensors of an ensemble; the names of member m, from 0, begin with `m.`."""
+    return nn.ModuleList(members).state_dict()
 
 
 def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -> nn.Module:

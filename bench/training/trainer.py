@@ -4,7 +4,7 @@ import bdb
 import math
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -68,14 +68,15 @@ class Trainer:
     Args:
         task: The run to train.
         data: The data set, on the training device.
-        teacher: Shapes of the teacher's features; None if there is no teacher.
+        teachers: Shapes of the features of the teacher, or of each member of an ensemble; empty if
+            there is no teacher.
         capture: Function that captures steps as CUDA graphs; None: no capture.
         registry: The networks and distillers that the suite can use, by name.
         teacher_sha256: SHA-256 of the teacher's weights; empty if there is no teacher. `restore`
             refuses a checkpoint of a student that learned from other weights.
 
     Attributes:
-        model: The network that is evaluated: with the distiller's head, if there is one.
+        model: The network that is evaluated, including the distiller's head, if there is one.
         trains: Whether the network is trained; a run without a loss keeps its initial weights.
         epoch: Number of completed epochs; negative in a stage before training.
         curves: One entry for each completed epoch.
@@ -87,7 +88,7 @@ class Trainer:
         self,
         task: Task,
         data: Data,
-        teacher: Shapes | None,
+        teachers: Sequence[Shapes],
         capture: Capture | None = None,
         registry: Registry = BUILTIN,
         teacher_sha256: str = "",
@@ -106,8 +107,9 @@ class Trainer:
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         labels = data.train_labels
         loss = WeightedLoss(
-            spec.method, shapes, teacher or shapes, labels, spec.seed, registry,
+            spec.method, shapes, teachers or [shapes], labels, spec.seed, registry,
             mixed=self.recipe.mixes, labelled=data.facts.labels == "all",
+            mean=spec.combine == "mean",
         )  # fmt: skip
         self.loss, self.trains = loss.to(self.device), bool(spec.method)
         check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
@@ -179,7 +181,7 @@ class Trainer:
     def step(
         self,
         images: Tensor,
-        teacher: Features | None,
+        teachers: Sequence[Features],
         batch: Batch,
         strong: Tensor | None = None,
     ) -> None:
@@ -187,7 +189,8 @@ class Trainer:
 
         Args:
             images: The batch's images, (B, 3, H, W).
-            teacher: The teacher's features; None if no term uses them.
+            teachers: The features of the teacher, or of each member of an ensemble; empty if no
+                term uses them.
             batch: Labels and indices of the images.
             strong: The strong view of the images; None if no term reads it.
         """
@@ -195,11 +198,15 @@ class Trainer:
             # the 0 means nothing, but without it, the random numbers of all runs would change
             noise = self.epoch, self._images, 0
             seeding.restart(self.device, "noise", self.seed, *noise)
-            (self.graphed or self.descend)(images, teacher, batch, strong)
+            (self.graphed or self.descend)(images, teachers, batch, strong)
             self._images += len(batch.labels)
 
     def descend(
-        self, images: Tensor, teacher: Features | None, batch: Batch, strong: Tensor | None
+        self,
+        images: Tensor,
+        teachers: Sequence[Features],
+        batch: Batch,
+        strong: Tensor | None,
     ) -> None:
         """Compute the loss of one batch and update the parameters.
 
@@ -212,7 +219,7 @@ class Trainer:
         epochs = stage.epochs if stage and self.pretraining else self.recipe.epochs
         batch = replace(batch, epoch=self._epoch, epochs=epochs)
         loss = self.loss.pretrain if self.pretraining else self.loss
-        total, terms = loss(student, teacher or student.map(Tensor.detach), batch)
+        total, terms = loss(student, teachers or [student.map(Tensor.detach)], batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         if self.recipe.clip:
@@ -250,7 +257,7 @@ class Trainer:
             self._begin_stage()
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, from 1; up to 0 in the stage before training."""
+        """Return the learning rate of an epoch; numbers up to 0: of the stage before training."""
         stage = self.loss.stage
         if stage and epoch <= 0:
             return stage.lr or float(self.recipe.lr)
@@ -262,7 +269,7 @@ class Trainer:
 
         Raises:
             Exception: Memory ran out, or a step could not be captured as a CUDA graph. Both errors
-                concern the whole cohort.
+                concern all runs of the cohort.
             KeyboardInterrupt: The user quit a debugger.
         """
         try:

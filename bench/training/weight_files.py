@@ -215,7 +215,7 @@ def _stand_ins(names: Iterable[str]) -> dict[str, type[Ignored]]:
 
 def _stand_in(name: str) -> type[Ignored]:
     """Return a stand-in for a class; raise ValueError if the name may refer to code."""
-    if name == _UNTYPED:  # a pickle could ask it for memory without limit
+    if name == _UNTYPED:  # a pickle could make this class allocate memory without limit
         raise ValueError("it holds tensors of float8, complex32, uint16, uint32 or uint64")
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"

@@ -32,7 +32,7 @@ class CohortSteps:
         tasks, data = load.tasks(*changes), load.data
         self.recipe = tasks[methods[0]].specification.recipe
         network = models.build(load.teacher, data.facts.classes, data.facts.size)
-        self.teacher = Teacher(network, data, self.recipe)
+        self.teacher = Teacher([network], data, self.recipe)
         shapes, record = self.teacher.shapes, CudaCapture() if graphs else None
         self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
         ask = partial(self.teacher, reads=frozenset().union(*(x.reads for x in self.learners)))

@@ -117,7 +117,7 @@ def cohort(folder: Path, keys: str, *names: str) -> tuple[list[Trainer], Teacher
     tasks = {c.method.name: Task(c.run, c.name, plan.runs[c.run].specification) for c in plan.cells}
     torch.manual_seed(0)
     net = models.build("resnet8", dataset.facts.classes, dataset.facts.size)
-    teacher = Teacher(net, dataset, tasks["kd"].specification.recipe)
+    teacher = Teacher([net], dataset, tasks["kd"].specification.recipe)
     runs = [Trainer(tasks[n], dataset, teacher.shapes, registry=registry) for n in names]
     return runs, teacher, dataset
 
@@ -209,7 +209,7 @@ def test_a_loss_that_needs_labels_is_skipped_in_plan_and_training(
     assert error is not None
     assert error.startswith(reason)
     with pytest.raises(Incompatible, match=reason):
-        WeightedLoss({name: TermSpec(weight=1.0)}, STUDENT, TEACHER, TRAIN_LABELS, 0, mixed=True)
+        WeightedLoss({name: TermSpec(weight=1.0)}, STUDENT, [TEACHER], TRAIN_LABELS, 0, mixed=True)
     record = toy.run(plan, tmp_path).record(run)
     assert record is not None
     assert (record.status, str(record.reason).startswith(reason)) == ("skipped", True)

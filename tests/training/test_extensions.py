@@ -254,11 +254,11 @@ def test_a_network_without_a_field_is_skipped_with_the_reason(tmp_path: Path) ->
 def test_a_warmup_scales_the_weight_and_changes_the_id(tmp_path: Path) -> None:
     loss = WeightedLoss(
         {"ce": TermSpec(weight=1.0), "kd": TermSpec(weight=0.9, options={}, warmup=20)},
-        STUDENT, TEACHER, TRAIN_LABELS, 0,
+        STUDENT, [TEACHER], TRAIN_LABELS, 0,
     ).double()  # fmt: skip
     for epoch, factor in ((1, 0.05), (10, 0.5), (20, 1.0), (40, 1.0)):
         batch = Batch(BATCH.labels, BATCH.index, torch.tensor(float(epoch)), 240)
-        total, terms = loss(S, T, batch)
+        total, terms = loss(S, [T], batch)
         assert total == pytest.approx(float(terms["ce"] + 0.9 * factor * terms["kd"]))
     plans = [
         toy.plan(tmp_path, methods=f"{{m: {{ce: 1, kd: {kd}}}}}")

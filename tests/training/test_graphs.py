@@ -51,7 +51,7 @@ def train_all_methods(
     }
     with seeding.initialised_by("teacher"):
         net = models.build("resnet8", dataset.facts.classes, dataset.facts.size)
-    teacher = Teacher(net, dataset, tasks["kd"].specification.recipe)
+    teacher = Teacher([net], dataset, tasks["kd"].specification.recipe)
     trainers = {
         name: Trainer(task, dataset, teacher.shapes, capture) for name, task in tasks.items()
     }

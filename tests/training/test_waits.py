@@ -68,7 +68,7 @@ def cohort(folder: Path, device: torch.device) -> tuple[list[Trainer], Teacher, 
     dataset = data.load(plan.suite.data, None, device)
     tasks = [Task(cell.run, cell.name, plan.runs[cell.run].specification) for cell in plan.cells]
     net = models.build("resnet8", dataset.facts.classes, dataset.facts.size)
-    teacher = Teacher(net, dataset, tasks[0].specification.recipe)
+    teacher = Teacher([net], dataset, tasks[0].specification.recipe)
     return [Trainer(task, dataset, teacher.shapes) for task in tasks], teacher, dataset
 
 

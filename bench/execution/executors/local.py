@@ -142,7 +142,7 @@ class ProcessExecutor:
                 _kill(worker.process)
 
     def _watch(self, slot: int, worker: Worker, line: str) -> None:
-        """Queue the events of a worker and of its end, or the exception that prevents this."""
+        """Queue the events of a worker and its end; if this fails, queue the exception."""
         try:
             self._communicate(slot, worker, line)
             self._end(slot, worker)

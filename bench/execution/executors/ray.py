@@ -39,8 +39,8 @@ def run_on_node(job: Job, timeout_s: float) -> Iterator[Event]:
 class RayExecutor:
     """Runs each job as a Ray task, on any node with enough free CPUs and GPUs.
 
-    If a node is lost, its jobs end. The first `retries` losses of a run do not count as attempts at
-    the run. If a worker crashes or hangs, its job ends and counts as an attempt.
+    If a node is lost, its jobs end. The first `retries` losses of a run do not count as failed
+    attempts. If a worker crashes or hangs, its job ends and counts as a failed attempt.
 
     Args:
         options: The `ray` section of the cluster file.

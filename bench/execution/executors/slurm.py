@@ -192,7 +192,7 @@ class SlurmExecutor:
 
 
 def cancel_orphans(results: Results) -> None:
-    """Cancel the Slurm jobs that a killed command left, and wait until they have ended.
+    """Cancel the Slurm jobs that a killed command left running, and wait until they have ended.
 
     The jobs' name is in the file `.slurm`. If the results folder was moved or copied, that file
     names another folder. The jobs then work in the other folder and are not cancelled.
@@ -286,7 +286,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """Return the events in the complete lines from byte `start` on, and these lines' length."""
+    """Return the events in the complete lines from byte `start` on, and the lines' total bytes."""
     try:
         with path.open("rb") as file:
             file.seek(start)

@@ -31,8 +31,8 @@ def learning_curves(
     """Return a figure of a metric on the test set by epoch: means over the seeds.
 
     The first panel shows all epochs. If there are several epochs and methods, a second panel shows
-    the last quarter of the epochs: each method's difference from a reference method, with a band of
-    one standard deviation over the seeds.
+    the last quarter of the epochs. Its lines are the methods' differences from a reference method.
+    A band shows one standard deviation over the seeds.
 
     Args:
         entries: Runs; their records include the learning curves.
@@ -112,8 +112,8 @@ def _differences(
 def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
     """Return a plot of a metric against training time: one point per method, mean over the seeds.
 
-    Error bars show one standard deviation. The training time is an estimate for a run that trains
-    alone: the run's own seconds, plus all seconds of the work that it shared with other runs.
+    Error bars show one standard deviation. The training time is estimated for a run that trains
+    alone: the run's own seconds plus the seconds of all work that it shared with other runs.
 
     Args:
         entries: Runs; their records include the learning curves.
