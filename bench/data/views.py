@@ -79,9 +79,8 @@ def _argument_problem(name: str, kind: str, text: str, facts: Facts | None) -> s
     )
     if numbers and numbers == sorted(set(numbers)) and numbers[-1] < channels and len(numbers) <= 3:
         return None
-    return (
-        f"{prefix}. Allowed: 1 to 3 ascending numbers from 0 to {channels - 1}, e.g. channels:0+2"
-    )
+    allowed = f"1 to 3 ascending numbers from 0 to {channels - 1}, e.g. channels:0+2"
+    return f"{prefix}. Allowed: {allowed}"
 
 
 def describe(name: str) -> str:

@@ -242,8 +242,8 @@ class Runs:
         seeds = range(MEMBER_SEED, MEMBER_SEED + teacher.members)
         members = [self._one_teacher(pair, seed) for seed in seeds]
         recipe = Recipe(precision=teacher.recipe.precision)
-        view = _view("view", teacher.view)
-        return self._add(teacher.network, recipe=recipe, seed=0, members=members, **view)
+        fields: dict[str, Any] = {"members": members, **_view("view", teacher.view)}
+        return self._add(teacher.network, recipe=recipe, seed=0, **fields)
 
     def student(self, pair: Pair, method: Method, seed: int) -> str:
         """Add the student of a pair that is trained with a method and a seed."""

@@ -142,7 +142,7 @@ def test_a_rendered_suite_has_the_same_views_and_data(tmp_path: Path) -> None:
     path.write_text(render(plan.suite))
     again = read(path)
     assert again.pairs == plan.suite.pairs
-    assert again.pairs[0].name == "resnet8@grey/resnet8@channels:0+2"
+    assert again.pairs[0].name == "resnet8/resnet8@channels:0+2"
     assert (again.data, again.teacher_data) == (plan.suite.data, plan.suite.teacher_data)
     assert list(api.load_plan(path).runs) == list(plan.runs)
 
@@ -175,7 +175,7 @@ def test_captured_steps_read_both_views(tmp_path: Path, monkeypatch: pytest.Monk
         torch.manual_seed(0)
         net = models.build("resnet8", dataset.facts.classes, dataset.facts.size)
         recipe = tasks[0].specification.recipe
-        teacher = Teacher(net, dataset, recipe, view=View("low:4", dataset.facts, CPU))
+        teacher = Teacher([net], dataset, recipe, view=View("low:4", dataset.facts, CPU))
         runs = [Trainer(task, dataset, teacher.shapes) for task in tasks]
         for run in runs:
             run.recipe = run.recipe.model_copy(update={"batch_size": 8})
