@@ -25,10 +25,11 @@ from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import Problem, Where, found
 from bench.data import Selection
-from bench.data.views import RGB, VIEWS
+from bench.data.views import RGB
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import NEEDS, Recipe, TermSpec
+from bench.suite.image_schema import DataSetEntry, Part, Views, ViewsEntry
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
@@ -40,12 +41,6 @@ RESERVED_OPTIONS = {  # arguments of constructors that would read files or chang
     "drop_path_rate",
 }  # fmt: skip
 NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
-
-
-class Part(BaseModel):
-    """A mapping that may contain only the fields of its class."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RecipeEntry(Recipe):
@@ -75,26 +70,6 @@ class RecipeEntry(Recipe):
 
 
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
-Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
-
-
-class DataSet(Part):
-    """A data set, or a subset of it."""
-
-    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
-    per_class: Images = None
-    test_per_class: Images = None
-    validation: fields.Natural = 0
-    size: Annotated[
-        Annotated[fields.Whole, Ge(4), Le(4096)] | None,
-        allowed("a whole number of pixels, 4 to 4096"),
-    ] = None
-    split: Annotated[Literal["train", "unlabelled"], allowed("train, unlabelled")] = "train"
-
-
-DataSetEntry = Annotated[
-    DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
-]
 
 
 class CheckpointEntry(Part):
@@ -128,29 +103,6 @@ class Teachers(Part):
         dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
         allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
     ] = {}
-
-
-def _channels(entry: Any) -> Any:
-    """Return the view `channels: [0, 2]` as `channels:0+2`, and other entries unchanged."""
-    numbers = entry.get("channels") if isinstance(entry, dict) and len(entry) == 1 else None
-    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
-        return entry
-    return f"channels:{'+'.join(map(str, numbers))}"
-
-
-ViewName = Annotated[
-    fields.Text, BeforeValidator(_channels), allowed(f"{', '.join(VIEWS)}, or a modality")
-]
-
-
-class ViewsEntry(Part):
-    """What the teacher and the student see of each image."""
-
-    teacher: ViewName = RGB
-    student: ViewName = RGB
-
-
-Views = Annotated[ViewsEntry, allowed("a mapping of teacher and student to a view")]
 
 
 class TeacherRun(Part):

@@ -23,7 +23,7 @@ from bench.training import optimizer as optimizers
 from bench.training.checkpoint import check_tensors, decode, encode
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
 from bench.training.evaluation import compute, finite_or_none
-from bench.training.loss import WeightedLoss
+from bench.training.loss import ImageKind, WeightedLoss
 from bench.training.optimizer import Average, learning_rate
 from distillers import Batch, Features, Shapes
 
@@ -106,9 +106,12 @@ class Trainer:
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         labels = data.train_labels
+        kinds: dict[ImageKind, bool] = {
+            "mixed": self.recipe.mixes, "unlabelled": data.facts.labels != "all",
+        }  # fmt: skip
         loss = WeightedLoss(
             spec.method, shapes, teachers or [shapes], labels, spec.seed, registry,
-            mixed=self.recipe.mixes, labelled=data.facts.labels == "all",
+            images=[kind for kind, applies in kinds.items() if applies],
             mean=spec.combine == "mean",
         )  # fmt: skip
         self.loss, self.trains = loss.to(self.device), bool(spec.method)

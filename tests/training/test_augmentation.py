@@ -209,7 +209,9 @@ def test_a_loss_that_needs_labels_is_skipped_in_plan_and_training(
     assert error is not None
     assert error.startswith(reason)
     with pytest.raises(Incompatible, match=reason):
-        WeightedLoss({name: TermSpec(weight=1.0)}, STUDENT, [TEACHER], TRAIN_LABELS, 0, mixed=True)
+        WeightedLoss(
+            {name: TermSpec(weight=1.0)}, STUDENT, [TEACHER], TRAIN_LABELS, 0, images={"mixed"}
+        )
     record = toy.run(plan, tmp_path).record(run)
     assert record is not None
     assert (record.status, str(record.reason).startswith(reason)) == ("skipped", True)
