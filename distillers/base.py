@@ -496,6 +496,12 @@ def has_head(distiller: type[nn.Module]) -> bool:
     return issubclass(distiller, Distiller) and distiller.predict is not Distiller.predict
 
 
+def stage_of(term: nn.Module) -> Pretraining | None:
+    """Return a distiller's stage before training; None if it has none, or one without epochs."""
+    stage = getattr(term, "pretraining", None)
+    return stage if isinstance(stage, Pretraining) and stage.epochs else None
+
+
 def require(
     distiller: type[Distiller], student: Shapes, teacher: Shapes, *, mixed: bool = False
 ) -> None:

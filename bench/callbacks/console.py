@@ -118,7 +118,7 @@ class Progress:
         pair, method = (cell.pair.name, cell.method.name) if cell else (name, "")
         epochs = run.specification.epochs or 1
         estimate = estimates.get(run.id)
-        work = estimate.work(run, 1) / epochs if estimate else 0.0
+        work = estimate.work(run, 1) / (estimate.epochs(run) or 1) if estimate else 0.0
         return RunProgress(run, name, pair, method, epochs, work or 1.0)
 
     def start(self, cohort: "Cohort", device: str) -> CohortProgress:

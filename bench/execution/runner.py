@@ -93,7 +93,8 @@ class Runner:
                 self.results.delete_run(run.id)
         names = self.plan.names()
         self._tasks = {
-            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint) for run in runs
+            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint, run.init)
+            for run in runs
         }
         for run in runs:
             if (error := self.estimates[run.id].error) is not None:
@@ -125,8 +126,10 @@ class Runner:
         run = next((run for run in cohort.runs if run.id in self._tasks), None)
         if run is None:
             return 0.0
-        epochs = run.specification.epochs or 1
-        return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+        epochs = self.estimates[run.id].epochs(run) or 1
+        last = run.specification.epochs or 1
+        left = last - self._epochs.get(run.id, last - epochs)  # a stage has numbers up to 0
+        return self._queue.work(cohort) * left / epochs
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort on a slot; return whether it started.

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from bench import data, models
 from bench.data import Augment, Data, Facts, Selection, Split
 from bench.data.views import View
-from bench.errors import BenchError
+from bench.errors import BenchError, MissingData
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
@@ -58,6 +58,7 @@ class JobContext:
         device: Device of the training.
         capture: Function that captures the runs' steps as CUDA graphs; None: no capture.
         data_counts: Counts of the images, for records; empty until the data are loaded.
+        initial: Tensors of the files of initial weights that were read, by network.
         started: Time at which the job started, for the records.
     """
 
@@ -69,6 +70,7 @@ class JobContext:
         self.device = torch.device(job.device)
         self.capture = CudaCapture() if job.graphs else None
         self.data_counts: Mapping[str, int] = {}
+        self.initial: dict[str, Mapping[str, Tensor]] = {}
         self.started = now()
 
 
@@ -264,10 +266,13 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
     for task in context.job.tasks:
         make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)
         try:
+            make = partial(make, load_initial(context, task, dataset.facts))
             trainer = make()
             trainers.append(trainer if resume(context, trainer) else make())
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
+        except BenchError as error:
+            emit_record(context, task, "failed", str(error))
         except bdb.BdbQuit as error:
             raise KeyboardInterrupt from error  # the user typed `q` in a debugger
         except (Exception, SystemExit) as error:  # a plugin may call sys.exit
@@ -276,6 +281,24 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
             traceback.print_exc()  # written to the worker's log; with --inline, to the screen
             emit_record(context, task, "failed", context.registry.describe_error(error))
     return trainers
+
+
+def load_initial(context: JobContext, task: Task, facts: Facts) -> Mapping[str, Tensor] | None:
+    """Return the tensors of a task's file of initial weights, after a check of its SHA-256.
+
+    Returns None if the network begins with random weights, or with those of its library.
+    """
+    name, file = task.specification.network, task.init
+    if file and name not in context.initial:
+        if not file.path.is_file():
+            raise MissingData(f"{file.path}: no such file; `networks.{name}.init` names it")
+        verify(file.path, file.sha256)
+        others = context.registry, context.job.networks
+        fit = teachers.fit_checkpoint(file.path, name, facts, *others, any_classes=True)
+        context.initial[name] = fit.state
+        if fit.note:
+            context.emit({"event": "notice", "text": fit.note})
+    return context.initial[name] if file else None
 
 
 def resume(context: JobContext, trainer: Trainer) -> bool:

@@ -20,11 +20,13 @@ from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import (
     FeatureName,
+    Pretraining,
     has_head,
     reads_of_teacher,
     require,
     require_labels,
     require_one_teacher,
+    stage_of,
 )
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
@@ -51,6 +53,8 @@ class Estimate:
         network: the cost of the run's network; None if the cost is unknown.
         memory: bytes of the buffers of the run's distillers, such as memory banks.
         warning: an exception from a plugin's code; the run will start, but will probably fail.
+        views: views of each image that the networks see: 2 if a distiller reads the strong view.
+        stage: the stage before training; None if no distiller has one.
 
     """
 
@@ -58,19 +62,32 @@ class Estimate:
     network: Cost | None = None
     memory: int = 0
     warning: str | None = None
+    views: int = 1
+    stage: Pretraining | None = None
+
+    def epochs(self, run: Run) -> int:
+        """Return the number of epochs of the run, with those of the stage before training."""
+        return run.specification.epochs + (self.stage.epochs if self.stage else 0)
+
+    def passes(self, run: Run) -> int:
+        """Return how often the run's teacher sees an image or its strong view in all epochs."""
+        before = self.stage.epochs if self.stage else 0
+        return run.specification.epochs * self.views + before
 
     def work(self, run: Run, images: int) -> float:
         """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
-        A backward pass counts as two forward passes.
+        A backward pass counts as two forward passes. A stage in which the student does not learn
+        skips its passes.
 
         Args:
             run: the run that was estimated.
             images: number of training images.
 
         """
-        epochs = run.specification.epochs
-        return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
+        skipped = self.stage.epochs if self.stage and not self.stage.student else 0
+        passes = self.passes(run) - skipped
+        return 3.0 * passes * images * self.network.multiply_adds if self.network else 0.0
 
 
 def estimate(plan: Plan) -> dict[str, Estimate]:
@@ -144,7 +161,7 @@ def _estimate(
     facts, teacher_facts = all_facts
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
-        memory = 0
+        memory, views, stage = 0, 1, None
         for name, values in json.loads(options).items():
             distiller = registry.distiller(name)
             student = shapes_of(network, facts, registry, distiller.reads)
@@ -153,6 +170,7 @@ def _estimate(
             if facts.labels != "all":
                 require_labels(distiller, values)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
+            views, stage = 2 if "strong" in distiller.reads else views, stage_of(term) or stage
             used = members if distiller.uses_teacher else 1
             require_one_teacher(cast(Distiller, term), used)
             memory += used * sum(x.numel() * x.element_size() for x in term.buffers())
@@ -168,7 +186,7 @@ def _estimate(
         return Estimate(str(error))
     except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
         return Estimate(None, warning=registry.describe_error(error))
-    return Estimate(None, cost, memory)
+    return Estimate(None, cost, memory, views=views, stage=stage)
 
 
 class Measured(NamedTuple):

@@ -18,7 +18,7 @@ from bench.data.views import RGB
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite
+from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
@@ -40,11 +40,13 @@ class Run:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
+        init: The file whose weights the network begins with; None: random weights.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    init: InitialWeights | None = None
 
     @property
     def kind(self) -> Role:
@@ -275,13 +277,16 @@ class Runs:
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
         suite = self.suite
         fields |= _source(suite, "network", network)
-        if network in suite.pretrained and "checkpoint" not in fields:
+        init = suite.init.get(network) if "method" in fields else None
+        if network in suite.pretrained and "method" in fields:
             fields["pretrained"] = True
+        if init is not None:
+            fields["init"] = init.sha256
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         images = self.data if "teacher" in fields else self.teacher_data
         spec = RunSpec(revision=REVISION, data=images, network=network, **fields)
-        self.by_id[spec.id] = Run(spec.id, spec, file)
+        self.by_id[spec.id] = Run(spec.id, spec, file, init)
         return spec.id
 
 

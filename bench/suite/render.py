@@ -133,11 +133,13 @@ def _changed_options(suite: Suite) -> dict[str, dict[str, Any]]:
 
 def _networks(suite: Suite) -> dict[str, dict[str, Any]]:
     options = suite.registry.options
-    names = dict.fromkeys([*suite.stages, *suite.pretrained, *options])
+    names = dict.fromkeys([*suite.stages, *suite.pretrained, *suite.init, *options])
+    files = {n: {"path": str(file.path), "sha256": file.sha256} for n, file in suite.init.items()}
     return {
         name: {
             **({"stages": suite.stages[name]} if name in suite.stages else {}),
             **({"pretrained": True} if name in suite.pretrained else {}),
+            **({"init": files[name]} if name in files else {}),
             **({"options": options[name]} if name in options else {}),
         }
         for name in names

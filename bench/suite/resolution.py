@@ -20,6 +20,7 @@ from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.image_schema import DataSet
 from bench.suite.schema import (
     Checkpoint,
+    InitialWeights,
     Method,
     OwnMethod,
     Pair,
@@ -54,6 +55,7 @@ class Resolver:
         file: The same data, validated.
         registry: The distillers, networks and data sets that the suite can use.
         checkpoints: The teachers' checkpoints by network.
+        init: The files of initial weights by network.
         origins: The origin of each value, by dotted place such as `recipe.lr`.
     """
 
@@ -62,6 +64,7 @@ class Resolver:
     file: SuiteFile
     registry: Registry
     checkpoints: Mapping[str, Checkpoint]
+    init: Mapping[str, InitialWeights]
     origins: dict[str, str] = field(default_factory=dict)
 
     def suite(self, plugins: tuple[Path, ...]) -> Suite:
@@ -97,6 +100,7 @@ class Resolver:
             stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
             combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
+            init=self.init,
             changes=tuple(change.text for change in self.source.changes),
         )
 

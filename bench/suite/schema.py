@@ -72,14 +72,19 @@ class RecipeEntry(Recipe):
 RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
 
 
-class CheckpointEntry(Part):
-    """The file of a trained teacher, with the expected checksum and accuracy."""
+class FileEntry(Part):
+    """A file of weights, with the expected checksum."""
 
     path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
     sha256: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
         allowed("64 hex digits in lower case"),
     ] = None
+
+
+class CheckpointEntry(FileEntry):
+    """The file of a trained teacher, with the expected checksum and accuracy."""
+
     top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
     tolerance: fields.Percent = 0.1
 
@@ -210,13 +215,20 @@ Option = Annotated[
 
 
 class NetworkEntry(Part):
-    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
+    """A suite's settings of a network; options and pretrained are for timm and torchvision.
+
+    `init` names a file of weights with which training begins; it is for all networks.
+    """
 
     stages: Annotated[
         Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
         allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
     ] = None
     pretrained: fields.Truth = False
+    init: Annotated[
+        Annotated[FileEntry, fields.shorthand("path")] | None,
+        allowed("a path, or {path, sha256}"),
+    ] = None
     options: Annotated[
         dict[fields.Text, Option],
         allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
@@ -288,7 +300,7 @@ class SuiteFile(Part):
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
         dict[fields.Network, NetworkEntry],
-        allowed("a mapping of networks to {stages, pretrained, options}"),
+        allowed("a mapping of networks to {stages, pretrained, init, options}"),
     ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
@@ -332,7 +344,7 @@ class SuiteFile(Part):
             )
 
     def _networks_without_options(self) -> Iterator[Problem]:
-        """Yield a problem for each network that cannot have its options or pretrained weights."""
+        """Yield a problem for each network that cannot have its options or initial weights."""
         for network, entry in self.networks.items():
             where: Where = ("networks", network)
             if not network.startswith(LIBRARIES):
@@ -341,6 +353,11 @@ class SuiteFile(Part):
                     yield Problem(
                         (*where, key), f"{message}. Allowed: timm:<name>, torchvision:<name>"
                     )
+            if entry.init and entry.pretrained:
+                yield Problem((*where, "init"), "found pretrained: true, too. Allowed: one of them")
+            if entry.init and network in self.teachers.checkpoints:
+                message = f"teachers.checkpoints.{network} has all weights of '{network}'"
+                yield Problem((*where, "init"), f"{message}. Allowed: one of the two files")
             for option in entry.options:
                 if option in RESERVED_OPTIONS or option.startswith("pretrained"):
                     message = f"distillbench sets {option} itself. Allowed: other arguments"
@@ -390,6 +407,14 @@ class Method:
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
         return self.pairs.get(pair.networks, self.terms)
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The file whose weights a network begins with, and the file's checksum."""
+
+    path: Path  # an absolute path
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -478,6 +503,7 @@ class Suite:
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
         combine: Whether losses are summed or averaged over the members of an ensemble.
+        init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
     """
 
@@ -498,6 +524,7 @@ class Suite:
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
     combine: Literal["sum", "mean"] = "sum"
+    init: Mapping[str, InitialWeights] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     teacher_data: Selection | None = None
     views: Mapping[str, str] = field(default_factory=dict)
