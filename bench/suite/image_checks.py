@@ -13,7 +13,7 @@ from bench.data import Facts, Selection, views
 from bench.data.folder import PREFIX
 from bench.errors import BenchError, MissingData
 from bench.plugins import Registry
-from bench.suite.image_schema import DataSet, DataSetEntry, ViewName
+from bench.suite.parts import DataSet, DataSetEntry, ViewName
 from bench.suite.unchecked import as_list, as_mapping, as_name, unknown_name
 
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)

@@ -17,7 +17,7 @@ from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
-from bench.suite.image_schema import DataSet
+from bench.suite.parts import DataSet
 from bench.suite.schema import (
     Checkpoint,
     InitialWeights,

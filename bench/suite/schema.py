@@ -5,13 +5,11 @@ The schema accepts any name of a network, data set, distiller or method; `checks
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,74 +17,31 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
-from bench.config.text import Problem, Where, found
+from bench.config.text import Problem, Where
 from bench.data import Selection
 from bench.data.views import RGB
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
-from bench.spec import NEEDS, Recipe, TermSpec
-from bench.suite.image_schema import DataSetEntry, Part, Views, ViewsEntry
+from bench.spec import Recipe, TermSpec
+from bench.suite.parts import (
+    RESERVED_OPTIONS,
+    CheckpointEntry,
+    DataSetEntry,
+    NetworkEntry,
+    Part,
+    RecipeChanges,
+    RecipeEntry,
+    Views,
+    ViewsEntry,
+)
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
-RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
-    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
-    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
-    "drop_path_rate",
-}  # fmt: skip
-NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
-
-
-class RecipeEntry(Recipe):
-    """The recipe keys that one place of a suite sets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
-
-    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key of this entry and a message for each contradiction with `recipe`."""
-        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
-        keys = self.model_fields_set
-        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
-            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
-            yield min(keys & {"nesterov", "momentum"}), message
-        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
-            if value := getattr(values, key):
-                other, needed = NEEDS[key]
-                message = f"{found(value)} with {other}: {getattr(values, other)}"
-                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
-        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
-            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
-            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
-
-
-RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
-
-
-class FileEntry(Part):
-    """A file of weights, with the expected checksum."""
-
-    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
-    sha256: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
-        allowed("64 hex digits in lower case"),
-    ] = None
-
-
-class CheckpointEntry(FileEntry):
-    """The file of a trained teacher, with the expected checksum and accuracy."""
-
-    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
-    tolerance: fields.Percent = 0.1
 
 
 class Teachers(Part):
@@ -196,43 +151,6 @@ class Ensembles(Part):
     """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
 
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
-
-
-def _plain(value: Any) -> Any:
-    """Return an option of a constructor: a text, a finite number, or a list of them."""
-    items = value if isinstance(value, list) else [value]
-    if not all(
-        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
-        for item in items
-    ):
-        raise PydanticCustomError(fields.CUSTOM, found(value))
-    return value
-
-
-Option = Annotated[
-    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
-]
-
-
-class NetworkEntry(Part):
-    """A suite's settings of a network; options and pretrained are for timm and torchvision.
-
-    `init` names a file of weights with which training begins; it is for all networks.
-    """
-
-    stages: Annotated[
-        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
-        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
-    ] = None
-    pretrained: fields.Truth = False
-    init: Annotated[
-        Annotated[FileEntry, fields.shorthand("path")] | None,
-        allowed("a path, or {path, sha256}"),
-    ] = None
-    options: Annotated[
-        dict[fields.Text, Option],
-        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
-    ] = {}
 
 
 class TermEntry(BaseModel):
