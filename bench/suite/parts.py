@@ -152,3 +152,17 @@ class NetworkEntry(Part):
         dict[fields.Text, Option],
         allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
     ] = {}
+
+
+class TermEntry(BaseModel):
+    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weight: fields.AtLeast0
+    warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys except the weight and the warmup."""
+        return self.model_extra or {}

@@ -17,7 +17,7 @@ from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
-from bench.suite.parts import DataSet
+from bench.suite.parts import DataSet, TermEntry
 from bench.suite.schema import (
     Checkpoint,
     InitialWeights,
@@ -28,7 +28,6 @@ from bench.suite.schema import (
     Suite,
     SuiteFile,
     Teacher,
-    TermEntry,
 )
 from distillers import Distiller
 from distillers.base import has_head

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
@@ -34,6 +32,7 @@ from bench.suite.parts import (
     Part,
     RecipeChanges,
     RecipeEntry,
+    TermEntry,
     Views,
     ViewsEntry,
 )
@@ -151,20 +150,6 @@ class Ensembles(Part):
     """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
 
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
-
-
-class TermEntry(BaseModel):
-    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    weight: fields.AtLeast0
-    warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All keys except the weight and the warmup."""
-        return self.model_extra or {}
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
