@@ -49,7 +49,7 @@ import bench.execution.worker, sklearn.datasets, torch
 torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 START_S = 8.0  # assumed seconds from a worker's start to its first batch, if not measured
-WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # one measurement; it ignores the warm-up
+WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # ignored steps, least seconds, least steps
 MAX_CURVES = 5  # for each kind of run, read the curves of at most 5 records: reading is slow
 RECORD_BYTES, EPOCH_BYTES = 4_000, 450  # sizes: a record without curves; one epoch
 FLOAT_BYTES = 4
@@ -102,7 +102,7 @@ def forecast(
     *,
     measured: bool = False,
 ) -> Forecast:
-    """Forecast the time, memory and disk space of the runs that are still to do.
+    """Forecast the time, memory and disk space of the runs that are still to do, without probes.
 
     Args:
         plan: The plan.
@@ -114,6 +114,7 @@ def forecast(
     """
     device = torch.device(slots[0])
     name, start = device_name(device), START_S
+    runs = [run for run in runs if run.kind != "probe"]
     if measured:
         with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
             rates, start = measure_rates(plan, runs, device), measure_start()
@@ -132,7 +133,7 @@ def forecast(
 
 
 def rate_key(spec: RunSpec) -> str:
-    """Return network, data, method and recipe as text; equal texts mean equal speed."""
+    """Return what determines a run's speed (network, data, method, recipe) as text."""
     method = {name: term.content for name, term in spec.method.items()}
     recipe = spec.recipe
     parts = [spec.network, spec.data.name, spec.data.size, method]
@@ -200,7 +201,7 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
 
 @contextmanager
 def busy_cores(count: int) -> Iterator[None]:
-    """Keep `count` cores busy with convolutions inside the block, as other workers will later.
+    """Keep `count` cores busy with convolutions inside the block, as the other workers will do.
 
     On an otherwise idle machine, the measured times would be too short: cores share caches.
     """
@@ -320,7 +321,7 @@ def _time_step(trainer: Trainer, teacher: Teacher | None, sample: Views) -> floa
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
-    """Call a function several times; return the median seconds of a call, without warm-up."""
+    """Call a function several times; return the median seconds of a call after a warm-up."""
     seconds: list[float] = []
     begin = time.perf_counter()
     while len(seconds) < WARM_UP_STEPS + MIN_STEPS or time.perf_counter() - begin < MEASURED_S:
@@ -333,7 +334,7 @@ def _time(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _rate(record: Record) -> Rates | None:
-    """Return the speeds in a record; None if the run did not train (a checkpoint)."""
+    """Return the speeds in a record; None for a loaded checkpoint, which did not train."""
     curves = [epoch for epoch in record.curves if epoch.images_per_second > 0]
     images = sum(epoch.images_per_second * epoch.seconds for epoch in curves)
     if not images:

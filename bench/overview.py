@@ -27,13 +27,15 @@ def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
         results: Results folder; only its records are read.
 
     Returns:
-        The number of runs by state, pair and method, and a list of all runs without a result.
+        The number of runs by state, pair, method and measure, and a list of all runs without a
+        result.
     """
     runs = _run_states(plan, results, {})
     return {
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
         "pairs": _pair_states(plan, runs),
+        "measures": _measure_states(plan, runs),
         "without_result": [run for run in runs if run["state"] != "done"],
     }
 
@@ -56,8 +58,7 @@ def describe_plan(
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
         size of each network, the memory of each method, and the forecast of time, memory and disk
-        space.
-        The forecast is None for a cluster.
+        space. The forecast is None for a cluster.
 
     Raises:
         BenchError: A device cannot be used.
@@ -76,6 +77,7 @@ def describe_plan(
         "experiment": experiment.describe(plan.suite, plan.facts),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
+        "measures": _measure_states(plan, runs),
         "cohorts": len(cohorts(possible)),
         "devices": [
             {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
@@ -94,8 +96,9 @@ def _run_states(
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
-    The state of a run with a record is the record's status. The state of a run without a record is
-    `skipped` if the estimate shows that the run is impossible, otherwise `to do`.
+    The state of a run is the status of its record. Without a record, the state is `to do`. If the
+    run has an estimate, and no record or a record with the status `skipped`, the estimate decides:
+    the state is `skipped` if the run is impossible, otherwise `to do`.
     """
     rows = []
     for id, run in plan.runs.items():
@@ -125,6 +128,15 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
         {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
         for pair, counts in methods.items()
     ]
+
+
+def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the number of networks that are measured, in each state, by the measure's name."""
+    states = {run["id"]: run["state"] for run in runs}
+    counts: dict[str, Counter[str]] = {}
+    for (_, name), run in plan.measures.items():
+        counts.setdefault(name, Counter())[states[run]] += 1
+    return [{"measure": name, "states": count} for name, count in counts.items()]
 
 
 def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:

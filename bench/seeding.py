@@ -34,7 +34,7 @@ def initialised_by(*names: object) -> Iterator[None]:
 
 
 def restart(device: torch.device, *names: object) -> None:
-    """Seed the default generator that torch has for a device; dropout draws from it."""
+    """Seed torch's default generator for a device, from which dropout draws."""
     cuda = device.type == "cuda"
     stream = torch.cuda.default_generators[device.index] if cuda else torch.default_generator
     stream.manual_seed(derive(*names))

@@ -18,6 +18,7 @@ Optimizer = Literal["sgd", "adamw", "lamb"]
 Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student", "ensemble", "probe"]
 
+PROBE = "probe."  # begins the names of probes in plans and tables, such as probe.stl10.top1
 UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
 
 # Keys of the first version of recipes; run ids contain each of them. A later key is in an id only

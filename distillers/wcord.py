@@ -83,6 +83,7 @@ class WCoRD(Distiller):
         "arXiv:2012.08674"
     )
     reads = ("pooled",)
+    relational = True
     needs_labels = True
     label_free = MappingProxyType({"negatives_from": "samples"})
     new_options = ("negatives_from",)

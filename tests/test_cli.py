@@ -213,7 +213,7 @@ def test_plan_needs_no_data_but_run_does(here: Path) -> None:
 def test_report_without_records_is_an_error(here: Path) -> None:
     toy.write(here)
     message = wrong(bench("report", "toy.yaml", "--results", "nowhere"))
-    assert message.startswith("nowhere: no record of the 3 selected runs")
+    assert message.startswith("nowhere: none of the 3 selected runs has a record")
     assert "`bench run toy.yaml --results nowhere`" in message
     assert not (here / "nowhere").exists()
 

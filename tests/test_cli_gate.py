@@ -121,7 +121,7 @@ def test_failed_and_missing_runs_exit_with_code_3(recorded: Path) -> None:
     assert bench(*CHECK, "--results", "elsewhere").exit_code == 3
     result = bench("baseline", "toy.yaml", "--output", "new.json")
     assert result.exit_code == 3
-    assert "no baseline: these cells have no result\nresnet8/resnet8 kd: diverged" in result.stderr
+    assert "no baseline: these cells have no result:\nresnet8/resnet8 kd: diverged" in result.stderr
     assert not (recorded / "new.json").exists()
 
 

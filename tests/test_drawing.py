@@ -150,7 +150,7 @@ def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path
 def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
     toy.write(here)
     message = wrong(bench("figures", "toy.yaml"))
-    assert message == "results: no record of any of the 3 runs; `bench run` makes them"
+    assert message == "results: none of the 3 runs has a record; `bench run` trains them"
     assert not (here / "results").exists()
 
 

@@ -152,7 +152,7 @@ def test_pipe_device_and_deep_json_are_refused_in_finite_time(results: Results) 
 def test_record_of_a_later_version_is_not_corrupt(results: Results) -> None:
     results.write(record("b"))
     results.file("a").write_text('{"format": 99, "id": "a"}')
-    with pytest.raises(BenchError, match="format 99; this version reads 1") as raised:
+    with pytest.raises(BenchError, match="format 99; this version reads format 1") as raised:
         results.record("a")
     assert not isinstance(raised.value, Corrupt)
 

@@ -74,6 +74,9 @@ class CohortProgress:
     def label(self) -> str:
         """The cohort's name, such as `resnet20/resnet8 seed 0` or `teacher resnet20 seed 0`."""
         first = self.runs[0]
+        if first.run.kind == "probe":
+            others = len(self.runs) - 1
+            return f"{first.name} and {others} more" if others else first.name
         if not first.method:
             return f"teacher {first.name}"
         pairs = dict.fromkeys(run.pair for run in self.runs)
@@ -88,7 +91,8 @@ class CohortProgress:
 class Progress:
     """The state of a running suite, updated by the runner's events.
 
-    A view may read the state in another thread. A list is therefore replaced, never changed.
+    A view may read the state in another thread. A list is therefore replaced by a new
+    list, never changed in place.
 
     Args:
         plan: The plan.
@@ -272,7 +276,7 @@ class Lines:
 
 
 class Plain(Lines):
-    """Writes a line for each start, end and notice; writes about epochs every ten seconds."""
+    """Writes a line for each started cohort, ended run and notice, and for some of the epochs."""
 
     def started(self, cohort: "Cohort", device: str) -> None:
         """Write the cohort, its device and its methods."""
@@ -334,7 +338,7 @@ class Json(Lines):
 
 
 def summary(progress: Progress) -> Iterator[str]:
-    """Yield a line with the number of runs by status, then lines for `LOST` runs by reason."""
+    """Yield a line with the number of runs by status, then a line per reason for lost runs."""
     name, counts = progress.plan.suite.name, progress.counts
     counts["not finished"] = len(progress.runs) - counts.total()
     order = ("done", *LOST, "not finished")
@@ -374,7 +378,7 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
 
 
 def _accuracy(run: RunProgress) -> Text:
-    """Return the run's method with its last top-1 accuracy; for a lost run, with its status."""
+    """Return the run's method with its last top-1 accuracy; for a run in `LOST`, its status."""
     if run.status in LOST:
         return Text(f"{run.method} {run.status}", COLOURS[run.status])
     value = f"{run.top1:.1f}" if run.top1 is not None else "-"
@@ -397,7 +401,7 @@ def view(
     """Return the view of the given kind, which is an observer of the runner.
 
     Args:
-        kind: `live`, `plain` or `json`; `auto` means `live` on a terminal, else `plain`.
+        kind: `live`, `plain` or `json`; `auto` means `live` on a terminal, otherwise `plain`.
         progress: The state that the view shows.
         out: Stream to which the view writes.
         inline: Whether the runs train in this process; `auto` then means `plain`, because the live

@@ -31,14 +31,12 @@ from bench.spec import content_hash
 if TYPE_CHECKING:
     from bench.planning.plan import Cohort, Plan
 
-FINGERPRINT = "bench.results.record"  # tag with a record's hash; the last value that is logged
+FINGERPRINT = "bench.results.record"  # tag with the hash of a record; it is set last
 ARTIFACTS = "mlflow-artifacts:/"  # this address stays valid if the results folder moves
 RUN_ID = "bench.run_id"  # tag with the id that bench gave the run
 MAX_ENTRIES = {"metrics": 1000, "params": 100}  # limits of MLflow for one call
-MAX_FAILURES = 3  # after this number, logging stops: each call to a dead server takes seconds
-STOP_TIMEOUT_S = (
-    5.0  # time that the processes of MLflow's server have to end before they are killed
-)
+MAX_FAILURES = 3  # errors until logging stops, as each call to a dead server takes seconds
+STOP_TIMEOUT_S = 5.0  # time for the processes of MLflow's server to end before they are killed
 LOCK_TIMEOUT_S = 120.0  # longest wait for other processes that write to the store
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # hides MLflow's LLM pages
 SETTINGS = {  # environment variables for mlflow, unless the user has set them
@@ -59,8 +57,8 @@ class MLflow:
     Args:
         plan: The plan whose runs are logged.
         results: Folder of the records.
-        uri: Tracking URI; None: `MLFLOW_TRACKING_URI`, or else a SQLite file in the
-            results folder.
+        uri: Tracking URI; None: the value of `MLFLOW_TRACKING_URI`, or a SQLite file in the results
+            folder if this variable is not set.
 
     Attributes:
         added: Number of records logged so far that were missing in the store.
@@ -88,7 +86,7 @@ class MLflow:
             return []
         warning = (
             f"MLflow at {self.uri} failed: {self._failures[0]}; the records are complete, and "
-            f"`{self._sync}` or the next `bench run` logs the rest"
+            f"`{self._sync}` or the next `bench run` logs the missing records"
         )
         return [re.sub(r"//[^/@\s]*@", "//", warning)]  # removes passwords
 
@@ -209,7 +207,7 @@ class _Experiment:
 
 
 def tracking_uri(results: Results) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or else the URI of a SQLite file in the results folder."""
+    """Return `MLFLOW_TRACKING_URI`; if not set, the URI of a SQLite file in the results folder."""
     return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or _local_uri(results)
 
 
@@ -240,7 +238,8 @@ def ui(results: Results, host: str = "127.0.0.1", port: int = 5000) -> int:
     command += ["--artifacts-destination", str(_artifacts(results))]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    folder = sys.prefix if local else None  # the server imports any module in its working folder
+    # The server could import a user's file from its working folder, so another folder is used.
+    folder = sys.prefix if local else None
     return _serve(command, folder)
 
 
@@ -319,7 +318,7 @@ def _quarantine_damaged(path: Path) -> None:
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Write the messages of MLflow and its libraries to a file instead of the screen."""
-    _client_class()  # the import replaces the handlers
+    _client_class()  # imported here, as the import replaces the handlers
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy")]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     with suppress(OSError):
@@ -366,7 +365,7 @@ def _sqlite_file(uri: str) -> Path | None:
 
 def _local_uri(results: Results) -> str:
     folder = results.folder.resolve()
-    if set(str(folder)) & set("?#%"):  # end a path in a URI; MLflow reads no escapes
+    if set(str(folder)) & set("?#%"):  # would end the URI's path; MLflow decodes no escapes
         folder = _link_to(folder)
     return f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
 

@@ -64,7 +64,7 @@ class TensorBoard:
                 problem = f"{error.filename or self._folder}: {error.strerror}"
             self.warnings = self.warnings or [
                 f"TensorBoard: {problem}; the records are complete, and the next `bench run` logs "
-                "the rest"
+                "the missing records"
             ]
 
     def notice(self, text: str) -> None:

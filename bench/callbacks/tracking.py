@@ -23,7 +23,7 @@ def run_name(record: Record, plan: "Plan") -> str:
 
 
 def params(record: Record, plan: "Plan") -> Iterator[tuple[str, str]]:
-    """Yield name and value of each setting of a run; names are such as `method.crd.negatives`."""
+    """Yield name and value of each setting of a run; one name is `method.crd.negatives`."""
     content = record.specification.content
     if record.specification.teacher is not None:
         network = plan.runs[record.specification.teacher].specification.network

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from bench.cli.console import handle_errors
 
-INTERNAL_ERROR = 5  # exit code of a bug; Python's default, 1, means a regression here
+INTERNAL_ERROR = 5  # exit code of a bug in bench; Python's own code, 1, here means a regression
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "rich_markup_mode": None,  # importing rich takes three times as long as all other imports
@@ -31,7 +31,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "baseline": "Save a suite's means and standard deviations, for `check`.",
     "check": "Compare records with a baseline, or with the papers' tables.",
     "compare": "Compare two results folders.",
-    "sync": "Log a suite's records to MLflow, except those already there.",
+    "sync": "Log a suite's records to MLflow, except records that MLflow already has.",
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value and its origin.",
     "validate": "Check suites; print each mistake with its line, and warnings.",
@@ -46,7 +46,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # loaded by get_command
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # get_command loads them
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a verb; None for an unknown verb."""
@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; replace the traceback of a user's error by a message and exit code 2."""
+        """Run the verb; an error that the user can cause ends in a message and exit code 2."""
         with handle_errors():
             return super().invoke(ctx)
 
@@ -106,7 +106,7 @@ def bench(
 
 
 def prepare_streams() -> None:
-    """Replace closed standard streams, and characters that an encoding does not have."""
+    """Open closed standard streams on the null device; print `?` for unencodable characters."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

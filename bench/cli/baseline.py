@@ -28,7 +28,7 @@ def command(
     plan = suite.load_plan(recorded=True)
     baseline = build.assemble(plan, Results(suite.results))
     if baseline.problems:
-        print_error("\n".join(["no baseline: these cells have no result", *baseline.problems]))
+        print_error("\n".join(["no baseline: these cells have no result:", *baseline.problems]))
         raise typer.Exit(RUNS_FAILED)
     path = output or suite.results / f"{plan.stem}-baseline.json"
     report.save(path, report.render(baseline, "json").encode())

@@ -53,7 +53,7 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
     """Raise BenchError if flags contradict each other, or --baseline is missing."""
     if against == "published":
         if baseline:
-            raise BenchError("--baseline: not used with --against published; remove one of them")
+            raise BenchError("--baseline: not used with --against published; remove one option")
         if metric != "top1":
             raise BenchError(f"--metric {metric}: the papers' tables hold only top1")
     elif baseline is None:
@@ -64,7 +64,10 @@ def _check_flags(suite: str, baseline: Path | None, against: Against, metric: st
 
 
 def _papers() -> dict[str, dict[str, Any]]:
-    """Return the distillers, weights and options of each method, and of methods for one pair."""
+    """Return the distillers, weights and options of each method in its paper.
+
+    Keys are `METHOD`, and `METHOD TEACHER/STUDENT` for pairs with settings of their own.
+    """
     from bench import suite as suites
 
     names = [

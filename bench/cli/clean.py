@@ -14,8 +14,10 @@ from bench.results import Results, leftovers
 
 def command(
     results: options.ResultsDir = Path("results"),
-    yes: Annotated[bool, Option("--yes", help="Remove; default: only list.")] = False,
-    weights: Annotated[bool, Option("--weights", help="Include the students' weights.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Remove the files; default: list.")] = False,
+    weights: Annotated[
+        bool, Option("--weights", help="Include weights of students that teach no network.")
+    ] = False,
 ) -> None:
     """List or remove checkpoints of ended runs, logs and partial files.
 

@@ -1,4 +1,4 @@
-"""The verb `compare`; the output of `compare` and `check`."""
+"""The verb `compare`, and the function that prints the verdicts of `compare` and `check`."""
 
 import shutil
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from bench.results import Record, Results
 
 
 def command(
-    before: Annotated[Path, Argument(metavar="A", help="Results folder before.")],
-    now: Annotated[Path, Argument(metavar="B", help="Results folder now.")],
+    before: Annotated[Path, Argument(metavar="A", help="Folder with the earlier results.")],
+    now: Annotated[Path, Argument(metavar="B", help="Folder with the results to compare.")],
     metric: options.Metric = "top1",
     tolerance: options.Tolerance = None,
     strict: Annotated[
-        bool, Option("--strict", help="Exit with 1 if a cell is worse, 4 if one is inconclusive.")
+        bool, Option("--strict", help="Exit 1 if a cell is worse, 4 if a cell is inconclusive.")
     ] = False,
     as_json: options.AsJson = False,
     junit: options.JUnit = None,
@@ -50,7 +50,7 @@ def report_verdicts(
             report.save(junit, regression.verdicts_junit(verdicts, strict).encode())
         if markdown:
             report.save(markdown, report.markdown(document).encode())
-    finally:  # verdicts that cannot be written are still shown
+    finally:  # if a file cannot be written, the verdicts are still printed
         print_result(content, lambda _: text, as_json)
     raise typer.Exit(verdicts.exit_code(strict))
 

@@ -33,7 +33,7 @@ def handle_errors() -> Iterator[None]:
         print_error(str(error))
         raise typer.Exit(WRONG_USE) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # closed pipe; click would exit 1, which means a regression
+        if error.errno == errno.EPIPE:  # closed pipe; click would exit 1, a regression's code
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
         print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -67,11 +67,11 @@ def print_files(files: "list[Path]") -> None:
 
 
 def require_record(plan: "Plan", results: "Results", command: str) -> int:
-    """Return how many of the plan's runs have a record; if none has, name the command to train."""
+    """Return how many runs of the plan have a record; if no run has one, raise BenchError."""
     count = sum(results.file(run).exists() for run in plan.runs)
     if not count:
         raise BenchError(
-            f"{results.folder}: no record of the {len(plan.runs)} selected runs; "
+            f"{results.folder}: none of the {len(plan.runs)} selected runs has a record; "
             f"to train them: `{command}`"
         )
     return count

@@ -1,4 +1,4 @@
-"""The verb `figures`: draw figures, or say why not."""
+"""The verb `figures`: draw figures, or print why a figure cannot be drawn."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Of curves, forest, cost, ablation, ranks, correlation. Default: all.",
+            help="Any of curves,forest,cost,ablation,ranks,correlation. Default: all.",
         ),
     ] = None,
     output: options.OutputDir = None,

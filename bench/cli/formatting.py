@@ -10,8 +10,8 @@ from tabulate import tabulate
 
 from bench.callbacks.console import group_reasons
 
-GAP = 2  # blanks between two columns
-MIN_COLUMN = 20  # characters; text is not wrapped to fewer, even in a narrower terminal
+GAP = 2  # spaces between two columns
+MIN_COLUMN = 20  # characters: the narrowest width to which text is wrapped
 
 Content = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[s
         align: `left` or `right` for each column.
     """
     width = shutil.get_terminal_size((120, 24)).columns
-    widths = [  # tabulate adds a gap to titles
+    widths = [  # tabulate pads titles by this gap
         max(_width(title) + GAP, *map(_width, column))
         for title, *column in zip(header, *rows, strict=True)
     ]
@@ -84,7 +84,7 @@ def _cell(value: str | float | None) -> str:
 
 
 def state_grid(pairs: Sequence[Content]) -> str:
-    """Return a table of finished runs / all runs, with methods as rows and pairs as columns."""
+    """Return a table of `finished runs / all runs`: a row per method, a column per pair."""
     methods = dict.fromkeys(method for pair in pairs for method in pair["methods"])
     header = ["done / total", *(pair["pair"].replace("/", "\n", 1) for pair in pairs)]
     rows = [["teacher", *(_states(pair["teachers"]) for pair in pairs)]]
@@ -94,8 +94,14 @@ def state_grid(pairs: Sequence[Content]) -> str:
     return grid(header, rows, ["left"] * len(header))
 
 
+def measure_grid(measures: Sequence[Content]) -> str:
+    """Return a table of measured networks / all networks, by measure; empty without measures."""
+    rows = [[each["measure"], _states(each["states"])] for each in measures]
+    return grid(["measure", "done / total"], rows, ["left", "left"]) if rows else ""
+
+
 def _states(counts: Mapping[str, int]) -> str:
-    """Return `3 / 5` (done / all runs), or `3 / 5, 1 failed` with the other states."""
+    """Return `3 / 5` (done / all runs); for runs that failed, `3 / 5, 1 failed`."""
     if not counts:
         return ""
     if set(counts) == {"skipped"}:
@@ -114,7 +120,8 @@ def paragraphs(*blocks: str | Iterable[str]) -> str:
     """Join blocks by empty lines; empty blocks are left out.
 
     Args:
-        *blocks: A text, which stays unchanged; or lines, each wrapped unless it has line breaks.
+        *blocks: Each is a text, which stays unchanged, or a sequence of lines. A line without line
+            breaks is wrapped to the terminal's width.
     """
     width = max(MIN_COLUMN, shutil.get_terminal_size((120, 24)).columns)
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)

@@ -41,14 +41,16 @@ Set = Annotated[
     Option("--set", metavar="KEY=VALUE", help="Change a setting: recipe.epochs=2. Repeatable."),
 ]
 NoPlugins = Annotated[
-    bool, Option("--no-plugins", help="Refuse plugins, i.e. Python files (docs/SUITES.md).")
+    bool,
+    Option("--no-plugins", help="Refuse suites with plugins, i.e. Python files (docs/SUITES.md)."),
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Metric = Annotated[
     str,
     Option(
         metavar="METRIC",
-        help="top1, top5, nll, ece, agreement, kl, or oracle (best test top-1 of any epoch).",
+        help="top1, top5, nll, ece, agreement, kl, oracle (best test top-1 of any epoch), or a "
+        "metric of the suite's measures, such as probe.stl10.top1.",
     ),
 ]
 Tolerance = Annotated[
@@ -122,11 +124,11 @@ class SuiteOptions:
         return shlex.join(["bench", verb, *words])
 
     def load_plan(self, *, recorded: bool = False) -> "Plan":
-        """Return the plan of the suite; raise `ConfigError`.
+        """Return the plan of the suite; raise `ConfigError` if the suite is not valid.
 
         Args:
-            recorded: Whether the plan that `bench run` saved is used where the data, the plugins or
-                the checkpoints of the suite are missing here.
+            recorded: Whether to use the plan that `bench run` saved if the data, the plugins or the
+                checkpoints of the suite are missing on this machine.
         """
         from bench import api
         from bench.cli.console import print_error
@@ -145,12 +147,13 @@ class SuiteOptions:
 
 
 def suite_verb(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the options of `SuiteOptions` to a verb's own.
+    """Return a decorator that adds the options of `SuiteOptions` to the verb's own options.
 
     The verb receives a `SuiteOptions` as its first argument.
 
     Args:
-        omitted: Fields of `SuiteOptions` without an option; they keep their default values.
+        omitted: Fields of `SuiteOptions` for which the verb has no option; these fields keep their
+            default values.
     """
     parameters = inspect.signature(SuiteOptions).parameters
     shared = [parameter for name, parameter in parameters.items() if name not in omitted]

@@ -8,7 +8,7 @@ from typer import Option
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, paragraphs, reasons, state_grid, table
+from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid, table
 from bench.config.text import count
 from bench.results import Results
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(
     suite: options.SuiteOptions,
     measure: Annotated[
-        bool, Option("--measure", help="Measure the speed of each network and method, for seconds.")
+        bool, Option("--measure", help="Time each network and method for a few seconds.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -57,6 +57,7 @@ def plan_text(content: Content) -> str:
             *_forecast(content),
         ],
         state_grid(content["pairs"]),
+        measure_grid(content["measures"]),
         [networks, table(content["networks"])],
         [memory, table(content["memory"])] if content["memory"] else "",
         reasons(content["runs"]),
@@ -87,7 +88,11 @@ def _forecast(content: Content) -> list[str]:
     disk = f"{_bytes(needs['disk'])} of disk"
     if needs["seconds"] is None:
         return [f"time: unknown; --measure finds it. {size}; {disk}"]
-    rest = f"; {count(needs['unknown'], 'run')} by multiply-adds" if needs["unknown"] else ""
+    rest = (
+        f"; {count(needs['unknown'], 'run')} estimated from multiply-adds"
+        if needs["unknown"]
+        else ""
+    )
     return [f"about {duration(needs['seconds'])} ({needs['source']}{rest}). {size}; {disk}"]
 
 

@@ -25,23 +25,28 @@ def command(
         bool, Option("--standalone", help="Write LaTeX that compiles on its own.")
     ] = False,
     published: Annotated[
-        bool, Option("--published", help="Add the papers' value and our gap to it to each cell.")
+        bool,
+        Option(
+            "--published",
+            help="In each cell, also show the papers' value and the difference of ours from it.",
+        ),
     ] = False,
     published_only: Annotated[
         bool, Option("--published-only", help="Print only the papers' tables of the suite's pairs.")
     ] = False,
     statistics: Annotated[
-        bool, Option("--statistics", help="Make a table of intervals, verdicts and ranks instead.")
+        bool, Option("--statistics", help="Instead, make a table of intervals, verdicts and ranks.")
     ] = False,
     versus: Annotated[
-        str | None, Option(metavar="METHOD", help="Method to compare the others with; default: kd.")
+        str | None,
+        Option(metavar="METHOD", help="Method with which all others are compared; default: kd."),
     ] = None,
     tolerance: options.Tolerance = None,
     wide: Annotated[
         bool, Option("--wide", help="LaTeX: span both columns of a page (table*).")
     ] = False,
     compact: Annotated[
-        bool, Option("--compact", help="Show means only, without deviations and arrows.")
+        bool, Option("--compact", help="Show means only, without standard deviations and arrows.")
     ] = False,
     output: options.OutputDir = None,
 ) -> None:
@@ -65,7 +70,7 @@ def command(
     tables = build.assemble(plan, results, content, entries)
     try:
         files = build.write(plan, results, content, kind, entries, tables)
-    finally:  # a table that cannot be written is still shown
+    finally:  # if a file cannot be written, the table is still printed
         print_report(tables, kind, compact)
     print_files(files)
 

@@ -35,7 +35,7 @@ CLUSTER = "YAML file with resources for Ray or Slurm (docs/CLUSTERS.md)."
 def command(
     suite: options.SuiteOptions,
     overwrite: Annotated[
-        Overwrite, Option(help="Rerun recorded runs: never, only failed and skipped ones, always.")
+        Overwrite, Option(help="Rerun runs with a record: never, if failed or skipped, or always.")
     ] = "failed",
     dry_run: Annotated[bool, Option("--dry-run", help="Only show the plan.")] = False,
     gpus: Annotated[Any, Option(metavar="GPUS", parser=options.parse_gpus, help=GPUS)] = None,
@@ -81,13 +81,13 @@ def command(
         view="json" if as_json else view, tracker=copies,
     )  # fmt: skip
     report = build.assemble(plan, results)
-    files = build.write(plan, results, assembled=report)  # before printing, which may fail
+    files = build.write(plan, results, assembled=report)  # written first, as printing may fail
     if as_json:
         echo(json_text({"event": "tables", "files": list(map(str, files))}, None))
     else:
         print_report(report)
         print_files(files)
-    doubts = build.warnings_of(report) if as_json else []  # the printed table has them as notes
+    doubts = build.warnings_of(report) if as_json else []  # otherwise, the table shows them
     for warning in (*doubts, *(copies.warnings if copies else ())):
         print_error(f"warning: {warning}")
     if unfinished:
@@ -95,7 +95,7 @@ def command(
 
 
 def make_tracker(name: TrackerName, plan: "Plan", results: Results) -> "Tracker | None":
-    """Return the tracker of that name; None for `none`."""
+    """Return the tracker with this name; None for `none`."""
     if name == "none":
         return None
     if name == "tensorboard":

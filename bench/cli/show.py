@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def pair_settings(suite: "Suite") -> Iterator[str]:
-    """Yield a method's settings, and those of its authors for single pairs of the suite."""
+    """Yield a line for each pair of the suite that a method's authors train with special settings.
+
+    A further line gives the method's settings for all other pairs.
+    """
     for method in suite.methods:
         for pair in dict.fromkeys(pair.networks for pair in suite.pairs):
             changes = [
@@ -32,7 +35,7 @@ def pair_settings(suite: "Suite") -> Iterator[str]:
 
 
 def settings(term: "TermSpec") -> dict[str, object]:
-    """Return the weight, the warmup if there is one, and the options of a term."""
+    """Return the weight, the warmup if there is one, and the options of a loss term."""
     warmup = {"warmup": term.warmup} if term.warmup else {}
     return {"weight": term.weight, **warmup, **term.options}
 

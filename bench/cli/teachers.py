@@ -12,7 +12,7 @@ from bench.cli.console import RUNS_FAILED, print_result
 from bench.cli.formatting import Content, paragraphs, table
 from bench.results import Results
 
-REFUSED = "refused"  # a checkpoint whose accuracy is not as promised
+REFUSED = "refused"  # state of a checkpoint whose accuracy differs from the suite's `top1`
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan, Run
@@ -23,7 +23,9 @@ def command(
     suite: options.SuiteOptions,
     inspect: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Show what a file of weights holds and which teacher it fits."),
+        Option(
+            metavar="FILE", help="Show what a weights file contains and which teachers it fits."
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -46,7 +48,7 @@ def command(
 def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
     """Return a row per teacher and seed: origin, state, accuracy in percent, weights.
 
-    The members of an ensemble have rows of their own, before the ensemble's.
+    Each member of an ensemble has a row of its own, before the row of the ensemble.
     """
     rows = []
     teachers = {cell.teacher for cell in plan.cells}
@@ -71,7 +73,7 @@ def teacher_rows(plan: "Plan", results: Results) -> list[dict[str, Any]]:
 
 
 def _origin(run: "Run") -> str:
-    """Return where a teacher's weights come from: a file, its members, or its training."""
+    """Return a teacher's origin: the path of a file, `3 members` (an ensemble) or `training`."""
     if run.checkpoint:
         return str(run.checkpoint.path)
     members = len(run.specification.members)

@@ -18,7 +18,7 @@ from bench.errors import nearest
 
 MAX_SEEDS = 1000
 Model = TypeVar("Model", bound=BaseModel)
-TAGGED = "\0"  # first character of the tags of `tag`; never in a user's key
+TAGGED = "\0"  # first character of each tag that `tag` makes; not allowed in a user's key
 CUSTOM = "custom"  # the pydantic error type of the checks in this module
 _PROBLEMS = {"missing": "missing", "finite_number": "found a number that is not finite"}
 _RANGES = re.compile(r" *\d{1,9} *(- *\d{1,9} *)?(, *\d{1,9} *(- *\d{1,9} *)?)*", re.ASCII)
@@ -45,7 +45,7 @@ def _one_line(text: str) -> str:
 
 
 def _expand(value: Any) -> Any:
-    """Return the text `0-2, 5` as [0, 1, 2, 5], and anything else unchanged."""
+    """Return the text `0-2, 5` as [0, 1, 2, 5], and any other value unchanged."""
     if not isinstance(value, str) or not _RANGES.fullmatch(value):
         return value
     seeds: list[int] = []
@@ -61,6 +61,11 @@ def _expand(value: Any) -> Any:
 def shorthand(key: str) -> BeforeValidator:
     """Return a validator that replaces a text or number v by the mapping {key: v}."""
     return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) else v)
+
+
+def true_for_defaults() -> BeforeValidator:
+    """Return a validator that replaces `true` by {}, which stands for the defaults of all keys."""
+    return BeforeValidator(lambda v: {} if v is True else v)
 
 
 def by_type(**kinds: type) -> Discriminator:
@@ -94,7 +99,7 @@ BatchSize = Annotated[
     Whole,
     Ge(2),
     Le(1_000_000),
-    allowed("a whole number, at least 2: batch norm and relational losses compare images"),
+    allowed("a whole number, at least 2: batch norm and some losses need two images"),
 ]
 Natural = Annotated[Whole, Ge(0), Le(1_000_000), allowed("a whole number, 0 or more")]
 Positive = Annotated[Number, Gt(0), allowed("a number above 0")]
@@ -141,7 +146,7 @@ def validate(data: Mapping[str, Any], model: type[Model]) -> tuple[Model | None,
     problems = [
         Problem(_as_written(place, data), _message(detail, place, model))
         for detail, place in zip(details, places, strict=True)
-        if not (place in parents and detail["type"] == "too_short")  # due to invalid items
+        if not (place in parents and detail["type"] == "too_short")  # items are invalid
     ]
     return None, list(dict.fromkeys(problems))
 

@@ -1,9 +1,9 @@
 """Read YAML files with the line of every key and value, apply `--set` changes, read JSON files.
 
-Stricter than YAML, to exclude surprises: `5e-4` is a number, only `true` and
+The rules are stricter than those of YAML, to exclude surprises: `5e-4` is a number, only `true` and
 `false` are booleans (`no` is text), keys are ASCII text and not repeated, every character is
-visible, tags are refused. Aliases and merge keys are written out, up to the limits of a file.
-JSON is accepted, also with tabs.
+visible, tags are refused. Aliases and merge keys are replaced by their content; after this, the
+limits of a file must still hold. JSON is accepted, too, even with tabs.
 """
 
 import codecs
@@ -91,7 +91,7 @@ class Document:
         return "command line" if self._change(where) else f"suite:{self.line_of(where)}"
 
     def format(self, problems: Iterable[Problem]) -> list[str]:
-        """Return a message for each problem: first of the file, by line, then of `--set`."""
+        """Return a message for each problem: the file's by line, then those of `--set` changes."""
         in_file, in_changes = [], []
         for problem in problems:
             where = problem.where
@@ -109,8 +109,8 @@ class Document:
     def _change(self, where: Where) -> Change | None:
         """Return the last `--set` change that concerns a place; None if there is none.
 
-        Such a change sets the place or a parent of the place. For a place that is missing from the
-        file, changes below the topmost missing parent are the second choice.
+        Such a change sets the place or a parent of the place. If there is none and the file does
+        not have the place, the last change below the topmost missing parent is returned.
         """
         parts = [where[: i + 1] for i in range(len(where))]
         missing = [part for part in parts if part not in self.values][:1]
@@ -168,7 +168,7 @@ class Document:
     def _merged(
         self, node: yaml.MappingNode, where: Where, depth: int = 0
     ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Return key and value of each entry that merge keys (`<<`) add; earlier ones win."""
+        """Return key and value of entries that merge keys (`<<`) add; repeated keys are skipped."""
         entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, content in node.value:
             if not _is_merge(key):
@@ -177,7 +177,9 @@ class Document:
             sources = content.value if isinstance(content, yaml.SequenceNode) else [content]
             for source in sources:
                 if not isinstance(source, yaml.MappingNode):
-                    message = "<<: not a mapping. Allowed: an alias of a mapping, or a list of them"
+                    message = (
+                        "<<: not a mapping. Allowed: an alias of a mapping, or a list of aliases"
+                    )
                     self.problems.append(Problem(where, message, _start(content).line))
                     continue
                 direct = {k.value: (k, v) for k, v in source.value if not _invalid_key(k)}
@@ -237,12 +239,14 @@ def read(path: Path, max_bytes: int) -> str:
     if len(raw) > max_bytes:
         raise ConfigError([f"{path}: larger than {max_bytes // 1024:,} KiB, the maximum"])
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:4]:
-        raise ConfigError([f"{path}:1  text in UTF-16 or UTF-32. Allowed: UTF-8; save it as UTF-8"])
+        raise ConfigError(
+            [f"{path}:1  text in UTF-16 or UTF-32. Allowed: UTF-8; save the file as UTF-8"]
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        message = f"{path}:{line}  not text in UTF-8. Allowed: UTF-8; save it as UTF-8"
+        message = f"{path}:{line}  not text in UTF-8. Allowed: UTF-8; save the file as UTF-8"
         raise ConfigError([message]) from error
 
 
@@ -303,7 +307,7 @@ def _apply(parent: Any, text: str) -> Change:
 
 
 def _next_key(parent: Any, parts: list[str], name: str) -> tuple[str | int, list[str]]:
-    """Return the next key of a place and the parts after it; existing keys may contain dots."""
+    """Return the next key of a place and the parts after the key, which may contain dots."""
     if isinstance(parent, list):
         last = len(parent) - 1
         if not parts[0].isdecimal() or len(parts[0]) > 9 or int(parts[0]) > last:
@@ -354,7 +358,7 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         blanks = [(i, problem) for i, line in enumerate(lines, 1) if (problem := blank(line))]
         refused = [(mark.line + 1 if mark else 1, reason(error)), *blanks]
-    except (ValueError, OverflowError):  # from PyYAML, on "\UFFFFFFFF", and on %YAML 1.99…9
+    except (ValueError, OverflowError):  # PyYAML, for "\UFFFFFFFF" or %YAML 1.99…9
         refused = [(scanner.line + 1, "not YAML: a number out of range")]
     if refused:
         raise ConfigError([f"{place(line)}{message}" for line, message in refused])
@@ -362,7 +366,7 @@ def _compose(text: str, place: Callable[[int], str]) -> yaml.Node | None:
 
 
 def _not_allowed(scanner: Any) -> Iterator[tuple[int, str]]:
-    """Yield line and message of each tag; stop where a text is too large."""
+    """Yield line and message of each tag; after a message that a limit is exceeded, stop."""
     level = count = 0
     while scanner.check_event():
         event = scanner.get_event()

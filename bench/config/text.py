@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-_HIDDEN = re.compile(  # controls except tab and newline; bidirectional marks; joiners; surrogates
+_HIDDEN = re.compile(  # control characters (not tab, newline), text direction, joiners, surrogates
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
@@ -24,7 +24,7 @@ class Problem:
     line: int | None = None  # None: the line of the place
 
     def __str__(self) -> str:
-        """Return `path: message`, or only the message for the entire document."""
+        """Return `path: message`, or only the message if the problem has no place."""
         return f"{dotted(self.where)}: {self.message}" if self.where else self.message
 
 
@@ -49,7 +49,7 @@ def found(data: object) -> str:
 
 
 def hidden(text: str) -> str | None:
-    """Return a message about the first invisible character; None if all are visible."""
+    """Return a message about the first invisible character; None if all characters are visible."""
     match = _HIDDEN.search(text)
     message = "contains {}, an invisible character. Allowed: visible characters"
     return match and message.format(_named(match.group()))
@@ -61,7 +61,7 @@ def broken(text: str) -> str | None:
 
 
 def blank(text: str) -> str | None:
-    """Return a message about the first blank that YAML does not treat as one, or None."""
+    """Return a message about the first non-ASCII space, which YAML does not accept, or None."""
     char = next((char for char in text if char.isspace() and not char.isascii()), None)
     return char and f"contains {_named(char)}. Allowed between words of YAML: spaces"
 
@@ -72,7 +72,7 @@ def visible(text: str) -> str:
 
 
 def foreign(name: str) -> str | None:
-    """Return a message about the first character outside ASCII, or None."""
+    """Return a message about the first non-ASCII character; None if all are ASCII."""
     char = next((char for char in name if not char.isascii()), None)
     return char and f"'{short(name)}' contains {_named(char)}. Allowed in names: ASCII"
 
@@ -84,12 +84,12 @@ def short(text: str, max_length: int = 60) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with a blank in place of each unprintable character except newlines."""
+    """Return the text with a space in place of each unprintable character except newlines."""
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def as_json(content: Any, indent: int | None = 1) -> str:
-    r"""Return JSON text, compact if `indent` is None; unprintable ones are escaped."""
+    r"""Return JSON text, compact if `indent` is None, with unprintable characters escaped."""
     separators = None if indent else (",", ":")
     text = json.dumps(
         content, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False

@@ -74,6 +74,8 @@ class Facts:
         modalities: for images with more than three channels, such as the bands of several sensors:
             pairs of a view's name and the numbers of up to three channels, for example
             `(("visible", (0, 1, 2)), ("thermal", (3,)))`. A suite's `views` choose among them.
+        incomplete: how many images of the official data set there are, as a phrase for captions;
+            empty if there are all.
 
     """
 
@@ -92,6 +94,7 @@ class Facts:
     labels: Literal["all", "test", "none"] = "all"
     ignored: int = 0
     modalities: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    incomplete: str = ""
 
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.
@@ -266,6 +269,29 @@ class Data(Protocol):
 
         Raises:
             BenchError: no validation images were held out.
+
+        """
+
+
+class LoadedData(Data, Protocol):
+    """Data whose images can be changed before normalisation, or normalised with other numbers.
+
+    Attributes:
+        normalize: function that maps images (B, S, S, 3) uint8 to normalised images (B, 3, S, S).
+
+    """
+
+    normalize: Callable[[Tensor], Tensor]
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of `evaluation` before normalisation, (B, S, S, 3) uint8, and labels."""
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "LoadedData":
+        """Return the same images, normalised with another mean and standard deviation.
+
+        Args:
+            mean: mean of each channel, scaled to 0..1.
+            std: standard deviation of each channel, scaled to 0..1.
 
         """
 

@@ -159,10 +159,14 @@ class Runner:
             if source is not None and source.status != "done":
                 name = "its teacher" if id == run.teacher else self.plan.names()[id]
                 return f"{name} is missing: {source.status}, {source.reason}"
+            if not self.results.weights(id).exists():
+                name = self.plan.names()[id]
+                fix = "train it again with --overwrite always and a --filter for this run"
+                return f"the weights of {name} are missing: {self.results.weights(id)}; {fix}"
         return ""
 
     def _job(self, cohort: Cohort, sources: Mapping[str, TeacherInfo], device: str) -> Job:
-        data = cohort.runs[0].specification.data
+        kind, is_taught = cohort.runs[0].kind, self.plan.teacher_facts is not None
         return Job(
             id=cohort.id,
             tasks=tuple(self._tasks[run.id] for run in cohort.runs),
@@ -171,8 +175,8 @@ class Runner:
             device=device,
             threads=self.threads,
             results=str(self.results.folder),
-            dataset=self.plan.datasets.get(data.fingerprint, self.plan.suite.data.name),
-            facts=self.plan.facts_of(cohort.runs[0].kind) if self.plan.teacher_facts else None,
+            dataset=cohort.runs[0].dataset or self.plan.suite.data.name,
+            facts=self.plan.facts_of(kind) if is_taught and kind != "probe" else None,
             teacher_facts=self._teacher_facts(cohort),
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
@@ -260,14 +264,14 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
 
     Returns:
         Runs to repeat, runs without a record, and the runs that these need if their weights are
-        missing.
+        missing. A probe does not repeat a run: without weights, the probe is skipped.
     """
     missing: set[str] = set()
     for run in reversed(list(plan.runs.values())):  # a run comes after the runs that it needs
         record = results.summary(run.id)
         if record is None or record.status not in FINISHED[overwrite]:
             missing.add(run.id)
-        if run.id in missing:
+        if run.id in missing and run.kind != "probe":
             missing |= {id for id in run.needs if not results.weights(id).exists()}
     return [run for run in plan.runs.values() if run.id in missing]
 

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import data, models
-from bench.data import Augment, Data, Facts, Selection, Split
+from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
 from bench.data.views import View
 from bench.errors import BenchError, MissingData
+from bench.execution import measuring
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
@@ -85,8 +86,9 @@ class Heartbeat:
         emit: Function that sends an event to the parent process.
     """
 
-    def __init__(self, data: Data, facts: Facts, emit: Emit) -> None:
+    def __init__(self, data: LoadedData, facts: Facts, emit: Emit) -> None:
         self.facts, self.train_labels, self.counts = facts, data.train_labels, data.counts
+        self.normalize = data.normalize
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -100,12 +102,25 @@ class Heartbeat:
         """Yield the batches of a split."""
         return self._watched(self._data.evaluation(split, batch_size))
 
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a split before normalisation."""
+        return self._watched(self._data.pictures(split, batch_size))
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Heartbeat":
+        """Return the same data with another normalisation."""
+        facts = replace(self.facts, mean=mean, std=std)
+        return Heartbeat(self._data.normalised(mean, std), facts, self._emit)
+
+    def beat(self) -> None:
+        """Emit a heartbeat, unless the last one was less than `HEARTBEAT_INTERVAL_S` ago."""
+        now = time.monotonic()
+        if now - self._last >= HEARTBEAT_INTERVAL_S:
+            self._last = now
+            self._emit({"event": "heartbeat"})
+
     def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
-            now = time.monotonic()
-            if now - self._last >= HEARTBEAT_INTERVAL_S:
-                self._last = now
-                self._emit({"event": "heartbeat"})
+            self.beat()
             yield batch
 
 
@@ -126,6 +141,8 @@ def run_job(job: Job, emit: Emit) -> None:
         check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
+        elif job.tasks[0].specification.subject:
+            measure_networks(context)
         elif job.tasks[0].specification.role == "ensemble":
             import_ensemble(context, job.tasks[0])
         else:
@@ -172,7 +189,7 @@ def check_plugins(context: JobContext) -> None:
                 raise BenchError(f"{problem}; run the same command again")
 
 
-def load_data(context: JobContext) -> Data:
+def load_data(context: JobContext) -> Heartbeat:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
@@ -256,6 +273,13 @@ def train(context: JobContext) -> None:
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
         loop.train_cohort(trainers, teacher, dataset, save, capture)
+
+
+def measure_networks(context: JobContext) -> None:
+    """Measure finished networks: emit a record for each task."""
+    dataset = load_data(context)
+    for task, status, reason, fields in measuring.outcomes(context, dataset, dataset.beat):
+        emit_record(context, task, status, reason, **fields)
 
 
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:

@@ -162,6 +162,7 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
         features.classifier is not None,
         tuple(len(norm.weight) for norm in features.norms),
         tuple((name, reason) for name, reason in places.missing if name in reads),
+        features.distilled is not None,
     )
 
 

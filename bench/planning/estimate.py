@@ -1,9 +1,10 @@
 """Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, cast, get_args
 
 import torch
@@ -16,6 +17,7 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
+from bench.spec import RunSpec
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import (
@@ -31,7 +33,8 @@ from distillers.base import (
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
-FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+RANDOM = (torch.rand, torch.randn)
+FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, *RANDOM)
 
 
 class Network(NamedTuple):
@@ -78,7 +81,7 @@ class Estimate:
         """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
         A backward pass counts as two forward passes. A stage in which the student does not learn
-        skips its passes.
+        skips its passes. For a probe, only passes of the measured network are counted.
 
         Args:
             run: the run that was estimated.
@@ -86,10 +89,31 @@ class Estimate:
 
         """
         skipped = self.stage.epochs if self.stage and not self.stage.student else 0
-        passes = self.passes(run) - skipped
-        return 3.0 * passes * images * self.network.multiply_adds if self.network else 0.0
+        is_probe = run.specification.subject is not None
+        passes = _passes(run.specification) if is_probe else 3.0 * (self.passes(run) - skipped)
+        return passes * images * self.network.multiply_adds if self.network else 0.0
 
 
+def _passes(spec: RunSpec) -> float:
+    """Return the forward passes of the network that a probe measures; a step counts as three."""
+    measure = spec.measure
+    if "small_init" in measure:  # SGD trains a classifier or, without `batch_norm`, all layers
+        return spec.recipe.epochs * (1.0 if "batch_norm" in measure else 3.0)
+    return float(len(measure.get("types", "1")) * len(measure.get("severities", "1")))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: passes of two images are short, so threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def estimate(plan: Plan) -> dict[str, Estimate]:
     """Estimate the cost of every run of a plan, without reading images or training.
 
@@ -104,6 +128,9 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
+        if spec.subject:
+            estimates[run.id] = _estimate_measure(spec, estimates, plan)
+            continue
         teacher = plan.runs[run.teacher or run.id].specification
         pair = (
             Network(spec.network, tuple(spec.stages or ())),
@@ -120,6 +147,21 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
             estimate = replace(estimate, error=estimate.error or problem)
         estimates[run.id] = estimate
     return estimates
+
+
+def _estimate_measure(spec: RunSpec, estimates: Mapping[str, Estimate], plan: Plan) -> Estimate:
+    """Return the estimate of a probe; it is impossible if a network that it needs is impossible."""
+    for id in spec.needs:
+        if error := estimates[id].error:
+            return Estimate(f"{plan.names()[id]} is impossible: {error}")
+    network = Network(spec.network, tuple(spec.stages or ()))
+    size, registry = spec.data.size or plan.facts.size, plan.suite.registry
+    try:
+        return Estimate(None, _measure(network, spec.measure["classes"], size, registry).cost)
+    except BenchError as error:
+        return Estimate(str(error))
+    except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
+        return Estimate(None, warning=registry.describe_error(error))
 
 
 @cache
@@ -212,6 +254,7 @@ def _measure(network: Network, classes: int, size: int, registry: Registry) -> M
     return Measured(shapes, models.cost(net, size), layers)
 
 
+@lru_cache(maxsize=2)  # a pair: each network is measured up to three times in a row
 def _network(network: Network, classes: int, size: int, registry: Registry) -> nn.Module:
     name, stages = network
     return build_for_estimate(partial(registry.build_network, name, classes, size, stages))
@@ -295,10 +338,10 @@ def _build_term(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> nn.Module:
     setting = Setting(*shapes, facts.train_labels(), torch.Generator())
-    return build_for_estimate(partial(distiller, setting, **json.loads(options)))
+    return build_for_estimate(partial(distiller, setting, **json.loads(options)), drawn=False)
 
 
-def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
+def build_for_estimate(build: Callable[[], nn.Module], *, drawn: bool = True) -> nn.Module:
     """Return a new network or distiller; after `MAX_ELEMENTS` elements, tensors get no memory.
 
     If the constructor fails because of a tensor without memory, it is called again, and all tensors
@@ -306,11 +349,12 @@ def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         build: the constructor, with its arguments.
+        drawn: whether weights are drawn; if not, they have any values, which is faster.
 
     """
     with seeding.initialised_by("estimate"):
         try:
-            with _LargeOnMeta() as mode:
+            with _LargeOnMeta(drawn=drawn) as mode:
                 return build()
         except Exception:  # a constructor may raise anything when it reads a meta tensor
             if not mode.used_meta:
@@ -327,20 +371,25 @@ class _LargeOnMeta(TorchFunctionMode):
     need 4 s to import its meta kernels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, drawn: bool) -> None:
         super().__init__()
-        self.elements, self.used_meta = 0, False
+        self.drawn, self.elements, self.used_meta = drawn, 0, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if not self.drawn and "tensor" in kwargs and func.__module__ == nn.init.__name__:
+            return kwargs["tensor"]
         if func not in FACTORIES or "out" in kwargs:
             return func(*args, **kwargs)
         options = {key: value for key, value in kwargs.items() if key != "generator"}
-        meta = func(*args, **options | {"device": "meta"})
+        create = torch.empty if func in RANDOM else func  # torch.randn imports kernels, see above
+        meta = create(*args, **options | {"device": "meta"})
         elements = meta.numel()
-        if elements > SMALL_ELEMENTS and self.elements + elements > MAX_ELEMENTS:
+        is_needed = self.drawn or func not in RANDOM
+        limit = MAX_ELEMENTS - self.elements if is_needed else 0
+        if elements > max(SMALL_ELEMENTS, limit):
             self.used_meta = True
             return meta
         self.elements += elements

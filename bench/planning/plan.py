@@ -41,12 +41,14 @@ class Run:
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
         init: The file whose weights the network begins with; None: random weights.
+        dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
     init: InitialWeights | None = None
+    dataset: str = ""
 
     @property
     def kind(self) -> Role:
@@ -101,7 +103,6 @@ class Plan:
         cells: The combinations; two cells with equal specifications share one run.
         facts: Facts of the images that the suite selects, for its students.
         teacher_facts: Facts of the images on which teachers are trained; None: `facts`.
-        datasets: Names of the data sets other than the suite's, by fingerprint.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
         part: The filter and the limit of `select`, if they removed any cell.
@@ -114,7 +115,6 @@ class Plan:
     facts: Facts
     measures: Mapping[tuple[str, str], str] = field(default_factory=dict)
     teacher_facts: Facts | None = None
-    datasets: Mapping[str, str] = field(default_factory=dict)
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
@@ -148,7 +148,9 @@ class Plan:
     def _names(self) -> dict[str, str]:
         specs = {run.id: run.specification for run in self.runs.values()}
         names = {id: _name(spec) for id, spec in specs.items()}
-        return names | {run: cell.name for run, cell in self.first.items()}
+        names |= {run: cell.name for run, cell in self.first.items()}
+        measures = {run: f"{names[id]} {name}" for (id, name), run in self.measures.items()}
+        return names | measures
 
 
 def _name(spec: RunSpec) -> str:
@@ -194,24 +196,20 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         MissingData: A folder of images is missing.
     """
     facts = data.facts(suite.data, root, suite.registry.datasets)
-    data_spec = _data_spec(suite, suite.data, facts)
-    teacher_facts, teacher_spec, datasets = None, data_spec, {}
+    students = data_spec(suite, suite.data, facts)
+    teacher_facts, teachers = None, students
     if suite.teacher_data is not None:
         teacher_facts = data.facts(suite.teacher_data, root, suite.registry.datasets)
-        teacher_spec = _data_spec(suite, suite.teacher_data, teacher_facts)
-        datasets[teacher_facts.fingerprint] = suite.teacher_data.name
+        teachers = data_spec(suite, suite.teacher_data, teacher_facts)
         facts = facts.taught_by(teacher_facts)
-    runs = Runs(suite, data_spec, teacher_spec)
+    runs = Runs(suite, students, teachers)
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
             teacher = runs.teacher(pair, seed)
             for method in suite.methods:
                 cells.append(Cell(pair, method, seed, runs.student(pair, method, seed), teacher))
-    return Plan(
-        suite, ordered(runs.by_id), tuple(cells), facts,
-        teacher_facts=teacher_facts, datasets=datasets,
-    )  # fmt: skip
+    return Plan(suite, ordered(runs.by_id), tuple(cells), facts, teacher_facts=teacher_facts)
 
 
 @dataclass
@@ -286,7 +284,8 @@ class Runs:
             fields["options"] = dict(suite.registry.options[network])
         images = self.data if "teacher" in fields else self.teacher_data
         spec = RunSpec(revision=REVISION, data=images, network=network, **fields)
-        self.by_id[spec.id] = Run(spec.id, spec, file, init)
+        other = suite.teacher_data.name if suite.teacher_data and "teacher" not in fields else ""
+        self.by_id[spec.id] = Run(spec.id, spec, file, init, other)
         return spec.id
 
 
@@ -326,7 +325,14 @@ def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
-def _data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
+def data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
+    """Return selected images as run ids have them.
+
+    Args:
+        suite: The suite; its plugins may define the data set.
+        selection: The images.
+        facts: Facts of the images.
+    """
     fields = {key: v for key, v in asdict(selection).items() if (key, v) != ("split", "train")}
     spec = DataSpec(**fields, fingerprint=facts.fingerprint)
     if selection.name.startswith(PREFIX):
@@ -442,7 +448,8 @@ def _cohort_key(run: Run) -> str:
     if run.kind in ("teacher", "ensemble"):
         return run.id
     if run.kind == "probe":
-        return content_hash([spec.data.content, spec.teacher, spec.seed, "probe"])
+        precision = spec.recipe.precision
+        return content_hash([spec.data.content, spec.teacher, spec.seed, precision, "probe"])
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, spec.view, shared])

@@ -14,11 +14,11 @@ from bench.errors import ConfigError, unknown
 from bench.report.model import Cell, Entry, Measured, Report, Row, Table, cells
 from bench.report.writers.data import SCHEMA
 
-_CLOSE = 1e-6  # largest relative error of a stored mean or standard deviation
+_CLOSE = 1e-6  # largest accepted relative error of a stored mean or standard deviation
 
 
 def baseline(entries: Iterable[Entry], suite: str) -> Report:
-    """Return a report with the suite's cells, one per row, and nothing else.
+    """Return a report with only the suite's cells, one per row.
 
     A cell is one method on one teacher-student pair. The JSON of the suite's normal report has the
     same cells and can serve as a baseline, too.
@@ -74,11 +74,14 @@ def _contradictions(cell: Cell) -> Iterator[str]:
     for name, measured in cell.metrics.items():
         place = f"{cell.name} {name}"
         if (measured.std is None) is not (measured.n == 1):
-            yield f"{place}: found std {measured.std} for n = {measured.n}. Allowed: null if n = 1"
+            yield (
+                f"{place}: found std {measured.std} for n = {measured.n}. "
+                "Allowed: null if n = 1, a number if n > 1"
+            )
         values = list(measured.values.values())
         if values:
             stated = (measured.n, measured.mean, measured.std or 0.0)
             real = (len(values), fmean(values), stdev(values) if len(values) > 1 else 0.0)
             scale = max(1.0, *map(abs, real))
             if any(abs(a - b) > _CLOSE * scale for a, b in zip(stated, real, strict=True)):
-                yield f"{place}: n, mean or std contradicts the values"
+                yield f"{place}: n, mean or std differs from the n, mean or std of `values`"

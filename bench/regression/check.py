@@ -14,11 +14,12 @@ from bench.regression.verdicts import Outcome, Verdict, Verdicts
 from bench.report.caption import data_deviation, method_deviation, pair_deviation
 from bench.report.model import Cell, Entry, Measured, Report, cell, environment, settings
 from bench.report.published import Line, published_lines
+from bench.results.measured import merge_all
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 
 PUBLISHED_NOTES = (
-    "a published number without a standard deviation counts as one run; its std is set to ours",
+    "a published number without a standard deviation counts as one run, with the std of our runs",
     "the papers used other teacher weights; no standard deviation includes this difference",
 )
 
@@ -39,11 +40,11 @@ def check(
     inconclusive: any other cell with results, including cells with a single seed. Cells without
     results are failed, missing, skipped or uncompared, with a reason.
 
-    Standard deviations are pooled over cells by `moderated`. The t-tests are Welch's, even if the
-    entries and the baseline have the same seeds. Pairing would halve the degrees of freedom and
-    gain little, because rounding alone separates two runs with the same seed. For example, the
-    suite `quickstart` ran on two CPU instruction sets. The correlation between the two results of
-    each seed was only about 1/2.
+    Standard deviations are pooled over cells (`bench.stats.estimates.moderated`). The t-tests are
+    Welch's, even if the entries and the baseline have the same seeds. Pairing the runs by seed
+    would halve the degrees of freedom and gain little, because two runs with the same seed diverge
+    by rounding alone. For example, the suite `quickstart` ran on two CPU instruction sets. The
+    correlation between the two results of each seed was only about 1/2.
 
     Args:
         entries: The runs of the suite, or of a part of the suite.
@@ -81,7 +82,7 @@ def against_published(
 
     `check` describes the rules. A cell is compared only if it used CIFAR-100 and the papers'
     recipe and loss weights; any other cell is `uncompared`, with a reason. The metric is top-1
-    accuracy after the last epoch. CRD publishes means over 5 runs (its Table 1) and 3 runs
+    accuracy after the last epoch. The CRD paper gives means over 5 runs (Table 1) and 3 runs
     (Table 2), with standard deviations. Other published numbers have no standard deviation.
 
     Args:
@@ -125,7 +126,7 @@ def compare(
         BenchError: The metric is unknown, or needs an explicit tolerance.
     """
     test = RegressionTest.of(metric, tolerance, two_sided=True)
-    records = list(before), list(now)
+    records = merge_all(before), merge_all(now)
     pairs = _matches(*map(_cells, records))
     verdicts = test.verdicts(_checked(*pair, metric, names) for pair in pairs)
     notes = version_changes(*map(environment, records))
@@ -133,7 +134,7 @@ def compare(
 
 
 def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
-    """Match a cell with its baseline; return a verdict if one of the two has no result."""
+    """Match a cell with its baseline; return a verdict if either of the two has no result."""
     skipped = now.missing is not None and now.missing.status == "skipped"
     if skipped and before and before.missing and not before.metrics and now.missing:
         return Verdict.of(now, "skipped", f"{now.missing.reason}, as in the baseline")
@@ -217,7 +218,10 @@ def _names(record: Record) -> tuple[str, str]:
 
 
 def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
-    """Yield each cell with its counterpart, or with None; equal settings are matched first."""
+    """Yield two cells (before, now) of the same pair and method; first, cells of equal settings.
+
+    None replaces a cell that one of the folders lacks.
+    """
     groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):
         for each in cells:

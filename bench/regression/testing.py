@@ -22,14 +22,14 @@ Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
 
 @dataclass(frozen=True)
 class Match:
-    """A cell before and now; both sides have the tested metric."""
+    """A cell before and now; both sides (before, now) have a value of the tested metric."""
 
     before: Cell
     now: Cell
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Other differences between both sides: settings, and the teacher's weights."""
+        """Changes that may explain another result: other settings, other teacher's weights."""
         return tuple(filter(None, (self.setting_note, self._teacher_note)))
 
     @property
@@ -40,7 +40,7 @@ class Match:
         if before.setting and now.setting:
             changes = setting_changes(before.setting, now.setting)
             if not ("teacher" in before.setting and "teacher" in now.setting):
-                # the settings of one teacher are unknown: ignore them
+                # one side does not state its teacher's settings
                 changes = [change for change in changes if not change.startswith("teacher.")]
         if before.terms and now.terms:
             changes += setting_changes(before.terms, now.terms)
@@ -53,21 +53,21 @@ class Match:
     def _teacher_note(self) -> str:
         """A note that the teachers' weights differ; empty if every seed has a teacher of its own.
 
-        A teacher that several seeds share shifts all of them alike. Their standard deviation does
-        not show such a shift.
+        If several seeds share a teacher, other weights of this teacher shift the results of all
+        these seeds alike. The standard deviation over the seeds does not show such a shift.
         """
         before, now = self.before.teachers, self.now.teachers
         n = max((measured.n for measured in self.now.metrics.values()), default=0)
         if not before or not now or before == now or len(now) >= n > 1:
             return ""
-        return "another teacher's weights: they shift all seeds alike; the test ignores this effect"
+        return "another teacher's weights, which shift all seeds alike; the test ignores this shift"
 
     def sides(self, metric: str) -> tuple[Measured, Measured]:
-        """Return the summaries of a metric: before, now."""
+        """Return the mean, standard deviation and n of a metric before, and the same now."""
         return self.before.metrics[metric], self.now.metrics[metric]
 
     def identical(self) -> bool:
-        """Whether all shared metrics have the same seeds and bit-for-bit the same values."""
+        """Whether all metrics that both sides have are bit-for-bit equal, for the same seeds."""
         before, now = self.before.metrics, self.now.metrics
         shared = before.keys() & now.keys()
         return bool(shared) and all(
@@ -83,8 +83,9 @@ class RegressionTest:
         metric: The metric to compare.
         tolerance: Largest accepted difference, in the unit of the metric.
         two_sided: True: verdicts are better, same or worse. False: pass or regression.
-        exact: True: if the baseline is a single run, the verdict is inconclusive. False: the single
-            run is tested with the standard deviation of the runs now. Published numbers need this.
+        exact: True: if the baseline is a single run, the verdict is inconclusive. False: a single
+            run is tested with the standard deviation of the runs now, because most published
+            numbers have no standard deviation.
     """
 
     metric: Metric
@@ -112,7 +113,7 @@ class RegressionTest:
         return cls(unit, unit.tolerance(tolerance), **how)
 
     def verdicts(self, cells: Iterable[Match | Verdict]) -> list[Verdict]:
-        """Return a verdict for each cell, in order; a cell that is a verdict stays unchanged."""
+        """Test each `Match`, keep each `Verdict`; return all verdicts in the given order."""
         decided = [c if isinstance(c, Verdict) else self._at_once(c) or c for c in cells]
         family = iter(self._family([match for match in decided if isinstance(match, Match)]))
         return [cell if isinstance(cell, Verdict) else next(family) for cell in decided]
@@ -124,7 +125,7 @@ class RegressionTest:
         return Verdicts(kind, suite, against, self.metric, self.tolerance, tuple(verdicts), notes)
 
     def _at_once(self, match: Match) -> Verdict | None:
-        """Return the verdict on an identical match or on too few seeds; None: a test is needed."""
+        """Return the verdict if all values are equal or seeds are too few; None: test needed."""
         before, now = match.sides(self.metric.name)
         if match.identical():
             outcome: Outcome = "same" if self.two_sided else "pass"
@@ -135,7 +136,7 @@ class RegressionTest:
         return None
 
     def _family(self, matches: Sequence[Match]) -> Iterator[Verdict]:
-        """Test the matches as one family; yield a verdict for each."""
+        """Test the matches, with p-values corrected over all of them; yield a verdict for each."""
         if not matches:
             return
         before, now = _samples([match.sides(self.metric.name) for match in matches])
@@ -160,9 +161,10 @@ class RegressionTest:
     def _needed(self, match: Match, result: "_Result", family: int) -> int | None:
         """Return the seeds per side that would decide an inconclusive cell with 80 % power.
 
-        If the measured difference exceeds the tolerance, the seeds must make it significant in the
-        family. Otherwise the seeds must show that the true difference is within the tolerance. The
-        true difference is assumed to be as measured if that is significant, else 0.
+        If the measured difference exceeds the tolerance, the test must find a true difference of
+        this size significant in the family. Otherwise the test must show that the true difference
+        is within the tolerance. In this case, the true difference is assumed to be the measured
+        difference if the 95 % bounds exclude 0; if they include 0, it is assumed to be 0.
 
         Returns:
             The number of seeds; None: more than 100, or no number suffices.
@@ -179,7 +181,7 @@ class RegressionTest:
         return max(n, min(side.n for side in match.sides(self.metric.name)) + 1)
 
     def _reason(self, result: "_Result", needed: int | None) -> str:
-        """Return the reason for a verdict; if inconclusive, also the seeds that would decide it."""
+        """Return the reason for a verdict; if inconclusive, add how many seeds would decide it."""
         kind = "difference" if self.two_sided else "loss"
         limit = f"{self.tolerance:g} {self.metric.difference_unit}"
         way = "better" if result.gain > 0 else "worse"
@@ -229,7 +231,8 @@ class _Result:
         high: One-sided 95 % upper bound of the gain.
         p: Holm-corrected p-value.
         spread: Standard deviation of the difference between one run before and one run now.
-        borrowed: Degrees of freedom that `moderated` added.
+        borrowed: Degrees of freedom that pooling the standard deviations over cells (`moderated`)
+            added to both sides together.
     """
 
     outcome: Outcome
@@ -278,8 +281,9 @@ def _plain(value: Any) -> Any:
 def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
     """Return the statistics of all cells before, and of all cells now.
 
-    Standard deviations below the rounding error are raised to the rounding error. Then
-    `moderated` pools all standard deviations.
+    Accuracies move in steps of one test image. Rounding to such steps has a standard deviation of
+    step / √12; smaller measured standard deviations are raised to this value. Then `moderated`
+    averages each variance with the typical variance of all cells.
     """
     values = (v for pair in pairs for side in pair for v in side.values.values())
     floor = resolution(values) / 12**0.5
@@ -293,8 +297,9 @@ def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Sampl
 def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:
     std = max(now.std or 0.0, floor)
     if before.std is None:
-        # `before` is one run; assume that it has our variance s². Its distance from the mean of our
-        # n runs then has the variance s² (1 + 1/n). `before` gets this variance, and `now` gets 0.
+        # `before` is one run. Assume that its variance is the variance s² of the n runs now. Then
+        # its difference from their mean has the variance s² (1 + 1/n). `before` gets all of this
+        # variance, and `now` gets 0, so that Welch's test has n - 1 degrees of freedom.
         distance = std * (1 + 1 / now.n) ** 0.5
         return (before.mean, distance, 1, now.n - 1), (now.mean, 0.0, now.n, now.n - 1)
     old = before.mean, max(before.std, floor), before.n, before.n - 1

@@ -21,8 +21,8 @@ FORMAT = 1  # version of the JSON
 MAX_NAMED = 3  # a note about more cells gives their number instead of their names
 ORDER: tuple[Outcome, ...] = get_args(Outcome)  # the most severe first
 _DECIDED = frozenset(ORDER) - {"skipped", "uncompared"}
-_QUIET = ("pass", "same", "better", "skipped")  # outcomes whose reasons the notes omit
-_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # collapsed
+_QUIET = ("pass", "same", "better", "skipped")  # the notes omit the reasons of these outcomes
+_FOLDED: tuple[Outcome, ...] = ("pass", "same", "skipped", "uncompared")  # cells shown collapsed
 _PASS, _REGRESSION, _WRONG_USE, _FAILED, _INCONCLUSIVE = 0, 1, 2, 3, 4
 _JUNIT = {
     "regression": "failure", "failed": "error", "missing": "error", "inconclusive": "skipped",
@@ -37,12 +37,13 @@ class Verdict:
     Attributes:
         outcome: The verdict in one word.
         reason: A phrase that explains the outcome.
-        before: The metric before: in the baseline, the first folder or the papers.
+        before: The metric in the baseline, the first folder or the papers.
         now: The metric now.
         low: One-sided 95 % lower bound of the change.
         high: One-sided 95 % upper bound of the change.
         p: p-value of a regression (for `compare`: of a difference), Holm-corrected.
-        seeds_needed: Seeds per side that would decide an inconclusive cell; None: unknown.
+        seeds_needed: Seeds per side that would decide an inconclusive cell; None: above 100,
+            unknown, or not needed.
         notes: Other differences between before and now: settings, teacher.
         altered: Whether the settings before and now differ.
     """
@@ -88,7 +89,7 @@ class Verdicts:
 
     Attributes:
         kind: The comparison: check, published or compare.
-        against: The reference: `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`.
+        against: The reference, such as `the baseline of quickstart (commit 61fcf1e, 2026-11-21)`.
         tolerance: Largest accepted difference, in the unit of the metric.
         notes: Differences that concern all cells, such as another version or device.
     """
@@ -113,7 +114,7 @@ class Verdicts:
 
     @property
     def outcome(self) -> str:
-        """The most severe outcome; `compared` for two folders; or `nothing compared`."""
+        """`nothing compared`, or `compared` for two folders, or the most severe outcome."""
         if not self.named(*_DECIDED):
             return "nothing compared"
         if self.kind == "compare":
@@ -124,7 +125,8 @@ class Verdicts:
         """Return the exit code of the command.
 
         Args:
-            strict: Whether doubtful cells fail; for `compare`, whether worse ones do.
+            strict: Whether doubtful cells give an exit code other than 0; for `compare`, whether
+                worse or inconclusive cells do.
 
         Returns:
             0 pass, 1 regression, 2 nothing could be compared, 3 runs failed or missing, 4 a cell is
@@ -159,7 +161,7 @@ def verdicts_document(verdicts: Verdicts) -> Document:
 
 
 def verdicts_data(verdicts: Verdicts, strict: bool = False) -> dict[str, Any]:
-    """Return verdicts as data for JSON, with constant keys; `exit_code` explains `strict`."""
+    """Return verdicts as data for JSON, always with equal keys; `exit_code` explains `strict`."""
     return {
         "format": FORMAT,
         "kind": verdicts.kind,

@@ -35,10 +35,10 @@ class ReportOptions:
 
     Attributes:
         metric: Metric of the tables.
-        formats: Formats to write, of `FORMATS` and `PAGE`.
-        standalone: Whether LaTeX is a document that compiles.
+        formats: Formats to write, from `FORMATS` and `PAGE`.
+        standalone: Whether a LaTeX file is a complete document, with a preamble.
         published: Whether published values are shown next to the measured ones.
-        reference: Method that the others are compared with; None: KD.
+        reference: Method with which all others are compared; None: KD.
         tolerance: Largest difference that is treated as zero; None: the metric's default.
         wide: Whether LaTeX floats span both columns of a page.
         compact: Whether cells show means only.
@@ -88,7 +88,7 @@ def render(
         name: The format, one of `FORMATS`.
         kind: `tables` or `statistics`; JSON always contains both.
         label: LaTeX label of the first table.
-        options: Whether LaTeX compiles or is wide, and whether cells show means only.
+        options: Only `standalone`, `wide` and `compact` are used.
     """
     if name == "csv":
         return csv_text(report, kind == "statistics")
@@ -108,7 +108,7 @@ def show(
     terminal: bool,
     compact: bool = False,
 ) -> str:
-    """Return tables, or their statistics, as text for a screen of that many columns."""
+    """Return tables, or their statistics, as text for a screen `width` characters wide."""
     parts = documents(report, kind, compact)
     return "\n".join(text(each, width=width, terminal=terminal) for each in parts)
 
@@ -127,7 +127,7 @@ def write(
         report: The report.
         folder: Folder of the files.
         stem: File name without its extension.
-        options: Only `formats` and `standalone` are used.
+        options: Only `formats`, `standalone`, `wide` and `compact` are used.
         kind: `tables` or `statistics`. For `statistics`, `html` is skipped, because the page of
             the tables contains the statistics.
         page: Function that returns the content of the `html` file; None: `html` is not allowed.

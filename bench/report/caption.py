@@ -1,7 +1,7 @@
 """Captions and footnotes of tables.
 
-They state the metric, data set, recipe, seeds, software and tests, so that a reader understands a
-table without its suite.
+A caption states the metric, data set, recipe, seeds, software and tests, so that a reader
+understands a table without its suite.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from bench.report import labels
 from bench.report.labels import Metric, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
-from bench.spec import DataSpec, Recipe, papers_recipe
+from bench.spec import PROBE, DataSpec, Recipe, papers_recipe
 from bench.stats.comparison import ALPHA
 
 
@@ -52,7 +52,8 @@ def caption(
         (
             context.caption,
             metric.description,
-            labels.data_set(context.data) if context.data else "",
+            context.protocols.get(labels.measure_of(metric.name), ""),
+            _images(context, metric),
             labels.recipes(students),
             _runs(usual, seeds, uniform=uniform, finished=bool(seeds)),
             *(f"teachers: n = {n}" for n in teachers),
@@ -64,13 +65,21 @@ def caption(
     )
 
 
+def _images(context: TableContext, metric: Metric) -> str:
+    """Return a phrase for the images of a table; for a probe, the images of the training."""
+    if context.data is None:
+        return ""
+    begin = "networks trained on " if metric.name.startswith(PROBE) else ""
+    return begin + labels.data_set(context.data)
+
+
 def run_counts(row: Row) -> list[int]:
     """Return the number of runs of each cell with a measured value."""
     return [cell.measured.n for cell in row.cells if cell.measured]
 
 
 def arrows(rows: Sequence[Row], reference: str) -> str:
-    """Return a phrase that explains arrows and asterisks; empty for rows without arrows."""
+    """Return a phrase that explains arrows and asterisks; empty if no cell has an arrow."""
     cells = _cells(rows)
     if not any(cell.versus for cell in cells):
         return ""

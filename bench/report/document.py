@@ -40,7 +40,7 @@ class GridCell:
     Attributes:
         text: Content of the cell.
         below: A published value, which most formats print below the content.
-        sort: Number by which the HTML page sorts the cell; None: it has no number.
+        sort: Number by which the HTML page sorts the cell; None: the cell has no number.
         status: Status of a table's cell: done, partial, failed, ...
         spoken: Text of the cell for screen readers.
         run: Id of the cell's first record; empty: no record.
@@ -72,7 +72,7 @@ class Section:
         rows: The grid below the header.
         title: Title of the section.
         text: The paragraph.
-        pair: Name of the only pair in the section; empty: all pairs.
+        pair: Name of the pair if the section is about one pair; otherwise empty.
         pairs: In a suite's table, the pair of each column after the first; otherwise empty.
         folded: Whether Markdown shows the section collapsed until a reader opens it.
         names: Indices of the columns that name a row. A narrow screen shows the grid in blocks of
@@ -130,7 +130,7 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
 
     Args:
         table: The table.
-        compact: Whether cells show means only: no deviations, arrows and numbers of runs.
+        compact: Whether cells show means only: no standard deviations, no arrows.
     """
     description = sentences([table.metric.description])
     before, sentence, after = table.caption.partition(description)
@@ -154,7 +154,11 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
 
 
 def _means_only(row: Row) -> Row:
-    """Return a row without deviations and arrows; a number of runs that all cells share is kept."""
+    """Return a row without standard deviations and arrows.
+
+    If all cells have the same number of runs, this number becomes `n` of the row. Then no cell
+    shows its number of runs.
+    """
     cells = (
         replace(cell, versus=None, measured=cell.measured and replace(cell.measured, std=None))
         for cell in row.cells

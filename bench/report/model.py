@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from bench.report.labels import METRICS, Metric, join
+from bench.report.labels import METRICS, Metric, join, measure_of
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
@@ -22,7 +22,7 @@ from bench.stats.estimates import interval
 Role = Literal["teacher", "student", "method"]
 Rank = Literal["best", "second"]
 
-MAX_VALUE = 1e12  # real metrics are far smaller; sums of squares of such values stay finite
+MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
 _SEVERITY = ("missing", "skipped", "diverged", "failed")
 _NOT_SETTING = ("seed", "method", "teacher")
 
@@ -56,10 +56,11 @@ class Entry:
         seed: Seed of the student's run, also in an entry of its teacher.
         record: The run's record; None: not run yet.
         label: The method's name in tables; empty: tables print `method`.
-        note: Text of the method's footnote, such as a difference from its paper.
+        note: Text of the method's footnote, such as its difference from the paper.
         role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
         group: Group of the pair. Each group has its own table.
         distillers: Names of the method's distillers (its loss terms) that use the teacher.
+        unmeasured: Why measures of the run's network have no result, by the measure's name.
     """
 
     pair: str
@@ -73,6 +74,7 @@ class Entry:
     role: Role = "method"
     group: str = ""
     distillers: tuple[str, ...] = ()
+    unmeasured: "Mapping[str, MissingValue]" = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -160,8 +162,8 @@ class Cell(Part):
         missing: Why some or all seeds have no value; None: all seeds have one.
         mark: Mark of the footnote that states `missing`.
         rank: `best` or `second` in its column; None: neither, or not ranked.
-        versus: Whether the mean is better or worse than the reference method's; None: equal as
-            printed, or not compared.
+        versus: Whether the mean is better or worse than the reference method's; None: both
+            print the same number, or are not compared.
         comparison: The statistical comparison with the reference method; None: not tested.
         only_published: Whether the cell shows `published` instead of `measured`.
     """
@@ -251,7 +253,7 @@ class Row(Part):
     role: Role = "method"
     note: str = ""
     mark: str = ""  # mark of the footnote with the note
-    n: int = 0  # runs per cell in the caption; a cell may have another number
+    n: int = 0  # runs per cell that the caption states; a cell with another number shows it
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,7 @@ class TableContext:
         reference: Name of the method with which all others are compared.
         tolerance: Largest difference that counts as zero, in the metric's unit; None: the metric's
             default.
+        protocols: How the suite's measures are made, by the measure's name.
     """
 
     title: str
@@ -282,6 +285,7 @@ class TableContext:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     reference: str = "kd"
     tolerance: float | None = None
+    protocols: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -401,8 +405,8 @@ def named(rows: Iterable[Row], name: str) -> Row | None:
 def measured_metrics(record: Record) -> dict[str, float]:
     """Return the metrics of a record by name.
 
-    All are from the last epoch except `oracle`, which is the best top-1 accuracy of any epoch.
-    Values beyond ± `MAX_VALUE` are dropped.
+    All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
+    epoch. Values beyond ± `MAX_VALUE` are dropped.
     """
     numbers = dict(record.metrics.get("last", {}))
     numbers["oracle"] = record.metrics.get("oracle", {}).get("top1")
@@ -461,7 +465,7 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
     """Return the setting of a run without its seed, and the loss terms of its method.
 
     A student's setting contains its teacher's specification. Ids of runs are left out, because they
-    depend on seeds; an ensemble has its number of members instead.
+    depend on seeds; an ensemble of teachers has its number of members instead of their ids.
     """
     content = record.specification.content
     setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
@@ -488,14 +492,23 @@ def environment(records: Iterable[Record]) -> dict[str, str]:
 def _missing(entry: Entry, metric: str) -> MissingValue | None:
     """Return the reason why a run has no value of a metric; None if it has a value."""
     record = entry.record
+    if record is None or record.status != "done":
+        return missing_run(record)
+    if metric not in measured_metrics(record):
+        is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
+        hint = ", because its images have no labels; see --metric agreement"
+        reason = f"missing: the record has no {metric}{hint if is_unlabelled else ''}"
+        absent = MissingValue("missing", reason)
+        return entry.unmeasured.get(measure_of(metric), absent)
+    return None
+
+
+def missing_run(record: Record | None) -> MissingValue | None:
+    """Return the reason why a run has no result; None if it has one."""
     if record is None:
         return MissingValue("missing", "missing: not run yet")
     if record.status != "done":
         return MissingValue(record.status, _reason(record.status, record.reason or ""))
-    if metric not in (metrics := measured_metrics(record)):
-        others = "agreement" in metrics and "top1" not in metrics
-        hint = ", because its images have no labels; see --metric agreement" if others else ""
-        return MissingValue("missing", f"missing: the record has no {metric}{hint}")
     return None
 
 

@@ -11,7 +11,7 @@ from bench.report.model import Cell, Column, Entry, Row
 from bench.results.record import Record
 from bench.spec import SMALL_LR, SMALL_LR_STUDENTS
 
-CHANCE_DEVIATIONS = 3.0  # accuracy up to this many standard deviations above chance is chance
+CHANCE_DEVIATIONS = 3.0  # accuracies up to 3 standard deviations above chance count as chance
 SMALLER = 5.0  # suggested divisor of the learning rate if runs diverge; from the papers
 
 

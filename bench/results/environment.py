@@ -100,7 +100,7 @@ def describe_oom(error: Exception, device: torch.device) -> str:
 def _host_memory() -> tuple[int, int]:
     """Return free and total bytes of the machine.
 
-    If this process may use fewer bytes than are free, return the bytes left and its limit instead.
+    If a limit leaves this process fewer bytes than are free, return these bytes and the limit.
     """
     import resource  # not on Windows
 

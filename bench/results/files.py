@@ -99,8 +99,8 @@ def locked(path: Path, timeout_s: float = 0.0) -> Iterator[int]:
         if time.monotonic() - start >= (max(timeout_s, ORPHAN_TIMEOUT_S) if killed else timeout_s):
             holder = f"a worker of {lock}, which has ended" if killed else lock
             raise LockHeld(
-                f"{path}: locked by {holder}. Wait until it is released, or use another folder; "
-                "read-only verbs need no lock"
+                f"{path}: locked by {holder}. Wait until the lock is released, or use another "
+                "folder; commands that only read need no lock"
             )
         time.sleep(POLL_INTERVAL_S)
     try:
@@ -136,7 +136,7 @@ def _try_lock(path: Path) -> int | str:
 
 
 def _is_current(path: Path, descriptor: int) -> bool:
-    """Return whether the path still names the locked file; the previous holder may remove it."""
+    """Return whether the path still names the locked file, which a former holder may remove."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False

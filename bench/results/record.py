@@ -9,7 +9,7 @@ from bench.results.files import sha256
 from bench.spec import Role, RunSpec, SpecPart
 
 FORMAT = 1
-CHECKSUM_LINE = b',\n "sha256": "'  # start of the last line; missing in the oldest records
+CHECKSUM_LINE = b',\n "sha256": "'  # start of the last line, which the oldest records lack
 MAX_NUMBER = 3.5e38  # the largest float32, rounded up
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Numbers = dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63)] | Number | None]
@@ -61,7 +61,7 @@ class Record(SpecPart):
     Attributes:
         metrics: Metrics by their source: `last` epoch, `oracle` (best epoch on the test set), or
             `validation`.
-        curves: One entry an epoch; empty in a summary.
+        curves: One entry per epoch; empty if the record was read without curves.
         data: Counts of the data set: `classes`, `test_images`; if they are not 0, `ignored_files`
             and `test_images_in_train`.
         seconds: Seconds of training.
@@ -96,7 +96,7 @@ class NewerFormat(Exception):
 
 
 def document(record: Record) -> str:
-    """Return the JSON file content of a record; the last line is a SHA-256 of the lines before."""
+    """Return the JSON file content of a record; the last line has the SHA-256 of the rest."""
     return sealed(json.dumps({"format": FORMAT, **record.content}, indent=1, allow_nan=False))
 
 

@@ -6,13 +6,13 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 <suite>.md, .tex, .csv     tables, made from the records
 <suite>-*.png, .pdf        figures of `bench figures`
 plans/<suite>.json         the plan, from which tables are made without data and plugins
-plans/<suite>-<hash>.json  the same with changes by --set and --seeds
+plans/<suite>-<hash>.json  the plan of a suite with changes by --set and --seeds
 logs/<cohort>.log          output of a worker
-mlflow.db, mlartifacts/    MLflow's view of the same records
-tensorboard/               TensorBoard's view of the same records
+mlflow.db, mlartifacts/    MLflow's copies of the records
+tensorboard/               TensorBoard's copies of the records
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
-.lock                      the process that uses the folder
+.lock                      exists while a command uses the folder; names its process
 *.corrupt                  quarantined files
 
 Records and checkpoints end with a SHA-256 of their content. A record also has the SHA-256 of the
@@ -147,9 +147,11 @@ class Results:
         except ValueError as error:
             raise Corrupt(path, str(error)) from error
         except NewerFormat as error:
-            raise BenchError(f"{path}: format {error}; this version reads {FORMAT}") from error
+            raise BenchError(
+                f"{path}: format {error}; this version reads format {FORMAT}"
+            ) from error
         if record.id != run:
-            raise Corrupt(path, f"not a record of {run}")
+            raise Corrupt(path, f"it is not the record of {run}")
         return record
 
     def summary(self, run: str) -> Record | None:
@@ -214,10 +216,10 @@ class Results:
 def _content(path: Path, max_bytes: int) -> bytes | None:
     """Return a file's bytes; None if there is no file.
 
-    Raises `Corrupt` for a larger file, and for anything but a file, since reading a pipe or a
-    device might never end.
+    Raises `Corrupt` for a file of more than `max_bytes`, and for a pipe or a device, because
+    reading a pipe or a device might never end.
     """
-    with suppress(FileNotFoundError):  # if it is removed between the two calls
+    with suppress(FileNotFoundError):  # the file may disappear after is_file
         if path.is_file():
             if (size := path.stat().st_size) > max_bytes:
                 raise Corrupt(path, f"it has {size:,} bytes, more than {max_bytes:,}")
@@ -242,7 +244,8 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
 
     Args:
         results: The results folder.
-        weights: Whether to list the weights of students as well, except those that teach.
+        weights: Whether to list weights of students, too, except of students that are teachers of
+            other runs.
 
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.

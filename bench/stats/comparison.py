@@ -4,9 +4,10 @@ A family is a set of cells that are tested together: all cells of a table, or of
 Arrays hold the cells of a family on their last axis. In the text below, alpha is 5 %.
 
 The verdicts better, worse and regression use p-values that Holm's procedure corrects: the
-probability of any false one in a family is at most 5 %. The verdicts same and pass use the interval
-of one cell: each is false with a probability of at most 5 %. The claim that all cells are the same
-needs no correction, because every interval must support it (an intersection-union test).
+probability of one or more false verdicts in a family is at most 5 %. The verdicts same and pass use
+the interval of one cell: each is false with a probability of at most 5 %. The claim that all cells
+are the same needs no correction, because every interval must support the claim (an
+intersection-union test).
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class Comparison:
         low: Lower end of the 95 % interval of `mean`; None if a side has fewer than two seeds.
         high: Upper end of the same interval.
         p: Two-sided p-value, Holm-corrected over the family.
-        paired: True: a t-test on the differences within seeds. False: Welch's t-test.
+        paired: True: a t-test on differences of runs with the same seed. False: Welch's t-test.
         seeds: Seeds that would decide an inconclusive comparison; None: over 100, or unknown.
     """
 
@@ -56,7 +57,7 @@ class Comparison:
 def holm(p: Array) -> Array:
     """Return the p-values of a family (the last axis), corrected by Holm's step-down procedure.
 
-    For m p-values in increasing order, p_(1) ≤ … ≤ p_(m), the corrected ones are
+    For m p-values in increasing order, p_(1) ≤ … ≤ p_(m), the corrected values are
     p̃_(i) = max_{j ≤ i} min(1, (m - j + 1) p_(j)). Holm, Scandinavian Journal of Statistics 6, 1979.
     """
     m = p.shape[-1]
@@ -130,8 +131,8 @@ def compare_to_baseline(
 
     Returns:
         A comparison for each cell, by the rules of `difference_verdicts`. The number of seeds
-        assumes that the true difference is as measured, or 0 if the measured difference is within
-            the tolerance.
+        assumes that the true difference is the measured difference, or 0 if the measured difference
+        is within the tolerance.
     """
     step = resolution(value for cell in cells for side in cell for value in side.values())
     usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
@@ -161,7 +162,11 @@ def _mean(values: Values) -> float:
 def _needed(
     difference: Difference, n: int, shared: bool, tolerance: float, alpha: float
 ) -> int | None:
-    """Return the seeds that detect the difference, or show that it is within the tolerance."""
+    """Return how many seeds would decide an inconclusive comparison.
+
+    If the measured difference exceeds the tolerance, these seeds must detect the difference.
+    Otherwise they must show that the difference is within the tolerance.
+    """
     spread = float(difference.error) * n**0.5
     size, groups = abs(float(difference.mean)), 1 if shared else 2
     if size > tolerance:
@@ -188,7 +193,7 @@ def ranks(table: ArrayLike, *, higher: bool = True, alpha: float = 0.05) -> Rank
     Nemenyi's critical difference is q_α √(k (k + 1) / (6 N)) for k methods and N pairs, where q_α
     is the 1 - α quantile of the studentized range for k methods, divided by √2. See Demšar,
     Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006. Both tests ignore
-    the spread over seeds. They treat pairs as independent, even if these share a network.
+    the spread over seeds. They treat pairs as independent, even if some pairs share a network.
 
     Args:
         table: Means over seeds (pairs, methods), at least 2 pairs and 3 methods, all finite.
@@ -216,7 +221,7 @@ def ranks(table: ArrayLike, *, higher: bool = True, alpha: float = 0.05) -> Rank
 def relative_improvement(
     plain: Sequence[float], baseline: Sequence[float], method: Sequence[float]
 ) -> float:
-    """Return how much a method extends a baseline's improvement on the plain student.
+    """Return how much a method extends a baseline's improvement over the plain student.
 
     The formula is the mean over pairs of (method - baseline) / (baseline - plain), as a fraction.
     CRD (Tian et al., arXiv:1910.10699) reports 57 % for CRD over KD.
@@ -231,5 +236,8 @@ def relative_improvement(
     """
     p, b, m = (np.asarray(each, dtype=np.float64) for each in (plain, baseline, method))
     if not p.size or (b == p).any() or not (p.shape == b.shape == m.shape):
-        raise ValueError("relative improvement needs a baseline that differs from the student")
+        raise ValueError(
+            "relative improvement needs, for each pair, a value of student, baseline and method, "
+            "and a baseline that differs from the student"
+        )
     return float(((m - b) / (b - p)).mean())

@@ -10,13 +10,13 @@ Array = NDArray[np.float64]
 Values = Mapping[int, float]  # values of a metric by seed
 
 POWER = 0.8  # probability with which `seeds_needed` seeds detect the effect
-MAX_SEEDS = 100  # `seeds_needed` returns None if more are needed
+MAX_SEEDS = 100  # `seeds_needed` returns None for more seeds
 MAX_BORROWED = 10.0  # most degrees of freedom that `moderated` adds to a cell
-_SAME = 1e-6  # a smaller relative difference is float32 rounding
+_SAME = 1e-6  # relative differences below this are rounding of float32
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return both ends of the t-interval of the mean; None for fewer than two values."""
+    """Return both ends of the mean's confidence interval (Student's t); None below 2 values."""
     from scipy.special import stdtrit
 
     n = len(values)
@@ -32,7 +32,7 @@ class Samples:
     """Statistics of any number of cells, as arrays of one shape with one element per cell."""
 
     mean: Array
-    std: Array  # standard deviation of single runs (n - 1)
+    std: Array  # standard deviation over the runs, with divisor n - 1
     n: Array  # number of runs
     df: Array  # degrees of freedom of std
 
@@ -62,7 +62,7 @@ def resolution(values: Iterable[float]) -> float:
 
 
 def moderated(cells: Samples) -> Samples:
-    """Return the cells with standard deviations that use information from all cells.
+    """Return the cells, each variance averaged with the typical variance of all cells.
 
     The cells of the last axis are a family: they are tested together. Three seeds estimate a
     standard deviation s badly. Each cell's s² is therefore averaged with the family's typical
@@ -71,7 +71,7 @@ def moderated(cells: Samples) -> Samples:
     family: the more the cells agree, the larger is d₀. This is the moderated t of Smyth,
     Statistical Applications in Genetics and Molecular Biology 3(1), 2004.
 
-    Three limits make the result more conservative than the paper's. d₀ is at most 10, and at most a
+    Three limits make the result more conservative than Smyth's. d₀ is at most 10, and at most a
     quarter of the other cells' degrees of freedom. No standard deviation falls below the cell's
     own. Cells with two seeds or s = 0 stay unchanged and are not used for s₀ and d₀. If fewer than
     four cells remain, all cells stay unchanged.
@@ -121,7 +121,7 @@ class Difference:
     """Estimated differences of two means, as arrays of one shape with one element per cell.
 
     A difference with a standard error of 0 is exact: its one-sided p-value is 0 or 1, or 0.5 if the
-    difference equals the bound.
+    difference equals the bound of the test.
 
     Attributes:
         mean: The difference, in the unit of the metric.
@@ -134,7 +134,7 @@ class Difference:
     df: Array
 
     def p_below(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p-value; a small one is evidence of a difference below the bound."""
+        """Return the one-sided p-value; a small p is evidence of a difference below the bound."""
         from scipy.special import stdtr
 
         distance = np.asarray(self.mean - bound, dtype=np.float64)
@@ -143,7 +143,7 @@ class Difference:
         return np.asarray(stdtr(self.df, scaled), dtype=np.float64)
 
     def p_above(self, bound: float = 0.0) -> Array:
-        """Return the one-sided p-value; a small one is evidence of a difference above the bound."""
+        """Return the one-sided p-value; a small p is evidence of a difference above the bound."""
         return replace(self, mean=-self.mean).p_below(-bound)
 
     def p_two_sided(self) -> Array:
@@ -166,7 +166,7 @@ class Difference:
 
 
 def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference:
-    """Return `after` minus `before`: the mean of the differences of each seed.
+    """Return `after` minus `before`: the mean over seeds of the difference within a seed.
 
     Args:
         before: Values (..., seeds), at least two seeds.
@@ -181,7 +181,7 @@ def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference
 
 
 def by_seed(before: Values, after: Values, step: float = 0.0) -> Difference:
-    """Return `after` minus `before`: paired if both have the same seeds, else by Welch's test."""
+    """Return `after` minus `before`: paired for equal seeds; otherwise by Welch's test."""
     if before.keys() == after.keys():
         order = sorted(before)
         return paired([before[seed] for seed in order], [after[seed] for seed in order], step)

@@ -24,7 +24,6 @@ from distillers import Distiller
 
 MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
 MIN_SEEDS = 3
-RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses that compare samples of a batch
 _LIBRARIES = ("timm", "torchvision")
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
 _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
@@ -251,7 +250,8 @@ def _warnings(suite: Suite) -> Iterator[str]:
         warmups = ", ".join(map(str, sorted(slow)))
         yield f"recipe.warmup: training ends before epoch {warmups}, so lr is never reached"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
-    methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
+    distiller = suite.registry.distiller
+    methods = [m.name for m in suite.methods if any(distiller(x).relational for x in m.terms)]
     if sizes and methods:
         yield (
             f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "

@@ -26,6 +26,11 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
     entry = as_mapping(source.data.get("teachers")).get("dataset")
     problems: list[Problem] = []
     facts = _facts(source.data.get("dataset"), ("dataset",), registry, problems)
+    for probe, content in as_mapping(source.data.get("probes")).items():
+        where: Where = ("probes", probe)
+        target = as_mapping(content).get("dataset")
+        if target_facts := _facts(target, (*where, "dataset"), registry, problems):
+            problems += _large_crop(content, where, target_facts.size)
     taught = _facts(entry, teachers, registry, problems) if entry is not None else facts
     yield from problems
     if problems:
@@ -67,10 +72,14 @@ def _large_crops(source: Document, size: int) -> Iterator[Problem]:
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): pair for i, pair in enumerate(as_list(source.data.get("pairs")))}
     for where, owner in owners.items():
-        crop = as_mapping(as_mapping(owner).get("recipe")).get("crop")
-        if isinstance(crop, int) and crop > size:
-            message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
-            yield Problem((*where, "recipe", "crop"), message)
+        yield from _large_crop(owner, where, size)
+
+
+def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
+    crop = as_mapping(as_mapping(owner).get("recipe")).get("crop")
+    if isinstance(crop, int) and crop > size:
+        message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
+        yield Problem((*where, "recipe", "crop"), message)
 
 
 def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:

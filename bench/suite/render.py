@@ -11,6 +11,7 @@ from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.spec import Recipe
 from bench.suite.files import default_label
+from bench.suite.measures import ONLY_FOR, Probe
 from bench.suite.resolution import papers
 from bench.suite.schema import Method, Pair, Suite, default_name
 
@@ -98,12 +99,30 @@ def _content(suite: Suite) -> dict[str, Any]:
         "networks": _networks(suite),
         "methods": {method.name: _method(method) for method in suite.methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
+        "probes": {probe.name: _probe(probe) for probe in suite.probes},
+        "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
     }
 
 
 def _data_set(data: Selection) -> dict[str, Any]:
     return {key: v for key, v in asdict(data).items() if (key, v) != ("split", "train")}
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    """Return a probe's entry: the keys that have an effect on its kind."""
+    values = {**vars(probe), "dataset": asdict(probe.data), "recipe": probe.published}
+    if probe.recipe and not probe.published:
+        recipe = probe.recipe
+        values["recipe"] = {key: value for key, value in recipe if key not in recipe.unused}
+    keys = ["dataset", "kind", "normalise"]
+    keys += [key for key, kinds in ONLY_FOR.items() if probe.kind in kinds]
+    return {key: values[key] for key in keys}
+
+
+def _measure(settings: Mapping[str, Any]) -> Any:
+    """Return the entry of a measure: its mapping, `stages` or `pooled`, or true."""
+    return settings.get("features", settings or True)
 
 
 def _method(method: Method) -> dict[str, Any] | str:

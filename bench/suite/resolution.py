@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -17,6 +17,7 @@ from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
+from bench.suite.measures import Probe
 from bench.suite.parts import DataSet, TermEntry
 from bench.suite.schema import (
     Checkpoint,
@@ -101,11 +102,25 @@ class Resolver:
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
             init=self.init,
             changes=tuple(change.text for change in self.source.changes),
+            probes=tuple(self._probes()),
+            evaluate=self._evaluate(),
         )
 
-    def _data(self, entry: DataSet) -> Selection:
+    def _probes(self) -> Iterator[Probe]:
+        for name, entry in self.file.probes.items():
+            self._note(("probes", name), entry)
+            yield entry.resolved(name, self._data(entry.dataset))
+
+    def _evaluate(self) -> dict[str, dict[str, Any]]:
+        settings = self.file.evaluate.settings
+        for name in settings:
+            at = ("evaluate", name)
+            self.origins[dotted(at)] = self.source.origin(at)
+        return settings
+
+    def _data(self, dataset: DataSet) -> Selection:
         """Return the selection; folders relative to the suite file become absolute paths."""
-        selection = Selection(**entry.model_dump())
+        selection = Selection(**dataset.model_dump())
         folder = self.path.parent / selection.name.removeprefix(PREFIX)
         if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
             return replace(selection, name=f"{PREFIX}{folder.resolve()}")

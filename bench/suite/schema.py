@@ -24,6 +24,7 @@ from bench.data.views import RGB
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe, TermSpec
+from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
     CheckpointEntry,
@@ -216,6 +217,11 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    probes: Annotated[
+        dict[fields.Label, ProbeEntry],
+        allowed("a mapping of names to {dataset, kind, …}"),
+    ] = {}
+    evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
 
     @model_validator(mode="before")
     @classmethod
@@ -232,6 +238,9 @@ class SuiteFile(Part):
                 yield Problem((*where, key), message)
         yield from self._recipes_of_other_networks()
         yield from self._networks_without_options()
+        for name, probe in self.probes.items():
+            yield from probe.conflicts(("probes", name))
+        yield from self.evaluate.conflicts(self.dataset, len(self.seeds))
         for i, pair in enumerate(self.pairs):
             yield from pair.conflicts(i, self)
         members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
@@ -408,6 +417,8 @@ class Suite:
         combine: Whether losses are summed or averaged over the members of an ensemble.
         init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+        probes: Probes of its finished networks.
+        evaluate: Settings of other measures of its finished networks, by the measure's name.
     """
 
     name: str
@@ -431,6 +442,8 @@ class Suite:
     changes: tuple[str, ...] = ()
     teacher_data: Selection | None = None
     views: Mapping[str, str] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
+    evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -253,7 +253,9 @@ def member_weights(members: Iterable[nn.Module]) -> dict[str, Tensor]:
     return nn.ModuleList(members).state_dict()
 
 
-def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -> nn.Module:
+def load_trained(
+    record: Record, facts: Facts, path: Path, registry: Registry, stages: Sequence[str] = ()
+) -> nn.Module:
     """Build the network of a finished run, with its head if it has one, and load its weights.
 
     Args:
@@ -261,16 +263,17 @@ def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -
         facts: Facts of the data set.
         path: The file of the run's weights.
         registry: The networks and distillers of the suite.
+        stages: Names of the layers that end the network's stages; (): its default stages.
     """
     spec = record.specification
     heads = [name for name in spec.method if has_head(registry.distiller(name))]
     if not heads or record.teacher is None:
-        return load(spec.network, facts, path, registry)
+        return load(spec.network, facts, path, registry, stages)
     size, head_class = facts.size, registry.distiller(heads[0])
     student, teacher = (
         registry.build_network(name, facts.classes, size, stages or ())
         for name, stages in (
-            (spec.network, spec.stages),
+            (spec.network, spec.stages or stages),
             (record.teacher.network, spec.teacher_stages),
         )
     )

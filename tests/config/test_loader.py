@@ -124,7 +124,7 @@ def test_values_that_cannot_be_merged_and_keys_that_are_not_text_are_refused() -
     document = loader.parse("<<: 3\n? [1]\n: 2\n", "s.yaml")
     assert document.data == {}
     assert document.format(document.problems) == [
-        "s.yaml:1  <<: not a mapping. Allowed: an alias of a mapping, or a list of them",
+        "s.yaml:1  <<: not a mapping. Allowed: an alias of a mapping, or a list of aliases",
         "s.yaml:2  a key that is not plain text",
     ]
 
@@ -169,8 +169,8 @@ def test_json_escapes_beyond_16_bits_are_one_character() -> None:
         ),
         (
             "a: &x 1\nb: &x 2\n",
-            "s.yaml:2  not YAML: found duplicate anchor 'x'. Allowed: a name for one anchor only "
-            "(column 4)",
+            "s.yaml:2  not YAML: found duplicate anchor 'x'. Allowed: another name for the second "
+            "anchor (column 4)",
         ),
         (
             "a:\u00a01\nb: 2\n",
@@ -261,7 +261,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
             loader.load(path)
         assert str(error.value) == f"{path}: {message}"
     with pytest.raises(
-        ConfigError, match=r"latin:2  not text in UTF-8. Allowed: UTF-8; save it as UTF-8$"
+        ConfigError, match=r"latin:2  not text in UTF-8. Allowed: UTF-8; save the file as UTF-8$"
     ):
         loader.load(latin)
     with pytest.raises(ConfigError, match=r"^'x\\x1b\.yaml': the file's name contains U\+001B, an"):
@@ -303,7 +303,7 @@ def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
     path.write_text("a: 1\nb: 2\n", encoding)
     with pytest.raises(ConfigError) as error:
         loader.load(path)
-    message = "1  text in UTF-16 or UTF-32. Allowed: UTF-8; save it as UTF-8"
+    message = "1  text in UTF-16 or UTF-32. Allowed: UTF-8; save the file as UTF-8"
     assert str(error.value) == f"{path}:{message}"
 
 

@@ -46,7 +46,7 @@ def differences(
         results: The results folder.
         pair: Name of the pair.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
-        device: Device that computes the logits; None: a GPU if there is one, else the CPU.
+        device: Device that computes the logits; None: a GPU if there is one, otherwise the CPU.
         registry: The networks and data sets that the suite can use, by name.
         selection: The images of the suite; None: the images that the records name. For a folder of
             images, `selection` is needed, because records do not contain the folder's path.
@@ -122,7 +122,8 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
         raise BenchError("class correlations: no student has saved weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))  # fewest gaps
+    # at most 5 columns, with the fewest empty squares
+    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))
     down = -(-count // across)
     with style():
         figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
@@ -172,7 +173,9 @@ def _teacher(
     if record is None or not results.weights(teacher.id).is_file():
         raise MissingData(f"{results.weights(teacher.id)}: the teacher's weights are missing")
     if record.weights != teacher.sha256:
-        raise BenchError(f"{teacher.id}: not the teacher that {student.id} learned from")
+        raise BenchError(
+            f"{teacher.id}: the teacher's weights have changed since {student.id} was trained"
+        )
     return _correlation(record, results, subject, registry)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
 SOFT = "#6a665e"
 SPREAD = " ± standard deviation"
-TOOLTIP = "tooltip:"  # prefix of an artist's gid; the rest is its tooltip in SVG
+TOOLTIP = "tooltip:"  # prefix of an artist's gid; the rest of the gid is the tooltip in SVG
 _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
@@ -67,7 +67,7 @@ def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a rare character
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a character of no font
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -222,7 +222,7 @@ def axis_label(value: str) -> str:
     if value == "loss":
         return "training loss"
     metric = labels.metric(value)
-    return f"{metric.short} ({metric.unit})"
+    return f"{metric.short} ({metric.unit})" if metric.unit else metric.short
 
 
 def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str = "") -> str:

@@ -135,7 +135,7 @@ def _over_pairs(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _stable(content: Any, key: str = "") -> Any:
-    """Round test statistics to 10 significant digits: further ones depend on scipy's version."""
+    """Round test statistics to 10 significant digits; later digits depend on scipy's version."""
     match content:
         case dict():
             return {name: _stable(value, name) for name, value in content.items()}

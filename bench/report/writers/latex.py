@@ -8,7 +8,7 @@ from functools import partial
 from bench.report.document import Document, Section
 from bench.report.writers import Markup
 
-# A box of graphicx that scales a grid down to the width of the column, but never up.
+# A box (package graphicx) that shrinks a grid to the width of the column if the grid is wider.
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
@@ -65,9 +65,9 @@ def latex(
     """Return documents as LaTeX floats.
 
     Args:
-        documents: What to write.
+        documents: The documents to write.
         label: Label of the first document; each other document appends its number.
-        standalone: Whether to return a document that compiles.
+        standalone: Whether to return a complete LaTeX document, with a preamble.
         wide: Whether floats span both columns of a page.
     """
     labels = [label if i == 1 else f"{label}-{i}" for i in range(1, len(documents) + 1)]
