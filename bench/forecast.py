@@ -369,12 +369,11 @@ def _seconds(
     typical = median(per_work)
     run_seconds: dict[str, float] = {}
     for run in runs:
-        epochs, evaluations = estimates[run.id].epochs(run), _evaluations(run)
+        facts, epochs = plan.facts_of(run.kind), estimates[run.id].epochs(run)
         work = estimates[run.id].work(run, 1) / max(1, epochs)
         rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
-        facts = plan.facts_of(run.kind)
         run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
-        run_seconds[run.id] += rate.evaluation * evaluations * facts.test
+        run_seconds[run.id] += rate.evaluation * _evaluations(run) * facts.test
     total, longest = 0.0, 0.0
     chains: dict[str, float] = {}  # seconds until a run ends, by its id
     for cohort in cohorts(runs):
@@ -383,8 +382,7 @@ def _seconds(
             default=0.0,
         )
         epochs = max(estimates[run.id].epochs(run) for run in cohort.runs)
-        images = plan.facts_of(cohort.runs[0].kind).train
-        alone = shared * images * epochs + start
+        alone = shared * plan.facts_of(cohort.runs[0].kind).train * epochs + start
         total += alone + sum(run_seconds[run.id] for run in cohort.runs)
         begin = max((chains.get(id, 0.0) for id in cohort.needs), default=0.0)
         end = begin + alone + max(run_seconds[run.id] for run in cohort.runs)

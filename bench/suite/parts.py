@@ -166,3 +166,26 @@ class TermEntry(BaseModel):
     def options(self) -> dict[str, Any]:
         """All keys except the weight and the warmup."""
         return self.model_extra or {}
+
+
+class TeacherRun(Part):
+    """A teacher that is the student of another pair, trained with a method of the suite."""
+
+    pair: Annotated[fields.Title, allowed("the name of another pair")]
+    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
+
+
+TeacherEntry = Annotated[
+    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
+    fields.by_type(text=str, mapping=dict),
+    allowed("the name of a network, or {pair: …, method: …}"),
+]
+PairName = Annotated[
+    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
+]
+
+
+class Ensembles(Part):
+    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
+
+    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"

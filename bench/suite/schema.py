@@ -29,10 +29,14 @@ from bench.suite.parts import (
     RESERVED_OPTIONS,
     CheckpointEntry,
     DataSetEntry,
+    Ensembles,
     NetworkEntry,
+    PairName,
     Part,
     RecipeChanges,
     RecipeEntry,
+    TeacherEntry,
+    TeacherRun,
     TermEntry,
     Views,
     ViewsEntry,
@@ -63,23 +67,6 @@ class Teachers(Part):
         dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
         allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
     ] = {}
-
-
-class TeacherRun(Part):
-    """A teacher that is the student of another pair, trained with a method of the suite."""
-
-    pair: Annotated[fields.Title, allowed("the name of another pair")]
-    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
-
-
-TeacherEntry = Annotated[
-    Annotated[fields.Text, fields.tag("text")] | Annotated[TeacherRun, fields.tag("mapping")],
-    fields.by_type(text=str, mapping=dict),
-    allowed("the name of a network, or {pair: …, method: …}"),
-]
-PairName = Annotated[
-    str, StringConstraints(pattern=r"^[^,|=\[\]*?\n]{1,200}$", strip_whitespace=True)
-]
 
 
 class PairEntry(Part):
@@ -145,12 +132,6 @@ def default_name(
     seen = {role: f"@{view}" for role, view in views.items()}
     count = f"x{members}" if members > 1 else ""
     return f"{teacher}{count}{seen.get('teacher', '')}/{student}{seen.get('student', '')}"
-
-
-class Ensembles(Part):
-    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
-
-    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
