@@ -13,6 +13,7 @@ from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
 from bench.planning.plan import Plan, cohorts
+from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
 from bench.training.teacher import checkpoint_problems
@@ -73,6 +74,7 @@ def describe_plan(
     return {
         "suite": plan.suite.name,
         "ignored_files": plan.facts.ignored,
+        "experiment": experiment.describe(plan.suite, plan.facts),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),

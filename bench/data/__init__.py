@@ -21,6 +21,7 @@ from bench.data.base import (
     Source,
     Split,
     check_arrays,
+    read_unlabelled,
 )
 from bench.data.batches import Resident, Streamed
 from bench.data.builtin import BUILTIN, Archive
@@ -116,6 +117,8 @@ def load(
             split: (test if split == "test" else train).take(index)
             for split, index in indices.items()
         }
+        if selection.split == "unlabelled":
+            listings["train"] = source.unlabelled
         digests = {split: source.digests(listing) for split, listing in listings.items()}
         return Streamed(part, listings, device, workers, _counts(part, digests))
     arrays = check_arrays(source.read(root), source.facts)
@@ -124,6 +127,9 @@ def load(
     for split, index in select(selection, part.classes, train_set[1], test_set[1]).items():
         images, labels = test_set if split == "test" else train_set
         splits[split] = images[index], labels[index]
+    if selection.split == "unlabelled":
+        others = read_unlabelled(arrays, source.facts)
+        splits["train"] = others, torch.zeros(len(others), dtype=torch.int64)
     rows = {split: _row_hashes(images) for split, (images, _) in splits.items()}
     return Resident(part, splits, device, _counts(part, rows))
 

@@ -198,7 +198,8 @@ def data_reductions(data: DataSpec) -> list[str]:
         (data.validation, f"{count(data.validation, 'training image')} held out for validation"),
         (data.size, f"images resized to {data.size} x {data.size}"),
     )
-    return [phrase for number, phrase in phrases if number]
+    reductions = [phrase for number, phrase in phrases if number]
+    return [*(["images without labels"] if data.split == "unlabelled" else []), *reductions]
 
 
 def recipes(students: Sequence[tuple[str, Recipe]]) -> str:
