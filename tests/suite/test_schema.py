@@ -204,7 +204,6 @@ WEIGHT = "Allowed: a number, 0 or more"
             "methods.a: found the text 'paper'. Did you mean 'papers'? Allowed: papers, "
             "or a mapping of distillers to a weight or to {weight, options}",
         ),
-        ({"methods": {"a": {}}}, None),
         ({"methods": 3}, None),
         (
             {"teachers": {"seed": "sam"}},
