@@ -39,6 +39,10 @@ SHIPPED = {  # hashes of the ids of all runs
     "cifar100_cross_arch": "27f95e6e33804d09",
     "cifar100_probe": "e7a9769a06fbd6ff",
     "cifar100_same_arch": "a3696e043b4f83f3",
+    "imagenet_crd": "3380451129f42995",
+    "imagenet_dist": "ae60ad51a92d7145",
+    "imagenet_mdistiller": "030225c40abc8a2e",
+    "imagenet_torchdistill": "5a31f36cdb4b592d",
     "quickstart": "cbfc29f06d6f5f25",
 }
 

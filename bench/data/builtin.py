@@ -1,7 +1,7 @@
-"""Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
+"""Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, (Tiny) ImageNet and digits.
 
 scikit-learn contains the digits. All other data sets are official archives. Missing archives are
-downloaded and verified, except Tiny ImageNet, which the user must download.
+downloaded and verified, except Tiny ImageNet and ImageNet, which the user must download.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from bench.data.base import Arrays, Facts, Source, Split
+from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
@@ -426,5 +427,5 @@ class Digits:
 
 BUILTIN: dict[str, Source] = {
     source.facts.name: source
-    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
+    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), ImageNet(), Stl10(), TinyImageNet())
 }

@@ -154,13 +154,13 @@ class Folder:
     @cached_property
     def test(self) -> Listing:
         """The files of the test split; BenchError if the training split has other classes."""
-        top = next((self.path / name for name in TEST if _folders(self.path / name)), None)
+        top = next((self.path / name for name in TEST if class_folders(self.path / name)), None)
         if top is None:
             names = "/, ".join(TEST)
             raise MissingData(f"{self.path}: none of {names}/ has class folders")
         classes = self._classes
-        if _folders(top) != classes:
-            different = _listed(sorted(set(classes) ^ set(_folders(top))))
+        if class_folders(top) != classes:
+            different = _listed(sorted(set(classes) ^ set(class_folders(top))))
             raise BenchError(
                 f"{top}: its class folders differ from those of {self._train_folder.name}/ in: "
                 f"{different}. Both need the same class folders"
@@ -178,11 +178,11 @@ class Folder:
     @cached_property
     def _train_folder(self) -> Path:
         folders = (self.path / name for name in TRAIN)
-        return next((folder for folder in folders if _folders(folder)), self.path / TRAIN[0])
+        return next((folder for folder in folders if class_folders(folder)), self.path / TRAIN[0])
 
     @cached_property
     def _classes(self) -> list[str]:
-        classes = _folders(self._train_folder)
+        classes = class_folders(self._train_folder)
         if len(classes) < 2:
             raise MissingData(
                 f"{self._train_folder}: {len(classes)} class folders were found. At least 2 are "
@@ -296,7 +296,8 @@ def _resolve(path: str, allowed: Path) -> Path:
     return real
 
 
-def _folders(top: Path) -> list[str]:
+def class_folders(top: Path) -> list[str]:
+    """Return the sorted names of the visible folders in a split's folder; [] without the folder."""
     if not top.is_dir():
         return []
     entries = [entry for entry in os.scandir(top) if _is_visible(entry.name)]
