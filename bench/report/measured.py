@@ -94,7 +94,7 @@ def protocols(suite: "Suite") -> dict[str, str]:
 
 def _corruptions(name: str, settings: Mapping[str, Any]) -> str:
     official = "the official pictures of CIFAR-100-C"
-    ours = "pictures made by this program, which are not CIFAR-100-C"
+    ours = "pictures of this program, which are not CIFAR-100-C"
     kinds, severities = join(settings["types"]), join(map(str, settings["severities"]))
     pictures = ours if name == "corrupted" else official
     return f"{pictures}: means over {kinds}, severities {severities}"
