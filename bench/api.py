@@ -28,12 +28,12 @@ from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor,
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
 from bench.planning.estimate import estimate
+from bench.planning.measures import selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.spec import UNCAPTURED
-from bench.suite import Suite
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
 
@@ -147,7 +147,8 @@ def load_plan(
         ConfigError: The suite, a change or a filter is invalid.
     """
     changed = suite.read(suite.find(name), changes, plugins=plugins)
-    return select(make_plan(changed, find_data_root(data_root)), filters, limit)
+    root = find_data_root(data_root)
+    return select(with_measures(make_plan(changed, root), root), filters, limit)
 
 
 def load_plan_or_saved(
@@ -240,7 +241,7 @@ def execute(
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
         if possible := [run for run in todo if run.id not in impossible]:
-            _check_data(plan.suite, root)
+            _check_data(plan, possible, root)
             _check_graphs(possible, machine)
         _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
@@ -256,7 +257,12 @@ def execute(
         if tracker:
             tracker.log_missing()
         records = [results.summary(run) for run in plan.runs if run not in impossible]
-        return [record for record in records if record is not None and _is_unfinished(record)]
+        return [
+            record
+            for record in records
+            if record is not None
+            and _is_unfinished(record, results.summary(record.specification.subject or record.id))
+        ]
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -349,24 +355,28 @@ def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
         raise BenchError(f"{problem}. Allowed: optimizer: sgd or adamw, or no --cuda-graphs")
 
 
-def _check_data(suite: Suite, root: Path | None) -> None:
-    """Read the data set once, so that its errors are reported before any training starts."""
-    name, registry = suite.data.name, suite.registry
-    try:
-        data.load(suite.data, root, torch.device("cpu"), added=registry.datasets)
-    except Exception as error:
-        if isinstance(error, BenchError) or not registry.source_of("dataset", name):
-            raise
-        problem = registry.describe_error(error)
-        raise BenchError(f"data set '{name}' of a plugin: {problem}") from error
+def _check_data(plan: Plan, runs: Iterable[Run], root: Path | None) -> None:
+    """Read each data set once, so that its errors are reported before any training starts."""
+    registry = plan.suite.registry
+    selections = {selection_of(plan, run): None for run in runs}
+    for selection in selections:
+        try:
+            data.load(selection, root, torch.device("cpu"), added=registry.datasets)
+        except Exception as error:
+            if isinstance(error, BenchError) or not registry.source_of("dataset", selection.name):
+                raise
+            problem = registry.describe_error(error)
+            raise BenchError(f"data set '{selection.name}' of a plugin: {problem}") from error
 
 
-def _is_unfinished(record: Record) -> bool:
+def _is_unfinished(record: Record, subject: Record | None) -> bool:
     """Return whether a run should have a result but has none.
 
     A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
-    run, no result is expected.
+    run, no result is expected, nor is one for a probe of a network without a result.
     """
+    if record.specification.subject and (subject is None or subject.status != "done"):
+        return False
     is_incompatible = record.status == "skipped" and record.teacher is not None
     return record.status != "done" and not is_incompatible
 

@@ -29,9 +29,11 @@ from bench.results.environment import device_name
 from bench.results.record import Record
 from bench.spec import RunSpec
 from bench.training.evaluation import EVALUATION_BATCH, predict
+from bench.training.loop import Views
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
-from distillers import Batch
+from distillers import Batch, Features
+from distillers.base import reads_of_teacher
 
 BURN = """
 import torch
@@ -57,7 +59,8 @@ class Rates(NamedTuple):
     """The speed of runs with the same network, data, method and recipe (see `rate_key`).
 
     Attributes:
-        training: Seconds per training image for the run's own work.
+        training: Seconds per training image for the run's own work, a mean over all epochs, with
+            those of the stage before training.
         shared: Seconds per training image for the work that all runs of a cohort share, such as the
             teacher's forward pass. A cohort is a group of runs that train together.
         evaluation: Seconds for one test image.
@@ -99,7 +102,7 @@ def forecast(
     *,
     measured: bool = False,
 ) -> Forecast:
-    """Forecast the time, memory and disk space of the runs that are still to do.
+    """Forecast the time, memory and disk space of the runs that are still to do, without probes.
 
     Args:
         plan: The plan.
@@ -111,6 +114,7 @@ def forecast(
     """
     device = torch.device(slots[0])
     name, start = device_name(device), START_S
+    runs = [run for run in runs if run.kind != "probe"]
     if measured:
         with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
             rates, start = measure_rates(plan, runs, device), measure_start()
@@ -122,7 +126,7 @@ def forecast(
     size = partial(_parameters, estimates=estimates)
     cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(runs)]
     disk = sum(
-        FLOAT_BYTES * size(run) + RECORD_BYTES + EPOCH_BYTES * run.specification.epochs
+        FLOAT_BYTES * size(run) + RECORD_BYTES + EPOCH_BYTES * estimates[run.id].epochs(run)
         for run in runs
     )
     return Forecast(seconds, source, unknown, max(cohort_bytes, default=0), disk)
@@ -175,16 +179,21 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
         key = rate_key(run.specification)
         if key in rates or not run.specification.epochs:
             continue
-        images, batch = data.batch(run.specification.recipe.batch_size)
+        spec = run.specification
+        images, batch = data.batch(spec.recipe.batch_size)
+        distillers = [registry.distiller(name) for name in spec.method]
+        is_strong = any("strong" in distiller.reads for distiller in distillers)
+        sample = images, batch, images.clone() if is_strong else None
         teacher, shared = None, 0.0
         if run.teacher:
-            spec, taught_by = run.specification, plan.runs[run.teacher].specification
+            taught_by = plan.runs[run.teacher].specification
             names = [taught_by.network] * max(1, len(taught_by.members))
-            kind = f"{names} {spec.teacher_stages} {len(images)} {spec.recipe.precision}"
+            reads = sorted({name for d in distillers for name in reads_of_teacher(d)})
+            kind = f"{names} {spec.teacher_stages} {len(images)} {spec.recipe.precision} {reads}"
             if kind not in teachers:
-                teachers[kind] = _measure_teacher(names, spec, data, images, registry)
+                teachers[kind] = _measure_teacher(names, spec, data, sample, registry)
             teacher, shared = teachers[kind]
-        rates[key] = _measure(run, teacher, shared, data, (images, batch), registry)
+        rates[key] = _measure(run, teacher, shared, data, sample, registry)
     return rates
 
 
@@ -254,11 +263,7 @@ class RandomImages:
 
 
 def _measure_teacher(
-    networks: Sequence[str],
-    spec: RunSpec,
-    data: RandomImages,
-    images: torch.Tensor,
-    registry: Registry,
+    networks: Sequence[str], spec: RunSpec, data: RandomImages, sample: Views, registry: Registry
 ) -> tuple[Teacher, float]:
     """Return a teacher with random weights, and the seconds of its forward pass per image.
 
@@ -268,8 +273,10 @@ def _measure_teacher(
     with seeding.initialised_by("forecast"):
         stages = spec.teacher_stages or ()
         nets = [registry.build_network(name, *size, stages) for name in networks]
-    teacher = Teacher(nets, data, spec.recipe)
-    return teacher, _time(partial(teacher, images), images.device) / len(images)
+    reads = {read for name in spec.method for read in reads_of_teacher(registry.distiller(name))}
+    teacher, (images, _, strong) = Teacher(nets, data, spec.recipe, reads), sample
+    seconds = _time(partial(teacher, images, strong, reads), images.device)
+    return teacher, seconds / len(images)
 
 
 def _measure(
@@ -277,21 +284,38 @@ def _measure(
     teacher: Teacher | None,
     shared: float,
     data: RandomImages,
-    sample: tuple[torch.Tensor, Batch],
+    sample: Views,
     registry: Registry,
 ) -> Rates:
-    spec, (images, batch), device = run.specification, sample, sample[0].device
+    spec, device = run.specification, sample[0].device
     begin = time.perf_counter()
     shapes = teacher.shapes if teacher else []
     trainer = Trainer(Task(run.id, "", spec), data, shapes, None, registry)
     setup = time.perf_counter() - begin
-    trainer.begin_epoch()
+    before, seconds = -trainer.epoch, 0.0  # epochs of the stage before training
     uses_teacher = teacher is not None and trainer.uses_teacher
-    features = teacher(images) if teacher and uses_teacher else []
-    step = _time(partial(trainer.step, images, features, batch), device) / len(images)
+    if before:
+        seconds = before * _time_step(trainer, teacher, sample)
+        trainer.epoch = -1
+        trainer.end_epoch(shared_seconds=0.0)  # the training begins
+        uses_teacher |= teacher is not None and trainer.uses_teacher
+    seconds += spec.epochs * _time_step(trainer, teacher, sample)
+    step = seconds / (before + spec.epochs)
     evaluate = partial(predict, trainer.model, data, "test", spec.recipe)
     evaluation = _time(evaluate, device) / min(EVALUATION_BATCH[device.type], data.facts.train)
     return Rates(step, shared if uses_teacher else 0.0, evaluation, setup)
+
+
+def _time_step(trainer: Trainer, teacher: Teacher | None, sample: Views) -> float:
+    """Return the seconds of a trainer's step per image."""
+    images, batch, strong = sample
+    strong = strong if "strong" in trainer.reads | trainer.teacher_reads else None
+    features: Sequence[Features] = ()
+    if teacher and trainer.uses_teacher:
+        features = teacher(images, strong, trainer.teacher_reads)
+    trainer.begin_epoch()
+    step = partial(trainer.step, images, features, batch, strong)
+    return _time(step, images.device) / len(images)
 
 
 def _time(call: Callable[[], object], device: torch.device) -> float:
@@ -336,7 +360,7 @@ def _seconds(
         rates[key].training / work
         for run in runs
         if (key := rate_key(run.specification)) in rates
-        and (work := estimates[run.id].work(run, 1) / max(1, run.specification.epochs))
+        and (work := estimates[run.id].work(run, 1) / max(1, estimates[run.id].epochs(run)))
     ]
     familiar = sum(rate_key(run.specification) in rates for run in runs)
     if not per_work:
@@ -344,9 +368,9 @@ def _seconds(
     typical = median(per_work)
     run_seconds: dict[str, float] = {}
     for run in runs:
-        work = estimates[run.id].work(run, 1) / max(1, run.specification.epochs)
+        epochs, evaluations = estimates[run.id].epochs(run), _evaluations(run)
+        work = estimates[run.id].work(run, 1) / max(1, epochs)
         rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
-        epochs, evaluations = run.specification.epochs, _evaluations(run)
         run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
         run_seconds[run.id] += rate.evaluation * evaluations * facts.test
     total, longest = 0.0, 0.0
@@ -356,7 +380,7 @@ def _seconds(
             (r.shared for run in cohort.runs if (r := rates.get(rate_key(run.specification)))),
             default=0.0,
         )
-        epochs = cohort.runs[0].specification.epochs
+        epochs = max(estimates[run.id].epochs(run) for run in cohort.runs)
         alone = shared * facts.train * epochs + start
         total += alone + sum(run_seconds[run.id] for run in cohort.runs)
         begin = max((chains.get(id, 0.0) for id in cohort.needs), default=0.0)

@@ -26,13 +26,15 @@ def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
         results: Results folder; only its records are read.
 
     Returns:
-        The number of runs by state, pair and method, and a list of all runs without a result.
+        The number of runs by state, pair, method and measure, and a list of all runs without a
+        result.
     """
     runs = _run_states(plan, results, {})
     return {
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
         "pairs": _pair_states(plan, runs),
+        "measures": _measure_states(plan, runs),
         "without_result": [run for run in runs if run["state"] != "done"],
     }
 
@@ -73,6 +75,7 @@ def describe_plan(
         "ignored_files": plan.facts.ignored,
         "runs": runs,
         "pairs": _pair_states(plan, runs),
+        "measures": _measure_states(plan, runs),
         "cohorts": len(cohorts(possible)),
         "devices": [
             {"device": name, "name": place or device_name(torch.device(name)), "at_a_time": number}
@@ -123,6 +126,15 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
         {"pair": pair, "teachers": Counter(teachers[pair].values()), "methods": counts}
         for pair, counts in methods.items()
     ]
+
+
+def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the number of networks that are measured, in each state, by the measure's name."""
+    states = {run["id"]: run["state"] for run in runs}
+    counts: dict[str, Counter[str]] = {}
+    for (_, name), run in plan.measures.items():
+        counts.setdefault(name, Counter())[states[run]] += 1
+    return [{"measure": name, "states": count} for name, count in counts.items()]
 
 
 def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:

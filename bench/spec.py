@@ -18,6 +18,7 @@ Optimizer = Literal["sgd", "adamw", "lamb"]
 Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student", "ensemble", "probe"]
 
+PROBE = "probe."  # begins the names of probes in plans and tables, such as probe.stl10.top1
 UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
 
 # Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
@@ -209,6 +210,7 @@ class RunSpec(SpecPart):
         seed: Seed of the initial weights, the order of images and the augmentation.
         checkpoint: SHA-256 of the checkpoint; None if the run trains its network.
         pretrained: Whether the network begins with the weights of timm or torchvision.
+        init: SHA-256 of the file whose weights the network begins with; None: random weights.
         options: Arguments of the constructor of a network of timm or torchvision.
         members: Ids of the teachers' runs that form an ensemble; empty for other runs.
         combine: Whether a student's losses are summed or averaged over an ensemble's members.
@@ -228,6 +230,7 @@ class RunSpec(SpecPart):
     seed: int
     checkpoint: str | None = None
     pretrained: bool = False
+    init: str | None = None
     options: dict[str, Any] = {}
     members: list[str] = []
     combine: Literal["sum", "mean"] = "sum"

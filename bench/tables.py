@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bench.regression import Verdicts
 from bench.report import Report, ReportOptions, build
 from bench.report.model import Entry, Role, TableContext
 from bench.results import Record, Results
+from bench.results.measured import merge_all
 from bench.suite import Method, canonical, papers
 from bench.suite.files import default_label
 
@@ -204,9 +206,10 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         results: A results folder, or several.
 
     Returns:
-        One row for each run. The first columns are `method`, `label`, `pair`, `teacher`, `student`,
-        `seed`, `role` (teacher, student or method), `status`, the metrics of the last epoch such as
-        `top1` (percent), `seconds`, `id` and `results` (the folder). `role` is `student` for a
+        One row for each run of a network. The first columns are `method`, `label`, `pair`,
+        `teacher`, `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of
+        the last epoch such as `top1` (percent), those of the network's measures such as
+        `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
         records, the frame has only the first columns and no rows.
@@ -222,7 +225,7 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
         if not folder.is_dir():
             raise BenchError(f"{folder}: no such folder. Allowed: a folder of `bench run`")
         teachers = {r.id: r.network.name for r in Results(folder).records(curves=False)}
-        for record in Results(folder).records():
+        for record in merge_all(Results(folder).records()):
             plain.append({**_plain(record, teachers), "results": str(folder)})
             nested.append(record.content)
     names = dict.fromkeys(("top1", *(name for row in plain for name in row)))
@@ -354,12 +357,20 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
             problem = f"{owner} and {method} have the same label '{label}'"
             raise BenchError(f"{problem}. Allowed: a label of its own for each method")
     order = [*canonical(), *rows["method"]]
+
+    @cache
+    def probes(folder: str) -> list[Record]:
+        records = Results(Path(folder)).records(curves=False)
+        return [record for record in records if record.specification.subject]
+
     for row in sorted(rows.to_dict("records"), key=lambda row: order.index(row["method"])):
         store = Results(Path(row["results"]))
         if (record := store.record(row["id"])) is None:
             raise BenchError(f"{store.file(row['id'])}: no such record; read the records again")
         teacher = store.record(record.specification.teacher or "")
+        record, *others = merge_all([record, *filter(None, [teacher]), *probes(row["results"])])
         names = str(row["pair"]), str(row["teacher"]), str(row["student"])
+        teacher = others[0] if others else None
         yield Entry(*names, "teacher", row["seed"], teacher, "Teacher", "", "teacher")
         role: Role = "student" if row["role"] == "student" else "method"
         terms = tuple(record.specification.method) if role == "method" else ()

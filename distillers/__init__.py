@@ -6,6 +6,7 @@
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
@@ -19,6 +20,7 @@ def names() -> list[str]:
     return sorted(name for name in modules - {"base", "contract"} if not name.startswith("_"))
 
 
+@cache
 def load(name: str) -> type[Distiller]:
     """Return the class of a built-in distiller.
 

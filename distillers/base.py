@@ -167,6 +167,7 @@ FeatureName = Literal[
     "pooled",
     "classifier",
     "logits",
+    "distilled",
     "strong",
 ]
 UNREAD: Any = None  # the value of an optional field that no distiller of the run reads
@@ -208,6 +209,9 @@ class Features:
         classifier: The parameters of the classifier: logits = pooled Wᵀ + b.
         norms: The scale γ and shift β, each (C,), of the batch norm in front of each stage's ReLU.
         strong: The features of a second, strongly augmented view of the same images.
+        distilled: The logits of a second classifier, (B, K), which learns from the teacher, as that
+            of DeiT's distillation token. If a loss of the run reads this field, `logits` are those
+            of the first classifier in training mode. Otherwise they are the mean of both.
     """
 
     stages: tuple[Tensor, ...]
@@ -219,6 +223,7 @@ class Features:
     classifier: Affine = UNREAD
     norms: tuple[Affine, ...] = ()
     strong: "Features" = UNREAD
+    distilled: Tensor = UNREAD
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
         """Return the features with a function applied to each tensor.
@@ -259,6 +264,7 @@ class Shapes:
         classifier: Whether the classifier is a linear layer, which distillers may read.
         norms: C of each stage's last batch norm; () if the network has none.
         missing: Why the network does not have a field, as pairs of a field's name and a reason.
+        distilled: Whether the network has a second classifier, which learns from the teacher.
     """
 
     stages: tuple[tuple[int, int, int], ...]
@@ -270,6 +276,7 @@ class Shapes:
     classifier: bool = False
     norms: tuple[int, ...] = ()
     missing: tuple[tuple[FeatureName, str], ...] = ()
+    distilled: bool = False
 
 
 @dataclass(frozen=True)
@@ -371,6 +378,8 @@ class Distiller(nn.Module, ABC):
             the teacher's forward pass is skipped.
         needs_labels: Whether the loss needs the single label or the index of each image. Such a
             loss is incompatible with recipes that mix images (mixup, cutmix).
+        relational: Whether the loss compares the samples of a batch with each other. A weight then
+            holds for one size of batches, and suites with another size give a warning.
         undecayed: The names of the parameters that have no weight decay.
         pretraining: The stage before training; None if there is none. `__init__` may set it, for
             example from an option.
@@ -391,6 +400,7 @@ class Distiller(nn.Module, ABC):
     teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    relational: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
     new_options: ClassVar[tuple[str, ...]] = ()
@@ -455,6 +465,12 @@ class Distiller(nn.Module, ABC):
 def has_head(distiller: type[nn.Module]) -> bool:
     """Return whether a distiller's class replaces the student's classifier at test time."""
     return issubclass(distiller, Distiller) and distiller.predict is not Distiller.predict
+
+
+def stage_of(term: nn.Module) -> Pretraining | None:
+    """Return a distiller's stage before training; None if it has none, or one without epochs."""
+    stage = getattr(term, "pretraining", None)
+    return stage if isinstance(stage, Pretraining) and stage.epochs else None
 
 
 def require(

@@ -25,6 +25,7 @@ class CC(Distiller):
         "Peng et al. Correlation Congruence for Knowledge Distillation. ICCV 2019. arXiv:1904.01802"
     )
     reads = ("pooled",)
+    relational = True
 
     def __init__(self, setting: Setting, *, width: Width = 128) -> None:
         super().__init__(setting)

@@ -53,7 +53,10 @@ def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: b
     if shapes.classifier:
         optional["classifier"] = Affine(draw(shapes.logits, shapes.pooled), draw(shapes.logits))
     optional["norms"] = tuple(Affine(draw(width), draw(width)) for width in shapes.norms)
-    return replace(features, **optional, strong=view())
+    optional["strong"] = view()
+    if shapes.distilled:
+        optional["distilled"] = draw(batch, shapes.logits)
+    return replace(features, **optional)
 
 
 def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> list[str]:

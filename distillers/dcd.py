@@ -35,6 +35,7 @@ class DCD(Distiller):
         "arXiv:2407.11802"
     )
     reads = ("pooled",)
+    relational = True
     undecayed = ("log_scale", "bias")
 
     def __init__(self, setting: Setting, *, width: Width = 128, alpha: NonNegative = 0.5) -> None:

@@ -33,6 +33,7 @@ class DIST(Distiller):
         "arXiv:2205.10536"
     )
     reads = ("logits",)
+    relational = True
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class ITRD(Distiller):
         "BMVC 2022. arXiv:2112.00459"
     )
     reads = ("pooled",)
+    relational = True
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class MLKD(Distiller):
 
     paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
     reads = ("logits", "strong")
+    relational = True
 
     def __init__(
         self, setting: Setting, *, temperature: Positive = 4.0, standardise: bool = False

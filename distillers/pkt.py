@@ -28,6 +28,7 @@ class PKT(Distiller):
         "ECCV 2018. arXiv:1803.10837"
     )
     reads = ("pooled",)
+    relational = True
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the divergence's terms averaged over all B² pairs, in nats."""

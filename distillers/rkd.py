@@ -27,6 +27,7 @@ class RKD(Distiller):
 
     paper = "Park, Kim, Lu, Cho. Relational Knowledge Distillation. CVPR 2019. arXiv:1904.05068"
     reads = ("pooled",)
+    relational = True
 
     def __init__(
         self, setting: Setting, *, distance: NonNegative = 25.0, angle: NonNegative = 50.0

@@ -50,6 +50,7 @@ class SemCKD(Distiller):
         "Calibration. AAAI 2021. arXiv:2012.03236"
     )
     reads = ("stages",)
+    relational = True
 
     def __init__(self, setting: Setting, *, batch_size: BatchSize = 64) -> None:
         super().__init__(setting)

@@ -32,6 +32,7 @@ class SKD(Distiller):
 
     paper = "Jeong, Lee, Choi. Streamlined Knowledge Distillation. CVPR 2026"
     reads = ("logits",)
+    relational = True
 
     def __init__(
         self,

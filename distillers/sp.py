@@ -21,6 +21,7 @@ class SP(Distiller):
 
     paper = "Tung, Mori. Similarity-Preserving Knowledge Distillation. ICCV 2019. arXiv:1907.09682"
     reads = ("stages",)
+    relational = True
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean squared difference of the two similarity matrices."""

@@ -73,6 +73,7 @@ class WCoRD(Distiller):
         "arXiv:2012.08674"
     )
     reads = ("pooled",)
+    relational = True
     needs_labels = True
     note = "reconstruction"
 

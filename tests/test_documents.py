@@ -125,7 +125,7 @@ def test_methods_are_those_of_the_file_with_their_weights() -> None:
 
 
 def test_numbers_of_methods_and_losses_in_readme_are_those_of_the_package() -> None:
-    counts = re.search(r"\*\*(\d+) methods\*\* from (\d+) losses", README)
+    counts = re.search(r"\*\*(\d+) methods\*\*, weighted sums of (\d+) losses", README)
     assert counts
     assert [int(n) for n in counts.groups()] == [len(suite.canonical()), len(distillers.names())]
 

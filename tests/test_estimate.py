@@ -10,8 +10,9 @@ from torch import nn
 import distillers
 from bench import api, data, models, seeding
 from bench.errors import BenchError
+from bench.execution.queue import work_of
 from bench.planning.estimate import Estimate, build_for_estimate, estimate
-from bench.planning.plan import Plan
+from bench.planning.plan import Plan, cohorts
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS
@@ -271,3 +272,37 @@ def test_exception_without_meta_tensors_is_raised_at_once() -> None:
     with pytest.raises(KeyError, match="what"):
         build_for_estimate(build)
     assert calls == [1]
+
+
+def works(folder: Path, **lines: str) -> dict[str, float]:
+    """Return the work of each method for one image, in student's steps of one epoch."""
+    plan = toy.plan(folder, **lines)
+    estimates = estimate(plan)
+    step = 3 * next(e.network.multiply_adds for e in estimates.values() if e.network)
+    return {c.method.name: estimates[c.run].work(plan.runs[c.run], 1) / step for c in plan.cells}
+
+
+def test_a_strong_view_doubles_the_work(tmp_path: Path) -> None:
+    assert works(tmp_path, methods="[kd, mlkd]") == {"kd": 2, "mlkd": 4}
+
+
+def test_a_stage_before_training_adds_its_epochs_unless_the_student_rests(tmp_path: Path) -> None:
+    methods = "[kd, fsp, ft]"
+    options = "{fsp: {pretraining_epochs: 5}, ft: {pretraining_epochs: 5}}"
+    assert works(tmp_path, methods=methods, options=options) == {"kd": 2, "fsp": 7, "ft": 2}
+
+
+def test_a_cohorts_work_has_the_teachers_passes_for_all_views_and_stages(tmp_path: Path) -> None:
+    passes = {}
+    for method in ("kd", "mlkd", "ft"):
+        plan = toy.plan(
+            tmp_path, methods=f"[{method}]", options="{ft: {pretraining_epochs: 5}}",
+            pairs="[{teacher: resnet14, student: resnet8}]",
+        )  # fmt: skip
+        estimates = estimate(plan)
+        [cohort] = cohorts(run for run in plan.runs.values() if run.kind == "student")
+        run, teacher = cohort.runs[0], estimates[str(cohort.teacher)].network
+        assert teacher is not None
+        shared = work_of(estimates)(cohort) - estimates[run.id].work(run, 1)
+        passes[method] = shared / teacher.multiply_adds
+    assert passes == {"kd": 2, "mlkd": 4, "ft": 7}

@@ -14,6 +14,7 @@ from bench.planning.estimate import estimate
 from bench.planning.plan import Plan
 from bench.results import Results
 from bench.results.environment import device_name
+from bench.training.trainer import Trainer
 from tests import toy
 from tests.command import bench
 
@@ -65,6 +66,44 @@ def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
     assert set(rates) == {rate_key(run.specification) for run in runs}
     assert len(rates) == 3
     assert all(rate.training > 0 and rate.evaluation > 0 for rate in rates.values())
+
+
+def test_measured_steps_have_the_strong_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, step = set(), Trainer.step
+
+    def record(trainer, images, teacher, batch, strong=None):  # type: ignore[no-untyped-def]
+        views.add((trainer.task.specification.epochs, strong is None, teacher[0].strong is None))
+        step(trainer, images, teacher, batch, strong)
+
+    monkeypatch.setattr(Trainer, "step", record)
+    for method, is_weak in (("kd", True), ("mlkd", False)):
+        plan = toy.plan(tmp_path, methods=f"[{method}]")
+        students = [run for run in plan.runs.values() if run.kind == "student"]
+        measure_rates(plan, students, CPU)
+        assert views == {(2, is_weak, is_weak)}
+        views.clear()
+
+
+def test_methods_with_a_stage_or_optional_features_are_measured(tmp_path: Path) -> None:
+    methods, options = "[ft, ofd, ab]", "{ft: {pretraining_epochs: 3}}"
+    plan = toy.plan(tmp_path, methods=methods, options=options)
+    runs = list(plan.runs.values())
+    rates = measure_rates(plan, runs, CPU)
+    assert set(rates) == {rate_key(run.specification) for run in runs}
+    assert all(rate.training > 0 for rate in rates.values())
+
+
+@pytest.mark.slow
+def test_the_epochs_of_a_stage_take_time(tmp_path: Path) -> None:
+    times = []
+    for epochs in (3, 3_000_000):
+        plan = toy.plan(
+            tmp_path, methods="[fsp]", options=f"{{fsp: {{pretraining_epochs: {epochs}}}}}"
+        )
+        times.append(predict(plan, Results(tmp_path / "none"), measured=True).seconds)
+    assert times[1] > 10 * times[0]
 
 
 def test_plan_shows_the_forecast(here: Path) -> None:

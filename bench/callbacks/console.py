@@ -74,6 +74,9 @@ class CohortProgress:
     def label(self) -> str:
         """The cohort's name, such as `resnet20/resnet8 seed 0` or `teacher resnet20 seed 0`."""
         first = self.runs[0]
+        if first.run.kind == "probe":
+            others = len(self.runs) - 1
+            return f"{first.name} and {others} more" if others else first.name
         if not first.method:
             return f"teacher {first.name}"
         pairs = dict.fromkeys(run.pair for run in self.runs)
@@ -119,7 +122,7 @@ class Progress:
         pair, method = (cell.pair.name, cell.method.name) if cell else (name, "")
         epochs = run.specification.epochs or 1
         estimate = estimates.get(run.id)
-        work = estimate.work(run, 1) / epochs if estimate else 0.0
+        work = estimate.work(run, 1) / (estimate.epochs(run) or 1) if estimate else 0.0
         return RunProgress(run, name, pair, method, epochs, work or 1.0)
 
     def start(self, cohort: "Cohort", device: str) -> CohortProgress:

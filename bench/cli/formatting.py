@@ -94,6 +94,12 @@ def state_grid(pairs: Sequence[Content]) -> str:
     return grid(header, rows, ["left"] * len(header))
 
 
+def measure_grid(measures: Sequence[Content]) -> str:
+    """Return a table of measured networks / all networks, by measure; empty without measures."""
+    rows = [[each["measure"], _states(each["states"])] for each in measures]
+    return grid(["measure", "done / total"], rows, ["left", "left"]) if rows else ""
+
+
 def _states(counts: Mapping[str, int]) -> str:
     """Return `3 / 5` (done / all runs); for runs that failed, `3 / 5, 1 failed`."""
     if not counts:

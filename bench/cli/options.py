@@ -49,7 +49,8 @@ Metric = Annotated[
     str,
     Option(
         metavar="METRIC",
-        help="top1, top5, nll, ece, agreement, kl, or oracle (best test top-1 of any epoch).",
+        help="top1, top5, nll, ece, agreement, kl, oracle (best test top-1 of any epoch), or a "
+        "metric of the suite's measures, such as probe.stl10.top1.",
     ),
 ]
 Tolerance = Annotated[

@@ -8,7 +8,7 @@ from typer import Option
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, paragraphs, reasons, state_grid, table
+from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid, table
 from bench.config.text import count
 from bench.results import Results
 
@@ -56,6 +56,7 @@ def plan_text(content: Content) -> str:
             *_forecast(content),
         ],
         state_grid(content["pairs"]),
+        measure_grid(content["measures"]),
         [networks, table(content["networks"])],
         [memory, table(content["memory"])] if content["memory"] else "",
         reasons(content["runs"]),

@@ -2,7 +2,7 @@
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, paragraphs, reasons, state_grid
+from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid
 from bench.results import Results
 
 
@@ -24,5 +24,6 @@ def status_text(content: Content) -> str:
     return paragraphs(
         f"{content['suite']}: {counts}",
         state_grid(content["pairs"]),
+        measure_grid(content["measures"]),
         reasons(content["without_result"]),
     )

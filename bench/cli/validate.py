@@ -59,13 +59,14 @@ def check_contents(suite: "Suite", results: Results | None) -> tuple[list[str], 
     """
     from bench import suite as suites
     from bench.api import find_data_root
+    from bench.planning.measures import with_measures
     from bench.planning.plan import plan as make_plan
     from bench.planning.trial import try_distillers, try_networks
     from bench.report import build
     from bench.training.teacher import checkpoint_problems
 
     try:
-        plan = make_plan(suite, find_data_root(None))
+        plan = with_measures(make_plan(suite, find_data_root(None)), find_data_root(None))
         trials = [*try_networks(plan), *try_distillers(plan)]
     except BenchError as error:
         return [suites.at_line(suite, "dataset", str(error))], []

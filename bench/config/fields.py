@@ -63,6 +63,11 @@ def shorthand(key: str) -> BeforeValidator:
     return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) else v)
 
 
+def true_for_defaults() -> BeforeValidator:
+    """Return a validator that replaces `true` by {}, which stands for the defaults of all keys."""
+    return BeforeValidator(lambda v: {} if v is True else v)
+
+
 def by_type(**kinds: type) -> Discriminator:
     """Return a discriminator that chooses a tagged alternative by the value's Python type."""
     return Discriminator(

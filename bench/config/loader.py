@@ -330,7 +330,7 @@ def _opened(where: Where, content: Any, name: str) -> Any:
     match where:
         case ("dataset",):
             return {"name": content}
-        case ("teachers", "checkpoints", _):
+        case ("teachers", "checkpoints", _) | ("networks", _, "init"):
             return {"path": content}
         case ("methods", _, _):
             return {"weight": content}

@@ -11,9 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Augment, Data, Facts, Selection, Source, Split, check_arrays
+from bench.data.base import (
+    Arrays,
+    Augment,
+    Data,
+    Facts,
+    LoadedData,
+    Selection,
+    Source,
+    Split,
+    check_arrays,
+)
 from bench.data.batches import Resident, Streamed
-from bench.data.builtin import BUILTIN
+from bench.data.builtin import BUILTIN, Archive
 from bench.data.folder import PREFIX, Folder
 from bench.data.subset import select, selected_facts
 from bench.errors import BenchError, unknown
@@ -23,11 +33,13 @@ __all__ = [
     "Augment",
     "Data",
     "Facts",
+    "LoadedData",
     "Resident",
     "Selection",
     "Source",
     "Split",
     "Streamed",
+    "data_root",
     "facts",
     "load",
     "names",
@@ -58,7 +70,7 @@ def facts(
         MissingData: a folder does not exist.
 
     """
-    return selected_facts(selection, _source(selection, _data_root(root), added).facts)
+    return selected_facts(selection, _source(selection, data_root(root), added).facts)
 
 
 def load(
@@ -69,7 +81,7 @@ def load(
     stream: bool | None = None,
     workers: int = WORKERS,
     added: Mapping[str, Source] | None = None,
-) -> Data:
+) -> LoadedData:
     """Load the selected part of a data set, ready for training on a device.
 
     Args:
@@ -90,7 +102,7 @@ def load(
         MissingData: a file is missing and cannot be downloaded.
 
     """
-    root = _data_root(root)
+    root = data_root(root)
     source = _source(selection, root, added)
     part = selected_facts(selection, source.facts)
     if stream and not isinstance(source, Folder):
@@ -137,7 +149,8 @@ def _counts(part: Facts, hashes: Mapping[Split, Sequence[Hashable]]) -> dict[str
     }
 
 
-def _data_root(root: Path | None) -> Path:
+def data_root(root: Path | None) -> Path:
+    """Return the data root: `root`, or else the folder in BENCH_DATA, or else `data`."""
     return root if root is not None else Path(os.environ.get("BENCH_DATA") or "data")
 
 
@@ -149,4 +162,5 @@ def _source(selection: Selection, root: Path, added: Mapping[str, Source] | None
         raise BenchError(
             unknown("data set", selection.name, [*sources, f"{PREFIX}/path/to/images"])
         )
-    return sources[selection.name]
+    source = sources[selection.name]
+    return source.at(root) if isinstance(source, Archive) else source

@@ -32,7 +32,7 @@ name in a dictionary `DATASETS`:
 A suite that lists the plugin's file under `plugins:` can then set `dataset: squares`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -66,6 +66,8 @@ class Facts:
             have the same number.
         ignored: number of unused files in a folder of images: hidden files, and files that
             are not images.
+        incomplete: how many images of the official data set there are, as a phrase for captions;
+            empty if there are all.
 
     """
 
@@ -74,12 +76,13 @@ class Facts:
     size: int
     train: int
     test: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     fingerprint: str
     fewest: tuple[int, int] | None = None
     class_counts: tuple[int, ...] | None = None
     ignored: int = 0
+    incomplete: str = ""
 
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.
@@ -233,6 +236,29 @@ class Data(Protocol):
 
         Raises:
             BenchError: no validation images were held out.
+
+        """
+
+
+class LoadedData(Data, Protocol):
+    """Data whose images can be changed before normalisation, or normalised with other numbers.
+
+    Attributes:
+        normalize: function that maps images (B, S, S, 3) uint8 to normalised images (B, 3, S, S).
+
+    """
+
+    normalize: Callable[[Tensor], Tensor]
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of `evaluation` before normalisation, (B, S, S, 3) uint8, and labels."""
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "LoadedData":
+        """Return the same images, normalised with another mean and standard deviation.
+
+        Args:
+            mean: mean of each channel, scaled to 0..1.
+            std: standard deviation of each channel, scaled to 0..1.
 
         """
 

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace
 from multiprocessing.context import BaseContext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +22,7 @@ from bench.seeding import generator
 from distillers import Batch
 
 RESIZE_BATCH = 1000  # images that are resized at once, to limit memory
+Loaded = TypeVar("Loaded", "Resident", "Streamed")
 
 
 class Resident:
@@ -47,7 +51,7 @@ class Resident:
             for split, (images, labels) in splits.items()
         }
         self.train_labels = self.splits["train"][1]
-        self.normalize = Normalizer(facts, device)
+        self.normalize: Callable[[Tensor], Tensor] = Normalizer(facts, device)
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
@@ -73,12 +77,21 @@ class Resident:
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images and labels of a split in the data set's order; see `Data.evaluation`."""
+        for images, labels in self.pictures(split, batch_size):
+            yield self.normalize(images), labels
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the same images before normalisation; see `Data.pictures`."""
         if split not in self.splits:
             raise missing_split(self.facts.name, split)
         images, labels = self.splits[split]
         for start in range(0, len(labels), batch_size):
             batch = slice(start, start + batch_size)
-            yield self.normalize(images[batch]), labels[batch]
+            yield images[batch], labels[batch]
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Resident":
+        """Return the same images with another normalisation; see `Data.normalised`."""
+        return with_normalizer(self, mean, std)
 
 
 class Streamed:
@@ -109,7 +122,7 @@ class Streamed:
         self.workers = min(workers, os.cpu_count() or 1)
         self.labels = {split: listing.labels.to(device) for split, listing in splits.items()}
         self.train_labels = self.labels["train"]
-        self.normalize = Normalizer(facts, device)
+        self.normalize: Callable[[Tensor], Tensor] = Normalizer(facts, device)
 
     def epoch(
         self, seed: int, epoch: int, batch_size: int, augment: Augment
@@ -123,11 +136,16 @@ class Streamed:
         start = 0
         for images, index in self._batches("train", view, order, batch_size):
             batch = Batch(labels=self.train_labels.index_select(0, index), index=index)
-            yield erase(images, start), batch
+            yield erase(self.normalize(images), start), batch
             start += len(index)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the centre of each image, sorted by class and path; see `Data.evaluation`."""
+        for images, labels in self.pictures(split, batch_size):
+            yield self.normalize(images), labels
+
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the same images before normalisation; see `Data.pictures`."""
         if split not in self.splits:
             raise missing_split(self.facts.name, split)
         labels = self.labels[split]
@@ -135,10 +153,14 @@ class Streamed:
         for images, index in self._batches(split, CentreView(self.facts.size), order, batch_size):
             yield images, labels.index_select(0, index)
 
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Streamed":
+        """Return the same images with another normalisation; see `Data.normalised`."""
+        return with_normalizer(self, mean, std)
+
     def _batches(
         self, split: Split, view: View, order: Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and their indices (B,) in the split."""
+        """Yield images (B, S, S, 3) uint8 and their indices (B,) in the split."""
         loader = DataLoader(
             ImageFiles(self.splits[split].paths, view),
             batch_sampler=[batch.tolist() for batch in torch.split(order, batch_size)],
@@ -152,7 +174,7 @@ class Streamed:
             order = order.pin_memory()  # else the CPU would wait until the copy to the GPU ends
         batches = torch.split(order.to(self.device, non_blocking=True), batch_size)
         for images, index in zip(loader, batches, strict=True):
-            yield self.normalize(images.to(self.device, non_blocking=True)), index
+            yield images.to(self.device, non_blocking=True), index
 
 
 def _worker_context() -> BaseContext:
@@ -163,6 +185,14 @@ def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "bench.data"])
     return context
+
+
+def with_normalizer(data: Loaded, mean: tuple[float, ...], std: tuple[float, ...]) -> Loaded:
+    """Return a copy of loaded data that shares the images, with another mean and deviation."""
+    copied = copy(data)
+    copied.facts = replace(data.facts, mean=mean, std=std)
+    copied.normalize = Normalizer(copied.facts, data.device)
+    return copied
 
 
 def missing_split(name: str, split: Split) -> BenchError:

@@ -14,8 +14,9 @@ import sys
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -97,6 +98,10 @@ class Archive(ABC):
     @abstractmethod
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Verify and read the files; first download missing files if `download` is true."""
+
+    def at(self, root: Path) -> Source:
+        """Return the data set that a data root holds, which may be a subset of the official one."""
+        return self
 
     def missing(self, root: Path, reason: str) -> MissingData:
         """Return the error for missing files; the message names the files, the reason, the fix."""
@@ -272,12 +277,40 @@ class TinyImageNet(Archive):
 
     The official archive may be packed or unpacked; it is never downloaded. Its validation images
     are the test set here, because its test images have no labels. Classes are numbered in the
-    alphabetical order of their WordNet ids.
+    alphabetical order of their WordNet ids. The unpacked folder may hold a subset with equally many
+    images of each class; its facts and captions then say so.
     """
 
     facts: Facts = _facts("tiny_imagenet", "md5:90528d7ca1a48142e341f4ef8d21d0de")
     archive: str = f"{TINY_IMAGENET}.zip (unpacked: {TINY_IMAGENET}/)"
     unpacked: str = TINY_IMAGENET
+
+    def at(self, root: Path) -> Source:
+        """Return the data set, or the subset in an unpacked folder that holds fewer images."""
+        top, facts = root / TINY_IMAGENET, self.facts
+        counts = [len(list(each.glob("images/*.JPEG"))) for each in top.glob("train/*")]
+        annotations = top / "val" / "val_annotations.txt"
+        lines = annotations.read_text().splitlines() if annotations.is_file() else []
+        train, test = facts.rarest
+        tested = Counter(line.split("\t")[1] for line in lines if "\t" in line)
+        equal = {*counts}, {*tested.values()}
+        if len(counts) != facts.classes or len(tested) != facts.classes or max(map(len, equal)) > 1:
+            return self
+        [train_each], [test_each] = equal
+        if not 0 < train_each <= train or (train_each, test_each) == (train, test):
+            return self
+        totals = train_each * facts.classes, test_each * facts.classes
+        names = sorted(path.name for path in top.glob("train/*/images/*.JPEG"))
+        digest = hashlib.sha256("\n".join([*names, *lines]).encode()).hexdigest()
+        present = f"{totals[0]:,} of {facts.train:,} training images"
+        incomplete = f"only {present} and {totals[1]:,} of {facts.test:,} test images exist here"
+        return replace(
+            self,
+            facts=replace(
+                facts, train=totals[0], test=totals[1], fewest=(train_each, test_each),
+                fingerprint=f"sha256:{digest}", incomplete=incomplete,
+            ),
+        )  # fmt: skip
 
     def read(self, root: Path) -> Arrays:
         """Read training images by path, and test images in the order of val_annotations.txt."""

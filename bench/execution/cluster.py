@@ -13,7 +13,7 @@ from bench.config import fields, loader
 from bench.config.fields import AtLeast0, Count, Natural, Number, Positive, Text, Whole, allowed
 from bench.config.text import Problem
 from bench.errors import BenchError, ConfigError
-from bench.suite.schema import Part
+from bench.suite.parts import Part
 
 MIN_AMOUNT = 0.0001  # smallest amount of a resource that Ray can count
 

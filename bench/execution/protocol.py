@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from bench.results.record import Record, Status, TeacherInfo
 from bench.spec import RunSpec
-from bench.suite import Checkpoint
+from bench.suite import Checkpoint, InitialWeights
 
 Event = Mapping[str, Any]  # the docstring of `Job` lists all kinds of events
 Emit = Callable[[Event], None]
@@ -30,12 +30,14 @@ class Task:
         name: Name of the run in messages.
         specification: Specification of the run.
         checkpoint: File with a teacher's trained weights; None: the run trains its network.
+        init: File whose weights the network begins with; None: random weights.
     """
 
     id: str
     name: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    init: InitialWeights | None = None
 
     def record(self, status: Status, reason: str | None, **fields: Any) -> Record:
         """Return a record for the run.

@@ -23,9 +23,11 @@ def work_of(estimates: Mapping[str, Estimate]) -> Work:
 
     def work(cohort: Cohort) -> float:
         training = sum(estimates[run.id].work(run, 1) for run in cohort.runs)
-        if cohort.teacher is None or cohort.teacher not in estimates:
+        teacher = estimates.get(cohort.teacher or "")
+        if teacher is None or teacher.network is None:
             return training
-        return training + estimates[cohort.teacher].work(cohort.runs[0], 1) / 3
+        passes = max(estimates[run.id].passes(run) for run in cohort.runs)
+        return training + teacher.network.multiply_adds * passes
 
     return work
 

@@ -92,7 +92,8 @@ class Runner:
                 self.results.delete_run(run.id)
         names = self.plan.names()
         self._tasks = {
-            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint) for run in runs
+            run.id: Task(run.id, names[run.id], run.specification, run.checkpoint, run.init)
+            for run in runs
         }
         for run in runs:
             if (error := self.estimates[run.id].error) is not None:
@@ -124,8 +125,10 @@ class Runner:
         run = next((run for run in cohort.runs if run.id in self._tasks), None)
         if run is None:
             return 0.0
-        epochs = run.specification.epochs or 1
-        return self._queue.work(cohort) * (1 - self._epochs.get(run.id, 0) / epochs)
+        epochs = self.estimates[run.id].epochs(run) or 1
+        last = run.specification.epochs or 1
+        left = last - self._epochs.get(run.id, last - epochs)  # a stage has numbers up to 0
+        return self._queue.work(cohort) * left / epochs
 
     def _start(self, slot: int, cohort: Cohort) -> bool:
         """Start a cohort on a slot; return whether it started.
@@ -155,6 +158,10 @@ class Runner:
             if source is not None and source.status != "done":
                 name = "its teacher" if id == run.teacher else self.plan.names()[id]
                 return f"{name} is missing: {source.status}, {source.reason}"
+            if not self.results.weights(id).exists():
+                name = self.plan.names()[id]
+                fix = "train it again with --overwrite always and a --filter for this run"
+                return f"the weights of {name} are missing: {self.results.weights(id)}; {fix}"
         return ""
 
     def _job(self, cohort: Cohort, sources: Mapping[str, TeacherInfo], device: str) -> Job:
@@ -166,7 +173,7 @@ class Runner:
             device=device,
             threads=self.threads,
             results=str(self.results.folder),
-            dataset=self.plan.suite.data.name,
+            dataset=cohort.runs[0].dataset or self.plan.suite.data.name,
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
@@ -248,14 +255,14 @@ def pending(plan: Plan, results: Results, overwrite: Overwrite) -> list[Run]:
 
     Returns:
         Runs to repeat, runs without a record, and the runs that these need if their weights are
-        missing.
+        missing. A probe does not repeat a run: without weights, the probe is skipped.
     """
     missing: set[str] = set()
     for run in reversed(list(plan.runs.values())):  # a run comes after the runs that it needs
         record = results.summary(run.id)
         if record is None or record.status not in FINISHED[overwrite]:
             missing.add(run.id)
-        if run.id in missing:
+        if run.id in missing and run.kind != "probe":
             missing |= {id for id in run.needs if not results.weights(id).exists()}
     return [run for run in plan.runs.values() if run.id in missing]
 

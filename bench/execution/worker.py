@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import data, models
-from bench.data import Augment, Data, Facts, Selection, Split
-from bench.errors import BenchError
+from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
+from bench.errors import BenchError, MissingData
+from bench.execution import measuring
 from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
@@ -57,6 +58,7 @@ class JobContext:
         device: Device of the training.
         capture: Function that captures the runs' steps as CUDA graphs; None: no capture.
         data_counts: Counts of the images, for records; empty until the data are loaded.
+        initial: Tensors of the files of initial weights that were read, by network.
         started: Time at which the job started, for the records.
     """
 
@@ -68,6 +70,7 @@ class JobContext:
         self.device = torch.device(job.device)
         self.capture = CudaCapture() if job.graphs else None
         self.data_counts: Mapping[str, int] = {}
+        self.initial: dict[str, Mapping[str, Tensor]] = {}
         self.started = now()
 
 
@@ -81,8 +84,9 @@ class Heartbeat:
         emit: Function that sends an event to the parent process.
     """
 
-    def __init__(self, data: Data, emit: Emit) -> None:
+    def __init__(self, data: LoadedData, emit: Emit) -> None:
         self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
+        self.normalize = data.normalize
         self._data, self._emit = data, emit
         self._last = float("-inf")
 
@@ -96,12 +100,24 @@ class Heartbeat:
         """Yield the batches of a split."""
         return self._watched(self._data.evaluation(split, batch_size))
 
+    def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a split before normalisation."""
+        return self._watched(self._data.pictures(split, batch_size))
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Heartbeat":
+        """Return the same data with another normalisation."""
+        return Heartbeat(self._data.normalised(mean, std), self._emit)
+
+    def beat(self) -> None:
+        """Emit a heartbeat, unless the last one was less than `HEARTBEAT_INTERVAL_S` ago."""
+        now = time.monotonic()
+        if now - self._last >= HEARTBEAT_INTERVAL_S:
+            self._last = now
+            self._emit({"event": "heartbeat"})
+
     def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
-            now = time.monotonic()
-            if now - self._last >= HEARTBEAT_INTERVAL_S:
-                self._last = now
-                self._emit({"event": "heartbeat"})
+            self.beat()
             yield batch
 
 
@@ -122,6 +138,8 @@ def run_job(job: Job, emit: Emit) -> None:
         check_plugins(context)
         if (checkpoint := job.tasks[0].checkpoint) is not None:
             import_checkpoint(context, job.tasks[0], checkpoint)
+        elif job.tasks[0].specification.subject:
+            measure_networks(context)
         elif job.tasks[0].specification.role == "ensemble":
             import_ensemble(context, job.tasks[0])
         else:
@@ -168,7 +186,7 @@ def check_plugins(context: JobContext) -> None:
                 raise BenchError(f"{problem}; run the same command again")
 
 
-def load_data(context: JobContext) -> Data:
+def load_data(context: JobContext) -> Heartbeat:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size
@@ -250,6 +268,13 @@ def train(context: JobContext) -> None:
         loop.train_cohort(trainers, teacher, dataset, save, capture)
 
 
+def measure_networks(context: JobContext) -> None:
+    """Measure finished networks: emit a record for each task."""
+    dataset = load_data(context)
+    for task, status, reason, fields in measuring.outcomes(context, dataset, dataset.beat):
+        emit_record(context, task, status, reason, **fields)
+
+
 def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -> list[Trainer]:
     """Return a trainer for each task that can be trained; emit records for the other tasks."""
     trainers = []
@@ -258,10 +283,13 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
     for task in context.job.tasks:
         make = partial(Trainer, task, dataset, shapes, context.capture, context.registry, sha256)
         try:
+            make = partial(make, load_initial(context, task, dataset.facts))
             trainer = make()
             trainers.append(trainer if resume(context, trainer) else make())
         except Incompatible as error:
             emit_record(context, task, "skipped", str(error))
+        except BenchError as error:
+            emit_record(context, task, "failed", str(error))
         except bdb.BdbQuit as error:
             raise KeyboardInterrupt from error  # the user typed `q` in a debugger
         except (Exception, SystemExit) as error:  # a plugin may call sys.exit
@@ -270,6 +298,24 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
             traceback.print_exc()  # written to the worker's log; with --inline, to the screen
             emit_record(context, task, "failed", context.registry.describe_error(error))
     return trainers
+
+
+def load_initial(context: JobContext, task: Task, facts: Facts) -> Mapping[str, Tensor] | None:
+    """Return the tensors of a task's file of initial weights, after a check of its SHA-256.
+
+    Returns None if the network begins with random weights, or with those of its library.
+    """
+    name, file = task.specification.network, task.init
+    if file and name not in context.initial:
+        if not file.path.is_file():
+            raise MissingData(f"{file.path}: no such file; `networks.{name}.init` names it")
+        verify(file.path, file.sha256)
+        others = context.registry, context.job.networks
+        fit = teachers.fit_checkpoint(file.path, name, facts, *others, any_classes=True)
+        context.initial[name] = fit.state
+        if fit.note:
+            context.emit({"event": "notice", "text": fit.note})
+    return context.initial[name] if file else None
 
 
 def resume(context: JobContext, trainer: Trainer) -> bool:

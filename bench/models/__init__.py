@@ -18,7 +18,7 @@ from bench.models.base import Builder, Cost, Taps
 from bench.models.head import Headed
 from bench.models.libraries import LIBRARIES
 from bench.models.taps import TAPPED
-from bench.models.wrapper import FeatureExtractor
+from bench.models.wrapper import FeatureExtractor, find_classifier, logits_of
 from distillers import Distiller, Features, Shapes
 from distillers.base import FeatureName
 
@@ -29,6 +29,7 @@ __all__ = [
     "FeatureExtractor",
     "Headed",
     "build",
+    "classifier_layer",
     "cost",
     "headed",
     "layer_groups",
@@ -161,6 +162,7 @@ def shapes(net: nn.Module, size: int, reads: Collection[FeatureName] = ()) -> Sh
         features.classifier is not None,
         tuple(len(norm.weight) for norm in features.norms),
         tuple((name, reason) for name, reason in places.missing if name in reads),
+        features.distilled is not None,
     )
 
 
@@ -241,6 +243,26 @@ def stage_layers(net: nn.Module, size: int) -> tuple[str, ...] | None:
     """
     points = net.hook_points(size) if isinstance(net, FeatureExtractor) else None
     return tuple(point.layer for point in points.stages) if points else None
+
+
+def classifier_layer(net: nn.Module, size: int) -> str | None:
+    """Return the name of the layer that computes a network's logits; None if no layer does.
+
+    Args:
+        net: a network that `build` returned, or its `network`.
+        size: side S of the images in pixels.
+
+    Raises:
+        BenchError: the network cannot take images (B, 3, S, S), or does not return logits.
+
+    """
+    network = net.network if isinstance(net, FeatureExtractor) else net
+    if layer := taps.declared(network).classifier:
+        return layer
+    calls, output = dry_run.trace(dry_run.copy_network(network, size), size)
+    logits = output.logits if isinstance(output, Features) else logits_of(network, output)
+    end = find_classifier(calls, logits.shape[1])
+    return None if end is None else calls[end].layer
 
 
 def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ class Taps:
         classifier: name of the linear layer that maps `pooled` to the logits.
         norms: for each stage, name of the batch norm in front of its last ReLU.
         missing: for each field that the network does not have, its name and the reason.
+        distilled: name of the second classifier, which learns from the teacher (DeiT).
 
     """
 
@@ -108,6 +109,7 @@ class Taps:
     classifier: str = ""
     norms: tuple[str, ...] = ()
     missing: tuple[tuple[FeatureName, str], ...] = ()
+    distilled: str = ""
 
 
 def init_convolutions(net: nn.Module) -> None:

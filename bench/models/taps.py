@@ -6,8 +6,8 @@ torchvision, `find` searches the calls of layers in a dry run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,12 @@ from bench.models.dry_run import MAX_COMPUTED_SIDE, LayerCall, copy_network, map
 from distillers import Features
 from distillers.base import Affine, FeatureName
 
-TAPPED = frozenset({"stem", "preactivations", "norms", "pooled_map", "classifier"})  # by hooks
+TAPPED = frozenset({"stem", "preactivations", "norms", "pooled_map", "classifier", "distilled"})
+SECOND = "head_dist"  # timm's name of a second classifier, which learns from the teacher
 SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # do not change values in evaluation
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.ELU, nn.Mish)
 UNDECLARED = "the network declares no such layer (`taps` in bench.models.base)"
+ONE_CLASSIFIER = "it has one classifier, without a second one that learns from the teacher"
 
 
 class Reader:
@@ -44,6 +46,8 @@ class Reader:
         with ExitStack() as hooks:
             for tap in self._points():
                 hooks.enter_context(_listen(self._net.get_submodule(tap.layer), tap, tensors))
+            if "distilled" in reads:
+                hooks.enter_context(_two_logits(self._net))
             features: Features = self._net(images)
         fields: dict[str, Any] = {}
         if "preactivations" in reads:
@@ -57,12 +61,15 @@ class Reader:
             fields["classifier"] = self._affine(taps.classifier)
         if "norms" in reads:
             fields["norms"] = tuple(map(self._affine, taps.norms))
+        if "distilled" in reads:
+            fields["distilled"] = tensors[Tap(taps.distilled)]
         return replace(features, **fields)
 
     def _points(self) -> list[Tap]:
         taps, reads = self._taps, self._reads
         points = list(taps.preactivations) if "preactivations" in reads else []
         points += [taps.stem] if taps.stem and "stem" in reads else []
+        points += [Tap(taps.distilled)] if "distilled" in reads else []
         is_tapped = isinstance(taps.pooled_map, Tap) and "pooled_map" in reads
         return [*points, *([taps.pooled_map] if is_tapped else [])]  # type: ignore[list-item]
 
@@ -97,6 +104,19 @@ def _listen(layer: nn.Module, tap: Tap, tensors: dict[Tap, Tensor]) -> Any:
     return layer.register_forward_hook(after)
 
 
+@contextmanager
+def _two_logits(net: nn.Module) -> Iterator[None]:
+    """Let a network of timm return both classifiers' logits in training mode, not their mean."""
+    switches = [m for m in net.modules() if hasattr(m, "set_distilled_training")]
+    for module in switches:
+        module.set_distilled_training(True)  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        for module in switches:
+            module.set_distilled_training(False)  # type: ignore[operator]
+
+
 def reader(net: nn.Module, taps: Taps, reads: Collection[str]) -> Callable[[Tensor], Features]:
     """Return the network itself, or a `Reader` if `reads` has fields that only hooks can read."""
     return Reader(net, taps, reads) if TAPPED.intersection(reads) else net
@@ -107,7 +127,11 @@ def declared(net: nn.Module) -> Taps:
     taps = getattr(net, "taps", None)
     names: tuple[FeatureName, ...]
     names = ("stem", "preactivations", "pooled_map", "classifier", "norms")
-    return taps if isinstance(taps, Taps) else Taps(missing=tuple((n, UNDECLARED) for n in names))
+    if not isinstance(taps, Taps):
+        taps = Taps(missing=tuple((name, UNDECLARED) for name in names))
+    if taps.distilled:
+        return taps
+    return replace(taps, missing=(*taps.missing, ("distilled", ONE_CLASSIFIER)))
 
 
 def under(prefix: str, taps: Taps) -> Taps:
@@ -124,6 +148,7 @@ def under(prefix: str, taps: Taps) -> Taps:
         taps.classifier and f"{prefix}.{taps.classifier}",
         tuple(f"{prefix}.{layer}" for layer in taps.norms),
         taps.missing,
+        taps.distilled and f"{prefix}.{taps.distilled}",
     )
 
 
@@ -186,9 +211,14 @@ def find(
         missing.append(("preactivations", "a stage does not end with the output of an activation"))
     if not norms:
         missing.append(("norms", "a stage does not end with a batch norm and an activation"))
-    linear = isinstance(calls[head].module, nn.Linear)
-    if not linear:
+    distilled = calls[head].layer if SECOND in calls[head].layer.split(".") else ""
+    linear = isinstance(calls[head].module, nn.Linear) and not distilled
+    if distilled:
+        missing.append(("classifier", "its logits are the mean of two classifiers"))
+    elif not linear:
         missing.append(("classifier", "its classifier is not a linear layer"))
+    if not distilled:
+        missing.append(("distilled", ONE_CLASSIFIER))
     pooled = _pooled_map(calls, body, head)
     if pooled is None:
         missing.append(("pooled_map", "other layers than pooling precede its classifier"))
@@ -196,7 +226,7 @@ def find(
         missing.append(("stem", "no layer ends a stem"))
     tap = Tap(stem[0], call=stem[1]) if stem else None
     name = calls[head].layer if linear else ""
-    return Taps(tap, preactivations, pooled, name, norms, tuple(missing))
+    return Taps(tap, preactivations, pooled, name, norms, tuple(missing), distilled)
 
 
 def _last_activation(calls: Sequence[LayerCall], end: int) -> int | None:

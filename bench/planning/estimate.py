@@ -1,9 +1,10 @@
 """Estimate the cost of the runs of a plan, and find impossible runs, before any training."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, cast, get_args
 
 import torch
@@ -16,19 +17,23 @@ from bench.errors import BenchError
 from bench.models import Cost
 from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
+from bench.spec import RunSpec
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import (
     FeatureName,
+    Pretraining,
     has_head,
     reads_of_teacher,
     require,
     require_one_teacher,
+    stage_of,
 )
 
 MAX_ELEMENTS = 50_000_000  # total up to which the tensors of a network or distiller get memory
 SMALL_ELEMENTS = 10_000  # tensors up to this size always get memory: constructors may read them
-FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+RANDOM = (torch.rand, torch.randn)
+FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, *RANDOM)
 
 
 class Network(NamedTuple):
@@ -50,6 +55,8 @@ class Estimate:
         network: the cost of the run's network; None if the cost is unknown.
         memory: bytes of the buffers of the run's distillers, such as memory banks.
         warning: an exception from a plugin's code; the run will start, but will probably fail.
+        views: views of each image that the networks see: 2 if a distiller reads the strong view.
+        stage: the stage before training; None if no distiller has one.
 
     """
 
@@ -57,21 +64,55 @@ class Estimate:
     network: Cost | None = None
     memory: int = 0
     warning: str | None = None
+    views: int = 1
+    stage: Pretraining | None = None
+
+    def epochs(self, run: Run) -> int:
+        """Return the number of epochs of the run, with those of the stage before training."""
+        return run.specification.epochs + (self.stage.epochs if self.stage else 0)
+
+    def passes(self, run: Run) -> int:
+        """Return how often the run's teacher sees an image or its strong view in all epochs."""
+        before = self.stage.epochs if self.stage else 0
+        return run.specification.epochs * self.views + before
 
     def work(self, run: Run, images: int) -> float:
         """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
-        A backward pass counts as two forward passes.
+        A backward pass counts as two forward passes. A stage in which the student does not learn
+        skips its passes. For a probe, only passes of the measured network are counted.
 
         Args:
             run: the run that was estimated.
             images: number of training images.
 
         """
-        epochs = run.specification.epochs
-        return 3.0 * epochs * images * self.network.multiply_adds if self.network else 0.0
+        skipped = self.stage.epochs if self.stage and not self.stage.student else 0
+        is_probe = run.specification.subject is not None
+        passes = _passes(run.specification) if is_probe else 3.0 * (self.passes(run) - skipped)
+        return passes * images * self.network.multiply_adds if self.network else 0.0
 
 
+def _passes(spec: RunSpec) -> float:
+    """Return the forward passes of the network that a probe measures; a step counts as three."""
+    measure = spec.measure
+    if "small_init" in measure:  # SGD trains a classifier or, without `batch_norm`, all layers
+        return spec.recipe.epochs * (1.0 if "batch_norm" in measure else 3.0)
+    return float(len(measure.get("types", "1")) * len(measure.get("severities", "1")))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: passes of two images are short, so threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def estimate(plan: Plan) -> dict[str, Estimate]:
     """Estimate the cost of every run of a plan, without reading images or training.
 
@@ -86,6 +127,9 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
+        if spec.subject:
+            estimates[run.id] = _estimate_measure(spec, estimates, plan)
+            continue
         teacher = plan.runs[run.teacher or run.id].specification
         pair = (
             Network(spec.network, tuple(spec.stages or ())),
@@ -101,6 +145,21 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
             estimate = replace(estimate, error=estimate.error or problem)
         estimates[run.id] = estimate
     return estimates
+
+
+def _estimate_measure(spec: RunSpec, estimates: Mapping[str, Estimate], plan: Plan) -> Estimate:
+    """Return the estimate of a probe; it is impossible if a network that it needs is impossible."""
+    for id in spec.needs:
+        if error := estimates[id].error:
+            return Estimate(f"{plan.names()[id]} is impossible: {error}")
+    network = Network(spec.network, tuple(spec.stages or ()))
+    size, registry = spec.data.size or plan.facts.size, plan.suite.registry
+    try:
+        return Estimate(None, _measure(network, spec.measure["classes"], size, registry).cost)
+    except BenchError as error:
+        return Estimate(str(error))
+    except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
+        return Estimate(None, warning=registry.describe_error(error))
 
 
 @cache
@@ -140,13 +199,14 @@ def _estimate(
     """
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
-        memory = 0
+        memory, views, stage = 0, 1, None
         for name, values in json.loads(options).items():
             distiller = registry.distiller(name)
             student = shapes_of(network, facts, registry, distiller.reads)
             taught = shapes_of(teacher, facts, registry, reads_of_teacher(distiller))
             require(distiller, student, taught, mixed=mixed)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
+            views, stage = 2 if "strong" in distiller.reads else views, stage_of(term) or stage
             used = members if distiller.uses_teacher else 1
             require_one_teacher(cast(Distiller, term), used)
             memory += used * sum(x.numel() * x.element_size() for x in term.buffers())
@@ -162,7 +222,7 @@ def _estimate(
         return Estimate(str(error))
     except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
         return Estimate(None, warning=registry.describe_error(error))
-    return Estimate(None, cost, memory)
+    return Estimate(None, cost, memory, views=views, stage=stage)
 
 
 class Measured(NamedTuple):
@@ -188,6 +248,7 @@ def _measure(network: Network, classes: int, size: int, registry: Registry) -> M
     return Measured(shapes, models.cost(net, size), layers)
 
 
+@lru_cache(maxsize=2)  # a pair: each network is measured up to three times in a row
 def _network(network: Network, classes: int, size: int, registry: Registry) -> nn.Module:
     name, stages = network
     return build_for_estimate(partial(registry.build_network, name, classes, size, stages))
@@ -271,10 +332,10 @@ def _build_term(
     distiller: type[Distiller], options: str, shapes: tuple[Shapes, Shapes], facts: Facts
 ) -> nn.Module:
     setting = Setting(*shapes, facts.train_labels(), torch.Generator())
-    return build_for_estimate(partial(distiller, setting, **json.loads(options)))
+    return build_for_estimate(partial(distiller, setting, **json.loads(options)), drawn=False)
 
 
-def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
+def build_for_estimate(build: Callable[[], nn.Module], *, drawn: bool = True) -> nn.Module:
     """Return a new network or distiller; after `MAX_ELEMENTS` elements, tensors get no memory.
 
     If the constructor fails because of a tensor without memory, it is called again, and all tensors
@@ -282,11 +343,12 @@ def build_for_estimate(build: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         build: the constructor, with its arguments.
+        drawn: whether weights are drawn; if not, they have any values, which is faster.
 
     """
     with seeding.initialised_by("estimate"):
         try:
-            with _LargeOnMeta() as mode:
+            with _LargeOnMeta(drawn=drawn) as mode:
                 return build()
         except Exception:  # a constructor may raise anything when it reads a meta tensor
             if not mode.used_meta:
@@ -303,20 +365,25 @@ class _LargeOnMeta(TorchFunctionMode):
     need 4 s to import its meta kernels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, drawn: bool) -> None:
         super().__init__()
-        self.elements, self.used_meta = 0, False
+        self.drawn, self.elements, self.used_meta = drawn, 0, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if not self.drawn and "tensor" in kwargs and func.__module__ == nn.init.__name__:
+            return kwargs["tensor"]
         if func not in FACTORIES or "out" in kwargs:
             return func(*args, **kwargs)
         options = {key: value for key, value in kwargs.items() if key != "generator"}
-        meta = func(*args, **options | {"device": "meta"})
+        create = torch.empty if func in RANDOM else func  # torch.randn imports kernels, see above
+        meta = create(*args, **options | {"device": "meta"})
         elements = meta.numel()
-        if elements > SMALL_ELEMENTS and self.elements + elements > MAX_ELEMENTS:
+        is_needed = self.drawn or func not in RANDOM
+        limit = MAX_ELEMENTS - self.elements if is_needed else 0
+        if elements > max(SMALL_ELEMENTS, limit):
             self.used_meta = True
             return meta
         self.elements += elements

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.data import Facts
+from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
-from bench.suite import Checkpoint, Method, Pair, Suite
+from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
@@ -39,11 +39,15 @@ class Run:
         id: Hash of the specification.
         specification: All settings that change the result, except the device.
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
+        init: The file whose weights the network begins with; None: random weights.
+        dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
     """
 
     id: str
     specification: RunSpec
     checkpoint: Checkpoint | None = None
+    init: InitialWeights | None = None
+    dataset: str = ""
 
     @property
     def kind(self) -> Role:
@@ -137,7 +141,9 @@ class Plan:
     def _names(self) -> dict[str, str]:
         specs = {run.id: run.specification for run in self.runs.values()}
         names = {id: _name(spec) for id, spec in specs.items()}
-        return names | {run: cell.name for run, cell in self.first.items()}
+        names |= {run: cell.name for run, cell in self.first.items()}
+        measures = {run: f"{names[id]} {name}" for (id, name), run in self.measures.items()}
+        return names | measures
 
 
 def _name(spec: RunSpec) -> str:
@@ -183,7 +189,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         MissingData: A folder of images is missing.
     """
     facts = data.facts(suite.data, root, suite.registry.datasets)
-    runs = Runs(suite, _data_spec(suite, facts))
+    runs = Runs(suite, data_spec(suite, suite.data, facts))
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
@@ -251,12 +257,15 @@ class Runs:
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
         suite = self.suite
         fields |= _source(suite, "network", network)
-        if network in suite.pretrained and "checkpoint" not in fields:
+        init = suite.init.get(network) if "method" in fields else None
+        if network in suite.pretrained and "method" in fields:
             fields["pretrained"] = True
+        if init is not None:
+            fields["init"] = init.sha256
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         spec = RunSpec(revision=REVISION, data=self.data, network=network, **fields)
-        self.by_id[spec.id] = Run(spec.id, spec, file)
+        self.by_id[spec.id] = Run(spec.id, spec, file, init)
         return spec.id
 
 
@@ -291,11 +300,18 @@ def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     return {key: list(suite.stages[name]) for key, name in networks.items() if name in suite.stages}
 
 
-def _data_spec(suite: Suite, facts: Facts) -> DataSpec:
-    spec = DataSpec(**asdict(suite.data), fingerprint=facts.fingerprint)
-    if suite.data.name.startswith(PREFIX):
+def data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
+    """Return selected images as run ids have them.
+
+    Args:
+        suite: The suite; its plugins may define the data set.
+        selection: The images.
+        facts: Facts of the images.
+    """
+    spec = DataSpec(**asdict(selection), fingerprint=facts.fingerprint)
+    if selection.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
-    return spec.model_copy(update=_source(suite, "dataset", suite.data.name))
+    return spec.model_copy(update=_source(suite, "dataset", selection.name))
 
 
 def _terms(suite: Suite, terms: Mapping[str, TermSpec]) -> dict[str, TermSpec]:
@@ -406,7 +422,8 @@ def _cohort_key(run: Run) -> str:
     if run.kind in ("teacher", "ensemble"):
         return run.id
     if run.kind == "probe":
-        return content_hash([spec.data.content, spec.teacher, spec.seed, "probe"])
+        precision = spec.recipe.precision
+        return content_hash([spec.data.content, spec.teacher, spec.seed, precision, "probe"])
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
     return content_hash([spec.data.content, spec.teacher, spec.seed, shared])

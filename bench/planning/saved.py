@@ -21,6 +21,7 @@ from bench.plugins import Registry
 from bench.spec import Recipe, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite import find as find_suite
+from bench.suite.measures import Probe
 
 FORMAT = 2
 FOLDER = "plans"  # name of the folder in the results folder
@@ -91,6 +92,9 @@ def dump(plan: Plan) -> str:
         "methods": [_method(method) for method in suite.methods],
         "uses_teacher": {name: registry.distiller(name).uses_teacher for name in terms},
         "runs": {id: _run(run) for id, run in plan.runs.items()},
+        "probes": [_probe(probe) for probe in suite.probes],
+        "evaluate": suite.evaluate,
+        "measures": [[*key, run] for key, run in plan.measures.items()],
         "cells": [
             [pairs[c.pair.name], methods[c.method.name], c.seed, c.run, c.teacher]
             for c in plan.cells
@@ -152,6 +156,8 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         origins={},
         registry=registry,
         changes=tuple(content["changes"]),
+        probes=tuple(_read_probe(entry) for entry in content.get("probes", ())),
+        evaluate=content.get("evaluate", {}),
     )
     runs = {id: Run(id, RunSpec(**entry)) for id, entry in content["runs"].items()}
     cells = tuple(
@@ -166,7 +172,8 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         if checkpoint := pair.teacher.checkpoint:
             for cell in (cell for cell in cells if cell.pair is pair):
                 runs[cell.teacher] = replace(runs[cell.teacher], checkpoint=checkpoint)
-    return Plan(suite, runs, cells, Facts(**facts))
+    measures = {(subject, name): run for subject, name, run in content.get("measures", ())}
+    return Plan(suite, runs, cells, Facts(**facts), measures)
 
 
 def _all(folder: Path, name: str) -> list[Plan]:
@@ -188,7 +195,18 @@ def _flags(changes: Sequence[str]) -> list[str]:
 def _run(run: Run) -> dict[str, Any]:
     spec = run.specification
     content = {"network": spec.network, "seed": spec.seed, "teacher": spec.teacher}
-    return content | ({"members": spec.members} if spec.members else {})
+    optional = {"members": spec.members, "subject": spec.subject}
+    return content | {key: value for key, value in optional.items() if value}
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    recipe = probe.recipe.model_dump(mode="json", exclude_unset=True) if probe.recipe else None
+    return {**vars(probe), "data": vars(probe.data), "recipe": recipe}
+
+
+def _read_probe(entry: dict[str, Any]) -> Probe:
+    recipe = Recipe(**entry["recipe"]) if entry["recipe"] else None
+    return Probe(**{**entry, "data": Selection(**entry["data"]), "recipe": recipe})
 
 
 def _method(method: Method) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 from bench import models, seeding
 from bench.errors import BenchError
 from bench.models import dry_run
-from bench.planning.estimate import build_for_estimate, network_of, shapes_of
+from bench.planning.estimate import build_for_estimate, network_of, one_thread, shapes_of
 from bench.planning.plan import Cell, Plan
 from bench.spec import TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
@@ -35,6 +35,7 @@ class Trial:
     warnings: tuple[str, ...]
 
 
+@one_thread()
 def try_networks(plan: Plan) -> list[Trial]:
     """Build each network of a plan; train a plugin's or library's network on a random batch.
 
@@ -93,6 +94,7 @@ def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]
             yield f"the network draws from {contract.FOREIGN}; use torch's functions"
 
 
+@one_thread()
 def try_distillers(plan: Plan) -> list[Trial]:
     """Call every distiller of a plan, on random features with the shapes of its two networks.
 

@@ -14,6 +14,7 @@ from bench.regression.verdicts import Outcome, Verdict, Verdicts
 from bench.report.caption import data_deviation, method_deviation, pair_deviation
 from bench.report.model import Cell, Entry, Measured, Report, cell, environment, settings
 from bench.report.published import Line, published_lines
+from bench.results.measured import merge_all
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 
@@ -125,7 +126,7 @@ def compare(
         BenchError: The metric is unknown, or needs an explicit tolerance.
     """
     test = RegressionTest.of(metric, tolerance, two_sided=True)
-    records = list(before), list(now)
+    records = merge_all(before), merge_all(now)
     pairs = _matches(*map(_cells, records))
     verdicts = test.verdicts(_checked(*pair, metric, names) for pair in pairs)
     notes = version_changes(*map(environment, records))

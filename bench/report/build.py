@@ -12,10 +12,12 @@ from bench.errors import BenchError, unknown
 from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
+from bench.report.measured import check_metric, measured, observed, protocols
 from bench.report.model import (
     Cell,
     Column,
     Entry,
+    MissingValue,
     Note,
     PublishedValue,
     Role,
@@ -24,6 +26,7 @@ from bench.report.model import (
     TableContext,
 )
 from bench.report.warnings import warnings
+from bench.results.record import Record
 from bench.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -46,17 +49,40 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether to read the learning curves, too, which takes longer.
     """
-    read, suite = cache(results.record if curves else results.summary), plan.suite
+    read_record, suite = results.record if curves else results.summary, plan.suite
+    measures: dict[str, dict[str, str]] = {}
+    for (subject, name), run in plan.measures.items():
+        measures.setdefault(subject, {})[name] = run
+
+    @cache
+    def read(run: str) -> tuple[Record | None, dict[str, MissingValue]]:
+        ids = measures.get(run, {})
+        return measured(read_record(run), {name: results.summary(id) for name, id in ids.items()})
+
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "method" if distillers else "student"
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
-        teacher, record, about = read(each.teacher), read(each.run), notes[method.name]
-        yield Entry(*names, "teacher", each.seed, teacher, "Teacher", "", "teacher", pair.group)
+        about, group = notes[method.name], pair.group
+        record, unmeasured = read(each.teacher)
         yield Entry(
-            *names, method.name, each.seed, record, title, about, role, pair.group, distillers
+            *names, "teacher", each.seed, record, "Teacher", "", "teacher", group,
+            unmeasured=unmeasured,
+        )  # fmt: skip
+        record, unmeasured = read(each.run)
+        yield Entry(
+            *names,
+            method.name,
+            each.seed,
+            record,
+            title,
+            about,
+            role,
+            group,
+            distillers,
+            unmeasured,
         )
 
 
@@ -151,20 +177,22 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     """Return the facts about a suite that its tables state.
 
     Raises:
-        BenchError: The suite has no method with the name of the reference.
+        BenchError: The suite has no method with the name of the reference, or not the metric.
     """
     suite, reference = plan.suite, options.reference
+    check_metric(suite, options.metric)
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
         raise BenchError(unknown("method", reference, methods))
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
-        labels.sentences((suite.caption, changes)),
+        labels.sentences((suite.caption, changes, plan.facts.incomplete)),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,
         options.tolerance,
+        protocols(suite),
     )
 
 
@@ -246,7 +274,7 @@ def all_tables(
     """Return the tables of top1, and of each other metric with at least one value."""
     return [
         each
-        for name in METRICS
+        for name in (*METRICS, *observed(runs))
         for each in tables(runs, context, name, values if name == "top1" else None)
         if name == "top1" or any(cell.measured for cell in each.cells)
     ]

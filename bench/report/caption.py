@@ -16,7 +16,7 @@ from bench.report import labels
 from bench.report.labels import Metric, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
-from bench.spec import DataSpec, Recipe, papers_recipe
+from bench.spec import PROBE, DataSpec, Recipe, papers_recipe
 from bench.stats.comparison import ALPHA
 
 
@@ -52,7 +52,8 @@ def caption(
         (
             context.caption,
             metric.description,
-            labels.data_set(context.data) if context.data else "",
+            context.protocols.get(labels.measure_of(metric.name), ""),
+            _images(context, metric),
             labels.recipes(students),
             _runs(usual, seeds, uniform=uniform),
             *(f"teachers: n = {n}" for n in teachers),
@@ -62,6 +63,14 @@ def caption(
             _published(rows) if published else "",
         )
     )
+
+
+def _images(context: TableContext, metric: Metric) -> str:
+    """Return a phrase for the images of a table; for a probe, the images of the training."""
+    if context.data is None:
+        return ""
+    begin = "networks trained on " if metric.name.startswith(PROBE) else ""
+    return begin + labels.data_set(context.data)
 
 
 def run_counts(row: Row) -> list[int]:

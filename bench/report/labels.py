@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from bench.config.text import count
@@ -20,7 +20,7 @@ class Metric:
     Attributes:
         name: Key of the metric in a record, such as `top1`.
         phrase: Name of the metric in a caption.
-        unit: `%` or `nats`.
+        unit: `%`, `nats`, or empty for a number without a unit.
         digits: Digits after the decimal point.
         higher: Whether higher is better.
         teacher: Whether teachers have the metric; false for a comparison of student and teacher.
@@ -41,12 +41,13 @@ class Metric:
     @property
     def description(self) -> str:
         """Phrase and unit: `top-1 test accuracy of the last epoch (%; higher is better)`."""
-        return f"{self.phrase} ({self.unit}; {'higher' if self.higher else 'lower'} is better)"
+        better = f"{'higher' if self.higher else 'lower'} is better"
+        return f"{self.phrase} ({'; '.join(filter(None, (self.unit, better)))})"
 
     @property
     def difference_unit(self) -> str:
         """The unit of a difference: `points` if the unit is `%`, otherwise `unit`."""
-        return "points" if self.unit == "%" else self.unit
+        return {"%": "points", "": "units"}.get(self.unit, self.unit)
 
     @property
     def default_tolerance(self) -> float | None:
@@ -65,7 +66,8 @@ class Metric:
         """
         tolerance = (self.default_tolerance or 0.0) if value is None else value
         if not 0 <= tolerance < float("inf"):
-            raise BenchError(f"tolerance {value}. Allowed: a number in {self.unit}, 0 or more")
+            unit = f" in {self.unit}" if self.unit else ""
+            raise BenchError(f"tolerance {value}. Allowed: a number{unit}, 0 or more")
         return tolerance
 
     def format(self, value: float) -> str:
@@ -86,6 +88,36 @@ METRICS = {metric.name: metric for metric in (
     Metric("kl", "KL(teacher ‖ student) on the test set, last epoch", "nats", 4, False, False),
     Metric("oracle", "oracle: the best top-1 test accuracy of any epoch, chosen on the test set"),
 )}  # fmt: skip
+_ACCURACY = "top-1 accuracy"
+MEASURED = (  # metrics of measures: pattern of the name, measure, and the metric's other fields
+    (r"(probe\.(.+))\.top1", Metric("", f"{_ACCURACY} of the probe {{}} on its test images")),
+    (r"(probe\.(.+))\.balanced", Metric("", "mean test accuracy of the classes of the probe {}")),
+    (r"(probe\.(.+))\.oracle", Metric("", f"oracle: the best {_ACCURACY} of any epoch of the "
+     "probe {}, chosen on its test images")),
+    (r"(probe\.(.+))\.stage(\d+)", Metric("", f"{_ACCURACY} of the probe {{}} on stage {{}}")),
+    (r"(corrupted)\.top1", Metric("", f"{_ACCURACY} on corrupted test images")),
+    (r"(corrupted)\.nll", Metric("", "NLL on corrupted test images", "nats", 3, False)),
+    (r"(corrupted)\.ece", Metric("", "calibration error (ECE) on corrupted test images",
+     higher=False)),
+    (r"(corrupted)\.(\w+)", Metric("", f"{_ACCURACY} on test images corrupted by {{}}")),
+    (r"(cifar100_c)\.top1", Metric("", f"{_ACCURACY} on CIFAR-100-C")),
+    (r"(cifar100_c)\.nll", Metric("", "NLL on CIFAR-100-C", "nats", 3, False)),
+    (r"(cifar100_c)\.ece", Metric("", "calibration error (ECE) on CIFAR-100-C", higher=False)),
+    (r"(cifar100_c)\.(\w+)", Metric("", f"{_ACCURACY} on CIFAR-100-C, {{}}")),
+    (r"(cka)", Metric("", "linear CKA with the teacher, pooled features", "", 3, teacher=False)),
+    (r"(cka)\.stage(\d+)", Metric("", "linear CKA with the teacher, stage {}", "", 3,
+     teacher=False)),
+    (r"()ace", Metric("", "adaptive calibration error on the test set", higher=False)),
+    (r"()ece_scaled", Metric("", "calibration error (ECE) after temperature scaling",
+     higher=False)),
+    (r"()nll_scaled", Metric("", "NLL after temperature scaling", "nats", 3, False)),
+    (r"(teacher_in_top5)", Metric("", "test images whose class, as the teacher predicts it, is "
+     "among the student's first five", teacher=False)),
+    (r"(classes)\.mean", Metric("", "mean test accuracy of the classes")),
+    (r"(classes)\.worst", Metric("", "test accuracy of the worst class")),
+    (r"(agreement_floor)", Metric("", "agreement of two seeds of the same method on the test set",
+     teacher=False)),
+)  # fmt: skip
 _NETWORKS = {
     "resnet50": "ResNet50",
     "mobilenet_v2": "MobileNetV2",
@@ -104,15 +136,36 @@ _RECIPE = {"epochs": "{} epochs", "batch_size": "batch {}", "lr": "lr {}"}
 _RECIPE_CHANGES = {"optimizer": "{}", "schedule": "{} schedule"}  # omitted if as in the papers
 
 
-def metric(name: str) -> Metric:
+def metric(name: str, others: Iterable[str] = ()) -> Metric:
     """Return the metric of this name.
+
+    Args:
+        name: A name of `METRICS`, or of a metric of a measure, such as `probe.stl10.top1`.
+        others: Names of the suite's measured metrics, for the message.
 
     Raises:
         BenchError: The name is unknown; the message suggests the most similar name.
     """
-    if name not in METRICS:
-        raise BenchError(unknown("metric", name, METRICS))
-    return METRICS[name]
+    if (metric := known(name)) is None:
+        raise BenchError(unknown("metric", name, [*METRICS, *others]))
+    return metric
+
+
+def known(name: str) -> Metric | None:
+    """Return the metric of this name, or None."""
+    if name in METRICS:
+        return METRICS[name]
+    for pattern, fields in MEASURED:
+        if match := re.fullmatch(pattern, name):
+            return replace(fields, name=name, phrase=fields.phrase.format(*match.groups()[1:]))
+    return None
+
+
+def measure_of(name: str) -> str:
+    """Return the name of the measure that has a metric: `probe.stl10` or `cka`; '' if none."""
+    matches = (re.fullmatch(pattern, name) for pattern, _ in MEASURED)
+    match = next(filter(None, matches), None)
+    return (match[1] or "calibration") if match else ""
 
 
 def network(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from bench.report.labels import METRICS, Metric, join
+from bench.report.labels import METRICS, Metric, join, measure_of
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
@@ -60,6 +60,7 @@ class Entry:
         role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
         group: Group of the pair. Each group has its own table.
         distillers: Names of the method's distillers (its loss terms) that use the teacher.
+        unmeasured: Why measures of the run's network have no result, by the measure's name.
     """
 
     pair: str
@@ -73,6 +74,7 @@ class Entry:
     role: Role = "method"
     group: str = ""
     distillers: tuple[str, ...] = ()
+    unmeasured: "Mapping[str, MissingValue]" = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -274,6 +276,7 @@ class TableContext:
         reference: Name of the method with which all others are compared.
         tolerance: Largest difference that counts as zero, in the metric's unit; None: the metric's
             default.
+        protocols: How the suite's measures are made, by the measure's name.
     """
 
     title: str
@@ -282,6 +285,7 @@ class TableContext:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     reference: str = "kd"
     tolerance: float | None = None
+    protocols: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -487,12 +491,20 @@ def environment(records: Iterable[Record]) -> dict[str, str]:
 def _missing(entry: Entry, metric: str) -> MissingValue | None:
     """Return the reason why a run has no value of a metric; None if it has a value."""
     record = entry.record
+    if record is None or record.status != "done":
+        return missing_run(record)
+    if metric not in measured_metrics(record):
+        absent = MissingValue("missing", f"missing: the record has no {metric}")
+        return entry.unmeasured.get(measure_of(metric), absent)
+    return None
+
+
+def missing_run(record: Record | None) -> MissingValue | None:
+    """Return the reason why a run has no result; None if it has one."""
     if record is None:
         return MissingValue("missing", "missing: not run yet")
     if record.status != "done":
         return MissingValue(record.status, _reason(record.status, record.reason or ""))
-    if metric not in measured_metrics(record):
-        return MissingValue("missing", f"missing: the record has no {metric}")
     return None
 
 

@@ -13,10 +13,19 @@ from bench.suite.checks import check, warnings
 from bench.suite.files import canonical, find, shipped
 from bench.suite.render import at_line, render
 from bench.suite.resolution import Resolver, papers
-from bench.suite.schema import Checkpoint, Method, Pair, Suite, SuiteFile, Teacher
+from bench.suite.schema import (
+    Checkpoint,
+    InitialWeights,
+    Method,
+    Pair,
+    Suite,
+    SuiteFile,
+    Teacher,
+)
 
 __all__ = [
     "Checkpoint",
+    "InitialWeights",
     "Method",
     "Pair",
     "Suite",
@@ -57,8 +66,9 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     file, invalid = validate(source.data, SuiteFile)
     problems += [*source.problems, *invalid, *check(source, registry)]
     checkpoints, missing = files.checkpoints(file, path.parent) if file else ({}, [])
-    problems += [*missing, *(file.conflicts() if file else ())]
+    init, absent = files.initial_weights(file, path.parent) if file else ({}, [])
+    problems += [*missing, *absent, *(file.conflicts() if file else ())]
     if file is None or problems or source.refused:
         raise ConfigError(source.format(dict.fromkeys(problems)))
     registry.options = {n: entry.options for n, entry in file.networks.items() if entry.options}
-    return Resolver(path, source, file, registry, checkpoints).suite(plugin_files)
+    return Resolver(path, source, file, registry, checkpoints, init).suite(plugin_files)

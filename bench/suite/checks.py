@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -22,12 +22,12 @@ from bench.errors import BenchError, MissingData, nearest, unknown
 from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.files import canonical, canonical_terms, default_label
-from bench.suite.schema import DataSet, DataSetEntry, PairEntry, Suite
+from bench.suite.parts import DataSet, DataSetEntry
+from bench.suite.schema import PairEntry, Suite
 from distillers import Distiller
 
 MAX_PROBLEMS = 100  # limit for reported network names, because finding a match is slow
 MIN_SEEDS = 3
-RELATIONAL = frozenset({"sp", "cc", "rkd", "pkt", "dcd"})  # losses that compare samples of a batch
 _LIBRARIES = ("timm", "torchvision")
 _text: TypeAdapter[str] = TypeAdapter(Text)
 _data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
@@ -89,21 +89,34 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
 
 
 def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems of an unknown data set, an impossible subset, and too large crops."""
-    entry = source.data.get("dataset")
+    """Yield problems of unknown data sets, impossible subsets, and too large crops."""
+    size = yield from _selection(source.data.get("dataset"), ("dataset",), registry)
+    if size:
+        yield from _large_crops(source, size)
+    for probe, entry in _mapping(source.data.get("probes")).items():
+        where: Where = ("probes", probe)
+        size = yield from _selection(_mapping(entry).get("dataset"), (*where, "dataset"), registry)
+        if size:
+            yield from _large_crop(entry, where, size)
+
+
+def _selection(
+    entry: Any, where: Where, registry: Registry
+) -> Generator[Problem, None, int | None]:
+    """Yield problems of a data set; return the side of its images, or None if it is unknown."""
     name = _name(_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
-        yield Problem(("dataset", "name") if isinstance(entry, dict) else ("dataset",), message)
-        return
+        yield Problem((*where, "name") if isinstance(entry, dict) else where, message)
+        return None
     try:
         selection = Selection(**_data_set.validate_python(entry).model_dump())
-        size = data.facts(selection, None, registry.datasets).size
-        yield from _large_crops(source, size)
+        return data.facts(selection, None, registry.datasets).size
     except (ValidationError, MissingData):
         pass
     except BenchError as error:
-        yield Problem(("dataset",), str(error))
+        yield Problem(where, str(error))
+    return None
 
 
 def _large_crops(source: Document, size: int) -> Iterator[Problem]:
@@ -112,10 +125,14 @@ def _large_crops(source: Document, size: int) -> Iterator[Problem]:
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
     for where, owner in owners.items():
-        crop = _mapping(_mapping(owner).get("recipe")).get("crop")
-        if isinstance(crop, int) and crop > size:
-            message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
-            yield Problem((*where, "recipe", "crop"), message)
+        yield from _large_crop(owner, where, size)
+
+
+def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
+    crop = _mapping(_mapping(owner).get("recipe")).get("crop")
+    if isinstance(crop, int) and crop > size:
+        message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
+        yield Problem((*where, "recipe", "crop"), message)
 
 
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -301,7 +318,8 @@ def _warnings(suite: Suite) -> Iterator[str]:
         warmups = ", ".join(map(str, sorted(slow)))
         yield f"recipe.warmup: training ends before epoch {warmups}, so lr is never reached"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
-    methods = [m.name for m in suite.methods if RELATIONAL & m.terms.keys()]
+    distiller = suite.registry.distiller
+    methods = [m.name for m in suite.methods if any(distiller(x).relational for x in m.terms)]
     if sizes and methods:
         yield (
             f"recipe.batch_size: {', '.join(map(str, sorted(sizes)))}; the weights of "

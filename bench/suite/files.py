@@ -15,7 +15,14 @@ from bench.config import loader
 from bench.config.text import Problem, Where
 from bench.errors import BenchError, ConfigError, nearest
 from bench.plugins import Registry
-from bench.suite.schema import Checkpoint, CheckpointEntry, SuiteFile, TermEntry, Terms
+from bench.suite.parts import FileEntry
+from bench.suite.schema import (
+    Checkpoint,
+    InitialWeights,
+    SuiteFile,
+    TermEntry,
+    Terms,
+)
 
 MAX_CHECKPOINT_BYTES = 8 * 1024**3
 _PACKAGE = Path(__file__).parents[1]
@@ -105,7 +112,24 @@ def checkpoints(file: SuiteFile, folder: Path) -> tuple[dict[str, Checkpoint], l
     problems: list[Problem] = []
     for network, entry in file.teachers.checkpoints.items():
         with _collect(problems, ("teachers", "checkpoints", network), entry.path):
-            by_network[network] = _checkpoint(entry, _resolve(folder, entry.path))
+            path = _resolve(folder, entry.path)
+            by_network[network] = Checkpoint(
+                path, _sha256(entry, path), entry.top1, entry.tolerance
+            )
+    return by_network, problems
+
+
+def initial_weights(
+    file: SuiteFile, folder: Path
+) -> tuple[dict[str, InitialWeights], list[Problem]]:
+    """Return the files of initial weights by network, and the problems of unusable files."""
+    by_network: dict[str, InitialWeights] = {}
+    problems: list[Problem] = []
+    for network, entry in file.networks.items():
+        if entry.init:
+            with _collect(problems, ("networks", network, "init"), entry.init.path):
+                path = _resolve(folder, entry.init.path)
+                by_network[network] = InitialWeights(path, _sha256(entry.init, path))
     return by_network, problems
 
 
@@ -126,8 +150,8 @@ def _resolve(folder: Path, name: str) -> Path:
     return (folder / Path(name).expanduser()).resolve()
 
 
-def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
-    """Return an entry's checkpoint. An entry without an existing file must give a SHA-256."""
+def _sha256(entry: FileEntry, path: Path) -> str:
+    """Return the SHA-256 of a file. An entry without an existing file must give it."""
     digest = entry.sha256
     if path.is_dir():
         raise BenchError(
@@ -144,4 +168,4 @@ def _checkpoint(entry: CheckpointEntry, path: Path) -> Checkpoint:
             raise BenchError(f"the SHA-256 of '{path}' is {digest}. Allowed: {entry.sha256}")
     if digest is None:
         raise BenchError(f"no file '{path}'. Allowed: an existing file, or the key sha256")
-    return Checkpoint(path, digest, entry.top1, entry.tolerance)
+    return digest

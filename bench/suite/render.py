@@ -10,6 +10,7 @@ from bench.config import loader
 from bench.config.text import Where, dotted
 from bench.spec import Recipe
 from bench.suite.files import default_label
+from bench.suite.measures import ONLY_FOR, Probe
 from bench.suite.resolution import papers
 from bench.suite.schema import Method, Pair, Suite, default_name
 
@@ -90,8 +91,26 @@ def _content(suite: Suite) -> dict[str, Any]:
         "networks": _networks(suite),
         "methods": {method.name: _method(method) for method in suite.methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
+        "probes": {probe.name: _probe(probe) for probe in suite.probes},
+        "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
     }
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    """Return a probe's entry: the keys that have an effect on its kind."""
+    values = {**vars(probe), "dataset": asdict(probe.data), "recipe": probe.published}
+    if probe.recipe and not probe.published:
+        recipe = probe.recipe
+        values["recipe"] = {key: value for key, value in recipe if key not in recipe.unused}
+    keys = ["dataset", "kind", "normalise"]
+    keys += [key for key, kinds in ONLY_FOR.items() if probe.kind in kinds]
+    return {key: values[key] for key in keys}
+
+
+def _measure(settings: Mapping[str, Any]) -> Any:
+    """Return the entry of a measure: its mapping, `stages` or `pooled`, or true."""
+    return settings.get("features", settings or True)
 
 
 def _method(method: Method) -> dict[str, Any] | str:
@@ -121,11 +140,13 @@ def _changed_options(suite: Suite) -> dict[str, dict[str, Any]]:
 
 def _networks(suite: Suite) -> dict[str, dict[str, Any]]:
     options = suite.registry.options
-    names = dict.fromkeys([*suite.stages, *suite.pretrained, *options])
+    names = dict.fromkeys([*suite.stages, *suite.pretrained, *suite.init, *options])
+    files = {n: {"path": str(file.path), "sha256": file.sha256} for n, file in suite.init.items()}
     return {
         name: {
             **({"stages": suite.stages[name]} if name in suite.stages else {}),
             **({"pretrained": True} if name in suite.pretrained else {}),
+            **({"init": files[name]} if name in files else {}),
             **({"options": options[name]} if name in options else {}),
         }
         for name in names

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -15,8 +16,11 @@ from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
+from bench.suite.measures import Probe
+from bench.suite.parts import DataSet
 from bench.suite.schema import (
     Checkpoint,
+    InitialWeights,
     Method,
     OwnMethod,
     Pair,
@@ -50,6 +54,7 @@ class Resolver:
         file: The same data, validated.
         registry: The distillers, networks and data sets that the suite can use.
         checkpoints: The teachers' checkpoints by network.
+        init: The files of initial weights by network.
         origins: The origin of each value, by dotted place such as `recipe.lr`.
     """
 
@@ -58,6 +63,7 @@ class Resolver:
     file: SuiteFile
     registry: Registry
     checkpoints: Mapping[str, Checkpoint]
+    init: Mapping[str, InitialWeights]
     origins: dict[str, str] = field(default_factory=dict)
 
     def suite(self, plugins: tuple[Path, ...]) -> Suite:
@@ -78,7 +84,7 @@ class Resolver:
             title=file.title,
             caption=file.caption.strip(),
             path=self.path,
-            data=self._data(),
+            data=self._data(file.dataset),
             recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -91,12 +97,27 @@ class Resolver:
             stages={name: entry.stages for name, entry in file.networks.items() if entry.stages},
             combine=file.ensemble.combine,
             pretrained=tuple(name for name, entry in file.networks.items() if entry.pretrained),
+            init=self.init,
             changes=tuple(change.text for change in self.source.changes),
+            probes=tuple(self._probes()),
+            evaluate=self._evaluate(),
         )
 
-    def _data(self) -> Selection:
+    def _probes(self) -> Iterator[Probe]:
+        for name, entry in self.file.probes.items():
+            self._note(("probes", name), entry)
+            yield entry.resolved(name, self._data(entry.dataset))
+
+    def _evaluate(self) -> dict[str, dict[str, Any]]:
+        settings = self.file.evaluate.settings
+        for name in settings:
+            at = ("evaluate", name)
+            self.origins[dotted(at)] = self.source.origin(at)
+        return settings
+
+    def _data(self, dataset: DataSet) -> Selection:
         """Return the selection; folders relative to the suite file become absolute paths."""
-        selection = Selection(**self.file.dataset.model_dump())
+        selection = Selection(**dataset.model_dump())
         folder = self.path.parent / selection.name.removeprefix(PREFIX)
         if selection.name.startswith(PREFIX) and selection.name != PREFIX and folder.is_dir():
             return replace(selection, name=f"{PREFIX}{folder.resolve()}")

@@ -5,13 +5,11 @@ The schema accepts any name of a network, data set, distiller or method; `checks
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,90 +17,34 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
-from bench.config.text import Problem, Where, found
+from bench.config.text import Problem, Where
 from bench.data import Selection
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
-from bench.spec import NEEDS, Recipe, TermSpec
+from bench.spec import Recipe, TermSpec
+from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
+from bench.suite.parts import (
+    RESERVED_OPTIONS,
+    DataSetEntry,
+    FileEntry,
+    NetworkEntry,
+    Part,
+    RecipeChanges,
+    RecipeEntry,
+)
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
-RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
-    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
-    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
-    "drop_path_rate",
-}  # fmt: skip
-NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
 
 
-class Part(BaseModel):
-    """A mapping that may contain only the fields of its class."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecipeEntry(Recipe):
-    """The recipe keys that one place of a suite sets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def over(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
-
-    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Yield a key of this entry and a message for each contradiction with `recipe`."""
-        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
-        keys = self.model_fields_set
-        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
-            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
-            yield min(keys & {"nesterov", "momentum"}), message
-        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
-            if value := getattr(values, key):
-                other, needed = NEEDS[key]
-                message = f"{found(value)} with {other}: {getattr(values, other)}"
-                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
-        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
-            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
-            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
-
-
-RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
-Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
-
-
-class DataSet(Part):
-    """A data set, or a subset of it."""
-
-    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
-    per_class: Images = None
-    test_per_class: Images = None
-    validation: fields.Natural = 0
-    size: Annotated[
-        Annotated[fields.Whole, Ge(4), Le(4096)] | None,
-        allowed("a whole number of pixels, 4 to 4096"),
-    ] = None
-
-
-DataSetEntry = Annotated[
-    DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
-]
-
-
-class CheckpointEntry(Part):
+class CheckpointEntry(FileEntry):
     """The file of a trained teacher, with the expected checksum and accuracy."""
 
-    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
-    sha256: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
-        allowed("64 hex digits in lower case"),
-    ] = None
     top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
     tolerance: fields.Percent = 0.1
 
@@ -204,36 +146,6 @@ class Ensembles(Part):
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
 
 
-def _plain(value: Any) -> Any:
-    """Return an option of a constructor: a text, a finite number, or a list of them."""
-    items = value if isinstance(value, list) else [value]
-    if not all(
-        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
-        for item in items
-    ):
-        raise PydanticCustomError(fields.CUSTOM, found(value))
-    return value
-
-
-Option = Annotated[
-    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
-]
-
-
-class NetworkEntry(Part):
-    """A suite's settings of a network; options and pretrained are for timm and torchvision."""
-
-    stages: Annotated[
-        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
-        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
-    ] = None
-    pretrained: fields.Truth = False
-    options: Annotated[
-        dict[fields.Text, Option],
-        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
-    ] = {}
-
-
 class TermEntry(BaseModel):
     """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
 
@@ -296,7 +208,7 @@ class SuiteFile(Part):
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
         dict[fields.Network, NetworkEntry],
-        allowed("a mapping of networks to {stages, pretrained, options}"),
+        allowed("a mapping of networks to {stages, pretrained, init, options}"),
     ] = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
@@ -309,6 +221,11 @@ class SuiteFile(Part):
         allowed("a mapping of distillers to {option: value}"),
     ] = {}
     plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    probes: Annotated[
+        dict[fields.Label, ProbeEntry],
+        allowed("a mapping of names to {dataset, kind, …}"),
+    ] = {}
+    evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
 
     @model_validator(mode="before")
     @classmethod
@@ -325,6 +242,9 @@ class SuiteFile(Part):
                 yield Problem((*where, key), message)
         yield from self._recipes_of_other_networks()
         yield from self._networks_without_options()
+        for name, probe in self.probes.items():
+            yield from probe.conflicts(("probes", name))
+        yield from self.evaluate.conflicts(self.dataset, len(self.seeds))
         for i, pair in enumerate(self.pairs):
             yield from pair.conflicts(i, self)
         members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
@@ -340,7 +260,7 @@ class SuiteFile(Part):
             )
 
     def _networks_without_options(self) -> Iterator[Problem]:
-        """Yield a problem for each network that cannot have its options or pretrained weights."""
+        """Yield a problem for each network that cannot have its options or initial weights."""
         for network, entry in self.networks.items():
             where: Where = ("networks", network)
             if not network.startswith(LIBRARIES):
@@ -349,6 +269,11 @@ class SuiteFile(Part):
                     yield Problem(
                         (*where, key), f"{message}. Allowed: timm:<name>, torchvision:<name>"
                     )
+            if entry.init and entry.pretrained:
+                yield Problem((*where, "init"), "found pretrained: true, too. Allowed: one of them")
+            if entry.init and network in self.teachers.checkpoints:
+                message = f"teachers.checkpoints.{network} has all weights of '{network}'"
+                yield Problem((*where, "init"), f"{message}. Allowed: one of the two files")
             for option in entry.options:
                 if option in RESERVED_OPTIONS or option.startswith("pretrained"):
                     message = f"distillbench sets {option} itself. Allowed: other arguments"
@@ -398,6 +323,14 @@ class Method:
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
         return self.pairs.get(pair.networks, self.terms)
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The file whose weights a network begins with, and the file's checksum."""
+
+    path: Path  # an absolute path
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -482,7 +415,10 @@ class Suite:
         stages: Layers that end the stages of a network, where the suite declares them.
         pretrained: Networks that begin with the weights of their library.
         combine: Whether losses are summed or averaged over the members of an ensemble.
+        init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
+        probes: Probes of its finished networks.
+        evaluate: Settings of other measures of its finished networks, by the measure's name.
     """
 
     name: str
@@ -502,7 +438,10 @@ class Suite:
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pretrained: tuple[str, ...] = ()
     combine: Literal["sum", "mean"] = "sum"
+    init: Mapping[str, InitialWeights] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[str, ...]:

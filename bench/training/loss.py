@@ -13,11 +13,11 @@ from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes
 from distillers.base import (
     FeatureName,
     MixedBatch,
-    Pretraining,
     has_head,
     reads_of_teacher,
     require,
     require_one_teacher,
+    stage_of,
 )
 
 
@@ -113,7 +113,7 @@ class WeightedLoss(nn.Module):
             require_one_teacher(members[0], len(members))
             is_one = len(members) == 1
             self.terms[name] = members[0] if is_one else PerMember(members, mean=mean)
-        stages = {name: stage for name, term in self.terms.items() if (stage := _stage(term))}
+        stages = {name: stage for name, term in self.terms.items() if (stage := stage_of(term))}
         self._first = self._only(stages, "have a stage before training")
         self.stage = stages.get(self._first)
         heads = {name: term for name, term in self.terms.items() if has_head(type(term))}
@@ -217,11 +217,6 @@ def _seed_names(name: str) -> Iterator[tuple[str | int, ...]]:
     """Yield the names that seed a term's random numbers, for each member of an ensemble."""
     yield (name,)
     yield from ((name, member) for member in count(1))
-
-
-def _stage(term: nn.Module) -> Pretraining | None:
-    stage = getattr(term, "pretraining", None)
-    return stage if isinstance(stage, Pretraining) and stage.epochs else None
 
 
 def _earliest_feature(distiller: type[Distiller]) -> int:

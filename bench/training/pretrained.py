@@ -63,7 +63,8 @@ class Fit:
         prefix: The prefix that was removed from the names in the file.
         left_out: Names of the container's tensors that do not have the prefix.
         note: A message for the user: averaged weights were preferred to plain weights, tensors were
-            left out, or the precision changes. None if none of this happened.
+            left out, the classifier stays random, or the precision changes. None if none of this
+            happened.
     """
 
     state: dict[str, Tensor]
@@ -98,7 +99,7 @@ def read(path: Path) -> Contents:
     return Contents(path, file.format, containers, tuple(others), file.replaced)
 
 
-def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
+def fit(contents: Contents, network: nn.Module, name: str, classifier: str | None = None) -> Fit:
     """Find the one set of tensors that fits a network in names and shapes.
 
     A prefix that the names of all these tensors have in the file is removed. If both averaged (EMA)
@@ -108,6 +109,8 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
         contents: The content of the file.
         network: The network; it may be on the meta device (tensors without memory).
         name: The network's name in messages, such as `a resnet8 of 10 classes`.
+        classifier: The layer of the logits, whose number of classes may differ. Its tensors, and
+            those of other layers with as many outputs, are then left out. None: all tensors fit.
 
     Returns:
         The tensors, with the names that the network gives them.
@@ -117,12 +120,13 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
     """
     if isinstance(network, FeatureExtractor):
         network = network.network
-    expected = network.state_dict()
+    drawn = network.state_dict()
     fits: list[Fit] = []
     unfit: list[Fit] = []
     closest: tuple[int, str] | None = None
-    for candidate in _candidates(contents, expected):
+    for candidate in _candidates(contents, drawn):
         state = candidate.state
+        expected = with_classes_of(state, drawn, classifier) if classifier else drawn
         if not (problem := differences(expected, state)):
             fits.append(candidate)
             continue
@@ -131,13 +135,13 @@ def fit(contents: Contents, network: nn.Module, name: str) -> Fit:
         hits -= len(candidate.left_out)
         if closest is None or hits > closest[0]:
             closest = hits, problem + _class_hint(expected, state)
-    fits += _parents(unfit, fits, expected)
+    fits += _parents(unfit, fits, drawn, classifier)
     if not fits:
         shard = ". The file is one of several shards: load all and save one file"
         hint = shard if _SHARD.search(contents.path.name) else ""
         problem = closest[1] if closest else "empty"
         raise TeacherRefused(f"{contents.path}: not {name}: {problem}{hint}")
-    fit = _choose(contents.path, fits)
+    fit = _without_other_classes(_choose(contents.path, fits), drawn, contents.path)
     for key, value in fit.state.items():
         if value.is_floating_point() and not bool(value.float().isfinite().all()):
             problem = f"{key} contains NaN or infinity: its training has diverged"
@@ -163,8 +167,58 @@ def _candidates(contents: Contents, expected: Mapping[str, Tensor]) -> Iterator[
                 yield Fit(state, place, prefix, left_out)
 
 
+def with_classes_of(
+    state: Mapping[str, Tensor], drawn: Mapping[str, Tensor], classifier: str
+) -> Mapping[str, Tensor]:
+    """Return the network's tensors, with as many classes as a file's classifier has.
+
+    Args:
+        state: The file's tensors by name.
+        drawn: The network's tensors by name.
+        classifier: The layer of the logits.
+
+    Returns:
+        `drawn`, where the classifier's tensors have the file's number of rows. So have the tensors
+        of further layers with one row for each class, such as auxiliary classifiers. `drawn` itself
+        is returned if the two numbers are equal, or if the file has no such classifier.
+    """
+    sizes = {
+        (len(value), len(stored))
+        for name, value in drawn.items()
+        if name.startswith(f"{classifier}.")
+        and (stored := state.get(name)) is not None
+        and stored.dim() == value.dim() > 0
+        and stored.shape[1:] == value.shape[1:]
+        and len(stored) != len(value)
+    }
+    if len(sizes) != 1:
+        return drawn
+    ((ours, theirs),) = sizes
+    resized = {
+        name: torch.empty((theirs, *value.shape[1:]), dtype=value.dtype, device="meta")
+        for name, value in drawn.items()
+        if value.dim() and len(value) == ours and len(state.get(name, ())) == theirs
+    }
+    return {**drawn, **resized}
+
+
+def _without_other_classes(fit: Fit, drawn: Mapping[str, Tensor], path: Path) -> Fit:
+    """Return the fit without the tensors that have another number of classes than the network."""
+    other = [name for name, value in fit.state.items() if value.shape != drawn[name].shape]
+    if not other:
+        return fit
+    layers = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in other))
+    sizes = f"{len(fit.state[other[0]])} classes, the data set {len(drawn[other[0]])}"
+    note = f"the file has {sizes}: {layers} begins with random weights"
+    kept = {name: value for name, value in fit.state.items() if name not in other}
+    return replace(fit, state=kept, note=f"{fit.note}; {note}" if fit.note else f"{path}: {note}")
+
+
 def _parents(
-    unfit: Sequence[Fit], fits: Sequence[Fit], expected: Mapping[str, Tensor]
+    unfit: Sequence[Fit],
+    fits: Sequence[Fit],
+    drawn: Mapping[str, Tensor],
+    classifier: str | None,
 ) -> Iterator[Fit]:
     """Yield candidates that fit after the tensors of other fits are removed from them.
 
@@ -179,6 +233,7 @@ def _parents(
             if fit.place == candidate.place and fit.prefix.startswith(candidate.prefix)
         )
         state = {name: v for name, v in candidate.state.items() if not name.startswith(inner)}
+        expected = with_classes_of(state, drawn, classifier) if classifier else drawn
         if inner and not differences(expected, state):
             names = (f"{candidate.prefix}{n}" for n in candidate.state if n.startswith(inner))
             yield replace(candidate, state=state, left_out=(*candidate.left_out, *names))
@@ -206,7 +261,7 @@ def prefixes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load the tensors of a `Fit`; a batch norm keeps its counter if `state` has none."""
+    """Load the tensors of a `Fit`; the network keeps the tensors that `state` does not have."""
     inner = network.network if isinstance(network, FeatureExtractor) else network
     inner.load_state_dict({**inner.state_dict(), **state})
 
@@ -295,7 +350,10 @@ def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
     if len(numbers) != 1 or len(actual) > len(expected):
         return ""
     ((theirs, ours),) = numbers
-    return f". The file has {theirs} classes; a teacher's checkpoint must have {ours}"
+    return (
+        f". The file has {theirs} classes; a teacher's checkpoint must have {ours}. To begin a "
+        "training with it, use `networks: {NAME: {init: FILE}}`"
+    )
 
 
 def _choose(path: Path, fits: Sequence[Fit]) -> Fit:

@@ -1,7 +1,7 @@
 """Teachers: load a network's trained weights from a file, and compute the network's features."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from bench.planning.plan import Plan
 from bench.plugins import BUILTIN, Registry
 from bench.results.record import Record
 from bench.spec import Recipe
-from bench.suite import at_line
+from bench.suite import Checkpoint, InitialWeights, at_line
 from bench.training import pretrained
 from bench.training.evaluation import compute
 from bench.training.pretrained import Contents, Fit
@@ -29,29 +29,43 @@ from distillers.base import FeatureName, has_head, reads_of_teacher
 
 
 def checkpoint_problems(plan: Plan) -> list[str]:
-    """Open every checkpoint that a suite names, and compare its tensors with the network.
+    """Open every file of weights that a suite names, and compare its tensors with the network.
 
     Args:
         plan: The plan of the suite.
 
     Returns:
-        A line `suite.yaml:7  teachers.checkpoints.NAME: …` for each file that cannot be used.
+        A line `suite.yaml:7  teachers.checkpoints.NAME: …`, or `… networks.NAME.init: …`, for each
+        file that cannot be used.
     """
     suite = plan.suite
     lines = []
     checkpoints = {p.teacher.network: p.teacher.checkpoint for p in suite.pairs}
-    for network, checkpoint in checkpoints.items():
-        if checkpoint is None or not checkpoint.path.exists():  # the suite may give only a SHA-256
+    files: list[tuple[str, str, Checkpoint | InitialWeights, bool]] = [
+        (f"teachers.checkpoints.{network}", network, checkpoint, False)
+        for network, checkpoint in checkpoints.items()
+        if checkpoint
+    ]
+    files += [(f"networks.{name}.init", name, file, True) for name, file in suite.init.items()]
+    for place, network, file, is_init in files:
+        if not file.path.exists():  # the suite may give only a SHA-256
             continue
+        others = suite.registry, suite.networks
         try:
-            fit_checkpoint(checkpoint.path, network, plan.facts, suite.registry, suite.networks)
+            fit_checkpoint(file.path, network, plan.facts, *others, any_classes=is_init)
         except BenchError as error:
-            lines.append(at_line(suite, f"teachers.checkpoints.{network}", str(error)))
+            lines.append(at_line(suite, place, str(error)))
     return lines
 
 
 def fit_checkpoint(
-    path: Path, network: str, facts: Facts, registry: Registry, others: Iterable[str]
+    path: Path,
+    network: str,
+    facts: Facts,
+    registry: Registry,
+    others: Iterable[str],
+    *,
+    any_classes: bool = False,
 ) -> Fit:
     """Find the tensors of a checkpoint that fit a network.
 
@@ -61,6 +75,8 @@ def fit_checkpoint(
         facts: Facts of the data set; the number of classes and the image size are used.
         registry: The networks that the suite can use, by name.
         others: Names of networks that a refusal mentions if the checkpoint fits them.
+        any_classes: Whether the classifier may have another number of classes, so that its tensors
+            are left out.
 
     Raises:
         MissingData: The file does not exist.
@@ -68,25 +84,32 @@ def fit_checkpoint(
     """
     contents = pretrained.read(path)
     try:
-        return fit(contents, network, facts, registry)
+        return fit(contents, network, facts, registry, any_classes=any_classes)
     except TeacherRefused as error:
-        names = [name for name in others if _is_fit(contents, name, facts, registry)]
+        fits = partial(_is_fit, contents, facts=facts, registry=registry, any_classes=any_classes)
+        names = [name for name in others if fits(name)]
         if not names:
             raise
         hint = f"It fits another network of the suite: {', '.join(names)}"
         raise TeacherRefused(f"{error}. {hint}") from error
 
 
-def fit(contents: Contents, network: str, facts: Facts, registry: Registry) -> Fit:
+def fit(
+    contents: Contents, network: str, facts: Facts, registry: Registry, *, any_classes: bool = False
+) -> Fit:
     """Find the tensors of a file that fit a network; raise TeacherRefused without such tensors."""
-    build = partial(registry.build_network, network, facts.classes, facts.size)
-    name = f"a {network} of {facts.classes} classes"
-    return pretrained.fit(contents, build_for_estimate(build), name)
+    net = build_for_estimate(partial(registry.build_network, network, facts.classes, facts.size))
+    if any_classes:
+        classifier = models.classifier_layer(net, facts.size)
+        return pretrained.fit(contents, net, f"a {network}", classifier)
+    return pretrained.fit(contents, net, f"a {network} of {facts.classes} classes")
 
 
-def _is_fit(contents: Contents, network: str, facts: Facts, registry: Registry) -> bool:
+def _is_fit(
+    contents: Contents, network: str, facts: Facts, registry: Registry, *, any_classes: bool
+) -> bool:
     try:
-        fit(contents, network, facts, registry)
+        fit(contents, network, facts, registry, any_classes=any_classes)
     except BenchError:
         return False
     return True
@@ -139,6 +162,7 @@ class Teacher:
         self.nets = [net.eval().requires_grad_(False) for net in moved]
         self.net = self.nets[0] if len(self.nets) == 1 else Averaged(self.nets)
         self.recipe = recipe
+        self._readers: dict[frozenset[FeatureName], list[Callable[[Tensor], Features]]] = {}
 
     @torch.no_grad()
     def __call__(
@@ -159,12 +183,13 @@ class Teacher:
         Returns:
             The features in float32, of each network.
         """
-        features = []
-        for net, shapes in zip(self.nets, self.shapes, strict=True):
-            missing = dict(shapes.missing)
-            read = models.reader(net, self._size, [name for name in reads if name not in missing])
-            features.append(compute(read, images, strong, reads, self.recipe))
-        return features
+        fields = frozenset(reads)
+        if fields not in self._readers:
+            self._readers[fields] = [
+                models.reader(net, self._size, fields.difference(dict(shapes.missing)))
+                for net, shapes in zip(self.nets, self.shapes, strict=True)
+            ]
+        return [compute(read, images, strong, reads, self.recipe) for read in self._readers[fields]]
 
 
 def load(
@@ -223,7 +248,9 @@ def member_weights(members: Iterable[nn.Module]) -> dict[str, Tensor]:
     return nn.ModuleList(members).state_dict()
 
 
-def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -> nn.Module:
+def load_trained(
+    record: Record, facts: Facts, path: Path, registry: Registry, stages: Sequence[str] = ()
+) -> nn.Module:
     """Build the network of a finished run, with its head if it has one, and load its weights.
 
     Args:
@@ -231,16 +258,17 @@ def load_trained(record: Record, facts: Facts, path: Path, registry: Registry) -
         facts: Facts of the data set.
         path: The file of the run's weights.
         registry: The networks and distillers of the suite.
+        stages: Names of the layers that end the network's stages; (): its default stages.
     """
     spec = record.specification
     heads = [name for name in spec.method if has_head(registry.distiller(name))]
     if not heads or record.teacher is None:
-        return load(spec.network, facts, path, registry)
+        return load(spec.network, facts, path, registry, stages)
     size, head_class = facts.size, registry.distiller(heads[0])
     student, teacher = (
         registry.build_network(name, facts.classes, size, stages or ())
         for name, stages in (
-            (spec.network, spec.stages),
+            (spec.network, spec.stages or stages),
             (record.teacher.network, spec.teacher_stages),
         )
     )

@@ -4,7 +4,7 @@ import bdb
 import math
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from bench.plugins import BUILTIN, Registry
 from bench.results.environment import is_out_of_memory, peak_memory
 from bench.results.record import Epoch, Status
 from bench.training import optimizer as optimizers
+from bench.training import pretrained
 from bench.training.checkpoint import check_tensors, decode, encode
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
 from bench.training.evaluation import compute, finite_or_none
@@ -74,6 +75,7 @@ class Trainer:
         registry: The networks and distillers that the suite can use, by name.
         teacher_sha256: SHA-256 of the teacher's weights; empty if there is no teacher. `restore`
             refuses a checkpoint of a student that learned from other weights.
+        initial: Tensors by name that replace those of the new network; None: none.
 
     Attributes:
         model: The network that is evaluated, including the distiller's head, if there is one.
@@ -91,6 +93,7 @@ class Trainer:
         capture: Capture | None = None,
         registry: Registry = BUILTIN,
         teacher_sha256: str = "",
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.task, self.registry, self.teacher_sha256 = task, registry, teacher_sha256
         spec = task.specification
@@ -101,6 +104,7 @@ class Trainer:
             stages, drop_path = spec.stages or (), spec.recipe.drop_path
             weights = {"pretrained": spec.pretrained}
             net = registry.build_network(spec.network, *size, stages, drop_path, **weights)
+        pretrained.load_into(net, initial or {})
         reads = {name for term in spec.method for name in registry.distiller(term).reads}
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

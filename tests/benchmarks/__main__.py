@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.ceiling import ceiling
+from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start, tracking, verbs
 from tests.benchmarks.images import images
 from tests.benchmarks.memory import memory
@@ -25,6 +26,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "ceiling": ceiling,
     "alone": alone,
     "lockstep": lockstep,
+    "cohort": cohort,
     "data": data,
     "images": images,
     "evaluation": evaluation,

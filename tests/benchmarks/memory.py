@@ -7,6 +7,7 @@ in a new process, so that the process's peak belongs to one cohort.
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,12 +25,7 @@ MEASURED_STEP = "the measured step"
 
 def memory(load: Workload) -> list[Row]:
     """Measure a few students and all: the step's peak beyond the states must not grow."""
-    bytes_by_count = {}
-    for methods in (FEW, load.selected):
-        command = [sys.executable, "-m", "tests.benchmarks.memory", load.device.type]
-        command += [str(load.suite), str(load.threads), *methods]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        bytes_by_count[len(methods)] = json.loads(output)
+    bytes_by_count = {len(methods): measured(load, methods) for methods in (FEW, load.selected)}
     few, rows = bytes_by_count[len(FEW)], []
     for count, sizes in bytes_by_count.items():
         rows.append(Row("memory", f"{count} methods: states", [sizes["states"] / 1e6], "MB"))
@@ -40,14 +36,28 @@ def memory(load: Workload) -> list[Row]:
     return rows
 
 
+def measured(load: Workload, methods: Sequence[str]) -> dict[str, int]:
+    """Return the result of `measure` for some methods, in a new process."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", load.device.type]
+    command += [str(load.suite), str(load.threads), *methods]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    sizes: dict[str, int] = json.loads(output)
+    return sizes
+
+
 def measure(load: Workload) -> dict[str, int]:
-    """Return the bytes of states, and beyond them the peaks of a step's tensors and the process."""
+    """Return the bytes of states, and beyond them the peaks of a step's tensors and the process.
+
+    `peak` is the peak of the process, with the data, the modules and the states.
+    """
     models.shapes(models.build(load.teacher, load.data.facts.classes), load.data.facts.size)
     before = resident_bytes(peak=False)  # with the data loaded and all modules imported
     cohort = CohortSteps(load, load.selected)
+    cohort.end_stages()
     cohort(3)
-    process, states = resident_bytes(peak=True) - before, state_bytes(cohort)
-    return {"states": states, "step": step_peak_bytes(cohort), "process": process - states}
+    peak, states = resident_bytes(peak=True), state_bytes(cohort)
+    process = peak - before - states
+    return {"states": states, "step": step_peak_bytes(cohort), "process": process, "peak": peak}
 
 
 def resident_bytes(*, peak: bool) -> int:

@@ -15,6 +15,8 @@ from bench.training.cuda_graphs import CudaCapture, GraphedStep, StaticBatch
 from bench.training.evaluation import autocast
 from bench.training.teacher import Teacher
 from bench.training.trainer import Timer, Trainer
+from distillers import load as distiller
+from distillers.base import reads_of_teacher
 from tests.benchmarks.workload import Workload
 
 
@@ -32,24 +34,44 @@ class CohortSteps:
         tasks, data = load.tasks(*changes), load.data
         self.recipe = tasks[methods[0]].specification.recipe
         network = models.build(load.teacher, data.facts.classes, data.facts.size)
-        self.teacher = Teacher([network], data, self.recipe)
+        terms = {term for name in methods for term in tasks[name].specification.method}
+        reads = frozenset(read for term in terms for read in reads_of_teacher(distiller(term)))
+        self.teacher = Teacher([network], data, self.recipe, reads)
         shapes, record = self.teacher.shapes, CudaCapture() if graphs else None
         self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
-        ask = partial(self.teacher, reads=frozenset().union(*(x.reads for x in self.learners)))
+        ask = partial(self.teacher, reads=reads)
         self.asked = GraphedStep(ask, CudaCapture()) if graphs else ask
-        self.clock = Timer(load.device)
+        self.timer = Timer(load.device)
+        strong = any("strong" in learner.reads for learner in self.learners)
         stream = itertools.chain.from_iterable(
-            loop.batches(data, 0, epoch, self.recipe) for epoch in itertools.count()
+            loop.batches(data, 0, epoch, self.recipe, strong=strong) for epoch in itertools.count()
         )
         still = StaticBatch(self.recipe.batch_size)
         self.stream = itertools.starmap(still, stream) if graphs else stream
 
     def __call__(self, count: int) -> None:
+        self.train(self.learners, count)
+
+    def train(self, learners: Sequence[Trainer], count: int) -> None:
+        """Train some of the runs on `count` batches."""
         stream = itertools.islice(self.stream, count)
         with kernels(self.recipe):
-            loop.train_epoch(self.learners, self.asked, stream, self.clock)
-        if failures := [learner.failure for learner in self.learners if learner.failure]:
+            loop.train_epoch(learners, self.asked, stream, self.timer)
+        if failures := [learner.failure for learner in learners if learner.failure]:
             raise RuntimeError(f"a timed run failed: {failures}")
+
+    @property
+    def staged(self) -> list[Trainer]:
+        """The runs that are in a stage before training."""
+        return [learner for learner in self.learners if learner.pretraining]
+
+    def end_stages(self) -> None:
+        """End the stages before training after one batch."""
+        if staged := self.staged:
+            self.train(staged, 1)
+        for learner in staged:
+            learner.epoch = -1
+            learner.end_epoch(0.0)
 
 
 class BareNetworks:

@@ -10,12 +10,14 @@ import torch
 
 from bench.report import ReportOptions, build
 from bench.results import Results
+from bench.suite import canonical
 from distillers import Features, Setting, Shapes
 from distillers.crd import CRD
 from tests import toy
 from tests.benchmarks import records, summary, table, timing, training
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.ceiling import ceiling
+from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start
 from tests.benchmarks.images import images
 from tests.benchmarks.memory import state_bytes
@@ -38,7 +40,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.mark.parametrize(
     "part",
-    [ceiling, alone, lockstep, data, evaluation, scores, tried],
+    [ceiling, alone, lockstep, cohort, data, evaluation, scores, tried],
 )
 def test_part_returns_rows_with_positive_numbers(
     part: Callable[[Workload], list[Row]], load: Workload
@@ -47,6 +49,11 @@ def test_part_returns_rows_with_positive_numbers(
     assert len({row.what for row in rows}) > 1
     assert all(min(row.samples) > 0 for row in rows)
     assert len(table.markdown(rows).splitlines()) == 2 + len(rows)
+
+
+def test_the_suite_of_all_methods_has_all_methods() -> None:
+    path = Path(__file__).with_name("all.yaml")
+    assert list(Workload(path).tasks()) == list(canonical())
 
 
 def test_cached_hashes_are_timed_after_first_hashes(load: Workload) -> None:

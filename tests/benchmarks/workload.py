@@ -67,6 +67,7 @@ class Workload:
     @cached_property
     def data(self) -> Resident:
         """The suite's data set, on the device."""
-        dataset = data.load(self.plan().suite.data, None, self.device)
+        suite = self.plan().suite
+        dataset = data.load(suite.data, None, self.device, added=suite.registry.datasets)
         assert isinstance(dataset, Resident)
         return dataset

@@ -132,3 +132,40 @@ def test_tiny_imagenet_archive_is_read_only_if_it_is_official(tiny, tmp_path):
     with pytest.raises(MissingData, match="no intact tiny-imagenet-200.zip"):
         tiny.read(root)
     check_tiny(TinyImageNet(replace(tiny.facts, fingerprint=f"md5:{md5(archive)}")).read(root))
+
+
+def subset(top, train, test):
+    """Write a subset of Tiny ImageNet with two of its classes."""
+    folder = top / "tiny-imagenet-200"
+    lines = []
+    for k, wnid in enumerate(("n01", "n02")):
+        for i in range(train):
+            image = np.full((64, 64, 3), 50 * k + i, np.uint8)
+            write(folder / f"train/{wnid}/images/{wnid}_{i}.JPEG", image)
+        for i in range(test):
+            write(folder / f"val/images/val_{k}{i}.JPEG", np.full((64, 64, 3), k, np.uint8))
+            lines.append(f"val_{k}{i}.JPEG\t{wnid}\t0\t0\t9\t9")
+    (folder / "wnids.txt").write_text("n01\nn02\n")
+    (folder / "val/val_annotations.txt").write_text("\n".join(lines))
+
+
+def test_a_subset_of_tiny_imagenet_says_so(tmp_path, monkeypatch):
+    official = replace(TinyImageNet.facts, classes=2, train=10, test=4)
+    monkeypatch.setitem(data.BUILTIN, "tiny_imagenet", TinyImageNet(official))
+    subset(tmp_path, 3, 1)
+    facts = data.facts(Selection("tiny_imagenet", size=16), tmp_path)
+    assert (facts.train, facts.test, facts.rarest, facts.size) == (6, 2, (3, 1), 16)
+    assert facts.incomplete == ("only 6 of 10 training images and 2 of 4 test images exist here")
+    assert facts.fingerprint != official.fingerprint
+    loaded = data.load(Selection("tiny_imagenet", size=16, per_class=2), tmp_path, CPU)
+    assert loaded.facts.train == 4
+    (tmp_path / "tiny-imagenet-200/train/n01/images/n01_0.JPEG").unlink()
+    with pytest.raises(MissingData, match="a part of it is missing or damaged"):
+        data.load(Selection("tiny_imagenet", size=16), tmp_path, CPU)
+
+
+def test_all_of_tiny_imagenet_keeps_the_official_fingerprint(tmp_path, monkeypatch):
+    official = replace(TinyImageNet.facts, classes=2, train=6, test=2)
+    monkeypatch.setitem(data.BUILTIN, "tiny_imagenet", TinyImageNet(official))
+    subset(tmp_path, 3, 1)
+    assert data.facts(Selection("tiny_imagenet"), tmp_path).fingerprint == official.fingerprint

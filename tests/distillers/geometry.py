@@ -23,6 +23,7 @@ STUDENT = Shapes(
     pooled_map=(D_S, 3, 2),
     classifier=True,
     norms=(3, 23, D_S),
+    distilled=True,
 )
 TEACHER = Shapes(
     ((2, 6, 4), (29, 6, 4), (D_T, 3, 2)),
@@ -33,6 +34,7 @@ TEACHER = Shapes(
     pooled_map=(D_T, 3, 2),
     classifier=True,
     norms=(2, 29, D_T),
+    distilled=True,
 )
 TEACHERS = (TEACHER, STUDENT)  # the second, for distillers that need equal channels
 TRAIN_LABELS = torch.arange(N) * 3 % K
@@ -129,6 +131,7 @@ def shapes_of(features: Features) -> Shapes:
         next(iter(sizes([features.pooled_map])), None),
         features.classifier is not None,
         tuple(len(norm.weight) for norm in features.norms),
+        distilled=features.distilled is not None,
     )
 
 

@@ -87,6 +87,36 @@ def test_a_missing_field_has_a_reason(name: str, field: str, reason: str) -> Non
     assert reason in dict(shapes.missing)[field]  # type: ignore[index]
 
 
+DEIT = "timm:deit_tiny_distilled_patch16_224"
+TINY = {"patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(DEIT, TINY), ("timm:levit_128s", {}), ("timm:repvit_m0_9", {})]
+)
+def test_a_second_classifier_has_its_own_logits_in_training(
+    name: str, options: dict[str, int]
+) -> None:
+    torch.manual_seed(0)
+    net = models.build(name, 10, 32, options=options)
+    shapes = models.shapes(net, 32, ("classifier", "distilled"))
+    assert shapes.distilled
+    assert dict(shapes.missing) == {"classifier": "its logits are the mean of two classifiers"}
+    read = models.reader(net, 32, ("distilled",))
+    trained, plain = read(IMAGES), net(IMAGES).logits
+    assert not torch.equal(trained.logits, plain)
+    torch.testing.assert_close((trained.logits + trained.distilled) / 2, plain)
+    net.eval()
+    assert torch.equal(read(IMAGES).logits, net(IMAGES).logits), "the mean predicts"
+
+
+@pytest.mark.parametrize("name", ["resnet8", "timm:pit_ti_224", "torchvision:resnet18"])
+def test_networks_with_one_classifier_have_no_distilled_logits(name: str) -> None:
+    shapes = models.shapes(models.build(name, 10, 32), 32, ("distilled",))
+    assert not shapes.distilled
+    assert "one classifier" in dict(shapes.missing)["distilled"]
+
+
 class Declared(torch.nn.Module):
     taps = Taps(
         preactivations=(Tap("conv"),), pooled_map="last stage", classifier="head", norms=("norm",)

@@ -433,16 +433,16 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
 
 
 def test_deviations_from_the_papers_are_warnings(reading: Read) -> None:
-    added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {crd: {negatives: 1}}\n"
+    added = "recipe: {batch_size: 128, epochs: 200}\nseeds: [0]\noptions: {wcord: {negatives: 1}}\n"
     text = BASE.replace("student: resnet20", "student: mobilenet_v2")
-    suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd]"))
+    suite = reading(added, text=text.replace("[student, kd]", "[sp, kd, dcd+kd, itrd, crd]"))
     assert warnings(suite) == [
         "seeds: 1 seed is too few to compare methods; the papers use 3 or 5",
-        "options.crd: no method of this suite contains crd",
+        "options.wcord: no method of this suite contains wcord",
         "pairs.0: mobilenet_v2 is trained with lr 0.05; the papers use 0.01 (recipe: {lr: 0.01})",
         "recipe.milestones: training ends before 210, so lr is not reduced there",
-        "recipe.batch_size: 128; the weights of sp, dcd+kd are for batches of 64, because these "
-        "losses compare the samples of a batch",
+        "recipe.batch_size: 128; the weights of sp, dcd+kd, itrd are for batches of 64, because "
+        "these losses compare the samples of a batch",
     ]
     assert warnings(reading()) == []
 

@@ -274,3 +274,33 @@ def test_objects_of_todays_fields_still_work() -> None:
     shapes = Shapes(((3, 4, 4),), 3, 10)
     assert (shapes.preactivations, shapes.stem, shapes.classifier) == ((), None, False)
     assert Setting(shapes, shapes, TRAIN_LABELS, torch.Generator()).student is shapes
+
+
+DEIT = "timm:deit_tiny_distilled_patch16_224"
+NETWORKS = f"{{'{DEIT}': {{options: {{patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2}}}}}}"
+TOKEN = {
+    "dataset": "{name: digits, size: 32, per_class: 4, test_per_class: 3}",
+    "networks": NETWORKS,
+    "pairs": f"[{{teacher: resnet8, student: '{DEIT}', recipe: {{optimizer: adamw, lr: 0.001}}}}]",
+    "methods": "[student, deit, deit+token]",
+}
+
+
+def test_a_distillation_token_learns_the_same_together_alone_and_interrupted(
+    tmp_path: Path,
+) -> None:
+    plan = toy.plan(tmp_path, **TOKEN)
+    expected = toy.outcome(plan, tmp_path / "together")
+    assert len(set(expected.values())) == 3
+    assert all('"done"' in text for text in expected.values())
+    alone = toy.outcome(select(plan, "method=deit+token"), tmp_path / "alone")
+    assert alone == {"deit+token": expected["deit+token"]}
+    toy.run_interrupted(plan, tmp_path / "interrupted", 4)
+    assert toy.outcome(plan, tmp_path / "interrupted") == expected
+
+
+def test_a_student_without_a_token_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[deit+token]")
+    record = toy.run(plan, tmp_path).record(plan.cells[0].run)
+    assert record is not None
+    assert str(record.reason).startswith("the student has no distilled: it has one classifier")

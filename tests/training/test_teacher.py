@@ -16,6 +16,7 @@ from bench.execution.runner import Runner
 from bench.planning.estimate import estimate
 from bench.results import Results, sha256
 from bench.results.record import Record
+from bench.spec import Recipe
 from bench.training import pretrained, teacher
 from tests import toy
 
@@ -150,3 +151,16 @@ def test_weights_that_changed_after_their_record_are_refused(tmp_path: Path) -> 
     assert record is not None
     assert record.status == "failed"
     assert "sha256" in record.reason
+
+
+def test_passes_with_the_same_fields_share_one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[frozenset[str]] = []
+    make = models.reader
+    monkeypatch.setattr(models, "reader", lambda *args: made.append(args[2]) or make(*args))
+    dataset = data.load(Selection("digits", per_class=2), None, torch.device("cpu"))
+    shared = teacher.Teacher([models.build("resnet8", 10)], dataset, Recipe(), ["stem"])
+    images = torch.randn(2, 3, 8, 8)
+    (first,), (second,) = (shared(images, None, {"stem"}) for _ in range(2))
+    shared(images)
+    assert made == [{"stem"}, {"stages"}]
+    assert torch.equal(first.stem, second.stem)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
-from bench.report import build, labels
+from bench.report import build
 from bench.report.comparison import overall
 from bench.report.figures import charts, style
 from bench.report.figures.forest import forest_plot
+from bench.report.measured import check_metric
 from bench.report.model import Entry, TableContext
 from bench.results import Results
 from bench.suite import canonical
@@ -99,7 +100,7 @@ def draw(
     for kind in kinds:
         if kind not in KINDS:
             raise BenchError(unknown("kind of figure", kind, KINDS))
-    labels.metric(metric)
+    check_metric(plan.suite, metric)
     entries = tuple(build.entries(plan, results, curves=True))
     if not any(entry.record for entry in entries):
         reason = f"none of the {len(plan.runs)} runs has a record; `bench run` trains them"

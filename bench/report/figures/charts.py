@@ -136,7 +136,7 @@ def cost(entries: Sequence[Entry], pair: str, metric: str = "top1") -> "Figure":
             times, values, _ = zip(*runs, strict=True)
             x, y, spread = fmean(times), fmean(values), stdev(values) if len(values) > 1 else 0
             bar = axes.errorbar(x, y, spread, **look, elinewidth=0.7)
-            number = f"{unit.format(y)} ± {unit.format(spread)} {unit.unit}"
+            number = f"{unit.format(y)} ± {unit.format(spread)} {unit.unit}".strip()
             bar.lines[0].set_gid(f"{TOOLTIP}{label}: {number}, {x:.1f} s")
             heights.append(y)
         machines = sorted({machine for runs in points.values() for _, _, machine in runs})

@@ -222,7 +222,7 @@ def axis_label(value: str) -> str:
     if value == "loss":
         return "training loss"
     metric = labels.metric(value)
-    return f"{metric.short} ({metric.unit})"
+    return f"{metric.short} ({metric.unit})" if metric.unit else metric.short
 
 
 def title(entries: Sequence[Entry], pair: str, counts: Iterable[int], more: str = "") -> str:

@@ -20,7 +20,7 @@ from bench.report import labels
 from bench.report.document import Document, GridCell, GridRow, Section
 from bench.report.figures import charts
 from bench.report.figures.style import svg
-from bench.report.labels import METRICS, Metric, one_line
+from bench.report.labels import Metric, one_line
 from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
 from bench.report.writers import Markup
 from bench.results.record import Record
@@ -186,7 +186,7 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
             axes, *_ = figure.axes
             name = f"{axes.get_ylabel()} against {axes.get_xlabel()}: {axes.get_title('left')}"
             data = f' data-pair="{escape(pair)}"'
-            data += f' data-metric="{value}"' if value in METRICS else ""
+            data += f' data-metric="{value}"' if labels.known(value) else ""
             image = svg(figure, f"{draw.__name__}-{i}-{value}")
             label = f'role="img" aria-label="{escape(name)}"'
             parts.append(f'<figure class="chart"{data} {label}>{image}</figure>')
@@ -214,8 +214,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "status", escape(record.status)
     yield "reason", escape(record.reason or "")
     for name, value in measured_metrics(record).items():
-        metric = METRICS.get(name)
-        yield name, escape(f"{metric.format(value)} {metric.unit}" if metric else value)
+        metric = labels.known(name)
+        yield name, escape(f"{metric.format(value)} {metric.unit}".strip() if metric else value)
     file = f"runs/{record.id}.json"
     yield "record", f'<a href="runs/{quote(record.id, safe="")}.json">{escape(file)}</a>'
     network, teacher = record.network, record.teacher

@@ -1,0 +1,89 @@
+"""Execute the tasks of a job that measure finished networks."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bench import data, models
+from bench.data import Facts, LoadedData
+from bench.errors import BenchError
+from bench.execution.protocol import Task
+from bench.measures.measurer import Measurer
+from bench.results import verify
+from bench.results.environment import is_out_of_memory
+from bench.results.record import Status
+from bench.training import teacher as teachers
+
+if TYPE_CHECKING:
+    from bench.execution.worker import JobContext
+
+Outcome = tuple[Task, Status, str | None, dict[str, Any]]
+
+
+def outcomes(
+    context: "JobContext", dataset: LoadedData, beat: Callable[[], object]
+) -> Iterator[Outcome]:
+    """Yield each task with its status, the reason of a failure, and fields of its record.
+
+    A failed task does not stop the others. The networks of all tasks are kept, because tasks share
+    them.
+
+    Args:
+        context: The job.
+        dataset: The images of all tasks.
+        beat: Function that is called again and again during long computations.
+    """
+    job = context.job
+    root = data.data_root(Path(job.data_root) if job.data_root else None)
+    network = cache(partial(finished_network, context, dataset.facts))
+    specs = [task.specification for task in job.tasks]
+    measurer = Measurer(specs, dataset, network, root, beat)
+    for task in job.tasks:
+        start = time.monotonic()
+        try:
+            metrics = measurer.measure(task.specification)
+            cost = asdict(models.cost(network(str(task.specification.subject)), dataset.facts.size))
+        except BenchError as error:
+            yield task, "failed", str(error), {}
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            traceback.print_exc()  # written to the worker's log; with --inline, to the screen
+            yield task, "failed", context.registry.describe_error(error), {}
+        else:
+            seconds = time.monotonic() - start
+            yield task, "done", None, {"metrics": metrics, "network": cost, "seconds": seconds}
+
+
+def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
+    """Return the frozen network of a finished run, with verified weights, on the job's device.
+
+    Args:
+        context: The job, whose tasks measure the network.
+        facts: Facts of the images that the tasks use; only their size is used.
+        id: Id of the run.
+    """
+    job, results = context.job, context.results
+    specs = [task.specification for task in job.tasks]
+    info = job.teacher if job.teacher and job.teacher.id == id else job.sources[id]
+    path, record = results.weights(id), results.summary(id)
+    verify(path, info.sha256)
+    if record is None:
+        raise BenchError(f"{path}: the record of the run is missing")
+    stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
+    source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
+    layers = next(filter(None, stages), ())
+    if info.members > 1:
+        load = partial(teachers.load_members, info.network, info.members)
+        net: nn.Module = teachers.Averaged(load(source, path, context.registry, layers))
+    else:
+        net = teachers.load_trained(record, source, path, context.registry, layers)
+    net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,186 @@
+"""The runs that measure the finished networks of a plan: probes, and the keys of `evaluate`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import data
+from bench.data import Facts, Selection
+from bench.planning.plan import Plan, Run, data_spec, ordered
+from bench.spec import PROBE, SMALL_LR_STUDENTS, DataSpec, Recipe, RunSpec
+from bench.suite import Suite
+from bench.suite.measures import CHANNELS, Probe
+
+WITH_TEACHER = frozenset({"cka", "teacher_in_top5"})  # measures that compare with the teacher
+WITH_PEER = frozenset({"agreement_floor"})  # measures that compare with another seed
+OF_FEATURES = frozenset({"cka"})  # measures that compare features
+WITH_STAGES = "stages"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The images that a measure uses.
+
+    Attributes:
+        name: Name of the data set, or `folder:PATH`.
+        spec: The images, as run ids have them.
+        facts: Facts of the images.
+    """
+
+    name: str
+    spec: DataSpec
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished network that is measured.
+
+    Attributes:
+        id: Id of its run.
+        spec: Specification of its run.
+        teacher: Specification of its teacher's run; None if it has no teacher.
+        source: The images on which it was trained.
+        peer: Id of the run of the same method with the next seed; None: there is no other seed.
+    """
+
+    id: str
+    spec: RunSpec
+    teacher: RunSpec | None
+    source: Target
+    peer: str | None
+
+    def allows(self, measure: str) -> bool:
+        """Return whether the network has a measure of `evaluate`.
+
+        Some measures need a teacher or another seed. An ensemble has no features of its own.
+        """
+        if measure in WITH_PEER:
+            return self.peer is not None
+        if measure in OF_FEATURES and self.teacher and self.teacher.members:
+            return False
+        return measure not in WITH_TEACHER or self.teacher is not None
+
+
+def with_measures(plan: Plan, root: Path | None = None) -> Plan:
+    """Return a plan with the runs that measure its finished networks.
+
+    Args:
+        plan: The plan of a suite.
+        root: Folder of data sets; None: as in `bench.planning.plan.plan`.
+
+    Raises:
+        BenchError: A probe's data set does not have the selected images.
+        MissingData: A folder of images is missing.
+    """
+    suite = plan.suite
+    if not (suite.probes or suite.evaluate):
+        return plan
+    source = Target(suite.data.name, data_spec(suite, suite.data, plan.facts), plan.facts)
+    targets = {probe.name: _target(plan, probe, root) for probe in suite.probes}
+    runs, measures = dict(plan.runs), dict(plan.measures)
+    for subject in _subjects(plan, source):
+        for name, target, spec in _measures(suite, subject, targets):
+            runs[spec.id] = Run(spec.id, spec, dataset=target.name)
+            measures[subject.id, name] = spec.id
+    probes = (replace(p, incomplete=targets[p.name].facts.incomplete) for p in suite.probes)
+    suite = replace(suite, probes=tuple(probes))
+    return replace(plan, suite=suite, runs=ordered(runs), measures=measures)
+
+
+def selection_of(plan: Plan, run: Run) -> Selection:
+    """Return the images that a run of a plan uses."""
+    spec = run.specification.data
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    return Selection(run.dataset or plan.suite.data.name, *part)
+
+
+def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
+    """Return the images of a probe, by default of the size of the suite's images."""
+    size = probe.data.size or plan.facts.size
+    selection, suite = replace(probe.data, size=size), plan.suite
+    facts = data.facts(selection, root, suite.registry.datasets)
+    return Target(selection.name, data_spec(suite, selection, facts), facts)
+
+
+def _subjects(plan: Plan, source: Target) -> Iterator[Subject]:
+    """Yield the networks in the tables of a plan, teachers first."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for cell in plan.cells:
+        rows.setdefault((cell.pair.name, cell.method.name), []).append(cell.run)
+    peers: dict[str, str] = {}
+    for row in rows.values():
+        for id, peer in zip(row, (*row[1:], row[0]), strict=True):
+            if peer != id:
+                peers.setdefault(id, peer)
+    shown = {id for cell in plan.cells for id in (cell.teacher, cell.run)}
+    for id, run in plan.runs.items():
+        if id in shown:
+            teacher = plan.runs[run.teacher].specification if run.teacher else None
+            yield Subject(id, run.specification, teacher, source, peers.get(id))
+
+
+def _measures(
+    suite: Suite, subject: Subject, targets: Mapping[str, Target]
+) -> Iterator[tuple[str, Target, RunSpec]]:
+    """Yield for each measure of a network its name in the plan, its images and its specification.
+
+    `targets` has the images of each probe, by the probe's name.
+    """
+    for name, settings in suite.evaluate.items():
+        if not subject.allows(name):
+            continue
+        recipe = Recipe(precision=subject.spec.recipe.precision)
+        spec = _spec(suite, subject, subject.source, {"kind": name, **settings}, recipe)
+        yield name, subject.source, spec
+    for probe in suite.probes if not subject.spec.members else ():
+        target = targets[probe.name]
+        measure = {"kind": probe.kind, **probe.settings, **_channels(probe, subject, target)}
+        spec = _spec(suite, subject, target, measure, _recipe(probe, subject))
+        yield f"{PROBE}{probe.name}", target, spec
+
+
+def _spec(
+    suite: Suite, subject: Subject, target: Target, measure: dict[str, Any], recipe: Recipe
+) -> RunSpec:
+    spec = subject.spec
+    names = ("source", "teacher", "options")
+    fields = {name: value for name in names if (value := getattr(spec, name))}
+    if measure["kind"] in WITH_PEER:
+        fields["members"] = [subject.peer]
+    networks = {"stages": spec.network}
+    if measure["kind"] in WITH_TEACHER and subject.teacher:
+        networks["teacher_stages"] = subject.teacher.network
+    if measure.get("features") == WITH_STAGES:
+        fields |= {key: list(suite.stages[n]) for key, n in networks.items() if n in suite.stages}
+    return RunSpec(
+        revision=spec.revision,
+        data=target.spec,
+        network=spec.network,
+        recipe=recipe,
+        seed=spec.seed,
+        subject=subject.id,
+        measure={**measure, "classes": subject.source.facts.classes},
+        **fields,
+    )
+
+
+def _channels(probe: Probe, subject: Subject, target: Target) -> dict[str, list[float]]:
+    """Return the mean and the standard deviation that normalise the images of a probe."""
+    owners = {"source": subject.source.facts, "target": target.facts}
+    if owner := owners.get(probe.normalise):
+        mean, std = owner.mean, owner.std
+    else:
+        mean, std = CHANNELS[probe.normalise]
+    return {"mean": list(mean), "std": list(std)}
+
+
+def _recipe(probe: Probe, subject: Subject) -> Recipe:
+    precision = subject.spec.recipe.precision
+    if probe.recipe is None:
+        return Recipe(precision=precision)
+    changes: dict[str, Any] = {"precision": precision}
+    if probe.small_lr and subject.spec.network in SMALL_LR_STUDENTS:
+        changes["lr"] = probe.small_lr
+    return Recipe(**probe.recipe.model_dump() | changes).reduced

@@ -1,0 +1,41 @@
+"""Add the metrics of probes to the records of the networks that they measured."""
+
+from collections.abc import Iterable, Mapping
+
+from bench.results.record import Record
+from bench.spec import PROBE
+
+
+def merged(record: Record, measures: Mapping[str, Record]) -> Record:
+    """Return a record with the metrics of finished measures, such as `probe.stl10.top1`.
+
+    The name of a probe is not part of its id, so its own record says only `top1`.
+
+    Args:
+        record: The record of a network's run.
+        measures: Records of its measures, by the measure's name in the suite.
+    """
+    last = dict(record.metrics.get("last", {}))
+    for name, measure in measures.items():
+        begin = f"{name}." if name.startswith(PROBE) else ""
+        values = measure.metrics.get("last", {}) if measure.status == "done" else {}
+        last |= {f"{begin}{metric}": value for metric, value in values.items()}
+    metrics = {**record.metrics, "last": last}
+    return record.model_copy(update={"metrics": metrics}) if measures else record
+
+
+def merge_all(records: Iterable[Record]) -> list[Record]:
+    """Return the records of a folder, with the metrics of measures in those of their networks.
+
+    The records of measures themselves are left out. The last word of such a record's name is the
+    measure's name.
+
+    Args:
+        records: All records of a results folder.
+    """
+    records = list(records)
+    measures: dict[str, dict[str, Record]] = {}
+    for record in records:
+        if subject := record.specification.subject:
+            measures.setdefault(subject, {})[record.name.rpartition(" ")[2]] = record
+    return [merged(r, measures.get(r.id, {})) for r in records if not r.specification.subject]

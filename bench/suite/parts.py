@@ -1,0 +1,122 @@
+"""Parts of a suite file: data sets, changes of recipes, and networks."""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, Len
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from bench.config import fields
+from bench.config.fields import allowed
+from bench.config.text import found
+from bench.spec import NEEDS, Recipe
+
+RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
+    "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
+    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
+    "drop_path_rate",
+}  # fmt: skip
+NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
+
+
+class Part(BaseModel):
+    """A mapping that may contain only the fields of its class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecipeEntry(Recipe):
+    """The recipe keys that one place of a suite sets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def over(self, recipe: Recipe) -> Recipe:
+        """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
+        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
+
+    def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Yield a key of this entry and a message for each contradiction with `recipe`."""
+        values = Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True))
+        keys = self.model_fields_set
+        if values.nesterov and not values.momentum and keys & {"nesterov", "momentum"}:
+            message = "nesterov needs a momentum. Allowed: nesterov false, or a momentum above 0"
+            yield min(keys & {"nesterov", "momentum"}), message
+        for key in sorted(values.unused & keys & NO_EFFECT.keys()):
+            if value := getattr(values, key):
+                other, needed = NEEDS[key]
+                message = f"{found(value)} with {other}: {getattr(values, other)}"
+                yield key, f"{message}. Allowed: {other}: {needed}, or {key}: {NO_EFFECT[key]}"
+        if values.min_lr > values.lr and keys & {"min_lr", "lr"}:
+            message = f"min_lr {values.min_lr:g} is above lr {values.lr:g}"
+            yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
+
+
+RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
+Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
+
+
+class DataSet(Part):
+    """A data set, or a subset of it."""
+
+    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
+    per_class: Images = None
+    test_per_class: Images = None
+    validation: fields.Natural = 0
+    size: Annotated[
+        Annotated[fields.Whole, Ge(4), Le(4096)] | None,
+        allowed("a whole number of pixels, 4 to 4096"),
+    ] = None
+
+
+DataSetEntry = Annotated[
+    DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
+]
+
+
+def _plain(value: Any) -> Any:
+    """Return an option of a constructor: a text, a finite number, or a list of them."""
+    items = value if isinstance(value, list) else [value]
+    if not all(
+        isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
+        for item in items
+    ):
+        raise PydanticCustomError(fields.CUSTOM, found(value))
+    return value
+
+
+Option = Annotated[
+    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
+]
+
+
+class FileEntry(Part):
+    """A file of weights, with the expected checksum."""
+
+    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
+    sha256: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
+        allowed("64 hex digits in lower case"),
+    ] = None
+
+
+class NetworkEntry(Part):
+    """A suite's settings of a network; options and pretrained are for timm and torchvision.
+
+    `init` names a file of weights with which training begins; it is for all networks.
+    """
+
+    stages: Annotated[
+        Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
+        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
+    ] = None
+    pretrained: fields.Truth = False
+    init: Annotated[
+        Annotated[FileEntry, fields.shorthand("path")] | None,
+        allowed("a path, or {path, sha256}"),
+    ] = None
+    options: Annotated[
+        dict[fields.Text, Option],
+        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
+    ] = {}
