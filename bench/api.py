@@ -373,7 +373,7 @@ def _is_unfinished(record: Record, subject: Record | None) -> bool:
     """Return whether a run should have a result but has none.
 
     A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
-    run, no result is expected, nor is one for a probe of a network without a result.
+    run, no result is expected. The same holds for a probe of a network that has no result.
     """
     if record.specification.subject and (subject is None or subject.status != "done"):
         return False
