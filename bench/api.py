@@ -372,7 +372,7 @@ def _is_unfinished(record: Record, results: Results) -> bool:
     """Return whether a run should have a result but has none.
 
     A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
-    run, no result is expected, nor for a probe of a network that has no result.
+    run, no result is expected. The same holds for a probe of a network that has no result.
     """
     if id := record.specification.subject:
         subject = results.summary(id)
