@@ -15,6 +15,7 @@ from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
 from bench.planning.plan import Plan, Run, cohorts
+from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
 from bench.training.teacher import checkpoint_problems
@@ -78,6 +79,7 @@ def describe_plan(
     return {
         "suite": plan.suite.name,
         "ignored_files": plan.facts.ignored,
+        "experiment": experiment.describe(plan.suite, plan.facts),
         "missing": _missing(plan, possible, data_root),
         "runs": runs,
         "pairs": _pair_states(plan, runs),

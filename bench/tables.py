@@ -208,7 +208,7 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
     Returns:
         One row for each run of a network. The first columns are `method`, `label`, `pair`,
         `teacher`, `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of
-        the last epoch such as `top1` (percent), those of the network's measures such as
+        the last epoch such as `top1` (percent), metrics of its measures such as
         `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
@@ -268,7 +268,7 @@ def table(
         return ResultTable(build.assemble(plan, store, options), options)
     runs = list(entries(source))
     context = _context(runs, reference)
-    values = build.published_values(context) if published else None
+    values = build.published_values(context, metric) if published else None
     results_by_group = build.tables(runs, context, metric, values)
     return ResultTable(Report.of("records", results_by_group, runs), options)
 
@@ -480,6 +480,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether no distiller in `terms` uses the teacher; a plugin's is assumed to use it."""
-    builtin = distillers.names()
-    return all(t in builtin and not distillers.load(t).uses_teacher for t in terms)
+    """Return whether a student learned alone; a plugin's distiller is taken to use the teacher."""
+    terms, builtin = list(terms), distillers.names()
+    return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

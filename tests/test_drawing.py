@@ -141,7 +141,7 @@ def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path
     message = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
     assert message == (
         "no kind of figure 'curve'. Did you mean 'curves'? "
-        "Allowed: ablation, correlation, cost, curves, forest, ranks"
+        "Allowed: ablation, correlation, cost, curves, forest, gap, ranks"
     )
     assert "no metric 'top'" in wrong(bench("figures", "toy.yaml", "--metric", "top"))
     assert pictures(ran) == []
@@ -199,7 +199,7 @@ def test_a_pair_of_any_name_has_a_file_name_of_its_own() -> None:
         r"timm-resnet18\.a1_in1k-vgg8-[0-9a-f]{8}", file_name("timm:resnet18.a1_in1k/vgg8")
     )
     odd = ["a/b-c", "a-b/c", "a:b/c", "A/b", "a/B", 'é "/*?', "é '/*?", "x" * 300 + "/y", "a/b c",
-           "x" * 300 + "/z", "con/..", "a\\b/c", "a/b/c", "a/b"]  # fmt: skip
+           "x" * 300 + "/z", "con/..", "a\\b/c", "a/b/c", "a/b", "a-b", "a"]  # fmt: skip
     names = [file_name(pair) for pair in odd]
     assert len({name.lower() for name in names}) == len(odd)
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) for name in names)

@@ -19,7 +19,7 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Any of curves,forest,cost,ablation,ranks,correlation. Default: all.",
+            help="Any of curves,forest,cost,ablation,ranks,gap,correlation. Default: all.",
         ),
     ] = None,
     output: options.OutputDir = None,

@@ -54,6 +54,7 @@ def plan_text(content: Content) -> str:
         [
             _summary(content["suite"], content["runs"]),
             *_ignored(content),
+            *content["experiment"],
             _work(content),
             *_forecast(content),
         ],

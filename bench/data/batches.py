@@ -218,5 +218,6 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as contiguous (N, H, W, 3); a grey channel is copied 3 times."""
-    return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+    """Return images (N, C, H, W) as contiguous (N, H, W, C); a grey channel is copied 3 times."""
+    channels = 3 if images.shape[1] == 1 else images.shape[1]
+    return images.expand(-1, channels, -1, -1).permute(0, 2, 3, 1).contiguous()

@@ -248,12 +248,12 @@ def _parse_idx(content: bytes) -> Tensor:
 
 
 class Stl10(Archive):
-    """The labelled part of STL-10: 13,000 photographs of 96 x 96 pixels (Coates et al. 2011).
+    """STL-10: 13,000 labelled and 100,000 other photographs, 96 x 96 (Coates et al. 2011).
 
     torchvision verifies the binary files. CRD's transfer experiment (table 4) uses `size: 32`.
     """
 
-    facts = _facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb")
+    facts = replace(_facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb"), unlabelled=100_000)
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
     unpacked = "stl10_binary"
 
@@ -269,7 +269,16 @@ class Stl10(Archive):
             (torch.from_numpy(split.data), torch.from_numpy(split.labels).long())
             for split in splits
         )
-        return Arrays(train, train_labels, test, test_labels)
+        unlabelled = partial(self._read_unlabelled, root, download)
+        return Arrays(train, train_labels, test, test_labels, unlabelled)
+
+    def _read_unlabelled(self, root: Path, download: bool) -> Tensor:
+        from torchvision.datasets import STL10
+
+        try:
+            return torch.from_numpy(STL10(root, "unlabeled", download=download).data)
+        except INCOMPLETE as error:
+            raise self.missing(root, "unlabeled_X.bin is missing or damaged") from error
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.config.loader import load_json
 from bench.data import Facts, Selection
+from bench.data.views import RGB
 from bench.errors import BenchError, ConfigError
 from bench.planning.plan import Cell, Plan, Run
 from bench.plugins import Registry
@@ -86,6 +87,7 @@ def dump(plan: Plan) -> str:
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
         "combine": suite.combine,
+        "published": suite.published,
         "seeds": suite.seeds,
         "facts": vars(plan.facts),
         "pairs": [_pair(pair) for pair in suite.pairs],
@@ -149,6 +151,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         recipe=Recipe(**content["recipe"]),
         teacher_seed=content["teacher_seed"],
         combine=content.get("combine", "sum"),
+        published=content.get("published", ""),
         seeds=tuple(content["seeds"]),
         pairs=tuple(pairs),
         methods=tuple(methods),
@@ -234,6 +237,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "student": pair.student,
         "recipe": pair.recipe.model_dump(mode="json"),
         "group": pair.group,
+        "views": [pair.teacher.view, pair.view],
     }
 
 
@@ -250,5 +254,7 @@ def _read_pair(entry: dict[str, Any]) -> Pair:
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
     student_of = tuple(entry["student_of"]) if entry.get("student_of") else None
     recipe, members = Recipe(**entry["teacher_recipe"]), entry.get("members", 1)
-    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of)
-    return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])
+    teacher_view, view = entry.get("views", (RGB, RGB))  # plans of earlier versions have no views
+    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of, teacher_view)
+    recipe = Recipe(**entry["recipe"])
+    return Pair(entry["name"], teacher, entry["student"], recipe, entry["group"], view)

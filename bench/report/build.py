@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from bench import report
 from bench.errors import BenchError, unknown
-from bench.report import Kind, Report, ReportOptions, comparison, labels, model, published
+from bench.report import (
+    Kind,
+    Report,
+    ReportOptions,
+    comparison,
+    experiment,
+    labels,
+    model,
+    published,
+    published_settings,
+)
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
 from bench.report.measured import check_metric, measured, observed, protocols
@@ -32,6 +42,7 @@ from bench.spec import DataSpec
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
     from bench.plugins import Registry
+    from bench.report.published_settings import Numbers
     from bench.results import Results
     from bench.suite import Method
 
@@ -63,7 +74,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
-        role: Role = "method" if distillers else "student"
+        role: Role = "student" if method.terms and not distillers else "method"
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
         about, group = notes[method.name], pair.group
         record, unmeasured = read(each.teacher)
@@ -104,8 +115,9 @@ def assemble(
         BenchError: The metric, the reference or the tolerance is not valid.
     """
     runs = list(entries(plan, results)) if runs is None else runs
-    about, values = context(plan, options), _published(plan, options)
-    return Report.of(plan.suite.name, tables(runs, about, options.metric, values), runs)
+    about, numbers = context(plan, options), _published(plan, options)
+    parts = _tables(runs, about, options.metric, numbers)
+    return Report.of(plan.suite.name, parts, runs)
 
 
 def published_report(plan: "Plan") -> Report:
@@ -149,8 +161,8 @@ def write(
     def page() -> str:
         from bench.report.writers.html import page  # imports matplotlib
 
-        about, values = context(plan, options), _published(plan, options)
-        return page(runs, about, all_tables(runs, replace(about, caption=""), values))
+        about, numbers = context(plan, options), _published(plan, options)
+        return page(runs, about, all_tables(runs, replace(about, caption=""), numbers))
 
     parts = [plan.stem, *(["statistics"] if kind == "statistics" else [])]
     stem = "-".join(parts if options.metric == "top1" else [*parts, options.metric])
@@ -187,7 +199,10 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
-        labels.sentences((suite.caption, changes, plan.facts.incomplete)),
+        labels.sentences(
+            (suite.caption, changes, plan.facts.incomplete)
+            + tuple(experiment.describe(suite, plan.facts))
+        ),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,
@@ -223,7 +238,7 @@ def table(
         runs: The runs of the table.
         context: Facts about the suite that the table states.
         metric: Name of the metric.
-        values: Published top-1 accuracies to show; None: the table does not show any.
+        values: Published values of the metric; None: the table does not show any.
 
     Raises:
         BenchError: The metric or the tolerance is not valid, or there is no entry.
@@ -234,8 +249,7 @@ def table(
         raise BenchError(f"{context.title}: no run to report; the suite or its filter is empty")
     tolerance = unit.tolerance(context.tolerance)
     columns = _columns(chosen, context)
-    fitting = values if values and metric == "top1" else {}
-    rows = _rows(chosen, model.cells(runs, metric), columns, fitting)
+    rows = _rows(chosen, model.cells(runs, metric), columns, values or {})
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
     rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
@@ -269,14 +283,28 @@ def tables(
 
 
 def all_tables(
-    runs: Sequence[Entry], context: TableContext, values: PublishedValues | None = None
+    runs: Sequence[Entry], context: TableContext, numbers: "Numbers | None" = None
 ) -> list[Table]:
     """Return the tables of top1, and of each other metric with at least one value."""
     return [
         each
         for name in (*METRICS, *observed(runs))
-        for each in tables(runs, context, name, values if name == "top1" else None)
+        for each in _tables(runs, context, name, numbers)
         if name == "top1" or any(cell.measured for cell in each.cells)
+    ]
+
+
+def _tables(
+    runs: Sequence[Entry], context: TableContext, metric: str, numbers: "Numbers | None"
+) -> list[Table]:
+    """Return the tables of a metric, with published values and their notes, if there are any."""
+    if numbers is None:
+        return tables(runs, context, metric)
+    return [
+        replace(table, notes=(*table.notes, *(Note("", text) for text in texts)))
+        for table in tables(runs, context, metric, numbers.values(metric))
+        for pairs in [[column.pair for column in table.columns]]
+        for texts in [numbers.notes(metric, pairs, {c.published_name for c in table.cells})]
     ]
 
 
@@ -287,14 +315,13 @@ def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ..
     )
 
 
-def published_values(context: TableContext) -> PublishedValues:
-    """Return the papers' values for the data set of a table."""
-    return published.published_values(context.data or DataSpec())
+def published_values(context: TableContext, metric: str) -> PublishedValues:
+    """Return the papers' values of a metric for the data set of a table."""
+    return published.published_values(context.data or DataSpec()) if metric == "top1" else {}
 
 
-def _published(plan: "Plan", options: ReportOptions) -> PublishedValues | None:
-    data = DataSpec(**asdict(plan.suite.data))
-    return published.published_values(data) if options.published else None
+def _published(plan: "Plan", options: ReportOptions) -> "Numbers | None":
+    return published_settings.numbers(plan.suite) if options.published else None
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:

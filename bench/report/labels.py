@@ -154,7 +154,7 @@ def metric(name: str, others: Iterable[str] = ()) -> Metric:
 
 
 def known(name: str) -> Metric | None:
-    """Return the metric of this name, or None."""
+    """Return the metric of this name; None for an unknown name."""
     if name in METRICS:
         return METRICS[name]
     for pattern, fields in MEASURED:
@@ -200,7 +200,8 @@ def data_reductions(data: DataSpec) -> list[str]:
         (data.validation, f"{count(data.validation, 'training image')} held out for validation"),
         (data.size, f"images resized to {data.size} x {data.size}"),
     )
-    return [phrase for number, phrase in phrases if number]
+    reductions = [phrase for number, phrase in phrases if number]
+    return [*(["images without labels"] if data.split == "unlabelled" else []), *reductions]
 
 
 def recipes(students: Sequence[tuple[str, Recipe]]) -> str:

@@ -85,7 +85,7 @@ class Line(BaseModel, frozen=True):
     @property
     def name(self) -> str:
         """The method's name in suites, such as `crd+kd` or `student`."""
-        return _NAMES.get(self.label.lower(), self.label.lower())
+        return name_in_suites(self.label)
 
     @property
     def doubt(self) -> str:
@@ -144,11 +144,25 @@ def lines_of(name: str) -> tuple[Line, ...]:
     Raises:
         BenchError: The folder of the transcribed files is missing.
     """
+    return tuple(_read(folder() / f"{name}.csv"))
+
+
+def folder() -> Path:
+    """Return the folder of the transcribed files.
+
+    Raises:
+        BenchError: The folder is missing.
+    """
     folders = (_HERE / "published", _HERE.parent / "results" / "published")
-    folder = next((path for path in folders if path.is_dir()), None)
-    if folder is None:
+    existing = next((path for path in folders if path.is_dir()), None)
+    if existing is None:
         raise BenchError("results/published: the papers' transcribed tables are missing")
-    return tuple(_read(folder / f"{name}.csv"))
+    return existing
+
+
+def name_in_suites(printed: str) -> str:
+    """Return a method's name in suites, such as `crd+kd`, from its printed name."""
+    return _NAMES.get(printed.lower(), printed.lower())
 
 
 def published_lines(data: DataSpec) -> dict[tuple[str, str], Line]:

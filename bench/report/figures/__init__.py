@@ -15,7 +15,7 @@ from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
 from bench.report import build
 from bench.report.comparison import overall
-from bench.report.figures import charts, style
+from bench.report.figures import charts, gap, style
 from bench.report.figures.forest import forest_plot
 from bench.report.measured import check_metric
 from bench.report.model import Entry, TableContext
@@ -87,7 +87,8 @@ def draw(
         plan: The plan of the suite.
         results: The results folder.
         metric: Metric of the figures.
-        kinds: Kinds of figures, keys of `KINDS`; empty: all kinds.
+        kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, without `gap` if no student of
+            the suite has enough teachers.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
         output: Folder for the figures; None: the results folder.
 
@@ -107,7 +108,8 @@ def draw(
         raise BenchError(f"{results.folder}: {reason}")
     subject = _Subject(plan, results, entries, metric, root)
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
-    for kind in dict.fromkeys(kinds or KINDS):
+    usual = [kind for kind in KINDS if kind != "gap" or gap.students(entries)]
+    for kind in dict.fromkeys(kinds or usual):
         no_metric = metric == "top1" or kind == "correlation"
         prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
         for pair in pairs if kind not in OVER_PAIRS else [""]:
@@ -124,12 +126,11 @@ def file_name(pair: str) -> str:
     """Return a pair's name as part of a file name on any file system: `wrn_40_2-wrn_16_2`.
 
     A hash is appended if the name is long, or has characters other than lower-case letters, digits,
-    `_` and `.`. Therefore two pairs never share a file name.
+    `_` and `.`. Therefore two pairs, or two networks, never share a file name.
     """
-    plain = pair.replace("/", "-", 1)
-    if re.fullmatch(r"[a-z0-9_.]+-[a-z0-9_.]+", plain) and len(plain) <= 80:
-        return plain
-    short = re.sub(r"[^A-Za-z0-9_.]+", "-", plain)[:80]
+    if re.fullmatch(r"[a-z0-9_.]+(/[a-z0-9_.]+)?", pair) and len(pair) <= 80:
+        return pair.replace("/", "-")
+    short = re.sub(r"[^A-Za-z0-9_.]+", "-", pair)[:80]
     return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
 
 
@@ -167,6 +168,16 @@ def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
     yield "", charts.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
 
 
+def _gap(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Yield a figure for each student that has enough teachers."""
+    students = gap.students(subject.entries)
+    if not students:
+        raise BenchError(f"no student of the suite has {gap.MIN_TEACHERS} teachers")
+    for student in students:
+        figure = gap.capacity_gap(subject.entries, student, subject.metric)
+        yield file_name(student), figure, ()
+
+
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
@@ -186,7 +197,7 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     yield "", correlation.correlation_figure(matrices, title), numbers
 
 
-OVER_PAIRS = ("forest", "ranks")  # kinds with one figure for all pairs
+OVER_PAIRS = ("forest", "ranks", "gap")  # kinds with one figure for all pairs
 KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "curves": lambda s, pair: [
         ("", charts.learning_curves(s.entries, pair, s.metric, _reference_label(s)), ())
@@ -195,5 +206,6 @@ KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "cost": lambda s, pair: [("", charts.cost(s.entries, pair, s.metric), ())],
     "ablation": _ablation,
     "ranks": _ranks,
+    "gap": _gap,
     "correlation": _correlation,  # last, because it is slow: it runs networks
 }

@@ -193,14 +193,14 @@ def name_lines(
     axes.set_ylim(low, high)
     inches = axes.get_window_extent().height / axes.figure.dpi
     side = axes.get_yaxis_transform()
-    spaced = _spaced(heights, (high - low) * 0.15 / inches, low, high)
-    for text, height, look in zip(texts, spaced, line_looks, strict=True):
+    places = spaced(heights, (high - low) * 0.15 / inches, low, high)
+    for text, height, look in zip(texts, places, line_looks, strict=True):
         axes.plot((1.02, 1.05, 1.08), (height,) * 3, **look, markevery=[1], transform=side,
                   clip_on=False, scalex=False, scaley=False)  # fmt: skip
         axes.text(1.09, height, text, fontsize=8.5, va="center", transform=side)
 
 
-def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return heights, moved as little as possible, so that neighbours are at least `gap` apart.
 
     The order stays the same. All results lie between `low` and `high` if the range is large enough;
@@ -212,9 +212,9 @@ def _spaced(heights: Sequence[float], gap: float, low: float, high: float) -> li
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
     fitted = isotonic_regression(np.asarray(heights, dtype=float)[order] - steps).x
-    spaced = np.empty(len(heights))
-    spaced[order] = np.minimum(np.maximum(fitted, low), high - steps[-1]) + steps
-    return [float(height) for height in spaced]
+    places = np.empty(len(heights))
+    places[order] = np.minimum(np.maximum(fitted, low), high - steps[-1]) + steps
+    return [float(height) for height in places]
 
 
 def axis_label(value: str) -> str:
