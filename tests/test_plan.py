@@ -36,10 +36,14 @@ IDS = {
 SHIPPED = {  # hashes of the ids of all runs
     "ablation_negatives": "05e60d7c0cfa74d0",
     "ablation_temperature": "2796fa4c304ec4c5",
+    "capacity_gap": "f64fc8a9b437b2f7",
     "cifar100_cross_arch": "27f95e6e33804d09",
     "cifar100_probe": "e7a9769a06fbd6ff",
     "cifar100_same_arch": "a3696e043b4f83f3",
+    "ensemble": "d2e0a3a8af462f8e",
     "quickstart": "cbfc29f06d6f5f25",
+    "small_capacity_gap": "989c90649ed102d3",
+    "small_ensemble": "061247f4b13d9f55",
 }
 
 

@@ -9,6 +9,8 @@ from report_factory import render
 
 from bench import api, suite
 from bench.data import Selection
+from bench.errors import ConfigError
+from bench.planning import saved
 from bench.report import ReportOptions, build
 from bench.report.published_settings import lines, numbers
 from bench.results import Results
@@ -177,3 +179,21 @@ def test_quotations_and_other_mobilenets_are_doubtful():
     assert quoted.doubt == "as quoted by TTM"
     mobile = [line for line in lines() if line.student == "MobileNet-V1"]
     assert all("plain MobileNet-V1" in line.doubt for line in mobile)
+
+
+def test_the_named_source_survives_rendering_and_saving(tmp_path):
+    keys = {"dataset": "cifar100", "pairs": "[{teacher: resnet20, student: resnet8}]"}
+    path = toy.write(tmp_path, published="takd", options="", **keys)
+    plan = api.load_plan(path)
+    ids = list(plan.runs)
+    (tmp_path / "plan.json").write_text(saved.dump(plan))
+    assert saved.load(tmp_path / "plan.json")[0].suite.published == "takd"
+    path.write_text(suite.render(plan.suite))
+    assert suite.read(path).published == "takd"
+    assert list(api.load_plan(toy.write(tmp_path, options="", **keys)).runs) == ids
+
+
+def test_an_unknown_source_is_an_error_with_the_nearest_match(tmp_path):
+    path = toy.write(tmp_path, published="torchdistil")
+    with pytest.raises(ConfigError, match="published: .*torchdistil.*Allowed: crd, torchdistill"):
+        suite.read(path)
