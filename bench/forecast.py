@@ -28,8 +28,8 @@ from bench.results import Results
 from bench.results.environment import device_name
 from bench.results.record import Record
 from bench.spec import RunSpec
+from bench.training.cuda_graphs import Views
 from bench.training.evaluation import EVALUATION_BATCH, predict
-from bench.training.loop import Views
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Batch, Features
@@ -173,17 +173,19 @@ def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict
     """Time some steps of each network and method on random images; return speeds by `rate_key`."""
     rates: dict[str, Rates] = {}
     teachers: dict[str, tuple[Teacher, float]] = {}
-    data, registry = RandomImages(plan.facts, device), plan.suite.registry
+    registry = plan.suite.registry
+    sets = {kind: RandomImages(plan.facts_of(kind), device) for kind in {run.kind for run in runs}}
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
     for run in runs:
         key = rate_key(run.specification)
         if key in rates or not run.specification.epochs:
             continue
-        spec = run.specification
+        spec, data = run.specification, sets[run.kind]
         images, batch = data.batch(spec.recipe.batch_size)
         distillers = [registry.distiller(name) for name in spec.method]
         is_strong = any("strong" in distiller.reads for distiller in distillers)
-        sample = images, batch, images.clone() if is_strong else None
+        strong = images.clone() if is_strong else None
+        sample = Views(images, batch, strong, images, strong)
         teacher, shared = None, 0.0
         if run.teacher:
             taught_by = plan.runs[run.teacher].specification
@@ -274,8 +276,8 @@ def _measure_teacher(
         stages = spec.teacher_stages or ()
         nets = [registry.build_network(name, *size, stages) for name in networks]
     reads = {read for name in spec.method for read in reads_of_teacher(registry.distiller(name))}
-    teacher, (images, _, strong) = Teacher(nets, data, spec.recipe, reads), sample
-    seconds = _time(partial(teacher, images, strong, reads), images.device)
+    teacher, images = Teacher(nets, data, spec.recipe, reads), sample.taught
+    seconds = _time(partial(teacher, images, sample.taught_strong, reads), images.device)
     return teacher, seconds / len(images)
 
 
@@ -308,7 +310,7 @@ def _measure(
 
 def _time_step(trainer: Trainer, teacher: Teacher | None, sample: Views) -> float:
     """Return the seconds of a trainer's step per image."""
-    images, batch, strong = sample
+    images, batch, strong, *_ = sample
     strong = strong if "strong" in trainer.reads | trainer.teacher_reads else None
     features: Sequence[Features] = ()
     if teacher and trainer.uses_teacher:
@@ -355,7 +357,6 @@ def _seconds(
     """
     if not runs:
         return 0.0, 0
-    facts = plan.facts
     per_work = [
         rates[key].training / work
         for run in runs
@@ -368,11 +369,11 @@ def _seconds(
     typical = median(per_work)
     run_seconds: dict[str, float] = {}
     for run in runs:
-        epochs, evaluations = estimates[run.id].epochs(run), _evaluations(run)
+        facts, epochs = plan.facts_of(run.kind), estimates[run.id].epochs(run)
         work = estimates[run.id].work(run, 1) / max(1, epochs)
         rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
         run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
-        run_seconds[run.id] += rate.evaluation * evaluations * facts.test
+        run_seconds[run.id] += rate.evaluation * _evaluations(run) * facts.test
     total, longest = 0.0, 0.0
     chains: dict[str, float] = {}  # seconds until a run ends, by its id
     for cohort in cohorts(runs):
@@ -381,7 +382,7 @@ def _seconds(
             default=0.0,
         )
         epochs = max(estimates[run.id].epochs(run) for run in cohort.runs)
-        alone = shared * facts.train * epochs + start
+        alone = shared * plan.facts_of(cohort.runs[0].kind).train * epochs + start
         total += alone + sum(run_seconds[run.id] for run in cohort.runs)
         begin = max((chains.get(id, 0.0) for id in cohort.needs), default=0.0)
         end = begin + alone + max(run_seconds[run.id] for run in cohort.runs)

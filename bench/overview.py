@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import data
 from bench.api import Machine
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
-from bench.planning.plan import Plan, cohorts
+from bench.planning.plan import Plan, Run, cohorts
+from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
 from bench.training.teacher import checkpoint_problems
@@ -44,6 +47,7 @@ def describe_plan(
     results: Results,
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     *,
+    data_root: Path | None = None,
     measured: bool = False,
 ) -> dict[str, Any]:
     """Return the runs of a plan with their states and costs, as data that JSON can hold.
@@ -52,12 +56,14 @@ def describe_plan(
         plan: The plan.
         results: Folder of the records.
         machine: The hardware that would train the runs.
+        data_root: Folder of data sets; None: its default.
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
         The state of each run, the number of runs in each state by pair and method, the devices, the
-        size of each network, the memory of each method, and the forecast of time, memory and disk
-        space. The forecast is None for a cluster.
+        size of each network, the memory of each method, the forecast of time, memory and disk
+        space, and the missing files that the runs to do will need. The forecast is None for a
+        cluster.
 
     Raises:
         BenchError: A device cannot be used.
@@ -73,6 +79,8 @@ def describe_plan(
     return {
         "suite": plan.suite.name,
         "ignored_files": plan.facts.ignored,
+        "experiment": experiment.describe(plan.suite, plan.facts),
+        "missing": _missing(plan, possible, data_root),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),
@@ -87,6 +95,20 @@ def describe_plan(
         if machine.cluster
         else asdict(forecast(plan, possible, estimates, results, devices, measured=measured)),
     }
+
+
+def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:
+    """Return what the runs to do will need: the data set, and the weights of teachers."""
+    lack = data.missing(plan.suite.data, data_root) if runs else None
+    return [
+        *([f"{plan.suite.data.name}: {lack}"] if lack else []),
+        *(
+            f"{run.specification.network}: no file {run.checkpoint.path}, SHA-256 "
+            f"{run.checkpoint.sha256}"
+            for run in runs
+            if run.checkpoint and not run.checkpoint.path.exists()
+        ),
+    ]
 
 
 def _run_states(

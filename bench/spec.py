@@ -161,6 +161,7 @@ class DataSpec(SpecPart):
         size: Height and width in pixels to which images are resized; None: the original size.
         fingerprint: Hash that identifies the images.
         source: SHA-256 of the plugin that defines the data set; None for a built-in data set.
+        split: `unlabelled` for the training images without labels; `train` for the others.
     """
 
     name: str = ""
@@ -170,6 +171,7 @@ class DataSpec(SpecPart):
     size: int | None = None
     fingerprint: str = ""
     source: str | None = None
+    split: Literal["train", "unlabelled"] = "train"
 
 
 class TermSpec(SpecPart):
@@ -216,6 +218,8 @@ class RunSpec(SpecPart):
         combine: Whether a student's losses are summed or averaged over an ensemble's members.
         subject: Id of the run whose network a probe measures; None for other runs.
         measure: Kind and settings of a probe; empty for other runs.
+        view: The view of the images that the network sees, such as `grey` (`bench/data/views.py`).
+        teacher_view: The view of the images that the teacher sees.
     """
 
     revision: int = 1
@@ -236,6 +240,8 @@ class RunSpec(SpecPart):
     combine: Literal["sum", "mean"] = "sum"
     subject: str | None = None
     measure: dict[str, Any] = {}
+    view: str = "rgb"
+    teacher_view: str = "rgb"
 
     @property
     def role(self) -> Role:

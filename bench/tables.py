@@ -480,6 +480,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether no distiller in `terms` uses the teacher; a plugin's is assumed to use it."""
-    builtin = distillers.names()
-    return all(t in builtin and not distillers.load(t).uses_teacher for t in terms)
+    """Return whether a student learned alone; a plugin's distiller is taken to use the teacher."""
+    terms, builtin = list(terms), distillers.names()
+    return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

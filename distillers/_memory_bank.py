@@ -5,11 +5,15 @@ of other classes), and two losses. The losses take the log odds that a student's
 embedding come from the same sample (a true pair).
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillers.base import Incompatible
+from distillers.base import Batch, Incompatible
+
+NegativesFrom = Literal["classes", "samples"]
 
 
 class MemoryBank(nn.Module):
@@ -78,15 +82,25 @@ class NegativeSampler(nn.Module):
         negatives: M, the number of samples in each row of a draw.
         rng: The random generator, on the device of `train_labels`.
         owner: The distiller's name in a suite, for messages.
+        source: `classes`, or `samples`: every sample counts as a class of its own, so that a row
+            has M samples other than a given one, of any class, and labels are not used.
 
     Raises:
         Incompatible: The training set has fewer than M samples outside its largest class.
     """
 
     def __init__(
-        self, train_labels: Tensor, negatives: int, rng: torch.Generator, owner: str
+        self,
+        train_labels: Tensor,
+        negatives: int,
+        rng: torch.Generator,
+        owner: str,
+        source: NegativesFrom = "classes",
     ) -> None:
         super().__init__()
+        self.source = source
+        if source == "samples":
+            train_labels = torch.arange(len(train_labels), device=train_labels.device)
         samples, largest = len(train_labels), int(train_labels.bincount().max())
         if negatives > (most := samples - largest):
             fix = f"at most {most}, for example `options: {{{owner}: {{negatives: {most}}}}}`"
@@ -101,13 +115,18 @@ class NegativeSampler(nn.Module):
         self.train_labels = nn.Buffer(train_labels, persistent=False)
         self.strides = nn.Buffer(coprime, persistent=False)
 
+    def of(self, batch: Batch) -> Tensor:
+        """Draw M samples for each sample of a batch; see `forward`."""
+        groups = batch.index if self.source == "samples" else batch.labels
+        return self.forward(groups)
+
     def forward(self, labels: Tensor) -> Tensor:
         """Draw M samples of other classes for each label.
 
         In evaluation mode the generator's state does not change, so equal calls give equal draws.
 
         Args:
-            labels: Classes, (B,) int64.
+            labels: Classes, (B,) int64; for the source `samples`, positions in the training set.
 
         Returns:
             Positions in the training set, (B, M) int64.

@@ -57,7 +57,7 @@ The rules follow. `tests/distillers/contract.py` checks all except rule 9 for ev
    This module defines types with bounds; `Literal[...]` and `bool` also work.
 9. `__init__` raises `Incompatible` if the loss does not fit the networks or the data set. A loss
    that reads `batch.labels` or `batch.index` declares `needs_labels`; a cross-entropy that reads
-   `batch.target` does not need to.
+   `batch.target` does not need to, but declares `uses_labels`.
 10. The class docstring contains the formula, `L = ...`. The attribute `paper` names the source.
 
 A distiller can do more; each possibility has a default, so most distillers do not mention it:
@@ -139,7 +139,7 @@ CRD is the paper arXiv:1910.10699. RepDistiller is the code of CRD's authors
 '''
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -322,6 +322,19 @@ class MixedBatch(Batch):
         return super().__getattribute__(name)
 
 
+class UnlabelledBatch(Batch):
+    """A batch of images without labels, for runs that learn from the teacher alone."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Return an attribute; raise Incompatible for the labels and the targets."""
+        if name in ("labels", "targets", "target"):
+            raise Incompatible(
+                f"batch.{name} does not exist, because the images have no labels. Allowed: "
+                "`uses_labels = True` in the distiller's class, which excludes it from such images"
+            )
+        return super().__getattribute__(name)
+
+
 @dataclass(frozen=True)
 class Pretraining:
     """A stage before training, with SGD and a constant learning rate.
@@ -378,6 +391,10 @@ class Distiller(nn.Module, ABC):
             the teacher's forward pass is skipped.
         needs_labels: Whether the loss needs the single label or the index of each image. Such a
             loss is incompatible with recipes that mix images (mixup, cutmix).
+        uses_labels: Whether the loss depends on the images' labels or on `batch.target`. Such a
+            loss is incompatible with images without labels. None: the same as `needs_labels`.
+        label_free: Options with which the loss does not depend on labels, by name; empty if there
+            are no such options.
         relational: Whether the loss compares the samples of a batch with each other. A weight then
             holds for one size of batches, and suites with another size give a warning.
         undecayed: The names of the parameters that have no weight decay.
@@ -400,6 +417,8 @@ class Distiller(nn.Module, ABC):
     teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    uses_labels: ClassVar[bool | None] = None
+    label_free: ClassVar[Mapping[str, object]] = {}
     relational: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
     note: ClassVar[str] = ""
@@ -460,6 +479,26 @@ class Distiller(nn.Module, ABC):
             state: A result of `get_extra_state`, on any device.
         """
         self.rng.set_state(state.cpu())
+
+
+def require_labels(distiller: type[Distiller], options: Mapping[str, object]) -> None:
+    """Raise Incompatible if a loss needs the labels of images that have none.
+
+    Args:
+        distiller: The distiller's class.
+        options: The loss's options.
+    """
+    uses, name = distiller.uses_labels, distiller.__name__.lower()
+    if not (distiller.needs_labels if uses is None else uses):
+        return
+    free = distiller.label_free
+    if free and all(options.get(key) == value for key, value in free.items()):
+        return
+    fixes = "".join(f", or {name}: {{{key}: {value}}}" for key, value in free.items())
+    raise Incompatible(
+        f"{name} needs labels in the teacher's classes, which the student's images do not have. "
+        f"Allowed: losses that need no labels{fixes}"
+    )
 
 
 def has_head(distiller: type[nn.Module]) -> bool:

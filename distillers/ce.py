@@ -25,6 +25,7 @@ class CE(Distiller):
     )
     reads = ("logits",)
     uses_teacher = False
+    uses_labels = True
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the student's logits, in nats."""

@@ -23,6 +23,7 @@ class CEStrong(Distiller):
     paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
     reads = ("strong",)
     uses_teacher = False
+    uses_labels = True
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the second view's logits, in nats."""

@@ -1,10 +1,18 @@
 """Contrastive representation distillation: recognise embeddings of the same sample."""
 
+from types import MappingProxyType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillers._memory_bank import MemoryBank, NegativeSampler, log_odds, nce_loss
+from distillers._memory_bank import (
+    MemoryBank,
+    NegativeSampler,
+    NegativesFrom,
+    log_odds,
+    nce_loss,
+)
 from distillers.base import Batch, Count, Distiller, Features, Fraction, Positive, Setting, Width
 
 
@@ -31,6 +39,8 @@ class CRD(Distiller):
         negatives: M, at least 1; 16384 by default.
         temperature: τ, above 0; 0.07 by default.
         momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
+        negatives_from: `classes` (default): the M negatives have other classes than the anchor.
+            `samples`: they are any other samples, and no labels are needed (the paper's table 6).
 
     Raises:
         Incompatible: The training set has fewer than M samples outside its largest class.
@@ -42,6 +52,8 @@ class CRD(Distiller):
     )
     reads = ("pooled",)
     needs_labels = True
+    label_free = MappingProxyType({"negatives_from": "samples"})
+    new_options = ("negatives_from",)
 
     def __init__(
         self,
@@ -51,6 +63,7 @@ class CRD(Distiller):
         negatives: Count = 16384,
         temperature: Positive = 0.07,
         momentum: Fraction = 0.5,
+        negatives_from: NegativesFrom = "classes",
     ) -> None:
         super().__init__(setting)
         self.samples, self.temperature = len(setting.train_labels), temperature
@@ -59,7 +72,9 @@ class CRD(Distiller):
         self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=True)
         name = type(self).__name__.lower()  # the name in suites; a subclass has its own name
-        self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, name)
+        self.draw_negatives = NegativeSampler(
+            setting.train_labels, negatives, self.rng, name, negatives_from
+        )
         self.z_s = nn.Buffer(torch.zeros(()))
         self.z_t = nn.Buffer(torch.zeros(()))
 
@@ -81,7 +96,7 @@ class CRD(Distiller):
         u = F.normalize(self.embed_s(student.pooled), dim=1)  # (B, width)
         v = F.normalize(self.embed_t(teacher.pooled), dim=1)
         if rows is None:
-            rows = torch.cat([batch.index[:, None], self.draw_negatives(batch.labels)], 1)
+            rows = torch.cat([batch.index[:, None], self.draw_negatives.of(batch)], 1)
         loss = self.contrast(u, self.bank_t, rows, self.z_s)
         loss = loss + self.contrast(v, self.bank_s, rows, self.z_t)
         if self.training:

@@ -32,6 +32,7 @@ class LS(Distiller):
     )
     reads = ("logits",)
     uses_teacher = False
+    uses_labels = True
 
     def __init__(self, setting: Setting, *, smoothing: Smoothing = 0.1) -> None:
         super().__init__(setting)

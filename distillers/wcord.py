@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -9,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from distillers._memory_bank import MemoryBank, NegativeSampler, kr_loss, log_odds, nce_loss
+from distillers._memory_bank import (
+    MemoryBank,
+    NegativeSampler,
+    NegativesFrom,
+    kr_loss,
+    log_odds,
+    nce_loss,
+)
 from distillers._optimal_transport import cosine_cost, ipot, sinkhorn
 from distillers.base import (
     Batch,
@@ -56,6 +64,8 @@ class WCoRD(Distiller):
         negatives: M, at least 1; 16384 by default.
         temperature: τ, above 0; 0.07 by default.
         momentum: The weight of a bank row's old value in its update, from 0 to 1; 0.5 by default.
+        negatives_from: `classes` (default): the M negatives have other classes than the anchor.
+            `samples`: they are any other samples, and no labels are needed.
         global_weight: λ1, at least 0; CRD's 0.8 by default. At 0, the global part is left out.
         local_weight: λ2, at least 0; 0.05 by default. At 0, the local part is left out. The default
             is ours, not the paper's: tune λ2 on a held-out split.
@@ -76,6 +86,8 @@ class WCoRD(Distiller):
     reads = ("pooled",)
     relational = True
     needs_labels = True
+    label_free = MappingProxyType({"negatives_from": "samples"})
+    new_options = ("negatives_from",)
     note = "reconstruction"
 
     def __init__(
@@ -88,6 +100,7 @@ class WCoRD(Distiller):
         negatives: Count = 16384,
         temperature: Positive = 0.07,
         momentum: Fraction = 0.5,
+        negatives_from: NegativesFrom = "classes",
         global_weight: NonNegative = 0.8,
         local_weight: NonNegative = 0.05,
         entropy: Positive = 0.05,
@@ -110,7 +123,9 @@ class WCoRD(Distiller):
             self.bank_s = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
             self.bank_t = MemoryBank(self.samples, width, momentum, self.rng, unit_length=False)
             name = type(self).__name__.lower()  # the name in suites; a subclass has its own name
-            self.draw_negatives = NegativeSampler(setting.train_labels, negatives, self.rng, name)
+            self.draw_negatives = NegativeSampler(
+                setting.train_labels, negatives, self.rng, name, negatives_from
+            )
             self.z_s = nn.Buffer(torch.zeros(()))
             self.z_t = nn.Buffer(torch.zeros(()))
 
@@ -152,7 +167,7 @@ class WCoRD(Distiller):
             A scalar.
         """
         if rows is None:
-            rows = torch.cat([batch.index[:, None], self.draw_negatives(batch.labels)], 1)
+            rows = torch.cat([batch.index[:, None], self.draw_negatives.of(batch)], 1)
         directions = ((u, self.bank_t, self.z_s), (v, self.bank_s, self.z_t))
         losses = []
         for anchor, bank, z in directions:

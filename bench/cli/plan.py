@@ -40,7 +40,9 @@ def print_plan(
     from bench.overview import describe_plan
 
     results = Results(suite.results)
-    content = describe_plan(suite.load_plan(), results, machine, measured=measure)
+    content = describe_plan(
+        suite.load_plan(), results, machine, data_root=suite.data_root, measured=measure
+    )
     print_result(content, plan_text, as_json)
 
 
@@ -52,9 +54,11 @@ def plan_text(content: Content) -> str:
         [
             _summary(content["suite"], content["runs"]),
             *_ignored(content),
+            *content["experiment"],
             _work(content),
             *_forecast(content),
         ],
+        [f"missing: {line}" for line in content["missing"]],
         state_grid(content["pairs"]),
         measure_grid(content["measures"]),
         [networks, table(content["networks"])],

@@ -50,10 +50,13 @@ def command(suite: options.SuiteOptions) -> None:
     from bench import suite as suites
     from bench.errors import MissingData
     from bench.planning.estimate import stages_of
+    from bench.report.experiment import describe
 
     path, plugins = suites.find(suite.suite), not suite.no_plugins
     content = suites.read(path, suite.changes, plugins=plugins)
     print(suites.render(content), end="")
+    for line in describe(content):
+        print(f"# {line}")
     try:
         stages = stages_of(content, data.facts(content.data, None, content.registry.datasets))
     except MissingData as error:

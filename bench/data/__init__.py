@@ -1,7 +1,7 @@
 """Data sets: `facts` describes a data set before its images are loaded, `load` loads them.
 
-`bench.data.base` is the interface for plugins (users' own data sets). The modules `builtin` and
-`folder` read images; `batches` makes batches of images on a device.
+`bench.data.base` is the interface for plugins (users' own data sets). The modules `builtin`,
+`imagenet` and `folder` read images; `batches` makes batches of images on a device.
 """
 
 import os
@@ -21,10 +21,13 @@ from bench.data.base import (
     Source,
     Split,
     check_arrays,
+    read_unlabelled,
 )
 from bench.data.batches import Resident, Streamed
 from bench.data.builtin import BUILTIN, Archive
 from bench.data.folder import PREFIX, Folder
+from bench.data.imagenet import ImageNet, ValidationView
+from bench.data.images import CentreView
 from bench.data.subset import select, selected_facts
 from bench.errors import BenchError, unknown
 
@@ -42,6 +45,7 @@ __all__ = [
     "data_root",
     "facts",
     "load",
+    "missing",
     "names",
 ]
 
@@ -73,6 +77,18 @@ def facts(
     return selected_facts(selection, _source(selection, data_root(root), added).facts)
 
 
+def missing(selection: Selection, root: Path | None = None) -> str | None:
+    """Return how to get a data set that is neither here nor downloaded; None for all others.
+
+    Args:
+        selection: the name of the data set.
+        root: the data root; None: the same default as in `load`.
+
+    """
+    source = BUILTIN.get(selection.name)
+    return source.missing(data_root(root)) if isinstance(source, ImageNet) else None
+
+
 def load(
     selection: Selection,
     root: Path | None,
@@ -90,7 +106,8 @@ def load(
             environment variable BENCH_DATA, or else `data` in the current folder.
         device: the device of the batches.
         stream: whether to decode the files of a folder again in each epoch, instead of keeping all
-            images in device memory; None: only if all images need more than `STREAM_ABOVE_BYTES`.
+            images in device memory; None: only ImageNet, and folders whose images need more than
+            `STREAM_ABOVE_BYTES`.
         workers: number of processes that decode a streamed folder.
         added: data sets of plugins by name.
 
@@ -105,8 +122,12 @@ def load(
     root = data_root(root)
     source = _source(selection, root, added)
     part = selected_facts(selection, source.facts)
+    centre: type[CentreView | ValidationView] = CentreView
+    if isinstance(source, ImageNet):
+        source, centre = source.files(root, part.size), ValidationView
+        stream = stream is not False
     if stream and not isinstance(source, Folder):
-        raise BenchError(f"{selection.name}: only {PREFIX}PATH can be streamed")
+        raise BenchError(f"{selection.name}: only {PREFIX}PATH and imagenet can be streamed")
     if stream is None:
         stream = (part.train + part.test) * 3 * part.size**2 > STREAM_ABOVE_BYTES
     if stream and isinstance(source, Folder):
@@ -116,14 +137,20 @@ def load(
             split: (test if split == "test" else train).take(index)
             for split, index in indices.items()
         }
+        if selection.split == "unlabelled":
+            listings["train"] = source.unlabelled
         digests = {split: source.digests(listing) for split, listing in listings.items()}
-        return Streamed(part, listings, device, workers, _counts(part, digests))
+        counts = _counts(part, digests)
+        return Streamed(part, listings, device, workers, counts, centre=centre)
     arrays = check_arrays(source.read(root), source.facts)
     train_set, test_set = (arrays.train, arrays.train_labels), (arrays.test, arrays.test_labels)
     splits = {}
     for split, index in select(selection, part.classes, train_set[1], test_set[1]).items():
         images, labels = test_set if split == "test" else train_set
         splits[split] = images[index], labels[index]
+    if selection.split == "unlabelled":
+        others = read_unlabelled(arrays, source.facts)
+        splits["train"] = others, torch.zeros(len(others), dtype=torch.int64)
     rows = {split: _row_hashes(images) for split, (images, _) in splits.items()}
     return Resident(part, splits, device, _counts(part, rows))
 

@@ -33,7 +33,7 @@ A suite that lists the plugin's file under `plugins:` can then set `dataset: squ
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -44,6 +44,7 @@ from bench.errors import BenchError
 from distillers import Batch
 
 Split = Literal["train", "validation", "test"]
+UNLABELLED = "+unlabelled:"  # in the fingerprint of images without labels
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Facts:
     Attributes:
         name: the data set's name in suites.
         classes: number of classes K.
-        size: side S of an image in pixels; images are (3, S, S).
+        size: side S of an image in pixels; images are (3, S, S), or (C, S, S) with `modalities`.
         train: number of training images N.
         test: number of test images.
         mean: mean of each channel of the training images, scaled to 0..1, for normalisation.
@@ -64,8 +65,15 @@ class Facts:
             test images in any class; None if all classes have the same number of images.
         class_counts: number of training images of each class; None if unknown, or if all classes
             have the same number.
+        unlabelled: number of training images without labels, which `split: unlabelled` selects.
+        unlabelled_fingerprint: hash of these images; empty if `fingerprint` identifies them.
+        labels: which images of a student have labels in the classes of its network: `all`, `test`
+            (the test images only) or `none`. Sources leave it at `all`.
         ignored: number of unused files in a folder of images: hidden files, and files that
             are not images.
+        modalities: for images with more than three channels, such as the bands of several sensors:
+            pairs of a view's name and the numbers of up to three channels, for example
+            `(("visible", (0, 1, 2)), ("thermal", (3,)))`. A suite's `views` choose among them.
         incomplete: how many images of the official data set there are, as a phrase for captions;
             empty if there are all.
 
@@ -81,18 +89,38 @@ class Facts:
     fingerprint: str
     fewest: tuple[int, int] | None = None
     class_counts: tuple[int, ...] | None = None
+    unlabelled: int = 0
+    unlabelled_fingerprint: str = ""
+    labels: Literal["all", "test", "none"] = "all"
     ignored: int = 0
+    modalities: tuple[tuple[str, tuple[int, ...]], ...] = ()
     incomplete: str = ""
 
     def train_labels(self) -> Tensor:
         """Return labels (N,) int64 in which each class occurs as often as in the training set.
 
-        The order differs from the order in the data set.
+        The order differs from the order in the data set. Images without labels have the label 0.
         """
+        if self.labels != "all":
+            return torch.zeros(self.train, dtype=torch.int64)
         if self.class_counts is None:
             return torch.arange(self.train) % self.classes
         counts = torch.tensor(self.class_counts)
         return torch.repeat_interleave(torch.arange(self.classes), counts)
+
+    def taught_by(self, teacher: "Facts") -> "Facts":
+        """Return the facts of these images for a student of a teacher with other data.
+
+        The student has the teacher's classes. Images of another data set have no labels in these
+        classes, even if both data sets have equally many.
+
+        Args:
+            teacher: facts of the images on which the teacher was trained.
+
+        """
+        if self.fingerprint.partition(UNLABELLED)[0] == teacher.fingerprint:
+            return self
+        return replace(self, classes=teacher.classes, labels="none", class_counts=None)
 
     @property
     def rarest(self) -> tuple[int, int]:
@@ -111,6 +139,7 @@ class Selection:
         validation: total number of training images to hold out, equally many from each class.
         size: side of the resized images in pixels; None: the original size. For a folder of
             images, a size must be given.
+        split: `unlabelled` for the training images without labels; `train` for the others.
 
     """
 
@@ -119,6 +148,7 @@ class Selection:
     test_per_class: int | None = None
     validation: int = 0
     size: int | None = None
+    split: Literal["train", "unlabelled"] = "train"
 
 
 @dataclass(frozen=True)
@@ -154,10 +184,12 @@ class Arrays:
     """All images and labels of a data set, in memory.
 
     Attributes:
-        train: training images (N, C, S, S) uint8, with C = 1 (grey) or C = 3.
+        train: training images (N, C, S, S) uint8, with C = 1 (grey) or the length of `Facts.mean`.
         train_labels: classes of the training images (N,) int64, from 0 to K - 1.
         test: test images, with the shape and type of `train` except for their number.
         test_labels: classes of the test images (int64), from 0 to K - 1.
+        unlabelled: function that reads the training images without labels, like `train`; it is
+            called only if a suite selects them. None: there are no such images.
 
     """
 
@@ -165,6 +197,7 @@ class Arrays:
     train_labels: Tensor
     test: Tensor
     test_labels: Tensor
+    unlabelled: Callable[[], Tensor] | None = None
 
 
 class Source(Protocol):
@@ -284,18 +317,31 @@ def check_arrays(arrays: Arrays, facts: Facts) -> Arrays:
     return arrays
 
 
+def read_unlabelled(arrays: Arrays, facts: Facts) -> Tensor:
+    """Return the training images without labels; raise BenchError if they differ from the facts."""
+    images = arrays.unlabelled() if arrays.unlabelled else torch.empty(0)
+    if problems := list(_image_problems("unlabelled", images, facts.unlabelled, facts)):
+        raise BenchError(f"{facts.name}: the data differ from their facts: {problems[0]}")
+    return images
+
+
 def _problems(
     split: Literal["train", "test"], images: Tensor, labels: Tensor, facts: Facts
 ) -> Iterator[str]:
-    classes, size, is_test = facts.classes, facts.size, split == "test"
+    classes, is_test = facts.classes, split == "test"
     count = facts.test if is_test else facts.train
-    grey, coloured = (count, 1, size, size), (count, 3, size, size)
-    if images.dtype != torch.uint8 or tuple(images.shape) not in (grey, coloured):
-        actual = f"{images.dtype} {tuple(images.shape)}"
-        yield f"{split} images are {actual}, not torch.uint8 {coloured} or {grey}"
+    yield from _image_problems(split, images, count, facts)
     if labels.dtype != torch.int64 or tuple(labels.shape) != (count,):
         yield f"{split} labels are {labels.dtype} {tuple(labels.shape)}, not torch.int64 ({count},)"
     elif int(labels.min()) < 0 or int(labels.max()) >= classes:
         yield f"{split} labels are {labels.min()} to {labels.max()}, not 0 to {classes - 1}"
     elif (fewest := int(labels.bincount(minlength=classes).min())) != facts.rarest[is_test]:
         yield f"the rarest class has {fewest} {split} images, not {facts.rarest[is_test]}"
+
+
+def _image_problems(split: str, images: Tensor, count: int, facts: Facts) -> Iterator[str]:
+    size = facts.size
+    grey, coloured = (count, 1, size, size), (count, len(facts.mean), size, size)
+    if images.dtype != torch.uint8 or tuple(images.shape) not in (grey, coloured):
+        actual = f"{images.dtype} {tuple(images.shape)}"
+        yield f"{split} images are {actual}, not torch.uint8 {coloured} or {grey}"

@@ -105,6 +105,7 @@ class Streamed:
         device: the device of the batches.
         workers: number of processes that decode; 0 means that this process decodes.
         counts: numbers for records; see `Data`.
+        centre: function of the image size that returns the view for evaluation.
 
     """
 
@@ -115,10 +116,13 @@ class Streamed:
         device: torch.device,
         workers: int,
         counts: Mapping[str, int] | None = None,
+        *,
+        centre: Callable[[int], View] = CentreView,
     ) -> None:
         self.facts, self.counts = facts, counts or {}
         self.device = device
         self.splits = splits
+        self.centre = centre(facts.size)
         self.workers = min(workers, os.cpu_count() or 1)
         self.labels = {split: listing.labels.to(device) for split, listing in splits.items()}
         self.train_labels = self.labels["train"]
@@ -150,7 +154,7 @@ class Streamed:
             raise missing_split(self.facts.name, split)
         labels = self.labels[split]
         order = torch.arange(len(labels))
-        for images, index in self._batches(split, CentreView(self.facts.size), order, batch_size):
+        for images, index in self._batches(split, self.centre, order, batch_size):
             yield images, labels.index_select(0, index)
 
     def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Streamed":
@@ -214,5 +218,6 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as contiguous (N, H, W, 3); a grey channel is copied 3 times."""
-    return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+    """Return images (N, C, H, W) as contiguous (N, H, W, C); a grey channel is copied 3 times."""
+    channels = 3 if images.shape[1] == 1 else images.shape[1]
+    return images.expand(-1, channels, -1, -1).permute(0, 2, 3, 1).contiguous()

@@ -1,7 +1,7 @@
-"""Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, Tiny ImageNet and digits.
+"""Built-in data sets: CIFAR-10, CIFAR-100, Fashion-MNIST, STL-10, (Tiny) ImageNet and digits.
 
 scikit-learn contains the digits. All other data sets are official archives. Missing archives are
-downloaded and verified, except Tiny ImageNet, which the user must download.
+downloaded and verified, except Tiny ImageNet and ImageNet, which the user must download.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from bench.data.base import Arrays, Facts, Source, Split
+from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
@@ -247,12 +248,12 @@ def _parse_idx(content: bytes) -> Tensor:
 
 
 class Stl10(Archive):
-    """The labelled part of STL-10: 13,000 photographs of 96 x 96 pixels (Coates et al. 2011).
+    """STL-10: 13,000 labelled and 100,000 other photographs, 96 x 96 (Coates et al. 2011).
 
     torchvision verifies the binary files. CRD's transfer experiment (table 4) uses `size: 32`.
     """
 
-    facts = _facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb")
+    facts = replace(_facts("stl10", "md5:91f7769df0f17e558f3565bffb0c7dfb"), unlabelled=100_000)
     archive = "stl10_binary.tar.gz (unpacked: stl10_binary/)"
     unpacked = "stl10_binary"
 
@@ -268,7 +269,16 @@ class Stl10(Archive):
             (torch.from_numpy(split.data), torch.from_numpy(split.labels).long())
             for split in splits
         )
-        return Arrays(train, train_labels, test, test_labels)
+        unlabelled = partial(self._read_unlabelled, root, download)
+        return Arrays(train, train_labels, test, test_labels, unlabelled)
+
+    def _read_unlabelled(self, root: Path, download: bool) -> Tensor:
+        from torchvision.datasets import STL10
+
+        try:
+            return torch.from_numpy(STL10(root, "unlabeled", download=download).data)
+        except INCOMPLETE as error:
+            raise self.missing(root, "unlabeled_X.bin is missing or damaged") from error
 
 
 @dataclass(frozen=True)
@@ -417,5 +427,5 @@ class Digits:
 
 BUILTIN: dict[str, Source] = {
     source.facts.name: source
-    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), Stl10(), TinyImageNet())
+    for source in (CIFAR10, CIFAR100, Digits(), FashionMnist(), ImageNet(), Stl10(), TinyImageNet())
 }

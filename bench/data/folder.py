@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -54,10 +54,10 @@ class Listing:
 class Folder:
     """A folder of images of any shape: `read` resizes the shorter side, then crops the centre.
 
-    Classes are numbered in the alphabetical order of their folders. The training images are in
-    train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
-    contains folders. Hidden files and folders are ignored. Images are normalised with ImageNet's
-    constants.
+    Classes are numbered in the alphabetical order of the training folders. The training images are
+    in train/ or training/, the test images in the first of test/, val/, validation/ and valid/ that
+    contains folders. Images without labels are in unlabelled/ and its folders. Hidden files and
+    folders are ignored. Images are normalised with ImageNet's constants.
 
     Attributes:
         path: the folder.
@@ -109,6 +109,8 @@ class Folder:
                     "".join(f"{label}\t{content.hex()}\n" for label, content in lines).encode()
                 )
                 digest.update(b"\n")
+            unlabelled = self.unlabelled
+            others = hashlib.sha256(b"".join(sorted(self.digests(unlabelled))))
         counts = [torch.bincount(s.labels) for s in (train, test)]
         return Facts(
             name=f"{PREFIX}{self.path}",
@@ -121,7 +123,9 @@ class Folder:
             fingerprint=f"sha256:{digest.hexdigest()}",
             fewest=(int(counts[0].min()), int(counts[1].min())),
             class_counts=tuple(counts[0].tolist()),
-            ignored=train.ignored + test.ignored,
+            ignored=train.ignored + test.ignored + unlabelled.ignored,
+            unlabelled=len(unlabelled.paths),
+            unlabelled_fingerprint=others.hexdigest() if unlabelled.paths else "",
         )
 
     def digests(self, listing: Listing) -> list[bytes]:
@@ -130,8 +134,8 @@ class Folder:
 
     @cached_property
     def _digests(self) -> dict[str, bytes]:
-        """The hash of each file of both splits, by its path."""
-        paths = [*self.train.paths, *self.test.paths]
+        """The hash of each file of all splits, by its path."""
+        paths = [*self.train.paths, *self.test.paths, *self.unlabelled.paths]
         digests, problems = hash_files(paths, check_complete)
         if problems:
             raise broken_images(problems)
@@ -139,7 +143,8 @@ class Folder:
 
     def read(self, root: Path) -> Arrays:
         """Decode all images to size x size; `root` is ignored."""
-        return Arrays(*self.train.decode(self.size), *self.test.decode(self.size))
+        unlabelled = partial(decode_all, self.unlabelled.paths, self.size)
+        return Arrays(*self.train.decode(self.size), *self.test.decode(self.size), unlabelled)
 
     @cached_property
     def train(self) -> Listing:
@@ -149,13 +154,13 @@ class Folder:
     @cached_property
     def test(self) -> Listing:
         """The files of the test split; BenchError if the training split has other classes."""
-        top = next((self.path / name for name in TEST if _folders(self.path / name)), None)
+        top = next((self.path / name for name in TEST if class_folders(self.path / name)), None)
         if top is None:
             names = "/, ".join(TEST)
             raise MissingData(f"{self.path}: none of {names}/ has class folders")
         classes = self._classes
-        if _folders(top) != classes:
-            different = _listed(sorted(set(classes) ^ set(_folders(top))))
+        if class_folders(top) != classes:
+            different = _listed(sorted(set(classes) ^ set(class_folders(top))))
             raise BenchError(
                 f"{top}: its class folders differ from those of {self._train_folder.name}/ in: "
                 f"{different}. Both need the same class folders"
@@ -163,13 +168,21 @@ class Folder:
         return list_images(top, classes, self.allowed)
 
     @cached_property
+    def unlabelled(self) -> Listing:
+        """The files of the training images without labels, all with the label 0."""
+        ignored: Counter[str] = Counter()
+        top = self.path / "unlabelled"
+        paths = sorted(_images(top, self.allowed, ignored)) if top.is_dir() else []
+        return Listing(paths, torch.zeros(len(paths), dtype=torch.int64), ignored.total())
+
+    @cached_property
     def _train_folder(self) -> Path:
         folders = (self.path / name for name in TRAIN)
-        return next((folder for folder in folders if _folders(folder)), self.path / TRAIN[0])
+        return next((folder for folder in folders if class_folders(folder)), self.path / TRAIN[0])
 
     @cached_property
     def _classes(self) -> list[str]:
-        classes = _folders(self._train_folder)
+        classes = class_folders(self._train_folder)
         if len(classes) < 2:
             raise MissingData(
                 f"{self._train_folder}: {len(classes)} class folders were found. At least 2 are "
@@ -283,7 +296,8 @@ def _resolve(path: str, allowed: Path) -> Path:
     return real
 
 
-def _folders(top: Path) -> list[str]:
+def class_folders(top: Path) -> list[str]:
+    """Return the sorted names of the visible folders in a split's folder; [] without the folder."""
     if not top.is_dir():
         return []
     entries = [entry for entry in os.scandir(top) if _is_visible(entry.name)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -281,7 +282,15 @@ def draw_box(width: int, height: int, rng: random.Random) -> Box:
     return left, top, left + w, top + h
 
 
-View = CentreView | RandomView  # called with a picture and its index in the split
+class View(Protocol):
+    """A transform of a picture to `size` x `size` pixels."""
+
+    @property
+    def size(self) -> int:
+        """Side of the returned picture in pixels."""
+
+    def __call__(self, picture: Picture, index: int) -> Picture:
+        """Return the transformed picture; `index` is its index in the split."""
 
 
 class ImageFiles(Dataset[Tensor]):

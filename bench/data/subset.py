@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.base import Facts, Selection, Split
+from bench.data.base import UNLABELLED, Facts, Selection, Split
 from bench.errors import BenchError
 
 
@@ -22,6 +22,8 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
 
     """
     problems = _count_problems(selection, facts)
+    if selection.split == "unlabelled":
+        problems += _unlabelled_problems(selection, facts)
     if selection.size is not None and selection.size < 1:
         problems.append(f"size {selection.size} is not a number of pixels; allowed: 1 or more")
     if problems:
@@ -36,7 +38,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         counts = None
     if selection.test_per_class is not None:
         test, fewest_test = selection.test_per_class * facts.classes, selection.test_per_class
-    return replace(
+    part = replace(
         facts,
         name=selection.name,
         size=selection.size or facts.size,
@@ -45,6 +47,20 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         fewest=(fewest_train, fewest_test),
         class_counts=counts,
     )
+    if selection.split == "train":
+        return part
+    fingerprint = f"{facts.fingerprint}{UNLABELLED}{facts.unlabelled_fingerprint}"
+    return replace(part, train=facts.unlabelled, fingerprint=fingerprint, labels="test")
+
+
+def _unlabelled_problems(selection: Selection, facts: Facts) -> list[str]:
+    problems = []
+    if not facts.unlabelled:
+        problems.append("it has no images without labels; allowed: split train")
+    for option in ("per_class", "validation"):
+        if value := getattr(selection, option):
+            problems.append(f"{option} {value} is not possible with split unlabelled")
+    return problems
 
 
 def _count_problems(selection: Selection, facts: Facts) -> list[str]:

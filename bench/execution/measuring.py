@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,12 +13,14 @@ from torch import nn
 
 from bench import data, models
 from bench.data import Facts, LoadedData
+from bench.data.views import RGB, View
 from bench.errors import BenchError
 from bench.execution.protocol import Task
 from bench.measures.measurer import Measurer
 from bench.results import verify
 from bench.results.environment import is_out_of_memory
 from bench.results.record import Status
+from bench.spec import RunSpec
 from bench.training import teacher as teachers
 
 if TYPE_CHECKING:
@@ -86,4 +88,32 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
     else:
         net = teachers.load_trained(record, source, path, context.registry, layers)
     net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if record.specification.view != RGB:
+        see(net, record.specification.view, source, specs, context.device)
     return net.eval().requires_grad_(False)
+
+
+def see(
+    net: nn.Module, name: str, facts: Facts, specs: Sequence[RunSpec], device: torch.device
+) -> None:
+    """Let a network see a view of normalised images.
+
+    Args:
+        net: The network.
+        name: The view on which the network was trained.
+        facts: Facts of the images.
+        specs: Specifications of the job's tasks, with the normalisation of the images.
+        device: The device of the images.
+
+    Raises:
+        BenchError: The view is random, or the tasks normalise the images in different ways.
+    """
+    usual = {"mean": facts.mean, "std": facts.std}
+    keys = [tuple(tuple((usual | spec.measure)[key]) for key in usual) for spec in specs]
+    if name.startswith("noise") or len(set(keys)) > 1:
+        allowed = "networks with other views, and measures with normalise: source"
+        raise BenchError(f"the network sees the view '{name}'. Allowed: {allowed}")
+    mean, std = keys[0]
+    view = View(name, replace(facts, mean=mean, std=std), device)
+    index = torch.zeros(0, dtype=torch.int64, device=device)  # only noise needs it
+    net.register_forward_pre_hook(lambda _, inputs: (view(inputs[0], index), *inputs[1:]))

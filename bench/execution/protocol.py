@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from bench.data import Facts
 from bench.results.record import Record, Status, TeacherInfo
 from bench.spec import RunSpec
 from bench.suite import Checkpoint, InitialWeights
@@ -95,6 +96,8 @@ class Job:
         threads: Number of threads that torch uses on a CPU.
         results: Path of the results folder.
         dataset: Name of the data set, or `folder:PATH` for a folder of images.
+        facts: Facts of the data set for the networks that are trained; None: those of the data set.
+        teacher_facts: Facts of the images on which the teacher was trained; None: `facts`.
         data_root: Folder of the data sets; None: the folder in the variable `BENCH_DATA`, or else
             `data` in the current folder.
         plugins: Paths of the suite's plugins.
@@ -118,6 +121,8 @@ class Job:
     networks: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, TeacherInfo] = field(default_factory=dict)
+    facts: Facts | None = None
+    teacher_facts: Facts | None = None
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from bench.data import Facts
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, halves, work_of
@@ -165,6 +166,7 @@ class Runner:
         return ""
 
     def _job(self, cohort: Cohort, sources: Mapping[str, TeacherInfo], device: str) -> Job:
+        kind, is_taught = cohort.runs[0].kind, self.plan.teacher_facts is not None
         return Job(
             id=cohort.id,
             tasks=tuple(self._tasks[run.id] for run in cohort.runs),
@@ -174,6 +176,8 @@ class Runner:
             threads=self.threads,
             results=str(self.results.folder),
             dataset=cohort.runs[0].dataset or self.plan.suite.data.name,
+            facts=self.plan.facts_of(kind) if is_taught and kind != "probe" else None,
+            teacher_facts=self._teacher_facts(cohort),
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
@@ -181,6 +185,11 @@ class Runner:
             networks=self.plan.suite.networks,
             options=self.plan.suite.registry.options,
         )
+
+    def _teacher_facts(self, cohort: Cohort) -> Facts | None:
+        if self.plan.teacher_facts is None or cohort.teacher is None:
+            return None
+        return self.plan.facts_of(self.plan.runs[cohort.teacher].kind)
 
     def _handle(self, slot: int, event: Event) -> None:
         """Handle an event of the job on a slot."""

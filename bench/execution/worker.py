@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from bench import data, models
 from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
+from bench.data.views import View
 from bench.errors import BenchError, MissingData
 from bench.execution import measuring
 from bench.execution.protocol import Emit, Event, Job, Task
@@ -81,11 +82,12 @@ class Heartbeat:
 
     Args:
         data: The data set.
+        facts: Facts of its images for the networks that the worker trains.
         emit: Function that sends an event to the parent process.
     """
 
-    def __init__(self, data: LoadedData, emit: Emit) -> None:
-        self.facts, self.train_labels, self.counts = data.facts, data.train_labels, data.counts
+    def __init__(self, data: LoadedData, facts: Facts, emit: Emit) -> None:
+        self.facts, self.train_labels, self.counts = facts, data.train_labels, data.counts
         self.normalize = data.normalize
         self._data, self._emit = data, emit
         self._last = float("-inf")
@@ -106,7 +108,8 @@ class Heartbeat:
 
     def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Heartbeat":
         """Return the same data with another normalisation."""
-        return Heartbeat(self._data.normalised(mean, std), self._emit)
+        facts = replace(self.facts, mean=mean, std=std)
+        return Heartbeat(self._data.normalised(mean, std), facts, self._emit)
 
     def beat(self) -> None:
         """Emit a heartbeat, unless the last one was less than `HEARTBEAT_INTERVAL_S` ago."""
@@ -189,12 +192,12 @@ def check_plugins(context: JobContext) -> None:
 def load_data(context: JobContext) -> Heartbeat:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
-    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
     selection, added = Selection(job.dataset, *part), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
     dataset = data.load(selection, root, context.device, added=added)
     context.data_counts = dataset.counts
-    return Heartbeat(dataset, context.emit)
+    return Heartbeat(dataset, job.facts or dataset.facts, context.emit)
 
 
 def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
@@ -203,10 +206,12 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
     if info is None:
         return None
     spec, registry = context.job.tasks[0].specification, context.registry
-    networks = load_networks(context, info, dataset.facts, spec.teacher_stages or ())
+    facts = context.job.teacher_facts or dataset.facts
+    networks = load_networks(context, info, facts, spec.teacher_stages or ())
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
-    return Teacher(networks, dataset, spec.recipe, reads)
+    view = View(spec.teacher_view, dataset.facts, context.device, facts)
+    return Teacher(networks, dataset, spec.recipe, reads, view)
 
 
 def load_networks(
@@ -226,7 +231,8 @@ def import_ensemble(context: JobContext, task: Task) -> None:
     sources = [context.job.sources[id] for id in spec.members]
     members = [load_networks(context, source, dataset.facts)[0] for source in sources]
     ensemble = Teacher(members, dataset, spec.recipe).net
-    last = measure(*predict(ensemble, dataset, "test", spec.recipe))
+    view = View(spec.view, dataset.facts, context.device)
+    last = measure(*predict(ensemble, dataset, "test", spec.recipe, view))
     weights = save_weights(context, task, teachers.member_weights(members))
     cost = models.cost(members[0], dataset.facts.size)
     network = {name: value * len(members) for name, value in asdict(cost).items()}
@@ -247,7 +253,8 @@ def import_checkpoint(context: JobContext, task: Task, checkpoint: Checkpoint) -
     if fit.note:
         context.emit({"event": "notice", "text": fit.note})
     network = network.to(context.device)
-    last = measure(*predict(network, dataset, "test", spec.recipe))
+    view = View(spec.view, facts, context.device)
+    last = measure(*predict(network, dataset, "test", spec.recipe, view))
     fields = {"network": asdict(models.cost(network, facts.size)), "metrics": {"last": last}}
     if problem := checkpoint.broken_promise(last["top1"]):
         emit_record(context, task, "failed", problem, **fields)
@@ -369,9 +376,14 @@ def summarise(curves: Iterable[Epoch]) -> dict[str, dict[str, float | None]]:
     top-1 test accuracy.
     """
     evaluated = [epoch for epoch in curves if epoch.test]
-    last, best = evaluated[-1], max(evaluated, key=lambda epoch: epoch.test["top1"] or 0.0)
+    last, best = evaluated[-1], max(evaluated, key=_quality)
     values = {"last": last.test, "oracle": {**best.test, "epoch": best.epoch}}
     return {**values, "validation": last.validation} if last.validation else values
+
+
+def _quality(epoch: Epoch) -> float:
+    """Return the top-1 accuracy; without labels, the agreement with the teacher."""
+    return epoch.test.get("top1", epoch.test.get("agreement")) or 0.0
 
 
 def save_weights(context: JobContext, task: Task, weights: Mapping[str, Tensor]) -> str:

@@ -1,9 +1,9 @@
 """Build networks by name: `build("resnet8x4", 100)` returns a network for 100 classes.
 
 A network maps images to `Features`: stage maps, pooled features and logits. This package has the 22
-CIFAR networks that distillation papers use, one file per family. `timm:<name>` and
-`torchvision:<name>` are networks of these libraries. Plugins (users' modules) can add networks;
-`bench.models.base` documents how.
+CIFAR networks that distillation papers use, one file per family, and MobileNet V1 for ImageNet.
+`timm:<name>` and `torchvision:<name>` are networks of these libraries. Plugins (users' modules) can
+add networks; `bench.models.base` documents how.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
-from bench.models import dry_run, mobile, resnet, taps, vgg
+from bench.models import dry_run, mobile, mobilenet_v1, resnet, taps, vgg
 from bench.models.base import Builder, Cost, Taps
 from bench.models.head import Headed
 from bench.models.libraries import LIBRARIES
@@ -43,6 +43,7 @@ _builtin: dict[str, Builder] = {
     **resnet.NETWORKS,
     **vgg.NETWORKS,
     **mobile.NETWORKS,
+    **mobilenet_v1.NETWORKS,
 }
 
 

@@ -26,6 +26,7 @@ from distillers.base import (
     has_head,
     reads_of_teacher,
     require,
+    require_labels,
     require_one_teacher,
     stage_of,
 )
@@ -137,11 +138,12 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
         )
         options = json.dumps({name: term.options for name, term in spec.method.items()})
         mixed, members = spec.recipe.mixes, max(1, len(teacher.members))
-        estimate = _estimate(*pair, options, plan.facts, registry, mixed=mixed, members=members)
+        facts = plan.facts_of(spec.role), plan.facts_of(teacher.role)
+        estimate = _estimate(*pair, options, facts, registry, mixed=mixed, members=members)
         if run.teacher and any(has_head(registry.distiller(name)) for name in teacher.method):
             estimate = Estimate("its teacher predicts with a head, so it cannot teach")
         keys = spec.recipe.layer_decay, spec.recipe.drop_path
-        if not run.checkpoint and (problem := _untrainable(pair[0], keys, plan.facts, registry)):
+        if not run.checkpoint and (problem := _untrainable(pair[0], keys, facts[0], registry)):
             estimate = replace(estimate, error=estimate.error or problem)
         estimates[run.id] = estimate
     return estimates
@@ -186,7 +188,7 @@ def _estimate(
     network: Network,
     teacher: Network,
     options: str,
-    facts: Facts,
+    all_facts: tuple[Facts, Facts],
     registry: Registry,
     *,
     mixed: bool,
@@ -194,17 +196,21 @@ def _estimate(
 ) -> Estimate:
     """Return the estimate of a run.
 
-    `options` is JSON with each distiller's options, by name. `mixed` says whether the recipe mixes
-    images, `members` is the number of teachers in an ensemble.
+    `options` is JSON with each distiller's options, by name. `all_facts` has the facts of the run's
+    images and of its teacher's. `mixed` says whether the recipe mixes images, `members` is the
+    number of teachers in an ensemble.
     """
+    facts, teacher_facts = all_facts
     try:
         cost = _measure(network, facts.classes, facts.size, registry).cost
         memory, views, stage = 0, 1, None
         for name, values in json.loads(options).items():
             distiller = registry.distiller(name)
             student = shapes_of(network, facts, registry, distiller.reads)
-            taught = shapes_of(teacher, facts, registry, reads_of_teacher(distiller))
+            taught = shapes_of(teacher, teacher_facts, registry, reads_of_teacher(distiller))
             require(distiller, student, taught, mixed=mixed)
+            if facts.labels != "all":
+                require_labels(distiller, values)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
             views, stage = 2 if "strong" in distiller.reads else views, stage_of(term) or stage
             used = members if distiller.uses_teacher else 1

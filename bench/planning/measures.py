@@ -54,8 +54,12 @@ class Subject:
     def allows(self, measure: str) -> bool:
         """Return whether the network has a measure of `evaluate`.
 
-        Some measures need a teacher or another seed. An ensemble has no features of its own.
+        Some measures need a teacher or another seed. An ensemble has no features of its own. Images
+        without labels in the network's classes measure only its features.
         """
+        labels = self.source.facts.labels
+        if labels == "none" or (labels == "test" and measure not in OF_FEATURES):
+            return False
         if measure in WITH_PEER:
             return self.peer is not None
         if measure in OF_FEATURES and self.teacher and self.teacher.members:
@@ -80,7 +84,11 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
     source = Target(suite.data.name, data_spec(suite, suite.data, plan.facts), plan.facts)
     targets = {probe.name: _target(plan, probe, root) for probe in suite.probes}
     runs, measures = dict(plan.runs), dict(plan.measures)
-    for subject in _subjects(plan, source):
+    teachers = source
+    if suite.teacher_data and plan.teacher_facts:
+        images = data_spec(suite, suite.teacher_data, plan.teacher_facts)
+        teachers = Target(suite.teacher_data.name, images, plan.teacher_facts)
+    for subject in _subjects(plan, source, teachers):
         for name, target, spec in _measures(suite, subject, targets):
             runs[spec.id] = Run(spec.id, spec, dataset=target.name)
             measures[subject.id, name] = spec.id
@@ -92,7 +100,7 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
 def selection_of(plan: Plan, run: Run) -> Selection:
     """Return the images that a run of a plan uses."""
     spec = run.specification.data
-    part = spec.per_class, spec.test_per_class, spec.validation, spec.size
+    part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
     return Selection(run.dataset or plan.suite.data.name, *part)
 
 
@@ -104,8 +112,8 @@ def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
     return Target(selection.name, data_spec(suite, selection, facts), facts)
 
 
-def _subjects(plan: Plan, source: Target) -> Iterator[Subject]:
-    """Yield the networks in the tables of a plan, teachers first."""
+def _subjects(plan: Plan, students: Target, teachers: Target) -> Iterator[Subject]:
+    """Yield the networks in the tables of a plan, teachers first, with the images of each kind."""
     rows: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells:
         rows.setdefault((cell.pair.name, cell.method.name), []).append(cell.run)
@@ -118,6 +126,7 @@ def _subjects(plan: Plan, source: Target) -> Iterator[Subject]:
     for id, run in plan.runs.items():
         if id in shown:
             teacher = plan.runs[run.teacher].specification if run.teacher else None
+            source = students if run.kind == "student" else teachers
             yield Subject(id, run.specification, teacher, source, peers.get(id))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench import data
 from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
+from bench.data.views import RGB
 from bench.errors import ConfigError, unknown
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
@@ -100,7 +101,8 @@ class Plan:
         suite: The suite.
         runs: The runs by id, teachers first.
         cells: The combinations; two cells with equal specifications share one run.
-        facts: Facts of the images that the suite selects.
+        facts: Facts of the images that the suite selects, for its students.
+        teacher_facts: Facts of the images on which teachers are trained; None: `facts`.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
         part: The filter and the limit of `select`, if they removed any cell.
@@ -112,8 +114,13 @@ class Plan:
     cells: tuple[Cell, ...]
     facts: Facts
     measures: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    teacher_facts: Facts | None = None
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
+
+    def facts_of(self, role: Role) -> Facts:
+        """Return facts of the images for a kind of runs: `teacher`, or `student`."""
+        return self.facts if role == "student" else self.teacher_facts or self.facts
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -156,7 +163,7 @@ def _name(spec: RunSpec) -> str:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that train on the same batches: equal data, teacher, seed and `SHARED` settings."""
+    """Runs that train on the same batches: equal data, teacher, seed, view, `SHARED` settings."""
 
     runs: tuple[Run, ...]
 
@@ -189,14 +196,20 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         MissingData: A folder of images is missing.
     """
     facts = data.facts(suite.data, root, suite.registry.datasets)
-    runs = Runs(suite, data_spec(suite, suite.data, facts))
+    students = data_spec(suite, suite.data, facts)
+    teacher_facts, teachers = None, students
+    if suite.teacher_data is not None:
+        teacher_facts = data.facts(suite.teacher_data, root, suite.registry.datasets)
+        teachers = data_spec(suite, suite.teacher_data, teacher_facts)
+        facts = facts.taught_by(teacher_facts)
+    runs = Runs(suite, students, teachers)
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
             teacher = runs.teacher(pair, seed)
             for method in suite.methods:
                 cells.append(Cell(pair, method, seed, runs.student(pair, method, seed), teacher))
-    return Plan(suite, ordered(runs.by_id), tuple(cells), facts)
+    return Plan(suite, ordered(runs.by_id), tuple(cells), facts, teacher_facts=teacher_facts)
 
 
 @dataclass
@@ -205,12 +218,14 @@ class Runs:
 
     Attributes:
         suite: The suite.
-        data: The images.
+        data: The images of students.
+        teacher_data: The images of teachers.
         by_id: The runs so far.
     """
 
     suite: Suite
     data: DataSpec
+    teacher_data: DataSpec
     by_id: dict[str, Run] = field(default_factory=dict)
     _teachers: dict[tuple[str, int], str] = field(default_factory=dict)  # by pair and seed
 
@@ -227,12 +242,14 @@ class Runs:
         seeds = range(MEMBER_SEED, MEMBER_SEED + teacher.members)
         members = [self._one_teacher(pair, seed) for seed in seeds]
         recipe = Recipe(precision=teacher.recipe.precision)
-        return self._add(teacher.network, recipe=recipe, seed=0, members=members)
+        fields: dict[str, Any] = {"members": members, **_view("view", teacher.view)}
+        return self._add(teacher.network, recipe=recipe, seed=0, **fields)
 
     def student(self, pair: Pair, method: Method, seed: int) -> str:
         """Add the student of a pair that is trained with a method and a seed."""
         terms = _terms(self.suite, method.terms_of(pair))
-        fields = _stages(self.suite, pair, terms)
+        fields = _stages(self.suite, pair, terms) | _view("view", pair.view)
+        fields |= _view("teacher_view", pair.teacher.view)
         if pair.teacher.members > 1 and self.suite.combine != "sum":
             fields["combine"] = self.suite.combine
         return self._add(
@@ -252,6 +269,7 @@ class Runs:
             fields |= {"seed": 0, "checkpoint": checkpoint.sha256}
         else:
             fields = {"method": TEACHERS_METHOD, "recipe": teacher.recipe, "seed": seed}
+        fields |= _view("view", teacher.view)
         return self._add(teacher.network, checkpoint, **fields)
 
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
@@ -264,8 +282,10 @@ class Runs:
             fields["init"] = init.sha256
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
-        spec = RunSpec(revision=REVISION, data=self.data, network=network, **fields)
-        self.by_id[spec.id] = Run(spec.id, spec, file, init)
+        images = self.data if "teacher" in fields else self.teacher_data
+        spec = RunSpec(revision=REVISION, data=images, network=network, **fields)
+        other = suite.teacher_data.name if suite.teacher_data and "teacher" not in fields else ""
+        self.by_id[spec.id] = Run(spec.id, spec, file, init, other)
         return spec.id
 
 
@@ -290,6 +310,11 @@ def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> set[str]:
     return needed
 
 
+def _view(key: str, name: str) -> dict[str, str]:
+    """Return a field of the specification; {} for the default view, which changes no run id."""
+    return {} if name == RGB else {key: name}
+
+
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     """Return the stages that a suite declares, for runs with a distiller that reads maps."""
     distillers = map(suite.registry.distiller, terms)
@@ -308,7 +333,8 @@ def data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
         selection: The images.
         facts: Facts of the images.
     """
-    spec = DataSpec(**asdict(selection), fingerprint=facts.fingerprint)
+    fields = {key: v for key, v in asdict(selection).items() if (key, v) != ("split", "train")}
+    spec = DataSpec(**fields, fingerprint=facts.fingerprint)
     if selection.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
     return spec.model_copy(update=_source(suite, "dataset", selection.name))
@@ -426,4 +452,4 @@ def _cohort_key(run: Run) -> str:
         return content_hash([spec.data.content, spec.teacher, spec.seed, precision, "probe"])
     recipe = spec.recipe.model_dump(mode="json")
     shared = [recipe[name] for name in SHARED]
-    return content_hash([spec.data.content, spec.teacher, spec.seed, shared])
+    return content_hash([spec.data.content, spec.teacher, spec.seed, spec.view, shared])

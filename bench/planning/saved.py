@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.config.loader import load_json
 from bench.data import Facts, Selection
+from bench.data.views import RGB
 from bench.errors import BenchError, ConfigError
 from bench.planning.plan import Cell, Plan, Run
 from bench.plugins import Registry
@@ -236,6 +237,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "student": pair.student,
         "recipe": pair.recipe.model_dump(mode="json"),
         "group": pair.group,
+        "views": [pair.teacher.view, pair.view],
     }
 
 
@@ -252,5 +254,7 @@ def _read_pair(entry: dict[str, Any]) -> Pair:
     checkpoint = Checkpoint(**fields | {"path": Path(fields["path"])}) if fields else None
     student_of = tuple(entry["student_of"]) if entry.get("student_of") else None
     recipe, members = Recipe(**entry["teacher_recipe"]), entry.get("members", 1)
-    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of)
-    return Pair(entry["name"], teacher, entry["student"], Recipe(**entry["recipe"]), entry["group"])
+    teacher_view, view = entry.get("views", (RGB, RGB))  # plans of earlier versions have no views
+    teacher = Teacher(entry["teacher"], recipe, checkpoint, members, student_of, teacher_view)
+    recipe = Recipe(**entry["recipe"])
+    return Pair(entry["name"], teacher, entry["student"], recipe, entry["group"], view)

@@ -1,7 +1,7 @@
 """Try every network and distiller of a plan on random numbers, before the first training."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +13,9 @@ from bench.errors import BenchError
 from bench.models import dry_run
 from bench.planning.estimate import build_for_estimate, network_of, one_thread, shapes_of
 from bench.planning.plan import Cell, Plan
-from bench.spec import TermSpec
+from bench.spec import Role, TermSpec
 from distillers import Batch, Distiller, Incompatible, Setting, Shapes, contract
-from distillers.base import reads_of_teacher, require
+from distillers.base import FeatureName, reads_of_teacher, require, require_labels
 
 SAMPLES = 8  # number of samples in the random batch
 
@@ -58,8 +58,9 @@ def try_networks(plan: Plan) -> list[Trial]:
 
 def _network_problems(plan: Plan, name: str) -> Iterator[str]:
     """Yield the first problem of a network: it cannot be built, measured or trained."""
-    registry, facts = plan.suite.registry, plan.facts
-    network = network_of(plan.suite, name)
+    registry, network = plan.suite.registry, network_of(plan.suite, name)
+    is_student = any(pair.student == name for pair in plan.suite.pairs)
+    facts = plan.facts_of("student" if is_student else "teacher")
     try:
         shapes_of(network, facts, registry)
         if name not in models.names():
@@ -121,11 +122,14 @@ def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | N
     """Return the shapes of student and teacher; None if a network cannot be built."""
     suite, registry = plan.suite, plan.suite.registry
     cls = registry.distiller(distiller)
-    networks = [(cell.pair.student, cls.reads), (cell.pair.teacher.network, reads_of_teacher(cls))]
+    networks: list[tuple[Role, str, Sequence[FeatureName]]] = [
+        ("student", cell.pair.student, cls.reads),
+        ("teacher", cell.pair.teacher.network, reads_of_teacher(cls)),
+    ]
     try:
         student, teacher = (
-            shapes_of(network_of(suite, name), plan.facts, registry, reads)
-            for name, reads in networks
+            shapes_of(network_of(suite, name), plan.facts_of(role), registry, reads)
+            for role, name, reads in networks
         )
     except (Exception, SystemExit):  # `try_networks` reports it
         return None
@@ -145,6 +149,8 @@ def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes
 
     try:
         require(registry.distiller(name), *shapes)
+        if plan.facts.labels != "all":
+            require_labels(registry.distiller(name), term.options)
         built = build_for_estimate(build)
         if not any(tensor.is_meta for tensor in (*built.parameters(), *built.buffers())):
             problems += contract.violations(build, *shapes, batch)

@@ -14,6 +14,7 @@ from bench.report import (
     Report,
     ReportOptions,
     comparison,
+    experiment,
     labels,
     model,
     published,
@@ -73,7 +74,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     notes = {method.name: note(method) for method in suite.methods}
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
-        role: Role = "method" if distillers else "student"
+        role: Role = "student" if method.terms and not distillers else "method"
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
         about, group = notes[method.name], pair.group
         record, unmeasured = read(each.teacher)
@@ -198,7 +199,10 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
-        labels.sentences((suite.caption, changes, plan.facts.incomplete)),
+        labels.sentences(
+            (suite.caption, changes, plan.facts.incomplete)
+            + tuple(experiment.describe(suite, plan.facts))
+        ),
         DataSpec(**asdict(suite.data)),
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,

@@ -55,7 +55,7 @@ def caption(
             context.protocols.get(labels.measure_of(metric.name), ""),
             _images(context, metric),
             labels.recipes(students),
-            _runs(usual, seeds, uniform=uniform),
+            _runs(usual, seeds, uniform=uniform, finished=bool(seeds)),
             *(f"teachers: n = {n}" for n in teachers),
             "cells with missing seeds are neither ranked nor tested" if partial else "",
             f"run with {versions}" if versions else "",
@@ -125,16 +125,17 @@ def _cells(rows: Sequence[Row]) -> list[Cell]:
     return [cell for row in rows for cell in row.cells]
 
 
-def _runs(usual: int, seeds: Sequence[int], *, uniform: bool) -> str:
+def _runs(usual: int, seeds: Sequence[int], *, uniform: bool, finished: bool) -> str:
     """Return a phrase that states how many runs each number summarizes.
 
     Args:
         usual: The number of runs of most cells; 0: no run has finished.
         seeds: All seeds, in order.
         uniform: Whether each cell has the usual number of runs.
+        finished: Whether a run has finished.
     """
     if not usual:
-        return "No run has finished yet"
+        return "No finished run has this metric" if finished else "No run has finished yet"
     names = ", ".join(map(str, seeds))
     text = f"mean ± standard deviation (n − 1) over n = {usual} seeds ({names})"
     if usual == 1:

@@ -120,6 +120,7 @@ MEASURED = (  # metrics of measures: pattern of the name, measure, and the metri
 )  # fmt: skip
 _NETWORKS = {
     "resnet50": "ResNet50",
+    "mobilenet_v1": "MobileNetV1",
     "mobilenet_v2": "MobileNetV2",
     "shufflenet_v1": "ShuffleNetV1",
     "shufflenet_v2": "ShuffleNetV2",
@@ -128,6 +129,7 @@ _DATA = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "fashion_mnist": "Fashion-MNIST",
+    "imagenet": "ImageNet",
     "stl10": "STL-10",
     "tiny_imagenet": "Tiny ImageNet",
     "digits": "scikit-learn's digits",
@@ -198,7 +200,8 @@ def data_reductions(data: DataSpec) -> list[str]:
         (data.validation, f"{count(data.validation, 'training image')} held out for validation"),
         (data.size, f"images resized to {data.size} x {data.size}"),
     )
-    return [phrase for number, phrase in phrases if number]
+    reductions = [phrase for number, phrase in phrases if number]
+    return [*(["images without labels"] if data.split == "unlabelled" else []), *reductions]
 
 
 def recipes(students: Sequence[tuple[str, Recipe]]) -> str:

@@ -471,7 +471,8 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
     setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
     if teacher and record.specification.role == "student":
         theirs = teacher.specification.content
-        hidden = "seed", "data", "teacher", "members"
+        is_same = theirs.get("data") == content.get("data")
+        hidden = {"seed", "teacher", "members"} | ({"data"} if is_same else set())
         setting["teacher"] = {k: v for k, v in theirs.items() if k not in hidden}
         if members := teacher.specification.members:
             setting["teacher"]["members"] = len(members)
@@ -494,7 +495,10 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
     if record is None or record.status != "done":
         return missing_run(record)
     if metric not in measured_metrics(record):
-        absent = MissingValue("missing", f"missing: the record has no {metric}")
+        is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
+        hint = ", because its images have no labels; see --metric agreement"
+        reason = f"missing: the record has no {metric}{hint if is_unlabelled else ''}"
+        absent = MissingValue("missing", reason)
         return entry.unmeasured.get(measure_of(metric), absent)
     return None
 

@@ -2,8 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,25 +11,20 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from bench import data
-from bench.config.fields import Text
 from bench.config.loader import Document
 from bench.config.text import Problem, Where, foreign, found, short
-from bench.data import Selection
-from bench.data.folder import PREFIX
-from bench.errors import BenchError, MissingData, nearest, unknown
+from bench.errors import nearest, unknown
 from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
 from bench.suite.files import canonical, canonical_terms, default_label
-from bench.suite.parts import DataSet, DataSetEntry
+from bench.suite.image_checks import check_images
 from bench.suite.schema import PairEntry, Suite
+from bench.suite.unchecked import as_mapping, as_name, unknown_name
 from distillers import Distiller
 
 MAX_PROBLEMS = 100  # limit for reported network names: finding the nearest match of each is slow
 MIN_SEEDS = 3
 _LIBRARIES = ("timm", "torchvision")
-_text: TypeAdapter[str] = TypeAdapter(Text)
-_data_set: TypeAdapter[DataSet] = TypeAdapter(DataSetEntry)
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
 _BOUNDS = {Ge: "at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
@@ -44,7 +38,7 @@ def check(source: Document, registry: Registry) -> list[Problem]:
     if len(problems) == MAX_PROBLEMS:
         message = f"only the first {MAX_PROBLEMS} unknown or duplicate names are listed"
         problems.append(Problem((), message))
-    return [*problems, *_data_set_problems(source, registry), *_methods(source, registry)]
+    return [*problems, *check_images(source, registry), *_methods(source, registry)]
 
 
 def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
@@ -55,16 +49,16 @@ def _networks(source: Document, registry: Registry) -> Iterator[Problem]:
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
         where: Where = ("pairs", i)
         for role, used in roles.items():
-            if name := _name(_mapping(pair).get(role)):
+            if name := as_name(as_mapping(pair).get(role)):
                 used.add(name)
                 if message := _unknown_network(name, registry):
                     yield Problem((*where, role), message)
     used = {name for names in roles.values() for name in names}
-    for name in _mapping(source.data.get("networks")) if used else ():
+    for name in as_mapping(source.data.get("networks")) if used else ():
         if name not in used:
             yield Problem(("networks", name), unknown("network of a pair", name, map(short, used)))
     teachers = roles["teacher"]
-    checkpoints = _mapping(_mapping(source.data.get("teachers")).get("checkpoints"))
+    checkpoints = as_mapping(as_mapping(source.data.get("teachers")).get("checkpoints"))
     for name in checkpoints if teachers else ():
         if name not in teachers:
             where = ("teachers", "checkpoints", name)
@@ -77,7 +71,7 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
     pairs = source.data.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else ()):
         where: Where = ("pairs", i)
-        named = {k: v for k, v in _mapping(pair).items() if k not in ("recipe", "group")}
+        named = {k: v for k, v in as_mapping(pair).items() if k not in ("recipe", "group")}
         try:
             label = PairEntry.model_validate(named).label
         except ValidationError:
@@ -88,59 +82,9 @@ def _duplicate_pairs(source: Document) -> Iterator[Problem]:
             yield Problem(where, f"{message}. Allowed: another pair, or a new `name` for the pair")
 
 
-def _data_set_problems(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems of unknown data sets, impossible subsets, and too large crops."""
-    size = yield from _selection(source.data.get("dataset"), ("dataset",), registry)
-    if size:
-        yield from _large_crops(source, size)
-    for probe, entry in _mapping(source.data.get("probes")).items():
-        where: Where = ("probes", probe)
-        size = yield from _selection(_mapping(entry).get("dataset"), (*where, "dataset"), registry)
-        if size:
-            yield from _large_crop(entry, where, size)
-
-
-def _selection(
-    entry: Any, where: Where, registry: Registry
-) -> Generator[Problem, None, int | None]:
-    """Yield problems of a data set; return the side of its images, or None if it is unknown."""
-    name = _name(_mapping(entry).get("name", entry))
-    names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
-    if name and not name.startswith(PREFIX) and (message := _unknown("data set", name, names)):
-        yield Problem((*where, "name") if isinstance(entry, dict) else where, message)
-        return None
-    try:
-        selection = Selection(**_data_set.validate_python(entry).model_dump())
-        return data.facts(selection, None, registry.datasets).size
-    except (ValidationError, MissingData):
-        pass
-    except BenchError as error:
-        yield Problem(where, str(error))
-    return None
-
-
-def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each `crop` above the image's side in pixels.
-
-    `crop` is the number of pixels added to each side of an image before a random crop.
-    """
-    pairs = source.data.get("pairs")
-    owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
-    owners |= {("pairs", i): p for i, p in enumerate(pairs if isinstance(pairs, list) else ())}
-    for where, owner in owners.items():
-        yield from _large_crop(owner, where, size)
-
-
-def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
-    crop = _mapping(_mapping(owner).get("recipe")).get("crop")
-    if isinstance(crop, int) and crop > size:
-        message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
-        yield Problem((*where, "recipe", "crop"), message)
-
-
 def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
     """Yield problems: duplicate or unknown methods, unknown distillers, invalid options."""
-    shared = _mapping(source.data.get("options"))
+    shared = as_mapping(source.data.get("options"))
     for name, values in shared.items():
         yield from _term(registry, name, values, ("options", name))
     methods, places, labels = source.data.get("methods"), dict[str, Where](), {"Teacher": ""}
@@ -149,8 +93,8 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         entry = methods[name] if isinstance(methods, dict) else None
         if not isinstance(name, str):
             continue
-        terms = {k: v for k, v in _mapping(entry).items() if k != "label"}
-        label = _mapping(entry).get("label", default_label(name, terms or canonical_terms(name)))
+        terms = {k: v for k, v in as_mapping(entry).items() if k != "label"}
+        label = as_mapping(entry).get("label", default_label(name, terms or canonical_terms(name)))
         label = label.strip() if isinstance(label, str) else label
         if isinstance(label, str) and labels.setdefault(label, name) != name:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
@@ -162,9 +106,9 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
         elif not terms and entry != {} and name not in canonical():
             yield Problem(where, unknown("method of the papers", short(name), canonical()))
         for term, content in terms.items():
-            values = {k: v for k, v in _mapping(content).items() if k not in TERM_KEYS}
-            yield from _term(registry, term, values, (*where, term), _mapping(shared.get(term)))
-        weights = [_mapping(term).get("weight", term) for term in terms.values()]
+            values = {k: v for k, v in as_mapping(content).items() if k not in TERM_KEYS}
+            yield from _term(registry, term, values, (*where, term), as_mapping(shared.get(term)))
+        weights = [as_mapping(term).get("weight", term) for term in terms.values()]
         if weights and not any(weight is not False and weight != 0 for weight in weights):
             yield Problem(where, "all weights are 0. Allowed: at least one weight above 0")
 
@@ -178,7 +122,7 @@ def _term(
     required options that are neither in `values` nor in `shared` are problems, too.
     """
     names = registry.names("distiller")
-    if _name(name) and (message := _unknown("distiller", name, names)):
+    if as_name(name) and (message := unknown_name("distiller", name, names)):
         yield Problem(where, message)
     elif name in names and isinstance(values, dict):
         distiller = registry.distiller(name)
@@ -188,21 +132,6 @@ def _term(
             if required and option not in {**shared, **values}:
                 message = f"missing. {distiller.__name__} requires this option"
                 yield Problem((*where, option), message)
-
-
-def _mapping(content: Any) -> Mapping[str, Any]:
-    return content if isinstance(content, dict) else {}
-
-
-def _name(content: Any) -> str | None:
-    """Return a valid name; None for other content, which the schema reports."""
-    with suppress(ValidationError):
-        return _text.validate_python(content)
-    return None
-
-
-def _unknown(kind: str, name: str, names: Sequence[str]) -> str | None:
-    return None if name in names else foreign(name) or unknown(kind, short(name), names)
 
 
 def _unknown_network(name: str, registry: Registry) -> str | None:

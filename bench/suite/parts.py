@@ -1,16 +1,17 @@
-"""Parts of a suite file: data sets, changes of recipes, teachers, networks."""
+"""Parts of a suite file: data sets, views, changes of recipes, teachers, networks, terms."""
 
 from collections.abc import Iterator
 from math import isfinite
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import found
+from bench.data.views import RGB, VIEWS
 from bench.spec import NEEDS, Recipe
 
 RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
@@ -68,11 +69,52 @@ class DataSet(Part):
         Annotated[fields.Whole, Ge(4), Le(4096)] | None,
         allowed("a whole number of pixels, 4 to 4096"),
     ] = None
+    split: Annotated[Literal["train", "unlabelled"], allowed("train, unlabelled")] = "train"
 
 
 DataSetEntry = Annotated[
     DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
 ]
+
+
+def _channels(entry: Any) -> Any:
+    """Return the view `channels: [0, 2]` as `channels:0+2`, and other entries unchanged."""
+    numbers = entry.get("channels") if isinstance(entry, dict) and len(entry) == 1 else None
+    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+        return entry
+    return f"channels:{'+'.join(map(str, numbers))}"
+
+
+ViewName = Annotated[
+    fields.Text, BeforeValidator(_channels), allowed(f"{', '.join(VIEWS)}, or a modality")
+]
+
+
+class ViewsEntry(Part):
+    """What the teacher and the student see of each image."""
+
+    teacher: ViewName = RGB
+    student: ViewName = RGB
+
+
+Views = Annotated[ViewsEntry, allowed("a mapping of teacher and student to a view")]
+
+
+class FileEntry(Part):
+    """A file of weights, with the expected checksum."""
+
+    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
+    sha256: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
+        allowed("64 hex digits in lower case"),
+    ] = None
+
+
+class CheckpointEntry(FileEntry):
+    """The file of a trained teacher, with the expected checksum and accuracy."""
+
+    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
+    tolerance: fields.Percent = 0.1
 
 
 def _plain(value: Any) -> Any:
@@ -89,16 +131,6 @@ def _plain(value: Any) -> Any:
 Option = Annotated[
     Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
 ]
-
-
-class FileEntry(Part):
-    """A file of weights, with the expected checksum."""
-
-    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
-    sha256: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
-        allowed("64 hex digits in lower case"),
-    ] = None
 
 
 class NetworkEntry(Part):
@@ -122,6 +154,20 @@ class NetworkEntry(Part):
     ] = {}
 
 
+class TermEntry(BaseModel):
+    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weight: fields.AtLeast0
+    warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys except the weight and the warmup."""
+        return self.model_extra or {}
+
+
 class TeacherRun(Part):
     """A teacher that is the student of another pair, trained with a method of the suite."""
 
@@ -143,3 +189,9 @@ Source = Literal[
 ]  # fmt: skip
 SOURCES: tuple[str, ...] = get_args(Source)
 PublishedSource = Annotated[Source | None, allowed(", ".join(SOURCES))]
+
+
+class Ensembles(Part):
+    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
+
+    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"

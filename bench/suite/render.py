@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config import loader
 from bench.config.text import Where, dotted
+from bench.data import Selection
 from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.measures import ONLY_FOR, Probe
@@ -65,9 +66,14 @@ def _content(suite: Suite) -> dict[str, Any]:
         group = {"group": pair.group} if pair.group else {}
         names: dict[str, Any] = {"teacher": pair.teacher.content, "student": pair.student}
         names |= {"members": pair.teacher.members} if pair.teacher.members > 1 else {}
-        usual = default_name(pair.teacher.content, pair.teacher.members, pair.student)
+        views = {
+            role: view
+            for role, view in (("teacher", pair.teacher.view), ("student", pair.view))
+            if dotted(("pairs", i, "views", role)) in suite.origins
+        }
+        usual = default_name(pair.teacher.content, pair.teacher.members, pair.student, views)
         names |= {"name": pair.name} if pair.name != usual else {}
-        return {**names, **group, "recipe": changes(pair.recipe, "pairs", i)}
+        return {**names, **group, "views": views, "recipe": changes(pair.recipe, "pairs", i)}
 
     checkpoints = {
         pair.teacher.network: {**asdict(checkpoint), "path": str(checkpoint.path)}
@@ -78,15 +84,17 @@ def _content(suite: Suite) -> dict[str, Any]:
         "suite_version": 1,
         "title": suite.title,
         "caption": suite.caption,
-        "dataset": asdict(suite.data),
+        "dataset": _data_set(suite.data),
         "recipe": {k: v for k, v in suite.recipe if k not in suite.recipe.unused},
         "teachers": {
+            **({"dataset": _data_set(suite.teacher_data)} if suite.teacher_data else {}),
             "seed": suite.teacher_seed,
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
         },
         **({"ensemble": {"combine": suite.combine}} if suite.combine != "sum" else {}),
         "seeds": suite.seeds,
+        "views": suite.views,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),
         "methods": {method.name: _method(method) for method in suite.methods},
@@ -96,6 +104,10 @@ def _content(suite: Suite) -> dict[str, Any]:
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
         **({"published": suite.published} if suite.published else {}),
     }
+
+
+def _data_set(data: Selection) -> dict[str, Any]:
+    return {key: v for key, v in asdict(data).items() if (key, v) != ("split", "train")}
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
@@ -165,6 +177,8 @@ def _mapping(
             if value:
                 yield f"{indent}{_scalar(key)}:", origin if where == ("methods",) else ""
                 yield from _mapping(value, at, indent + "  ", origins)
+            elif where == ("methods",):  # a student that is not trained
+                yield f"{indent}{_scalar(key)}: {{}}", origin
         elif key == "pairs":
             yield f"{indent}{key}:", ""
             for i, item in enumerate(value):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -12,12 +12,13 @@ from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
 from bench.data.folder import PREFIX
+from bench.data.views import RGB
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.measures import Probe
-from bench.suite.parts import DataSet
+from bench.suite.parts import DataSet, TermEntry
 from bench.suite.schema import (
     Checkpoint,
     InitialWeights,
@@ -28,7 +29,6 @@ from bench.suite.schema import (
     Suite,
     SuiteFile,
     Teacher,
-    TermEntry,
 )
 from distillers import Distiller
 from distillers.base import has_head
@@ -37,6 +37,7 @@ HEAD_NOTE = (  # in tables, for methods with a head
     "predicts with a head of its own instead of the student's classifier: more parameters and "
     "multiply-adds than the student"
 )
+UNTRAINED_NOTE = "not trained: the student with its initial weights"
 DEFAULTS: dict[Where, str | None] = {  # by part of the file: the origin of unset values
     ("recipe",): "papers",
     ("teachers",): "papers",
@@ -85,6 +86,8 @@ class Resolver:
             caption=file.caption.strip(),
             path=self.path,
             data=self._data(file.dataset),
+            teacher_data=self._teacher_data(),
+            views={role: view for role, view in file.views if view != RGB},
             recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
             seeds=file.seeds,
@@ -124,22 +127,34 @@ class Resolver:
             return replace(selection, name=f"{PREFIX}{folder.resolve()}")
         return selection
 
+    def _teacher_data(self) -> Selection | None:
+        if (entry := self.file.teachers.dataset) is not None:
+            return self._data(entry)
+        data = self._data(self.file.dataset)
+        return None if data.split == "train" else replace(data, split="train")
+
     def _pair(self, i: int) -> Pair:
         entry, file = self.file.pairs[i], self.file
         self._note(("pairs", i), entry)
-        recipe = entry.recipe.over(file.recipe)
-        return Pair(entry.label, self._teacher(entry), entry.student, recipe, entry.group or "")
+        recipe, view = entry.recipe.over(file.recipe), self._view(entry, "student")
+        teacher = self._teacher(entry)
+        return Pair(entry.label, teacher, entry.student, recipe, entry.group or "", view)
+
+    def _view(self, entry: PairEntry, role: Literal["teacher", "student"]) -> str:
+        """Return a view of a pair: its own, else the suite's."""
+        views = entry.views if role in entry.views.model_fields_set else self.file.views
+        return views.teacher if role == "teacher" else views.student
 
     def _teacher(self, entry: PairEntry) -> Teacher:
         suite_recipe = self.file.recipe
         if isinstance(entry.teacher, str):
-            checkpoint = self.checkpoints.get(entry.teacher)
+            checkpoint, view = self.checkpoints.get(entry.teacher), self._view(entry, "teacher")
             recipe = self.file.teachers.recipe.over(suite_recipe)
-            return Teacher(entry.teacher, recipe, checkpoint, entry.members)
+            return Teacher(entry.teacher, recipe, checkpoint, entry.members, view=view)
         pair = next(pair for pair in self.file.pairs if pair.label == entry.teacher.pair)
         student_of = entry.teacher.pair, entry.teacher.method
-        recipe = pair.recipe.over(suite_recipe)
-        return Teacher(pair.student, recipe, None, entry.members, student_of)
+        recipe, view = pair.recipe.over(suite_recipe), self._view(pair, "student")
+        return Teacher(pair.student, recipe, None, entry.members, student_of, view)
 
     def _methods(self) -> Iterator[Method]:
         entries = self.file.methods
@@ -148,15 +163,18 @@ class Resolver:
             method = entry if isinstance(entry, OwnMethod) else OwnMethod()
             where: Where = ("methods", name if isinstance(entries, dict) else i)
             self.origins[f"methods.{name}"] = self.source.origin(where)
+            is_papers = method.terms is None
+            contents = canonical_terms(name) if method.terms is None else method.terms
             terms = {
-                term: self._term(name, term, content, (*where, term) if method.terms else None)
-                for term, content in (method.terms or canonical_terms(name)).items()
+                term: self._term(name, term, content, None if is_papers else (*where, term))
+                for term, content in contents.items()
             }
             used = [self.registry.distiller(term) for term in terms]
             notes = dict.fromkeys(distiller.note for distiller in used)
             notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
+            notes |= {} if terms else {UNTRAINED_NOTE: None}
             label = method.label or default_label(name, terms)
-            pairs = {} if method.terms else self._pairs(name)
+            pairs = self._pairs(name) if is_papers else {}
             yield Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
 
     def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
@@ -22,14 +20,16 @@ from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import Problem, Where
 from bench.data import Selection
+from bench.data.views import RGB
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe, TermSpec
 from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
+    CheckpointEntry,
     DataSetEntry,
-    FileEntry,
+    Ensembles,
     NetworkEntry,
     PairName,
     Part,
@@ -38,6 +38,9 @@ from bench.suite.parts import (
     RecipeEntry,
     TeacherEntry,
     TeacherRun,
+    TermEntry,
+    Views,
+    ViewsEntry,
 )
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
@@ -46,15 +49,13 @@ TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; valu
 LIBRARIES = ("timm:", "torchvision:")
 
 
-class CheckpointEntry(FileEntry):
-    """The file of a trained teacher, with the expected checksum and accuracy."""
-
-    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
-    tolerance: fields.Percent = 0.1
-
-
 class Teachers(Part):
-    """The training of teachers; by default, one with seed 0 serves all students of a pair."""
+    """The training of teachers; by default, one with seed 0 serves all students of a pair.
+
+    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
+    """
+
+    dataset: DataSetEntry | None = None
 
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
@@ -84,6 +85,7 @@ class PairEntry(Part):
         Annotated[fields.Whole, Ge(1), Le(100)], allowed("a whole number of teachers, 1 to 100")
     ] = 1
     student: fields.Network
+    views: Views = ViewsEntry()
     recipe: RecipeChanges = RecipeEntry()
     group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
 
@@ -91,7 +93,8 @@ class PairEntry(Part):
     def label(self) -> str:
         """The pair's name in messages, filters and records of other pairs."""
         teacher = self.teacher if isinstance(self.teacher, str) else vars(self.teacher)
-        return self.name or default_name(teacher, self.members, self.student)
+        views = self.views.model_dump(exclude_unset=True)
+        return self.name or default_name(teacher, self.members, self.student, views)
 
     def conflicts(self, i: int, suite: "SuiteFile") -> Iterator[Problem]:
         """Yield problems of the teacher of pair `i` of a suite."""
@@ -116,42 +119,27 @@ class PairEntry(Part):
             yield Problem(where, f"{message}. Allowed: a chain that ends at a network's name")
 
 
-def default_name(teacher: str | Mapping[str, str], members: int, student: str) -> str:
+def default_name(
+    teacher: str | Mapping[str, str], members: int, student: str, views: Mapping[str, str]
+) -> str:
     """Return the name of a pair without a `name`: `teacher/student`.
 
     The teacher is, for example, `resnet56`, `resnet56x8` (an ensemble of 8) or `resnet20@kd` (a
-    resnet20 that another pair's student is, trained with kd).
+    resnet20 that another pair's student is, trained with kd). A view that the pair itself sets
+    follows a network: `resnet20@l/resnet20@ab`.
     """
     if not isinstance(teacher, str):
         teacher = f"{teacher['pair'].rpartition('/')[2]}@{teacher['method']}"
-    return f"{teacher}{f'x{members}' if members > 1 else ''}/{student}"
-
-
-class Ensembles(Part):
-    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
-
-    combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
-
-
-class TermEntry(BaseModel):
-    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    weight: fields.AtLeast0
-    warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All keys except the weight and the warmup."""
-        return self.model_extra or {}
+    seen = {role: f"@{view}" for role, view in views.items()}
+    count = f"x{members}" if members > 1 else ""
+    return f"{teacher}{count}{seen.get('teacher', '')}/{student}{seen.get('student', '')}"
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
 TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
-Terms = Annotated[dict[DistillerName, Term], Len(1)]
+Terms = dict[DistillerName, Term]  # empty: the student is not trained
 TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
 
 
@@ -189,9 +177,12 @@ class SuiteFile(Part):
     ] = ""
     dataset: DataSetEntry
     recipe: RecipeChanges = RecipeEntry()
-    teachers: Annotated[Teachers, allowed("a mapping of seed, recipe, checkpoints")] = Teachers()
+    teachers: Annotated[Teachers, allowed("a mapping of dataset, seed, recipe, checkpoints")] = (
+        Teachers()
+    )
     ensemble: Annotated[Ensembles, allowed("a mapping of combine")] = Ensembles()
     seeds: fields.Seeds = (0, 1, 2)
+    views: Views = ViewsEntry()
     pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
     networks: Annotated[
         dict[fields.Network, NetworkEntry],
@@ -355,6 +346,7 @@ class Teacher:
     checkpoint: Checkpoint | None
     members: int = 1
     student_of: tuple[str, str] | None = None
+    view: str = RGB  # what the network sees of each image
 
     @property
     def content(self) -> str | dict[str, str]:
@@ -368,11 +360,12 @@ class Teacher:
 class Pair:
     """A column of a table; pairs of different groups are in different tables."""
 
-    name: str  # e.g. "resnet32x4/resnet8x4"
+    name: str  # e.g. "resnet32x4/resnet8x4", or "resnet20@l/resnet20@ab" with own views
     teacher: Teacher
     student: str
     recipe: Recipe  # the recipe of the student
     group: str = ""  # not part of any run's id
+    view: str = RGB  # what the student sees of each image
 
     @property
     def networks(self) -> str:
@@ -390,6 +383,8 @@ class Suite:
         caption: Text below its tables.
         path: The file.
         data: The data set, or the selected subset.
+        views: The views of teachers and students, by role, of pairs without their own.
+        teacher_data: The data set on which teachers are trained; None: `data`.
         recipe: The common recipe, which pairs and teachers can change.
         teacher_seed: Seed of all teachers, or `same`: each student's seed.
         seeds: Seeds of the students.
@@ -431,6 +426,8 @@ class Suite:
     init: Mapping[str, InitialWeights] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     published: str = ""
+    teacher_data: Selection | None = None
+    views: Mapping[str, str] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

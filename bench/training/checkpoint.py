@@ -111,6 +111,11 @@ def _on_host(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
+def is_evaluated(metrics: Mapping[str, float | None]) -> bool:
+    """Return whether an epoch was evaluated; without labels, only the teacher is compared."""
+    return metrics.get("top1", metrics.get("agreement")) is not None
+
+
 def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
     """Return an entry of the curves; raise ValueError if the entry is invalid."""
     try:
@@ -118,7 +123,7 @@ def _epoch(entry: Any, number: int, terms: set[str]) -> Epoch:
     except ValidationError as error:
         raise ValueError(f"entry {number} of its curves is invalid") from error
     splits = {"test", "validation"} & epoch.model_fields_set
-    evaluated = all(getattr(epoch, split).get("top1") is not None for split in splits)
+    evaluated = all(is_evaluated(getattr(epoch, split)) for split in splits)
     if epoch.epoch != number or epoch.terms.keys() != terms or not evaluated:
         raise ValueError(f"entry {number} of its curves is invalid")
     return epoch

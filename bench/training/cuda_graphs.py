@@ -7,7 +7,7 @@ such as an epoch's smaller last batch, runs without the graph.
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -108,6 +108,24 @@ class GraphedStep:
         return self._outputs
 
 
+class Views(NamedTuple):
+    """A batch as the student and the teacher see it.
+
+    Attributes:
+        images: The student's images, (B, 3, H, W).
+        batch: Labels and indices of the images.
+        strong: The strong view of the student's images; None: no view.
+        taught: The teacher's images; the student's own tensor if both have the same view.
+        taught_strong: The strong view of the teacher's images; None: no view.
+    """
+
+    images: Tensor
+    batch: Batch
+    strong: Tensor | None
+    taught: Tensor
+    taught_strong: Tensor | None
+
+
 class StaticBatch:
     """Copies each full batch into the same tensors, because a CUDA graph reads fixed tensors.
 
@@ -120,23 +138,25 @@ class StaticBatch:
         self._buffers: dict[str, Tensor] = {}
         self._batch: Batch | None = None
 
-    def __call__(
-        self, images: Tensor, batch: Batch, strong: Tensor | None
-    ) -> tuple[Tensor, Batch, Tensor | None]:
-        """Return a full batch as a copy in the fixed tensors; return a smaller batch unchanged.
-
-        Args:
-            images: The batch's images, (B, 3, H, W).
-            batch: Labels and indices of the images.
-            strong: A second, strongly augmented view of the images; None: no such view.
-        """
-        if len(images) != self._size:
-            return images, batch, strong
+    def __call__(self, views: Views) -> Views:
+        """Return a full batch as a copy in the fixed tensors; return a smaller batch unchanged."""
+        if len(views.images) != self._size:
+            return views
+        batch = views.batch
         labels, index = self._copy("labels", batch.labels), self._copy("index", batch.index)
         targets = None if batch.targets is None else self._copy("targets", batch.targets)
         self._batch = self._batch or Batch(labels, index, targets=targets)
-        view = None if strong is None else self._copy("strong", strong)
-        return self._copy("images", images), self._batch, view
+        images = self._copy("images", views.images)
+        strong = self._copy_view("strong", views.strong)
+        if views.taught is views.images:
+            return Views(images, self._batch, strong, images, strong)
+        taught = self._copy("taught", views.taught)
+        return Views(
+            images, self._batch, strong, taught, self._copy_view("taught", views.taught_strong)
+        )
+
+    def _copy_view(self, name: str, view: Tensor | None) -> Tensor | None:
+        return None if view is None else self._copy(f"{name} view", view)
 
     def _copy(self, name: str, tensor: Tensor) -> Tensor:
         if name not in self._buffers:

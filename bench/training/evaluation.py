@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data import Data, Split
+from bench.data.views import View, evaluation
 from bench.results.record import Numbers
 from bench.spec import Recipe
 from distillers import Features
@@ -54,7 +55,9 @@ def compute(
 
 
 @torch.no_grad()
-def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def predict(
+    net: nn.Module, data: Data, split: Split, recipe: Recipe, view: View | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute a network's logits on a split of the data set, in eval mode.
 
     Args:
@@ -62,6 +65,7 @@ def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[T
         data: The data set.
         split: The images to use, such as `test`.
         recipe: The training settings; only the precision is used.
+        view: The view of the images that the network sees; None: the images themselves.
 
     Returns:
         Logits (n, K) in float32 and labels (n,) of n images and K classes. The order of the images
@@ -70,34 +74,38 @@ def predict(net: nn.Module, data: Data, split: Split, recipe: Recipe) -> tuple[T
     net.eval()
     logits, labels = [], []
     batch_size = EVALUATION_BATCH[data.train_labels.device.type]
-    for images, batch_labels in data.evaluation(split, batch_size):
+    for images, batch_labels in evaluation(data, split, batch_size, view):
         with autocast(images.device, recipe):
             logits.append(net(images).logits.float())
         labels.append(batch_labels)
     return torch.cat(logits), torch.cat(labels)
 
 
-def measure(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float]:
+def measure(
+    logits: Tensor, labels: Tensor | None, teacher: Tensor | None = None
+) -> dict[str, float]:
     """Compute all metrics of a network on a set of images.
 
     Args:
         logits: The network's logits (n, K) in float32, for n images and K classes.
-        labels: The true classes (n,).
+        labels: The true classes (n,); None if they are unknown.
         teacher: The teacher's logits (n, K); None if there is no teacher.
 
     Returns:
         Each metric by name: the accuracies `top1` and `top5` and the calibration error `ece` in
-        percent, and the negative log-likelihood `nll` in nats. With a teacher, there are two more
-        metrics: `agreement` is the percentage of images for which teacher and student predict the
-        same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
+        percent, and the negative log-likelihood `nll` in nats; they need labels. With a teacher,
+        there are two more metrics: `agreement` is the percentage of images for which teacher and
+        student predict the same class, and `kl` is the mean of KL(teacher ‖ student) in nats.
     """
     log_p = F.log_softmax(logits, dim=1)
-    metrics = {
-        "top1": accuracy(logits, labels, 1),
-        "top5": accuracy(logits, labels, 5),
-        "nll": F.nll_loss(log_p, labels),
-        "ece": calibration_error(log_p, labels),
-    }
+    metrics = {}
+    if labels is not None:
+        metrics = {
+            "top1": accuracy(logits, labels, 1),
+            "top5": accuracy(logits, labels, 5),
+            "nll": F.nll_loss(log_p, labels),
+            "ece": calibration_error(log_p, labels),
+        }
     if teacher is not None:
         log_q = F.log_softmax(teacher, dim=1)
         same = logits.argmax(1) == teacher.argmax(1)
@@ -143,7 +151,7 @@ def is_evaluation_due(recipe: Recipe, epoch: int) -> bool:
 
 
 class Evaluator:
-    """Evaluates the networks of a cohort, which have the same precision and teacher.
+    """Evaluates the networks of a cohort, which have the same precision, view and teacher.
 
     The teacher's logits on a split are computed once, at the first evaluation.
 
@@ -152,12 +160,19 @@ class Evaluator:
         splits: The splits on which networks are evaluated.
         recipe: The training settings; only the precision is used.
         teacher: The teacher's network; None if there is no teacher.
+        views: The views of the images that the networks and the teacher see.
     """
 
     def __init__(
-        self, data: Data, splits: Sequence[Split], recipe: Recipe, teacher: nn.Module | None
+        self,
+        data: Data,
+        splits: Sequence[Split],
+        recipe: Recipe,
+        teacher: nn.Module | None,
+        views: tuple[View | None, View | None] = (None, None),
     ) -> None:
         self._data, self._splits, self._recipe, self._teacher = data, splits, recipe, teacher
+        self._view, self._teacher_view = views
         self._teacher_logits: dict[Split, Tensor] = {}
 
     def evaluate(self, net: nn.Module) -> dict[str, Numbers]:
@@ -165,9 +180,11 @@ class Evaluator:
         results: dict[str, Numbers] = {}
         for split in self._splits:
             if self._teacher is not None and split not in self._teacher_logits:
-                logits, _ = predict(self._teacher, self._data, split, self._recipe)
+                view = self._teacher_view
+                logits, _ = predict(self._teacher, self._data, split, self._recipe, view)
                 self._teacher_logits[split] = logits
-            logits, labels = predict(net, self._data, split, self._recipe)
-            values = measure(logits, labels, self._teacher_logits.get(split))
+            logits, labels = predict(net, self._data, split, self._recipe, self._view)
+            truth = None if self._data.facts.labels == "none" else labels
+            values = measure(logits, truth, self._teacher_logits.get(split))
             results[split] = {name: finite_or_none(value) for name, value in values.items()}
         return results

@@ -35,7 +35,7 @@ def inspect_file(path: Path, plan: Plan) -> dict[str, Any]:
     for name in suite.networks:
         entry: dict[str, Any] = {"network": name, "teacher": name in teachers}
         try:
-            fit = teacher.fit(contents, name, plan.facts, suite.registry)
+            fit = teacher.fit(contents, name, plan.facts_of("teacher"), suite.registry)
         except TeacherRefused as error:
             reason = str(error).removeprefix(f"{path}: ")
             networks.append(entry | {"fits": False, "reason": reason})

@@ -7,15 +7,17 @@ run changes. Random numbers depend only on the seed and on a name, not on other 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import repeat, starmap
+from itertools import repeat
 
+import torch
 from torch import Tensor
 
 from bench.data import Augment, Data, Split
 from bench.data.mixing import Mixing, batch_rng
+from bench.data.views import View
 from bench.errors import BenchError
 from bench.spec import Recipe
-from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch
+from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch, Views
 from bench.training.evaluation import Evaluator, is_evaluation_due
 from bench.training.teacher import Teacher
 from bench.training.trainer import Timer, Trainer
@@ -24,7 +26,6 @@ from distillers.base import FeatureName
 
 STRONG_MAGNITUDE = 10  # of the strong view's random operations, on RandAugment's scale of 0 to 30
 
-Views = tuple[Tensor, Batch, Tensor | None]  # a batch's images, its labels, and its strong view
 TeacherPass = Callable[[Tensor, Tensor | None], Sequence[Features]]
 
 
@@ -41,7 +42,8 @@ def train_cohort(
     epoch. A stage before training of P epochs has the numbers -P to -1.
 
     Args:
-        trainers: The runs; they have the same seed, epochs, batch size, augmentation and precision.
+        trainers: The runs; they have the same seed, epochs, batch size, augmentation, precision and
+            view.
         teacher: The teacher of all runs; None if they have no teacher.
         data: The data set.
         after_epoch: Function that is called with each run after each of its epochs.
@@ -51,16 +53,29 @@ def train_cohort(
     """
     spec, recipe = trainers[0].task.specification, trainers[0].recipe
     splits: list[Split] = ["test", "validation"] if spec.data.validation else ["test"]
-    evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None)
-    timer = Timer(data.train_labels.device)
+    timer = Timer(device := data.train_labels.device)
+    seen = View(spec.view, data.facts, device), teacher.view if teacher else None
+    evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None, seen)
     static_batch = StaticBatch(recipe.batch_size)
     passes = TeacherPasses(teacher, capture) if teacher else None
+
+    def evaluate(trainer: Trainer) -> None:
+        with trainer.averaged():
+            metrics = evaluator.evaluate(trainer.model)
+        trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
+
+    for trainer in trainers:
+        if not trainer.trains:
+            with trainer.catch_failure():
+                trainer.begin_untrained()
+                evaluate(trainer)
+            after_epoch(trainer)
     for epoch in range(min(trainer.epoch for trainer in trainers), recipe.epochs):
         active = [trainer for trainer in trainers if trainer.epoch == epoch and not trainer.ended]
         if active:
             is_strong = any("strong" in trainer.reads for trainer in active)
-            stream = batches(data, trainers[0].seed, epoch, recipe, strong=is_strong)
-            stream = starmap(static_batch, stream) if capture else stream
+            stream = batches(data, trainers[0].seed, epoch, recipe, strong=is_strong, views=seen)
+            stream = map(static_batch, stream) if capture else stream
             train_epoch(active, passes.of(active) if passes else None, stream, timer)
         seconds = timer.seconds()
         for trainer in active:
@@ -68,9 +83,7 @@ def train_cohort(
                 if trainer.failure is None:
                     trainer.end_epoch(shared_seconds=seconds)
                 if trainer.failure is None and is_evaluation_due(recipe, trainer.epoch):
-                    with trainer.averaged():
-                        metrics = evaluator.evaluate(trainer.model)
-                    trainer.curves[-1] = trainer.curves[-1].model_copy(update=metrics)
+                    evaluate(trainer)
             after_epoch(trainer)
 
 
@@ -109,19 +122,19 @@ def train_epoch(
         trainers: The runs.
         teacher: Function that computes the features of images (B, 3, H, W) and of their strong
             view, for the teacher or for each member of an ensemble; None if there is no teacher.
-        stream: The batches, each as images, their labels and indices, and their strong view.
+        stream: The batches.
         timer: Timer of the work that runs share: batches and the teacher's features.
     """
     for trainer in trainers:
         trainer.begin_epoch()
     while True:
         with timer:
-            images, batch, strong = next(stream, (None, None, None))
-            if images is None or batch is None:
+            if (views := next(stream, None)) is None:
                 return
+            images, batch, strong, taught, taught_strong = views
             active = [trainer for trainer in trainers if trainer.failure is None]
             needed = any(trainer.uses_teacher for trainer in active)
-            features = teacher(images, strong) if teacher and needed else ()
+            features = teacher(taught, taught_strong) if teacher and needed else ()
         shared = shared_tensors(images, features, batch, strong)
         versions = [tensor._version for tensor in shared]
         for trainer in active:
@@ -145,7 +158,13 @@ def shared_tensors(
 
 
 def batches(
-    data: Data, seed: int, epoch: int, recipe: Recipe, *, strong: bool = False
+    data: Data,
+    seed: int,
+    epoch: int,
+    recipe: Recipe,
+    *,
+    strong: bool = False,
+    views: tuple[View | None, View | None] = (None, None),
 ) -> Iterator[Views]:
     """Yield the batches of an epoch, except a last batch of one image, which has no variance.
 
@@ -159,20 +178,40 @@ def batches(
         epoch: Number of the epoch, counted from 0; negative in a stage before training.
         recipe: The training settings; only batch size, augmentation and mixing are used.
         strong: Whether to yield a strong view of the images.
-
-    Yields:
-        Images, their labels and indices, and their strong view; None without a strong view.
+        views: The views of the images that students and teacher see; None: the images themselves.
     """
     augment = Augment(
         recipe.crop, recipe.flip, recipe.resized_crop, recipe.randaugment, recipe.erasing
     )
     mix = Mixing(recipe.mixup, recipe.cutmix, recipe.smoothing, data.facts.classes)
     stream = data.epoch(seed, epoch, recipe.batch_size, augment)
-    views: Iterator[tuple[Tensor | None, object]] = repeat((None, None))
+    strongs: Iterator[tuple[Tensor | None, object]] = repeat((None, None))
     if strong:
         magnitude = recipe.randaugment or STRONG_MAGNITUDE
         view = replace(augment, view="strong", randaugment=magnitude)
-        views = data.epoch(seed, epoch, recipe.batch_size, view)
-    for number, ((images, batch), (second, _)) in enumerate(zip(stream, views, strict=False)):
+        strongs = data.epoch(seed, epoch, recipe.batch_size, view)
+    for number, ((images, batch), (second, _)) in enumerate(zip(stream, strongs, strict=False)):
+        if data.facts.labels != "all":  # labels of other classes than the network's
+            batch = replace(batch, labels=torch.zeros_like(batch.labels))
         if len(batch.labels) > 1:
-            yield mix(images, batch, second, batch_rng(seed, epoch, number))
+            mixed = mix(images, batch, second, batch_rng(seed, epoch, number))
+            yield _seen(views, mixed, seed, epoch)
+
+
+def _seen(
+    views: tuple[View | None, View | None],
+    mixed: tuple[Tensor, Batch, Tensor | None],
+    seed: int,
+    epoch: int,
+) -> Views:
+    """Return a mixed batch, and its strong view, as students and teacher see it."""
+    images, batch, strong = mixed
+
+    def pair(view: View | None) -> tuple[Tensor, Tensor | None]:
+        if view is None:
+            return images, strong
+        second = None if strong is None else view(strong, batch.index, seed, epoch, "strong")
+        return view(images, batch.index, seed, epoch), second
+
+    (seen, seen_strong), taught = pair(views[0]), pair(views[1])
+    return Views(seen, batch, seen_strong, *taught)

@@ -1,8 +1,8 @@
 """The loss of a method: a weighted sum of distillers, and the stage before training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from torch import Generator, Tensor, nn
 
@@ -13,12 +13,16 @@ from distillers import Batch, Distiller, Features, Incompatible, Setting, Shapes
 from distillers.base import (
     FeatureName,
     MixedBatch,
+    UnlabelledBatch,
     has_head,
     reads_of_teacher,
     require,
+    require_labels,
     require_one_teacher,
     stage_of,
 )
+
+ImageKind = Literal["mixed", "unlabelled"]
 
 
 class PerMember(nn.Module):
@@ -69,7 +73,8 @@ class WeightedLoss(nn.Module):
         train_labels: Labels of the training set (N,), on the training device.
         seed: The run's seed.
         registry: The distillers that the suite can use, by name.
-        mixed: Whether the recipe mixes images, which then have no single label.
+        images: `mixed` if the recipe mixes images, which then have no single label; `unlabelled` if
+            they have no labels.
         mean: Whether losses are averaged over an ensemble's members, instead of summed.
 
     Attributes:
@@ -92,18 +97,20 @@ class WeightedLoss(nn.Module):
         seed: int,
         registry: Registry = BUILTIN,
         *,
-        mixed: bool = False,
+        images: Collection[ImageKind] = (),
         mean: bool = False,
     ) -> None:
         super().__init__()
-        self._specs, self._mixed = terms, mixed
+        self._specs, self._images = terms, images
         self.terms = nn.ModuleDict()
         self.streams: list[Generator] = []
         classes = {name: registry.distiller(name) for name in terms}
         for name in sorted(terms, key=lambda name: (_earliest_feature(classes[name]), name)):
             used = teachers if classes[name].uses_teacher else teachers[:1]
             members = []
-            require(classes[name], student, teachers[0], mixed=mixed)
+            require(classes[name], student, teachers[0], mixed="mixed" in images)
+            if "unlabelled" in images:
+                require_labels(classes[name], terms[name].options)
             for teacher, names in zip(used, _seed_names(name), strict=False):
                 rng = seeding.generator(train_labels.device, "draws", seed, *names)
                 self.streams.append(rng)
@@ -148,8 +155,10 @@ class WeightedLoss(nn.Module):
         return sum(weighted[1:], weighted[0]), losses
 
     def _visible(self, batch: Batch) -> Batch:
-        """Return the batch; if images are mixed, its `labels` and `index` raise Incompatible."""
-        if not self._mixed:
+        """Return the batch as the distillers may read it: some images have no label, or not one."""
+        if "unlabelled" in self._images:
+            return UnlabelledBatch(batch.labels, batch.index, batch.epoch, batch.epochs)
+        if "mixed" not in self._images:
             return batch
         return MixedBatch(batch.labels, batch.index, batch.epoch, batch.epochs, batch.targets)
 

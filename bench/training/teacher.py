@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from bench import models
 from bench.data import Data, Facts
+from bench.data.views import View
 from bench.errors import BenchError, TeacherRefused
 from bench.models.head import PREFIX
 from bench.planning.estimate import build_for_estimate
@@ -52,7 +53,8 @@ def checkpoint_problems(plan: Plan) -> list[str]:
             continue
         others = suite.registry, suite.networks
         try:
-            fit_checkpoint(file.path, network, plan.facts, *others, any_classes=is_init)
+            facts = plan.facts_of("student" if is_init else "teacher")
+            fit_checkpoint(file.path, network, facts, *others, any_classes=is_init)
         except BenchError as error:
             lines.append(at_line(suite, place, str(error)))
     return lines
@@ -142,10 +144,12 @@ class Teacher:
         data: The data set. The networks are moved to the data set's device.
         recipe: The training settings; only the precision is used.
         reads: The fields of `Features` that the students' distillers read.
+        view: The view of the images that the network sees; None: the images themselves.
 
     Attributes:
         nets: The networks.
         net: The network whose predictions are the teacher's: the only one, or the ensemble.
+        view: The view.
         shapes: Shapes of each network's features.
     """
 
@@ -155,8 +159,9 @@ class Teacher:
         data: Data,
         recipe: Recipe,
         reads: Collection[FeatureName] = (),
+        view: View | None = None,
     ) -> None:
-        self._size, device = data.facts.size, data.train_labels.device
+        self._size, device, self.view = data.facts.size, data.train_labels.device, view
         self.shapes = [models.shapes(net, self._size, reads) for net in nets]
         moved = (net.to(device, memory_format=torch.channels_last) for net in nets)  # type: ignore[call-overload]
         self.nets = [net.eval().requires_grad_(False) for net in moved]
@@ -174,7 +179,7 @@ class Teacher:
         """Compute each network's features of a batch.
 
         Args:
-            images: The batch's images, (B, 3, H, W).
+            images: The batch's images in the teacher's view, (B, 3, H, W).
             strong: The strong view of the images, whose features are the field `strong`; None: no
                 view.
             reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that

@@ -24,7 +24,7 @@ from bench.training import pretrained
 from bench.training.checkpoint import check_tensors, decode, encode
 from bench.training.cuda_graphs import Capture, CaptureError, GraphedStep
 from bench.training.evaluation import compute, finite_or_none
-from bench.training.loss import WeightedLoss
+from bench.training.loss import ImageKind, WeightedLoss
 from bench.training.optimizer import Average, learning_rate
 from distillers import Batch, Features, Shapes
 
@@ -79,6 +79,7 @@ class Trainer:
 
     Attributes:
         model: The network that is evaluated, including the distiller's head, if there is one.
+        trains: Whether the network is trained; a run without a loss keeps its initial weights.
         epoch: Number of completed epochs; negative in a stage before training.
         curves: One entry for each completed epoch.
         failure: Status and reason if the run failed or diverged, else None. A run with a failure is
@@ -109,11 +110,15 @@ class Trainer:
         shapes = models.shapes(net, data.facts.size, reads)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         labels = data.train_labels
+        kinds: dict[ImageKind, bool] = {
+            "mixed": self.recipe.mixes, "unlabelled": data.facts.labels != "all",
+        }  # fmt: skip
         loss = WeightedLoss(
             spec.method, shapes, teachers or [shapes], labels, spec.seed, registry,
-            mixed=self.recipe.mixes, mean=spec.combine == "mean",
+            images=[kind for kind, applies in kinds.items() if applies],
+            mean=spec.combine == "mean",
         )  # fmt: skip
-        self.loss = loss.to(self.device)
+        self.loss, self.trains = loss.to(self.device), bool(spec.method)
         check_tensors({**self.net.state_dict(), **self.loss.state_dict()})
         head, self.size = self.loss.head, data.facts.size
         self.model = models.headed(self.net, head, self.size) if head else self.net
@@ -153,7 +158,22 @@ class Trainer:
     @property
     def ended(self) -> bool:
         """Whether the run has completed all epochs, or has failed."""
-        return self.failure is not None or self.epoch >= self.recipe.epochs
+        return self.failure is not None or not self.trains or self.epoch >= self.recipe.epochs
+
+    def begin_untrained(self) -> None:
+        """Append an epoch 0 without training to the curves, for a run that does not train."""
+        self.curves.append(
+            Epoch(
+                epoch=0,
+                lr=0.0,
+                loss=None,
+                terms={},
+                seconds=0.0,
+                shared_seconds=0.0,
+                images_per_second=0.0,
+                peak_memory=peak_memory(self.device),
+            )
+        )
 
     def begin_epoch(self) -> None:
         """Set the learning rate of the next epoch, and reset the sums of its losses."""

@@ -1,7 +1,8 @@
-"""Part `images`: hashing of a folder of images, as `bench plan` does it, with and without cache."""
+"""Parts `images` and `decoding`: hashing a folder of images, and decoding photographs."""
 
 import io
 import os
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -9,14 +10,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.data import Augment
 from bench.data.fingerprint import SETTLED_S
 from bench.data.folder import Folder
+from bench.data.imagenet import ValidationView
+from bench.data.images import ImageFiles, RandomView, View, decode
 from tests.benchmarks.table import Row
 from tests.benchmarks.timing import time_call
 from tests.benchmarks.workload import Workload
+from tests.conftest import PACK
 
 CLASSES, SIZE, DISTINCT, FILES_PER_RUN = 100, 64, 50, 10
 TEST_SHARE = 0.1
+PHOTOGRAPHS, SIDE = 100, 224
+SHAPE, QUALITY = (500, 375), 98  # the usual shape of ImageNet's images; their files are large
 
 
 def images(load: Workload) -> list[Row]:
@@ -43,6 +50,53 @@ def images(load: Workload) -> list[Row]:
         Row("images", f"{what}, first time", first, "s", target="≤ 20"),
         Row("images", f"{what}, from the cache", cached, "s"),
     ]
+
+
+def decoding(load: Workload) -> list[Row]:
+    """Time the decoding of photographs to 224 x 224 pixels, as a worker of a streamed set does it.
+
+    The photographs are spread over imagenette_100.tar, which is not part of the repository. They
+    are enlarged from 224 x 224 pixels to the usual shape of ImageNet's images.
+    """
+    views: dict[str, View | None] = {
+        "decoding alone": None,
+        "random part and flip": RandomView(SIDE, Augment(crop=0, resized=True), 0, 1),
+        "view for evaluation": ValidationView(SIDE),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in views}
+    with tempfile.TemporaryDirectory() as base:
+        paths = _write_photographs(Path(base))
+        size = sum(path.stat().st_size for path in map(Path, paths)) // len(paths)
+        for _ in range(load.rounds):
+            for name, view in views.items():
+                seconds = time_call(lambda view=view: _decode(paths, view), load)
+                samples[name].append(1000 * seconds / len(paths))
+    what = f"an image of {SHAPE[0]} x {SHAPE[1]} pixels, {size // 1000} kB"
+    return [Row("decoding", f"{name}: {what}", times) for name, times in samples.items()]
+
+
+def _write_photographs(folder: Path) -> list[str]:
+    """Write photographs of `SHAPE`; return their paths."""
+    paths = []
+    with tarfile.open(PACK / "imagenette_100.tar") as tar:
+        names = sorted(name for name in tar.getnames() if name.endswith(".JPEG"))
+        for index, name in enumerate(names[:: len(names) // PHOTOGRAPHS][:PHOTOGRAPHS]):
+            file = tar.extractfile(name)
+            assert file
+            picture = decode(file.read(), SIDE).resize(SHAPE, Image.Resampling.LANCZOS)
+            paths.append(str(folder / f"{index}.jpg"))
+            picture.save(paths[-1], quality=QUALITY)
+    return paths
+
+
+def _decode(paths: list[str], view: View | None) -> None:
+    if view is None:
+        for path in paths:
+            decode(path, SIDE)
+        return
+    files = ImageFiles(paths, view)
+    for index in range(len(files)):
+        files[index]
 
 
 def _facts(base: str) -> int:

@@ -47,7 +47,7 @@ class CohortSteps:
             loop.batches(data, 0, epoch, self.recipe, strong=strong) for epoch in itertools.count()
         )
         still = StaticBatch(self.recipe.batch_size)
-        self.stream = itertools.starmap(still, stream) if graphs else stream
+        self.stream = map(still, stream) if graphs else stream
 
     def __call__(self, count: int) -> None:
         self.train(self.learners, count)

@@ -186,3 +186,21 @@ def test_random_boxes_are_inside_and_have_all_areas():
     assert min(shares) < 0.12
     assert max(shares) > 0.7
     assert draw_box(1000, 10, rng) == (493, 0, 506, 10)  # nothing fits: the middle
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_without_labels_are_in_a_folder_of_their_own(tmp_path, stream):
+    top = image_folder(tmp_path / "some", COUNTS)
+    before = data.facts(select(top), None)
+    image_folder(top, {"unlabelled": {"deep": 2, ".": 3}})
+    assert data.facts(select(top), None).fingerprint == before.fingerprint, "old ids stay"
+    selection = select(top, split="unlabelled")
+    loaded = data.load(selection, None, CPU, stream=stream, workers=0)
+    assert (loaded.facts.train, loaded.facts.test, loaded.facts.labels) == (5, 6, "test")
+    assert loaded.facts.fingerprint != before.fingerprint
+    images, labels, index = full_epoch(loaded)
+    assert sorted(index.tolist()) == list(range(5))
+    assert not labels.any()
+    assert images.shape == (5, 3, 8, 8)
+    write(top / "unlabelled" / "new.png", np.zeros((8, 8, 3), np.uint8))
+    assert data.facts(selection, None).fingerprint != loaded.facts.fingerprint

@@ -37,7 +37,7 @@ def test_the_start_does_not_change_the_minimum():
     x, y = digits(200, 4)
     from_zero = logistic.fit(x, y, 4, 1e-2)
     warm = logistic.fit(x, y, 4, 1e-2, logistic.fit(x, y, 4, 1.0))
-    assert torch.allclose(from_zero.weight, warm.weight, atol=1e-5)
+    assert torch.allclose(from_zero.weight, warm.weight, atol=1e-3)
 
 
 def test_a_constant_feature_and_an_absent_class_do_no_harm():

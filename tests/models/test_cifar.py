@@ -21,6 +21,7 @@ SMALL = [
     "resnet50",
     "wrn_16_2",
     "vgg8",
+    "mobilenet_v1",
     "mobilenet_v2",
     "shufflenet_v1",
     "shufflenet_v2",
@@ -42,8 +43,8 @@ def assert_close(actual: Tensor, expected: np.ndarray) -> None:
     torch.testing.assert_close(actual, torch.from_numpy(expected), rtol=1e-3, atol=limit)
 
 
-def test_names_are_the_22_networks_of_the_papers() -> None:
-    assert models.names() == NAMES
+def test_names_are_the_22_networks_of_the_papers_and_one_for_imagenet() -> None:
+    assert models.names() == sorted([*NAMES, "mobilenet_v1"])
     assert len(NAMES) == 22
 
 

@@ -12,7 +12,15 @@ from distillers import Features
 
 OPTIONAL = ("stem", "preactivations", "pooled_map", "classifier", "norms")
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-AFTER_RELU = ("resnet8", "resnet50", "vgg8", "vgg13", "shufflenet_v1", "shufflenet_v2")
+AFTER_RELU = (
+    "resnet8",
+    "resnet50",
+    "vgg8",
+    "vgg13",
+    "mobilenet_v1",
+    "shufflenet_v1",
+    "shufflenet_v2",
+)
 
 
 def fields_of(name: str, size: int = 32) -> tuple[torch.nn.Module, models.Shapes, Features]:

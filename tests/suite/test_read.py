@@ -38,9 +38,9 @@ plugins: [nope.py]
 """
 
 NETWORKS = (
-    "Allowed: mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, resnet44, "
-    "resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, vgg16, "
-    "vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
+    "Allowed: mobilenet_v1, mobilenet_v2, resnet110, resnet14, resnet20, resnet32, resnet32x4, "
+    "resnet44, resnet50, resnet56, resnet8, resnet8x4, shufflenet_v1, shufflenet_v2, vgg11, vgg13, "
+    "vgg16, vgg19, vgg8, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, timm:<name>, torchvision:<name>"
 )
 METHODS = f"Allowed: {', '.join(sorted(canonical()))}"
 DISTILLERS = f"Allowed: {', '.join(distillers.names())}"
@@ -58,7 +58,7 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
         "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
         "dataset, recipe, teachers, seeds, pairs, networks, methods, options, plugins",
         "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
-        "cifar100, digits, fashion_mnist, folder:/path/to/images, stl10, tiny_imagenet",
+        "cifar100, digits, fashion_mnist, folder:/path/to/images, imagenet, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
         f"5  recipe.epochs: found the text '240'. {WHOLE}, at least 1",
         "5  recipe.lr: duplicate key, first defined on line 5",

@@ -150,8 +150,8 @@ def test_strong_batches_have_the_images_of_other_batches(tmp_path: Path) -> None
     recipe = runs[0].recipe
     weak = list(batches(dataset, 0, 1, recipe))
     both = list(batches(dataset, 0, 1, recipe, strong=True))
-    assert all(strong is None for _, _, strong in weak)
-    for (images, batch, _), (same, same_batch, strong) in zip(weak, both, strict=True):
+    assert all(views.strong is None for views in weak)
+    for (images, batch, *_), (same, same_batch, strong, *_) in zip(weak, both, strict=True):
         assert torch.equal(images, same)
         assert torch.equal(batch.targets, same_batch.targets)
         assert strong is not None
@@ -187,8 +187,8 @@ def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
     stream = batches(dataset, 0, 0, runs[0].recipe, strong=True)
     next(stream)  # draws the operations of the epoch
     with record_waits() as waits:
-        for images, batch, strong in stream:
-            features = passes(images, strong)
+        for images, batch, strong, *taught in stream:
+            features = passes(*taught)
             for run in runs:
                 run.step(images, features, batch, strong if "strong" in run.reads else None)
     assert set(waits) <= {"aten.lift_fresh.default"}, "only of NumPy's numbers, on the CPU"
@@ -209,7 +209,9 @@ def test_a_loss_that_needs_labels_is_skipped_in_plan_and_training(
     assert error is not None
     assert error.startswith(reason)
     with pytest.raises(Incompatible, match=reason):
-        WeightedLoss({name: TermSpec(weight=1.0)}, STUDENT, [TEACHER], TRAIN_LABELS, 0, mixed=True)
+        WeightedLoss(
+            {name: TermSpec(weight=1.0)}, STUDENT, [TEACHER], TRAIN_LABELS, 0, images={"mixed"}
+        )
     record = toy.run(plan, tmp_path).record(run)
     assert record is not None
     assert (record.status, str(record.reason).startswith(reason)) == ("skipped", True)

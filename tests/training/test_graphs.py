@@ -24,6 +24,7 @@ from bench.training.cuda_graphs import (
     GraphedStep,
     Replay,
     StaticBatch,
+    Views,
 )
 from bench.training.loop import train_cohort
 from bench.training.teacher import Teacher
@@ -190,25 +191,28 @@ def test_calls_with_different_tensors_are_never_captured() -> None:
 
 
 def test_full_batches_are_copied_into_the_same_tensors() -> None:
-    def batch(size: int, *, strong: bool = True) -> tuple[torch.Tensor, Batch, torch.Tensor | None]:
+    def batch(size: int, *, strong: bool = True) -> Views:
         targets = torch.rand(size, 7)
         labels = Batch(torch.arange(size), torch.arange(size) + 7, targets=targets)
-        return torch.rand(size, 3, 4, 4), labels, torch.rand(size, 3, 4, 4) if strong else None
+        images = torch.rand(size, 3, 4, 4)
+        second = torch.rand(size, 3, 4, 4) if strong else None
+        return Views(images, labels, second, images, second)
 
     static = StaticBatch(5)
     first, second, small = batch(5), batch(5), batch(3)
-    before = static(*first)
-    after = static(*second)
+    before = static(first)
+    after = static(second)
     assert all(a is b for a, b in zip(before, after, strict=True))
     assert before[0] is not first[0]
     assert torch.equal(after[0], second[0])
     assert torch.equal(after[1].index, second[1].index)
+    assert after.taught is after.images
     assert torch.equal(after[1].targets, second[1].targets)
     assert after[2] is before[2]
     assert [view.tolist() for view in (after[2],) if view is not None] == [second[2].tolist()]  # type: ignore[union-attr]
-    assert all(a is b for a, b in zip(static(*small), small, strict=True))
-    assert static(*batch(5, strong=False))[:2] == before[:2]
-    assert static(*batch(5))[2] is before[2]
+    assert all(a is b for a, b in zip(static(small), small, strict=True))
+    assert static(batch(5, strong=False))[:2] == before[:2]
+    assert static(batch(5))[2] is before[2]
 
 
 def test_cuda_graphs_need_a_gpu() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench import data
 from bench.data import Data, Selection
+from bench.data.views import View
 from bench.errors import BenchError, MissingData
 from bench.plugins import BUILTIN, Registry
 from bench.report.figures.style import methods, style
@@ -184,7 +185,8 @@ def _correlation(record: Record, results: Results, subject: Data, registry: Regi
     verify(path, record.weights or "")
     net = load_trained(record, subject.facts, path, registry)
     net = net.to(subject.train_labels.device)
-    logits, _ = predict(net, subject, "test", spec.recipe)
+    view = View(spec.view, subject.facts, subject.train_labels.device)
+    logits, _ = predict(net, subject, "test", spec.recipe, view)
     try:
         return class_correlation(logits.cpu().numpy())
     except BenchError as error:
