@@ -240,17 +240,15 @@ def execute(
         estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
-        if possible := [run for run in todo if run.id not in impossible]:
-            _check_data(plan, possible, root)
-            _check_graphs(possible, machine)
+        possible = [run for run in todo if run.id not in impossible]
+        _check_data(plan, possible, root)
+        _check_graphs(possible, machine)
         _save_plan(plan, results)
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
             progress = console.Progress(plan, todo, estimates)
             observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
-        for observer in observers:
-            for notice in notices:
-                observer.notice(notice)
+        _notify(observers, notices)
         settings = root, machine.threads, machine.graphs
         runner = Runner(plan, estimates, results, executor, observers, *settings)
         runner.run(todo, restart=overwrite == "always")
@@ -258,6 +256,12 @@ def execute(
             tracker.log_missing()
         records = (results.summary(run) for run in plan.runs if run not in impossible)
         return [record for record in records if record and _is_unfinished(record, results)]
+
+
+def _notify(observers: Iterable[Observer], notices: Sequence[str]) -> None:
+    for observer in observers:
+        for notice in notices:
+            observer.notice(notice)
 
 
 def sync(plan: Plan, results: Results) -> MLflow:
@@ -368,7 +372,7 @@ def _is_unfinished(record: Record, results: Results) -> bool:
     """Return whether a run should have a result but has none.
 
     A run with a trained teacher is skipped only if its loss does not fit the networks. For such a
-    run, no result is expected, nor for a probe of a network that has no result.
+    run, no result is expected. The same holds for a probe of a network that has no result.
     """
     if id := record.specification.subject:
         subject = results.summary(id)

@@ -31,7 +31,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "baseline": "Save a suite's means and standard deviations, for `check`.",
     "check": "Compare records with a baseline, or with the papers' tables.",
     "compare": "Compare two results folders.",
-    "sync": "Log a suite's records to MLflow, except records that MLflow already has.",
+    "sync": "Log the records that MLflow does not have yet.",
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value and its origin.",
     "validate": "Check suites; print each mistake with its line, and warnings.",

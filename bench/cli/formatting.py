@@ -95,7 +95,7 @@ def state_grid(pairs: Sequence[Content]) -> str:
 
 
 def measure_grid(measures: Sequence[Content]) -> str:
-    """Return a table of measured networks / all networks, by measure; empty without measures."""
+    """Return a table of `measured networks / all networks`, with one row per measure."""
     rows = [[each["measure"], _states(each["states"])] for each in measures]
     return grid(["measure", "done / total"], rows, ["left", "left"]) if rows else ""
 

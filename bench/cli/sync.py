@@ -10,7 +10,7 @@ from bench.results import Results
 
 @options.suite_verb("limit")
 def command(suite: options.SuiteOptions) -> None:
-    """Log a suite's records to MLflow, except records that MLflow already has.
+    """Log the records that MLflow does not have yet.
 
     Example: bench sync quickstart --results results
     """

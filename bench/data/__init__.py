@@ -25,7 +25,7 @@ from bench.data.base import (
 )
 from bench.data.batches import Resident, Streamed
 from bench.data.builtin import BUILTIN, Archive
-from bench.data.folder import PREFIX, Folder
+from bench.data.folder import PREFIX, Folder, Listing
 from bench.data.imagenet import ImageNet, ValidationView
 from bench.data.images import CentreView
 from bench.data.subset import select, selected_facts
@@ -131,14 +131,7 @@ def load(
     if stream is None:
         stream = (part.train + part.test) * 3 * part.size**2 > STREAM_ABOVE_BYTES
     if stream and isinstance(source, Folder):
-        train, test = source.train, source.test
-        indices = select(selection, part.classes, train.labels, test.labels)
-        listings = {
-            split: (test if split == "test" else train).take(index)
-            for split, index in indices.items()
-        }
-        if selection.split == "unlabelled":
-            listings["train"] = source.unlabelled
+        listings = _listings(source, selection, part.classes)
         digests = {split: source.digests(listing) for split, listing in listings.items()}
         counts = _counts(part, digests)
         return Streamed(part, listings, device, workers, counts, centre=centre)
@@ -153,6 +146,18 @@ def load(
         splits["train"] = others, torch.zeros(len(others), dtype=torch.int64)
     rows = {split: _row_hashes(images) for split, (images, _) in splits.items()}
     return Resident(part, splits, device, _counts(part, rows))
+
+
+def _listings(source: Folder, selection: Selection, classes: int) -> dict[Split, Listing]:
+    """Return the files of each split that a suite selects."""
+    train, test = source.train, source.test
+    indices = select(selection, classes, train.labels, test.labels)
+    listings = {
+        split: (test if split == "test" else train).take(index) for split, index in indices.items()
+    }
+    if selection.split == "unlabelled":
+        listings["train"] = source.unlabelled
+    return listings
 
 
 def _row_hashes(images: Tensor) -> list[int]:

@@ -271,7 +271,7 @@ def find_stages(
 ) -> tuple[tuple[HookPoint, ...], HookPoint | None]:
     """Return the hook points of the stages, and the hook point of the stem.
 
-    The stages are () if none is found; the stem is None if the network has no separate stem.
+    Without stages, the first value is (); the stem is None if the network has no separate stem.
     `calls` are the calls of layers before the classifier.
     """
     prefix = getattr(net, "num_prefix_tokens", None)

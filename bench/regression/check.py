@@ -233,7 +233,7 @@ def _names(record: Record) -> tuple[str, str]:
 def _matches(before: list[Cell], now: list[Cell]) -> Iterator[tuple[Cell | None, Cell | None]]:
     """Yield two cells (before, now) of the same pair and method; first, cells of equal settings.
 
-    None replaces a cell that one of the folders lacks.
+    None replaces a cell that one of the folders does not have.
     """
     groups: dict[tuple[str, str], tuple[list[Cell], list[Cell]]] = {}
     for side, cells in enumerate((before, now)):

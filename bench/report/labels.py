@@ -154,7 +154,7 @@ def metric(name: str, others: Iterable[str] = ()) -> Metric:
 
 
 def known(name: str) -> Metric | None:
-    """Return the metric of this name, or None."""
+    """Return the metric of this name; None for an unknown name."""
     if name in METRICS:
         return METRICS[name]
     for pattern, fields in MEASURED:

@@ -1,4 +1,7 @@
-"""The measures of finished networks in tables: names of metrics, and how they were measured."""
+"""The measures of finished networks in tables: names of metrics, and phrases for captions.
+
+A measure, such as a probe (a classifier on a network's features), tests a trained network.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -31,7 +34,7 @@ _SIMPLE = {
 
 
 def metric_names(suite: "Suite") -> list[str]:
-    """Return the metrics of a suite's measures, without those of single stages."""
+    """Return the metrics of a suite's measures, without metrics of single stages."""
     names = []
     for name, settings in suite.evaluate.items():
         if "types" in settings:
@@ -57,7 +60,7 @@ def check_metric(suite: "Suite", metric: str) -> None:
 
 
 def observed(entries: Iterable[Entry]) -> list[str]:
-    """Return the measured metrics of any run, each once."""
+    """Return the names of the metrics of measures that at least one run has, each once."""
     records = {entry.record.id: entry.record for entry in entries if entry.record}
     names = dict.fromkeys(name for r in records.values() for name in measured_metrics(r))
     return [name for name in names if labels.measure_of(name)]
@@ -66,7 +69,7 @@ def observed(entries: Iterable[Entry]) -> list[str]:
 def measured(
     record: "Record | None", measures: Mapping[str, "Record | None"]
 ) -> tuple["Record | None", dict[str, MissingValue]]:
-    """Return the record of a run with the metrics of its measures, and why others are missing.
+    """Return the record of a run with the metrics of its measures, and why metrics are missing.
 
     Args:
         record: The run's record; None: not run yet.
@@ -94,7 +97,7 @@ def protocols(suite: "Suite") -> dict[str, str]:
 
 def _corruptions(name: str, settings: Mapping[str, Any]) -> str:
     official = "the official pictures of CIFAR-100-C"
-    ours = "pictures made by this program, which are not CIFAR-100-C"
+    ours = "pictures of this program, which are not CIFAR-100-C"
     kinds, severities = join(settings["types"]), join(map(str, settings["severities"]))
     pictures = ours if name == "corrupted" else official
     return f"{pictures}: means over {kinds}, severities {severities}"

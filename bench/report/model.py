@@ -504,7 +504,7 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
 
 
 def missing_run(record: Record | None) -> MissingValue | None:
-    """Return the reason why a run has no result; None if it has one."""
+    """Return the reason why a run has no result; None if the run has a result."""
     if record is None:
         return MissingValue("missing", "missing: not run yet")
     if record.status != "done":

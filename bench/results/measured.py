@@ -1,4 +1,4 @@
-"""Add the metrics of probes to the records of the networks that they measured."""
+"""Add the metrics of measures, such as probes, to the records of the measured networks."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,8 @@ from bench.spec import PROBE
 def merged(record: Record, measures: Mapping[str, Record]) -> Record:
     """Return a record with the metrics of finished measures, such as `probe.stl10.top1`.
 
-    The name of a probe is not part of its id, so its own record says only `top1`.
+    The id of a probe does not depend on the probe's name, so the probe's record has the metric
+    `top1`; here the name is added.
 
     Args:
         record: The record of a network's run.
@@ -25,10 +26,10 @@ def merged(record: Record, measures: Mapping[str, Record]) -> Record:
 
 
 def merge_all(records: Iterable[Record]) -> list[Record]:
-    """Return the records of a folder, with the metrics of measures in those of their networks.
+    """Return the records of a folder's networks, each with the metrics of its measures.
 
-    The records of measures themselves are left out. The last word of such a record's name is the
-    measure's name.
+    The records of measures are left out. In the name of such a record, the last word is the name
+    of the measure.
 
     Args:
         records: All records of a results folder.

@@ -104,7 +104,7 @@ def test_checkpoint_of_another_run_is_refused() -> None:
 
 @pytest.mark.case("changed-teacher")
 def test_checkpoint_of_another_teacher_is_refused() -> None:
-    with pytest.raises(ValueError, match="the weights of its teacher have changed"):
+    with pytest.raises(ValueError, match="the teacher's weights have changed"):
         read(entries(), teacher="u")
 
 

@@ -418,7 +418,7 @@ def test_inspection_says_what_a_file_holds_and_what_it_fits(here: Path) -> None:
         "entries without tensors, not used: epoch",
         "resnet8: the file fits; tensors: ema",
         "the averaged weights 'ema' are used",
-        "resnet14: does not fit: not a resnet14 of 10 classes: missing layer1.1",
+        "resnet14: the file does not fit: not a resnet14 of 10 classes: missing layer1.1",
         "to use the file: teachers: {checkpoints: {resnet8: x.pth}}",
     ):
         assert text in result.stdout, text
