@@ -190,10 +190,23 @@ def _published(cell: Cell) -> Line | str:
         return f"trained on {data.name}; the papers' tables are for CIFAR-100"
     if deviation := data_deviation(data):
         return deviation
+    if difference := _other_experiment(cell):
+        return difference
     line = published_lines(data).get((cell.pair, cell.published_name))
     if line is None:
         return "no published number found for this pair and method"
     return f"the published number is {line.doubt}" if line.doubt else line
+
+
+def _other_experiment(cell: Cell) -> str:
+    """Return how a cell's networks differ from those of the papers' main tables; usually empty."""
+    teacher = cell.setting.get("teacher", {})
+    if {"view", "teacher_view"} & cell.setting.keys():
+        return "a network sees another view of the images"
+    if "data" in teacher:
+        return "the teacher was trained on other images"
+    pair = f"{teacher.get('network')}/{cell.setting.get('network')}"
+    return f"the networks are {pair}" if teacher and pair != cell.pair else ""
 
 
 def _cells(records: Sequence[Record]) -> list[Cell]:

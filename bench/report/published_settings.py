@@ -33,9 +33,11 @@ _METRICS = {"top1": "top1", "top1_err": "top1", "top5_err": "top5", "agreement":
 _LINEAR, _GAIN = "linear_probe_top1", "gain_points"
 _ANY = "(none)"  # a teacher's number for all its students, or a student's for all its teachers
 _ALL_SIZES = "all ensemble sizes"
+_RGB = "rgb"  # the view of the images themselves
 _PER_CLASS = 500  # training images of each class of CIFAR-100
 _NAMES = {"takd": "kd"}  # the assistant is in the column `teacher`
-_NETWORKS = {  # printed names, by names in timm and torchvision
+_NETWORKS = {  # printed names, by names in suites
+    "mobilenet_v1": ("MobileNet-V1",),
     "timm:resnet50": ("ResNet-50", "ResNet-50-SB"),
     "timm:mobilenetv1_100": ("MobileNet-V1",),
     "timm:mobilenetv2_100": ("MobileNet-V2",),
@@ -215,11 +217,12 @@ def lines() -> tuple[SettingLine, ...]:
 
 def numbers(suite: "Suite") -> Numbers:
     """Return the published numbers of a suite."""
-    main = published.published_values(DataSpec(**asdict(suite.data)))
+    usual = suite.teacher_data in (None, suite.data)
+    main = published.published_values(DataSpec(**asdict(suite.data))) if usual else {}
     plain = {
         (pair.name, method): value
         for pair in suite.pairs
-        if pair.teacher.members == 1 and pair.teacher.student_of is None
+        if _is_usual(pair, suite) and pair.teacher.members == 1 and pair.teacher.student_of is None
         for (networks, method), value in main.items()
         if networks == pair.networks
     }
@@ -237,7 +240,7 @@ def numbers(suite: "Suite") -> Numbers:
 
 def _matches(line: SettingLine, suite: "Suite") -> Iterator[Match]:
     """Yield a match for each pair and metric of a suite to which a number belongs."""
-    if not _is_data(line, suite.data):
+    if not _is_data(line, suite):
         return
     metrics = [_METRICS.get(line.metric, "top1" if line.metric == _GAIN else "")]
     if line.metric == _LINEAR:
@@ -248,17 +251,19 @@ def _matches(line: SettingLine, suite: "Suite") -> Iterator[Match]:
             yield from (Match(line, pair.name, metric) for metric in metrics if metric)
 
 
-def _is_data(line: SettingLine, data: "Selection") -> bool:
-    """Return whether a suite has exactly the images of a published number."""
+def _is_data(line: SettingLine, suite: "Suite") -> bool:
+    """Return whether students and teachers have exactly the images of a published number."""
+    data = suite.data
     match = re.search(r"CIFAR-100?\b|(?<!Tiny-)\bImageNet", line.setting)
     if match is None:
         return False
     name, size = _DATA[match[0]]
     share = re.match(r"(\d+) % of", line.setting)
     per_class = int(share[1]) * _PER_CLASS // 100 if share else _PER_CLASS
-    expected = (name, per_class if per_class < _PER_CLASS else None, None, 0)
-    images = (data.name, data.per_class, data.test_per_class, data.validation)
-    return images == expected and data.size in (None, size)
+    teachers = suite.teacher_data or data
+    if not _is_selection(teachers, (name, None), size):
+        return False  # also with few samples, teachers are trained on all images
+    return _is_selection(data, (name, per_class if per_class < _PER_CLASS else None), size)
 
 
 def _is_linear(probe: "Probe") -> bool:
@@ -269,22 +274,32 @@ def _is_linear(probe: "Probe") -> bool:
 def _is_target(line: SettingLine, data: "Selection") -> bool:
     """Return whether a probe has exactly the images of a published number."""
     target = re.search(r"->(\S+) at 32x32$", line.setting)
-    images = (data.name, data.per_class, data.test_per_class, data.validation)
-    return (
-        target is not None
-        and images == (_TARGETS[target[1]], None, None, 0)
-        and data.size in (None, 32)
-    )
+    return target is not None and _is_selection(data, (_TARGETS[target[1]], None), 32)
+
+
+def _is_selection(data: "Selection", expected: tuple[str, int | None], size: int) -> bool:
+    """Return whether images are those of a data set with so many per class, and all test images."""
+    others = data.test_per_class, data.validation, data.split
+    is_expected = (data.name, data.per_class) == expected and others == (None, 0, "train")
+    return is_expected and data.size in (None, size)
 
 
 def _is_pair(line: SettingLine, pair: "Pair", suite: "Suite") -> bool:
     """Return whether a published number belongs to a pair."""
     members, teacher = pair.teacher.members, line.teacher_name
+    if not _is_usual(pair, suite):
+        return False
     if line.file == "ensemble" and pair.teacher.network != pair.student:
         return False
     fits = teacher == _ANY or teacher in _teachers(pair, suite)
     fits = fits or (members > 1 and teacher.startswith(_ALL_SIZES))
     return fits and (line.student == _ANY or line.student in _networks(pair.student, suite))
+
+
+def _is_usual(pair: "Pair", suite: "Suite") -> bool:
+    """Return whether networks see the images themselves, and begin with random weights."""
+    started = pair.student in suite.pretrained or pair.student in suite.init
+    return pair.view == pair.teacher.view == _RGB and not started
 
 
 def _teachers(pair: "Pair", suite: "Suite") -> set[str]:
@@ -299,7 +314,7 @@ def _teachers(pair: "Pair", suite: "Suite") -> set[str]:
 def _networks(name: str, suite: "Suite") -> set[str]:
     """Return the printed names of a network; those of libraries are for ImageNet only."""
     if ":" not in name:
-        return {labels.network(name)}
+        return {labels.network(name), *_NETWORKS.get(name, ())}
     if suite.data.name != "imagenet":
         return set()
     resnet = re.fullmatch(r"(?:timm|torchvision):resnet(\d+)", name)

@@ -8,7 +8,8 @@ import pytest
 from report_factory import render
 
 from bench import api, suite
-from bench.data import Selection
+from bench.errors import ConfigError
+from bench.planning import saved
 from bench.report import ReportOptions, build
 from bench.report.published_settings import lines, numbers
 from bench.results import Results
@@ -18,7 +19,7 @@ from tests import toy
 FOLDER = Path(__file__).parents[2] / "results" / "published" / "settings"
 PROBES = "{stl: {dataset: {name: stl10, size: 32}}, tiny: {dataset: tiny_imagenet}}"
 TRANSFER = "[{teacher: wrn_40_2, student: wrn_16_2}, {teacher: vgg13, student: mobilenet_v2}]"
-R18 = "[{teacher: 'torchvision:resnet34', student: 'torchvision:resnet18'}]"
+R18 = "torchvision:resnet34/torchvision:resnet18"
 SELF = "[{teacher: wrn_16_2, members: 8, student: wrn_16_2},"
 SELF += " {teacher: resnet20, members: 4, student: resnet20}, {teacher: resnet20, student: vgg8}]"
 
@@ -101,32 +102,44 @@ def test_ensembles_of_the_student_s_network(tmp_path):
     assert remark.startswith("CRD does not state how the members")
 
 
-def test_a_suite_names_the_source_of_imagenet(tmp_path):
-    keys = {"dataset": "imagenet", "pairs": R18}
-    pair = "torchvision:resnet34/torchvision:resnet18"
-    for source, kd in (("crd", 70.66), ("torchdistill", 71.37), ("mdistiller", 71.03)):
-        file = fake(tmp_path, source, **keys)
-        value = numbers(file).values("top1")[pair, "kd"]
-        assert (value.mean, bool(value.doubt)) == (kd, source != "crd")  # two are of best epochs
-    assert numbers(fake(tmp_path, "", **keys)).values("top1") == {}
-    crd = numbers(fake(tmp_path, "crd", **keys))
-    assert means(crd.values("top5"))[pair, "teacher"] == 91.42
-    [also] = crd.notes("top1", [pair], ["student", "teacher", "kd", "crd", "crd+kd", "at", "sp"])
+def shipped(name):
+    return suite.read(suite.find(name))
+
+
+@pytest.mark.parametrize(
+    ("source", "kd"), [("crd", 70.66), ("torchdistill", 71.37), ("mdistiller", 71.03)]
+)
+def test_a_suite_names_the_source_of_imagenet(source, kd):
+    file = shipped(f"imagenet_{source}")
+    value = numbers(file).values("top1")[R18, "kd"]
+    assert (value.mean, bool(value.doubt)) == (kd, source != "crd")  # two are of best epochs
+    assert numbers(replace(file, published="")).values("top1") == {}
+
+
+def test_imagenet_errors_are_accuracies_and_other_methods_are_in_a_note():
+    crd = numbers(shipped("imagenet_crd"))
+    assert means(crd.values("top5"))[R18, "teacher"] == 91.42
+    [also] = crd.notes("top1", [R18], ["student", "teacher", "kd", "crd", "crd+kd", "at", "sp"])
     assert (
-        also
-        == f"CRD, Table 3 (n not stated) also has: CC 69.96 on {pair}; Online KD 70.55 on {pair}"
+        also == f"CRD, Table 3 (n not stated) also has: CC 69.96 on {R18}; Online KD 70.55 on {R18}"
     )
+    mobile = numbers(shipped("imagenet_dist")).values("top1")
+    assert mobile["torchvision:resnet50/mobilenet_v1", "dist"].mean == 73.24
 
 
-def fake(folder, source, **keys):
-    """A suite of a data set that may not be a name of this package yet."""
-    name = keys.pop("dataset")
-    file = read(folder, dataset="tiny_imagenet", published=source, **keys)
-    return replace(file, data=Selection(name))
+def test_other_views_and_other_teachers_have_no_published_numbers(tmp_path):
+    views = "{teacher: rgb, student: grey}"
+    for change in ({"views": views}, {"teachers": "{dataset: {name: cifar100, per_class: 9}}"}):
+        result = numbers(read(tmp_path, pairs=TRANSFER, probes=PROBES, **change))
+        assert result.values("top1") == result.values("probe.stl.top1") == {}
 
 
 def test_few_samples_are_matched_by_their_share(tmp_path):
     keys = {"pairs": "[{teacher: resnet56, student: resnet20}]", "published": "hsakd"}
+    part = "{name: cifar100, per_class: 125}"
+    same = numbers(read(tmp_path, dataset=part, **keys))
+    assert same.named == (), "HSAKD's teacher has all images"
+    keys["teachers"] = "{dataset: cifar100}"
     for share, text in ((125, "68.50 ± 0.24"), (375, "73.26 ± 0.11")):
         data = f"{{name: cifar100, per_class: {share}}}"
         result = numbers(read(tmp_path, dataset=data, **keys))
@@ -177,3 +190,21 @@ def test_quotations_and_other_mobilenets_are_doubtful():
     assert quoted.doubt == "as quoted by TTM"
     mobile = [line for line in lines() if line.student == "MobileNet-V1"]
     assert all("plain MobileNet-V1" in line.doubt for line in mobile)
+
+
+def test_the_named_source_survives_rendering_and_saving(tmp_path):
+    keys = {"dataset": "cifar100", "pairs": "[{teacher: resnet20, student: resnet8}]"}
+    path = toy.write(tmp_path, published="takd", options="", **keys)
+    plan = api.load_plan(path)
+    ids = list(plan.runs)
+    (tmp_path / "plan.json").write_text(saved.dump(plan))
+    assert saved.load(tmp_path / "plan.json")[0].suite.published == "takd"
+    path.write_text(suite.render(plan.suite))
+    assert suite.read(path).published == "takd"
+    assert list(api.load_plan(toy.write(tmp_path, options="", **keys)).runs) == ids
+
+
+def test_an_unknown_source_is_an_error_with_the_nearest_match(tmp_path):
+    path = toy.write(tmp_path, published="torchdistil")
+    with pytest.raises(ConfigError, match="published: .*torchdistil.*Allowed: crd, torchdistill"):
+        suite.read(path)
