@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bench.data import Facts, views
 from bench.report import labels
 from bench.spec import DataSpec
 
 if TYPE_CHECKING:
+    from bench.data import Facts
     from bench.suite import Pair, Suite
 
 
-def describe(suite: "Suite", facts: Facts | None = None) -> list[str]:
+def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
     """Return phrases about views, the teachers' data set and steps; [] for a usual suite.
 
     Args:
@@ -32,6 +32,8 @@ def is_labelled(suite: "Suite") -> bool:
 
 
 def _views(suite: "Suite") -> Iterator[str]:
+    from bench.data import views  # imports torch
+
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for pair in suite.pairs:
         pairs.setdefault((pair.teacher.view, pair.view), []).append(pair)
@@ -45,7 +47,7 @@ def _views(suite: "Suite") -> Iterator[str]:
             yield f"{where}teacher and student see {views.describe(student)}"
 
 
-def _data(suite: "Suite", facts: Facts | None) -> Iterator[str]:
+def _data(suite: "Suite", facts: "Facts | None") -> Iterator[str]:
     teacher = suite.teacher_data
     if teacher is None or teacher == suite.data:
         return

@@ -138,7 +138,9 @@ def test_second_command_names_the_first_and_reading_verbs_work(
         assert line(holder) == "locked"
         for verb in ("run", "run --overwrite always", "run --set recipe.epochs=1"):
             message = wrong(bench(*verb.split(), "toy.yaml", "--inline"))
-            assert message.startswith(f"results/.lock: locked by {name(holder)}. Wait until it")
+            assert message.startswith(
+                f"results/.lock: locked by {name(holder)}. Wait until the lock"
+            )
         assert "1 done, 3 to do" in bench("status", "toy.yaml").stdout
         assert bench("report", "toy.yaml").exit_code == 0
         assert bench("plan", "toy.yaml").exit_code == 0

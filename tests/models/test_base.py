@@ -9,7 +9,7 @@ from bench.models import base
 
 
 def test_worked_example_returns_features() -> None:
-    _, example = base.__doc__.split("`NETWORKS`:\n", 1)
+    _, example = base.__doc__.split("builds the network:\n", 1)
     namespace: dict[str, object] = {}
     exec(textwrap.dedent(example.partition("\nA suite")[0]), namespace)
     net = namespace["Tiny"](5)

@@ -56,7 +56,8 @@ def problems(path: Path, *changes: str) -> list[str]:
 def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_path: Path) -> None:
     assert problems(write(WRONG)) == [
         "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
-        "dataset, recipe, teachers, seeds, pairs, networks, methods, options, plugins",
+        "dataset, recipe, teachers, ensemble, seeds, views, pairs, networks, methods, options, "
+        "plugins, published, probes, evaluate",
         "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
         "cifar100, digits, fashion_mnist, folder:/path/to/images, imagenet, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",
