@@ -228,7 +228,7 @@ def test_tables_need_neither_data_nor_plugin(lost: str, here: Path) -> None:
     assert "Ours" in before["report"].stdout
     assert "net.pth" in before["teachers"].stdout
     file = "lost" if lost == "net.pth" else "net.pth"
-    assert "resnet8: fits" in command("teachers", "toy.yaml", "--inspect", file).stdout
+    assert "resnet8: the file fits" in command("teachers", "toy.yaml", "--inspect", file).stdout
     assert command("run", "toy.yaml").exit_code == 2
 
 

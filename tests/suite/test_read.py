@@ -72,9 +72,10 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
         "10  pairs.1.student: missing. Allowed: the name of a network",
         "11  pairs.2.student: no library of networks 'tim'. Did you mean 'timm'? "
         "Allowed: timm, torchvision",
-        "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12",
+        "13  pairs.4: duplicate pair resnet56/resnet20, first defined on line 12. Allowed: another "
+        "pair, or a new `name` for the pair",
         "15  methods.crd-1k.crd.negative: no option 'negative'. Did you mean 'negatives'? "
-        "CRD takes width, negatives, temperature, momentum",
+        "CRD takes width, negatives, temperature, momentum, negatives_from",
         f"17  methods.kdx: no method of the papers 'kdx'. Did you mean 'kd'? {METHODS}",
         "18  methods.x.ce: found true. Allowed: a number, 0 or more",
         f"18  methods.x.kq: no distiller 'kq'. {DISTILLERS}",

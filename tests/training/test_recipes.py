@@ -226,7 +226,7 @@ def capture_trainers(folder: Path, key: str, capture: Any) -> list[Any]:
     registry = plan.suite.registry
     with seeding.initialised_by("teacher"):
         net = models.build("resnet8", dataset.facts.classes, dataset.facts.size)
-    teacher = Teacher(net, dataset, plan.suite.recipe)
+    teacher = Teacher([net], dataset, plan.suite.recipe)
     runs = [plan.runs[cell.run] for cell in plan.cells]
     trainers = [
         Trainer(Task(run.id, "", run.specification), dataset, teacher.shapes, capture, registry)
@@ -458,7 +458,7 @@ def test_unreachable_weights_fail_with_a_sentence(
     record = results.record(plan.cells[0].run)
     assert record is not None
     assert record.status == "failed"
-    assert "the weights of 'torchvision:resnet18' are neither in" in str(record.reason)
+    assert "the weights of 'torchvision:resnet18' are not in" in str(record.reason)
     assert "OSError: no route to host" in str(record.reason)
     assert math.isfinite(record.seconds)
 
