@@ -159,7 +159,7 @@ class Runner:
             if source is not None and source.status != "done":
                 name = "its teacher" if id == run.teacher else self.plan.names()[id]
                 return f"{name} is missing: {source.status}, {source.reason}"
-            if not self.results.weights(id).exists():
+            if id == run.specification.subject and not self.results.weights(id).exists():
                 name = self.plan.names()[id]
                 fix = "train it again with --overwrite always and a --filter for this run"
                 return f"the weights of {name} are missing: {self.results.weights(id)}; {fix}"

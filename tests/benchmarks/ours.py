@@ -82,7 +82,8 @@ class BareNetworks:
         self.frozen, self.recipe = cohort.teacher.net, cohort.recipe
         self.network = cohort.learners[0].net.train()
         self.optimizer = cohort.learners[0].optimizer
-        self.images, self.batch, _ = next(cohort.stream)
+        views = next(cohort.stream)
+        self.images, self.batch = views.images, views.batch
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context of the recipe."""

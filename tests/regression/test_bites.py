@@ -72,11 +72,12 @@ def in_eval_mode(self: Trainer) -> None:
     self.net.eval()
 
 
-def misaligned(self: WeightedLoss, student: Features, teacher: Features, batch: Any) -> Any:
+def misaligned(self: WeightedLoss, student: Features, teachers: Any, batch: Any) -> Any:
     """Every sample is shown what the teacher says of its neighbour in the batch."""
+    (teacher,) = teachers
     stages = tuple(stage.roll(1, 0) for stage in teacher.stages)
     shifted = Features(stages, teacher.pooled.roll(1, 0), teacher.logits.roll(1, 0))
-    return objective(self, student, shifted, batch)
+    return objective(self, student, [shifted], batch)
 
 
 @dataclass(frozen=True)
