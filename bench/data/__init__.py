@@ -78,7 +78,7 @@ def facts(
 
 
 def missing(selection: Selection, root: Path | None = None) -> str | None:
-    """Return how to get a data set that is neither here nor downloaded; None for all others.
+    """Return how to get a data set that is missing and that `load` cannot download; else None.
 
     Args:
         selection: the name of the data set.

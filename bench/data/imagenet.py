@@ -1,7 +1,7 @@
 """ImageNet (ILSVRC 2012): the official images, with one folder of each class per split.
 
-The images are always streamed: unlike in a small folder, the view for evaluation then is the one
-that torchvision's weights were evaluated with.
+The images are always streamed. Evaluation then uses the view with which torchvision's weights were
+evaluated; a small folder of images uses another view.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +78,7 @@ class ImageNet:
             *_class_problems(folder.path / TRAIN[0], classes),
             *_class_problems(folder.path / VALIDATION, classes),
         ]
-        if class_folders(folder.path / TEST[0]):  # `folder.test` would read it
+        if class_folders(folder.path / TEST[0]):  # `folder.test` would read it, not val
             problems.append(f"imagenet: {folder.path / TEST[0]} has class folders. Allowed: none")
         if not problems:
             facts, train, test = self.facts, folder.train.labels, folder.test.labels
@@ -125,19 +125,21 @@ def _class_problems(top: Path, classes: Sequence[str]) -> Iterator[str]:
 
 
 def _count_problems(top: Path, labels: Tensor, expected: int, each: int) -> Iterator[str]:
-    """Yield what is wrong with the number of images; `each` is that of each class, 0: unknown."""
+    """Yield a message for a wrong number of images; `each`: images per class, 0 if unknown."""
     if len(labels) != expected:
         yield f"imagenet: {printable(top)} has {len(labels):,} images. Allowed: {expected:,}"
     elif each and int(torch.bincount(labels).min()) != each:
-        yield f"imagenet: {printable(top)} has classes without {each} images. Allowed: {each} each"
+        allowed = f"Allowed: {each} each"
+        yield f"imagenet: {printable(top)} has classes with other numbers of images. {allowed}"
 
 
 def _fix(top: Path) -> str:
     """Return how to unpack the official archives into a folder."""
     path = printable(top.resolve())
     return (
-        f"To prepare it, put {ARCHIVES} (image-net.org) into {path}, remove an incomplete or flat "
-        'folder train or val there, and run: python -c "from torchvision.datasets import '
+        f"To prepare it, put {ARCHIVES} (image-net.org) into {path}, remove its "
+        "folders train and val if they are incomplete or have no class folders, and run: "
+        'python -c "from torchvision.datasets import '
         f"ImageNet; [ImageNet('{path}', split) for split in ('train', 'val')]\""
     )
 

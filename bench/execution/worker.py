@@ -59,7 +59,7 @@ class JobContext:
         device: Device of the training.
         capture: Function that captures the runs' steps as CUDA graphs; None: no capture.
         data_counts: Counts of the images, for records; empty until the data are loaded.
-        initial: Tensors of the files of initial weights that were read, by network.
+        initial: The initial weights that were read from files so far, by the network's name.
         started: Time at which the job started, for the records.
     """
 
@@ -82,7 +82,7 @@ class Heartbeat:
 
     Args:
         data: The data set.
-        facts: Facts of its images for the networks that the worker trains.
+        facts: Facts of the data set, with the classes of the networks that the worker trains.
         emit: Function that sends an event to the parent process.
     """
 
@@ -310,7 +310,7 @@ def make_trainers(context: JobContext, dataset: Data, teacher: Teacher | None) -
 def load_initial(context: JobContext, task: Task, facts: Facts) -> Mapping[str, Tensor] | None:
     """Return the tensors of a task's file of initial weights, after a check of its SHA-256.
 
-    Returns None if the network begins with random weights, or with those of its library.
+    Returns None if the network begins with random weights, or with weights of timm or torchvision.
     """
     name, file = task.specification.network, task.init
     if file and name not in context.initial:
@@ -420,7 +420,7 @@ class NoInput(io.TextIOBase):
 
 def main() -> None:
     """Run the job on the first line of standard input; exit early if the parent exits."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # it stays open
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)  # for emit
     os.dup2(2, 1)  # libraries print to the log; only events go to the channel
     job = Job.from_json(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, args=(sys.stdin,), daemon=True).start()

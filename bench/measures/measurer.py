@@ -24,8 +24,8 @@ Pictures = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 class Measurer:
     """Measures finished networks; outputs that several measures of a network need are kept.
 
-    The metrics of a measure are those that it has alone. `last` holds the metrics of tables, other
-    keys hold further numbers, such as the accuracy of each class.
+    A measure gives the same metrics alone as together with others. `last` holds the metrics of
+    tables, other keys hold further numbers, such as the accuracy of each class.
 
     Args:
         specs: Specifications of the measures, all with equal images.
@@ -89,7 +89,7 @@ class Measurer:
         return self._data.normalised(tuple(spec.measure["mean"]), tuple(spec.measure["std"]))
 
     def _classify(self, spec: RunSpec) -> Metrics:
-        """Train a classifier on kept features, and for `stages` one on those of each stage."""
+        """Train a classifier on the pooled features, and one on each stage if the probe says so."""
         data, settings, subject = self._target(spec), spec.measure, str(spec.subject)
         train, test = (self._read(subject, s, data, spec.recipe) for s in ("train", "test"))
         names = [POOLED] if settings["features"] == POOLED else list(train.features)

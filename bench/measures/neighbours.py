@@ -27,7 +27,7 @@ def classify(train: tuple[Tensor, Tensor], test: Tensor, classes: int, k: int) -
     for block in torch.split(F.normalize(test.double(), dim=1), BLOCK):
         cosines, nearest = (block @ x.T).topk(k, dim=1)
         votes = torch.zeros(len(block), classes, dtype=torch.float64, device=x.device)
-        # the sum of k cosines is between -k and k, so that a vote always outweighs it
+        # 2k + 1 a vote: sums of k cosines differ by at most 2k, so they only break ties
         votes.scatter_add_(1, labels[nearest], 2 * k + 1 + cosines)
         predicted.append(votes.argmax(1))
     return torch.cat(predicted)

@@ -92,7 +92,7 @@ def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]
                 return
             logits.float().logsumexp(1).sum().backward()
         if state != contract.foreign_random_state():
-            yield f"the network draws from {contract.FOREIGN}; use torch's functions"
+            yield f"the network draws random numbers from {contract.FOREIGN}; use torch's"
 
 
 @one_thread()

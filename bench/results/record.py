@@ -62,8 +62,8 @@ class Record(SpecPart):
         metrics: Metrics by their source: `last` epoch, `oracle` (best epoch on the test set), or
             `validation`.
         curves: One entry per epoch; empty if the record was read without curves.
-        data: Counts of the data set: `classes`, `test_images`; if they are not 0, `ignored_files`
-            and `test_images_in_train`.
+        data: Counts of the data set: `classes` and `test_images`; also `ignored_files` and
+            `test_images_in_train`, each only if it is not 0.
         seconds: Seconds of training.
     """
 

@@ -39,7 +39,8 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
         message = "teachers learn from labels. Allowed: split train"
         yield Problem((*teachers, "split"), message)
     if facts and taught and (facts.size, len(facts.mean)) != (taught.size, len(taught.mean)):
-        message = f"found images of {_shape(taught)}. Allowed: {_shape(facts)}, as those of dataset"
+        allowed = f"{_shape(facts)}, as in the suite's `dataset`"
+        message = f"found images of {_shape(taught)}. Allowed: {allowed}"
         yield Problem(teachers, f"{message}; `size: {facts.size}` resizes them")
     if facts:
         yield from _large_crops(source, facts.size)
@@ -47,7 +48,7 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
 
 
 def _facts(entry: Any, where: Where, registry: Registry, problems: list[Problem]) -> Facts | None:
-    """Return the facts of a data set; None if they are unknown, with a problem if it is wrong."""
+    """Return the facts of a data set, or None; add a problem to `problems` if it is wrong."""
     name = as_name(as_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := unknown_name("data set", name, names)):
@@ -83,7 +84,7 @@ def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
 
 
 def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:
-    """Yield a problem for each view that the images do not have."""
+    """Yield a problem for each view that cannot be made from the images of the data set."""
     suite, pairs = as_mapping(source.data.get("views")), as_list(source.data.get("pairs"))
     places: dict[Where, Any] = {("views", role): view for role, view in suite.items()}
     for i, pair in enumerate(pairs):
@@ -102,4 +103,4 @@ def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:
         and any(missing - as_mapping(as_mapping(pair).get("views")).keys() for pair in pairs)
     ):
         message = views.problem(views.RGB, facts)
-        yield Problem(("views",), f"no view of the {' and the '.join(sorted(missing))}; {message}")
+        yield Problem(("views",), f"missing for the {' and the '.join(sorted(missing))}; {message}")

@@ -49,7 +49,7 @@ def checkpoint_problems(plan: Plan) -> list[str]:
     ]
     files += [(f"networks.{name}.init", name, file, True) for name, file in suite.init.items()]
     for place, network, file, is_init in files:
-        if not file.path.exists():  # the suite may give only a SHA-256
+        if not file.path.exists():  # a suite may give a SHA-256 for a file that is not here
             continue
         others = suite.registry, suite.networks
         try:
@@ -99,7 +99,7 @@ def fit_checkpoint(
 def fit(
     contents: Contents, network: str, facts: Facts, registry: Registry, *, any_classes: bool = False
 ) -> Fit:
-    """Find the tensors of a file that fit a network; raise TeacherRefused without such tensors."""
+    """Find the tensors of a file that fit a network; raise TeacherRefused if there are none."""
     net = build_for_estimate(partial(registry.build_network, network, facts.classes, facts.size))
     if any_classes:
         classifier = models.classifier_layer(net, facts.size)
@@ -180,8 +180,8 @@ class Teacher:
 
         Args:
             images: The batch's images in the teacher's view, (B, 3, H, W).
-            strong: The strong view of the images, whose features are the field `strong`; None: no
-                view.
+            strong: A second, strongly augmented view of the images; its features become the field
+                `strong`. None: no such view.
             reads: The fields of `Features` to compute, besides `pooled` and `logits`; fields that
                 the network does not have are left out.
 

@@ -55,7 +55,7 @@ class Worker:
     log: Path
     oom_kills: int  # `_oom_kills()` when the worker started
     silent_s: float = 0.0  # seconds that `next` has waited since the worker's last event
-    hung: bool = False  # whether the worker was killed after it had sent no event
+    hung: bool = False  # whether it was killed because it sent no event for too long
 
 
 class ProcessExecutor:
