@@ -108,7 +108,7 @@ def test_wrong_names_of_classes_are_listed_with_the_nearest(
     [
         ({**TRAIN, WNIDS[0]: 3}, VAL, "train has 8 images. Allowed: 9"),
         (TRAIN, {**VAL, WNIDS[1]: 3}, "val has 7 images. Allowed: 6"),
-        (TRAIN, dict(zip(WNIDS, (1, 2, 3), strict=True)), "val has classes with other numbers of images"),
+        (TRAIN, dict(zip(WNIDS, (1, 2, 3), strict=True)), "classes with other numbers of images"),
     ],
 )
 def test_wrong_counts_are_refused(
