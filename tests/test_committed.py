@@ -21,7 +21,6 @@ def test_the_quickstart_the_probe_and_the_small_twins_are_there() -> None:
         "small_few_samples",
         "small_ensemble",
         "small_capacity_gap",
-        "small_transfer",
     }
     assert {"cifar100_probe", "quickstart", *twins} <= set(FOLDERS)
 
