@@ -43,6 +43,7 @@ from torch import Tensor
 from bench.errors import BenchError
 from distillers import Batch
 
+IMAGENET_CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, standard deviation
 Split = Literal["train", "validation", "test"]
 UNLABELLED = "+unlabelled:"  # in the fingerprint of images without labels
 

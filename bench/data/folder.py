@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from bench.data.base import Arrays, Facts, Selection
+from bench.data.base import IMAGENET_CHANNELS, Arrays, Facts, Selection
 from bench.data.fingerprint import hash_files
 from bench.data.images import broken_images, check_complete, decode_all, printable
 from bench.errors import BenchError, MissingData
@@ -118,8 +118,8 @@ class Folder:
             size=self.size,
             train=len(train.paths),
             test=len(test.paths),
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
+            mean=IMAGENET_CHANNELS[0],
+            std=IMAGENET_CHANNELS[1],
             fingerprint=f"sha256:{digest.hexdigest()}",
             fewest=(int(counts[0].min()), int(counts[1].min())),
             class_counts=tuple(counts[0].tolist()),

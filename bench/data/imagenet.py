@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.config.text import count
-from bench.data.base import Arrays, Facts, Selection
+from bench.data.base import IMAGENET_CHANNELS, Arrays, Facts, Selection
 from bench.data.folder import PREFIX, TEST, TRAIN, Folder, class_folders
 from bench.data.images import BILINEAR, MARGIN, Picture, printable
 from bench.errors import MissingData, nearest
@@ -52,8 +52,8 @@ class ImageNet:
         size=224,
         train=1_281_167,
         test=50_000,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_CHANNELS[0],
+        std=IMAGENET_CHANNELS[1],
         fingerprint="md5:1d675b47d978889d74fa0da5fadfb00e+29b22e2961454d5413ddabcf34fc5622",
         fewest=(732, 50),
     )

@@ -5,10 +5,9 @@ A cohort is a group of runs that one worker executes together.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 
 from bench.planning.estimate import Estimate
-from bench.planning.plan import Cohort, Run
+from bench.planning.plan import Cohort, Run, depths
 
 Work = Callable[[Cohort], float]
 MAX_HALF_WORK = 0.75  # no split if a half would need at least this fraction of the work
@@ -119,13 +118,9 @@ class Queue:
 def _last_first(cohorts: Sequence[Cohort]) -> list[Cohort]:
     """Return cohorts, each before the cohorts that it needs, otherwise in the given order."""
     places = {run.id: i for i, cohort in enumerate(cohorts) for run in cohort.runs}
-
-    @cache
-    def depth(place: int) -> int:
-        needs = cohorts[place].needs
-        return 1 + max((depth(places[id]) for id in needs if id in places), default=0)
-
-    return [cohorts[i] for i in sorted(range(len(cohorts)), key=depth, reverse=True)]
+    needs = [[places[id] for id in cohort.needs if id in places] for cohort in cohorts]
+    depth = depths(dict(enumerate(needs)))
+    return [cohorts[i] for i in sorted(depth, key=depth.__getitem__, reverse=True)]
 
 
 def halves(runs: Sequence[Run]) -> list[Cohort]:

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import seeding
-from bench.data import Augment, Data
+from bench.data import Data
 from bench.measures.readout import POOLED, read
 from bench.models.base import init_classifier
 from bench.spec import Recipe
 from bench.training import optimizer as optimizers
 from bench.training.evaluation import autocast, is_evaluation_due
+from bench.training.loop import augmentation
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,7 @@ def train(net: nn.Module, data: Data, training: Training, seed: int) -> list[Ten
         probed = Probed(net, width, facts.classes, small_init=training.small_init).to(device)
     trained = probed if training.layers else probed.classifier
     optimizer = optimizers.build(recipe, trained, (), set(), fused=False, captured=False)
-    augment = Augment(
-        recipe.crop, recipe.flip, recipe.resized_crop, recipe.randaugment, recipe.erasing
-    )
+    augment = augmentation(recipe)
     predictions = []
     for epoch in range(1, recipe.epochs + 1):
         optimizers.set_rate(optimizer, optimizers.learning_rate(recipe, epoch))

@@ -7,9 +7,9 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench import data
 from bench.data import Facts, Selection
@@ -22,6 +22,7 @@ from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
+Key = TypeVar("Key", str, int)
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
 STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
@@ -291,12 +292,25 @@ class Runs:
 
 def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
     """Return runs by id, each after the runs that it needs, otherwise in the given order."""
+    depth = depths({id: run.needs for id, run in runs.items()})
+    return {id: runs[id] for id in sorted(runs, key=depth.__getitem__)}
 
-    @cache
-    def depth(id: str) -> int:
-        return 1 + max((depth(needed) for needed in runs[id].needs if needed in runs), default=0)
 
-    return {id: runs[id] for id in sorted(runs, key=depth)}
+def depths(needs: Mapping[Key, Iterable[Key]]) -> dict[Key, int]:
+    """Return for each key the length of the longest chain of keys that it needs, itself included.
+
+    Args:
+        needs: The keys that each key needs; those that are not keys of `needs` are ignored.
+    """
+    lengths: dict[Key, int] = {}
+
+    def length(key: Key) -> int:
+        if key not in lengths:
+            chains = (length(needed) for needed in needs[key] if needed in needs)
+            lengths[key] = 1 + max(chains, default=0)
+        return lengths[key]
+
+    return {key: length(key) for key in needs}
 
 
 def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> set[str]:

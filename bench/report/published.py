@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -42,7 +43,7 @@ _DOUBTS: Mapping[tuple[str, str, float | None], str] = {
     ),
 }
 _LAST_EPOCH = ("CRD", "WCoRD", "DCD")  # papers whose tables hold last epochs
-_BEST_EPOCH = "of the best epoch on the test set; ours is of the last epoch"
+BEST_EPOCH = "of the best epoch on the test set; ours is of the last epoch"
 _NAMES = {  # names in suites, by printed names in lower case
     "ickd-c": "ickd",
     "ickd-c+kd": "ickd+kd",
@@ -91,7 +92,7 @@ class Line(BaseModel, frozen=True):
     def doubt(self) -> str:
         """Why the number may be wrong, or is not of the last epoch; usually empty."""
         doubt = _DOUBTS.get((self.table, self.label, self.value), "")
-        return doubt or (_BEST_EPOCH if self.is_best_epoch else "")
+        return doubt or (BEST_EPOCH if self.is_best_epoch else "")
 
     @property
     def is_best_epoch(self) -> bool:
@@ -144,7 +145,7 @@ def lines_of(name: str) -> tuple[Line, ...]:
     Raises:
         BenchError: The folder of the transcribed files is missing.
     """
-    return tuple(_read(folder() / f"{name}.csv"))
+    return tuple(map(Line.model_validate, read_rows(folder() / f"{name}.csv")))
 
 
 def folder() -> Path:
@@ -269,8 +270,13 @@ def _is_later(line: Line) -> bool:
     return wcord or (line.paper == "DCD" and line.table == _CURRENT)
 
 
-def _read(path: Path) -> Iterator[Line]:
+def read_rows(path: Path, numbers: Collection[str] = ("value", "std")) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of published numbers.
+
+    Args:
+        path: The CSV file.
+        numbers: Names of the columns of numbers; an empty number becomes None.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            numbers = {key: row[key] or None for key in ("value", "std")}
-            yield Line.model_validate(row | numbers)
+            yield row | {key: row[key] or None for key in numbers}

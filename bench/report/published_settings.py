@@ -6,7 +6,6 @@ source whose setting it reproduces, with its key `published`. CRD's tables of tr
 need no name.
 """
 
-import csv
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -48,10 +47,9 @@ _NETWORKS = {  # printed names, by names in suites
     "torchvision:efficientnet_b0": ("EfficientNet-B0",),
     "torchvision:swin_t": ("Swin-T",),
 }
-_BEST_EPOCH = "of the best epoch on the test set; ours is of the last epoch"
 _DOUBTS = {  # by source, of all its numbers
-    "mdistiller": _BEST_EPOCH,
-    "torchdistill": _BEST_EPOCH,
+    "mdistiller": published.BEST_EPOCH,
+    "torchdistill": published.BEST_EPOCH,
     "TAKD": "single run; its seed and hyperparameters were searched",
     "Yasar 2026 v2": "of the best checkpoint on validation images; ours is of the last epoch",
 }
@@ -342,7 +340,5 @@ def _printed(line: SettingLine) -> str:
 
 def _read(name: str) -> Iterator[SettingLine]:
     path = published.folder() / PurePath("settings", f"{name}.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            filled = {key: row[key] or None for key in ("value", "std", "n")}
-            yield SettingLine.model_validate(row | filled | {"file": name})
+    for row in published.read_rows(path, ("value", "std", "n")):
+        yield SettingLine.model_validate(row | {"file": name})

@@ -11,6 +11,7 @@ from bench.config import fields
 from bench.config.fields import allowed
 from bench.config.text import Problem, Where, count, found
 from bench.data import Selection
+from bench.data.base import IMAGENET_CHANNELS
 from bench.spec import Recipe
 from bench.suite.parts import DataSet, DataSetEntry, Part, RecipeEntry
 
@@ -37,7 +38,7 @@ ONLY_FOR = {  # keys of a probe that have an effect only for these kinds
 }
 CHANNELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean, standard deviation
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet": IMAGENET_CHANNELS,
 }
 
 

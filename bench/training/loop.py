@@ -157,6 +157,13 @@ def shared_tensors(
     return [images, batch.labels, batch.index, *optional, *features]
 
 
+def augmentation(recipe: Recipe) -> Augment:
+    """Return the augmentation of a recipe."""
+    return Augment(
+        recipe.crop, recipe.flip, recipe.resized_crop, recipe.randaugment, recipe.erasing
+    )
+
+
 def batches(
     data: Data,
     seed: int,
@@ -180,9 +187,7 @@ def batches(
         strong: Whether to yield a strong view of the images.
         views: The views of the images that students and teacher see; None: the images themselves.
     """
-    augment = Augment(
-        recipe.crop, recipe.flip, recipe.resized_crop, recipe.randaugment, recipe.erasing
-    )
+    augment = augmentation(recipe)
     mix = Mixing(recipe.mixup, recipe.cutmix, recipe.smoothing, data.facts.classes)
     stream = data.epoch(seed, epoch, recipe.batch_size, augment)
     strongs: Iterator[tuple[Tensor | None, object]] = repeat((None, None))

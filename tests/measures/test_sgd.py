@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench import models, seeding
-from bench.data import Selection, load
+from bench.data import Augment, Selection, load
 from bench.measures import sgd
 from bench.measures.sgd import Training
 from bench.spec import Recipe
@@ -81,6 +81,6 @@ def test_the_normalisation_can_be_replaced(digits):
     assert torch.equal(labels, same)
     expected = (pictures.float() / 255 - 0.5) / 0.25
     assert torch.allclose(images.permute(0, 2, 3, 1), expected, atol=1e-6)
-    batches = [next(iter(d.epoch(0, 1, 10, sgd.Augment(0, False))))[0] for d in (digits, changed)]
+    batches = [next(iter(d.epoch(0, 1, 10, Augment(0, False))))[0] for d in (digits, changed)]
     mean, std = digits.facts.mean[0], digits.facts.std[0]
     assert torch.allclose((batches[0] * std + mean - 0.5) / 0.25, batches[1], atol=1e-5)

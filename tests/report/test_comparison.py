@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from report_factory import PAIRS, cells, probe_context, probe_entries, render, row
 
-from bench.report import published
+from bench.report import build, published
 from bench.report.build import table, tables
 from bench.report.labels import signed
 from bench.report.model import Note, PublishedValue, TableContext
@@ -59,6 +59,8 @@ def test_published_values_are_shown_and_the_caption_names_their_source():
     assert elsewhere.published is None
     assert "our value minus the published value: CRD, Table 1." in result.caption
     assert Note("e", "smudged") in result.notes or Note("a", "smudged") in result.notes
+    other = build.published_values(ABOUT, "top5")
+    assert row(table(probe_entries(), ABOUT, "top5", other), "kd").cells[0].published is None
 
 
 def test_caption_states_that_no_value_was_published():
