@@ -60,7 +60,7 @@ class Machine:
     """The hardware that trains the runs: GPUs, the CPU, or a cluster.
 
     Attributes:
-        gpus: Indices of the GPUs, from 0; None: all GPUs, or the CPU if there is none; (): the CPU.
+        gpus: Indices of the GPUs, from 0; None: all GPUs, or the CPU if no GPU exists; (): the CPU.
         per_gpu: Number of cohorts that train on one GPU at the same time.
         workers: Number of cohorts that train on the CPU at the same time; None: the number of cores
             divided by `threads`.
