@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -31,8 +32,10 @@ from bench.planning.estimate import estimate
 from bench.planning.measures import selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
+from bench.planning.tuning import tuned
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
+from bench.results.tuned import outcome, save
 from bench.spec import UNCAPTURED
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
@@ -131,8 +134,12 @@ def load_plan(
     data_root: Path | None = None,
     *,
     plugins: bool = True,
+    results: Results | None = None,
 ) -> Plan:
     """Return the plan of a suite: its runs, restricted by `filters` and `limit`.
+
+    Methods that the suite tunes have the settings that their trials chose. While trials have not
+    ended, the runs of such a method are undecided: they cannot start.
 
     Args:
         name: A suite file, or the name of a suite that this package contains.
@@ -142,13 +149,17 @@ def load_plan(
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
         plugins: Whether to load plugins, which are Python code. If False, a suite with plugins is
             refused, and installed plugins are ignored.
+        results: Results folder with the records of trials; None: there are no records.
 
     Raises:
         ConfigError: The suite, a change or a filter is invalid.
+        BenchError: The suite tunes methods, and Optuna is not installed.
     """
-    changed = suite.read(suite.find(name), changes, plugins=plugins)
     root = find_data_root(data_root)
-    return select(with_measures(make_plan(changed, root), root), filters, limit)
+    read = partial(outcome, results) if results else lambda run, teacher: (False, None)
+    now = tuned(suite.read(suite.find(name), changes, plugins=plugins), root, read)
+    plan = replace(make_plan(now.suite, root), searches=now.searches, trials=now.trials)
+    return select(with_measures(plan, root), filters, limit)
 
 
 def load_plan_or_saved(
@@ -182,7 +193,8 @@ def load_plan_or_saved(
         ConfigError: As in `load_plan`, if no saved plan can be used; the message also says why.
     """
     try:
-        return load_plan(name, changes, filters, limit, data_root, plugins=plugins), None
+        part = changes, filters, limit, data_root
+        return load_plan(name, *part, plugins=plugins, results=results), None
     except BenchError as error:
         plan, reason = saved.find(results.folder, name, changes)
         if plan is not None:
@@ -210,7 +222,8 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    First, a killed command's Slurm jobs are cancelled, and damaged files are renamed. Ctrl-C ends
+    Undecided runs are left out: `run_trials` trains the trials that choose their settings. First,
+    a killed command's Slurm jobs are cancelled, and damaged files are renamed. Ctrl-C ends
     all workers, as does SIGTERM; the next call resumes each run from its last completed epoch.
 
     Args:
@@ -236,7 +249,7 @@ def execute(
         executor = machine.executor(results, lock)
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
-        todo = pending(plan, results, overwrite)
+        todo = [run for run in pending(plan, results, overwrite) if run.id not in plan.undecided]
         estimates = estimate(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
@@ -256,6 +269,29 @@ def execute(
             tracker.log_missing()
         records = (results.summary(run) for run in plan.runs if run not in impossible)
         return [record for record in records if record and _is_unfinished(record, results)]
+
+
+def run_trials(load: Callable[[], Plan], run: Callable[[Plan], object], results: Results) -> Plan:
+    """Train the trials of a suite, round by round, until they have chosen all settings.
+
+    Args:
+        load: Function that returns the plan of the suite, after the trials that have ended so far.
+        run: Function that trains the runs of a plan, such as `execute`.
+        results: Folder of the records; the choices are written to it.
+
+    Returns:
+        The plan with the chosen settings. If trials have failed, it has undecided runs.
+    """
+    plan = load()
+    save(results, plan)
+    while plan.trials and not all(each.ended for each in plan.searches):
+        before = plan.searches
+        run(plan.trials)
+        plan = load()
+        save(results, plan)
+        if plan.searches == before:
+            break  # failed runs; the same command repeats them
+    return plan
 
 
 def _notify(observers: Iterable[Observer], notices: Sequence[str]) -> None:
@@ -319,8 +355,11 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def _save_plan(plan: Plan, results: Results) -> None:
-    """Save the plan for tables, unless it is saved already."""
-    suite, text = plan.suite, saved.dump(plan)
+    """Save the plan for tables, unless it is saved already; trials have no table."""
+    suite = plan.suite
+    if suite.data.held_out:
+        return
+    text = saved.dump(plan)
     path = saved.path_of(results.folder, suite.name, suite.changes)
     if not path.is_file() or path.read_text("utf-8") != text:
         results.save_plan(path, text)

@@ -29,13 +29,14 @@ def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
         results: Results folder; only its records are read.
 
     Returns:
-        The number of runs by state, pair, method and measure, and a list of all runs without a
-        result.
+        The number of runs by state, pair, method and measure, the state of the trials of each
+        tuned method, and a list of all runs without a result.
     """
     runs = _run_states(plan, results, {})
     return {
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
+        "trials": _searches(plan),
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),
         "without_result": [run for run in runs if run["state"] != "done"],
@@ -60,7 +61,8 @@ def describe_plan(
         measured: Whether to measure the speed of each network and method for some seconds.
 
     Returns:
-        The state of each run, the number of runs in each state by pair and method, the devices, the
+        The state of each run, the number of runs in each state by pair and method, the trials of
+        tuned methods and the forecast of the trials that can start, the devices, the
         size of each network, the memory of each method, the forecast of time, memory and disk
         space, and the missing files that the runs to do will need. The forecast is None for a
         cluster.
@@ -81,6 +83,8 @@ def describe_plan(
         "ignored_files": plan.facts.ignored,
         "experiment": experiment.describe(plan.suite, plan.facts),
         "missing": _missing(plan, possible, data_root),
+        "trials": _searches(plan),
+        "trials_to_do": _trials_to_do(plan, results, machine, measured),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),
@@ -95,6 +99,41 @@ def describe_plan(
         if machine.cluster
         else asdict(forecast(plan, possible, estimates, results, devices, measured=measured)),
     }
+
+
+def _searches(plan: Plan) -> list[dict[str, Any]]:
+    """Return the state of the trials of each tuned method."""
+    return [
+        {
+            "method": each.method,
+            "pair": each.pair,
+            "trials": each.wanted,
+            "ended": each.ended_trials,
+            "chosen": each.chosen.values if each.chosen else None,
+            "state": each.text,
+        }
+        for each in plan.searches
+    ]
+
+
+def _trials_to_do(
+    plan: Plan, results: Results, machine: Machine, measured: bool
+) -> dict[str, Any] | None:
+    """Return the runs of trials that can start now: their number, and their forecast.
+
+    `later` is the number of trials that are proposed only after other trials have ended. Returns
+    None if no trial is open.
+    """
+    if plan.trials is None or all(each.ended for each in plan.searches):
+        return None
+    estimates, devices = estimate(plan.trials), machine.devices()
+    runs = pending(plan.trials, results, "failed")
+    possible = [run for run in runs if estimates[run.id].error is None]
+    needs = None
+    if not machine.cluster:
+        needs = forecast(plan.trials, possible, estimates, results, devices, measured=measured)
+    later = sum(each.wanted - len(each.trials) for each in plan.searches)
+    return {"runs": len(possible), "later": later, "forecast": needs and asdict(needs)}
 
 
 def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:

@@ -162,6 +162,8 @@ class DataSpec(SpecPart):
         fingerprint: Hash that identifies the images.
         source: SHA-256 of the plugin that defines the data set; None for a built-in data set.
         split: `unlabelled` for the training images without labels; `train` for the others.
+        held_out: Number of training images on which the run is evaluated, instead of the test
+            images; it does not train on them. 0: the run is evaluated on the test images.
     """
 
     name: str = ""
@@ -172,6 +174,7 @@ class DataSpec(SpecPart):
     fingerprint: str = ""
     source: str | None = None
     split: Literal["train", "unlabelled"] = "train"
+    held_out: int = 0
 
 
 class TermSpec(SpecPart):
@@ -220,6 +223,8 @@ class RunSpec(SpecPart):
         measure: Kind and settings of a probe; empty for other runs.
         view: The view of the images that the network sees, such as `grey` (`bench/data/views.py`).
         teacher_view: The view of the images that the teacher sees.
+        undecided: Whether the trials that choose the method's settings have not ended. Such a run
+            never starts; it stands for the run with the chosen settings.
     """
 
     revision: int = 1
@@ -242,6 +247,7 @@ class RunSpec(SpecPart):
     measure: dict[str, Any] = {}
     view: str = "rgb"
     teacher_view: str = "rgb"
+    undecided: bool = False
 
     @property
     def role(self) -> Role:

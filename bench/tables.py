@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,11 +188,14 @@ def run(
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
     """
-    from bench.api import Machine, execute, load_plan
+    from bench.api import Machine, execute, load_plan, run_trials
 
     changes = [changes] if isinstance(changes, str) else changes
-    plan, store = load_plan(name, changes, filters, data_root=data_root), Results(Path(results))
-    execute(plan, store, machine or Machine(), data_root=data_root)
+    store, hardware = Results(Path(results)), machine or Machine()
+    load = partial(load_plan, name, changes, filters, data_root=data_root, results=store)
+    train = partial(execute, results=store, machine=hardware, data_root=data_root)
+    plan = run_trials(load, train, store)
+    train(plan)
     frame = records(results)
     return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
 

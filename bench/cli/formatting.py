@@ -100,6 +100,11 @@ def measure_grid(measures: Sequence[Content]) -> str:
     return grid(["measure", "done / total"], rows, ["left", "left"]) if rows else ""
 
 
+def trial_lines(content: Content) -> list[str]:
+    """Return a line on the trials of each tuned method of a plan."""
+    return [f"{each['method']} on {each['pair']}: {each['state']}" for each in content["trials"]]
+
+
 def _states(counts: Mapping[str, int]) -> str:
     """Return `3 / 5` (done / all runs); for runs that failed, `3 / 5, 1 failed`."""
     if not counts:

@@ -135,10 +135,9 @@ class SuiteOptions:
         from bench.results import Results
 
         part = self.changes, self.filter_, self.limit, self.data_root
-        plugins = not self.no_plugins
+        plugins, results = not self.no_plugins, Results(self.results)
         if not recorded:
-            return api.load_plan(self.suite, *part, plugins=plugins)
-        results = Results(self.results)
+            return api.load_plan(self.suite, *part, plugins=plugins, results=results)
         plan, error = api.load_plan_or_saved(self.suite, results, *part, plugins=plugins)
         if error:
             reason = str(error).splitlines()[0]

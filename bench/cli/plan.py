@@ -8,7 +8,15 @@ from typer import Option
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid, table
+from bench.cli.formatting import (
+    Content,
+    measure_grid,
+    paragraphs,
+    reasons,
+    state_grid,
+    table,
+    trial_lines,
+)
 from bench.config.text import count
 from bench.results import Results
 
@@ -55,8 +63,10 @@ def plan_text(content: Content) -> str:
             _summary(content["suite"], content["runs"]),
             *_ignored(content),
             *content["experiment"],
+            *trial_lines(content),
+            *_trials_to_do(content["trials_to_do"]),
             _work(content),
-            *_forecast(content),
+            *_forecast(content["forecast"] if content["cohorts"] else None),
         ],
         [f"missing: {line}" for line in content["missing"]],
         state_grid(content["pairs"]),
@@ -82,10 +92,18 @@ def _ignored(content: Content) -> list[str]:
     return [f"data: {count(number, 'file')} ignored: hidden, or not an image"] if number else []
 
 
-def _forecast(content: Content) -> list[str]:
-    """Return the time, memory and disk that the runs to do will need."""
-    needs = content["forecast"]
-    if not content["cohorts"] or needs is None:
+def _trials_to_do(content: Content | None) -> list[str]:
+    """Return the number and the cost of the runs of trials that can start."""
+    if content is None:
+        return []
+    later = f"; {count(content['later'], 'trial')} later" if content["later"] else ""
+    before = f"trials to do before the table: {count(content['runs'], 'run')} now{later}"
+    return [before, *_forecast(content["forecast"])]
+
+
+def _forecast(needs: Content | None) -> list[str]:
+    """Return the time, memory and disk that runs will need."""
+    if needs is None:
         return []
     size = f"{_bytes(needs['memory'])} of memory for the largest cohort, without activations"
     disk = f"{_bytes(needs['disk'])} of disk"

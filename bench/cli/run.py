@@ -1,5 +1,6 @@
 """The verb `run`: train a suite's runs, then make its table."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,8 +17,9 @@ from bench.report import build
 from bench.results import Results
 
 if TYPE_CHECKING:
-    from bench.api import Tracker
+    from bench.api import Machine, Tracker
     from bench.planning.plan import Plan
+    from bench.results import Record
 
 Engine = Literal["local", "ray", "slurm"]
 Overwrite = Literal["never", "failed", "always"]
@@ -73,13 +75,9 @@ def command(
     if dry_run:
         print_plan(suite, machine, as_json)
         return
-    plan, results = suite.load_plan(), Results(suite.results)
-    copies = make_tracker(tracker, plan, results)
-    as_json = as_json or view == "json"
-    unfinished = api.execute(
-        plan, results, machine, data_root=suite.data_root, overwrite=overwrite,
-        view="json" if as_json else view, tracker=copies,
-    )  # fmt: skip
+    results, as_json = Results(suite.results), as_json or view == "json"
+    shown: View = "json" if as_json else view
+    plan, unfinished, losses = train(suite, machine, overwrite, tracker, shown)
     report = build.assemble(plan, results)
     files = build.write(plan, results, assembled=report)  # written first, as printing may fail
     if as_json:
@@ -88,10 +86,50 @@ def command(
         print_report(report)
         print_files(files)
     doubts = build.warnings_of(report) if as_json else []  # otherwise, the table shows them
-    for warning in (*doubts, *(copies.warnings if copies else ())):
+    for warning in (*doubts, *losses, *open_searches(plan)):
         print_error(f"warning: {warning}")
-    if unfinished:
+    if unfinished or plan.undecided:
         raise typer.Exit(RUNS_FAILED)
+
+
+def train(
+    suite: options.SuiteOptions,
+    machine: "Machine",
+    overwrite: Overwrite,
+    tracker: TrackerName,
+    view: View,
+) -> "tuple[Plan, list[Record], list[str]]":
+    """Train the trials of a suite, if it has any, and the runs of its table.
+
+    Returns:
+        The plan; the records of the table's runs without a result; sentences about records that the
+        tracker could not log.
+    """
+    from bench import api
+
+    results = Results(suite.results)
+    copies: list[Tracker | None] = []
+
+    def execute(plan: "Plan") -> "list[Record]":
+        copies.append(make_tracker(tracker, plan, results))
+        repeat = overwrite
+        if plan.suite.data.held_out and overwrite == "always":
+            repeat = "failed"  # otherwise each round of trials would repeat the earlier rounds
+        return api.execute(
+            plan, results, machine, data_root=suite.data_root, overwrite=repeat, view=view,
+            tracker=copies[-1],
+        )  # fmt: skip
+
+    plan = api.run_trials(suite.load_plan, execute, results)
+    unfinished = execute(plan)
+    return plan, unfinished, [warning for copy in copies if copy for warning in copy.warnings]
+
+
+def open_searches(plan: "Plan") -> Iterator[str]:
+    """Yield a line for each tuned method whose trials have not ended."""
+    for search in plan.searches:
+        if not search.ended:
+            yield f"{search.method} on {search.pair}: {search.text}; the same command continues"
 
 
 def make_tracker(name: TrackerName, plan: "Plan", results: Results) -> "Tracker | None":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.cli import options
+from bench.errors import BenchError, MissingData
 
 if TYPE_CHECKING:
     from bench.spec import TermSpec
@@ -40,7 +41,18 @@ def settings(term: "TermSpec") -> dict[str, object]:
     return {"weight": term.weight, **warmup, **term.options}
 
 
-@options.suite_verb("results", "data_root", "filter_", "limit")
+def choices(suite: options.SuiteOptions) -> Iterator[str]:
+    """Yield a line for each method that the suite tunes: its trials, and the settings chosen."""
+    try:
+        searches = suite.load_plan(recorded=True).searches
+    except BenchError as error:
+        yield f"trials: unknown: {str(error).splitlines()[0]}"
+        return
+    for search in searches:
+        yield f"{search.method} on {search.pair}: {search.text}"
+
+
+@options.suite_verb("data_root", "filter_", "limit")
 def command(suite: options.SuiteOptions) -> None:
     """Print a suite with every value and its origin.
 
@@ -48,7 +60,6 @@ def command(suite: options.SuiteOptions) -> None:
     """
     from bench import data
     from bench import suite as suites
-    from bench.errors import MissingData
     from bench.planning.estimate import stages_of
     from bench.report.experiment import describe
 
@@ -61,7 +72,7 @@ def command(suite: options.SuiteOptions) -> None:
         stages = stages_of(content, data.facts(content.data, None, content.registry.datasets))
     except MissingData as error:
         stages = {"unknown": str(error)}
-    for line in pair_settings(content):
+    for line in (*pair_settings(content), *(choices(suite) if content.tune else ())):
         print(f"# {line}")
     print("# stages of the networks, as layer and shape")
     print("".join(f"# {network}: {text}\n" for network, text in stages.items()), end="")

@@ -2,7 +2,7 @@
 
 from bench.cli import options
 from bench.cli.console import print_result
-from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid
+from bench.cli.formatting import Content, measure_grid, paragraphs, reasons, state_grid, trial_lines
 from bench.results import Results
 
 
@@ -22,7 +22,7 @@ def status_text(content: Content) -> str:
     """Return a status as text for people."""
     counts = ", ".join(f"{n} {state}" for state, n in content["counts"].items())
     return paragraphs(
-        f"{content['suite']}: {counts}",
+        [f"{content['suite']}: {counts}", *trial_lines(content)],
         state_grid(content["pairs"]),
         measure_grid(content["measures"]),
         reasons(content["without_result"]),

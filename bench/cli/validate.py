@@ -61,19 +61,19 @@ def check_contents(suite: "Suite", results: Results | None) -> tuple[list[str], 
     from bench.api import find_data_root
     from bench.planning.measures import with_measures
     from bench.planning.plan import plan as make_plan
-    from bench.planning.trial import try_distillers, try_networks
+    from bench.planning.tryout import try_distillers, try_networks
     from bench.report import build
     from bench.training.teacher import checkpoint_problems
 
     try:
         plan = with_measures(make_plan(suite, find_data_root(None)), find_data_root(None))
-        trials = [*try_networks(plan), *try_distillers(plan)]
+        tryouts = [*try_networks(plan), *try_distillers(plan)]
     except BenchError as error:
         return [suites.at_line(suite, "dataset", str(error))], []
     problems, warnings = checkpoint_problems(plan), []
-    for trial in trials:
-        problems += [suites.at_line(suite, trial.where, problem) for problem in trial.problems]
-        warnings += [f"{trial.where}: {warning}" for warning in trial.warnings]
+    for tryout in tryouts:
+        problems += [suites.at_line(suite, tryout.where, problem) for problem in tryout.problems]
+        warnings += [f"{tryout.where}: {warning}" for warning in tryout.warnings]
     if results and not problems:
         warnings += build.warnings_of(build.assemble(plan, results))
     return problems, warnings

@@ -136,10 +136,12 @@ def load(
         counts = _counts(part, digests)
         return Streamed(part, listings, device, workers, counts, centre=centre)
     arrays = check_arrays(source.read(root), source.facts)
+    indices = select(selection, part.classes, arrays.train_labels, arrays.test_labels)
     train_set, test_set = (arrays.train, arrays.train_labels), (arrays.test, arrays.test_labels)
     splits = {}
-    for split, index in select(selection, part.classes, train_set[1], test_set[1]).items():
-        images, labels = test_set if split == "test" else train_set
+    for split, index in indices.items():
+        is_test = split == "test" and not selection.held_out
+        images, labels = test_set if is_test else train_set
         splits[split] = images[index], labels[index]
     if selection.split == "unlabelled":
         others = read_unlabelled(arrays, source.facts)
@@ -150,8 +152,8 @@ def load(
 
 def _listings(source: Folder, selection: Selection, classes: int) -> dict[Split, Listing]:
     """Return the files of each split that a suite selects."""
-    train, test = source.train, source.test
-    indices = select(selection, classes, train.labels, test.labels)
+    indices = select(selection, classes, source.train.labels, source.test.labels)
+    train, test = source.train, source.train if selection.held_out else source.test
     listings = {
         split: (test if split == "test" else train).take(index) for split, index in indices.items()
     }

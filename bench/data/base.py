@@ -35,7 +35,7 @@ A suite that lists the plugin's file under `plugins:` can then set `dataset: squ
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -141,6 +141,8 @@ class Selection:
         size: side of the resized images in pixels; None: the original size. For a folder of
             images, a size must be given.
         split: `unlabelled` for the training images without labels; `train` for the others.
+        held_out: total number of training images that replace the test images, equally many from
+            each class; 0: the test images are used. No test image is used if it is above 0.
 
     """
 
@@ -150,6 +152,16 @@ class Selection:
     validation: int = 0
     size: int | None = None
     split: Literal["train", "unlabelled"] = "train"
+    held_out: int = 0
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields by name, without fields of later versions that have their defaults.
+
+        Run ids contain these fields. Old ids therefore stay valid.
+        """
+        later = {"split": "train", "held_out": 0}
+        return {key: value for key, value in vars(self).items() if value != later.get(key, ...)}
 
 
 @dataclass(frozen=True)

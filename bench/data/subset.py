@@ -28,16 +28,18 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
         problems.append(f"size {selection.size} is not a number of pixels; allowed: 1 or more")
     if problems:
         raise BenchError(f"{selection.name}: " + "; ".join(problems))
-    train, test = facts.train - selection.validation, facts.test
+    unused = selection.validation + selection.held_out  # images of the training set
+    train, test = facts.train - unused, facts.test
     fewest_train, fewest_test = facts.rarest
-    fewest_train -= selection.validation // facts.classes
-    held_out = selection.validation // facts.classes
-    counts = facts.class_counts and tuple(count - held_out for count in facts.class_counts)
+    fewest_train -= unused // facts.classes
+    counts = facts.class_counts and tuple(n - unused // facts.classes for n in facts.class_counts)
     if selection.per_class is not None:
         train, fewest_train = selection.per_class * facts.classes, selection.per_class
         counts = None
     if selection.test_per_class is not None:
         test, fewest_test = selection.test_per_class * facts.classes, selection.test_per_class
+    if selection.held_out:
+        test, fewest_test = selection.held_out, selection.held_out // facts.classes
     part = replace(
         facts,
         name=selection.name,
@@ -65,16 +67,19 @@ def _unlabelled_problems(selection: Selection, facts: Facts) -> list[str]:
 
 def _count_problems(selection: Selection, facts: Facts) -> list[str]:
     train, test = facts.rarest
-    validation, remainder = divmod(selection.validation, facts.classes)  # images per class
-    largest = (train - 1) * facts.classes
-    if remainder or not 0 <= validation < train:
-        return [
-            f"validation {selection.validation} is not possible: each class needs equally many "
-            f"images; allowed: multiples of {facts.classes} from 0 to {largest}"
-        ]
-    note = f" with a validation split of {selection.validation}" if validation else ""
+    note = ""
+    for option, name in (("validation", "a validation split"), ("held_out", "held-out images")):
+        images = getattr(selection, option)
+        per_class, remainder = divmod(images, facts.classes)
+        if remainder or not 0 <= per_class < train:
+            return [
+                f"{option} {images} is not possible: each class needs equally many images; "
+                f"allowed: multiples of {facts.classes} from 0 to {(train - 1) * facts.classes}"
+            ]
+        train -= per_class
+        note = f" with {name} of {images}" if images else note
     limits = (
-        ("per_class", selection.per_class, train - validation, "training", note),
+        ("per_class", selection.per_class, train, "training", note),
         ("test_per_class", selection.test_per_class, test, "test", ""),
     )
     return [
@@ -91,8 +96,9 @@ def select(
     """Return the images of a selection: ascending indices of each split, (N,) int64.
 
     The images of a class have one fixed order (`rank`). The first `per_class` images are used for
-    training, the last images for validation. Therefore larger subsets contain smaller subsets, and
-    the size of a subset does not change the validation split.
+    training, the last images for validation, and the images before these are held out in place of
+    the test images. Therefore larger subsets contain smaller subsets, and the size of a subset does
+    not change the validation split or the held-out images.
 
     Args:
         selection: the part of the data set, already checked by `selected_facts`.
@@ -101,23 +107,26 @@ def select(
         test_labels: classes of the complete test set (N,) int64.
 
     Returns:
-        Indices for `train`, `test` and, if images are held out, `validation`. Indices for `test`
-        refer to the complete test set. All other indices refer to the complete training set.
+        Indices for `train`, `test` and, if the selection has it, `validation`. Indices for `test`
+        refer to the complete test set, or to the complete training set if images are held out. All
+        other indices refer to the complete training set.
 
     """
     ranks = rank(train_labels)
     remaining = torch.bincount(train_labels, minlength=classes)[train_labels]
     remaining -= selection.validation // classes
-    masks: dict[Split, Tensor] = {
-        "train": ranks < remaining,
-        "test": torch.ones_like(test_labels).bool(),
-    }
+    masks: dict[Split, Tensor] = {}
     if selection.validation:
         masks["validation"] = ranks >= remaining
+    test = torch.ones_like(test_labels).bool()
+    if selection.test_per_class is not None:
+        test = rank(test_labels) < selection.test_per_class
+    if selection.held_out:
+        before = remaining - selection.held_out // classes
+        test, remaining = (ranks >= before) & (ranks < remaining), before
+    masks |= {"train": ranks < remaining, "test": test}
     if selection.per_class is not None:
         masks["train"] &= ranks < selection.per_class
-    if selection.test_per_class is not None:
-        masks["test"] = rank(test_labels) < selection.test_per_class
     return {split: mask.nonzero().squeeze(1) for split, mask in masks.items()}
 
 

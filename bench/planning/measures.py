@@ -100,7 +100,8 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
 def selection_of(plan: Plan, run: Run) -> Selection:
     """Return the images that a run of a plan uses."""
     spec = run.specification.data
-    part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
+    counts = spec.per_class, spec.test_per_class, spec.validation
+    part = *counts, spec.size, spec.split, spec.held_out
     return Selection(run.dataset or plan.suite.data.name, *part)
 
 

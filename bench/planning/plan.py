@@ -3,10 +3,9 @@
 This module does not train, and does not write files.
 """
 
-import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,8 @@ from bench import data
 from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.data.views import RGB
-from bench.errors import ConfigError, unknown
+from bench.planning.filters import filter_matches
+from bench.planning.search import Search
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
@@ -30,7 +30,6 @@ SHARED = (
     "epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every",
     "randaugment", "erasing", "mixup", "cutmix", "smoothing",
 )  # fmt: skip
-MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,8 @@ class Plan:
         cells: The combinations; two cells with equal specifications share one run.
         facts: Facts of the images that the suite selects, for its students.
         teacher_facts: Facts of the images on which teachers are trained; None: `facts`.
+        searches: The trials of the methods that the suite tunes, and their results so far.
+        trials: The plan of these trials; None: the suite tunes no method.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
         part: The filter and the limit of `select`, if they removed any cell.
@@ -116,12 +117,23 @@ class Plan:
     facts: Facts
     measures: Mapping[tuple[str, str], str] = field(default_factory=dict)
     teacher_facts: Facts | None = None
+    searches: tuple[Search, ...] = ()
+    trials: "Plan | None" = None
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
     def facts_of(self, role: Role) -> Facts:
         """Return facts of the images for a kind of runs: `teacher`, or `student`."""
         return self.facts if role == "student" else self.teacher_facts or self.facts
+
+    @cached_property
+    def undecided(self) -> frozenset[str]:
+        """Ids of runs that cannot start yet: trials choose their settings, or a needed run's."""
+        ids: set[str] = set()
+        for id, run in self.runs.items():  # a run comes after the runs that it needs
+            if run.specification.undecided or ids.intersection(run.needs):
+                ids.add(id)
+        return frozenset(ids)
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -196,14 +208,7 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
         BenchError: The data set does not have the selected images.
         MissingData: A folder of images is missing.
     """
-    facts = data.facts(suite.data, root, suite.registry.datasets)
-    students = data_spec(suite, suite.data, facts)
-    teacher_facts, teachers = None, students
-    if suite.teacher_data is not None:
-        teacher_facts = data.facts(suite.teacher_data, root, suite.registry.datasets)
-        teachers = data_spec(suite, suite.teacher_data, teacher_facts)
-        facts = facts.taught_by(teacher_facts)
-    runs = Runs(suite, students, teachers)
+    runs, facts, teacher_facts = first_runs(suite, root)
     cells = []
     for pair in suite.pairs:
         for seed in suite.seeds:
@@ -211,6 +216,22 @@ def plan(suite: Suite, root: Path | None = None) -> Plan:
             for method in suite.methods:
                 cells.append(Cell(pair, method, seed, runs.student(pair, method, seed), teacher))
     return Plan(suite, ordered(runs.by_id), tuple(cells), facts, teacher_facts=teacher_facts)
+
+
+def first_runs(suite: Suite, root: Path | None) -> "tuple[Runs, Facts, Facts | None]":
+    """Return the runs of a suite, still empty; facts of its images, and of the teachers' images.
+
+    The arguments and errors are those of `plan`. The teachers' facts are None if the images are the
+    same.
+    """
+    facts = data.facts(suite.data, root, suite.registry.datasets)
+    students = data_spec(suite, suite.data, facts)
+    teacher_facts, teachers = None, students
+    if suite.teacher_data is not None:
+        teacher_facts = data.facts(suite.teacher_data, root, suite.registry.datasets)
+        teachers = data_spec(suite, suite.teacher_data, teacher_facts)
+        facts = facts.taught_by(teacher_facts)
+    return Runs(suite, students, teachers), facts, teacher_facts
 
 
 @dataclass
@@ -253,6 +274,8 @@ class Runs:
         fields |= _view("teacher_view", pair.teacher.view)
         if pair.teacher.members > 1 and self.suite.combine != "sum":
             fields["combine"] = self.suite.combine
+        if method.undecided:
+            fields["undecided"] = True
         return self._add(
             pair.student, teacher=self.teacher(pair, seed), method=terms, recipe=pair.recipe,
             seed=seed, **fields,
@@ -347,8 +370,7 @@ def data_spec(suite: Suite, selection: Selection, facts: Facts) -> DataSpec:
         selection: The images.
         facts: Facts of the images.
     """
-    fields = {key: v for key, v in asdict(selection).items() if (key, v) != ("split", "train")}
-    spec = DataSpec(**fields, fingerprint=facts.fingerprint)
+    spec = DataSpec(**selection.content, fingerprint=facts.fingerprint)
     if selection.name.startswith(PREFIX):
         return spec.model_copy(update={"name": "folder"})  # a folder's path does not change ids
     return spec.model_copy(update=_source(suite, "dataset", selection.name))
@@ -388,61 +410,27 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     needed = with_needed((*chosen, *measures.values()), plan.runs)
     runs = {id: run for id, run in plan.runs.items() if id in needed}
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
-    part, complete = (*plan.part, *part), plan.complete or plan
-    return replace(plan, cells=cells, runs=runs, measures=measures, part=part, complete=complete)
+    selected = replace(plan, cells=cells, runs=runs, measures=measures)
+    selected = replace(selected, part=(*plan.part, *part), complete=plan.complete or plan)
+    return _with_trials_of(selected) if plan.trials else selected
 
 
-def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
-    """Return for each row whether the filter matches the row; an empty filter matches all rows.
-
-    Args:
-        rows: Values by key; all rows have the same keys.
-        text: The filter, at most `MAX_FILTER_LENGTH` characters.
-
-    Raises:
-        ConfigError: The filter is too long, a key is unknown, a pattern matches no row, or no row
-            matches all keys of the filter.
-    """
-    if len(text) > MAX_FILTER_LENGTH:
-        allowed = f"at most {MAX_FILTER_LENGTH:,}; a pattern such as vgg13/* replaces many names"
-        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
-    filters, problems = _parse(text, list(rows[0]) if rows else [])
-    for key, patterns in filters.items():
-        names = dict.fromkeys(row[key] for row in rows)
-        problems += [
-            unknown(key, pattern, names)
-            for pattern in patterns
-            if not fnmatch.filter(names, pattern)
-        ]
-    if problems:
-        raise ConfigError([f"--filter {text}: {problem}" for problem in problems])
-    fits = [
-        all(any(fnmatch.fnmatchcase(row[key], p) for p in ps) for key, ps in filters.items())
-        for row in rows
-    ]
-    if rows and not any(fits):
-        raise ConfigError(
-            [f"--filter {text}: each part matches a run, but no run matches all parts"]
-        )
-    return fits
-
-
-def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the patterns of a filter by key, and a message for each error in the filter."""
-    filters: dict[str, list[str]] = {}
-    problems = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        key, equals, value = map(str.strip, part.partition("="))
-        if not equals or not value:
-            keys_text = ", ".join(keys)
-            problems.append(f"found '{part}'. Allowed: KEY=VALUE with one of {keys_text} as key")
-        elif key not in keys:
-            problems.append(unknown("key", key, keys))
-        elif key in filters:
-            problems.append(f"found {key} twice. Allowed: one {key}=, with | between its values")
-        else:
-            filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
-    return filters, problems
+def _with_trials_of(plan: Plan) -> Plan:
+    """Return a plan with only the trials on which its cells depend."""
+    methods, pairs = ({getattr(c, key).name for c in plan.cells} for key in ("method", "pair"))
+    searches = tuple(
+        each
+        for each in plan.searches
+        if each.method in methods and (each.every_pair or each.pair in pairs)
+    )
+    ids = {run for each in searches for trial in each.trials for run in trial.runs}
+    trials = plan.trials
+    if trials is not None:
+        needed = with_needed(ids, trials.runs)
+        runs = {id: run for id, run in trials.runs.items() if id in needed}
+        cells = tuple(cell for cell in trials.cells if cell.run in ids)
+        trials = replace(trials, runs=runs, cells=cells)
+    return replace(plan, searches=searches, trials=trials)
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:

@@ -13,17 +13,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from bench.config.loader import load_json
 from bench.data import Facts, Selection
 from bench.data.views import RGB
 from bench.errors import BenchError, ConfigError
 from bench.planning.plan import Cell, Plan, Run
+from bench.planning.search import Search
 from bench.plugins import Registry
 from bench.spec import Recipe, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite import find as find_suite
 from bench.suite.measures import Probe
+from bench.suite.tuning import Tune
 
+_tune: TypeAdapter[Tune | None] = TypeAdapter(Tune | None)
+_searches: TypeAdapter[tuple[Search, ...]] = TypeAdapter(tuple[Search, ...])
 FORMAT = 2
 FOLDER = "plans"  # name of the folder in the results folder
 
@@ -96,6 +102,8 @@ def dump(plan: Plan) -> str:
         "runs": {id: _run(run) for id, run in plan.runs.items()},
         "probes": [_probe(probe) for probe in suite.probes],
         "evaluate": suite.evaluate,
+        "tune": _tune.dump_python(suite.tune, mode="json"),
+        "searches": _searches.dump_python(plan.searches, mode="json"),
         "measures": [[*key, run] for key, run in plan.measures.items()],
         "cells": [
             [pairs[c.pair.name], methods[c.method.name], c.seed, c.run, c.teacher]
@@ -161,6 +169,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         changes=tuple(content["changes"]),
         probes=tuple(_read_probe(entry) for entry in content.get("probes", ())),
         evaluate=content.get("evaluate", {}),
+        tune=_tune.validate_python(content.get("tune")),
     )
     runs = {id: Run(id, RunSpec(**entry)) for id, entry in content["runs"].items()}
     cells = tuple(
@@ -176,7 +185,8 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
             for cell in (cell for cell in cells if cell.pair is pair):
                 runs[cell.teacher] = replace(runs[cell.teacher], checkpoint=checkpoint)
     measures = {(subject, name): run for subject, name, run in content.get("measures", ())}
-    return Plan(suite, runs, cells, Facts(**facts), measures)
+    searches = _searches.validate_python(content.get("searches", ()))
+    return Plan(suite, runs, cells, Facts(**facts), measures, searches=searches)
 
 
 def _all(folder: Path, name: str) -> list[Plan]:

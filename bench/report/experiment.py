@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from bench.config.text import count
 from bench.report import labels
 from bench.spec import DataSpec
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
-    """Return phrases about views, the teachers' data set and steps; [] for a usual suite.
+    """Return phrases about views, teachers' data set, steps and trials; [] for a usual suite.
 
     Args:
         suite: The suite.
         facts: Facts of the students' images, for the number of steps; None: no steps.
     """
-    return [*_views(suite), *_data(suite, facts)]
+    return [*_views(suite), *_data(suite, facts), *_tuning(suite)]
 
 
 def is_labelled(suite: "Suite") -> bool:
@@ -45,6 +46,27 @@ def _views(suite: "Suite") -> Iterator[str]:
             yield f"{kind}: {where}{seen} {views.describe(student)} of the same crops"
         elif teacher != views.RGB:
             yield f"{where}teacher and student see {views.describe(student)}"
+
+
+def _tuning(suite: "Suite") -> Iterator[str]:
+    tune = suite.tune
+    if tune is None:
+        return
+    kinds = {"random": "random search", "tpe": "TPE", "grid": "a grid"}
+    trials = f"{count(tune.trials, 'trial')} a method"
+    halving = " with successive halving" if tune.pruning == "halving" else ""
+    place = "each pair" if tune.on == "each" else suite.pairs[0].name
+    seeds = f"seed{'s' if len(tune.seeds) > 1 else ''} {labels.join(map(str, tune.seeds))}"
+    names = [m.label for m in suite.methods if m.name in tune.methods]
+    others = [m.label for m in suite.methods if m.name not in tune.methods]
+    yield (
+        f"tuned: {trials} on {tune.images:,} held-out images of the training set, by "
+        f"{kinds[tune.search]}{halving} on {place}, {seeds}: {labels.join(names)}"
+    )
+    if others:
+        yield f"not tuned: {labels.join(others)}"
+    if any(pair.teacher.checkpoint for pair in suite.pairs):
+        yield "teachers are checkpoints, which may have learned from the held-out images"
 
 
 def _data(suite: "Suite", facts: "Facts | None") -> Iterator[str]:

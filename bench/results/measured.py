@@ -28,8 +28,8 @@ def merged(record: Record, measures: Mapping[str, Record]) -> Record:
 def merge_all(records: Iterable[Record]) -> list[Record]:
     """Return the records of a folder's networks, each with the metrics of its measures.
 
-    The records of measures are left out. In the name of such a record, the last word is the name
-    of the measure.
+    The records of measures are left out, and those of trials, which see no test image. In the name
+    of a measure's record, the last word is the name of the measure.
 
     Args:
         records: All records of a results folder.
@@ -39,4 +39,6 @@ def merge_all(records: Iterable[Record]) -> list[Record]:
     for record in records:
         if subject := record.specification.subject:
             measures.setdefault(subject, {})[record.name.rpartition(" ")[2]] = record
-    return [merged(r, measures.get(r.id, {})) for r in records if not r.specification.subject]
+    specs = {record.id: record.specification for record in records}
+    networks = [r for r in records if not (specs[r.id].subject or specs[r.id].data.held_out)]
+    return [merged(record, measures.get(record.id, {})) for record in networks]

@@ -7,6 +7,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 <suite>-*.png, .pdf        figures of `bench figures`
 plans/<suite>.json         the plan, from which tables are made without data and plugins
 plans/<suite>-<hash>.json  the plan of a suite with changes by --set and --seeds
+tuned/<suite>.json         trials of `tune`, and the settings that they choose
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's copies of the records
 tensorboard/               TensorBoard's copies of the records
@@ -37,6 +38,7 @@ PARTS = (
     "state",
     "weights",
     "plans",
+    "tuned",
     "logs",
     "slurm",
     "mlflow.db",
@@ -169,7 +171,7 @@ class Results:
         self._write(self.file(record.id), document(record).encode())
 
     def save_plan(self, path: Path, text: str) -> None:
-        """Write a plan; it replaces the previous plan of the suite."""
+        """Write a plan or the choices of trials; they replace the previous ones of the suite."""
         self._write(path, text.encode())
 
     def save_weights(self, run: str, content: bytes) -> str:

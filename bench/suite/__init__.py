@@ -22,6 +22,7 @@ from bench.suite.schema import (
     SuiteFile,
     Teacher,
 )
+from bench.suite.spaces import check_tuning
 
 __all__ = [
     "Checkpoint",
@@ -65,6 +66,7 @@ def read(path: Path, changes: Sequence[str] = (), *, plugins: bool = True) -> Su
     plugin_files, problems = files.load_plugins(source.data, path.parent, registry)
     file, invalid = validate(source.data, SuiteFile)
     problems += [*source.problems, *invalid, *check(source, registry)]
+    problems += check_tuning(source, registry)
     checkpoints, missing = files.checkpoints(file, path.parent) if file else ({}, [])
     init, absent = files.initial_weights(file, path.parent) if file else ({}, [])
     problems += [*missing, *absent, *(file.conflicts() if file else ())]

@@ -15,12 +15,11 @@ from bench.config import loader
 from bench.config.text import Problem, Where
 from bench.errors import BenchError, ConfigError, nearest
 from bench.plugins import Registry
-from bench.suite.parts import FileEntry, TermEntry
+from bench.suite.parts import FileEntry, TermEntry, Terms
 from bench.suite.schema import (
     Checkpoint,
     InitialWeights,
     SuiteFile,
-    Terms,
 )
 
 MAX_CHECKPOINT_BYTES = 8 * 1024**3

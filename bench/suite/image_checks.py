@@ -31,6 +31,9 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
         target = as_mapping(content).get("dataset")
         if target_facts := _facts(target, (*where, "dataset"), registry, problems):
             problems += _large_crop(content, where, target_facts.size)
+    images = as_mapping(source.data.get("tune")).get("images")
+    if facts and type(images) is int:
+        problems += _held_out(source.data["dataset"], images, registry)
     taught = _facts(entry, teachers, registry, problems) if entry is not None else facts
     yield from problems
     if problems:
@@ -62,6 +65,15 @@ def _facts(entry: Any, where: Where, registry: Registry, problems: list[Problem]
     except BenchError as error:
         problems.append(Problem(where, str(error)))
     return None
+
+
+def _held_out(entry: Any, images: int, registry: Registry) -> Iterator[Problem]:
+    """Yield a problem if a data set does not have so many training images to hold out."""
+    selection = Selection(**_data_set.validate_python(entry).model_dump(), held_out=images)
+    try:
+        data.facts(selection, None, registry.datasets)
+    except BenchError as error:
+        yield Problem(("tune", "images"), str(error))
 
 
 def _shape(facts: Facts) -> str:

@@ -5,7 +5,14 @@ from math import isfinite
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from bench.config import fields
@@ -166,6 +173,38 @@ class TermEntry(BaseModel):
     def options(self) -> dict[str, Any]:
         """All keys except the weight and the warmup."""
         return self.model_extra or {}
+
+
+DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
+TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
+WEIGHT = allowed("a weight, or a mapping of weight and options")
+Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
+Terms = dict[DistillerName, Term]  # empty: the student is not trained
+TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
+
+
+class OwnMethod(Part):
+    """A method in a suite: its label, and its distillers (None: the papers' distillers)."""
+
+    label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
+    terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
+
+
+def _split_label(entry: Any) -> Any:
+    """Return the mapping of a method as the fields of `OwnMethod`."""
+    if not isinstance(entry, dict) or "label" not in entry:
+        return {TERMS: entry} if isinstance(entry, dict) else entry
+    terms = {name: term for name, term in entry.items() if name != "label"}
+    return {"label": entry["label"], TERMS: terms or None}
+
+
+MethodEntry = Annotated[
+    Annotated[OwnMethod, BeforeValidator(_split_label), fields.tag("terms")]
+    | Annotated[Literal["papers"], fields.tag("text")]
+    | Annotated[None, fields.tag("nothing")],
+    fields.by_type(terms=dict, text=str, nothing=type(None)),
+    allowed(TERMS_ALLOWED),
+]
 
 
 class TeacherRun(Part):

@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.config import loader
 from bench.config.text import Where, dotted
-from bench.data import Selection
 from bench.spec import Recipe
 from bench.suite.files import default_label
 from bench.suite.measures import ONLY_FOR, Probe
 from bench.suite.resolution import papers
 from bench.suite.schema import Method, Pair, Suite, default_name
+from bench.suite.tuning import Range, Tune
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(:[A-Za-z0-9_./+-]+)*")
 TERM_FIELDS = {"weight", "warmup"}
@@ -84,10 +84,10 @@ def _content(suite: Suite) -> dict[str, Any]:
         "suite_version": 1,
         "title": suite.title,
         "caption": suite.caption,
-        "dataset": _data_set(suite.data),
+        "dataset": suite.data.content,
         "recipe": {k: v for k, v in suite.recipe if k not in suite.recipe.unused},
         "teachers": {
-            **({"dataset": _data_set(suite.teacher_data)} if suite.teacher_data else {}),
+            **({"dataset": suite.teacher_data.content} if suite.teacher_data else {}),
             "seed": suite.teacher_seed,
             "recipe": changes(suite.pairs[0].teacher.recipe, "teachers"),
             "checkpoints": checkpoints,
@@ -101,24 +101,33 @@ def _content(suite: Suite) -> dict[str, Any]:
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         "probes": {probe.name: _probe(probe) for probe in suite.probes},
         "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
+        **({"tune": _tune(suite.tune)} if suite.tune else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
         **({"published": suite.published} if suite.published else {}),
     }
 
 
-def _data_set(data: Selection) -> dict[str, Any]:
-    return {key: v for key, v in asdict(data).items() if (key, v) != ("split", "train")}
-
-
 def _probe(probe: Probe) -> dict[str, Any]:
     """Return a probe's entry: the keys that have an effect on its kind."""
-    values = {**vars(probe), "dataset": asdict(probe.data), "recipe": probe.published}
+    values = {**vars(probe), "dataset": probe.data.content, "recipe": probe.published}
     if probe.recipe and not probe.published:
         recipe = probe.recipe
         values["recipe"] = {key: value for key, value in recipe if key not in recipe.unused}
     keys = ["dataset", "kind", "normalise"]
     keys += [key for key, kinds in ONLY_FOR.items() if probe.kind in kinds]
     return {key: values[key] for key in keys}
+
+
+def _tune(tune: Tune) -> dict[str, Any]:
+    """Return the entry `tune`; each option has its distiller."""
+    spaces: dict[str, dict[str, Any]] = {}
+    for method, space in tune.methods.items():
+        for place, domain in space.items():
+            term, _, option = place.partition(".")
+            limits = vars(domain).items() if isinstance(domain, Range) else ()
+            entry = {key: value for key, value in limits if key != "whole"} or domain
+            spaces.setdefault(method, {}).setdefault(term, {})[option] = entry
+    return {**vars(tune), "methods": spaces}
 
 
 def _measure(settings: Mapping[str, Any]) -> Any:

@@ -18,18 +18,18 @@ from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.measures import Probe
-from bench.suite.parts import DataSet, TermEntry
+from bench.suite.parts import DataSet, OwnMethod, TermEntry
 from bench.suite.schema import (
     Checkpoint,
     InitialWeights,
     Method,
-    OwnMethod,
     Pair,
     PairEntry,
     Suite,
     SuiteFile,
     Teacher,
 )
+from bench.suite.spaces import resolve
 from distillers import Distiller
 from distillers.base import has_head
 
@@ -105,6 +105,7 @@ class Resolver:
             published=file.published or "",
             probes=tuple(self._probes()),
             evaluate=self._evaluate(),
+            tune=resolve(file.tune, self.source, self.registry) if file.tune else None,
         )
 
     def _probes(self) -> Iterator[Probe]:

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import (
-    BeforeValidator,
-    Field,
     StringConstraints,
     model_validator,
 )
@@ -29,7 +27,9 @@ from bench.suite.parts import (
     RESERVED_OPTIONS,
     CheckpointEntry,
     DataSetEntry,
+    DistillerName,
     Ensembles,
+    MethodEntry,
     NetworkEntry,
     PairName,
     Part,
@@ -38,10 +38,10 @@ from bench.suite.parts import (
     RecipeEntry,
     TeacherEntry,
     TeacherRun,
-    TermEntry,
     Views,
     ViewsEntry,
 )
+from bench.suite.tuning import Tune, TuneEntry
 
 MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
 MAX_RUNS = 50_000  # runs of students in one suite
@@ -135,38 +135,6 @@ def default_name(
     return f"{teacher}{count}{seen.get('teacher', '')}/{student}{seen.get('student', '')}"
 
 
-DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
-TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
-WEIGHT = allowed("a weight, or a mapping of weight and options")
-Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
-Terms = dict[DistillerName, Term]  # empty: the student is not trained
-TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
-
-
-class OwnMethod(Part):
-    """A method in a suite: its label, and its distillers (None: the papers' distillers)."""
-
-    label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
-    terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
-
-
-def _split_label(entry: Any) -> Any:
-    """Return the mapping of a method as the fields of `OwnMethod`."""
-    if not isinstance(entry, dict) or "label" not in entry:
-        return {TERMS: entry} if isinstance(entry, dict) else entry
-    terms = {name: term for name, term in entry.items() if name != "label"}
-    return {"label": entry["label"], TERMS: terms or None}
-
-
-MethodEntry = Annotated[
-    Annotated[OwnMethod, BeforeValidator(_split_label), fields.tag("terms")]
-    | Annotated[Literal["papers"], fields.tag("text")]
-    | Annotated[None, fields.tag("nothing")],
-    fields.by_type(terms=dict, text=str, nothing=type(None)),
-    allowed(TERMS_ALLOWED),
-]
-
-
 class SuiteFile(Part):
     """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge."""
 
@@ -205,6 +173,7 @@ class SuiteFile(Part):
         allowed("a mapping of names to {dataset, kind, …}"),
     ] = {}
     evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
+    tune: Annotated[TuneEntry | None, allowed("a mapping of methods, images, trials, …")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +196,8 @@ class SuiteFile(Part):
         for i, pair in enumerate(self.pairs):
             yield from pair.conflicts(i, self)
         members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
+        if self.tune:
+            yield from self.tune.conflicts(self.seeds)
         if any(pair.members > 1 for pair in self.pairs) and (used := {*members} & {*self.seeds}):
             message = f"found {min(used)}, which is the seed of an ensemble's member"
             yield Problem(
@@ -290,7 +261,8 @@ class Method:
         note: A footnote in tables, such as "reconstruction"; None: no footnote.
         label: The label in the papers' tables; for other methods, `name`.
         pairs: The terms for single pairs, by `teacher/student`, where the method's authors publish
-            other settings for them.
+            other settings for them; or by the pair's name, where trials chose other settings.
+        undecided: Whether trials that choose its weights and options have not ended.
     """
 
     name: str
@@ -298,10 +270,11 @@ class Method:
     note: str | None = None
     label: str = ""
     pairs: Mapping[str, Mapping[str, TermSpec]] = field(default_factory=dict)
+    undecided: bool = False
 
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
-        return self.pairs.get(pair.networks, self.terms)
+        return self.pairs.get(pair.name, self.pairs.get(pair.networks, self.terms))
 
 
 @dataclass(frozen=True)
@@ -404,6 +377,7 @@ class Suite:
             empty: CRD's tables.
         probes: Probes of its finished networks.
         evaluate: Settings of other measures of its finished networks, by the measure's name.
+        tune: The search for weights and options of methods; None: no search.
     """
 
     name: str
@@ -430,6 +404,7 @@ class Suite:
     views: Mapping[str, str] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tune: Tune | None = None
 
     @property
     def networks(self) -> tuple[str, ...]:

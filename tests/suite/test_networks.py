@@ -6,7 +6,7 @@ import pytest
 
 from bench import suite as suites
 from bench.planning.plan import plan
-from bench.planning.trial import try_networks
+from bench.planning.tryout import try_networks
 from tests import toy
 from tests.command import bench
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bench import suite as suites
 from bench.cli.app import app
 from bench.planning.plan import plan
-from bench.planning.trial import try_distillers
+from bench.planning.tryout import try_distillers
 from bench.results import Results
 from tests import toy
 from tests.command import ROOT

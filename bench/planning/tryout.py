@@ -21,7 +21,7 @@ SAMPLES = 8  # number of samples in the random batch
 
 
 @dataclass(frozen=True)
-class Trial:
+class Tryout:
     """The result of trying one network, or one distiller of one method.
 
     Attributes:
@@ -36,24 +36,24 @@ class Trial:
 
 
 @one_thread()
-def try_networks(plan: Plan) -> list[Trial]:
+def try_networks(plan: Plan) -> list[Tryout]:
     """Build each network of a plan; train a plugin's or library's network on a random batch.
 
     Args:
         plan: The plan; no data are read.
 
     Returns:
-        A trial for each network with a problem.
+        A tryout for each network with a problem.
     """
     tried: set[str] = set()
-    trials = []
+    tryouts = []
     for index, pair in enumerate(plan.suite.pairs):
         for role, name in (("teacher", pair.teacher.network), ("student", pair.student)):
             if name not in tried:
                 tried.add(name)
                 problems = tuple(_network_problems(plan, name))
-                trials.append(Trial(f"pairs.{index}.{role}", problems, ()))
-    return [trial for trial in trials if trial.problems]
+                tryouts.append(Tryout(f"pairs.{index}.{role}", problems, ()))
+    return [tryout for tryout in tryouts if tryout.problems]
 
 
 def _network_problems(plan: Plan, name: str) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _network_problems(plan: Plan, name: str) -> Iterator[str]:
 def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]:
     """Yield the reasons why a network cannot be trained, found in two steps in training mode."""
     if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
-        return  # too large for a trial
+        return  # too large for a tryout
     if not any(parameter.requires_grad for parameter in net.parameters()):
         yield "no parameter of the network requires a gradient, so it cannot be trained"
         return
@@ -96,17 +96,17 @@ def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]
 
 
 @one_thread()
-def try_distillers(plan: Plan) -> list[Trial]:
+def try_distillers(plan: Plan) -> list[Tryout]:
     """Call every distiller of a plan, on random features with the shapes of its two networks.
 
     Args:
         plan: The plan; no images are read.
 
     Returns:
-        A trial for each distiller with a problem or a warning.
+        A tryout for each distiller with a problem or a warning.
     """
     tried: set[str] = set()
-    trials = []
+    tryouts = []
     for cell in plan.cells:
         for name, term in cell.method.terms_of(cell.pair).items():
             shapes = _shapes(plan, cell, name)
@@ -114,8 +114,8 @@ def try_distillers(plan: Plan) -> list[Trial]:
             if shapes and key not in tried:
                 tried.add(key)
                 where = f"methods.{cell.method.name}.{name}"
-                trials.append(_try(plan, where, name, term, shapes))
-    return [trial for trial in trials if trial.problems or trial.warnings]
+                tryouts.append(_try(plan, where, name, term, shapes))
+    return [tryout for tryout in tryouts if tryout.problems or tryout.warnings]
 
 
 def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | None:
@@ -136,7 +136,9 @@ def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | N
     return student, teacher
 
 
-def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes]) -> Trial:
+def _try(
+    plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes, Shapes]
+) -> Tryout:
     registry, labels = plan.suite.registry, plan.facts.train_labels()
     batch = Batch(labels[:SAMPLES], torch.arange(min(SAMPLES, plan.facts.train)))
     problems: list[str] = []
@@ -160,7 +162,7 @@ def _try(plan: Plan, where: str, name: str, term: TermSpec, shapes: tuple[Shapes
         pass
     except (Exception, SystemExit) as error:
         problems.append(registry.describe_error(error, registry.distiller(name)))
-    return Trial(where, tuple(problems), tuple(warnings))
+    return Tryout(where, tuple(problems), tuple(warnings))
 
 
 def _waits(

@@ -1,0 +1,91 @@
+"""The key `tune` of a suite: which weights and options of methods are searched for, and how."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import ConfigDict
+
+from bench.config import fields
+from bench.config.fields import allowed
+from bench.config.text import Problem
+from bench.suite.parts import Part
+
+Search = Literal["random", "tpe", "grid"]
+Pruning = Literal["halving", "none"]
+On = Literal["first", "each"]
+DEFAULT_TRIALS = 8
+WEIGHT = "weight"
+DOMAIN = "a list of values, or {low, high, log}"
+
+
+class RangeEntry(Part):
+    """The numbers from `low` to `high`; with `log`, the logarithm is distributed evenly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    low: fields.Number
+    high: fields.Number
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`; `whole`: only whole numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+Domain = Range | tuple[Any, ...]  # a range, or a list of values
+Space = Mapping[str, Domain]  # by place in a method: `kd.weight`, `kd.temperature`
+
+
+class TuneEntry(Part):
+    """The search for the weights and options of methods, before the runs of the table."""
+
+    methods: Annotated[
+        dict[fields.Label, Annotated[dict[fields.Text, Any], Len(1)]],
+        Len(1),
+        allowed(f"a mapping of methods to {{option: {DOMAIN}}}"),
+    ]
+    images: fields.Count
+    trials: Annotated[fields.Whole, Ge(1), Le(1000), allowed("a whole number, 1 to 1000")] = (
+        DEFAULT_TRIALS
+    )
+    search: Annotated[Search, allowed("random, tpe, grid")] = "random"
+    pruning: Annotated[Pruning, allowed("halving, none")] = "none"
+    seeds: fields.Seeds = (900,)
+    on: Annotated[On, allowed("first, each")] = "first"
+
+    def conflicts(self, seeds: Collection[int]) -> Iterator[Problem]:
+        """Yield a problem if a seed of trials is a seed of the suite."""
+        if both := {*self.seeds} & {*seeds}:
+            message = f"found {min(both)}, which is a seed of the table"
+            yield Problem(("tune", "seeds"), f"{message}. Allowed: other seeds")
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The resolved key `tune`.
+
+    Attributes:
+        methods: The space of each tuned method, by the method's name.
+        images: Number of training images that are held out; trials are evaluated on them.
+        trials: Number of trials of each method.
+        search: `random`, `tpe` (tree-structured Parzen estimator) or `grid` (all combinations).
+        pruning: `halving`: only the best trials train for all epochs.
+        seeds: Seeds of each trial; the value of a trial is the mean over them.
+        on: Whether the first pair or each pair is tuned. A choice for the first is for all pairs.
+    """
+
+    methods: Mapping[str, Space]
+    images: int
+    trials: int = DEFAULT_TRIALS
+    search: Search = "random"
+    pruning: Pruning = "none"
+    seeds: tuple[int, ...] = (900,)
+    on: On = "first"
