@@ -141,7 +141,7 @@ def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path
     message = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
     assert message == (
         "no kind of figure 'curve'. Did you mean 'curves'? "
-        "Allowed: ablation, correlation, cost, curves, forest, gap, ranks"
+        "Allowed: ablation, correlation, cost, curves, forest, gap, ranks, tuning"
     )
     assert "no metric 'top'" in wrong(bench("figures", "toy.yaml", "--metric", "top"))
     assert pictures(ran) == []

@@ -19,7 +19,7 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Any of curves,forest,cost,ablation,ranks,gap,correlation. Default: all.",
+            help="Any of curves,forest,cost,ablation,ranks,gap,tuning,correlation. Default: all.",
         ),
     ] = None,
     output: options.OutputDir = None,

@@ -260,7 +260,7 @@ class Sampler:
         for place, domain in self._space.items():
             if not isinstance(domain, Range):
                 kinds[place] = distributions.CategoricalDistribution(range(len(domain)))
-            elif domain.whole:
+            elif domain.integer:
                 low, high = int(domain.low), int(domain.high)
                 kinds[place] = distributions.IntDistribution(low, high, log=domain.log)
             else:
@@ -290,6 +290,6 @@ def _value(domain: Range | tuple[Any, ...], proposal: Any) -> Any:
     """Return a proposed value: an entry of a list, or a number with few digits inside a range."""
     if not isinstance(domain, Range):
         return domain[proposal]
-    if domain.whole:
+    if domain.integer:
         return proposal
     return min(max(float(f"{proposal:.{DIGITS}g}"), domain.low), domain.high)

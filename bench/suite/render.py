@@ -125,7 +125,7 @@ def _tune(tune: Tune) -> dict[str, Any]:
         for place, domain in space.items():
             term, _, option = place.partition(".")
             limits = vars(domain).items() if isinstance(domain, Range) else ()
-            entry = {key: value for key, value in limits if key != "whole"} or domain
+            entry = {key: value for key, value in limits if key != "integer"} or domain
             spaces.setdefault(method, {}).setdefault(term, {})[option] = entry
     return {**vars(tune), "methods": spaces}
 

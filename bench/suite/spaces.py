@@ -138,11 +138,11 @@ def _domain(
     if not entry.low < entry.high or (entry.log and entry.low <= 0):
         message = f"found {entry.low:g} to {entry.high:g}"
         return None, [Problem(where, f"{message}. Allowed: low below high; with log: low above 0")]
-    whole = _is_whole(distiller, option)
-    ends = (int(end) if whole and end == int(end) else end for end in (entry.low, entry.high))
+    integer = _is_whole(distiller, option)
+    ends = (int(end) if integer and end == int(end) else end for end in (entry.low, entry.high))
     checks = zip(("low", "high"), ends, strict=True)
     problems = [p for key, end in checks for p in _value(distiller, option, end, (*where, key))[1]]
-    return (None, problems) if problems else (Range(entry.low, entry.high, entry.log, whole), [])
+    return (None, problems) if problems else (Range(entry.low, entry.high, entry.log, integer), [])
 
 
 def _value(

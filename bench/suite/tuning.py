@@ -32,12 +32,12 @@ class RangeEntry(Part):
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`; `whole`: only whole numbers."""
+    """The numbers from `low` to `high`; `integer`: only whole numbers."""
 
     low: float
     high: float
     log: bool = False
-    whole: bool = False
+    integer: bool = False
 
 
 Domain = Range | tuple[Any, ...]  # a range, or a list of values

@@ -15,7 +15,7 @@ from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
 from bench.report import build
 from bench.report.comparison import overall
-from bench.report.figures import charts, gap, style
+from bench.report.figures import charts, gap, style, tuning
 from bench.report.figures.forest import forest_plot
 from bench.report.measured import check_metric
 from bench.report.model import Entry, TableContext
@@ -88,7 +88,7 @@ def draw(
         results: The results folder.
         metric: Metric of the figures.
         kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, without `gap` if no student of
-            the suite has enough teachers.
+            the suite has enough teachers, and without `tuning` if the suite tunes no method.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
         output: Folder for the figures; None: the results folder.
 
@@ -108,9 +108,10 @@ def draw(
         raise BenchError(f"{results.folder}: {reason}")
     subject = _Subject(plan, results, entries, metric, root)
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
-    usual = [kind for kind in KINDS if kind != "gap" or gap.students(entries)]
+    unusual = {"gap": gap.students(entries), "tuning": plan.searches}
+    usual = [kind for kind in KINDS if unusual.get(kind, True)]
     for kind in dict.fromkeys(kinds or usual):
-        no_metric = metric == "top1" or kind == "correlation"
+        no_metric = metric == "top1" or kind in ("correlation", "tuning")
         prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
         for pair in pairs if kind not in OVER_PAIRS else [""]:
             try:
@@ -178,6 +179,19 @@ def _gap(subject: _Subject, pair: str) -> Iterator[Made]:
         yield file_name(student), figure, ()
 
 
+def _tuning(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Yield a figure for each pair that is tuned."""
+    plan = subject.plan
+    if not plan.searches:
+        raise BenchError("the suite tunes no method")
+    names = {method.name: method.label for method in plan.suite.methods}
+    pairs = dict.fromkeys(each.pair for each in plan.searches)
+    for name in pairs:
+        searches = [each for each in plan.searches if each.pair == name]
+        end = file_name(name) if len(pairs) > 1 else ""
+        yield end, tuning.best_so_far(searches, names), ()
+
+
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     from bench.report.figures import correlation
 
@@ -197,7 +211,7 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     yield "", correlation.correlation_figure(matrices, title), numbers
 
 
-OVER_PAIRS = ("forest", "ranks", "gap")  # kinds with one figure for all pairs
+OVER_PAIRS = ("forest", "ranks", "gap", "tuning")  # kinds with one figure for all pairs
 KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "curves": lambda s, pair: [
         ("", charts.learning_curves(s.entries, pair, s.metric, _reference_label(s)), ())
@@ -207,5 +221,6 @@ KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "ablation": _ablation,
     "ranks": _ranks,
     "gap": _gap,
+    "tuning": _tuning,
     "correlation": _correlation,  # last, because it is slow: it runs networks
 }
