@@ -45,6 +45,9 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
         allowed = f"{_shape(facts)}, as in the suite's `dataset`"
         message = f"found images of {_shape(taught)}. Allowed: {allowed}"
         yield Problem(teachers, f"{message}; `size: {facts.size}` resizes them")
+    if facts and taught and "tune" in source.data and facts.taught_by(taught).labels == "none":
+        message = "found other images than the suite's; trials need labels in the teacher's classes"
+        yield Problem(teachers, f"{message}. Allowed with tune: the suite's data set")
     if facts:
         yield from _large_crops(source, facts.size)
     yield from _views(source, facts)
