@@ -11,13 +11,20 @@ import torch
 
 from bench import api, data, suite
 from bench.api import Machine
+from bench.cli.options import SuiteOptions
+from bench.cli.plan import plan_text
+from bench.cli.show import choices
+from bench.cli.status import status_text
 from bench.data import Selection
 from bench.data.builtin import BUILTIN
 from bench.errors import BenchError, ConfigError
+from bench.overview import describe_plan, describe_status
 from bench.planning import saved
 from bench.planning.plan import Plan
 from bench.planning.tuning import shortened
 from bench.report import build
+from bench.report.figures import draw
+from bench.report.figures.tuning import best_so_far
 from bench.results import Results
 from bench.spec import Recipe
 from tests import toy
@@ -242,6 +249,36 @@ def test_a_filter_selects_the_trials_of_its_methods(tmp_path: Path) -> None:
     assert trial_specs(api.load_plan(path, filters="method=student")) == []
 
 
+def test_the_commands_show_the_trials(done: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, folder = done
+    results = Results(folder / "results")
+    line = f"kd on resnet8/resnet8: {plan.searches[0].text}"
+    assert "3 of 3 trials have ended; chosen: kd.temperature" in line
+    path = write(tmp_path)
+    assert list(choices(SuiteOptions(str(path), results.folder))) == [line]
+    for text in (
+        plan_text(describe_plan(plan, results)),
+        status_text(describe_status(plan, results)),
+    ):
+        assert line in text.replace("\n", " ")
+    content = describe_plan(api.load_plan(path), Results(tmp_path / "none"))
+    assert content["trials_to_do"]["runs"] == 4
+    assert "trials to do before the table: 4 runs now" in plan_text(content)
+    assert "kd on resnet8/resnet8: 0 of 3 trials have ended" in plan_text(content)
+
+
+def test_a_figure_shows_the_best_trial_so_far(done: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, folder = done
+    [drawn] = draw(plan, Results(folder / "results"), kinds=["tuning"], output=tmp_path)
+    assert [path.name for path in drawn.files] == ["toy-tuning.png", "toy-tuning.pdf"]  # type: ignore[union-attr]
+    figure = best_so_far(plan.searches, {"kd": "KD"})
+    [axes] = figure.axes
+    [best] = [line for line in axes.lines if str(line.get_gid()).startswith("tooltip:KD:")]
+    assert list(best.get_ydata()) == plan.searches[0].best
+    [not_drawn] = draw(replace(plan, searches=()), Results(folder / "results"), kinds=["tuning"])
+    assert not_drawn.reason == "the suite tunes no method"  # type: ignore[union-attr]
+
+
 def test_failed_trials_leave_the_method_undecided(tmp_path: Path) -> None:
     path = write(tmp_path)
     trials = load(path, tmp_path).trials
@@ -262,6 +299,16 @@ def test_failed_trials_leave_the_method_undecided(tmp_path: Path) -> None:
     assert sorted(trial.state for trial in search.trials) == ["done", "failed", "failed"]
     assert search.chosen is not None
     assert search.chosen.value == 50.0
+
+
+def test_a_damaged_record_of_a_trial_is_replaced(tmp_path: Path) -> None:
+    path = write(tmp_path, TUNE.replace("trials: 3", "trials: 1"))
+    plan = train(path, tmp_path)
+    results = Results(tmp_path / "results")
+    [run] = trial_ids(plan)
+    results.file(run).write_text("{")
+    assert load(path, tmp_path).undecided
+    assert train(path, tmp_path).searches == plan.searches
 
 
 def test_a_shorter_trial_has_the_same_shape_of_schedule() -> None:

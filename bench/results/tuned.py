@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from bench.results.store import Results
+from bench.results.store import Corrupt, Results
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
@@ -23,7 +23,10 @@ def outcome(results: Results, run: str, teacher: str) -> tuple[bool, float | Non
         run: Id of the run.
         teacher: Id of its teacher's run.
     """
-    record = results.summary(run)
+    try:
+        record = results.summary(run)
+    except Corrupt:  # `bench run` quarantines the record and repeats the run
+        return False, None
     if record is None or record.status == "failed":
         return False, None
     if record.status == "skipped":  # perhaps only because the teacher failed

@@ -55,6 +55,19 @@ def test_classes_may_differ_in_size():
     assert set(indices["train"].tolist()).isdisjoint(indices["validation"].tolist())
 
 
+def test_held_out_images_replace_the_test_images():
+    complete, part = selected(validation=10), selected(validation=10, held_out=20)
+    assert torch.equal(part["validation"], complete["validation"])
+    assert torch.bincount(TRAIN[part["test"]]).tolist() == [4] * 5
+    splits = [set(indices.tolist()) for indices in part.values()]
+    assert sum(map(len, splits)) == len(set.union(*splits)) == 100
+    fewer = selected(validation=10, held_out=20, per_class=3, test_per_class=None)
+    assert torch.equal(fewer["test"], part["test"])
+    assert torch.equal(fewer["train"], selected(per_class=3)["train"])
+    facts = selected_facts(Selection("toy", validation=10, held_out=20), FACTS)
+    assert (facts.train, facts.test, facts.rarest) == (70, 20, (14, 4))
+
+
 def test_facts_count_the_selected_part():
     part = selected_facts(
         Selection("toy", per_class=4, test_per_class=3, validation=10, size=12), FACTS
@@ -74,6 +87,9 @@ def test_facts_count_the_selected_part():
         ({"validation": 7}, "validation 7 .* multiples of 5 from 0 to 95"),
         ({"validation": 100}, "validation 100 .* multiples of 5 from 0 to 95"),
         ({"validation": -5}, "validation -5 .* multiples of 5 from 0 to 95"),
+        ({"held_out": 7}, "held_out 7 .* multiples of 5 from 0 to 95"),
+        ({"held_out": 90, "validation": 20}, "held_out 90 .* multiples of 5 from 0 to 75"),
+        ({"per_class": 17, "held_out": 20}, "allowed: 1 to 16, .* with held-out images of 20"),
         ({"size": 0}, "size 0 is not a number of pixels; allowed: 1 or more"),
         ({"per_class": 21, "test_per_class": 9}, "per_class 21 .*; test_per_class 9 "),
     ],
