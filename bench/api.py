@@ -35,7 +35,7 @@ from bench.planning.plan import plan as make_plan
 from bench.planning.tuning import tuned
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
-from bench.results.tuned import outcome, save
+from bench.results.tuned import outcome, recorded, save
 from bench.spec import UNCAPTURED
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
@@ -157,7 +157,8 @@ def load_plan(
     """
     root = find_data_root(data_root)
     read = partial(outcome, results) if results else lambda run, teacher: (False, None)
-    now = tuned(suite.read(suite.find(name), changes, plugins=plugins), root, read)
+    changed = suite.read(suite.find(name), changes, plugins=plugins)
+    now = tuned(changed, root, read, recorded(results, changed) if results else {})
     plan = replace(make_plan(now.suite, root), searches=now.searches, trials=now.trials)
     return select(with_measures(plan, root), filters, limit)
 

@@ -327,6 +327,18 @@ def test_without_optuna_a_grid_still_works(tmp_path: Path, monkeypatch: pytest.M
     assert values == [0.5, 1]
 
 
+def test_a_recorded_search_needs_no_optuna(
+    done: tuple[Plan, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, folder = done
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert load(write(tmp_path), folder).searches == plan.searches
+    with pytest.raises(BenchError, match="Optuna"):  # another recipe: other trials
+        load(write(tmp_path, recipe="{epochs: 1, batch_size: 16, crop: 1}"), folder)
+    with pytest.raises(BenchError, match="Optuna"):  # another space
+        load(write(tmp_path, TUNE.replace("high: 10", "high: 9")), folder)
+
+
 PROBLEMS = {  # of `tune`, without its `images: 50`
     "methods: {kdd: {weight: [1]}}": "no method of the suite 'kdd'. Did you mean 'kd'?",
     "methods: {kd: {weigth: [1]}}": "tune.methods.kd.weigth: no option 'weigth'",

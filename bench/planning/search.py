@@ -78,6 +78,7 @@ class Search:
         every_pair: Whether the choice is for all pairs of the suite.
         trials: The trials, in the order of their proposals.
         wanted: Number of trials when the search ends.
+        key: Hash of the space and of the settings that proposals depend on.
     """
 
     method: str
@@ -85,6 +86,7 @@ class Search:
     every_pair: bool
     trials: tuple[Trial, ...]
     wanted: int
+    key: str = ""
 
     @property
     def ended(self) -> bool:
@@ -136,7 +138,9 @@ class Proposals(Protocol):
         """Learn from the trials of the last call of `ask`."""
 
 
-def search(tune: Tune, space: Space, epochs: int, evaluate: Evaluate) -> tuple[Trial, ...]:
+def search(
+    tune: Tune, space: Space, epochs: int, evaluate: Evaluate, recorded: Sequence[Trial] = ()
+) -> tuple[Trial, ...]:
     """Return all trials that can be proposed now; the last ones are open unless all have ended.
 
     Args:
@@ -144,11 +148,34 @@ def search(tune: Tune, space: Space, epochs: int, evaluate: Evaluate) -> tuple[T
         space: The domains of the method's weights and options.
         epochs: Epochs of a complete trial.
         evaluate: Function that returns the results of a trial with a number of epochs.
+        recorded: The trials of an earlier search with the same space and settings. If all
+            are there and have the same runs now, they are proposed again, without Optuna: another
+            version of Optuna might propose others.
 
     Raises:
         BenchError: Optuna is not installed.
     """
+    if len(recorded) == tune.trials:
+        trials = _search(tune, Recorded(recorded), epochs, evaluate)
+        pairs = zip(trials, recorded, strict=False)
+        if all(now.runs[: len(then.runs)] == then.runs for now, then in pairs):
+            return trials
     proposals: Proposals = Grid(space) if tune.search == "grid" else Sampler(tune, space)
+    return _search(tune, proposals, epochs, evaluate)
+
+
+def key_of(tune: Tune, space: Space) -> str:
+    """Return a hash of a space and of the settings that proposals depend on."""
+    return content_hash([_domains(space), tune.search, tune.pruning, tune.trials])
+
+
+def _domains(space: Space) -> dict[str, Any]:
+    return {k: vars(v) if isinstance(v, Range) else v for k, v in space.items()}
+
+
+def _search(
+    tune: Tune, proposals: "Proposals", epochs: int, evaluate: Evaluate
+) -> tuple[Trial, ...]:
     size = TPE_BATCH if tune.search == "tpe" else tune.trials
     rungs = rungs_of(epochs) if tune.pruning == "halving" else (epochs,)
     trials: list[Trial] = []
@@ -190,10 +217,10 @@ def _race(trials: Sequence[Trial], rungs: Sequence[int], evaluate: Evaluate) -> 
         valid = sorted(
             (i for i in running if trials[i].value is not None), key=lambda i: _rank(trials[i])
         )
-        kept = valid if last else valid[: max(1, len(running) // FACTOR)]
+        kept = [] if last else valid[: max(1, len(running) // FACTOR)]
         for i in running:
             state: State = "failed" if i not in valid else "done" if last else "pruned"
-            if last or i not in kept:
+            if i not in kept:
                 trials[i] = replace(trials[i], state=state)
     return trials
 
@@ -203,7 +230,26 @@ def _rank(trial: Trial) -> tuple[float, int]:
     return -(trial.value or 0.0), trial.number
 
 
-class Grid:
+class Recorded:
+    """The values of recorded trials, in their order.
+
+    Args:
+        trials: The trials.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._rest = [trial.values for trial in trials]
+
+    def ask(self, count: int) -> list[Mapping[str, Any]]:
+        """Return the next values."""
+        values, self._rest = self._rest[:count], self._rest[count:]
+        return values
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Do nothing: the values are recorded."""
+
+
+class Grid(Recorded):
     """All combinations of the values of a space, in the order of the suite.
 
     Args:
@@ -212,15 +258,8 @@ class Grid:
 
     def __init__(self, space: Space) -> None:
         lists = [domain for domain in space.values() if not isinstance(domain, Range)]
-        self._rest = [dict(zip(space, values, strict=True)) for values in product(*lists)]
-
-    def ask(self, count: int) -> list[Mapping[str, Any]]:
-        """Return the next combinations."""
-        values, self._rest = self._rest[:count], self._rest[count:]
-        return list(values)
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Do nothing: the grid does not depend on results."""
+        combinations = (dict(zip(space, values, strict=True)) for values in product(*lists))
+        super().__init__([Trial(i, values) for i, values in enumerate(combinations, 1)])
 
 
 class Sampler:
@@ -241,8 +280,7 @@ class Sampler:
             raise BenchError(f"tune.search: {tune.search} needs Optuna: {fix}") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = {place: space[place] for place in sorted(space)}
-        domains = {k: vars(v) if isinstance(v, Range) else v for k, v in self._space.items()}
-        seed = int(content_hash(domains)[:8], 16)
+        seed = int(content_hash(_domains(space))[:8], 16)
         samplers = optuna.samplers
         sampler = (
             samplers.TPESampler(seed=seed, n_startup_trials=TPE_BATCH)

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.planning.plan import Cell, Plan, Runs, first_runs, ordered
-from bench.planning.search import Outcome, Search, search
+from bench.planning.plan import Cell, Plan, Runs, first_runs, ordered, with_needed
+from bench.planning.search import Outcome, Search, Trial, key_of, search
 from bench.plugins import Registry
 from bench.spec import Recipe, TermSpec
 from bench.suite import Method, Pair, Suite
@@ -17,6 +17,8 @@ from bench.suite.tuning import WEIGHT, Tune
 
 Read = Callable[[str, str], tuple[bool, float | None]]
 """Of the ids of a run and its teacher: whether the run has ended, and its top-1 accuracy."""
+
+Recorded = Mapping[tuple[str, str, str], Sequence[Trial]]  # by method, pair and `Search.key`
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Tuned:
     trials: Plan | None = None
 
 
-def tuned(suite: Suite, root: Path | None, read: Read) -> Tuned:
+def tuned(suite: Suite, root: Path | None, read: Read, recorded: Recorded) -> Tuned:
     """Return a suite with the settings that its trials chose, and the trials.
 
     Args:
         suite: The suite.
         root: Folder of data sets; None: as in `bench.planning.plan.plan`.
         read: Function that reads the result of a run.
+        recorded: The trials in the file of an earlier search.
 
     Raises:
         BenchError: The data set does not have the held-out images, or Optuna is not installed.
@@ -56,11 +59,13 @@ def tuned(suite: Suite, root: Path | None, read: Read) -> Tuned:
     for name, space in suite.tune.methods.items():
         for pair in pairs:
             evaluate = partial(_outcome, runs, pair, methods[name], suite.tune, read)
-            trials = search(suite.tune, space, pair.recipe.epochs, evaluate)
-            every = suite.tune.on == "first"
-            searches.append(Search(name, pair.name, every, trials, suite.tune.trials))
+            key, every = key_of(suite.tune, space), suite.tune.on == "first"
+            earlier = recorded.get((name, pair.name, key), ())
+            trials = search(suite.tune, space, pair.recipe.epochs, evaluate, earlier)
+            searches.append(Search(name, pair.name, every, trials, suite.tune.trials, key))
             cells += _cells(searches[-1], pair, methods[name], runs, suite.tune.seeds)
-    by_id = ordered(runs.by_id)
+    needed = with_needed((cell.run for cell in cells), runs.by_id)
+    by_id = ordered({id: run for id, run in runs.by_id.items() if id in needed})
     plan = Plan(runs.suite, by_id, tuple(cells), facts, teacher_facts=teacher_facts)
     changed = tuple(_applied(suite, method, searches) for method in suite.methods)
     return Tuned(replace(suite, methods=changed), tuple(searches), plan)

@@ -1,14 +1,22 @@
 """Tuning: read the results of trials, and write the file with the choice of each method."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from bench.planning import saved
+from bench.planning.search import Trial
 from bench.results.store import Corrupt, Results
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
     from bench.planning.search import Search
+    from bench.suite import Suite
 
+_trials: TypeAdapter[tuple[Trial, ...]] = TypeAdapter(tuple[Trial, ...])
 FOLDER = "tuned"  # name of the folder in the results folder
 
 
@@ -36,25 +44,46 @@ def outcome(results: Results, run: str, teacher: str) -> tuple[bool, float | Non
 
 
 def save(results: Results, plan: "Plan") -> None:
-    """Write the trials and the choices of a plan to `tuned/<suite>.json`, unless it has none.
+    """Write the trials and the choices of a suite to `tuned/`, unless it tunes no method.
 
-    The records determine the content of the file.
+    The records and the suite determine the content of the file.
     """
+    plan = plan.complete or plan
     tune = plan.suite.tune
     if tune is None:
         return
     content = {
         "suite": plan.suite.name,
+        "changes": plan.suite.changes,
         "images": tune.images,
         "seeds": tune.seeds,
         "search": tune.search,
         "pruning": tune.pruning,
         "methods": [_method(each) for each in plan.searches],
     }
-    path = results.folder / FOLDER / f"{plan.stem}.json"
-    text = json.dumps(content, indent=1) + "\n"
+    path, text = _path(results, plan.suite), json.dumps(content, indent=1) + "\n"
     if not path.is_file() or path.read_text("utf-8") != text:
         results.save_plan(path, text)
+
+
+def recorded(results: Results, suite: "Suite") -> dict[tuple[str, str, str], tuple[Trial, ...]]:
+    """Return the trials in the file of a suite by method, pair and key; {} without a usable file.
+
+    Args:
+        results: Folder of the file.
+        suite: The suite.
+    """
+    searches = {}
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        for entry in json.loads(_path(results, suite).read_text("utf-8"))["methods"]:
+            trials = _trials.validate_python(entry["trials"])
+            searches[entry["method"], entry["pair"], entry["key"]] = trials
+    return searches
+
+
+def _path(results: Results, suite: "Suite") -> Path:
+    """Return the path of the file of a suite; each list of changes has its own."""
+    return results.folder / FOLDER / saved.path_of(results.folder, suite.name, suite.changes).name
 
 
 def _method(search: "Search") -> dict[str, Any]:
@@ -63,6 +92,7 @@ def _method(search: "Search") -> dict[str, Any]:
         "method": search.method,
         "pair": search.pair,
         "all_pairs": search.every_pair,
+        "key": search.key,
         "ended": search.ended,
         "chosen": chosen and {"trial": chosen.number, **chosen.values, "top1": chosen.value},
         "trials": [
