@@ -15,7 +15,7 @@ from bench.report.comparison import overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
-from bench.stats.estimates import MAX_SEEDS, POWER
+from bench.stats.power import MAX_SEEDS, POWER
 
 DEVIATION = "Mean ± standard deviation (n − 1)"  # a phrase for captions
 

@@ -21,7 +21,7 @@ from bench.report.model import Entry
 from bench.stats.comparison import regression_verdicts
 from bench.stats.estimates import moderated, samples, welch
 from tests import toy
-from tests.stats.test_promises import joined, part
+from tests.statistics.test_promises import joined, part
 
 pytestmark = pytest.mark.slow
 
