@@ -210,7 +210,9 @@ def test_images_without_labels_are_a_split_for_training() -> None:
 
 
 def test_wrong_splits_are_refused() -> None:
-    with pytest.raises(BenchError, match="it has no images without labels; allowed: split train"):
+    with pytest.raises(
+        BenchError, match="the data set has no images without labels; allowed: split train"
+    ):
         data.facts(Selection("digits", split="unlabelled"))
     with pytest.raises(BenchError, match="per_class 2 is not possible with split unlabelled"):
         data.facts(Selection("h", 2, split="unlabelled"), None, {"h": Halves()})
