@@ -111,7 +111,7 @@ def see(
     usual = {"mean": facts.mean, "std": facts.std}
     keys = [tuple(tuple((usual | spec.measure)[key]) for key in usual) for spec in specs]
     if name.startswith("noise") or len(set(keys)) > 1:
-        allowed = "networks with views without noise, in measures with normalise: source"
+        allowed = "a network whose view has no noise, and a measure with normalise: source"
         raise BenchError(f"the network was trained on the view '{name}'. Allowed: {allowed}")
     mean, std = keys[0]
     view = View(name, replace(facts, mean=mean, std=std), device)

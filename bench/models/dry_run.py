@@ -126,8 +126,8 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         size: side S of the images in pixels.
 
     Returns:
-        The list of all calls that return a tensor (B, ...), in the order in which the calls end.
-        Then the output of the network.
+        The list of all calls that return a tensor (B, ...), in the order in which the calls end;
+        and the output of the network.
 
     """
     calls: list[LayerCall] = []

@@ -1,4 +1,4 @@
-"""The runs that measure the finished networks of a plan: probes, and the keys of `evaluate`."""
+"""Add the runs that measure a plan's finished networks: the suite's `probes` and `evaluate`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -26,7 +26,7 @@ class Trial:
 
     Attributes:
         where: The place in the suite: `pairs.0.student`, or `methods.mine.my_distiller`.
-        problems: Errors of the plugin's code, and violated rules of `distillers.base`.
+        problems: Errors of the network's or distiller's code; violated rules of `distillers.base`.
         warnings: Reasons why the distiller may be slow.
     """
 

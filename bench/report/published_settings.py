@@ -30,11 +30,11 @@ _DATA = {"CIFAR-100": ("cifar100", 32), "CIFAR-10": ("cifar10", 32), "ImageNet":
 _TARGETS = {"STL-10": "stl10", "TinyImageNet": "tiny_imagenet"}
 _METRICS = {"top1": "top1", "top1_err": "top1", "top5_err": "top5", "agreement": "agreement"}
 _LINEAR, _GAIN = "linear_probe_top1", "gain_points"
-_ANY = "(none)"  # a teacher's number for all its students, or a student's for all its teachers
+_ANY = "(none)"  # the number belongs to a student without teacher, or to a teacher alone
 _ALL_SIZES = "all ensemble sizes"
-_RGB = "rgb"  # the view of the images themselves
+_RGB = "rgb"  # the view that does not change images
 _PER_CLASS = 500  # training images of each class of CIFAR-100
-_NAMES = {"takd": "kd"}  # the assistant is in the column `teacher`
+_NAMES = {"takd": "kd"}  # TAKD is KD from an assistant, which the column `teacher` names
 _NETWORKS = {  # printed names, by names in suites
     "mobilenet_v1": ("MobileNet-V1",),
     "timm:resnet50": ("ResNet-50", "ResNet-50-SB"),

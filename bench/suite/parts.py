@@ -14,7 +14,7 @@ from bench.config.text import found
 from bench.data.views import RGB, VIEWS
 from bench.spec import NEEDS, Recipe
 
-RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
+RESERVED_OPTIONS = {  # constructors' arguments that the program sets, or that would read files
     "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
     "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
     "drop_path_rate",

@@ -1,6 +1,7 @@
 """The keys of a suite file, their types, ranges and defaults; and the resolved suite.
 
-The schema accepts any name of a network, data set, distiller or method; `checks` verifies names.
+The schema accepts any name of a network, data set, distiller or method. The module
+`bench.suite.checks` verifies the names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -140,7 +141,7 @@ TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, o
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
 Terms = dict[DistillerName, Term]  # empty: the student is not trained
-TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
+TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a key's path
 
 
 class OwnMethod(Part):

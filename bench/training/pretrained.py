@@ -109,8 +109,8 @@ def fit(contents: Contents, network: nn.Module, name: str, classifier: str | Non
         contents: The content of the file.
         network: The network; it may be on the meta device (tensors without memory).
         name: The network's name in messages, such as `a resnet8 of 10 classes`.
-        classifier: The layer of the logits, whose number of classes may differ. Its tensors, and
-            those of other layers with as many outputs, are then left out. None: all tensors fit.
+        classifier: The layer of the logits. If the file has another number of classes, the tensors
+            of all layers with one output per class are left out. None: all tensors must fit.
 
     Returns:
         The tensors, with the names that the network gives them.
@@ -310,7 +310,7 @@ def _shape(value: Tensor) -> str:
 
 
 def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a tensor is compared; counters that the network lacks are not compared.
+    """Return whether to compare a tensor; counters that the network does not have are skipped.
 
     The counter of a batch norm is not compared if the file stores a float, because some programs
     convert this counter together with the weights.

@@ -383,7 +383,7 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
 
 
 def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
-    """Draw a method's label at height `y`, and a thin line to its rank on the line of ranks.
+    """Draw a method's label at height `y`, and a thin line to the method's rank on the ruler.
 
     The label is at the x coordinate `edge`.
     """
