@@ -37,7 +37,7 @@ XYZ = (  # matrix from linear RGB to XYZ, as in scikit-image and ITU-R BT.709
     (0.019334, 0.119193, 0.950227),
 )
 WHITE = (0.95047, 1.0, 1.08883)  # XYZ of the white D65, 2 degrees
-LAB_MIDDLE = (50.0, 6.025, -6.6895)  # of L, a and b, as in the code of CMC (HobbitLong/CMC)
+LAB_MIDDLE = (50.0, 6.025, -6.6895)  # middles of L, a and b in CMC's code (HobbitLong/CMC)
 LAB_HALF_RANGE = (50.0, 92.208, 101.1675)
 
 

@@ -44,7 +44,7 @@ def agreement(logits: Tensor, other: Tensor) -> float:
 
 
 def teacher_in_top5(student: Tensor, teacher: Tensor) -> float:
-    """Return how often the teacher's predicted class is among the student's five most likely.
+    """Return how often the student's five most likely classes include the teacher's prediction.
 
     The value is a percentage of the images. With at most five classes, the value is 100.
 

@@ -43,7 +43,7 @@ def _impulse_noise(x: Picture, c: float, rng: RandomState) -> Picture:
 
 
 def _blur(x: Picture, c: float, rng: RandomState) -> Picture:
-    """Blur with a Gaussian of c pixels standard deviation; pixels of the border are repeated."""
+    """Blur with a Gaussian whose standard deviation is c pixels; border pixels are repeated."""
     from scipy.ndimage import gaussian_filter
 
     blurred: Picture = gaussian_filter(x, (c, c, 0), mode="nearest", truncate=BLUR_RADIUS)
@@ -63,7 +63,7 @@ def _brightness(x: Picture, c: float, rng: RandomState) -> Picture:
 
 
 def _saturate(x: Picture, c: tuple[float, float], rng: RandomState) -> Picture:
-    """Replace the saturation s of HSV by c₁ s + c₂; grey pixels, without a hue, get that of red."""
+    """Replace the saturation s of HSV by c₁ s + c₂; a grey pixel, without a hue, counts as red."""
     value, low = x.max(2, keepdims=True), x.min(2, keepdims=True)
     saturation = (value - low) / np.where(value > 0, value, 1.0)
     changed = np.clip(saturation * c[0] + c[1], 0.0, 1.0)

@@ -146,8 +146,8 @@ def classify(
         beat: Function that is called at each iteration.
 
     Returns:
-        The predicted classes (m,), and a dictionary: the penalty is `l2`, and `gradient` is that of
-        `Classifier`.
+        The predicted classes (m,), and a dictionary with the penalty (`l2`) and the attribute
+        `gradient` of the classifier.
     """
     penalty = choose_penalty(*train, classes, beat)
     classifier = fit(*train, classes, penalty, beat=beat)

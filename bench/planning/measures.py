@@ -55,8 +55,9 @@ class Subject:
         """Return whether a measure of `evaluate` is possible for the network.
 
         Some measures need a teacher or another seed. A measure of features is not possible with an
-        ensemble as the teacher, because an ensemble has no features of its own. If only the test
-        images have labels of the network's classes, only measures of features are possible.
+        ensemble as the teacher, because an ensemble has no features of its own. If no images have
+        labels of the network's classes, no measure is possible. If only the test images have such
+        labels, only measures of features are possible.
         """
         labels = self.source.facts.labels
         if labels == "none" or (labels == "test" and measure not in OF_FEATURES):

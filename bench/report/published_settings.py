@@ -53,7 +53,7 @@ _DOUBTS = {  # why the numbers of a source are not comparable with ours
     "TAKD": "single run; its seed and hyperparameters were searched",
     "Yasar 2026 v2": "of the best checkpoint on validation images; ours is of the last epoch",
 }
-_QUOTING = {"TTM": ("WTTM",), "NORM": ("NORM", "Student (own)")}  # own rows; others are quoted
+_QUOTING = {"TTM": ("WTTM",), "NORM": ("NORM", "Student (own)")}  # rows of the source itself
 _REMARKS = {  # by file and source
     ("transfer", "CRD"): (
         "CRD does not state the optimiser, epochs, augmentation and batch norm of its linear probe"
@@ -89,7 +89,7 @@ class SettingLine(BaseModel, frozen=True):
 
     @property
     def key(self) -> str:
-        """The value of a suite's key `published` that selects the line; empty: no value does."""
+        """The value of a suite's key `published` that selects the line; empty if no value does."""
         return "" if "user" in self.source else self.source.split()[0].lower()
 
     @property
@@ -299,7 +299,7 @@ def _is_pair(line: SettingLine, pair: "Pair", suite: "Suite") -> bool:
 
 
 def _is_usual(pair: "Pair", suite: "Suite") -> bool:
-    """Return whether both networks see unchanged images, and the student starts at random."""
+    """Return whether both networks see unchanged images, and the student starts untrained."""
     started = pair.student in suite.pretrained or pair.student in suite.init
     return pair.view == pair.teacher.view == _RGB and not started
 

@@ -21,7 +21,7 @@ _view: TypeAdapter[str] = TypeAdapter(ViewName)
 
 
 def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown data sets and views, impossible subsets, `crop` above the image."""
+    """Yield problems: unknown data sets and views, impossible subsets, too large `crop`."""
     teachers: Where = ("teachers", "dataset")
     entry = as_mapping(source.data.get("teachers")).get("dataset")
     problems: list[Problem] = []
@@ -48,7 +48,7 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
 
 
 def _facts(entry: Any, where: Where, registry: Registry, problems: list[Problem]) -> Facts | None:
-    """Return the facts of a data set; for a wrong entry, return None and add to `problems`."""
+    """Return the facts of a data set, or None; extend `problems` if the entry is wrong."""
     name = as_name(as_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := unknown_name("data set", name, names)):

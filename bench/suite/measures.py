@@ -48,8 +48,8 @@ class Protocol:
 
     Attributes:
         recipe: The settings of the training.
-        batch_norm: Whether batch norms of the frozen network use saved statistics (`frozen`), or
-            use each batch's and update the saved ones (`drifting`).
+        batch_norm: `frozen`: the frozen network's batch norms use their saved statistics.
+            `drifting`: they use each batch's statistics, which also update the saved statistics.
         normalise: The mean and standard deviation that normalise the images: those of the network's
             training images (`source`) or of the probe's images (`target`), or a key of `CHANNELS`.
         small_lr: Learning rate for MobileNetV2 and both ShuffleNets; None: the recipe's.
@@ -157,7 +157,7 @@ class EvaluateEntry(Part):
 
 
 class ProbeEntry(Part):
-    """A classifier on a network's features for a data set, or the network fine-tuned on it."""
+    """A probe: on a data set, a classifier of a network's features, or the network fine-tuned."""
 
     dataset: DataSetEntry
     kind: Annotated[Kind | None, allowed("logistic, knn, sgd or finetune")] = None

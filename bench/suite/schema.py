@@ -46,7 +46,7 @@ from bench.suite.parts import (
 
 MEMBER_SEED = 100  # seed of an ensemble's first member; no student may have a member's seed
 MAX_RUNS = 50_000  # runs of students in one suite
-TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # keys of recipes; values without effect
+TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # recipes of timm only: value without effect
 LIBRARIES = ("timm:", "torchvision:")
 
 

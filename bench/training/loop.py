@@ -174,7 +174,7 @@ def batches(
     strong: bool = False,
     views: tuple[View | None, View | None] = (None, None),
 ) -> Iterator[Views]:
-    """Yield the batches of an epoch; skip a last batch of one image, as batch norm needs two.
+    """Yield the batches of an epoch; skip a last batch of one image (batch norm needs two).
 
     A strong view is a second augmented copy of each image, in the same order. Its crop and flip are
     drawn independently. Two random operations of RandAugment follow, with the recipe's magnitude
@@ -197,7 +197,7 @@ def batches(
         view = replace(augment, view="strong", randaugment=magnitude)
         strongs = data.epoch(seed, epoch, recipe.batch_size, view)
     for number, ((images, batch), (second, _)) in enumerate(zip(stream, strongs, strict=False)):
-        if data.facts.labels != "all":  # the network has other classes than the labels
+        if data.facts.labels != "all":  # the network has other classes
             batch = replace(batch, labels=torch.zeros_like(batch.labels))
         if len(batch.labels) > 1:
             mixed = mix(images, batch, second, batch_rng(seed, epoch, number))

@@ -155,7 +155,7 @@ class WeightedLoss(nn.Module):
         return sum(weighted[1:], weighted[0]), losses
 
     def _visible(self, batch: Batch) -> Batch:
-        """Return the batch for distillers, which refuses labels that the images do not have."""
+        """Return the batch for distillers, without labels that the images do not have."""
         if "unlabelled" in self._images:
             return UnlabelledBatch(batch.labels, batch.index, batch.epoch, batch.epochs)
         if "mixed" not in self._images:
