@@ -208,7 +208,7 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
     Returns:
         One row for each run of a network. The first columns are `method`, `label`, `pair`,
         `teacher`, `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of
-        the last epoch such as `top1` (percent), metrics of its measures such as
+        the last epoch such as `top1` (percent), metrics of the network's measures such as
         `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
@@ -244,7 +244,7 @@ def table(
     published: bool = False,
     compact: bool = False,
 ) -> ResultTable:
-    """Return the tables of a suite's results, or the table of some records.
+    """Return the tables of a suite's results, or the table of rows of `bench.records`.
 
     Args:
         source: A suite file, the name of a suite that this package contains, or rows of
@@ -336,7 +336,7 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
     rows = frame[frame["role"] != "teacher"].drop_duplicates(["results", "id"])
     if rows.empty:
         raise BenchError(
-            "no student's run among the records. Allowed: records with runs of students"
+            "the records contain no student's run. Allowed: records with runs of students"
         )
     keys = ["pair", "method", "seed"]
     if rows.duplicated(keys).any():
@@ -480,6 +480,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether a student learned alone; a plugin's distiller is taken to use the teacher."""
+    """Return whether a student learned alone; plugins' distillers count as using the teacher."""
     terms, builtin = list(terms), distillers.names()
     return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

@@ -34,13 +34,13 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield each task with its status, the reason of a failure, and fields of its record.
 
-    A failed task does not stop the others. The networks of all tasks are kept, because tasks share
-    them.
+    A failed task does not stop the other tasks. The networks of all tasks stay in memory, because
+    several tasks can measure the same network.
 
     Args:
         context: The job.
         dataset: The images of all tasks.
-        beat: Function that is called again and again during long computations.
+        beat: Function that is called repeatedly during long computations, as a sign of life.
     """
     job = context.job
     root = data.data_root(Path(job.data_root) if job.data_root else None)
@@ -69,7 +69,7 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
 
     Args:
         context: The job, whose tasks measure the network.
-        facts: Facts of the images that the tasks use; only their size is used.
+        facts: Facts of the images that the tasks use.
         id: Id of the run.
     """
     job, results = context.job, context.results
@@ -96,7 +96,7 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
 def see(
     net: nn.Module, name: str, facts: Facts, specs: Sequence[RunSpec], device: torch.device
 ) -> None:
-    """Let a network see a view of normalised images.
+    """Add a hook to a network, which converts its normalised input images to a view.
 
     Args:
         net: The network.
@@ -111,8 +111,8 @@ def see(
     usual = {"mean": facts.mean, "std": facts.std}
     keys = [tuple(tuple((usual | spec.measure)[key]) for key in usual) for spec in specs]
     if name.startswith("noise") or len(set(keys)) > 1:
-        allowed = "networks with other views, and measures with normalise: source"
-        raise BenchError(f"the network sees the view '{name}'. Allowed: {allowed}")
+        allowed = "a network whose view has no noise, and a measure with normalise: source"
+        raise BenchError(f"the network was trained on the view '{name}'. Allowed: {allowed}")
     mean, std = keys[0]
     view = View(name, replace(facts, mean=mean, std=std), device)
     index = torch.zeros(0, dtype=torch.int64, device=device)  # only noise needs it

@@ -1,4 +1,4 @@
-"""Accuracies: of all images, of each class, and of predictions against another network's."""
+"""Accuracy over all images and per class, and agreement between two networks' predictions."""
 
 import torch
 from torch import Tensor
@@ -44,9 +44,9 @@ def agreement(logits: Tensor, other: Tensor) -> float:
 
 
 def teacher_in_top5(student: Tensor, teacher: Tensor) -> float:
-    """Return the percentage of images whose predicted class is in the student's first five.
+    """Return how often the student's five most likely classes include the teacher's prediction.
 
-    The predicted class is the teacher's. With at most five classes, the value is 100.
+    The value is a percentage of the images. With at most five classes, the value is 100.
 
     Args:
         student: The student's logits (n, K).

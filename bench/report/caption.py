@@ -66,7 +66,7 @@ def caption(
 
 
 def _images(context: TableContext, metric: Metric) -> str:
-    """Return a phrase for the images of a table; for a probe, the images of the training."""
+    """Return a phrase about a table's images; for a probe, about the networks' training images."""
     if context.data is None:
         return ""
     begin = "networks trained on " if metric.name.startswith(PROBE) else ""
@@ -129,7 +129,7 @@ def _runs(usual: int, seeds: Sequence[int], *, uniform: bool, finished: bool) ->
     """Return a phrase that states how many runs each number summarizes.
 
     Args:
-        usual: The number of runs of most cells; 0: no run has finished.
+        usual: The number of runs of most cells; 0: no finished run has the metric.
         seeds: All seeds, in order.
         uniform: Whether each cell has the usual number of runs.
         finished: Whether a run has finished.

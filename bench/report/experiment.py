@@ -1,4 +1,4 @@
-"""Sentences about a suite's experiment: what teacher and student see, and on which images.
+"""Phrases about a suite's experiment: the views and the images of teachers and students.
 
 Captions, `bench plan` and `bench show` use the same words.
 """
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
-    """Return phrases about views, the teachers' data set and steps; [] for a usual suite.
+    """Return phrases about the views, the teachers' data set and the number of training steps.
+
+    The list is empty if all networks see the unchanged images of one data set.
 
     Args:
         suite: The suite.
-        facts: Facts of the students' images, for the number of steps; None: no steps.
+        facts: Facts of the students' images, for the number of steps; None: steps are left out.
     """
     return [*_views(suite), *_data(suite, facts)]
 

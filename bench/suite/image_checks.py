@@ -21,7 +21,7 @@ _view: TypeAdapter[str] = TypeAdapter(ViewName)
 
 
 def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown data sets and views, impossible subsets, too large crops."""
+    """Yield problems: unknown data sets and views, impossible subsets, too large `crop`."""
     teachers: Where = ("teachers", "dataset")
     entry = as_mapping(source.data.get("teachers")).get("dataset")
     problems: list[Problem] = []
@@ -48,7 +48,7 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
 
 
 def _facts(entry: Any, where: Where, registry: Registry, problems: list[Problem]) -> Facts | None:
-    """Return the facts of a data set, or None; add a problem to `problems` if it is wrong."""
+    """Return the facts of a data set, or None; extend `problems` if the entry is wrong."""
     name = as_name(as_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := unknown_name("data set", name, names)):
@@ -69,7 +69,7 @@ def _shape(facts: Facts) -> str:
 
 
 def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each recipe that pads images by more than their side."""
+    """Yield a problem for each recipe whose `crop` (pixels of padding) exceeds an image's side."""
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): pair for i, pair in enumerate(as_list(source.data.get("pairs")))}
     for where, owner in owners.items():

@@ -23,7 +23,7 @@ Line = tuple[str, str]  # a line of YAML, and its comment
 
 
 def render(suite: Suite) -> str:
-    """Return the suite as YAML text, from which `read` returns the same suite."""
+    """Return the suite as YAML text, which `bench.suite.read` reads as the same suite."""
     lines = list(_mapping(_content(suite), (), "", suite.origins))
     lengths = [len(text) for text, comment in lines if comment and len(text) <= COMMENT_COLUMN]
     width = max(lengths, default=0)
@@ -111,7 +111,7 @@ def _data_set(data: Selection) -> dict[str, Any]:
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
-    """Return a probe's entry: the keys that have an effect on its kind."""
+    """Return a probe's entry, with the keys that have an effect for the probe's kind."""
     values = {**vars(probe), "dataset": asdict(probe.data), "recipe": probe.published}
     if probe.recipe and not probe.published:
         recipe = probe.recipe

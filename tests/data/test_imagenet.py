@@ -79,7 +79,7 @@ def test_a_missing_folder_names_the_command_that_unpacks_the_archives(
     assert f"imagenet: no folder {tmp_path}/imagenet/train\n" in refusal(source, tmp_path)
     message = source.missing(tmp_path)
     assert message
-    assert message.startswith(f"no folder {tmp_path}/imagenet. To prepare it, put ILSVRC2012_img")
+    assert message.startswith(f"no folder {tmp_path}/imagenet. To prepare the folder, put ILS")
     (tmp_path / "imagenet").mkdir()
     assert source.missing(tmp_path) is None
 

@@ -210,7 +210,7 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, weight: float = 1.0): pass\n",
-            "mine.py:2: Own: rename the option 'weight', which suites use for the loss's factor",
+            "mine.py:2: Own: rename the option 'weight', because suites already use this key",
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, x: 'Nope' = 1): pass\n",
