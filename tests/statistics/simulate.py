@@ -115,18 +115,18 @@ def _noise(noise: Noise, rng: np.random.Generator, shape: tuple[int, ...]) -> Ru
 
 
 def _gate(setup: Setup, before: Runs, now: Runs) -> Flags:
-    gain, relative = _gains(setup, before, now)
+    gain, relative = gains(setup, before, now)
     return regression_verdicts(gain, setup.tolerance, relative).verdict == "regression"
 
 
 def _compare(setup: Setup, before: Runs, now: Runs) -> Flags:
-    gain, relative = _gains(setup, before, now)
+    gain, relative = gains(setup, before, now)
     return np.isin(
         difference_verdicts(gain, setup.tolerance, relative).verdict, ["better", "worse"]
     )
 
 
-def _gains(setup: Setup, before: Runs, now: Runs) -> tuple[Difference, Difference]:
+def gains(setup: Setup, before: Runs, now: Runs) -> tuple[Difference, Difference]:
     old, new = samples(before), samples(now)
     gain = difference(old, new, moderated(pooled(old, new).at_least(_floor(setup))))
     groups = ["pair" if setup.shift else None] * setup.cells

@@ -1,22 +1,32 @@
 """Statistics against textbooks, scipy's own tests, and arithmetic by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stats.comparison import holm, ranks, relative_improvement
+from bench.stats.comparison import (
+    compare_to_baseline,
+    contrasts,
+    holm,
+    ranks,
+    relative_improvement,
+)
 from bench.stats.estimates import (
     Difference,
+    Variances,
+    difference,
     interval,
-    paired,
+    pooled,
     resolution,
     samples,
-    seeds_needed,
-    welch,
+    skewness,
+    within_seeds,
 )
+from bench.stats.power import Design
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "crd.csv"
 # "Student" (Gosset), The probable error of a mean, Biometrika 6, 1908: extra hours of sleep
@@ -37,46 +47,103 @@ def test_a_single_run_has_no_interval():
     assert interval([74.9]) is None
 
 
-def test_student_s_sleep_paired():
-    result = paired(DRUG_1, DRUG_2)
-    assert result.mean / result.error == pytest.approx(4.0621, abs=5e-5)
-    assert result.p_two_sided() == pytest.approx(0.002833, abs=5e-7)
-    assert result.interval() == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
-    assert result.p_two_sided() == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
+def by_seed(values):
+    return dict(enumerate(values))
 
 
-def test_student_s_sleep_unpaired():
-    result = welch(samples(DRUG_1), samples(DRUG_2))
+def unequal_variances(left, right):
+    """Welch's test: a variance for each side."""
+    sides = [samples(left), samples(right)]
+    cells = Variances(*np.array([(s.std**2, s.n - 1) for s in sides], dtype=float).T)
+    mean = np.array([np.mean(right) - np.mean(left)])
+    return contrasts(mean, cells, np.array([[0, 1]]), np.array([[len(left), len(right)]]) * 1.0)
+
+
+def test_sleep_paired():
+    [[result]] = compare_to_baseline([(by_seed(DRUG_1), [by_seed(DRUG_2)])])
+    assert result.p == pytest.approx(0.002833, abs=5e-7)
+    assert (result.low, result.high) == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
+    assert result.p == pytest.approx(stats.ttest_rel(DRUG_2, DRUG_1).pvalue)
+
+
+def test_sleep_unpaired():
+    result = unequal_variances(DRUG_1, DRUG_2)
     assert result.df == pytest.approx(17.776, abs=5e-4)
     assert result.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
-    assert result.interval() == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
+    assert np.ravel(result.interval()) == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
 
 
-def test_welch_with_other_numbers_of_seeds_is_scipy_s():
+def test_equal_and_unequal_variances_equal_scipy_s_without_the_allowance_for_skewness():
     left, right = [73.1, 74.0, 73.2], [72.0, 74.9, 73.3, 71.9, 73.0]
-    ours = welch(samples(left), samples(right))
-    theirs = stats.ttest_ind(right, left, equal_var=False)
-    assert (ours.p_two_sided(), ours.df) == pytest.approx((theirs.pvalue, theirs.df))
-    less = stats.ttest_ind(right, left, equal_var=False, alternative="less")
-    assert ours.p_below() == pytest.approx(less.pvalue)
-    shifted = stats.ttest_ind(np.array(right) + 0.5, left, equal_var=False, alternative="greater")
-    assert ours.p_above(-0.5) == pytest.approx(shifted.pvalue)
+    sides = samples(left), samples(right)
+    equal = replace(difference(*sides, pooled(*sides)), skew=0.0)
+    unequal = replace(unequal_variances(left, right), skew=0.0)
+    for ours, equal_var in (equal, True), (unequal, False):
+        theirs = stats.ttest_ind(right, left, equal_var=equal_var)
+        assert (float(ours.p_two_sided()), float(ours.df)) == pytest.approx(
+            (theirs.pvalue, theirs.df)
+        )
+        less = stats.ttest_ind(right, left, equal_var=equal_var, alternative="less")
+        assert float(ours.p_below()) == pytest.approx(less.pvalue)
+        shifted = np.array(right) + 0.5
+        more = stats.ttest_ind(shifted, left, equal_var=equal_var, alternative="greater")
+        assert float(ours.p_above(-0.5)) == pytest.approx(more.pvalue)
+
+
+def test_skewness_of_a_difference_of_means():
+    """The third cumulant of a mean of n exponential values is 2 / n²; it cancels for equal n."""
+    assert skewness(5, 5) == 0
+    draws = np.random.default_rng(0).exponential(size=(400_000, 12))
+    gaps = draws[:, :2].mean(1) - draws[:, 2:].mean(1)
+    assert skewness(2, 10) == pytest.approx(stats.skew(gaps), rel=0.02)
+    assert skewness(10, 2) == skewness(2, 10)
+
+
+@pytest.mark.parametrize("skew", [0.2, 0.7, 1.4])
+def test_p_with_skewness_is_a_gamma_tail(skew):
+    shape = 4 / skew**2
+    result = Difference(np.array(-3.0), np.array(1.0), np.array(1e9), skew)
+    assert result.p_below() == pytest.approx(
+        stats.gamma.sf(shape + 3 * shape**0.5, shape), rel=1e-5
+    )
+    symmetric = replace(result, skew=0.0)
+    assert result.p_below() > symmetric.p_below() == pytest.approx(stats.norm.cdf(-3), rel=1e-5)
+    assert replace(result, mean=np.array(1.0)).p_below() == pytest.approx(stats.norm.cdf(1))
+
+
+@pytest.mark.parametrize("skew", [0.0, 0.4, 1.4])
+def test_ends_of_an_interval_have_the_p_of_their_confidence(skew):
+    result = Difference(np.array(0.7), np.array(0.3), np.array(6.0), skew)
+    low, high = result.interval(0.9)
+    assert result.p_above(low) == pytest.approx(0.05)
+    assert result.p_below(high) == pytest.approx(0.05)
 
 
 def test_zero_spread_counts_as_exact():
-    same, less = paired([97.0, 96.0], [97.0, 96.0]), paired([97.0, 96.0], [96.5, 95.5])
+    same, less = (Difference(*map(np.array, (mean, 0.0, 1.0))) for mean in (0.0, -0.5))
     assert (same.p_two_sided(), same.interval()) == (1.0, (0.0, 0.0))
     assert (less.p_below(), less.p_above(), less.p_below(-0.5)) == (0.0, 1.0, 0.5)
-    flat = welch(samples([5.0, 5.0]), samples([5.0, 5.0, 5.0]))
-    assert (flat.p_two_sided(), flat.df) == (1.0, 1.0)
 
 
 def test_spread_is_not_below_that_of_rounding():
     step = 100 / 360
-    result = paired([97.0, 96.0, 98.0], [97.0 - step, 96.0 - step, 98.0 - step], step)
-    # two roundings, each step / √12, over three seeds
-    assert result.error == pytest.approx(step * (2 / 12) ** 0.5 / 3**0.5)
-    assert 0.02 < result.p_below() < 0.05
+    base = {0: 97.0, 1: 96.0, 2: 98.0}
+    [[result]] = compare_to_baseline([(base, [{s: v - step for s, v in base.items()}])])
+    # two roundings, each step / √12, over three seeds; t(0.975, 2) = 4.302653
+    reach = 4.302653 * step * (2 / 12) ** 0.5 / 3**0.5
+    # the smallest step of these values is 360 images' or more precisely what two values differ by
+    assert result.high - result.mean == pytest.approx(reach, rel=1e-4)
+
+
+def test_variance_within_seeds_is_that_of_an_analysis_of_variance():
+    runs = np.random.default_rng(0).normal(size=(4, 6)) + 10 * np.arange(6)
+    result = within_seeds(runs)
+    grand = runs - runs.mean(0) - runs.mean(1, keepdims=True) + runs.mean()
+    mean_square = (grand**2).sum() / (3 * 5)  # residual mean square of a two-way layout
+    assert result.value.mean() == pytest.approx(mean_square)
+    assert result.df.sum() == 3 * 5
+    pair = within_seeds(runs[:2])
+    assert pair.value == pytest.approx([np.var(runs[0] - runs[1], ddof=1) / 2] * 2)
 
 
 def test_resolution_is_the_smallest_real_step():
@@ -156,29 +223,29 @@ def test_relative_improvement_by_hand_and_refused():
         relative_improvement([70, 60], [70, 61], [73, 61])
 
 
+def seeds(effect, spread, alpha, groups=2):
+    return Design(spread, groups).seeds_beyond(effect, alpha)
+
+
 def test_seeds_needed_are_those_of_the_tables_of_power():
     # Cohen, Statistical Power Analysis, table 2.4.1: medium effect, 80 %, two groups
-    assert seeds_needed(0.5, 2**0.5, 0.025) == 64
-    assert seeds_needed(0.5, 2**0.5, 0.05) == 51
-    assert seeds_needed(0.8, 2**0.5, 0.025) == 26
-    assert seeds_needed(0.5, 1.0, 0.025, groups=1) == 34
-    assert seeds_needed(0.5, 1.0, 0.05, groups=1) == 27
+    assert seeds(0.5, 2**0.5, 0.025) == pytest.approx(64, abs=1)
+    assert seeds(0.5, 2**0.5, 0.05) == pytest.approx(51, abs=1)
+    assert seeds(0.8, 2**0.5, 0.025) == pytest.approx(26, abs=1)
+    assert seeds(0.5, 1.0, 0.025, groups=1) == pytest.approx(34, abs=1)
+    assert seeds(0.5, 1.0, 0.05, groups=1) == pytest.approx(27, abs=1)
 
 
 def test_seeds_needed_at_the_ends():
-    assert seeds_needed(0.1, 1.0, 0.05) is None
-    assert seeds_needed(0.0, 1.0, 0.05) is None
-    assert seeds_needed(5.0, 0.0, 0.05) == 2
-    assert seeds_needed(1000.0, 0.1, 0.05) == 2
-    assert seeds_needed(0.5, 0.5, 0.05, both=True) > seeds_needed(0.5, 0.5, 0.05)
-
-
-def test_promised_power_is_reached():
-    rng, n = np.random.default_rng(1), seeds_needed(0.6, 0.5, 0.05, groups=1)
-    gaps = rng.normal(0.6, 0.5, (20_000, n))
-    detected = paired(np.zeros_like(gaps), gaps).p_above() < 0.05
-    fewer = paired(np.zeros_like(gaps[:, :-1]), gaps[:, :-1]).p_above() < 0.05
-    assert detected.mean() > 0.8 > fewer.mean()
+    assert seeds(0.1, 1.0, 0.05) is None
+    assert seeds(0.0, 1.0, 0.05) is None
+    assert seeds(5.0, 0.0, 0.05) == 2
+    assert seeds(1000.0, 0.1, 0.05) == 2
+    assert Design(0.5, 2, tolerance=0.5).seeds_beyond(0.5, 0.05) is None
+    assert Design(0.5, 2, tolerance=0.5).seeds_within(0.5, 0.05) is None
+    within = Design(0.5, 2, tolerance=0.5)
+    assert within.seeds_within(0.0, 0.05, both=True) > within.seeds_within(0.0, 0.05)
+    assert within.seeds_within(0.0, 0.05, least=40) == 40
 
 
 def test_a_turned_difference_is_a_gain_where_less_is_better():

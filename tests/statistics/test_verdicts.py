@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import digamma
 
-from bench.stats.comparison import compare_to_baseline, difference_verdicts, regression_verdicts
-from bench.stats.estimates import Difference, Samples, moderated, paired, resolution, samples
+from bench.stats.comparison import (
+    compare_to_baseline,
+    difference_verdicts,
+    regression_verdicts,
+    without_shared_shift,
+)
+from bench.stats.estimates import Difference, Variances, moderated, prior, samples
 
 BASE = {0: 74.9, 1: 75.1, 2: 74.8, 3: 75.2, 4: 75.0}
 
@@ -58,103 +64,138 @@ def test_a_family_corrects_alarms_but_not_passes():
     assert crowd.p[0] == pytest.approx(21 * regression_verdicts(differences(row), 0.5).p[0])
 
 
-def test_judge_pairs_the_seeds_where_both_sides_have_the_same():
-    [result] = compare_to_baseline([(BASE, shifted(0.5))])
+def compare(base, *methods, **options):
+    [line] = compare_to_baseline([(base, methods)], **options)
+    return line
+
+
+def test_seeds_are_paired_if_both_methods_have_the_same():
     own = shifted(0.5)
-    step = resolution([*BASE.values(), *own.values()])
-    direct = paired([BASE[s] for s in range(5)], [own[s] for s in range(5)], step)
-    assert (result.verdict, result.paired) == ("better", True)
-    assert (result.mean, result.p) == pytest.approx(
-        (float(direct.mean), float(direct.p_two_sided()))
-    )
+    [result] = compare(BASE, own)
+    theirs = stats.ttest_rel([own[s] for s in range(5)], [BASE[s] for s in range(5)])
+    assert (result.verdict, result.paired, result.seeds) == ("better", True, None)
+    assert (result.mean, result.p) == pytest.approx((0.504, theirs.pvalue))
     assert result.low < result.mean < result.high
-    assert result.seeds is None
 
 
-def test_judge_takes_other_seeds_as_independent():
+def test_what_all_methods_of_a_seed_share_does_not_count_as_noise():
+    jumps = {0: 0.0, 1: 4.0, 2: -3.0, 3: 1.0, 4: -2.0}
+    methods = [shifted(0.5), shifted(0.0), shifted(0.1, 0.03)]
+    alone = compare(BASE, *methods)
+    moved = [{s: v + jumps[s] for s, v in cell.items()} for cell in (BASE, *methods)]
+    assert [c.p for c in compare(*moved)] == pytest.approx([c.p for c in alone])
+    assert alone[0].verdict == "better"
+
+
+def test_other_seeds_are_independent():
     other = {seed + 7: value for seed, value in shifted(0.5).items()}
-    [result] = compare_to_baseline([(BASE, other)])
+    [result] = compare(BASE, other)
     assert (result.verdict, result.paired) == ("better", False)
-    [fewer] = compare_to_baseline([(BASE, {0: 75.0, 1: 75.3})])
+    [fewer] = compare(BASE, {0: 75.0, 1: 75.3})
     assert fewer.paired is False
+    both = compare(BASE, shifted(0.5), other)
+    assert [c.paired for c in both] == [True, False]
 
 
-def test_judge_knows_where_less_is_better():
-    assert compare_to_baseline([(BASE, shifted(0.5))], higher=False)[0].verdict == "worse"
-    assert compare_to_baseline([(BASE, shifted(-0.5))], higher=False)[0].verdict == "better"
+def test_lower_can_be_better():
+    assert compare(BASE, shifted(0.5), higher=False)[0].verdict == "worse"
+    assert compare(BASE, shifted(-0.5), higher=False)[0].verdict == "better"
 
 
 def test_single_seeds_are_never_compared():
-    [result] = compare_to_baseline([({0: 70.0}, {0: 90.0})])
+    [result] = compare({0: 70.0}, {0: 90.0})
     assert (result.verdict, result.mean, result.p, result.low) == ("inconclusive", 20.0, None, None)
-    assert compare_to_baseline([(BASE, {0: 90.0})])[0].verdict == "inconclusive"
+    assert compare(BASE, {0: 90.0})[0].verdict == "inconclusive"
     assert compare_to_baseline([]) == []
 
 
 def test_inconclusive_comparison_has_the_number_of_seeds_needed():
     wide = {seed: value + (0.3 if seed % 2 else -0.1) for seed, value in BASE.items()}
-    [result] = compare_to_baseline([(BASE, wide)], tolerance=0.2)
+    [result] = compare(BASE, wide, tolerance=0.2)
     assert result.verdict == "inconclusive"
     assert 5 < result.seeds < 20
-    [longer] = compare_to_baseline([(BASE, wide)], tolerance=0.1)
+    [longer] = compare(BASE, wide, tolerance=0.1)
     assert longer.seeds > 2 * result.seeds
-    [hopeless] = compare_to_baseline([(BASE, shifted(0.0001, 0.4))], tolerance=0.0)
+    [hopeless] = compare(BASE, shifted(0.0001, 0.4), tolerance=0.0)
     assert (hopeless.verdict, hopeless.seeds) == ("inconclusive", None)
 
 
 def test_a_larger_family_needs_more_seeds():
     wide = {seed: value + (0.4 if seed % 2 else 0.0) for seed, value in BASE.items()}
-    alone, *_ = compare_to_baseline([(BASE, wide)])
-    crowd = compare_to_baseline([(BASE, wide)] * 30)
-    assert alone.verdict == crowd[0].verdict == "inconclusive"
-    assert crowd[0].seeds > alone.seeds + 10
+    [alone] = compare(BASE, wide)
+    crowd = compare_to_baseline([(BASE, [wide])] * 30)
+    assert alone.verdict == "inconclusive"
+    assert crowd[0][0].p > 5 * alone.p
 
 
 def test_a_clear_same_within_the_tolerance():
-    assert compare_to_baseline([(BASE, shifted(0.01))], tolerance=0.5)[0].verdict == "same"
+    assert compare(BASE, shifted(0.01), tolerance=0.5)[0].verdict == "same"
 
 
-def test_shared_noise_recovers_how_much_the_cells_agree():
+def test_variances_with_a_common_level_are_recovered():
     rng = np.random.default_rng(0)
     variances = 0.09 * 6 / rng.chisquare(6, 20_000)  # d0 = 6, s0 = 0.3
-    result = samples(rng.normal(0, np.sqrt(variances)[:, None], (20_000, 5)))
-    assert moderated(result).df[0] - result.df[0] == pytest.approx(6, rel=0.1)
+    runs = samples(rng.normal(0, np.sqrt(variances)[:, None], (20_000, 5)))
+    assert prior(Variances(runs.std**2, runs.n - 1)).degrees == pytest.approx(6, rel=0.1)
     alike = samples(rng.normal(0, 0.3, (20_000, 5)))
-    assert moderated(alike).df[0] == 4 + 10
+    result = prior(Variances(alike.std**2, alike.n - 1))
+    assert result.degrees > 100
+    assert result.level == pytest.approx(0.09, rel=0.02)
 
 
-def test_shared_noise_is_the_formula():
-    std = np.array([0.25, 0.28, 0.3, 0.32, 0.33, 0.35])
-    given = Samples(np.zeros(6), std, np.full(6, 4.0), np.full(6, 3.0))
-    result = moderated(given)
+def variances(std, df=3.0):
+    return Variances(np.array(std) ** 2, np.full(len(std), df))
+
+
+def test_moderation_is_the_formula():
+    cells = variances([0.25, 0.28, 0.3, 0.32, 0.33, 0.35])
+    result = moderated(cells)
     borrowed = result.df[0] - 3
-    assert borrowed == 15 / 4  # a quarter of what the five others have
-    level = ((borrowed + 3) * result.std[:2] ** 2 - 3 * std[:2] ** 2) / borrowed
-    # no scatter beyond chance: s0 is the geometric mean, freed of the bias of log s
+    assert borrowed == 15 / 4  # a quarter of the degrees of freedom of the five others
+    level = ((borrowed + 3) * result.value[:2] - 3 * cells.value[:2]) / borrowed
+    # the geometric mean, without the bias of log s²
     bias = np.exp(-(digamma(1.5) - np.log(1.5)))
-    assert level == pytest.approx(np.exp(np.log(std**2).mean()) * bias, rel=1e-4)
+    assert level == pytest.approx(np.exp(np.log(cells.value).mean()) * bias, rel=1e-6)
 
 
-def test_no_spread_falls_below_a_cell_s_own():
-    std = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 2.0])
-    result = moderated(Samples(np.zeros(6), std, np.full(6, 4.0), np.full(6, 3.0)))
-    assert (result.std >= std).all()
-    assert result.std[0] > 1.5 * std[0]
-    assert result.std[-1] == std[-1]
+def test_no_variance_falls_below_a_cell_s_own():
+    cells = variances([0.1, 0.2, 0.3, 0.4, 0.5, 2.0])
+    result = moderated(cells)
+    assert (result.value >= cells.value).all()
+    assert result.value[0] > 2 * cells.value[0]
+    assert result.value[-1] == cells.value[-1]
 
 
-def test_too_few_or_too_short_cells_share_nothing():
-    three = Samples(np.zeros(3), np.array([0.1, 0.2, 0.3]), np.full(3, 5.0), np.full(3, 4.0))
-    assert (moderated(three).std == three.std).all()
-    twos = Samples(np.zeros(8), np.linspace(0.1, 0.8, 8), np.full(8, 2.0), np.full(8, 1.0))
-    assert (moderated(twos).df == 1).all()
-    flat = Samples(np.zeros(8), np.zeros(8), np.full(8, 3.0), np.full(8, 2.0))
-    assert (moderated(flat).std == 0).all()
+def test_a_single_cell_and_cells_without_spread_borrow_nothing():
+    one = variances([0.3])
+    assert (moderated(one).value, moderated(one).df) == (one.value, one.df)
+    flat = variances([0.0] * 8)
+    assert (moderated(flat).value == 0).all()
+    assert (moderated(flat).df == 3).all()
 
 
 def test_a_table_at_once_is_its_tables_one_by_one():
     rng = np.random.default_rng(3)
-    many = samples(rng.normal(0, rng.uniform(0.1, 0.9, (4, 9, 1)), (4, 9, 5)))
+    runs = samples(rng.normal(0, rng.uniform(0.1, 0.9, (4, 9, 1)), (4, 9, 5)))
+    many = Variances(runs.std**2, runs.n - 1)
     for i in range(4):
-        each = Samples(*(getattr(many, key)[i] for key in ("mean", "std", "n", "df")))
-        assert moderated(many).std[i] == pytest.approx(moderated(each).std)
+        each = moderated(Variances(many.value[i], many.df[i]))
+        assert moderated(many).value[i] == pytest.approx(each.value)
+
+
+def test_a_shift_of_all_cells_is_no_regression_and_one_cell_s_drop_beyond_it_is():
+    shared = differences(*[(-2.0, 0.2, 8)] * 5, (-5.0, 0.2, 8))
+    relative = without_shared_shift(shared, ["a"] * 6)
+    assert relative.mean == pytest.approx([0, 0, 0, 0, 0, -3])
+    result = regression_verdicts(shared, 0.5, relative)
+    assert list(result.verdict) == ["inconclusive"] * 5 + ["regression"]
+    untouched = without_shared_shift(shared, [None] * 6)
+    assert list(regression_verdicts(shared, 0.5, untouched).verdict) == ["regression"] * 6
+    two = without_shared_shift(shared, ["a"] * 2 + [None] * 4)
+    assert list(regression_verdicts(shared, 0.5, two).verdict)[:2] == ["inconclusive"] * 2
+
+
+def test_a_cell_that_stays_while_others_rise_is_no_regression():
+    gains = differences(*[(2.0, 0.2, 8)] * 5, (0.1, 0.2, 8))
+    result = regression_verdicts(gains, 0.5, without_shared_shift(gains, ["a"] * 6))
+    assert list(result.verdict) == ["pass"] * 6
