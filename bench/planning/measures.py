@@ -1,6 +1,6 @@
 """The runs that measure the finished networks of a plan: probes, and the keys of `evaluate`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,22 @@ def selection_of(plan: Plan, run: Run) -> Selection:
     spec = run.specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
     return Selection(run.dataset or plan.suite.data.name, *part)
+
+
+def missing_data(plan: Plan, runs: Iterable[Run], root: Path | None = None) -> list[str]:
+    """Return a line for each missing data set that runs need and bench cannot download.
+
+    Args:
+        plan: The plan.
+        runs: Runs of the plan.
+        root: Folder of data sets; None: as in `bench.planning.plan.plan`.
+    """
+    names = {(selection := selection_of(plan, run)).name: selection for run in runs}
+    return [
+        f"{name}: {absent}"
+        for name, selection in names.items()
+        if (absent := data.missing(selection, root))
+    ]
 
 
 def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
