@@ -90,7 +90,7 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
         teachers = Target(suite.teacher_data.name, images, plan.teacher_facts)
     for subject in _subjects(plan, source, teachers):
         for name, target, spec in _measures(suite, subject, targets):
-            runs[spec.id] = Run(spec.id, spec, dataset=target.name)
+            runs[spec.id] = Run(spec.id, spec, dataset=target.name, facts=target.facts)
             measures[subject.id, name] = spec.id
     probes = (replace(p, incomplete=targets[p.name].facts.incomplete) for p in suite.probes)
     suite = replace(suite, probes=tuple(probes))
