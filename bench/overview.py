@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from bench import data
 from bench.api import Machine
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
+from bench.planning.measures import missing_data
 from bench.planning.plan import Plan, Run, cohorts
 from bench.report import experiment
 from bench.results import Results
@@ -98,10 +98,9 @@ def describe_plan(
 
 
 def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:
-    """Return a line for each missing file that the runs to do need: data set and checkpoints."""
-    lack = data.missing(plan.suite.data, data_root) if runs else None
+    """Return a line for each missing file that the runs to do need: data sets and checkpoints."""
     return [
-        *([f"{plan.suite.data.name}: {lack}"] if lack else []),
+        *missing_data(plan, runs, data_root),
         *(
             f"{run.specification.network}: no file {run.checkpoint.path}, SHA-256 "
             f"{run.checkpoint.sha256}"

@@ -32,7 +32,10 @@ def command(
         ),
     ] = False,
     published_only: Annotated[
-        bool, Option("--published-only", help="Print only the papers' tables of the suite's pairs.")
+        bool,
+        Option(
+            "--published-only", help="Print only the papers' numbers of the suite's experiment."
+        ),
     ] = False,
     statistics: Annotated[
         bool, Option("--statistics", help="Instead, make a table of intervals, verdicts and ranks.")
@@ -61,7 +64,7 @@ def command(
     )
     if published_only:
         files = build.write_published(plan, results, content)
-        print_report(build.published_report(plan))
+        print_report(build.published_report(plan, metric))
         print_files(files)
         return
     require_record(plan, results, suite.command("run"))

@@ -90,7 +90,7 @@ class ImageNet:
             raise MissingData("\n".join([*problems, _fix(folder.path)]))
         return folder
 
-    def missing(self, root: Path) -> str | None:
+    def absent(self, root: Path) -> str | None:
         """Return how to get the images if their folder does not exist; None if it exists."""
         top = root / FOLDER
         return None if top.is_dir() else f"no folder {printable(top.resolve())}. {_fix(top)}"

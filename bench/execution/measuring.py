@@ -17,7 +17,6 @@ from bench.data.views import RGB, View
 from bench.errors import BenchError
 from bench.execution.protocol import Task
 from bench.measures.measurer import Measurer
-from bench.results import verify
 from bench.results.environment import is_out_of_memory
 from bench.results.record import Status
 from bench.spec import RunSpec
@@ -72,24 +71,17 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
         facts: Facts of the images that the tasks use.
         id: Id of the run.
     """
-    job, results = context.job, context.results
+    job = context.job
     specs = [task.specification for task in job.tasks]
     info = job.teacher if job.teacher and job.teacher.id == id else job.sources[id]
-    path, record = results.weights(id), results.summary(id)
-    verify(path, info.sha256)
-    if record is None:
-        raise BenchError(f"{path}: the record of the run is missing")
     stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
     source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
     layers = next(filter(None, stages), ())
-    if info.members > 1:
-        load = partial(teachers.load_members, info.network, info.members)
-        net: nn.Module = teachers.Averaged(load(source, path, context.registry, layers))
-    else:
-        net = teachers.load_trained(record, source, path, context.registry, layers)
+    nets, spec = teachers.load_finished(context.results, info, source, context.registry, layers)
+    net = nets[0] if len(nets) == 1 else teachers.Averaged(nets)
     net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if record.specification.view != RGB:
-        see(net, record.specification.view, source, specs, context.device)
+    if spec.view != RGB:
+        see(net, spec.view, source, specs, context.device)
     return net.eval().requires_grad_(False)
 
 

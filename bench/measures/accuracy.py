@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bench.data.subset import rank
+from bench.training.evaluation import is_in_top
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:
@@ -52,8 +53,7 @@ def teacher_in_top5(student: Tensor, teacher: Tensor) -> float:
         student: The student's logits (n, K).
         teacher: The teacher's logits (n, K).
     """
-    top = student.topk(min(5, student.shape[1]), dim=1).indices
-    return 100 * float((top == teacher.argmax(1, keepdim=True)).any(1).double().mean())
+    return 100 * float(is_in_top(student, teacher.argmax(1), 5).double().mean())
 
 
 def halves(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Add the runs that measure a plan's finished networks: the suite's `probes` and `evaluate`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
         teachers = Target(suite.teacher_data.name, images, plan.teacher_facts)
     for subject in _subjects(plan, source, teachers):
         for name, target, spec in _measures(suite, subject, targets):
-            runs[spec.id] = Run(spec.id, spec, dataset=target.name)
+            runs[spec.id] = Run(spec.id, spec, dataset=target.name, facts=target.facts)
             measures[subject.id, name] = spec.id
     probes = (replace(p, incomplete=targets[p.name].facts.incomplete) for p in suite.probes)
     suite = replace(suite, probes=tuple(probes))
@@ -104,6 +104,22 @@ def selection_of(plan: Plan, run: Run) -> Selection:
     spec = run.specification.data
     part = spec.per_class, spec.test_per_class, spec.validation, spec.size, spec.split
     return Selection(run.dataset or plan.suite.data.name, *part)
+
+
+def missing_data(plan: Plan, runs: Iterable[Run], root: Path | None = None) -> list[str]:
+    """Return a line for each missing data set that runs need and bench cannot download.
+
+    Args:
+        plan: The plan.
+        runs: Runs of the plan.
+        root: Folder of data sets; None: as in `bench.planning.plan.plan`.
+    """
+    names = {(selection := selection_of(plan, run)).name: selection for run in runs}
+    return [
+        f"{name}: {absent}"
+        for name, selection in names.items()
+        if (absent := data.missing(selection, root))
+    ]
 
 
 def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:

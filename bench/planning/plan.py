@@ -43,6 +43,7 @@ class Run:
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
         init: The file whose weights the network begins with; None: random weights.
         dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
+        facts: Facts of the images of a measure; None for other runs.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Run:
     checkpoint: Checkpoint | None = None
     init: InitialWeights | None = None
     dataset: str = ""
+    facts: Facts | None = None
 
     @property
     def kind(self) -> Role:

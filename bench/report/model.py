@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from bench.report import labels
 from bench.report.labels import METRICS, Metric, join, measure_of
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
@@ -20,6 +21,7 @@ from bench.stats.comparison import ALPHA, Comparison, Ranks
 from bench.stats.estimates import interval
 
 Role = Literal["teacher", "student", "method"]
+ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
 Rank = Literal["best", "second"]
 
 MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
@@ -236,6 +238,12 @@ class Column(Part):
     student: str
     note: str = ""  # how the pair's runs differ from the papers' runs
     mark: str = ""  # mark of the footnote with the note
+
+    @classmethod
+    def of(cls, pair: str, teacher: str, student: str, note: str = "") -> "Column":
+        """Return the column of a pair; a name other than `teacher/student` is shown."""
+        own_name = f" ({pair})" if pair != f"{teacher}/{student}" else ""
+        return cls(pair, labels.network(teacher), f"{labels.network(student)}{own_name}", note)
 
     @property
     def name(self) -> str:

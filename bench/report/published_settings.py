@@ -114,6 +114,11 @@ class SettingLine(BaseModel, frozen=True):
         return "reprint" in self.read_where
 
     @property
+    def is_gain(self) -> bool:
+        """Whether the number is a difference from the student, not an accuracy."""
+        return self.metric == _GAIN
+
+    @property
     def origin(self) -> str:
         """Source, table and number of runs, such as `CRD, Table 8 (n not stated)`."""
         source, table = self.source.split(" (")[0], self.table.split(" / ")[0]
@@ -240,7 +245,7 @@ def _matches(line: SettingLine, suite: "Suite") -> Iterator[Match]:
     """Yield a match for each pair and metric of a suite to which a number belongs."""
     if not _is_data(line, suite):
         return
-    metrics = [_METRICS.get(line.metric, "top1" if line.metric == _GAIN else "")]
+    metrics = ["top1" if line.is_gain else _METRICS.get(line.metric, "")]
     if line.metric == _LINEAR:
         probes = [probe for probe in suite.probes if _is_linear(probe)]
         metrics = [f"{PROBE}{p.name}.top1" for p in probes if _is_target(line, p.data)]
@@ -328,14 +333,14 @@ def _values(matches: Collection[Match], metric: str) -> dict[tuple[str, str], Pu
     values: dict[tuple[str, str], PublishedValue] = {}
     for match in matches:
         value = match.line.published
-        if match.metric == metric and value and match.line.metric != _GAIN:
+        if match.metric == metric and value and not match.line.is_gain:
             values.setdefault((match.pair, match.line.name), value)
     return values
 
 
 def _printed(line: SettingLine) -> str:
     """Return a method's label and number, such as `HSAKD* 68.50 ± 0.24`."""
-    if line.metric == _GAIN and line.value is not None:
+    if line.is_gain and line.value is not None:
         return f"{line.label} {labels.signed(line.value, 2)} points over the student"
     value = line.published
     number = labels.METRICS["top1"].mean_std(value.mean, value.std) if value else ""
