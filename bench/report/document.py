@@ -262,6 +262,8 @@ def untested_reason(row: Row, place: int, table: Table) -> str:
     base, cell = table.baseline, row.cells[place]
     if base is None or row is base or cell.comparison:
         return ""
+    if row.role == "control":
+        return "control: see the notes of the table"
     for side, name in ((cell, ""), (base.cells[place], f" of {base.label}")):
         if side.missing:
             return f"not tested: {'seeds' if side.measured else 'values'}{name} missing"

@@ -47,6 +47,7 @@ MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
+Control = Literal["smoothing", "untrained", "longer"]
 
 
 class Teachers(Part):
@@ -205,6 +206,7 @@ class SuiteFile(Part):
         allowed("a mapping of names to {dataset, kind, …}"),
     ] = {}
     evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
+    controls: fields.Truth = False
 
     @model_validator(mode="before")
     @classmethod
@@ -291,6 +293,8 @@ class Method:
         label: The label in the papers' tables; for other methods, `name`.
         pairs: The terms for single pairs, by `teacher/student`, where the method's authors publish
             other settings for them.
+        control: The kind of a control: `smoothing` (of labels), `untrained` (teacher) or `longer`
+            (training); None: a method.
     """
 
     name: str
@@ -298,6 +302,7 @@ class Method:
     note: str | None = None
     label: str = ""
     pairs: Mapping[str, Mapping[str, TermSpec]] = field(default_factory=dict)
+    control: Control | None = None
 
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
@@ -404,6 +409,7 @@ class Suite:
             empty: CRD's tables.
         probes: Probes of its finished networks.
         evaluate: Settings of other measures of its finished networks, by the measure's name.
+        controls: Whether the suite asks for controls; they are among its methods.
     """
 
     name: str
@@ -430,6 +436,7 @@ class Suite:
     views: Mapping[str, str] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    controls: bool = False
 
     @property
     def networks(self) -> tuple[str, ...]:
