@@ -115,7 +115,8 @@ def _test(p: Versus) -> str:
     if not p:
         return "controls: significance not tested (one seed)"
     number = count(len(p), "comparison")
-    return f"controls: t-tests, Holm-corrected over {number}, p < {ALPHA} against each control"
+    tests = f"the tests of this table, Holm-corrected over {number}"
+    return f"controls: {tests}, p < {ALPHA} against each control"
 
 
 def _floor(methods: Sequence[Row], place: int, columns: Sequence[Column]) -> str:
@@ -134,5 +135,5 @@ def _floor(methods: Sequence[Row], place: int, columns: Sequence[Column]) -> str
     return (
         f"agreement floor{where}: two seeds of one method agree on {min(floors):.2f} to "
         f"{max(floors):.2f} % of the test images; {len(above)} of {count(len(pairs), 'method')} "
-        f"agree with the teacher more than this{names}"
+        f"agree with the teacher more than their own seeds with each other{names}"
     )

@@ -77,6 +77,7 @@ class Section:
         folded: Whether Markdown shows the section collapsed until a reader opens it.
         names: Indices of the columns that name a row. A narrow screen shows the grid in blocks of
             columns, and each block has these columns.
+        wrapped: Whether the cells of the second, last column are paragraphs.
     """
 
     header: tuple[tuple[GridCell, ...], ...] = ()
@@ -87,6 +88,7 @@ class Section:
     pairs: tuple[str, ...] = ()
     folded: bool = False
     names: tuple[int, ...] = (0,)
+    wrapped: bool = False
 
 
 @dataclass(frozen=True)

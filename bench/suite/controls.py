@@ -22,8 +22,8 @@ def with_controls(
 ) -> Iterator[Method]:
     """Yield the methods of a suite, then its controls.
 
-    A method of the suite that only smooths labels becomes the control; then none is added. The
-    untrained teacher teaches the suite's first method that reads only a teacher's logits.
+    A method of the suite that only smooths labels becomes the control, instead of the papers' `ls`.
+    The untrained teacher teaches the suite's first method that reads only a teacher's logits.
 
     Args:
         methods: The methods that the suite names.

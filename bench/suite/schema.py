@@ -27,7 +27,6 @@ from bench.spec import Recipe, TermSpec
 from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
-    CheckpointEntry,
     DataSetEntry,
     Ensembles,
     NetworkEntry,
@@ -38,6 +37,7 @@ from bench.suite.parts import (
     RecipeEntry,
     TeacherEntry,
     TeacherRun,
+    Teachers,
     TermEntry,
     Views,
     ViewsEntry,
@@ -48,27 +48,6 @@ MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
 LIBRARIES = ("timm:", "torchvision:")
 Control = Literal["smoothing", "untrained", "longer"]
-
-
-class Teachers(Part):
-    """The training of teachers; by default, one with seed 0 serves all students of a pair.
-
-    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
-    """
-
-    dataset: DataSetEntry | None = None
-
-    seed: Annotated[
-        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
-        | Annotated[Literal["same"], fields.tag("text")],
-        fields.by_type(number=int, text=str),
-        allowed("a whole number, 0 or more, or same (the student's seed)"),
-    ] = 0
-    recipe: RecipeChanges = RecipeEntry()
-    checkpoints: Annotated[
-        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
-        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
-    ] = {}
 
 
 class PairEntry(Part):
