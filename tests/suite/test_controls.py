@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import data
+from bench import data, tables
 from bench.errors import ConfigError
 from bench.execution.protocol import Task
 from bench.planning import saved
@@ -81,6 +81,11 @@ def test_the_untrained_teacher_has_the_initial_weights_of_the_teacher(tmp_path: 
     )  # 1 of the teacher, 2 of the student
     assert [row.role for row in table.rows] == ["teacher", "student", *["control"] * 3, "method"]
     assert not any(cell.rank or cell.comparison for row in table.rows[2:5] for cell in row.cells)
+    frame = tables.records(results.folder)
+    roles = dict(zip(frame["method"], frame["role"], strict=True))
+    assert roles["untrained-teacher"] == roles["longer-training"] == "control"
+    of_frame = tables.table(frame).report.tables[0]
+    assert of_frame.rows[0].cells[0].runs == (trained.id,)
 
 
 def test_longer_training_counts_all_networks_that_teach(tmp_path: Path) -> None:
