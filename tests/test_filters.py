@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import ConfigError
-from bench.planning.plan import filter_matches
+from bench.planning.filters import filter_matches
 
 ROWS = [
     {"pair": pair, "method": method, "seed": seed}

@@ -3,9 +3,8 @@
 This module does not train, and does not write files.
 """
 
-import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,8 @@ from bench import data
 from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.data.views import RGB
-from bench.errors import ConfigError, unknown
+from bench.planning.controls import longer_recipe
+from bench.planning.filters import filter_matches
 from bench.plugins import Kind
 from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
@@ -30,7 +30,6 @@ SHARED = (
     "epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every",
     "randaugment", "erasing", "mixup", "cutmix", "smoothing",
 )  # fmt: skip
-MAX_FILTER_LENGTH = 2_000  # characters of a filter; messages quote the filter
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """A (teacher, student) pair, a method and a seed; `run` and `teacher` are ids of runs."""
+    """A (teacher, student) pair, a method and a seed; `run` and `teacher` are ids of runs.
+
+    `teacher` is the pair's teacher, also if the method is a control with an untrained teacher.
+    """
 
     pair: Pair
     method: Method
@@ -161,7 +163,8 @@ def _name(spec: RunSpec) -> str:
     if spec.role == "ensemble":
         return f"ensemble of {len(spec.members)} {spec.network}"
     method = f" {'+'.join(spec.method)}" if spec.role == "student" else ""
-    return f"{spec.network}{method} seed {spec.seed}"
+    begin = "" if spec.method or spec.checkpoint else "untrained "
+    return f"{begin}{spec.network}{method} seed {spec.seed}"
 
 
 @dataclass(frozen=True)
@@ -253,12 +256,25 @@ class Runs:
         terms = _terms(self.suite, method.terms_of(pair))
         fields = _stages(self.suite, pair, terms) | _view("view", pair.view)
         fields |= _view("teacher_view", pair.teacher.view)
-        if pair.teacher.members > 1 and self.suite.combine != "sum":
+        members = 1 if method.control == "untrained" else pair.teacher.members
+        if members > 1 and self.suite.combine != "sum":
             fields["combine"] = self.suite.combine
+        recipe, teacher = pair.recipe, self.teacher(pair, seed)
+        if method.control == "longer":
+            recipe = longer_recipe(pair, {pair.name: pair for pair in self.suite.pairs})
+        elif method.control == "untrained":
+            teacher = self._untrained_teacher(pair, seed)
         return self._add(
-            pair.student, teacher=self.teacher(pair, seed), method=terms, recipe=pair.recipe,
-            seed=seed, **fields,
-        )  # fmt: skip
+            pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed, **fields
+        )
+
+    def _untrained_teacher(self, pair: Pair, seed: int) -> str:
+        """Add a run of the network of a pair's teacher with its random initial weights."""
+        teacher, own_seed = pair.teacher, self.suite.teacher_seed
+        recipe = Recipe(precision=teacher.recipe.precision)
+        seed = seed if own_seed == "same" else own_seed
+        fields: dict[str, Any] = _view("view", teacher.view)
+        return self._add(teacher.network, method={}, recipe=recipe, seed=seed, **fields)
 
     def _one_teacher(self, pair: Pair, seed: int) -> str:
         teacher = pair.teacher
@@ -278,8 +294,9 @@ class Runs:
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
         suite = self.suite
         fields |= _source(suite, "network", network)
-        init = suite.init.get(network) if "method" in fields else None
-        if network in suite.pretrained and "method" in fields:
+        trained = "teacher" in fields or bool(fields.get("method"))  # or a student with {}
+        init = suite.init.get(network) if trained else None
+        if network in suite.pretrained and trained:
             fields["pretrained"] = True
         if init is not None:
             fields["init"] = init.sha256
@@ -392,59 +409,6 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
     part, complete = (*plan.part, *part), plan.complete or plan
     return replace(plan, cells=cells, runs=runs, measures=measures, part=part, complete=complete)
-
-
-def filter_matches(rows: Sequence[Mapping[str, str]], text: str) -> list[bool]:
-    """Return for each row whether the filter matches the row; an empty filter matches all rows.
-
-    Args:
-        rows: Values by key; all rows have the same keys.
-        text: The filter, at most `MAX_FILTER_LENGTH` characters.
-
-    Raises:
-        ConfigError: The filter is too long, a key is unknown, a pattern matches no row, or no row
-            matches all keys of the filter.
-    """
-    if len(text) > MAX_FILTER_LENGTH:
-        allowed = f"at most {MAX_FILTER_LENGTH:,}; a pattern such as vgg13/* replaces many names"
-        raise ConfigError([f"--filter: found {len(text):,} characters. Allowed: {allowed}"])
-    filters, problems = _parse(text, list(rows[0]) if rows else [])
-    for key, patterns in filters.items():
-        names = dict.fromkeys(row[key] for row in rows)
-        problems += [
-            unknown(key, pattern, names)
-            for pattern in patterns
-            if not fnmatch.filter(names, pattern)
-        ]
-    if problems:
-        raise ConfigError([f"--filter {text}: {problem}" for problem in problems])
-    fits = [
-        all(any(fnmatch.fnmatchcase(row[key], p) for p in ps) for key, ps in filters.items())
-        for row in rows
-    ]
-    if rows and not any(fits):
-        raise ConfigError(
-            [f"--filter {text}: each part matches a run, but no run matches all parts"]
-        )
-    return fits
-
-
-def _parse(text: str, keys: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the patterns of a filter by key, and a message for each error in the filter."""
-    filters: dict[str, list[str]] = {}
-    problems = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        key, equals, value = map(str.strip, part.partition("="))
-        if not equals or not value:
-            keys_text = ", ".join(keys)
-            problems.append(f"found '{part}'. Allowed: KEY=VALUE with one of {keys_text} as key")
-        elif key not in keys:
-            problems.append(unknown("key", key, keys))
-        elif key in filters:
-            problems.append(f"found {key} twice. Allowed: one {key}=, with | between its values")
-        else:
-            filters[key] = list(dict.fromkeys(map(str.strip, value.split("|"))))
-    return filters, problems
 
 
 def cohorts(runs: Iterable[Run]) -> list[Cohort]:

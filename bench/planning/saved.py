@@ -223,6 +223,7 @@ def _method(method: Method) -> dict[str, Any]:
         "note": method.note,
         "label": method.label,
         "pairs": pairs,
+        **({"control": method.control} if method.control else {}),
     }
 
 

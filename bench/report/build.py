@@ -14,6 +14,7 @@ from bench.report import (
     Report,
     ReportOptions,
     comparison,
+    controls,
     experiment,
     labels,
     model,
@@ -75,7 +76,9 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "student" if method.terms and not distillers else "method"
+        role = "control" if method.control else role
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
+        title = f"{controls.LABEL}{title}" if method.control else title
         about, group = notes[method.name], pair.group
         record, unmeasured = read(each.teacher)
         yield Entry(
@@ -268,9 +271,10 @@ def table(
     columns = _columns(chosen, context)
     rows = _rows(chosen, model.cells(runs, metric), columns, values or {})
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
-    rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
+    rows = _compared(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
+    notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
     if metric == "top1":
         texts = warnings(rows, columns, runs)
         notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
@@ -379,6 +383,19 @@ def _rows(
         )
         rows.append(Row(tuple(line), name, label, role, firsts[role, name].note))
     return sorted(rows, key=lambda row: model.ROLES.index(row.role))
+
+
+def _compared(
+    rows: Sequence[Row], metric: labels.Metric, reference: str, tolerance: float
+) -> list[Row]:
+    """Return the rows, compared with the reference method; controls are not compared with it.
+
+    So a suite's controls do not change the corrected p-values of its methods.
+    """
+    tested = [row for row in rows if row.role != "control" or row.name == reference]
+    compared = comparison.compare_statistically(tested, metric, reference, tolerance)
+    by_name = {(row.role, row.name): row for row in compared}
+    return [by_name.get((row.role, row.name), row) for row in rows]
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:

@@ -77,6 +77,7 @@ class Section:
         folded: Whether Markdown shows the section collapsed until a reader opens it.
         names: Indices of the columns that name a row. A narrow screen shows the grid in blocks of
             columns, and each block has these columns.
+        wrapped: Whether the cells of the second, last column are paragraphs.
     """
 
     header: tuple[tuple[GridCell, ...], ...] = ()
@@ -87,6 +88,7 @@ class Section:
     pairs: tuple[str, ...] = ()
     folded: bool = False
     names: tuple[int, ...] = (0,)
+    wrapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,8 @@ def untested_reason(row: Row, place: int, table: Table) -> str:
     base, cell = table.baseline, row.cells[place]
     if base is None or row is base or cell.comparison:
         return ""
+    if row.role == "control":
+        return "control: see the notes of the table"
     for side, name in ((cell, ""), (base.cells[place], f" of {base.label}")):
         if side.missing:
             return f"not tested: {'seeds' if side.measured else 'values'}{name} missing"

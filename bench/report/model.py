@@ -20,7 +20,7 @@ from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
 from bench.stats.estimates import interval
 
-Role = Literal["teacher", "student", "method"]
+Role = Literal["teacher", "student", "control", "method"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
 Rank = Literal["best", "second"]
 
@@ -59,7 +59,8 @@ class Entry:
         record: The run's record; None: not run yet.
         label: The method's name in tables; empty: tables print `method`.
         note: Text of the method's footnote, such as its difference from the paper.
-        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        role: `teacher`, `student` (a plain student, trained without the teacher), `control` (a row
+            of `controls: true`) or `method`.
         group: Group of the pair. Each group has its own table.
         distillers: Names of the method's distillers (its loss terms) that use the teacher.
         unmeasured: Why measures of the run's network have no result, by the measure's name.
@@ -153,7 +154,8 @@ class Cell(Part):
         pair: Name of the pair.
         method: Name of the method.
         label: The method's name in tables.
-        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        role: `teacher`, `student` (a plain student, trained without the teacher), `control` (a row
+            of `controls: true`) or `method`.
         metrics: Each metric that all finished runs have, by the metric's name.
         setting: Data, networks and recipes of the runs, without the seed.
         terms: Weight and options of each distiller (loss term) of the method, by its name.
@@ -196,7 +198,7 @@ class Cell(Part):
     @property
     def published_name(self) -> str:
         """The method's name in the papers' tables, which call a plain student `student`."""
-        return self.method if self.role == "method" else self.role
+        return self.role if self.role in ("teacher", "student") else self.method
 
     @property
     def shown(self) -> Measured | PublishedValue | None:
@@ -465,6 +467,8 @@ def cells(entries: Iterable[Entry], metric: str = "top1") -> dict[tuple[Role, st
         groups.setdefault((entry.role, entry.method, entry.pair), []).append(entry)
     return {
         key: cell(group, metric, teachers.get((key[2], group[0].seed)))
+        if key[0] != "control"  # which may have another teacher
+        else cell(group, metric)
         for key, group in groups.items()
     }
 

@@ -196,3 +196,24 @@ class Ensembles(Part):
     """Ensembles of teachers: a student's losses are summed or averaged over the members."""
 
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
+
+
+class Teachers(Part):
+    """The training of teachers; by default, one with seed 0 serves all students of a pair.
+
+    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
+    """
+
+    dataset: DataSetEntry | None = None
+
+    seed: Annotated[
+        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
+        | Annotated[Literal["same"], fields.tag("text")],
+        fields.by_type(number=int, text=str),
+        allowed("a whole number, 0 or more, or same (the student's seed)"),
+    ] = 0
+    recipe: RecipeChanges = RecipeEntry()
+    checkpoints: Annotated[
+        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
+        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
+    ] = {}

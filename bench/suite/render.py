@@ -80,6 +80,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         for pair in suite.pairs
         if (checkpoint := pair.teacher.checkpoint)
     }
+    own_methods = {m.name for m in suite.methods if f"methods.{m.name}" in suite.origins}
     return {
         "suite_version": 1,
         "title": suite.title,
@@ -97,10 +98,11 @@ def _content(suite: Suite) -> dict[str, Any]:
         "views": suite.views,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),
-        "methods": {method.name: _method(method) for method in suite.methods},
+        "methods": {m.name: _method(m) for m in suite.methods if m.name in own_methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         "probes": {probe.name: _probe(probe) for probe in suite.probes},
         "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
+        **({"controls": True} if suite.controls else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
         **({"published": suite.published} if suite.published else {}),
     }

@@ -28,7 +28,6 @@ from bench.spec import Recipe, TermSpec
 from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
-    CheckpointEntry,
     DataSetEntry,
     Ensembles,
     NetworkEntry,
@@ -39,6 +38,7 @@ from bench.suite.parts import (
     RecipeEntry,
     TeacherEntry,
     TeacherRun,
+    Teachers,
     TermEntry,
     Views,
     ViewsEntry,
@@ -48,27 +48,7 @@ MEMBER_SEED = 100  # seed of an ensemble's first member; no student may have a m
 MAX_RUNS = 50_000  # runs of students in one suite
 TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # recipes of timm only: value without effect
 LIBRARIES = ("timm:", "torchvision:")
-
-
-class Teachers(Part):
-    """The training of teachers; by default, one teacher with seed 0 serves all students of a pair.
-
-    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
-    """
-
-    dataset: DataSetEntry | None = None
-
-    seed: Annotated[
-        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
-        | Annotated[Literal["same"], fields.tag("text")],
-        fields.by_type(number=int, text=str),
-        allowed("a whole number, 0 or more, or same (the student's seed)"),
-    ] = 0
-    recipe: RecipeChanges = RecipeEntry()
-    checkpoints: Annotated[
-        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
-        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
-    ] = {}
+Control = Literal["smoothing", "untrained", "longer"]
 
 
 class PairEntry(Part):
@@ -206,6 +186,7 @@ class SuiteFile(Part):
         allowed("a mapping of names to {dataset, kind, …}"),
     ] = {}
     evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
+    controls: fields.Truth = False
 
     @model_validator(mode="before")
     @classmethod
@@ -292,6 +273,8 @@ class Method:
         label: The label in the papers' tables; for other methods, `name`.
         pairs: Terms for single pairs, by `teacher/student`, if the method's authors publish other
             settings for these pairs.
+        control: The kind of a control: `smoothing` (of labels), `untrained` (teacher) or `longer`
+            (training); None: a method.
     """
 
     name: str
@@ -299,6 +282,7 @@ class Method:
     note: str | None = None
     label: str = ""
     pairs: Mapping[str, Mapping[str, TermSpec]] = field(default_factory=dict)
+    control: Control | None = None
 
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
@@ -405,6 +389,7 @@ class Suite:
             `parts.SOURCES`; empty: CRD's tables.
         probes: Probes of the finished networks.
         evaluate: Settings of other measures of the finished networks, by the measure's name.
+        controls: Whether the suite asks for controls; they are among its methods.
     """
 
     name: str
@@ -431,6 +416,7 @@ class Suite:
     views: Mapping[str, str] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    controls: bool = False
 
     @property
     def networks(self) -> tuple[str, ...]:

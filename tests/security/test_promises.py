@@ -5,7 +5,7 @@ import re
 from bench.config import loader
 from bench.data import folder, images
 from bench.planning import estimate
-from bench.planning.plan import MAX_FILTER_LENGTH
+from bench.planning.filters import MAX_FILTER_LENGTH
 from bench.suite import files, schema
 from bench.training import checkpoint, weight_files
 from tests.command import ROOT

@@ -91,7 +91,7 @@ def _taught(entries: Sequence[Entry], pair: str, metric: str) -> Taught | None:
     teacher = cell([e for e in runs if e.role == "teacher"], "top1").measured
     measured: dict[bool, dict[str, Measured]] = {True: {}, False: {}}
     for name, group in style.methods(runs, pair).items():
-        if result := cell(group, metric).measured:
+        if group[0].role != "control" and (result := cell(group, metric).measured):
             measured[group[0].role == "student"][name] = result
     if teacher is None or not measured[False]:
         return None
