@@ -209,7 +209,7 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
     Returns:
         One row for each run of a network. The first columns are `method`, `label`, `pair`,
         `teacher`, `student`, `seed`, `role` (teacher, student, control or method), `status`, the
-        metrics of the last epoch such as `top1` (percent), metrics of the network's measures such as
+        metrics of the last epoch such as `top1` (percent), metrics of measures such as
         `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no

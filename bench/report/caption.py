@@ -101,12 +101,12 @@ def tested(rows: Sequence[Row]) -> int:
 def how_tested(rows: Sequence[Row]) -> str:
     """Return a phrase that names the statistical test.
 
-    For example, `paired t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`.
+    For example, `moderated t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`.
     """
     pairings = {cell.comparison.paired for cell in _cells(rows) if cell.comparison}
-    tests = "paired t-tests over seeds" if True in pairings else "Welch's t-tests"
+    tests = "moderated t-tests over seeds" if True in pairings else "moderated unpaired t-tests"
     if len(pairings) > 1:
-        tests += ", Welch's where the seeds differ"
+        tests += ", unpaired where the seeds differ"
     return f"{tests}, Holm-corrected over {count(tested(rows), 'comparison')}, p < {ALPHA}"
 
 

@@ -6,6 +6,7 @@ from bench.config.text import count
 from bench.report.labels import Metric, join, sentences
 from bench.report.model import Cell, Column, Row
 from bench.stats.comparison import ALPHA, compare_to_baseline
+from bench.stats.estimates import Values
 
 LABEL = "Control: "  # begins the labels of rows
 FLOOR = "agreement_floor"
@@ -72,14 +73,20 @@ def _printed(cell: Cell, metric: Metric) -> float:
 
 def _p_values(controls: Sequence[Row], methods: Sequence[Row], metric: Metric) -> Versus:
     """Return the two-sided p-values of the differences, corrected for all of them."""
-    tested = {
-        key: (base.measured.values, cell.measured.values)
-        for key, base, cell in _pairs(controls, methods)
-        if base.measured and cell.measured and min(base.measured.n, cell.measured.n) > 1
-    }
-    results = compare_to_baseline(list(tested.values()), higher=metric.higher)
+    columns: dict[tuple[int, str], tuple[Values, dict[str, Values]]] = {}
+    for (place, method, control), base, cell in _pairs(controls, methods):
+        if base.measured and cell.measured and min(base.measured.n, cell.measured.n) > 1:
+            _, values = columns.setdefault((place, control), (base.measured.values, {}))
+            values[method] = cell.measured.values
+    family = [(base, list(values.values())) for base, values in columns.values()]
+    compared = compare_to_baseline(family, higher=metric.higher)
     return {
-        key: result.p for key, result in zip(tested, results, strict=True) if result.p is not None
+        (place, method, control): comparison.p
+        for ((place, control), (_, values)), comparisons in zip(
+            columns.items(), compared, strict=True
+        )
+        for method, comparison in zip(values, comparisons, strict=True)
+        if comparison.p is not None
     }
 
 

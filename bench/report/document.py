@@ -306,8 +306,10 @@ def _assumptions(table: Table) -> list[str]:
     ]
     if tested(table.rows):
         texts += [
+            "Moderated t-tests average the variance of each cell with the typical variance of the "
+            "table's cells; docs/STATISTICS.md explains them.",
             "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
-            "the same initial student.",
+            "the same initial student. Variation that all methods of a seed share is removed.",
             "p-values are corrected for the comparisons in this table. They are not corrected for "
             "other metrics, other tables, or earlier tests with fewer seeds.",
             f"The number of seeds in brackets gives a power of {100 * POWER:g} % if two conditions "

@@ -31,6 +31,7 @@ from bench.stats.estimates import (
 from bench.stats.power import Design
 
 ALPHA = 0.05
+REFERENCE = 1 / 3  # share of the degrees of freedom that a shared reference method borrows
 DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
 
 
@@ -189,7 +190,7 @@ def compare_to_baseline(
         return compared
     step = resolution(v for base, methods in columns for c in (base, *methods) for v in c.values())
     cells = Variances(*np.array(family.variances).T).at_least(step / 12**0.5)
-    differences = family.differences(moderated(cells))
+    differences = family.differences(cells)
     verdicts = difference_verdicts(differences.as_gain(higher), tolerance)
     bounds = differences.interval(1 - ALPHA)
     numbers = np.array([differences.mean, *bounds, verdicts.p]).T.tolist()
@@ -249,10 +250,10 @@ class _Family:
             parts = (first, first + k + 1) if len(paired) > 1 else (first, first)
             self._add(column, i, base, paired[i], parts)
         if other := [i for i in usable if i not in paired]:
-            own = len(self.variances)
+            base_position = len(self.variances)
             self.variances += [_variance(cell) for cell in (base, *(usable[i] for i in other))]
             for k, i in enumerate(other):
-                self._add(column, i, base, usable[i], (own, own + k + 1))
+                self._add(column, i, base, usable[i], (base_position, base_position + k + 1))
 
     def _add(
         self, column: int, row: int, base: Values, method: Values, parts: tuple[int, int]
@@ -261,32 +262,46 @@ class _Family:
         paired = method.keys() == base.keys()
         self.contrasts.append(_Contrast(column, row, mean, n, parts, paired))
 
-    def differences(self, noise: Variances) -> Difference:
-        """Return the differences, tested with these moderated variances of the family."""
+    def differences(self, cells: Variances) -> Difference:
+        """Return the differences, tested with the variances of the family.
+
+        Args:
+            cells: `variances`, not smaller than the variance of rounding.
+        """
         mean = np.array([contrast.mean for contrast in self.contrasts])
         parts = np.array([contrast.parts for contrast in self.contrasts])
         n = np.array([contrast.n for contrast in self.contrasts], dtype=np.float64)
-        return contrasts(mean, noise, parts, n)
+        return contrasts(mean, cells, parts, n)
 
 
 def contrasts(
-    mean: Array, noise: Variances, parts: NDArray[np.int_], n: NDArray[np.float64]
+    mean: Array, cells: Variances, parts: NDArray[np.int_], n: NDArray[np.float64]
 ) -> Difference:
-    """Return differences of two means with a variance each, s₁² / n₁ + s₂² / n₂.
+    """Return differences of two means with a moderated variance each, s₁² / n₁ + s₂² / n₂.
 
-    The degrees of freedom are Satterthwaite's, as in Welch's test.
+    The degrees of freedom are Satterthwaite's, as in Welch's test, or those of equal variances if
+    these are fewer: if the smaller sample has a small variance by chance, Satterthwaite's are too
+    many. A variance that serves several comparisons makes their errors agree. Therefore the
+    reference method adds only `REFERENCE` of the degrees of freedom that `moderated` lends it.
 
     Args:
         mean: The differences (..., k).
-        noise: Variances (..., cells).
-        parts: Positions (k, 2) of both variances. Equal positions: one estimate for both.
+        cells: Variances (..., cells), not moderated.
+        parts: Positions (k, 2) of both variances, the reference method's first. Equal positions:
+            one estimate for both.
         n: Numbers of runs (k, 2).
     """
-    squares, df = noise.value[..., parts] / n, noise.df[..., parts]
+    noise = moderated(cells)
+    first, uses = np.unique(parts[:, 0], return_counts=True)
+    shared, degrees = first[uses > 1], noise.df.copy()
+    lent = noise.df[..., shared] - cells.df[..., shared]
+    degrees[..., shared] = cells.df[..., shared] + REFERENCE * lent
+    squares, df = noise.value[..., parts] / n, degrees[..., parts]
     total, weight = squares.sum(-1), (squares**2 / df).sum(-1)
-    both = np.divide(total**2, weight, out=df.min(-1), where=weight > 0)
-    df = np.where(parts[:, 0] == parts[:, 1], df[..., 0], both)
-    return Difference(mean, np.sqrt(total), df, skewness(n[:, 0], n[:, 1]))
+    equal = (1 / n).sum(-1) ** 2 / (1 / (n**2 * df)).sum(-1)
+    both = np.divide(total**2, weight, out=equal.copy(), where=weight > 0)
+    both = np.where(parts[:, 0] == parts[:, 1], df[..., 0], np.minimum(both, equal))
+    return Difference(mean, np.sqrt(total), both, skewness(n[:, 0], n[:, 1]))
 
 
 def _mean(values: Values) -> float:

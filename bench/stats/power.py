@@ -94,10 +94,10 @@ class Design:
         from scipy.special import gammaincinv, stdtrit
 
         df = self.df * (n - 1)
-        own = 2 * gammaincinv(df / 2, _POINTS) / df
+        variance = 2 * gammaincinv(df / 2, _POINTS) / df
         borrowed = 0.0
         if self.prior is not None:
             others = np.asarray(self.others * (n - 1))
             borrowed = float(self.prior.borrowed(others).item())
-        shrunk = (borrowed + df * own) / (borrowed + df)
-        return np.asarray(-stdtrit(df + borrowed, alpha) * np.sqrt(np.maximum(shrunk, own)))
+        shrunk = (borrowed + df * variance) / (borrowed + df)
+        return np.asarray(-stdtrit(df + borrowed, alpha) * np.sqrt(np.maximum(shrunk, variance)))

@@ -199,7 +199,7 @@ class Ensembles(Part):
 
 
 class Teachers(Part):
-    """The training of teachers; by default, one with seed 0 serves all students of a pair.
+    """The training of teachers; by default, one teacher with seed 0 serves all students of a pair.
 
     Without `dataset`, teachers are trained on the labelled images of the suite's data set.
     """

@@ -162,7 +162,7 @@ def table_differences(base: Runs, methods: Runs, paired: bool, floor: float) -> 
     single = paired and k == 1
     parts = np.array([[0, 0]] if single else [[0, i + 1] for i in range(k)])
     runs = np.array([[base.shape[-1], methods.shape[-1]]] * k, dtype=float)
-    return contrasts(mean, moderated(cells.at_least(floor)), parts, runs)
+    return contrasts(mean, cells.at_least(floor), parts, runs)
 
 
 def _floor(setup: Setup) -> float:

@@ -20,6 +20,7 @@ from bench.stats.estimates import (
     Variances,
     difference,
     interval,
+    moderated,
     pooled,
     resolution,
     samples,
@@ -51,14 +52,6 @@ def by_seed(values):
     return dict(enumerate(values))
 
 
-def unequal_variances(left, right):
-    """Welch's test: a variance for each side."""
-    sides = [samples(left), samples(right)]
-    cells = Variances(*np.array([(s.std**2, s.n - 1) for s in sides], dtype=float).T)
-    mean = np.array([np.mean(right) - np.mean(left)])
-    return contrasts(mean, cells, np.array([[0, 1]]), np.array([[len(left), len(right)]]) * 1.0)
-
-
 def test_sleep_paired():
     [[result]] = compare_to_baseline([(by_seed(DRUG_1), [by_seed(DRUG_2)])])
     assert result.p == pytest.approx(0.002833, abs=5e-7)
@@ -67,27 +60,42 @@ def test_sleep_paired():
 
 
 def test_sleep_unpaired():
-    result = unequal_variances(DRUG_1, DRUG_2)
-    assert result.df == pytest.approx(17.776, abs=5e-4)
-    assert result.p_two_sided() == pytest.approx(0.07939, abs=5e-6)
-    assert np.ravel(result.interval()) == pytest.approx((-0.2054832, 3.3654832), abs=5e-7)
+    sides = samples(DRUG_1), samples(DRUG_2)
+    result = difference(*sides, pooled(*sides))
+    assert (result.df, result.skew) == (18, 0)
+    assert result.p_two_sided() == pytest.approx(0.07918671, abs=5e-8)
+    assert np.ravel(result.interval()) == pytest.approx((-0.203874, 3.363874), abs=5e-7)
 
 
-def test_equal_and_unequal_variances_equal_scipy_s_without_the_allowance_for_skewness():
-    left, right = [73.1, 74.0, 73.2], [72.0, 74.9, 73.3, 71.9, 73.0]
+def test_pooled_variance_is_scipy_s_test_without_the_allowance_for_skewness():
+    left, right = [73.1, 74.0, 73.2], [72.0, 73.9, 72.3, 71.9, 72.0]
     sides = samples(left), samples(right)
-    equal = replace(difference(*sides, pooled(*sides)), skew=0.0)
-    unequal = replace(unequal_variances(left, right), skew=0.0)
-    for ours, equal_var in (equal, True), (unequal, False):
-        theirs = stats.ttest_ind(right, left, equal_var=equal_var)
-        assert (float(ours.p_two_sided()), float(ours.df)) == pytest.approx(
-            (theirs.pvalue, theirs.df)
-        )
-        less = stats.ttest_ind(right, left, equal_var=equal_var, alternative="less")
-        assert float(ours.p_below()) == pytest.approx(less.pvalue)
-        shifted = np.array(right) + 0.5
-        more = stats.ttest_ind(shifted, left, equal_var=equal_var, alternative="greater")
-        assert float(ours.p_above(-0.5)) == pytest.approx(more.pvalue)
+    cautious = difference(*sides, pooled(*sides))
+    ours = replace(cautious, skew=0.0)
+    theirs = stats.ttest_ind(right, left)
+    assert (ours.p_two_sided().item(), ours.df) == pytest.approx((theirs.pvalue, theirs.df))
+    assert cautious.p_two_sided() > 1.1 * theirs.pvalue
+    less = stats.ttest_ind(right, left, alternative="less")
+    assert ours.p_below() == pytest.approx(less.pvalue)
+    more = stats.ttest_ind(np.array(right) + 0.5, left, alternative="greater")
+    assert ours.p_above(-0.5) == pytest.approx(more.pvalue)
+
+
+def test_degrees_of_freedom_of_two_variances_are_welch_s_or_fewer():
+    """Two of three cells differ by far, so that no cell borrows degrees of freedom."""
+    std = np.array([0.001, 1.0, 1000.0])
+    cells = Variances(std**2, np.array([4.0, 9.0, 9.0]))
+    parts, n = np.array([[0, 1], [1, 2]]), np.array([[5.0, 10.0], [10.0, 10.0]])
+    borrowed = moderated(cells).df - cells.df
+    assert (borrowed < 0.6).all()
+    result = contrasts(np.zeros(2), cells, parts, n)
+    noise = moderated(cells)
+    for k, (i, j) in enumerate(parts):
+        shares = noise.value[[i, j]] / n[k]
+        welch = shares.sum() ** 2 / (shares**2 / noise.df[[i, j]]).sum()
+        equal = (1 / n[k]).sum() ** 2 / (1 / (n[k] ** 2 * noise.df[[i, j]])).sum()
+        assert result.df[k] == pytest.approx(min(welch, equal))
+        assert result.error[k] ** 2 == pytest.approx(shares.sum())
 
 
 def test_skewness_of_a_difference_of_means():

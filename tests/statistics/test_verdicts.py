@@ -70,21 +70,21 @@ def compare(base, *methods, **options):
 
 
 def test_seeds_are_paired_if_both_methods_have_the_same():
-    own = shifted(0.5)
+    own = shifted(0.5, 0.2)
     [result] = compare(BASE, own)
     theirs = stats.ttest_rel([own[s] for s in range(5)], [BASE[s] for s in range(5)])
     assert (result.verdict, result.paired, result.seeds) == ("better", True, None)
-    assert (result.mean, result.p) == pytest.approx((0.504, theirs.pvalue))
+    assert (result.mean, result.p) == pytest.approx((0.54, theirs.pvalue))
     assert result.low < result.mean < result.high
 
 
 def test_what_all_methods_of_a_seed_share_does_not_count_as_noise():
     jumps = {0: 0.0, 1: 4.0, 2: -3.0, 3: 1.0, 4: -2.0}
-    methods = [shifted(0.5), shifted(0.0), shifted(0.1, 0.03)]
+    methods = [shifted(0.5, 0.2), shifted(0.0, 0.3), shifted(0.1, -0.3)]
     alone = compare(BASE, *methods)
     moved = [{s: v + jumps[s] for s, v in cell.items()} for cell in (BASE, *methods)]
     assert [c.p for c in compare(*moved)] == pytest.approx([c.p for c in alone])
-    assert alone[0].verdict == "better"
+    assert alone[0].p < 0.1
 
 
 def test_other_seeds_are_independent():
@@ -168,7 +168,7 @@ def test_no_variance_falls_below_a_cell_s_own():
 
 def test_a_single_cell_and_cells_without_spread_borrow_nothing():
     one = variances([0.3])
-    assert (moderated(one).value, moderated(one).df) == (one.value, one.df)
+    assert (moderated(one).value[0], moderated(one).df[0]) == (pytest.approx(0.09), 3.0)
     flat = variances([0.0] * 8)
     assert (moderated(flat).value == 0).all()
     assert (moderated(flat).df == 3).all()
