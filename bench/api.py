@@ -22,14 +22,14 @@ import torch
 from bench import data, suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
-from bench.errors import BenchError, ConfigError, TeacherRefused
+from bench.errors import BenchError, ConfigError, MissingData, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
 from bench.planning.estimate import estimate
-from bench.planning.measures import selection_of, with_measures
+from bench.planning.measures import missing_data, selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.planning.tuning import tuned
@@ -176,7 +176,9 @@ def load_plan_or_saved(
     """Return the plan of a suite; if that fails, return the plan that `bench run` saved.
 
     Making the plan fails if the data, a plugin, a checkpoint or the suite file is missing. The
-    saved plan is used only if it was made from the same suite file and the same changes.
+    saved plan is also used if a data set is missing whose images are part of run ids, so that the
+    new plan has other runs. The saved plan is used only if it was made from the same suite file and
+    the same changes.
 
     Args:
         name: As in `load_plan`; the file may be missing.
@@ -195,7 +197,7 @@ def load_plan_or_saved(
     """
     try:
         part = changes, filters, limit, data_root
-        return load_plan(name, *part, plugins=plugins, results=results), None
+        new = load_plan(name, *part, plugins=plugins, results=results)
     except BenchError as error:
         plan, reason = saved.find(results.folder, name, changes)
         if plan is not None:
@@ -203,6 +205,12 @@ def load_plan_or_saved(
         if reason:
             raise ConfigError([*str(error).splitlines(), reason]) from error
         raise
+    runs = (new.complete or new).runs
+    if missing := missing_data(new, runs.values(), find_data_root(data_root)):
+        plan, _ = saved.find(results.folder, name, changes)
+        if plan is not None and plan.runs.keys() != runs.keys():
+            return select(plan, filters, limit), MissingData("\n".join(missing))
+    return new, None
 
 
 def find_data_root(data_root: Path | None) -> Path | None:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import torch
 
 from bench import seeding
-from bench.data import Augment, Facts
+from bench.data.random_images import RandomImages
 from bench.execution.protocol import Task
 from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Plan, Run, cohorts
@@ -32,7 +32,7 @@ from bench.training.cuda_graphs import Views
 from bench.training.evaluation import EVALUATION_BATCH, predict
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
-from distillers import Batch, Features
+from distillers import Features
 from distillers.base import reads_of_teacher
 
 BURN = """
@@ -64,7 +64,7 @@ class Rates(NamedTuple):
         shared: Seconds per training image for the work that all runs of a cohort share, such as the
             teacher's forward pass. A cohort is a group of runs that train together.
         evaluation: Seconds for one test image.
-        setup: Seconds to build the network and its method.
+        setup: Seconds to build the network and its method; for a measure, all its seconds.
     """
 
     training: float
@@ -102,7 +102,11 @@ def forecast(
     *,
     measured: bool = False,
 ) -> Forecast:
-    """Forecast the time, memory and disk space of the runs that are still to do, without probes.
+    """Forecast the time, memory and disk space of the runs that are still to do.
+
+    The time of a measure of a finished network is that of recorded measures with the same settings.
+    Without such a record, it is estimated from multiply-adds, also with `measured`. Measures need
+    less memory than training, so only their time and disk space are counted.
 
     Args:
         plan: The plan.
@@ -114,26 +118,32 @@ def forecast(
     """
     device = torch.device(slots[0])
     name, start = device_name(device), START_S
-    runs = [run for run in runs if run.kind != "probe"]
+    networks = [run for run in runs if not run.specification.subject]
     if measured:
         with busy_cores(len(slots) - 1 if device.type == "cpu" else 0):
-            rates, start = measure_rates(plan, runs, device), measure_start()
+            rates, start = measure_rates(plan, networks, device), measure_start()
         source = f"measured on {name}"
     else:
         rates = recorded_rates(results, name) if runs else {}
         source = f"from {len(rates)} kinds of runs recorded on {name}"
     seconds, unknown = _seconds(plan, runs, estimates, rates, len(slots), start)
     size = partial(_parameters, estimates=estimates)
-    cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(runs)]
-    disk = sum(
-        FLOAT_BYTES * size(run) + RECORD_BYTES + EPOCH_BYTES * estimates[run.id].epochs(run)
-        for run in runs
+    cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(networks)]
+    disk = RECORD_BYTES * len(runs) + sum(
+        FLOAT_BYTES * size(run) + EPOCH_BYTES * estimates[run.id].epochs(run) for run in networks
     )
     return Forecast(seconds, source, unknown, max(cohort_bytes, default=0), disk)
 
 
 def rate_key(spec: RunSpec) -> str:
-    """Return what determines a run's speed (network, data, method, recipe) as text."""
+    """Return what determines a run's speed (network, data, method, recipe) as text.
+
+    The time of a measure also depends on its settings and on the number of images.
+    """
+    if spec.subject:
+        measure = {key: x for key, x in spec.measure.items() if key not in ("mean", "std")}
+        content = spec.network, spec.data.content, measure, spec.recipe.model_dump(mode="json")
+        return json.dumps(content, sort_keys=True)
     method = {name: term.content for name, term in spec.method.items()}
     recipe = spec.recipe
     parts = [spec.network, spec.data.name, spec.data.size, method]
@@ -154,12 +164,18 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
         if summary.started and summary.finished:
             begins[summary.started].add(summary.finished)
         group = rates[rate_key(summary.specification)]
-        if len(group) < MAX_CURVES and (record := results.record(summary.id)):
+        if summary.specification.subject:
+            group.append(Rates(0.0, 0.0, setup=summary.seconds))
+        elif len(group) < MAX_CURVES and (record := results.record(summary.id)):
             group += filter(None, [_rate(record)])
     elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
     overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup add time
     return {
-        key: Rates(overhead * median(r.training for r in group), median(r.shared for r in group))
+        key: Rates(
+            overhead * median(r.training for r in group),
+            median(r.shared for r in group),
+            setup=fmean(r.setup for r in group),
+        )
         for key, group in rates.items()
         if group
     }
@@ -225,43 +241,6 @@ def measure_start() -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-P", "-c", START], check=True)
     return time.perf_counter() - start
-
-
-class RandomImages:
-    """Random images that replace a data set: the same numbers of images and classes, same size.
-
-    Args:
-        facts: Facts of the replaced data set, such as its number of classes.
-        device: Device of the images.
-    """
-
-    def __init__(self, facts: Facts, device: torch.device) -> None:
-        self.facts = facts
-        self.counts: Mapping[str, int] = {}
-        self.train_labels = facts.train_labels().to(device)
-
-    def batch(self, size: int) -> tuple[torch.Tensor, Batch]:
-        """Return B = `size` random images (B, 3, S, S), with labels and indices (B,)."""
-        size = min(size, self.facts.train)
-        index = torch.randperm(self.facts.train)[:size].to(self.train_labels.device)
-        shape = size, 3, self.facts.size, self.facts.size
-        images = torch.randn(shape, device=self.train_labels.device)
-        return images.contiguous(memory_format=torch.channels_last), Batch(
-            self.train_labels[index], index
-        )
-
-    def epoch(
-        self, seed: int, epoch: int, batch_size: int, augment: Augment
-    ) -> Iterator[tuple[torch.Tensor, Batch]]:
-        """Yield one batch of training images; the seed, the epoch and `augment` are ignored."""
-        yield self.batch(batch_size)
-
-    def evaluation(
-        self, split: str, batch_size: int
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield one batch of images and their labels; `split` is ignored."""
-        images, batch = self.batch(batch_size)
-        yield images, batch.labels
 
 
 def _measure_teacher(
@@ -359,21 +338,18 @@ def _seconds(
         return 0.0, 0
     per_work = [
         rates[key].training / work
-        for run in runs
-        if (key := rate_key(run.specification)) in rates
+        for run in plan.runs.values()
+        if not run.specification.subject
+        and (key := rate_key(run.specification)) in rates
         and (work := estimates[run.id].work(run, 1) / max(1, estimates[run.id].epochs(run)))
     ]
     familiar = sum(rate_key(run.specification) in rates for run in runs)
-    if not per_work:
+    if not per_work and familiar < len(runs):
         return None, len(runs)
-    typical = median(per_work)
-    run_seconds: dict[str, float] = {}
-    for run in runs:
-        facts, epochs = plan.facts_of(run.kind), estimates[run.id].epochs(run)
-        work = estimates[run.id].work(run, 1) / max(1, epochs)
-        rate = rates.get(rate_key(run.specification), Rates(typical * work, 0.0))
-        run_seconds[run.id] = rate.setup + rate.training * epochs * facts.train
-        run_seconds[run.id] += rate.evaluation * _evaluations(run) * facts.test
+    typical = median(per_work) if per_work else 0.0  # seconds for a multiply-add
+    run_seconds = {
+        run.id: _run_seconds(run, plan, estimates[run.id], rates, typical) for run in runs
+    }
     total, longest = 0.0, 0.0
     chains: dict[str, float] = {}  # seconds until a run ends, by its id
     for cohort in cohorts(runs):
@@ -389,6 +365,19 @@ def _seconds(
         chains |= {run.id: end for run in cohort.runs}
         longest = max(longest, end)
     return start + max(total / slots, longest), len(runs) - familiar
+
+
+def _run_seconds(
+    run: Run, plan: Plan, estimate: Estimate, rates: Mapping[str, Rates], typical: float
+) -> float:
+    """Return the seconds of a run's own work; `typical` is the seconds of a multiply-add."""
+    rate = rates.get(rate_key(run.specification))
+    if run.specification.subject:
+        return rate.setup if rate else typical * estimate.work(run, plan.facts.train)
+    facts, epochs = plan.facts_of(run.kind), estimate.epochs(run)
+    rate = rate or Rates(typical * estimate.work(run, 1) / max(1, epochs), 0.0)
+    training = rate.setup + rate.training * epochs * facts.train
+    return training + rate.evaluation * _evaluations(run) * facts.test
 
 
 def _evaluations(run: Run) -> int:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from bench import data
 from bench.api import Machine
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
+from bench.planning.measures import missing_data
 from bench.planning.plan import Plan, Run, cohorts
 from bench.report import experiment
 from bench.results import Results
@@ -29,8 +29,8 @@ def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
         results: Results folder; only its records are read.
 
     Returns:
-        The number of runs by state, pair, method and measure, the state of the trials of each
-        tuned method, and a list of all runs without a result.
+        The number of runs in each state: of the suite, by pair and method, and by measure; the
+        trials of each tuned method; and a list of all runs without a result.
     """
     runs = _run_states(plan, results, {})
     return {
@@ -64,7 +64,7 @@ def describe_plan(
         The state of each run, the number of runs in each state by pair and method, the trials of
         tuned methods and the forecast of the trials that can start, the devices, the
         size of each network, the memory of each method, the forecast of time, memory and disk
-        space, and the missing files that the runs to do will need. The forecast is None for a
+        space, and the missing files that runs without a result need. The forecast is None for a
         cluster.
 
     Raises:
@@ -137,10 +137,9 @@ def _trials_to_do(
 
 
 def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:
-    """Return what the runs to do will need: the data set, and the weights of teachers."""
-    lack = data.missing(plan.suite.data, data_root) if runs else None
+    """Return a line for each missing file that the runs to do need: data sets and checkpoints."""
     return [
-        *([f"{plan.suite.data.name}: {lack}"] if lack else []),
+        *missing_data(plan, runs, data_root),
         *(
             f"{run.specification.network}: no file {run.checkpoint.path}, SHA-256 "
             f"{run.checkpoint.sha256}"
@@ -190,7 +189,7 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 
 def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the number of networks that are measured, in each state, by the measure's name."""
+    """Return, for each measure of the plan, the number of its runs in each state."""
     states = {run["id"]: run["state"] for run in runs}
     counts: dict[str, Counter[str]] = {}
     for (_, name), run in plan.measures.items():
@@ -206,7 +205,7 @@ def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]
 
 
 def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
-    """Return the bytes of each method's buffers, such as memory banks: the maximum over all pairs.
+    """Return the bytes of each method's buffers, such as memory banks; the largest of all pairs.
 
     Methods without buffers are left out.
     """

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 DATA = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".npy", ".npz", ".pt", ".pth")
-NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # a string that ends so may name a file
+NAMED = frozenset((".py", ".pkl", ".safetensors", *DATA))  # endings of strings that may name a file
 PREFIX = "distillbench_plugin_"  # start of the names that plugin files have in sys.modules
 
 
@@ -189,7 +189,7 @@ def _file(module: ModuleType) -> Path | None:
 
 
 def _is_installed(name: str, file: Path) -> bool:
-    """Return whether an import of this name would load a module other than the file."""
+    """Return whether an import of this name would load another module than `file`."""
     spec = PathFinder.find_spec(name)
     is_other = spec is not None and spec.origin != str(file)
     return is_other or name in sys.builtin_module_names
@@ -213,7 +213,7 @@ def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of leading dots and the name's parts of modules that a node may import."""
+    """Yield, for each module that a node may import, the number of leading dots and name parts."""
     if isinstance(node, ast.Import):
         yield from ((0, alias.name.split(".")) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -242,7 +242,7 @@ def _named(tree: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path) -> bool:
-    """Return whether a file of a package is omitted: compiled and hidden files are."""
+    """Return whether a file of a package is omitted, because it is compiled or hidden."""
     is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
     return is_hidden or path.suffix in (".pyc", ".pyo")
 

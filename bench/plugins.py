@@ -2,9 +2,9 @@
 
 A plugin is a Python file that a suite names under `plugins`, or a module that an installed package
 names as an entry point of the group `distillbench.plugins`. A plugin defines subclasses of
-`Distiller`, `NETWORKS = {name: builder(classes)}` or `DATASETS = {name: source}`. It may import
-these definitions from other modules of its folder or package. A `Registry` holds the names that one
-suite can use. Two suites with different plugins can be open in one process.
+`Distiller`, `NETWORKS = {name: builder(classes)}` or `DATASETS = {name: source}`. A plugin may
+import these definitions from other modules of its folder or package. A `Registry` holds the names
+that one suite can use. Two suites with different plugins can be open in one process.
 """
 
 import inspect
@@ -290,7 +290,7 @@ def _check(distiller: type[Distiller], path: Path) -> None:
         raise BenchError(f"{where}.__init__ takes no setting. Allowed: (self, setting, *, options)")
     if reserved := [name for name in TERM_KEYS if name in parameters]:
         raise BenchError(
-            f"{where}: rename the option '{reserved[0]}', which suites use for the loss's factor"
+            f"{where}: rename the option '{reserved[0]}', because suites already use this key"
         )
     try:
         inspect.get_annotations(distiller.__init__, eval_str=True)

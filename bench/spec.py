@@ -1,8 +1,8 @@
 """The specification of a run: data, network, teacher, method, recipe, seed.
 
-A run trains one network once. Its id is the hash of its specification. The specification holds
-everything that can change the result, except the device and the versions of packages. The run's
-record names the device and the versions. This module does not import torch.
+Most runs train one network once. A run's id is the hash of its specification. The specification
+holds everything that can change the result, except the device and the versions of packages. The
+run's record names the device and the versions. This module does not import torch.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ Schedule = Literal["step", "cosine"]
 Role = Literal["teacher", "student", "ensemble", "probe"]
 
 PROBE = "probe."  # begins the names of probes in plans and tables, such as probe.stl10.top1
-UNCAPTURED = frozenset({"lamb"})  # timm's LAMB computes with the number of the step in Python
+# Optimisers without CUDA graphs: timm's LAMB computes with the number of the step in Python.
+UNCAPTURED = frozenset({"lamb"})
 
 # Keys of the first version of recipes; run ids contain each of them. A later key is in an id only
 # if it differs from its default. Old ids therefore stay valid.
@@ -49,7 +50,7 @@ class Recipe(BaseModel):
         milestones: Epochs, counted from 1, after which the learning rate is multiplied by `decay`.
         decay: Factor of the learning rate at each milestone.
         momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD.
+        weight_decay: Weight decay of the optimiser.
         nesterov: Whether SGD uses Nesterov's momentum.
         crop: Pixels of padding before a random crop; 0: no crop.
         flip: Whether images are flipped at random.
@@ -62,8 +63,8 @@ class Recipe(BaseModel):
         cutmix: α of CutMix, which pastes rectangles of images of the same batch; 0: off.
         smoothing: Share of the labels' probability that all classes share equally.
         optimizer: `sgd`, `adamw` (torch's) or `lamb` (timm's).
-        schedule: `step`: the learning rate falls at the milestones. `cosine`: it falls from `lr` to
-            `min_lr` as half a cosine wave.
+        schedule: `step`: the learning rate falls at the milestones. `cosine`: the learning rate
+            falls from `lr` to `min_lr` as half a cosine wave.
         warmup: Number of epochs in which the learning rate grows linearly to `lr`; 0: no warmup.
         min_lr: Learning rate at the end of the cosine.
         clip: Largest norm of the gradient of all parameters; 0: gradients are not clipped.
@@ -114,7 +115,7 @@ class Recipe(BaseModel):
 
     @property
     def reduced(self) -> "Recipe":
-        """The same recipe; the keys that an id contains are set, and no others."""
+        """The same recipe, in which only the keys that a run id contains are set."""
         defaults = type(self).model_fields
         return Recipe(
             **{
@@ -131,12 +132,12 @@ SMALL_LR = 0.01  # for `SMALL_LR_STUDENTS`; CRD's authors chose it by grid searc
 
 
 def papers_recipe(student: str) -> Recipe:
-    """Return the papers' recipe for a student network of this name."""
+    """Return the papers' recipe for a student, by the name of the student's network."""
     return Recipe(lr=SMALL_LR) if student in SMALL_LR_STUDENTS else PAPERS
 
 
 class SpecPart(BaseModel):
-    """A part of a specification; texts are not converted: "1" is refused where 1 is needed."""
+    """A part of a specification. Texts are not converted to numbers: "1" is refused for 1."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -153,8 +154,8 @@ class DataSpec(SpecPart):
     """The images that a run uses.
 
     Attributes:
-        name: Name of the data set; for a folder of images, `folder`, so that ids of runs do not
-            depend on its path.
+        name: Name of the data set; for a folder of images, `folder`, so that run ids do not depend
+            on the folder's path.
         per_class: Training images of each class; None: all.
         test_per_class: Test images of each class; None: all.
         validation: Number of training images that are held out for validation.
@@ -184,8 +185,8 @@ class TermSpec(SpecPart):
         weight: Factor of the loss in the method's sum.
         options: Values of all options, by name.
         source: SHA-256 of the plugin that defines the distiller; None for a built-in distiller.
-        warmup: Number of epochs in which the weight grows from 0: in epoch e, from 1, it is
-            multiplied by min(e / warmup, 1). 0: the weight is constant.
+        warmup: Number of epochs in which the weight grows from 0: in epoch e = 1, 2, …, the weight
+            is multiplied by min(e / warmup, 1). 0: the weight is constant.
     """
 
     weight: float
@@ -208,8 +209,8 @@ class RunSpec(SpecPart):
         teacher: Id of the teacher's run; None if this run is a teacher's.
         stages: Names of the layers whose outputs are the network's stages; None: the default
             stages of the network.
-        teacher_stages: Names of the layers whose outputs are the teacher's stages; None: its
-            default stages.
+        teacher_stages: Names of the layers whose outputs are the teacher's stages; None: the
+            default stages of the teacher.
         method: Distillers by name, whose weighted sum is the loss; empty for a checkpoint.
         recipe: Settings of the training; for a checkpoint, only the precision is used.
         seed: Seed of the initial weights, the order of images and the augmentation.
@@ -251,7 +252,7 @@ class RunSpec(SpecPart):
 
     @property
     def role(self) -> Role:
-        """`probe` and `ensemble` for these kinds; `student` for a run with a teacher."""
+        """`probe`, `ensemble`, `student` (a run with a teacher), or `teacher` for other runs."""
         if self.subject:
             return "probe"
         if self.members:

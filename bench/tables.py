@@ -19,6 +19,7 @@ from bench.report.model import Entry, Role, TableContext
 from bench.results import Record, Results
 from bench.results.measured import merge_all
 from bench.suite import Method, canonical, papers
+from bench.suite.controls import NAMES
 from bench.suite.files import default_label
 
 if TYPE_CHECKING:
@@ -210,8 +211,8 @@ def records(results: Folder | Iterable[Folder] = "results") -> "pd.DataFrame":
 
     Returns:
         One row for each run of a network. The first columns are `method`, `label`, `pair`,
-        `teacher`, `student`, `seed`, `role` (teacher, student or method), `status`, the metrics of
-        the last epoch such as `top1` (percent), metrics of its measures such as
+        `teacher`, `student`, `seed`, `role` (teacher, student, control or method), `status`, the
+        metrics of the last epoch such as `top1` (percent), metrics of measures such as
         `probe.stl10.top1`, `seconds`, `id` and `results` (the folder). `role` is `student` for a
         student trained without the teacher. All fields of the records follow; a nested field is a
         column such as `metrics.oracle.top1`. `curves` holds a list of epochs. If there are no
@@ -247,7 +248,7 @@ def table(
     published: bool = False,
     compact: bool = False,
 ) -> ResultTable:
-    """Return the tables of a suite's results, or the table of some records.
+    """Return the tables of a suite's results, or the table of rows of `bench.records`.
 
     Args:
         source: A suite file, the name of a suite that this package contains, or rows of
@@ -339,7 +340,7 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
     rows = frame[frame["role"] != "teacher"].drop_duplicates(["results", "id"])
     if rows.empty:
         raise BenchError(
-            "no student's run among the records. Allowed: records with runs of students"
+            "the records contain no student's run. Allowed: records with runs of students"
         )
     keys = ["pair", "method", "seed"]
     if rows.duplicated(keys).any():
@@ -374,8 +375,9 @@ def entries(frame: "pd.DataFrame") -> Iterator[Entry]:
         record, *others = merge_all([record, *filter(None, [teacher]), *probes(row["results"])])
         names = str(row["pair"]), str(row["teacher"]), str(row["student"])
         teacher = others[0] if others else None
-        yield Entry(*names, "teacher", row["seed"], teacher, "Teacher", "", "teacher")
-        role: Role = "student" if row["role"] == "student" else "method"
+        role: Role = row["role"] if row["role"] in ("student", "control") else "method"
+        if role != "control":  # a control may have another teacher
+            yield Entry(*names, "teacher", row["seed"], teacher, "Teacher", "", "teacher")
         terms = tuple(record.specification.method) if role == "method" else ()
         label, note = str(row["label"]), _note(row["method"], record)
         yield Entry(*names, row["method"], row["seed"], record, label, note, role, "", terms)
@@ -461,6 +463,7 @@ def _plain(record: Record, teachers: Mapping[str, str]) -> dict[str, Any]:
         names = {"method": method, "label": default_label(method, spec.method), "pair": pair}
         names |= {"teacher": teacher or pair.partition("/")[0], "student": student}
         role = "student" if _is_plain(spec.method) else "method"
+        role = "control" if names["method"] in NAMES else role
     last = record.metrics.get("last", {})
     columns = {**names, "seed": record.seed, "role": role, "status": record.status}
     return {**columns, **last, "seconds": record.seconds, "id": record.id}
@@ -483,6 +486,6 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 
 
 def _is_plain(terms: Iterable[str]) -> bool:
-    """Return whether a student learned alone; a plugin's distiller is taken to use the teacher."""
+    """Return whether a student learned alone; plugins' distillers count as using the teacher."""
     terms, builtin = list(terms), distillers.names()
     return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)

@@ -21,7 +21,7 @@ def require_three_classes(setting: Setting, reason: str) -> None:
         Incompatible: The data set has fewer than three classes.
     """
     if (classes := setting.student.logits) < 3:
-        raise Incompatible(f"the data set has {classes} classes, but needs 3 or more: {reason}")
+        raise Incompatible(f"the data set has {classes} classes, but 3 are needed: {reason}")
 
 
 def require_standardisable(setting: Setting) -> None:

@@ -36,13 +36,13 @@ class FT(Distiller):
     convolutions. A stage before training fits the paraphraser to reconstruct the teacher's map:
         L_pre = mean (decoder(encoder(f_t)) - f_t)²
     This stage trains neither the student nor the translator. Afterwards the paraphraser is frozen.
-    The decoder ends in a LeakyReLU, so the reconstruction of strongly negative maps, such as the
-    last stage of a wide ResNet, is poor.
+    The decoder ends in a LeakyReLU, so its reconstruction of strongly negative values is poor, for
+    example of those in the last stage of a wide ResNet.
 
     Source: the paper, with the layers, the loss and the stage before training of RepDistiller.
     Unlike the paper, which compares entire normalised factors, the loss compares the mean of the
     squared channels.
-    Unlike in RepDistiller, the learning rate of this stage does not depend on the student's name.
+    Unlike in RepDistiller, the stage's learning rate does not depend on the student's name.
 
     Args:
         setting: The two networks' shapes.

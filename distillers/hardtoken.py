@@ -11,7 +11,8 @@ class HardToken(Distiller):
 
     z'_s (B, K) are the logits of the student's distillation token, z_t (B, K) the teacher's logits.
     In a method with this loss, the student's logits z_s are those of the class token during
-    training, so a cross-entropy trains only the class token. At test time, z_s is the mean of both.
+    training, so a cross-entropy trains only the class token. At test time, the mean of both tokens'
+    logits predicts.
 
     Source: section 4 and eq. 3 of the paper, which weights this loss and the cross-entropy with 1/2
     each. Networks of timm with two classifiers have the token, such as

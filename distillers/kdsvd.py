@@ -6,7 +6,7 @@ from torch import Tensor
 
 from distillers.base import Batch, Count, Distiller, Features, Incompatible, Setting
 
-EXTRA = 3  # the most similar of the student's vectors are chosen from k + EXTRA vectors
+EXTRA = 3  # the most similar vectors are chosen from the student's first k + EXTRA vectors
 VARIANCE = 8.0  # divisor of the squared difference in R
 RELATIVE_GAP = 1e-4  # eigenvalues that differ by less, relative to the largest, count as close
 MIN_EIGENVALUE = 1e-12
@@ -27,9 +27,10 @@ class KDSVD(Distiller):
     (the code of DKD's authors); both ports give the loss the weight 1.
     Unlike in the ports, the gradient is bounded where singular values coincide or are 0. The ports
     differentiate an SVD and replace NaN by 0.
-    The solver of the SVD determines the signs of the teacher's vectors, as in the ports. Where a
-    map has negative values, the loss may therefore differ between a CPU and a GPU. The solver makes
-    the CPU wait for the GPU, so a CUDA graph cannot contain this loss.
+    The solver of the SVD determines the signs of the teacher's vectors, as in the ports, and R
+    depends on the signs. Where a map has negative values, the loss may therefore differ between a
+    CPU and a GPU. The solver makes the CPU wait for the GPU, so a CUDA graph cannot contain this
+    loss.
 
     Args:
         setting: The two networks' shapes.

@@ -33,7 +33,7 @@ class MLKD(Distiller):
     Unlike in the authors' code, the CPU does not wait for the GPU to compute medians.
 
     Args:
-        setting: The number of classes.
+        setting: The two networks' shapes, which contain the number of classes.
         temperature: T_0, above 0; 4 by default.
         standardise: Whether to standardise the logits in k; False by default. With
             standardisation, its authors (see `kd`) use T_0 = 2.

@@ -23,8 +23,8 @@ class SemCKD(Distiller):
     The attention w_nij = softmax_j <q_ni, k_nj> compares a query (B, ⌊b/4⌋) of stage i with a key
     (B, ⌊b/4⌋) of stage j. Queries and keys are computed from the similarities f fᵀ (B, B) between
     the samples' flattened maps f (B, C·H·W). The steps are a linear layer to 2·⌊b/4⌋ values, a
-    ReLU, a linear layer to ⌊b/4⌋ values, and scaling to length 1. The similarities themselves are
-    not scaled, so the similarities grow with the size of the maps.
+    ReLU, a linear layer to ⌊b/4⌋ values, and scaling to length 1. The similarities f fᵀ are not
+    scaled, so they grow with the size of the maps.
 
     The first linear layer has the input size b, the number of samples in a full batch. In a smaller
     batch, such as the last one of an epoch, the similarities to missing samples are 0. For a larger
@@ -32,9 +32,9 @@ class SemCKD(Distiller):
 
     Source: the code of the authors (DefangChen/SemCKD, DefangChen/SimKD), which adds the loss, with
     the weight 400, to the cross-entropy and to kd with the weight 1.
-    Unlike the authors' code, which skips smaller batches, the loss uses them. A query or key of
-    length 0 stays 0 instead of becoming NaN. The second embedding network in the authors' code is
-    left out, because that code does not use it.
+    Unlike the authors' code, this loss does not skip smaller batches. A query or key of length 0
+    stays 0 instead of becoming NaN. The second embedding network in the authors' code is left out,
+    because that code does not use this network.
 
     Args:
         setting: The two networks' shapes.

@@ -26,9 +26,9 @@ class SimKD(Distiller):
 
     Source: the paper; the authors' code (DefangChen/SimKD) for the projector and the default of f.
     The method `simkd` uses this loss alone, without a cross-entropy.
-    Unlike the authors' code, which uses the last stage, F is always the map that is pooled. These
-    two maps differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch
-    norm and a ReLU follow the last stage, so the teacher's classifier would not fit that stage.
+    Unlike the authors' code, which uses the last stage's map, F is always the pooled map. These two
+    maps differ in our wide ResNets, MobileNetV2 and ShuffleNetV2. In a wide ResNet, a batch norm
+    and a ReLU follow the last stage, so the teacher's classifier would not fit that stage's map.
 
     Args:
         setting: The two networks' shapes.

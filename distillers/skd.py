@@ -16,7 +16,7 @@ class SKD(Distiller):
     has no factor T². u (B, K) holds a network's logits, each row scaled to length 1. D (B, B) is
     u_s u_sᵀ - u_t u_tᵀ, with rows D_i. Σ (B, B) is the covariance matrix of the rows of D, with the
     divisor B - 1, plus λ on its diagonal. The gradient also flows through Σ.
-    The second term depends on the size of the batch.
+    The second term depends on the batch size B.
 
     Source: the port in torchdistill, with its defaults. We did not read the paper.
     Unlike the port, a row D_i of zeros, as in a batch of one sample, has the gradient 0, not NaN.

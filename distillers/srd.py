@@ -1,4 +1,4 @@
-"""A simple recipe of distillation: match batch-normalised pooled features under a high power."""
+"""Simple distillation: match batch-normalised pooled features by a high power of differences."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class SRD(Distiller):
     h_s (B, D_s) and h_t (B, D_t) are the pooled features. a = N(g(h_s)) and b = N(h_t), both (B,
     D_t), where g is a trained linear layer. N is batch norm without scale and shift (ε = 1e-4),
     with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits. The sum runs
-    over samples i and features d, so the batch size B only adds about w · log B.
+    over samples i and features d, so the batch size B only adds about w · log B to the loss.
 
     Source: the port in torchdistill, which the paper's authors wrote, with its ImageNet settings.
     The authors published no recipe for CIFAR-100.

@@ -102,7 +102,7 @@ def test_plan_names_missing_images_and_weights(
     results, machine = Results(tmp_path / "results"), Machine(gpus=())
     content = describe_plan(plan, results, machine, data_root=tmp_path)
     images, weights = content["missing"]
-    assert images.startswith(f"imagenet: no folder {tmp_path}/imagenet. To prepare it, put ILSVRC")
+    assert images.startswith(f"imagenet: no folder {tmp_path}/imagenet. To prepare the folder")
     assert weights.startswith(f"torchvision:resnet34: no file {tmp_path}/.cache/torch/hub/check")
     assert "missing: torchvision:resnet34: no file" in plan_text(content)
 

@@ -112,7 +112,7 @@ def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Pa
         "ablation: resnet8/resnet8 and 1 more: "
         "no two methods with results differ in exactly one number",
         f"ranks: {TOO_FEW} 2 pairs and 1 method",
-        "correlation: resnet8/resnet8 and 1 more: no student's weights in results/weights; "
+        "correlation: resnet8/resnet8 and 1 more: no student's weights are in results/weights; "
         "`bench run` saves weights, and `bench run --overwrite always` trains again to replace "
         "deleted weights",
     ]
@@ -134,7 +134,7 @@ def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
     result = bench("figures", "toy.yaml", "--which", "correlation")
     assert result.exit_code == 0
     assert pictures(ran) == ["toy-correlation-resnet8-resnet8"]
-    assert result.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights")
+    assert result.stderr.startswith("correlation: resnet8/wrn_16_1: no student's weights are in")
 
 
 def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path) -> None:

@@ -155,6 +155,20 @@ def test_exception_of_a_plugin_is_a_warning(tmp_path: Path) -> None:
     assert estimates["resnet8/resnet8 student"].warning is None
 
 
+def test_a_strong_view_needs_images_of_three_channels(tmp_path: Path) -> None:
+    many = '(0.5,) * 5, (0.5,) * 5, "none", modalities=(("warm", (4,)),)'
+    (tmp_path / "many.py").write_text(PLUGIN.replace('(0.5,) * 3, (0.5,) * 3, "none"', many))
+    keys = {"dataset": "noise", "options": "", "views": "{teacher: warm, student: warm}"}
+    recipe = "{epochs: 1, milestones: [], crop: 0}"
+    made = toy.plan(
+        tmp_path, plugins="[many.py]", methods="[kd, mlkd]", recipe=recipe, teachers="{}", **keys
+    )
+    estimates = estimates_by_name(made)
+    assert estimates["resnet8/resnet8 kd"].error is None
+    error = "RandAugment makes the strong view of cestrong; it needs images of 3 channels, and "
+    assert estimates["resnet8/resnet8 mlkd"].error == f"{error}these have 5"
+
+
 def test_unreadable_plugin_data_set_raises_before_training(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,7 @@ from bench.api import Machine
 from bench.cli.plan import duration
 from bench.forecast import forecast, measure_rates, rate_key, recorded_rates
 from bench.planning.estimate import estimate
+from bench.planning.measure_work import FIT_START, FIT_WIDTH, FIT_WORK
 from bench.planning.plan import Plan
 from bench.results import Results
 from bench.results.environment import device_name
@@ -57,6 +58,58 @@ def test_a_method_without_a_record_is_estimated_by_its_work(tmp_path: Path) -> N
     plan = toy.plan(tmp_path, methods="[student, kd]")
     needs = predict(plan, results)
     assert (needs.unknown, needs.seconds is None) == (1, False)
+
+
+DIGITS = "dataset: {name: digits, per_class: 9, test_per_class: 6}"
+MEASURES = {
+    "probes": f"{{line: {{{DIGITS}}}, near: {{{DIGITS}, kind: knn, features: stages}}, "
+    f"all: {{{DIGITS}, kind: finetune, recipe: {{epochs: 5, crop: 0}}}}}}",
+    "evaluate": "{corrupted: {types: [blur, contrast], severities: [1, 3]}, calibration: true, "
+    "cka: pooled}",
+}
+
+
+def test_the_work_of_a_measure_is_its_images_and_its_fit(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[kd]", **MEASURES)
+    estimates = estimate(plan)
+    [cell] = plan.cells
+    work = {
+        name: estimates[id].work(plan.runs[id], plan.facts.train)
+        for (subject, name), id in plan.measures.items()
+        if subject == cell.run
+    }
+    network = estimates[cell.run].network
+    assert network is not None
+    image = network.multiply_adds
+    train, test, near, far = 80, 50, 90, 60  # images of the suite, and of the probes
+    assert train == plan.facts.train
+    expected = {
+        "probe.line": (near + far) * image + FIT_WORK * near * 10 * (64 + FIT_WIDTH) + FIT_START,
+        "probe.near": (near + far) * image + near * far * (64 + 16 + 32 + 64),
+        "probe.all": (5 * 3 * near + 5 * far) * image,
+        "corrupted": 4 * test * image,
+        "calibration": test * image,
+        "cka": 2 * test * image,
+    }
+    assert work == pytest.approx(expected)
+
+
+def test_the_forecast_counts_measures(tmp_path: Path) -> None:
+    results = toy.run(toy.plan(tmp_path, methods="[student, kd]"), tmp_path)
+    plan = toy.plan(tmp_path, methods="[student, kd]", **MEASURES)
+    runs = [run for run in plan.runs.values() if run.kind == "probe"]
+    costs, places = estimate(plan), ["cpu"]
+    before = forecast(plan, runs, costs, results, places)
+    assert before.unknown == len(runs)
+    fits = 3 * FIT_START  # of three networks; small images need little else
+    assert before.seconds is not None
+    assert before.seconds > fits / 1e12
+    toy.run(plan, tmp_path)
+    after = forecast(plan, runs, costs, results, places)
+    spent = sum(record.seconds for run in runs if (record := results.summary(run.id)))
+    assert after.unknown == 0
+    assert after.seconds is not None
+    assert spent <= after.seconds
 
 
 def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Results in a notebook: plain columns, tables, comparisons, the forest plot, the saved plan."""
 
 import ast
+import io
 import json
 import subprocess
 import sys
@@ -9,10 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import bench
-from bench import models, report, seeding
+from bench import api, models, report, seeding
+from bench.api import Machine
 from bench.errors import BenchError
+from bench.overview import describe_plan
+from bench.planning import saved
 from bench.results import Results
 from bench.tables import ResultTable
 from tests import toy
@@ -280,6 +285,41 @@ def test_a_damaged_saved_plan_does_not_hide_the_first_error(here: Path) -> None:
     assert result.exit_code == 2
     assert "shapes" in result.stderr.splitlines()[0]
     assert "results/plans/toy.json: not a saved plan" in result.stderr
+
+
+def tiny_imagenet(root: Path) -> None:
+    """A part of Tiny ImageNet: 200 classes of two training images and one test image."""
+    top, picture = root / "tiny-imagenet-200", io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "JPEG")
+    (top / "val").mkdir(parents=True)
+    for number in range(200):
+        folder = top / f"train/n{number}/images"
+        folder.mkdir(parents=True)
+        for index in range(2):
+            (folder / f"n{number}_{index}.JPEG").write_bytes(picture.getvalue())
+    lines = [f"{number}.JPEG\tn{number}\n" for number in range(200)]
+    (top / "val/val_annotations.txt").write_text("".join(lines))
+
+
+def test_missing_images_that_are_part_of_run_ids_need_the_saved_plan(here: Path) -> None:
+    tiny_imagenet(here / "images")
+    probes = "{tiny: {dataset: {name: tiny_imagenet, per_class: 2, test_per_class: 1, size: 32}}}"
+    suite, results = toy.write(here, probes=probes), Results(here / "results")
+    plan, error = api.load_plan_or_saved(suite, results, data_root=here / "images")
+    assert error is None
+    without, error = api.load_plan_or_saved(suite, results, data_root=here)
+    assert error is None
+    assert without.runs.keys() != plan.runs.keys()
+    results.save_plan(saved.path_of(results.folder, "toy"), saved.dump(plan))
+    again, error = api.load_plan_or_saved(suite, results, data_root=here)
+    assert again.runs.keys() == plan.runs.keys()
+    assert str(error).startswith("tiny_imagenet: no tiny-imagenet-200.zip")
+    part, _ = api.load_plan_or_saved(suite, results, filters="method=kd", data_root=here)
+    assert {cell.method.name for cell in part.cells} == {"kd"}
+    report = command("report", "toy.yaml", "--metric", "probe.tiny.top1")
+    assert "The plan that `bench run` saved is used: results/plans/toy.json" in report.stderr
+    missing = describe_plan(without, results, Machine(gpus=()), data_root=here)["missing"]
+    assert missing == [str(error)]
 
 
 @pytest.mark.case("plain-columns", "many-curves")

@@ -114,8 +114,8 @@ class Progress:
         self.cohorts: list[CohortProgress] = []  # cohorts that train now
         self.work = sum(run.epochs * run.work for run in self.runs.values())
         self.done = 0.0  # work done in this session
-        self._training_since: float | None = None
-        self._last_epoch = 0.0  # time at which the last epoch ended
+        self._working_since: float | None = None
+        self._last_epoch = 0.0  # time at which the last epoch or measure ended
 
     def _pending(self, run: "Run", estimates: "Mapping[str, Estimate]") -> RunProgress:
         name, cell = self.plan.names()[run.id], self.plan.first.get(run.id)
@@ -142,19 +142,25 @@ class Progress:
         if run.epoch == 0:  # epochs before a resume are not work of this session
             run.epoch = entry["epoch"] - 1
             self.work -= run.epoch * run.work
-        self.done += max(0, entry["epoch"] - run.epoch) * run.work
-        run.epoch, self._last_epoch = entry["epoch"], self.clock()
         run.top1 = entry.get("test", {}).get("top1", run.top1)
         cohort = next(cohort for cohort in self.cohorts if run in cohort.runs)
-        if self._training_since is None:  # the time that workers need to start is omitted
-            epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
-            self._training_since = self._last_epoch - epoch_s
+        epoch_s = entry["seconds"] * len(cohort.runs) + entry.get("shared_seconds", 0.0)
+        self._add_work(run, entry["epoch"], epoch_s)
         return cohort
+
+    def _add_work(self, run: RunProgress, epoch: int, seconds: float) -> None:
+        """Count the work of a run until an epoch; `seconds` is the time of its last part."""
+        self.done += max(0, epoch - run.epoch) * run.work
+        run.epoch, self._last_epoch = epoch, self.clock()
+        if self._working_since is None:  # the time that workers need to start is omitted
+            self._working_since = self._last_epoch - seconds
 
     def end(self, record: Record) -> RunProgress:
         """Update the state from a record; remove a cohort after the last record of its runs."""
         run = self.runs[record.id]
         run.status, run.reason, run.top1 = record.status, record.reason or "", record.top1
+        if run.run.kind == "probe" and record.status == "done":  # it has no epochs
+            self._add_work(run, run.epochs, record.seconds)
         self.work -= (run.epochs - run.epoch) * run.work  # epochs that will not be trained
         self.cohorts = [cohort for cohort in self.cohorts if not all(r.status for r in cohort.runs)]
         return run
@@ -171,10 +177,13 @@ class Progress:
 
     @property
     def time_left(self) -> float | None:
-        """Estimated seconds until the end, from the rate so far; None before the first epoch."""
-        if self._training_since is None:
+        """Estimated seconds until the end, from the rate so far.
+
+        None before the first epoch or measure has ended.
+        """
+        if self._working_since is None:
             return None
-        per_work = (self._last_epoch - self._training_since) / self.done
+        per_work = (self._last_epoch - self._working_since) / self.done
         return max(0.0, (self.work - self.done) * per_work - (self.clock() - self._last_epoch))
 
     @property

@@ -10,6 +10,7 @@ from bench import report
 from bench.cli import options
 from bench.cli.console import print_files, require_record
 from bench.report import Kind, Report, ReportOptions, build
+from bench.report import checklist as cards
 from bench.results import Results
 
 
@@ -32,10 +33,20 @@ def command(
         ),
     ] = False,
     published_only: Annotated[
-        bool, Option("--published-only", help="Print only the papers' tables of the suite's pairs.")
+        bool,
+        Option(
+            "--published-only", help="Print only the papers' numbers of the suite's experiment."
+        ),
     ] = False,
     statistics: Annotated[
         bool, Option("--statistics", help="Instead, make a table of intervals, verdicts and ranks.")
+    ] = False,
+    checklist: Annotated[
+        bool,
+        Option(
+            "--checklist",
+            help="Instead, make a report card: what a reviewer asks (md, tex, txt).",
+        ),
     ] = False,
     versus: Annotated[
         str | None,
@@ -50,7 +61,7 @@ def command(
     ] = False,
     output: options.OutputDir = None,
 ) -> None:
-    """Print and write a suite's table, from its records.
+    """Print and write a suite's table, or its report card, from its records.
 
     Example: bench report quickstart --metric nll
     """
@@ -61,13 +72,20 @@ def command(
     )
     if published_only:
         files = build.write_published(plan, results, content)
-        print_report(build.published_report(plan))
+        print_report(build.published_report(plan, metric))
         print_files(files)
         return
     require_record(plan, results, suite.command("run"))
     kind: Kind = "statistics" if statistics else "tables"
     entries = list(build.entries(plan, results, curves=report.PAGE in kinds))
     tables = build.assemble(plan, results, content, entries)
+    if checklist:
+        card = cards.checklist(plan, results, tables.tables)
+        folder, how = output or results.folder, {"standalone": standalone, "wide": wide}
+        files = cards.write(card, folder, plan.stem, kinds, **how)
+        print(report.text(card, width=shutil.get_terminal_size((100, 24)).columns), flush=True)
+        print_files(files)
+        return
     try:
         files = build.write(plan, results, content, kind, entries, tables)
     finally:  # if a file cannot be written, the table is still printed

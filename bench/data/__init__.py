@@ -24,7 +24,7 @@ from bench.data.base import (
     read_unlabelled,
 )
 from bench.data.batches import Resident, Streamed
-from bench.data.builtin import BUILTIN, Archive
+from bench.data.builtin import BUILTIN, Archive, TinyImageNet
 from bench.data.folder import PREFIX, Folder, Listing
 from bench.data.imagenet import ImageNet, ValidationView
 from bench.data.images import CentreView
@@ -86,7 +86,9 @@ def missing(selection: Selection, root: Path | None = None) -> str | None:
 
     """
     source = BUILTIN.get(selection.name)
-    return source.missing(data_root(root)) if isinstance(source, ImageNet) else None
+    if isinstance(source, ImageNet | TinyImageNet):
+        return source.absent(data_root(root))
+    return None
 
 
 def load(

@@ -40,6 +40,7 @@ MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are 
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
 TINY_IMAGENET = "tiny-imagenet-200"  # name of the folder in the archive
+NOT_DOWNLOADED = "bench does not download it: see http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 DIGITS_TESTED = 90  # test images of each digit, about half of all; `rank` chooses them
 
 # Classes, side in pixels, training images, test images, mean and standard deviation per channel.
@@ -322,6 +323,14 @@ class TinyImageNet(Archive):
             ),
         )  # fmt: skip
 
+    def absent(self, root: Path) -> str | None:
+        """Return how to get the images if neither folder nor archive exists, else None."""
+        exists = any(path.exists() for path in self._places(root))
+        return None if exists else f"no {self.archive} in {root.resolve()}; {NOT_DOWNLOADED}"
+
+    def _places(self, root: Path) -> tuple[Path, Path]:
+        return root / TINY_IMAGENET, root / f"{TINY_IMAGENET}.zip"
+
     def read(self, root: Path) -> Arrays:
         """Read training images by path, and test images in the order of val_annotations.txt."""
         try:
@@ -332,14 +341,13 @@ class TinyImageNet(Archive):
 
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Read the unpacked folder if it exists, otherwise the archive."""
-        top, archive = root / TINY_IMAGENET, root / f"{TINY_IMAGENET}.zip"
+        top, archive = self._places(root)
         if top.is_dir():
             paths = top.glob("train/*/images/*.JPEG")
             names = [path.relative_to(top).as_posix() for path in paths]
             return self._decode(top, names, partial(_read_within, top))
         if not archive.is_file() or f"md5:{_md5(archive)}" != self.facts.fingerprint:
-            address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-            raise self.missing(root, f"bench does not download it: see {address}")
+            raise self.missing(root, NOT_DOWNLOADED)
         with zipfile.ZipFile(archive) as packed:
             names = [name.removeprefix(f"{TINY_IMAGENET}/") for name in packed.namelist()]
             inner = f"{TINY_IMAGENET}/"

@@ -25,13 +25,13 @@ _TABLE = (
     "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, "
     "digest BLOB)"
 )
-_DAMAGED = (  # SQLITE_ERROR: a database of another format
+_DAMAGED = (  # SQLITE_ERROR: the database has another format
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
 )  # fmt: skip
 
 Key = tuple[int, ...]  # size, mtime_ns, ctime_ns, inode
 Entries = dict[str, tuple[Key, bytes]]  # key and digest, by path
-Check = Callable[[str, bytes], None]  # of a path and the content; raises if the file is broken
+Check = Callable[[str, bytes], None]  # gets a path and the content; raises if the file is broken
 
 
 def cache_folder() -> Path:

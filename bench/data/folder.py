@@ -153,7 +153,7 @@ class Folder:
 
     @cached_property
     def test(self) -> Listing:
-        """The files of the test split; BenchError if the training split has other classes."""
+        """The files of the test split; BenchError if the training split has different classes."""
         top = next((self.path / name for name in TEST if class_folders(self.path / name)), None)
         if top is None:
             names = "/, ".join(TEST)
@@ -169,7 +169,7 @@ class Folder:
 
     @cached_property
     def unlabelled(self) -> Listing:
-        """The files of the training images without labels, all with the label 0."""
+        """The files of the training images without labels; all have the placeholder label 0."""
         ignored: Counter[str] = Counter()
         top = self.path / "unlabelled"
         paths = sorted(_images(top, self.allowed, ignored)) if top.is_dir() else []

@@ -1,7 +1,7 @@
 """ImageNet (ILSVRC 2012): the official images, with one folder of each class per split.
 
-The images are always streamed. Evaluation then uses the view with which torchvision's weights were
-evaluated; a small folder of images uses another view.
+The images are always streamed from disk. For evaluation, they are resized and cropped as for
+torchvision's weights (`ValidationView`); for other folders, `bench.data.images.CentreView` is used.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +37,8 @@ class ImageNet:
 
     The 50,000 validation images are the test set here, because the official test images have no
     labels. Classes are numbered in the alphabetical order of their WordNet ids, as in torchvision.
-    The fingerprint names the MD5 of the two official archives. Folders and images are counted, but
-    the images are not compared with the archives.
+    The fingerprint contains the MD5 of the two official archives. Folders and images are counted,
+    but the images are not compared with the archives.
 
     Attributes:
         facts: the data set's facts; the counts are those of the official archives.
@@ -67,8 +67,8 @@ class ImageNet:
             size: side of the cropped images in pixels.
 
         Raises:
-            MissingData: class folders or images are missing, or there are too many; the message
-                lists all differences, and the command that unpacks the official archives.
+            MissingData: there are too few or too many class folders or images; the message lists
+                all differences, and the command that unpacks the official archives.
             BenchError: a class has no images, or a folder cannot be read.
 
         """
@@ -90,7 +90,7 @@ class ImageNet:
             raise MissingData("\n".join([*problems, _fix(folder.path)]))
         return folder
 
-    def missing(self, root: Path) -> str | None:
+    def absent(self, root: Path) -> str | None:
         """Return how to get the images if their folder does not exist; None if it exists."""
         top = root / FOLDER
         return None if top.is_dir() else f"no folder {printable(top.resolve())}. {_fix(top)}"
@@ -137,7 +137,7 @@ def _fix(top: Path) -> str:
     """Return how to unpack the official archives into a folder."""
     path = printable(top.resolve())
     return (
-        f"To prepare it, put {ARCHIVES} (image-net.org) into {path}, remove its "
+        f"To prepare the folder, put {ARCHIVES} (image-net.org) into {path}, remove its "
         "folders train and val if they are incomplete or have no class folders, and run: "
         'python -c "from torchvision.datasets import '
         f"ImageNet; [ImageNet('{path}', split) for split in ('train', 'val')]\""

@@ -1,4 +1,4 @@
-"""Mixup, CutMix and label smoothing of a batch, computed as by timm's `Mixup` in batch mode.
+"""Mixup, CutMix and label smoothing of a batch, as in timm's `Mixup` in batch mode.
 
 Each image x of a batch is mixed with one partner x', the image at the same position from the
 batch's end. All images of a batch have the same ratio λ, the share of x. Random numbers depend only
@@ -28,7 +28,7 @@ class Mixing:
             become λ x + (1 - λ) x'; 0: off.
         cutmix: α of CutMix (Yun et al., arXiv:1905.04899): λ is drawn from Beta(α, α), and a box of
             x' replaces the same box of x. The box has the share 1 - λ of the image's area; 0: off.
-        smoothing: probability that is distributed equally over all classes.
+        smoothing: share of the labels' probability that is distributed equally over all classes.
         classes: number of classes.
 
     """

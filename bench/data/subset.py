@@ -58,7 +58,7 @@ def selected_facts(selection: Selection, facts: Facts) -> Facts:
 def _unlabelled_problems(selection: Selection, facts: Facts) -> list[str]:
     problems = []
     if not facts.unlabelled:
-        problems.append("it has no images without labels; allowed: split train")
+        problems.append("the data set has no images without labels; allowed: split train")
     for option in ("per_class", "validation"):
         if value := getattr(selection, option):
             problems.append(f"{option} {value} is not possible with split unlabelled")

@@ -10,7 +10,7 @@ after normalisation; it contributes nothing to a convolution, and its weights ge
 - `low:8`: the image reduced to 8 x 8 pixels and enlarged again.
 - `noise:0.1`: the image plus Gaussian noise with a standard deviation of 0.1.
 - `channels:0+2`: the channels 0 and 2; the others are 0.
-- a modality that the data set declares: its channels, from channel 0 on.
+- a modality (named channels) that the data set declares: these channels, as channels 0, 1, 2.
 """
 
 import math
@@ -31,18 +31,18 @@ ARGUMENTS = {"low": "low:<pixels>", "noise": "noise:<deviation>", "channels": "c
 VIEWS = (RGB, *COLOURED, *ARGUMENTS.values())
 MAX_NOISE = 10.0
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-XYZ = (  # sRGB to XYZ, as scikit-image and ITU-R BT.709
+XYZ = (  # matrix from linear RGB to XYZ, as in scikit-image and ITU-R BT.709
     (0.412453, 0.357580, 0.180423),
     (0.212671, 0.715160, 0.072169),
     (0.019334, 0.119193, 0.950227),
 )
 WHITE = (0.95047, 1.0, 1.08883)  # XYZ of the white D65, 2 degrees
-LAB_MIDDLE = (50.0, 6.025, -6.6895)  # of CMC (github.com/HobbitLong/CMC), by CRD's first author
+LAB_MIDDLE = (50.0, 6.025, -6.6895)  # middles of L, a and b in CMC's code (HobbitLong/CMC)
 LAB_HALF_RANGE = (50.0, 92.208, 101.1675)
 
 
 def problem(name: str, facts: Facts | None = None) -> str | None:
-    """Return why a data set has no view of this name; None if it has.
+    """Return why a data set has no view of this name; None if the data set has this view.
 
     Args:
         name: the view's name.
@@ -72,7 +72,7 @@ def _argument_problem(name: str, kind: str, text: str, facts: Facts | None) -> s
         return None if is_valid else f"{prefix}. Allowed: low:1 to low:{limit} (pixels of a side)"
     if kind == "noise":
         is_valid = bool(re.fullmatch(r"\d+(\.\d+)?", text)) and 0 < float(text) <= MAX_NOISE
-        return None if is_valid else f"{prefix}. Allowed: noise:<a number from 0 to {MAX_NOISE:g}>"
+        return None if is_valid else f"{prefix}. Allowed: noise:<above 0, at most {MAX_NOISE:g}>"
     channels = len(facts.mean) if facts else 3
     numbers = (
         [int(n) for n in text.split("+")] if re.fullmatch(r"\d{1,3}(\+\d{1,3})*", text) else []
@@ -105,7 +105,7 @@ def describe(name: str) -> str:
 class View:
     """A view of normalised images, for a network that expects its own normalisation.
 
-    The view `rgb` with one normalisation returns the images themselves.
+    If the network expects the images' normalisation, the view `rgb` returns the images themselves.
 
     Args:
         name: the view's name, one that `problem` accepts.
@@ -139,7 +139,7 @@ class View:
         Args:
             images: normalised images (B, C, S, S).
             index: the images' indices in their split, (B,).
-            *names: seed the noise, together with an image's index.
+            *names: texts and numbers that seed the noise, together with an image's index.
 
         """
         if self._is_identity:
@@ -193,7 +193,7 @@ def evaluation(
 
 
 def _only(images: Tensor, channels: tuple[int, ...], *, keep_places: bool) -> Tensor:
-    """Return the chosen channels, at their own places or from 0 on; the others of three are 0."""
+    """Return three channels: those chosen, at their own positions or from 0 on; the rest is 0."""
     count, _, height, width = images.shape
     seen = images.new_zeros(count, 3, height, width)
     for place, channel in enumerate(channels):
@@ -235,8 +235,8 @@ def lab(pixels: Tensor) -> Tensor:
 def scaled_lab(pixels: Tensor, channels: tuple[int, ...]) -> Tensor:
     """Return some channels of `lab`, scaled to about -1 to 1; the others are 0.
 
-    The scale is CMC's: minus `LAB_MIDDLE`, divided by `LAB_HALF_RANGE`. The middles and halves of
-    ranges are not statistics of a data set.
+    As in CMC's code, `LAB_MIDDLE` is subtracted, and the difference is divided by `LAB_HALF_RANGE`.
+    These constants are not statistics of a data set.
     """
     coordinates = lab(pixels)
     seen = torch.zeros_like(coordinates)
@@ -248,8 +248,8 @@ def scaled_lab(pixels: Tensor, channels: tuple[int, ...]) -> Tensor:
 def gaussian(key: int, index: Tensor, count: int) -> Tensor:
     """Return standard normal numbers (B, count); a row depends only on the key and its index.
 
-    The numbers are hashes (the finaliser of SplitMix64) in place of a generator's, so that the
-    noise of an image does not depend on its batch. Box and Muller's formula makes them normal.
+    Hashes (the finaliser of SplitMix64) replace a random generator, so that the noise of an image
+    does not depend on its batch. Box and Muller's formula turns the hashes into normal numbers.
 
     Args:
         key: the seed, from 0 to 2^56 - 1.
@@ -264,7 +264,7 @@ def gaussian(key: int, index: Tensor, count: int) -> Tensor:
 
 
 def _hash(numbers: Tensor) -> Tensor:
-    """Return a hash of each int64, whose product overflows as that of unsigned numbers."""
+    """Return a hash of each int64; products overflow in the same way as unsigned products."""
     numbers = (numbers ^ _shifted(numbers, 30)) * -0x40A7B892E31B1A47
     numbers = (numbers ^ _shifted(numbers, 27)) * -0x6B2FB644ECCEEE15
     return numbers ^ _shifted(numbers, 31)

@@ -17,7 +17,6 @@ from bench.data.views import RGB, View
 from bench.errors import BenchError
 from bench.execution.protocol import Task
 from bench.measures.measurer import Measurer
-from bench.results import verify
 from bench.results.environment import is_out_of_memory
 from bench.results.record import Status
 from bench.spec import RunSpec
@@ -34,13 +33,13 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield each task with its status, the reason of a failure, and fields of its record.
 
-    A failed task does not stop the others. The networks of all tasks are kept, because tasks share
-    them.
+    A failed task does not stop the other tasks. The networks of all tasks stay in memory, because
+    several tasks can measure the same network.
 
     Args:
         context: The job.
         dataset: The images of all tasks.
-        beat: Function that is called again and again during long computations.
+        beat: Function that is called repeatedly during long computations, as a sign of life.
     """
     job = context.job
     root = data.data_root(Path(job.data_root) if job.data_root else None)
@@ -69,34 +68,27 @@ def finished_network(context: "JobContext", facts: Facts, id: str) -> nn.Module:
 
     Args:
         context: The job, whose tasks measure the network.
-        facts: Facts of the images that the tasks use; only their size is used.
+        facts: Facts of the images that the tasks use.
         id: Id of the run.
     """
-    job, results = context.job, context.results
+    job = context.job
     specs = [task.specification for task in job.tasks]
     info = job.teacher if job.teacher and job.teacher.id == id else job.sources[id]
-    path, record = results.weights(id), results.summary(id)
-    verify(path, info.sha256)
-    if record is None:
-        raise BenchError(f"{path}: the record of the run is missing")
     stages = [s.teacher_stages if s.teacher == id else s.stages for s in specs if id in s.needs]
     source = replace(facts, classes=specs[0].measure["classes"], class_counts=None)
     layers = next(filter(None, stages), ())
-    if info.members > 1:
-        load = partial(teachers.load_members, info.network, info.members)
-        net: nn.Module = teachers.Averaged(load(source, path, context.registry, layers))
-    else:
-        net = teachers.load_trained(record, source, path, context.registry, layers)
+    nets, spec = teachers.load_finished(context.results, info, source, context.registry, layers)
+    net = nets[0] if len(nets) == 1 else teachers.Averaged(nets)
     net.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if record.specification.view != RGB:
-        see(net, record.specification.view, source, specs, context.device)
+    if spec.view != RGB:
+        see(net, spec.view, source, specs, context.device)
     return net.eval().requires_grad_(False)
 
 
 def see(
     net: nn.Module, name: str, facts: Facts, specs: Sequence[RunSpec], device: torch.device
 ) -> None:
-    """Let a network see a view of normalised images.
+    """Add a hook to a network, which converts its normalised input images to a view.
 
     Args:
         net: The network.
@@ -111,8 +103,8 @@ def see(
     usual = {"mean": facts.mean, "std": facts.std}
     keys = [tuple(tuple((usual | spec.measure)[key]) for key in usual) for spec in specs]
     if name.startswith("noise") or len(set(keys)) > 1:
-        allowed = "networks with other views, and measures with normalise: source"
-        raise BenchError(f"the network sees the view '{name}'. Allowed: {allowed}")
+        allowed = "a network whose view has no noise, and a measure with normalise: source"
+        raise BenchError(f"the network was trained on the view '{name}'. Allowed: {allowed}")
     mean, std = keys[0]
     view = View(name, replace(facts, mean=mean, std=std), device)
     index = torch.zeros(0, dtype=torch.int64, device=device)  # only noise needs it

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench import data, models
 from bench.data import Augment, Data, Facts, LoadedData, Selection, Split
@@ -32,7 +32,7 @@ from bench.execution.protocol import Emit, Event, Job, Task
 from bench.plugins import Kind, Registry
 from bench.results import Corrupt, Results, Unwritable, quarantine, verify
 from bench.results.environment import describe_oom, environment, is_out_of_memory, now
-from bench.results.record import Epoch, Status, TeacherInfo
+from bench.results.record import Epoch, Status
 from bench.suite import Checkpoint
 from bench.training import loop, pretrained
 from bench.training import teacher as teachers
@@ -208,29 +208,20 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
         return None
     spec, registry = context.job.tasks[0].specification, context.registry
     facts = context.job.teacher_facts or dataset.facts
-    networks = load_networks(context, info, facts, spec.teacher_stages or ())
+    stages = spec.teacher_stages or ()
+    networks, _ = teachers.load_finished(context.results, info, facts, registry, stages)
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
     view = View(spec.teacher_view, dataset.facts, context.device, facts)
     return Teacher(networks, dataset, spec.recipe, reads, view)
 
 
-def load_networks(
-    context: JobContext, info: TeacherInfo, facts: Facts, stages: Sequence[str] = ()
-) -> list[nn.Module]:
-    """Return the network of a finished run, or all members of an ensemble, from verified files."""
-    path = context.results.weights(info.id)
-    verify(path, info.sha256)
-    if info.members == 1:
-        return [teachers.load(info.network, facts, path, context.registry, stages)]
-    return teachers.load_members(info.network, info.members, facts, path, context.registry, stages)
-
-
 def import_ensemble(context: JobContext, task: Task) -> None:
     """Evaluate an ensemble of trained teachers, and save the members' weights as one file."""
     dataset, spec = load_data(context), task.specification
-    sources = [context.job.sources[id] for id in spec.members]
-    members = [load_networks(context, source, dataset.facts)[0] for source in sources]
+    load = partial(teachers.load_finished, facts=dataset.facts, registry=context.registry)
+    finished = [load(context.results, context.job.sources[id]) for id in spec.members]
+    members = [nets[0] for nets, _ in finished]
     ensemble = Teacher(members, dataset, spec.recipe).net
     view = View(spec.view, dataset.facts, context.device)
     last = measure(*predict(ensemble, dataset, "test", spec.recipe, view))

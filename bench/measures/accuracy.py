@@ -1,9 +1,10 @@
-"""Accuracies: of all images, of each class, and of predictions against another network's."""
+"""Accuracy over all images and per class, and agreement between two networks' predictions."""
 
 import torch
 from torch import Tensor
 
 from bench.data.subset import rank
+from bench.training.evaluation import is_in_top
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:
@@ -44,16 +45,15 @@ def agreement(logits: Tensor, other: Tensor) -> float:
 
 
 def teacher_in_top5(student: Tensor, teacher: Tensor) -> float:
-    """Return the percentage of images whose predicted class is in the student's first five.
+    """Return how often the student's five most likely classes include the teacher's prediction.
 
-    The predicted class is the teacher's. With at most five classes, the value is 100.
+    The value is a percentage of the images. With at most five classes, the value is 100.
 
     Args:
         student: The student's logits (n, K).
         teacher: The teacher's logits (n, K).
     """
-    top = student.topk(min(5, student.shape[1]), dim=1).indices
-    return 100 * float((top == teacher.argmax(1, keepdim=True)).any(1).double().mean())
+    return 100 * float(is_in_top(student, teacher.argmax(1), 5).double().mean())
 
 
 def halves(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Calibration: errors of the probabilities, before and after a temperature is fitted."""
+"""Calibration: errors of the predicted probabilities, before and after temperature scaling."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,17 @@ from torch import Tensor
 
 from bench.training.evaluation import ECE_BINS, calibration_error
 
-LIMITS = (1e-4, 1e4)  # of the inverse temperature
+LIMITS = (1e-4, 1e4)  # smallest and largest inverse temperature
 STEPS = 100  # halvings of the interval of the inverse temperature's logarithm
 
 
 def adaptive_error(logits: Tensor, labels: Tensor) -> float:
-    """Return the adaptive calibration error (in percent): an ECE whose bins hold equal numbers.
+    """Return the adaptive calibration error in percent: an ECE with equally many images per bin.
 
-    Σ_b n_b/n |accuracy_b - confidence_b|. The n images are sorted by confidence, the highest
-    probability, and divided into 15 bins of n/15 images (numbers differ by at most one). The
-    error of Nguyen and O'Connor, EMNLP 2015, with absolute instead of squared differences.
+    The error is Σ_b n_b/n |accuracy_b - confidence_b|, where bin b holds n_b of the n images. The
+    images are sorted by confidence (their highest probability) and divided into 15 bins of n/15
+    images; the n_b differ by at most one. Nguyen and O'Connor, EMNLP 2015, define this error with
+    squared instead of absolute differences.
 
     Args:
         logits: Logits (n, K).
@@ -31,9 +32,10 @@ def adaptive_error(logits: Tensor, labels: Tensor) -> float:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature T > 0 that minimises the NLL of softmax(z / T).
 
-    With β = 1/T, the NLL is convex, and its derivative mean(Σ_k p_k z_k - z_y) increases with β.
-    Bisection finds the zero of the derivative. Without a zero, as for networks without errors, the
-    temperature ends at a limit: 1e-4 or 1e4. Guo et al., ICML 2017, fit the same temperature.
+    With β = 1/T and p = softmax(β z), the NLL is convex in β, and its derivative, the mean of
+    Σ_k p_k z_k - z_y, increases with β. Bisection finds the zero of the derivative. If there is no
+    zero, for example because the network makes no errors, T is 1e-4 or 1e4. Guo et al., ICML 2017,
+    fit the same temperature.
 
     Args:
         logits: Logits z (n, K).
@@ -51,14 +53,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def scaled(fitted: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Fit a temperature on held-out images; return calibration errors of the other images.
+    """Fit a temperature on held-out images; return the calibration errors of other images.
 
     Args:
-        fitted: Logits (m, K) and classes (m,) of the images that fit the temperature.
+        fitted: Logits (m, K) and classes (m,) of the images on which the temperature is fitted.
         test: Logits (n, K) and classes (n,) of the images that are measured.
 
     Returns:
-        `temperature`; the ECE `ece_scaled` in percent and `nll_scaled` in nats, with it.
+        `temperature`, and the errors at this temperature: the ECE `ece_scaled` in percent, and the
+        NLL `nll_scaled` in nats.
     """
     temperature = fit_temperature(*fitted)
     log_p = F.log_softmax(test[0].double() / temperature, dim=1)

@@ -2,11 +2,11 @@
 
 The constants are those for CIFAR in `make_cifar_c.py` of github.com/hendrycks/robustness (Apache
 2.0; Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR 2019). The
-official CIFAR-100-C holds pictures that were made once, with other libraries and other noise, so
-accuracies on these pictures are not accuracies on CIFAR-100-C.
+pictures of the official CIFAR-100-C were made with other libraries and other noise. An accuracy on
+the pictures of this module is therefore not an accuracy on CIFAR-100-C.
 
 A corrupted picture depends only on the picture, the corruption, the severity and the picture's
-index: numpy's RandomState draws the noise, which numpy keeps the same in all versions.
+index. The noise comes from numpy's RandomState, which draws the same numbers in all versions.
 """
 
 import io
@@ -25,7 +25,7 @@ from bench.seeding import derive
 
 SEVERITIES = (1, 2, 3, 4, 5)
 Picture = NDArray[np.float64]  # (S, S, 3), from 0 to 1
-BLUR_RADIUS = 4.0  # standard deviations; as in skimage
+BLUR_RADIUS = 4.0  # in standard deviations, as in skimage
 
 
 def _gaussian_noise(x: Picture, c: float, rng: RandomState) -> Picture:
@@ -43,7 +43,7 @@ def _impulse_noise(x: Picture, c: float, rng: RandomState) -> Picture:
 
 
 def _blur(x: Picture, c: float, rng: RandomState) -> Picture:
-    """Blur with a Gaussian of standard deviation c; the border is repeated."""
+    """Blur with a Gaussian whose standard deviation is c pixels; border pixels are repeated."""
     from scipy.ndimage import gaussian_filter
 
     blurred: Picture = gaussian_filter(x, (c, c, 0), mode="nearest", truncate=BLUR_RADIUS)
@@ -63,7 +63,7 @@ def _brightness(x: Picture, c: float, rng: RandomState) -> Picture:
 
 
 def _saturate(x: Picture, c: tuple[float, float], rng: RandomState) -> Picture:
-    """Replace the saturation s of HSV by c₁ s + c₂; a grey pixel has the hue of red."""
+    """Replace the saturation s of HSV by c₁ s + c₂; a grey pixel, without a hue, counts as red."""
     value, low = x.max(2, keepdims=True), x.min(2, keepdims=True)
     saturation = (value - low) / np.where(value > 0, value, 1.0)
     changed = np.clip(saturation * c[0] + c[1], 0.0, 1.0)
@@ -125,5 +125,5 @@ def corrupt(images: Tensor, kind: str, severity: int, start: int = 0) -> Tensor:
     for place, image in enumerate(images.cpu().numpy()):
         rng = RandomState(derive("corrupted", kind, severity, start + place) % 2**32)
         changed = change(image / 255.0, constants[severity - 1], rng)
-        corrupted[place] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)  # rounded down, as there
+        corrupted[place] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)  # rounds down
     return torch.from_numpy(corrupted)

@@ -11,8 +11,8 @@ from bench.data.subset import rank
 from bench.measures.accuracy import top1
 
 PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(11))  # 1 to 1e-5, strongest first
-HELD_OUT = 10  # one in so many training images of each class chooses the penalty
-MAX_GRADIENT = 1e-6  # largest element of the gradient at the end
+HELD_OUT = 10  # one of 10 training images of each class is held out to choose the penalty
+MAX_GRADIENT = 1e-6  # the training ends when no element of the gradient is larger
 MAX_ITERATIONS = 2000
 Beat = Callable[[], object]
 
@@ -30,7 +30,7 @@ class Classifier:
         scale: Standard deviation of each feature (D,); 1 for a constant feature.
         weight: W, (K, D).
         bias: b, (K,).
-        gradient: Largest element of the loss's gradient at the end of the training.
+        gradient: Largest absolute element of the loss's gradient at the end of the training.
     """
 
     mean: Tensor
@@ -62,7 +62,7 @@ def fit(
         labels: Classes (n,).
         classes: Number of classes K.
         penalty: Factor of the L2 penalty.
-        start: A classifier of the same features from which to start; None: zeros.
+        start: A classifier of the same features, whose W and b are the initial values; None: zeros.
         beat: Function that is called at each iteration.
     """
     x = x.double()
@@ -97,10 +97,10 @@ def fit(
 
 
 def held_out(labels: Tensor) -> Tensor:
-    """Return a mask (n,) of the images that choose the penalty: a tenth of each class.
+    """Return a mask (n,) of the images, a tenth of each class, on which penalties are compared.
 
-    A class with 2 to 9 images gives one image, and a class with one image gives none. The choice
-    depends only on the labels and their order.
+    Of a class with 2 to 9 images, one image is held out; of a class with one image, none. The
+    choice depends only on the labels and their order.
     """
     labels = labels.cpu()
     counts = labels.bincount()[labels]
@@ -146,7 +146,8 @@ def classify(
         beat: Function that is called at each iteration.
 
     Returns:
-        The predicted classes (m,); and the penalty `l2` and the largest element of the `gradient`.
+        The predicted classes (m,), and a dictionary with the penalty (`l2`) and the attribute
+        `gradient` of the classifier.
     """
     penalty = choose_penalty(*train, classes, beat)
     classifier = fit(*train, classes, penalty, beat=beat)

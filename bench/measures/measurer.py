@@ -22,18 +22,17 @@ Pictures = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 
 
 class Measurer:
-    """Measures finished networks; outputs that several measures of a network need are kept.
+    """Measures finished networks, and keeps outputs that several measures of a network need.
 
-    A measure gives the same metrics alone as together with others. `last` holds the metrics of
-    tables, other keys hold further numbers, such as the accuracy of each class.
+    A measure gives the same metrics alone or together with other measures.
 
     Args:
-        specs: Specifications of the measures, all with equal images.
+        specs: Specifications of the measures, all on the same images.
         data: The images.
         network: Function that returns the finished network of a run, by the run's id, on the data's
             device.
         root: The data root, for the official corrupted images.
-        beat: Function that is called again and again during long computations.
+        beat: Function that is called repeatedly during long computations, as a sign of life.
     """
 
     def __init__(
@@ -65,8 +64,9 @@ class Measurer:
     def measure(self, spec: RunSpec) -> Metrics:
         """Return the metrics of one measure; a value that is not finite becomes None.
 
-        Measures of one network should follow one another, because outputs of networks that the
-        next measure does not need are dropped.
+        The key `last` holds the metrics for tables. Other keys hold further numbers, such as the
+        accuracy of each class. Measures of one network should follow one another, because each call
+        drops the outputs of networks that its measure does not need.
         """
         self._readouts = {key: r for key, r in self._readouts.items() if key[0] in spec.needs}
         values = self._kinds[spec.measure["kind"]](spec)
@@ -89,7 +89,7 @@ class Measurer:
         return self._data.normalised(tuple(spec.measure["mean"]), tuple(spec.measure["std"]))
 
     def _classify(self, spec: RunSpec) -> Metrics:
-        """Train a classifier on the pooled features, and one on each stage if the probe says so."""
+        """Train a classifier on pooled features; with `features: stages`, also on each stage's."""
         data, settings, subject = self._target(spec), spec.measure, str(spec.subject)
         train, test = (self._read(subject, s, data, spec.recipe) for s in ("train", "test"))
         names = [POOLED] if settings["features"] == POOLED else list(train.features)
@@ -185,7 +185,7 @@ class Measurer:
         return {"last": {k: v for k, v in values.items() if k == "cka" or not is_pooled}}
 
     def _calibration(self, spec: RunSpec) -> Metrics:
-        """Fit the temperature on validation images, or else on one half of the test images."""
+        """Fit a temperature on the validation images; without them, on half of the test images."""
         test = self._test(str(spec.subject), spec)
         rest = test.logits, test.labels
         if spec.data.validation:
@@ -224,7 +224,7 @@ def _accuracies(predicted: Tensor, labels: Tensor, classes: int) -> Numbers:
 def _summary(
     name: str, by_kind: Mapping[str, Sequence[Mapping[str, float]]], severities: Sequence[int]
 ) -> Metrics:
-    """Return means over types and severities, and the accuracy of each type."""
+    """Return a network's means over all types and severities, and its accuracy for each type."""
     every = [values for group in by_kind.values() for values in group]
     last: Numbers = {
         f"{name}.{metric}": fmean(values[metric] for values in every)

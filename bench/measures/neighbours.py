@@ -8,9 +8,10 @@ BLOCK = 1000  # test images that are compared at once, to limit memory
 
 
 def classify(train: tuple[Tensor, Tensor], test: Tensor, classes: int, k: int) -> Tensor:
-    """Return the most frequent class of the k training images with the largest cosine.
+    """Return, for each test image, the most frequent class of its k nearest training images.
 
-    Of classes that are equally frequent, the one with the largest sum of cosines wins.
+    The nearest images are those with the largest cosine between their features and the test
+    image's. Of equally frequent classes, the class with the largest sum of cosines is returned.
 
     Args:
         train: Features (n, D) and classes (n,) of the training images.
@@ -27,7 +28,7 @@ def classify(train: tuple[Tensor, Tensor], test: Tensor, classes: int, k: int) -
     for block in torch.split(F.normalize(test.double(), dim=1), BLOCK):
         cosines, nearest = (block @ x.T).topk(k, dim=1)
         votes = torch.zeros(len(block), classes, dtype=torch.float64, device=x.device)
-        # 2k + 1 a vote: sums of k cosines differ by at most 2k, so they only break ties
+        # each vote counts 2k + 1; sums of k cosines differ by at most 2k, so they only break ties
         votes.scatter_add_(1, labels[nearest], 2 * k + 1 + cosines)
         predicted.append(votes.argmax(1))
     return torch.cat(predicted)

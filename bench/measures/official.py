@@ -1,4 +1,4 @@
-"""The official files of CIFAR-100-C, if they are in the data root."""
+"""Read the official files of CIFAR-100-C from the data root."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def pictures(root: Path, kind: str, severity: int, labels: Tensor) -> Tensor:
     Args:
         root: The data root, with a folder `CIFAR-100-C`.
         kind: Name of a file, without `.npy`.
-        severity: 1 to 5; a file holds the test images five times, in this order.
+        severity: 1 to 5; a file holds the test images five times, in the order of the severities.
         labels: Classes of the test images (n,), to which the official labels must be equal.
 
     Raises:
@@ -31,7 +31,7 @@ def pictures(root: Path, kind: str, severity: int, labels: Tensor) -> Tensor:
     official = torch.from_numpy(np.array(_load(root, "labels")[block])).long()
     if official.shape != labels.shape or not torch.equal(official, labels.cpu()):
         raise BenchError(
-            f"{root / FOLDER}: labels.npy are not the labels of CIFAR-100's test images"
+            f"{root / FOLDER}: labels.npy does not hold the labels of CIFAR-100's test images"
         )
     images = _load(root, kind)
     if images.dtype != np.uint8 or images.shape != (5 * n, 32, 32, 3):

@@ -40,7 +40,7 @@ def read(
         data: The data set.
         split: The images to use.
         recipe: The training settings of the network; only the precision is used.
-        batch_size: Number of images at a time; None: the number for the device.
+        batch_size: Number of images at a time; None: the default for the device.
     """
     net.eval()
     count = batch_size or EVALUATION_BATCH[data.train_labels.device.type]

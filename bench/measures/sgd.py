@@ -1,4 +1,4 @@
-"""Probes that SGD trains: a linear layer on a frozen network, or all layers."""
+"""Probes that SGD trains: a linear layer on a frozen network, or all layers of the network."""
 
 import copy
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from bench.training.loop import augmentation
 
 @dataclass(frozen=True)
 class Training:
-    """What a probe trains, and how it begins.
+    """The settings of a probe that SGD trains.
 
     Attributes:
         recipe: Optimiser, schedule, batch size and augmentation.
-        layers: Whether all layers of the network are trained, instead of the new classifier only.
+        layers: Whether all layers of the network are trained, instead of only the new classifier.
         drifting: Whether the frozen network runs in training mode, so that its batch norms use the
             batch's statistics and update their running statistics.
-        small_init: Whether the classifier starts at N(0, 0.01²) and bias 0, instead of at torch's
-            initial weights.
+        small_init: Whether the classifier starts with weights from N(0, 0.01²) and bias 0, instead
+            of torch's default initial values.
     """
 
     recipe: Recipe
@@ -56,12 +56,12 @@ def train(net: nn.Module, data: Data, training: Training, seed: int) -> list[Ten
     Args:
         net: The network, on the data's device; it does not change.
         data: The target data set.
-        training: What is trained, and how.
+        training: The settings.
         seed: Seed of the initial classifier, the order of images and the augmentation.
 
     Returns:
-        The predicted classes (n,) of the test images after each evaluation; the last is that of
-        the last epoch.
+        The predicted classes (n,) of the test images at each evaluation. The last evaluation is
+        after the last epoch.
     """
     recipe, device, facts = training.recipe, data.train_labels.device, data.facts
     net = copy.deepcopy(net).requires_grad_(training.layers)
@@ -74,7 +74,7 @@ def train(net: nn.Module, data: Data, training: Training, seed: int) -> list[Ten
     predictions = []
     for epoch in range(1, recipe.epochs + 1):
         optimizers.set_rate(optimizer, optimizers.learning_rate(recipe, epoch))
-        seeding.restart(device, "probe", seed, epoch)  # dropout draws from it
+        seeding.restart(device, "probe", seed, epoch)  # seeds the generator for dropout
         probed.net.train(training.layers or training.drifting)
         for images, batch in data.epoch(seed, epoch, recipe.batch_size, augment):
             with autocast(device, recipe):

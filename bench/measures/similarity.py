@@ -12,10 +12,10 @@ from bench.measures.readout import POOLED
 def linear_cka(x: Tensor, y: Tensor) -> float:
     """Return the linear CKA of two matrices of features, between 0 and 1.
 
-    ‖Yᵀ X‖² / (‖Xᵀ X‖ ‖Yᵀ Y‖), in float64 with Frobenius norms; each column of X and Y has mean 0.
-    Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019. All images
-    are in one product, so that the value does not depend on a batch size. NaN if the features of
-    a network are the same for all images.
+    CKA = ‖Yᵀ X‖² / (‖Xᵀ X‖ ‖Yᵀ Y‖), in float64 with Frobenius norms. X and Y are `x` and `y`, with
+    each column shifted to mean 0. Source: Kornblith et al., Similarity of Neural Network
+    Representations Revisited, ICML 2019. Each product runs over all images, so the value does not
+    depend on a batch size. It is NaN if a network has the same features for all images.
 
     Args:
         x: Features (n, D) of one network.
@@ -29,7 +29,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 def stage_similarities(
     student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """Return the CKA of the pooled features and, if their numbers are equal, of each stage.
+    """Return the CKA of the pooled features and, for equal numbers of stages, of each stage.
 
     Args:
         student: Features of the student, as in `Readout`.

@@ -1,4 +1,4 @@
-"""Measure a network by a dry run: one forward pass of a copy. The network itself does not change.
+"""Measure a network by a dry run: one forward pass of a copy, so that the network does not change.
 
 `run` returns the copy's output. `trace` also lists all calls of layers. `count_multiply_adds`
 returns the number of multiply-adds for one image.
@@ -23,7 +23,7 @@ from bench.errors import BenchError
 
 TORCH = Path(torch.__file__).parent
 BATCH = 2  # images in a dry run; in a batch of 1, `squeeze` would remove the batch dimension
-# Pixels. For larger images, the meta device is faster than the CPU, although torch must first
+# In pixels. For larger images, the meta device is faster than the CPU, although torch must first
 # import the meta device's kernels.
 MAX_COMPUTED_SIDE = 64
 aten = torch.ops.aten
@@ -126,8 +126,8 @@ def trace(net: nn.Module, size: int) -> tuple[list[LayerCall], Any]:
         size: side S of the images in pixels.
 
     Returns:
-        The list of all calls that return a tensor (B, ...), in the order in which the calls end.
-        Then the output of the network.
+        The list of all calls that return a tensor (B, ...), in the order in which the calls end;
+        and the output of the network.
 
     """
     calls: list[LayerCall] = []

@@ -1,4 +1,4 @@
-"""A student whose classifier is replaced by a distiller at test time (`Distiller.predict`)."""
+"""A student with a head: at test time, a distiller replaces the classifier of the student."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""MobileNet V1 for images of 224 x 224 pixels, the student of ImageNet's second pair."""
+"""MobileNet V1 for images of 224 x 224 pixels, a student in papers' experiments on ImageNet."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ BLOCKS = (
     (1024, 2),
     (1024, 1),
 )
-STAGE_ENDS = (3, 5, 11, 13)  # index in `model`; the stem and the first block are not stages
+STAGE_ENDS = (3, 5, 11, 13)  # indices in `model`; the stem and the first block end no stage
 
 
 class MobileNetV1(nn.Module):
@@ -27,8 +27,9 @@ class MobileNetV1(nn.Module):
 
     Howard et al. MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
     Applications. 2017. arXiv:1704.04861. The stages, and the names of the tensors, are those of
-    mdistiller's MobileNetV1; DIST's code has the same network. The initial weights are those of
-    DIST's code: convolutions by fan-out, and a uniform classifier, here PyTorch's.
+    mdistiller's MobileNetV1; DIST's code has the same network. As in DIST's code, convolutions
+    start from a normal distribution (`init_convolutions`), and the classifier from a uniform one,
+    here PyTorch's default.
 
     Args:
         classes: number of classes K.
@@ -51,7 +52,7 @@ class MobileNetV1(nn.Module):
     def forward(self, images: Tensor) -> Features:
         """Return features of images (B, 3, S, S): maps of side S/4, S/8, S/16, S/32, after a ReLU.
 
-        The first stage, of side S/2, is not returned.
+        Maps of side S/2 are not returned.
         """
         x, stages = images, []
         for index, block in enumerate(self.model):

@@ -22,7 +22,7 @@ from distillers.base import Affine, FeatureName
 
 TAPPED = frozenset({"stem", "preactivations", "norms", "pooled_map", "classifier", "distilled"})
 SECOND = "head_dist"  # timm's name of a second classifier, which learns from the teacher
-SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # do not change values in evaluation
+SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)  # change no values in evaluation mode
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.ELU, nn.Mish)
 UNDECLARED = "the network declares no such layer (`taps` in bench.models.base)"
 ONE_CLASSIFIER = "it has one classifier, without a second one that learns from the teacher"
@@ -123,7 +123,7 @@ def reader(net: nn.Module, taps: Taps, reads: Collection[str]) -> Callable[[Tens
 
 
 def declared(net: nn.Module) -> Taps:
-    """Return the taps that a network declares; without them, taps with a reason for each field."""
+    """Return a network's declared taps; without any, taps with a reason for each missing field."""
     taps = getattr(net, "taps", None)
     names: tuple[FeatureName, ...]
     names = ("stem", "preactivations", "pooled_map", "classifier", "norms")
@@ -155,8 +155,8 @@ def under(prefix: str, taps: Taps) -> Taps:
 def verified(net: nn.Module, taps: Taps, size: int) -> Taps:
     """Return the taps; remove `pooled_map` if its mean is not the input of the classifier.
 
-    A copy of the network computes the mean and the input for random images, whose side has at most
-    `MAX_COMPUTED_SIDE` pixels.
+    A copy of the network computes this mean and this input for random images, whose side has at
+    most `MAX_COMPUTED_SIDE` pixels.
     """
     if taps.pooled_map is None:
         return taps
@@ -189,7 +189,7 @@ def find(
     Args:
         calls: The calls of the network's layers in a dry run.
         ends: For each stage, the name of its last layer and the number of that layer's call.
-        stem: The same for the stem; None if the stem is unknown.
+        stem: Name and call of the stem's last layer; None if the stem is unknown.
         body: Number of the calls before the global pooling.
         head: Index of the classifier's call in `calls`.
 
@@ -223,14 +223,14 @@ def find(
     if pooled is None:
         missing.append(("pooled_map", "other layers than pooling precede its classifier"))
     if stem is None:
-        missing.append(("stem", "no layer ends a stem"))
+        missing.append(("stem", "no layer could be identified as the end of a stem"))
     tap = Tap(stem[0], call=stem[1]) if stem else None
     name = calls[head].layer if linear else ""
     return Taps(tap, preactivations, pooled, name, norms, tuple(missing), distilled)
 
 
 def _last_activation(calls: Sequence[LayerCall], end: int) -> int | None:
-    """Return the index of the activation whose output a call returns; None if there is none."""
+    """Return the index of the activation whose output the call `end` returns; None without one."""
     for index in range(end, calls[end].start - 1, -1):
         call = calls[index]
         if isinstance(call.module, ACTIVATIONS) and call.shape == calls[end].shape:
@@ -241,7 +241,7 @@ def _last_activation(calls: Sequence[LayerCall], end: int) -> int | None:
 
 
 def _pooled_map(calls: Sequence[LayerCall], body: int, head: int) -> Tap | None:
-    """Return the last map (B, D, H, W) if only pooling lies between it and the classifier."""
+    """Return the tap of the last map (B, D, H, W), if only pooling precedes the classifier."""
     last = next((i for i in reversed(range(body)) if map_side(calls[i].shape)), None)
     if last is None or calls[last].shape[1] != calls[head].input_shape[-1]:
         return None

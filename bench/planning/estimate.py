@@ -15,9 +15,9 @@ from bench import models, seeding
 from bench.data import Facts
 from bench.errors import BenchError
 from bench.models import Cost
+from bench.planning.measure_work import measure_work
 from bench.planning.plan import STAGE_FIELDS, Plan, Run
 from bench.plugins import Registry
-from bench.spec import RunSpec
 from bench.suite import Suite
 from distillers import Distiller, Incompatible, Setting, Shapes
 from distillers.base import (
@@ -58,6 +58,7 @@ class Estimate:
         warning: an exception from a plugin's code; the run will start, but will probably fail.
         views: views of each image that the networks see: 2 if a distiller reads the strong view.
         stage: the stage before training; None if no distiller has one.
+        measured: multiply-adds of a measure, divided by the number of the suite's training images.
 
     """
 
@@ -67,6 +68,7 @@ class Estimate:
     warning: str | None = None
     views: int = 1
     stage: Pretraining | None = None
+    measured: float = 0.0
 
     def epochs(self, run: Run) -> int:
         """Return the number of epochs of the run, with those of the stage before training."""
@@ -81,25 +83,18 @@ class Estimate:
         """Return the multiply-adds of the run's network in all epochs; 0 if the cost is unknown.
 
         A backward pass counts as two forward passes. A stage in which the student does not learn
-        skips its passes. For a probe, only passes of the measured network are counted.
+        skips its passes. For a measure, see `bench.planning.measure_work`.
 
         Args:
             run: the run that was estimated.
-            images: number of training images.
+            images: number of the suite's training images.
 
         """
-        spec = run.specification
+        if run.specification.subject:
+            return self.measured * images
         skipped = self.stage.epochs if self.stage and not self.stage.student else 0
-        passes = _measuring(spec) if spec.subject else 3.0 * (self.passes(run) - skipped)
+        passes = 3.0 * (self.passes(run) - skipped)
         return passes * images * self.network.multiply_adds if self.network else 0.0
-
-
-def _measuring(spec: RunSpec) -> float:
-    """Return the forward passes of the network that a probe measures; a step counts as three."""
-    measure = spec.measure
-    if "small_init" in measure:  # SGD trains a classifier or, without `batch_norm`, all layers
-        return spec.recipe.epochs * (1.0 if "batch_norm" in measure else 3.0)
-    return float(len(measure.get("types", "1")) * len(measure.get("severities", "1")))
 
 
 @contextmanager
@@ -129,7 +124,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     for run in plan.runs.values():  # the estimate does not depend on the seed
         spec = run.specification
         if spec.subject:
-            estimates[run.id] = _estimate_measure(spec, estimates, plan)
+            estimates[run.id] = _estimate_measure(run, estimates, plan)
             continue
         teacher = plan.runs[run.teacher or run.id].specification
         pair = (
@@ -149,15 +144,18 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     return estimates
 
 
-def _estimate_measure(spec: RunSpec, estimates: Mapping[str, Estimate], plan: Plan) -> Estimate:
+def _estimate_measure(run: Run, estimates: Mapping[str, Estimate], plan: Plan) -> Estimate:
     """Return the estimate of a probe; it is impossible if a network that it needs is impossible."""
+    spec, facts = run.specification, run.facts or plan.facts
     for id in spec.needs:
         if error := estimates[id].error:
             return Estimate(f"{plan.names()[id]} is impossible: {error}")
     network = Network(spec.network, tuple(spec.stages or ()))
-    size, registry = spec.data.size or plan.facts.size, plan.suite.registry
+    registry = plan.suite.registry
     try:
-        return Estimate(None, _measure(network, spec.measure["classes"], size, registry).cost)
+        shapes, cost, _ = _measure(network, spec.measure["classes"], facts.size, registry)
+        work = measure_work(spec, facts, shapes, cost.multiply_adds)
+        return Estimate(None, cost, measured=work / plan.facts.train)
     except BenchError as error:
         return Estimate(str(error))
     except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
@@ -209,6 +207,7 @@ def _estimate(
             student = shapes_of(network, facts, registry, distiller.reads)
             taught = shapes_of(teacher, teacher_facts, registry, reads_of_teacher(distiller))
             require(distiller, student, taught, mixed=mixed)
+            _require_rgb(name, distiller, facts)
             if facts.labels != "all":
                 require_labels(distiller, values)
             term = _build_term(distiller, json.dumps(values), (student, taught), facts)
@@ -229,6 +228,15 @@ def _estimate(
     except (Exception, SystemExit) as error:  # a plugin's error; its run will fail
         return Estimate(None, warning=registry.describe_error(error))
     return Estimate(None, cost, memory, views=views, stage=stage)
+
+
+def _require_rgb(name: str, distiller: type[Distiller], facts: Facts) -> None:
+    """Raise Incompatible if a distiller's strong view, which RandAugment makes, is impossible."""
+    if "strong" in distiller.reads and (channels := len(facts.mean)) != 3:
+        raise Incompatible(
+            f"RandAugment makes the strong view of {name}; it needs images of 3 channels, and "
+            f"these have {channels}"
+        )
 
 
 class Measured(NamedTuple):

@@ -1,4 +1,4 @@
-"""The option `--filter`: which rows of a table of texts match `KEY=VALUE,...`."""
+"""Filters of plans, such as `pair=vgg13/*,method=kd|crd,seed=0`."""
 
 import fnmatch
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""The runs that measure the finished networks of a plan: probes, and the keys of `evaluate`."""
+"""Add the runs that measure a plan's finished networks: the suite's `probes` and `evaluate`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Target:
 
     Attributes:
         name: Name of the data set, or `folder:PATH`.
-        spec: The images, as run ids have them.
+        spec: The images, as in the specifications of runs.
         facts: Facts of the images.
     """
 
@@ -38,10 +38,10 @@ class Subject:
     """A finished network that is measured.
 
     Attributes:
-        id: Id of its run.
-        spec: Specification of its run.
-        teacher: Specification of its teacher's run; None if it has no teacher.
-        source: The images on which it was trained.
+        id: Id of the network's run.
+        spec: Specification of the network's run.
+        teacher: Specification of the teacher's run; None if the network has no teacher.
+        source: The images on which the network was trained.
         peer: Id of the run of the same method with the next seed; None: there is no other seed.
     """
 
@@ -52,10 +52,12 @@ class Subject:
     peer: str | None
 
     def allows(self, measure: str) -> bool:
-        """Return whether the network has a measure of `evaluate`.
+        """Return whether a measure of `evaluate` is possible for the network.
 
-        Some measures need a teacher or another seed. An ensemble has no features of its own. Images
-        without labels in the network's classes measure only its features.
+        Some measures need a teacher or another seed. A measure of features is not possible with an
+        ensemble as the teacher, because an ensemble has no features of its own. If no images have
+        labels of the network's classes, no measure is possible. If only the test images have such
+        labels, only measures of features are possible.
         """
         labels = self.source.facts.labels
         if labels == "none" or (labels == "test" and measure not in OF_FEATURES):
@@ -90,7 +92,7 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
         teachers = Target(suite.teacher_data.name, images, plan.teacher_facts)
     for subject in _subjects(plan, source, teachers):
         for name, target, spec in _measures(suite, subject, targets):
-            runs[spec.id] = Run(spec.id, spec, dataset=target.name)
+            runs[spec.id] = Run(spec.id, spec, dataset=target.name, facts=target.facts)
             measures[subject.id, name] = spec.id
     probes = (replace(p, incomplete=targets[p.name].facts.incomplete) for p in suite.probes)
     suite = replace(suite, probes=tuple(probes))
@@ -105,8 +107,24 @@ def selection_of(plan: Plan, run: Run) -> Selection:
     return Selection(run.dataset or plan.suite.data.name, *part)
 
 
+def missing_data(plan: Plan, runs: Iterable[Run], root: Path | None = None) -> list[str]:
+    """Return a line for each missing data set that runs need and bench cannot download.
+
+    Args:
+        plan: The plan.
+        runs: Runs of the plan.
+        root: Folder of data sets; None: as in `bench.planning.plan.plan`.
+    """
+    names = {(selection := selection_of(plan, run)).name: selection for run in runs}
+    return [
+        f"{name}: {absent}"
+        for name, selection in names.items()
+        if (absent := data.missing(selection, root))
+    ]
+
+
 def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
-    """Return the images of a probe, by default of the size of the suite's images."""
+    """Return the images of a probe; by default, they are resized to the suite's image size."""
     size = probe.data.size or plan.facts.size
     selection, suite = replace(probe.data, size=size), plan.suite
     facts = data.facts(selection, root, suite.registry.datasets)
@@ -114,7 +132,7 @@ def _target(plan: Plan, probe: Probe, root: Path | None) -> Target:
 
 
 def _subjects(plan: Plan, students: Target, teachers: Target) -> Iterator[Subject]:
-    """Yield the networks in the tables of a plan, teachers first, with the images of each kind."""
+    """Yield the networks in a plan's tables; `students` and `teachers`: their training images."""
     rows: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells:
         rows.setdefault((cell.pair.name, cell.method.name), []).append(cell.run)
@@ -134,9 +152,9 @@ def _subjects(plan: Plan, students: Target, teachers: Target) -> Iterator[Subjec
 def _measures(
     suite: Suite, subject: Subject, targets: Mapping[str, Target]
 ) -> Iterator[tuple[str, Target, RunSpec]]:
-    """Yield for each measure of a network its name in the plan, its images and its specification.
+    """Yield the name, the images and the specification of each measure of a network.
 
-    `targets` has the images of each probe, by the probe's name.
+    `targets` holds the images of each probe, by the probe's name.
     """
     for name, settings in suite.evaluate.items():
         if not subject.allows(name):

@@ -14,6 +14,7 @@ from bench import data
 from bench.data import Facts, Selection
 from bench.data.folder import PREFIX
 from bench.data.views import RGB
+from bench.planning.controls import longer_recipe
 from bench.planning.filters import filter_matches
 from bench.planning.search import Search
 from bench.plugins import Kind
@@ -42,6 +43,7 @@ class Run:
         checkpoint: The file with a teacher's trained weights; None if the run trains its network.
         init: The file whose weights the network begins with; None: random weights.
         dataset: Name of its data set, or `folder:PATH`, if it is not the suite's; else empty.
+        facts: Facts of the images of a measure; None for other runs.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Run:
     checkpoint: Checkpoint | None = None
     init: InitialWeights | None = None
     dataset: str = ""
+    facts: Facts | None = None
 
     @property
     def kind(self) -> Role:
@@ -68,7 +71,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """A (teacher, student) pair, a method and a seed; `run` and `teacher` are ids of runs."""
+    """A (teacher, student) pair, a method and a seed; `run` and `teacher` are ids of runs.
+
+    `teacher` is the pair's teacher, also if the method is a control with an untrained teacher.
+    """
 
     pair: Pair
     method: Method
@@ -171,7 +177,8 @@ def _name(spec: RunSpec) -> str:
     if spec.role == "ensemble":
         return f"ensemble of {len(spec.members)} {spec.network}"
     method = f" {'+'.join(spec.method)}" if spec.role == "student" else ""
-    return f"{spec.network}{method} seed {spec.seed}"
+    begin = "" if spec.method or spec.checkpoint else "untrained "
+    return f"{begin}{spec.network}{method} seed {spec.seed}"
 
 
 @dataclass(frozen=True)
@@ -272,14 +279,27 @@ class Runs:
         terms = _terms(self.suite, method.terms_of(pair))
         fields = _stages(self.suite, pair, terms) | _view("view", pair.view)
         fields |= _view("teacher_view", pair.teacher.view)
-        if pair.teacher.members > 1 and self.suite.combine != "sum":
+        members = 1 if method.control == "untrained" else pair.teacher.members
+        if members > 1 and self.suite.combine != "sum":
             fields["combine"] = self.suite.combine
         if method.undecided:
             fields["undecided"] = True
+        recipe, teacher = pair.recipe, self.teacher(pair, seed)
+        if method.control == "longer":
+            recipe = longer_recipe(pair, {pair.name: pair for pair in self.suite.pairs})
+        elif method.control == "untrained":
+            teacher = self._untrained_teacher(pair, seed)
         return self._add(
-            pair.student, teacher=self.teacher(pair, seed), method=terms, recipe=pair.recipe,
-            seed=seed, **fields,
-        )  # fmt: skip
+            pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed, **fields
+        )
+
+    def _untrained_teacher(self, pair: Pair, seed: int) -> str:
+        """Add a run of the network of a pair's teacher with its random initial weights."""
+        teacher, own_seed = pair.teacher, self.suite.teacher_seed
+        recipe = Recipe(precision=teacher.recipe.precision)
+        seed = seed if own_seed == "same" else own_seed
+        fields: dict[str, Any] = _view("view", teacher.view)
+        return self._add(teacher.network, method={}, recipe=recipe, seed=seed, **fields)
 
     def _one_teacher(self, pair: Pair, seed: int) -> str:
         teacher = pair.teacher
@@ -299,8 +319,9 @@ class Runs:
     def _add(self, network: str, file: Checkpoint | None = None, **fields: Any) -> str:
         suite = self.suite
         fields |= _source(suite, "network", network)
-        init = suite.init.get(network) if "method" in fields else None
-        if network in suite.pretrained and "method" in fields:
+        trained = "teacher" in fields or bool(fields.get("method"))  # or a student with {}
+        init = suite.init.get(network) if trained else None
+        if network in suite.pretrained and trained:
             fields["pretrained"] = True
         if init is not None:
             fields["init"] = init.sha256

@@ -1,7 +1,7 @@
-"""Plans as JSON: `bench run` saves them, so that tables need neither data nor plugins later.
+"""Plans as JSON: `bench run` saves them, so that tables later need neither data nor plugins.
 
-There is one file for a suite, and one for each list of changes of the suite by --set and --seeds.
-A file always holds the complete plan, also if `bench run` got a filter or a limit.
+Each suite has one file, and one more file for each list of changes by --set and --seeds. A file
+always holds the complete plan, even if `bench run` was called with a filter or a limit.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def path_of(folder: Path, name: str, changes: Sequence[str] = ()) -> Path:
 
 
 def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan | None, str]:
-    """Return the saved plan of a suite with these changes.
+    """Return the saved plan of a suite with the given changes.
 
     Args:
         folder: The results folder.
@@ -55,8 +55,8 @@ def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan |
         changes: Changes of the suite, in their order.
 
     Returns:
-        The plan and an empty line; or None and a line with the reason why no saved plan can be
-        used. The line is empty if no plan of this suite was saved.
+        The plan and an empty text; or None and the reason why no saved plan can be used. The
+        reason is empty if no plan of this suite was saved.
     """
     stem = Path(name).stem
     path = path_of(folder, stem, changes)
@@ -69,14 +69,14 @@ def find(folder: Path, name: str | Path, changes: Sequence[str]) -> tuple[Plan |
         plan, sha256 = load(path)
     except ConfigError as error:
         return None, str(error)
-    with suppress(BenchError):  # the suite is missing here
+    with suppress(BenchError):  # without the suite file, the saved plan cannot be compared
         if digest(find_suite(name)) != sha256:
             return None, f"{path}: not used, because {name} changed after `bench run` saved it"
     return plan, ""
 
 
 def dump(plan: Plan) -> str:
-    """Return as JSON the parts of an unfiltered plan that tables and figures need."""
+    """Return, as JSON, the parts of a complete plan that tables and figures need."""
     plan = plan.complete or plan
     suite, registry = plan.suite, plan.suite.registry
     terms = dict.fromkeys(term for method in suite.methods for term in method.terms)
@@ -125,7 +125,7 @@ def load(path: Path) -> tuple[Plan, str]:
     content = load_json(path)
     try:
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}")
+            raise ValueError(f"format {content['format']} is that of another version")
         return _plan(content, path), str(content["suite_sha256"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ConfigError([f"{path}: not a saved plan: {type(error).__name__} {error}"]) from error
@@ -196,7 +196,7 @@ def _all(folder: Path, name: str) -> list[Plan]:
     plans = []
     for path in sorted(parent.iterdir()) if parent.is_dir() else ():
         if pattern.fullmatch(path.name):
-            with suppress(ConfigError):  # the saved plan is damaged
+            with suppress(ConfigError):  # skip a damaged plan
                 plans.append(load(path)[0])
     return plans
 
@@ -233,6 +233,7 @@ def _method(method: Method) -> dict[str, Any]:
         "note": method.note,
         "label": method.label,
         "pairs": pairs,
+        **({"control": method.control} if method.control else {}),
     }
 
 

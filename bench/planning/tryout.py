@@ -26,7 +26,7 @@ class Tryout:
 
     Attributes:
         where: The place in the suite: `pairs.0.student`, or `methods.mine.my_distiller`.
-        problems: Errors of the plugin's code, and violated rules of `distillers.base`.
+        problems: Errors of the network's or distiller's code; violated rules of `distillers.base`.
         warnings: Reasons why the distiller may be slow.
     """
 
@@ -37,7 +37,7 @@ class Tryout:
 
 @one_thread()
 def try_networks(plan: Plan) -> list[Tryout]:
-    """Build each network of a plan; train a plugin's or library's network on a random batch.
+    """Build each network of a plan; train networks of plugins and libraries on a random batch.
 
     Args:
         plan: The plan; no data are read.
@@ -92,7 +92,7 @@ def _training_problems(net: nn.Module, classes: int, size: int) -> Iterator[str]
                 return
             logits.float().logsumexp(1).sum().backward()
         if state != contract.foreign_random_state():
-            yield f"the network draws random numbers from {contract.FOREIGN}; use torch's"
+            yield f"the network draws random numbers from {contract.FOREIGN}; use torch's generator"
 
 
 @one_thread()
@@ -131,7 +131,7 @@ def _shapes(plan: Plan, cell: Cell, distiller: str) -> tuple[Shapes, Shapes] | N
             shapes_of(network_of(suite, name), plan.facts_of(role), registry, reads)
             for role, name, reads in networks
         )
-    except (Exception, SystemExit):  # `try_networks` reports it
+    except (Exception, SystemExit):  # `try_networks` reports this error
         return None
     return student, teacher
 
@@ -172,4 +172,4 @@ def _waits(
         contract.waits_for_device(build, *shapes, batch)
     except Exception as error:
         reason = plan.suite.registry.describe_error(error)
-        yield f"forward may wait for the device in each batch, which makes it slow: {reason}"
+        yield f"forward may wait for the device in each batch, which makes training slow: {reason}"

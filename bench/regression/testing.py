@@ -11,13 +11,32 @@ from bench.regression.verdicts import Kind, Outcome, Verdict, Verdicts
 from bench.report import labels
 from bench.report.labels import Metric, p_equals, setting
 from bench.report.model import Cell, Measured
-from bench.stats.comparison import ALPHA, difference_verdicts, regression_verdicts
-from bench.stats.estimates import MAX_SEEDS, Samples, moderated, resolution, seeds_needed, welch
+from bench.stats.comparison import (
+    ALPHA,
+    difference_verdicts,
+    regression_verdicts,
+    without_shared_shift,
+)
+from bench.stats.estimates import (
+    Array,
+    Difference,
+    Samples,
+    Variances,
+    difference,
+    moderated,
+    pooled,
+    prior,
+    resolution,
+)
+from bench.stats.power import MAX_SEEDS, Design
 
 MAX_CHANGES = 6  # most changed settings that a note lists
 _VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
+TEACHER_NOTE = (
+    "another teacher's weights, which can shift all methods of the pair; a regression must also be "
+    "significant relative to the median of the pair's other methods"
+)
 Notes = tuple[str, ...]
-Line = tuple[float, float, float, float]  # mean, std, n, degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class Match:
     @property
     def notes(self) -> tuple[str, ...]:
         """Changes that may explain another result: other settings, other teacher's weights."""
-        return tuple(filter(None, (self.setting_note, self._teacher_note)))
+        return tuple(filter(None, (self.setting_note, TEACHER_NOTE if self.shifted else "")))
 
     @property
     def setting_note(self) -> str:
@@ -50,17 +69,15 @@ class Match:
         return f"another setting: {', '.join(changes[:MAX_CHANGES])}{more}"
 
     @property
-    def _teacher_note(self) -> str:
-        """A note that the teachers' weights differ; empty if every seed has a teacher of its own.
+    def shifted(self) -> bool:
+        """Whether all seeds share a teacher, with other weights on each side.
 
-        If several seeds share a teacher, other weights of this teacher shift the results of all
-        these seeds alike. The standard deviation over the seeds does not show such a shift.
+        Other weights of a shared teacher shift the results of all its students alike. The standard
+        deviation over the seeds does not show such a shift.
         """
         before, now = self.before.teachers, self.now.teachers
         n = max((measured.n for measured in self.now.metrics.values()), default=0)
-        if not before or not now or before == now or len(now) >= n > 1:
-            return ""
-        return "another teacher's weights, which shift all seeds alike; the test ignores this shift"
+        return bool(before and now) and before != now and not len(now) >= n > 1
 
     def sides(self, metric: str) -> tuple[Measured, Measured]:
         """Return the mean, standard deviation and n of a metric before, and the same now."""
@@ -139,26 +156,31 @@ class RegressionTest:
         """Test the matches, with p-values corrected over all of them; yield a verdict for each."""
         if not matches:
             return
-        before, now = _samples([match.sides(self.metric.name) for match in matches])
-        gain = welch(before, now).as_gain(self.metric.higher)
+        before, now, variances = _estimates([match.sides(self.metric.name) for match in matches])
+        noise = moderated(variances)
+        gain = difference(before, now, noise).as_gain(self.metric.higher)
+        relative = without_shared_shift(gain, [m.now.pair if m.shifted else None for m in matches])
         rule = difference_verdicts if self.two_sided else regression_verdicts
-        verdicts = rule(gain, self.tolerance)
-        lows, highs = gain.interval(1 - 2 * ALPHA)
-        spreads = np.sqrt(before.std**2 + now.std**2)
-        borrowed = (before.df - before.n) + (now.df - now.n) + 2
-        numbers = np.array([gain.mean, lows, highs, verdicts.p, spreads, borrowed]).T.tolist()
-        for match, outcome, line in zip(matches, verdicts.verdict.tolist(), numbers, strict=True):
-            result = _Result(outcome, *line)
+        verdicts = rule(gain, self.tolerance, relative)
+        results = _results(gain, relative, verdicts.verdict.tolist(), verdicts.p)
+        shared, total = prior(variances), float(variances.df.sum())
+        for i, (match, result) in enumerate(zip(matches, results, strict=True)):
             needed = None
-            if outcome == "inconclusive" and self.exact:
-                needed = self._needed(match, result, len(matches))
+            if result.outcome == "inconclusive" and self.exact and not result.unknown_shift:
+                seeds = before.n[i] + now.n[i] - 2
+                others = total - float(variances.df[i])
+                design = Design(
+                    (2 * float(noise.value[i])) ** 0.5, 2.0, 2 * others / seeds, shared,
+                    self.tolerance,
+                )  # fmt: skip
+                needed = self._needed(match, result, design, len(matches))
             low, high = result.low, result.high
             if not self.metric.higher:
                 low, high = -high, -low
-            verdict = self._verdict(match, outcome, self._reason(result, needed))
+            verdict = self._verdict(match, result.outcome, self._reason(result, needed))
             yield replace(verdict, low=low, high=high, p=result.p, seeds_needed=needed)
 
-    def _needed(self, match: Match, result: "_Result", family: int) -> int | None:
+    def _needed(self, match: Match, result: "_Result", design: Design, family: int) -> int | None:
         """Return the seeds per side that would decide an inconclusive cell with 80 % power.
 
         If the measured difference exceeds the tolerance, the test must find a true difference of
@@ -169,16 +191,13 @@ class RegressionTest:
         Returns:
             The number of seeds; None: more than 100, or no number suffices.
         """
-        two, distance = self.two_sided, self._distance(result)
+        distance = self._distance(result)
+        least = min(side.n for side in match.sides(self.metric.name)) + 1
         if distance > self.tolerance:
-            alpha = ALPHA / (family * (2 if two else 1))
-            n = seeds_needed(distance, result.spread, alpha, borrowed=result.borrowed)
-        else:
-            room = self.tolerance - (distance if self._real(result) else 0.0)
-            n = seeds_needed(room, result.spread, ALPHA, borrowed=result.borrowed, both=two)
-        if n is None:
-            return None
-        return max(n, min(side.n for side in match.sides(self.metric.name)) + 1)
+            alpha = ALPHA / (family * (2 if self.two_sided else 1))
+            return design.seeds_beyond(distance, alpha, least)
+        effect = distance if self._real(result) else 0.0
+        return design.seeds_within(effect, ALPHA, least, both=self.two_sided)
 
     def _reason(self, result: "_Result", needed: int | None) -> str:
         """Return the reason for a verdict; if inconclusive, add how many seeds would decide it."""
@@ -198,6 +217,8 @@ class RegressionTest:
             reason = f"a significant {kind} that may exceed {limit}"
         else:
             reason = f"a {kind} of more than {limit} is not ruled out"
+        if result.unknown_shift:
+            return f"{reason}; the shift by the other teacher is unknown: fewer than three methods"
         if not self.exact:
             return reason
         if not self.tolerance and not beyond:
@@ -230,9 +251,8 @@ class _Result:
         low: One-sided 95 % lower bound of the gain.
         high: One-sided 95 % upper bound of the gain.
         p: Holm-corrected p-value.
-        spread: Standard deviation of the difference between one run before and one run now.
-        borrowed: Degrees of freedom that pooling the standard deviations over cells (`moderated`)
-            added to both sides together.
+        unknown_shift: Whether the teacher's weights differ, and the pair has fewer than three such
+            cells, so that the shift by the teacher is unknown.
     """
 
     outcome: Outcome
@@ -240,8 +260,7 @@ class _Result:
     low: float
     high: float
     p: float
-    spread: float
-    borrowed: float
+    unknown_shift: bool
 
 
 def setting_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -278,29 +297,28 @@ def _plain(value: Any) -> Any:
     return None if value == {} else value
 
 
-def _samples(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples]:
-    """Return the statistics of all cells before, and of all cells now.
+def _results(
+    gain: Difference, relative: Difference, outcomes: Sequence[Outcome], p: Array
+) -> list[_Result]:
+    numbers = np.array([gain.mean, *gain.interval(1 - 2 * ALPHA), p]).T.tolist()
+    unknown = np.isinf(relative.error).tolist()
+    return [
+        _Result(outcome, mean, low, high, corrected, each)
+        for outcome, (mean, low, high, corrected), each in zip(
+            outcomes, numbers, unknown, strict=True
+        )
+    ]
+
+
+def _estimates(pairs: Sequence[tuple[Measured, Measured]]) -> tuple[Samples, Samples, Variances]:
+    """Return the statistics of all cells before, of all cells now, and one variance per cell.
 
     Accuracies move in steps of one test image. Rounding to such steps has a standard deviation of
-    step / √12; smaller measured standard deviations are raised to this value. Then `moderated`
-    averages each variance with the typical variance of all cells.
+    step / √12; smaller measured standard deviations are raised to this value.
     """
     values = (v for pair in pairs for side in pair for v in side.values.values())
-    floor = resolution(values) / 12**0.5
-    sides = zip(*(_lines(before, now, floor) for before, now in pairs), strict=True)
-    both = moderated(Samples(*np.concatenate([np.array(side) for side in sides]).T))
-    halves = (np.split(each, 2) for each in (both.mean, both.std, both.n, both.df))
-    before, now = (Samples(*statistics) for statistics in zip(*halves, strict=True))
-    return before, now
-
-
-def _lines(before: Measured, now: Measured, floor: float) -> tuple[Line, Line]:
-    std = max(now.std or 0.0, floor)
-    if before.std is None:
-        # `before` is one run. Assume that its variance is the variance s² of the n runs now. Then
-        # its difference from their mean has the variance s² (1 + 1/n). `before` gets all of this
-        # variance, and `now` gets 0, so that Welch's test has n - 1 degrees of freedom.
-        distance = std * (1 + 1 / now.n) ** 0.5
-        return (before.mean, distance, 1, now.n - 1), (now.mean, 0.0, now.n, now.n - 1)
-    old = before.mean, max(before.std, floor), before.n, before.n - 1
-    return old, (now.mean, std, now.n, now.n - 1)
+    before, now = (
+        Samples(*np.array([(side.mean, side.std or 0.0, side.n) for side in sides], dtype=float).T)
+        for sides in zip(*pairs, strict=True)
+    )
+    return before, now, pooled(before, now).at_least(resolution(values) / 12**0.5)

@@ -14,10 +14,12 @@ from bench.report import (
     Report,
     ReportOptions,
     comparison,
+    controls,
     experiment,
     labels,
     model,
     published,
+    published_experiment,
     published_settings,
 )
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from bench.suite import Method
 
 PublishedValues = Mapping[tuple[str, str], PublishedValue]  # by (pair, method)
-_ORDER: tuple[Role, ...] = ("teacher", "student", "method")
 _DEFAULT = ReportOptions()
 WARNING = "warning: "  # begins the note of a warning
 
@@ -75,7 +76,9 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
     for each in plan.cells:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "student" if method.terms and not distillers else "method"
+        role = "control" if method.control else role
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
+        title = f"{controls.LABEL}{title}" if method.control else title
         about, group = notes[method.name], pair.group
         record, unmeasured = read(each.teacher)
         yield Entry(
@@ -120,10 +123,27 @@ def assemble(
     return Report.of(plan.suite.name, parts, runs)
 
 
-def published_report(plan: "Plan") -> Report:
-    """Return a report of a suite's pairs with only the numbers that the papers print."""
-    pairs = list(dict.fromkeys(each.pair.name for each in plan.cells))
-    return Report(plan.suite.name, tables=tuple(published.tables(pairs)))
+def published_report(plan: "Plan", metric: str = "top1") -> Report:
+    """Return a report of a suite's pairs with only the numbers that the papers print.
+
+    A suite with the key `published` gets the numbers of this source. Another suite gets the papers'
+    main tables, and the tables of transfer and ensembles that have its pairs.
+
+    Args:
+        plan: The plan of the suite.
+        metric: Name of the metric; `top1`: also all other published metrics.
+
+    Raises:
+        BenchError: The suite does not have the metric, or no number is published.
+    """
+    suite, pairs = plan.suite, list(dict.fromkeys(each.pair.name for each in plan.cells))
+    check_metric(suite, metric)
+    is_main = metric == "top1"
+    main = published.tables(pairs) if is_main and not suite.published else []
+    others = published_experiment.tables(suite, pairs, None if is_main else metric)
+    if not (main or others):
+        raise BenchError(f"no published number of {metric} for any of the suite's pairs was found")
+    return Report(suite.name, tables=(*main, *others))
 
 
 def write(
@@ -174,7 +194,7 @@ def write_published(
 ) -> list[Path]:
     """Write `published_report` as <suite>-published.<format>; `write` describes the arguments."""
     stem = f"{plan.stem}-published"
-    published_tables = published_report(plan)
+    published_tables = published_report(plan, options.metric)
 
     def page() -> str:
         from bench.report.writers.html import page  # imports matplotlib
@@ -251,9 +271,10 @@ def table(
     columns = _columns(chosen, context)
     rows = _rows(chosen, model.cells(runs, metric), columns, values or {})
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
-    rows = comparison.compare_statistically(rows, unit, context.reference, tolerance)
+    rows = _compared(rows, unit, context.reference, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
+    notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
     if metric == "top1":
         texts = warnings(rows, columns, runs)
         notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
@@ -325,16 +346,17 @@ def _published(plan: "Plan", options: ReportOptions) -> "Numbers | None":
 
 
 def _columns(runs: Sequence[Entry], context: TableContext) -> list[Column]:
-    """Return a column for each pair; a name other than `teacher/student` is shown."""
+    """Return a column for each pair."""
     pairs = {entry.pair: (entry.teacher, entry.student) for entry in runs}
-    columns = []
-    for pair, (teacher, student) in pairs.items():
-        label = labels.network(student)
-        if pair != f"{teacher}/{student}":
-            label += f" ({pair})"
-        deviation = pair_deviation(context.data, context.recipes.get(pair), student)
-        columns.append(Column(pair, labels.network(teacher), label, deviation))
-    return columns
+    return [
+        Column.of(
+            pair,
+            teacher,
+            student,
+            pair_deviation(context.data, context.recipes.get(pair), student),
+        )
+        for pair, (teacher, student) in pairs.items()
+    ]
 
 
 def _rows(
@@ -360,7 +382,20 @@ def _rows(
             for column in columns
         )
         rows.append(Row(tuple(line), name, label, role, firsts[role, name].note))
-    return sorted(rows, key=lambda row: _ORDER.index(row.role))
+    return sorted(rows, key=lambda row: model.ROLES.index(row.role))
+
+
+def _compared(
+    rows: Sequence[Row], metric: labels.Metric, reference: str, tolerance: float
+) -> list[Row]:
+    """Return the rows, compared with the reference method; controls are not compared with it.
+
+    So a suite's controls do not change the corrected p-values of its methods.
+    """
+    tested = [row for row in rows if row.role != "control" or row.name == reference]
+    compared = comparison.compare_statistically(tested, metric, reference, tolerance)
+    by_name = {(row.role, row.name): row for row in compared}
+    return [by_name.get((row.role, row.name), row) for row in rows]
 
 
 def _with_usual_n(rows: Sequence[Row]) -> list[Row]:

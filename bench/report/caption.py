@@ -66,7 +66,7 @@ def caption(
 
 
 def _images(context: TableContext, metric: Metric) -> str:
-    """Return a phrase for the images of a table; for a probe, the images of the training."""
+    """Return a phrase about a table's images; for a probe, about the networks' training images."""
     if context.data is None:
         return ""
     begin = "networks trained on " if metric.name.startswith(PROBE) else ""
@@ -101,12 +101,12 @@ def tested(rows: Sequence[Row]) -> int:
 def how_tested(rows: Sequence[Row]) -> str:
     """Return a phrase that names the statistical test.
 
-    For example, `paired t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`.
+    For example, `moderated t-tests over seeds, Holm-corrected over 13 comparisons, p < 0.05`.
     """
     pairings = {cell.comparison.paired for cell in _cells(rows) if cell.comparison}
-    tests = "paired t-tests over seeds" if True in pairings else "Welch's t-tests"
+    tests = "moderated t-tests over seeds" if True in pairings else "moderated unpaired t-tests"
     if len(pairings) > 1:
-        tests += ", Welch's where the seeds differ"
+        tests += ", unpaired where the seeds differ"
     return f"{tests}, Holm-corrected over {count(tested(rows), 'comparison')}, p < {ALPHA}"
 
 
@@ -129,7 +129,7 @@ def _runs(usual: int, seeds: Sequence[int], *, uniform: bool, finished: bool) ->
     """Return a phrase that states how many runs each number summarizes.
 
     Args:
-        usual: The number of runs of most cells; 0: no run has finished.
+        usual: The number of runs of most cells; 0: no finished run has the metric.
         seeds: All seeds, in order.
         uniform: Whether each cell has the usual number of runs.
         finished: Whether a run has finished.

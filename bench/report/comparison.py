@@ -76,21 +76,18 @@ def compare_statistically(
     base = named(rows, reference)
     if base is None:
         return list(rows)
-    levels = [_testable(cell) for cell in base.cells]
-    family = {
-        (i, j): (level, values)
-        for i, row in enumerate(rows)
-        if row.role != "teacher" and row is not base
-        for j, (level, cell) in enumerate(zip(levels, row.cells, strict=True))
-        if level and (values := _testable(cell))
-    }
-    results = compare_to_baseline(list(family.values()), tolerance, higher=metric.higher)
-    comparisons = dict(zip(family, results, strict=True))
-    cells = [
-        tuple(replace(cell, comparison=comparisons.get((i, j))) for j, cell in enumerate(row.cells))
-        for i, row in enumerate(rows)
+    others = [i for i, row in enumerate(rows) if row.role != "teacher" and row is not base]
+    columns = [
+        (_testable(level), [_testable(rows[i].cells[j]) for i in others])
+        for j, level in enumerate(base.cells)
     ]
-    return [replace(row, cells=line) for row, line in zip(rows, cells, strict=True)]
+    compared = compare_to_baseline(columns, tolerance, higher=metric.higher)
+    result = [list(row.cells) for row in rows]
+    for j, ((level, methods), comparisons) in enumerate(zip(columns, compared, strict=True)):
+        for i, values, comparison in zip(others, methods, comparisons, strict=True):
+            if level and values:
+                result[i][j] = replace(result[i][j], comparison=comparison)
+    return [replace(row, cells=tuple(line)) for row, line in zip(rows, result, strict=True)]
 
 
 def overall(table: Table) -> Overall:

@@ -15,7 +15,7 @@ from bench.report.comparison import overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
-from bench.stats.estimates import MAX_SEEDS, POWER
+from bench.stats.power import MAX_SEEDS, POWER
 
 DEVIATION = "Mean ± standard deviation (n − 1)"  # a phrase for captions
 
@@ -77,6 +77,7 @@ class Section:
         folded: Whether Markdown shows the section collapsed until a reader opens it.
         names: Indices of the columns that name a row. A narrow screen shows the grid in blocks of
             columns, and each block has these columns.
+        wrapped: Whether the cells of the second, last column are paragraphs.
     """
 
     header: tuple[tuple[GridCell, ...], ...] = ()
@@ -87,6 +88,7 @@ class Section:
     pairs: tuple[str, ...] = ()
     folded: bool = False
     names: tuple[int, ...] = (0,)
+    wrapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,8 @@ def untested_reason(row: Row, place: int, table: Table) -> str:
     base, cell = table.baseline, row.cells[place]
     if base is None or row is base or cell.comparison:
         return ""
+    if row.role == "control":
+        return "control: see the notes of the table"
     for side, name in ((cell, ""), (base.cells[place], f" of {base.label}")):
         if side.missing:
             return f"not tested: {'seeds' if side.measured else 'values'}{name} missing"
@@ -302,8 +306,10 @@ def _assumptions(table: Table) -> list[str]:
     ]
     if tested(table.rows):
         texts += [
+            "Moderated t-tests average the variance of each cell with the typical variance of the "
+            "table's cells; docs/STATISTICS.md explains them.",
             "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
-            "the same initial student.",
+            "the same initial student. Variation that all methods of a seed share is removed.",
             "p-values are corrected for the comparisons in this table. They are not corrected for "
             "other metrics, other tables, or earlier tests with fewer seeds.",
             f"The number of seeds in brackets gives a power of {100 * POWER:g} % if two conditions "

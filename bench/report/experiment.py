@@ -1,4 +1,4 @@
-"""Sentences about a suite's experiment: what teacher and student see, and on which images.
+"""Phrases about a suite's experiment: the views and the images of teachers and students.
 
 Captions, `bench plan` and `bench show` use the same words.
 """
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
-    """Return phrases about views, teachers' data set, steps and trials; [] for a usual suite.
+    """Return phrases about views, the teachers' data set, training steps, and trials.
+
+    The list is empty if all networks see the unchanged images of one data set, and no method is
+    tuned.
 
     Args:
         suite: The suite.
-        facts: Facts of the students' images, for the number of steps; None: no steps.
+        facts: Facts of the students' images, for the number of steps; None: steps are left out.
     """
     return [*_views(suite), *_data(suite, facts), *_tuning(suite)]
 
@@ -58,7 +61,8 @@ def _tuning(suite: "Suite") -> Iterator[str]:
     place = "each pair" if tune.on == "each" else suite.pairs[0].name
     seeds = f"seed{'s' if len(tune.seeds) > 1 else ''} {labels.join(map(str, tune.seeds))}"
     names = [m.label for m in suite.methods if m.name in tune.methods]
-    others = [m.label for m in suite.methods if m.name not in tune.methods]
+    untuned = (m for m in suite.methods if m.name not in tune.methods and not m.control)
+    others = [method.label for method in untuned]
     yield (
         f"tuned: {trials} on {tune.images:,} held-out images of the training set, by "
         f"{kinds[tune.search]}{halving} on {place}, {seeds}: {labels.join(names)}"

@@ -34,7 +34,7 @@ _SIMPLE = {
 
 
 def metric_names(suite: "Suite") -> list[str]:
-    """Return the metrics of a suite's measures, without metrics of single stages."""
+    """Return the names of the metrics of a suite's measures, except metrics of single stages."""
     names = []
     for name, settings in suite.evaluate.items():
         if "types" in settings:
@@ -50,7 +50,7 @@ def metric_names(suite: "Suite") -> list[str]:
 
 
 def check_metric(suite: "Suite", metric: str) -> None:
-    """Raise BenchError if neither all suites nor the measures of this suite have a metric."""
+    """Raise BenchError for a metric that neither all suites nor this suite's measures have."""
     names = metric_names(suite)
     measure = labels.measure_of(metric)
     measures = {*suite.evaluate, *(f"{PROBE}{probe.name}" for probe in suite.probes)}
@@ -60,7 +60,7 @@ def check_metric(suite: "Suite", metric: str) -> None:
 
 
 def observed(entries: Iterable[Entry]) -> list[str]:
-    """Return the names of the metrics of measures that at least one run has, each once."""
+    """Return each metric of a measure that at least one run has."""
     records = {entry.record.id: entry.record for entry in entries if entry.record}
     names = dict.fromkeys(name for r in records.values() for name in measured_metrics(r))
     return [name for name in names if labels.measure_of(name)]

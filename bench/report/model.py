@@ -9,17 +9,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from bench.report import labels
 from bench.report.labels import METRICS, Metric, join, measure_of
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
 from bench.stats.estimates import interval
 
-Role = Literal["teacher", "student", "method"]
+Role = Literal["teacher", "student", "control", "method"]
+ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
 Rank = Literal["best", "second"]
 
 MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
@@ -57,7 +59,8 @@ class Entry:
         record: The run's record; None: not run yet.
         label: The method's name in tables; empty: tables print `method`.
         note: Text of the method's footnote, such as its difference from the paper.
-        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        role: `teacher`, `student` (a plain student, trained without the teacher), `control` (a row
+            of `controls: true`) or `method`.
         group: Group of the pair. Each group has its own table.
         distillers: Names of the method's distillers (its loss terms) that use the teacher.
         unmeasured: Why measures of the run's network have no result, by the measure's name.
@@ -151,7 +154,8 @@ class Cell(Part):
         pair: Name of the pair.
         method: Name of the method.
         label: The method's name in tables.
-        role: `teacher`, `student` (a plain student, trained without the teacher) or `method`.
+        role: `teacher`, `student` (a plain student, trained without the teacher), `control` (a row
+            of `controls: true`) or `method`.
         metrics: Each metric that all finished runs have, by the metric's name.
         setting: Data, networks and recipes of the runs, without the seed.
         terms: Weight and options of each distiller (loss term) of the method, by its name.
@@ -194,7 +198,7 @@ class Cell(Part):
     @property
     def published_name(self) -> str:
         """The method's name in the papers' tables, which call a plain student `student`."""
-        return self.method if self.role == "method" else self.role
+        return self.role if self.role in ("teacher", "student") else self.method
 
     @property
     def shown(self) -> Measured | PublishedValue | None:
@@ -236,6 +240,12 @@ class Column(Part):
     student: str
     note: str = ""  # how the pair's runs differ from the papers' runs
     mark: str = ""  # mark of the footnote with the note
+
+    @classmethod
+    def of(cls, pair: str, teacher: str, student: str, note: str = "") -> "Column":
+        """Return the column of a pair; a name other than `teacher/student` is shown."""
+        own_name = f" ({pair})" if pair != f"{teacher}/{student}" else ""
+        return cls(pair, labels.network(teacher), f"{labels.network(student)}{own_name}", note)
 
     @property
     def name(self) -> str:
@@ -457,6 +467,8 @@ def cells(entries: Iterable[Entry], metric: str = "top1") -> dict[tuple[Role, st
         groups.setdefault((entry.role, entry.method, entry.pair), []).append(entry)
     return {
         key: cell(group, metric, teachers.get((key[2], group[0].seed)))
+        if key[0] != "control"  # which may have another teacher
+        else cell(group, metric)
         for key, group in groups.items()
     }
 

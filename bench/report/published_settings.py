@@ -1,9 +1,9 @@
 """Published numbers of the papers' other experiments, read from results/published/settings.
 
 The experiments are transfer by linear probes, ensembles, few samples, ImageNet and capacity gaps.
-Many sources publish numbers of the same pair, with different recipes. Therefore a suite names the
-source whose setting it reproduces, with its key `published`. CRD's tables of transfer and ensembles
-need no name.
+Many sources publish numbers of the same pair, with different recipes. Therefore a suite names, with
+its key `published`, the source whose setting it reproduces. Numbers of transfer and ensembles are
+also shown without this key.
 """
 
 import re
@@ -30,11 +30,11 @@ _DATA = {"CIFAR-100": ("cifar100", 32), "CIFAR-10": ("cifar10", 32), "ImageNet":
 _TARGETS = {"STL-10": "stl10", "TinyImageNet": "tiny_imagenet"}
 _METRICS = {"top1": "top1", "top1_err": "top1", "top5_err": "top5", "agreement": "agreement"}
 _LINEAR, _GAIN = "linear_probe_top1", "gain_points"
-_ANY = "(none)"  # a teacher's number for all its students, or a student's for all its teachers
+_ANY = "(none)"  # the number belongs to a student without teacher, or to a teacher alone
 _ALL_SIZES = "all ensemble sizes"
-_RGB = "rgb"  # the view of the images themselves
+_RGB = "rgb"  # the view that does not change images
 _PER_CLASS = 500  # training images of each class of CIFAR-100
-_NAMES = {"takd": "kd"}  # the assistant is in the column `teacher`
+_NAMES = {"takd": "kd"}  # TAKD is KD from an assistant, which the column `teacher` names
 _NETWORKS = {  # printed names, by names in suites
     "mobilenet_v1": ("MobileNet-V1",),
     "timm:resnet50": ("ResNet-50", "ResNet-50-SB"),
@@ -47,13 +47,13 @@ _NETWORKS = {  # printed names, by names in suites
     "torchvision:efficientnet_b0": ("EfficientNet-B0",),
     "torchvision:swin_t": ("Swin-T",),
 }
-_DOUBTS = {  # by source, of all its numbers
+_DOUBTS = {  # why the numbers of a source are not comparable with ours
     "mdistiller": published.BEST_EPOCH,
     "torchdistill": published.BEST_EPOCH,
     "TAKD": "single run; its seed and hyperparameters were searched",
     "Yasar 2026 v2": "of the best checkpoint on validation images; ours is of the last epoch",
 }
-_QUOTING = {"TTM": ("WTTM",), "NORM": ("NORM", "Student (own)")}  # sources, and their own rows
+_QUOTING = {"TTM": ("WTTM",), "NORM": ("NORM", "Student (own)")}  # rows of the source itself
 _REMARKS = {  # by file and source
     ("transfer", "CRD"): (
         "CRD does not state the optimiser, epochs, augmentation and batch norm of its linear probe"
@@ -89,7 +89,7 @@ class SettingLine(BaseModel, frozen=True):
 
     @property
     def key(self) -> str:
-        """The value of a suite's key `published` that selects the line; empty: none does."""
+        """The value of a suite's key `published` that selects the line; empty if no value does."""
         return "" if "user" in self.source else self.source.split()[0].lower()
 
     @property
@@ -112,6 +112,11 @@ class SettingLine(BaseModel, frozen=True):
     def is_reprint(self) -> bool:
         """Whether the source reprints the number of another source that is in the files, too."""
         return "reprint" in self.read_where
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the number is a difference from the student, not an accuracy."""
+        return self.metric == _GAIN
 
     @property
     def origin(self) -> str:
@@ -152,9 +157,9 @@ class Numbers:
     """The published numbers of a suite.
 
     Attributes:
-        main: Numbers of CRD's main tables and later ones, for top-1 accuracy, by pair and method.
-        named: Numbers of the source that the suite names; they come first.
-        unnamed: Numbers that need no name.
+        main: Top-1 accuracies in CRD's and later papers' main tables, by pair and method.
+        named: Numbers of the source in the suite's key `published`; preferred to all others.
+        unnamed: Numbers that are shown without this key.
     """
 
     main: Mapping[tuple[str, str], PublishedValue]
@@ -169,8 +174,8 @@ class Numbers:
     def notes(self, metric: str, pairs: Collection[str], methods: Collection[str]) -> list[str]:
         """Return the notes of a table.
 
-        They list numbers that exist only in a plot, numbers of methods that the table does not
-        have, and unknown parts of a source's protocol.
+        The notes list numbers that exist only in a plot, numbers of methods that the table does
+        not have, and unknown parts of a source's protocol.
 
         Args:
             metric: Metric of the table.
@@ -240,7 +245,7 @@ def _matches(line: SettingLine, suite: "Suite") -> Iterator[Match]:
     """Yield a match for each pair and metric of a suite to which a number belongs."""
     if not _is_data(line, suite):
         return
-    metrics = [_METRICS.get(line.metric, "top1" if line.metric == _GAIN else "")]
+    metrics = ["top1" if line.is_gain else _METRICS.get(line.metric, "")]
     if line.metric == _LINEAR:
         probes = [probe for probe in suite.probes if _is_linear(probe)]
         metrics = [f"{PROBE}{p.name}.top1" for p in probes if _is_target(line, p.data)]
@@ -260,7 +265,7 @@ def _is_data(line: SettingLine, suite: "Suite") -> bool:
     per_class = int(share[1]) * _PER_CLASS // 100 if share else _PER_CLASS
     teachers = suite.teacher_data or data
     if not _is_selection(teachers, (name, None), size):
-        return False  # also with few samples, teachers are trained on all images
+        return False  # teachers are trained on all images, even if students have few
     return _is_selection(data, (name, per_class if per_class < _PER_CLASS else None), size)
 
 
@@ -276,7 +281,11 @@ def _is_target(line: SettingLine, data: "Selection") -> bool:
 
 
 def _is_selection(data: "Selection", expected: tuple[str, int | None], size: int) -> bool:
-    """Return whether images are those of a data set with so many per class, and all test images."""
+    """Return whether images have the expected data set, number per class and size.
+
+    All test images must be selected, and no validation images. `expected` is the name of the data
+    set and the number of training images per class (None: all).
+    """
     others = data.test_per_class, data.validation, data.split
     is_expected = (data.name, data.per_class) == expected and others == (None, 0, "train")
     return is_expected and data.size in (None, size)
@@ -295,13 +304,13 @@ def _is_pair(line: SettingLine, pair: "Pair", suite: "Suite") -> bool:
 
 
 def _is_usual(pair: "Pair", suite: "Suite") -> bool:
-    """Return whether networks see the images themselves, and begin with random weights."""
+    """Return whether both networks see unchanged images, and the student starts untrained."""
     started = pair.student in suite.pretrained or pair.student in suite.init
     return pair.view == pair.teacher.view == _RGB and not started
 
 
 def _teachers(pair: "Pair", suite: "Suite") -> set[str]:
-    """Return the printed names of a pair's teacher, with its members or its own teachers."""
+    """Return the printed names of a pair's teacher, such as `8 x WRN-16-2` for an ensemble."""
     teacher, names = pair.teacher, _networks(pair.teacher.network, suite)
     if teacher.student_of is not None:
         before = next(each for each in suite.pairs if each.name == teacher.student_of[0])
@@ -310,7 +319,7 @@ def _teachers(pair: "Pair", suite: "Suite") -> set[str]:
 
 
 def _networks(name: str, suite: "Suite") -> set[str]:
-    """Return the printed names of a network; those of libraries are for ImageNet only."""
+    """Return a network's printed names; networks of libraries have names only on ImageNet."""
     if ":" not in name:
         return {labels.network(name), *_NETWORKS.get(name, ())}
     if suite.data.name != "imagenet":
@@ -320,18 +329,18 @@ def _networks(name: str, suite: "Suite") -> set[str]:
 
 
 def _values(matches: Collection[Match], metric: str) -> dict[tuple[str, str], PublishedValue]:
-    """Return the values of a metric by pair and method; the first of several numbers counts."""
+    """Return the values of a metric by pair and method; of several numbers, the first."""
     values: dict[tuple[str, str], PublishedValue] = {}
     for match in matches:
         value = match.line.published
-        if match.metric == metric and value and match.line.metric != _GAIN:
+        if match.metric == metric and value and not match.line.is_gain:
             values.setdefault((match.pair, match.line.name), value)
     return values
 
 
 def _printed(line: SettingLine) -> str:
-    """Return a method and its number: `HSAKD* 68.50 ± 0.24`, or `logit KD −0.08 points`."""
-    if line.metric == _GAIN and line.value is not None:
+    """Return a method's label and number, such as `HSAKD* 68.50 ± 0.24`."""
+    if line.is_gain and line.value is not None:
         return f"{line.label} {labels.signed(line.value, 2)} points over the student"
     value = line.published
     number = labels.METRICS["top1"].mean_std(value.mean, value.std) if value else ""

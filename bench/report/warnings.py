@@ -12,7 +12,7 @@ from bench.results.record import Record
 from bench.spec import SMALL_LR, SMALL_LR_STUDENTS
 
 CHANCE_DEVIATIONS = 3.0  # accuracies up to 3 standard deviations above chance count as chance
-SMALLER = 5.0  # suggested divisor of the learning rate if runs diverge; from the papers
+SMALLER = 5.0  # suggested divisor of lr if runs diverge: the papers use 0.05 and 0.01
 
 
 def warnings(rows: Sequence[Row], columns: Sequence[Column], runs: Iterable[Entry]) -> list[str]:

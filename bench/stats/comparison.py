@@ -11,15 +11,27 @@ intersection-union test).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.estimates import Array, Difference, Values, by_seed, resolution, seeds_needed
+from bench.stats.estimates import (
+    Array,
+    Difference,
+    Values,
+    Variances,
+    moderated,
+    prior,
+    resolution,
+    skewness,
+    within_seeds,
+)
+from bench.stats.power import Design
 
 ALPHA = 0.05
+REFERENCE = 1 / 3  # share of the degrees of freedom that a shared reference method borrows
 DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
 
 
@@ -41,7 +53,8 @@ class Comparison:
         low: Lower end of the 95 % interval of `mean`; None if a side has fewer than two seeds.
         high: Upper end of the same interval.
         p: Two-sided p-value, Holm-corrected over the family.
-        paired: True: a t-test on differences of runs with the same seed. False: Welch's t-test.
+        paired: Whether both methods have the same seeds, so that what runs of a seed share is
+            removed.
         seeds: Seeds that would decide an inconclusive comparison; None: over 100, or unknown.
     """
 
@@ -69,111 +82,245 @@ def holm(p: Array) -> Array:
     return corrected
 
 
+def without_shared_shift(gain: Difference, groups: Sequence[str | None]) -> Difference:
+    """Return the gains relative to the median gain of the other cells of the same group.
+
+    Another teacher shifts all methods of a pair alike. With one teacher on each side, the runs do
+    not tell how large such shifts are. The median of the other cells estimates the shift; its
+    variance is at most π / 2 times the variance of their mean. In a group with fewer than three
+    cells the shift is unknown, and the result has an infinite standard error.
+
+    Args:
+        gain: Differences (..., cells).
+        groups: For each cell, the group of cells that can shift together; None: no shift.
+    """
+    mean, error = np.array(gain.mean), np.array(gain.error)
+    for i, group in enumerate(groups):
+        others = [j for j, other in enumerate(groups) if other == group and j != i]
+        if group is None:
+            continue
+        if len(others) < 2:
+            mean[..., i], error[..., i] = 0.0, np.inf
+            continue
+        mean[..., i] -= np.median(gain.mean[..., others], axis=-1)
+        shared = (gain.error[..., others] ** 2).mean(-1) * np.pi / 2 / len(others)
+        error[..., i] = np.sqrt(error[..., i] ** 2 + shared)
+    return replace(gain, mean=mean, error=error)
+
+
 def difference_verdicts(
-    gain: Difference, tolerance: float = 0.0, alpha: float = ALPHA
+    gain: Difference, tolerance: float = 0.0, relative: Difference | None = None
 ) -> FamilyVerdicts:
     """Return better, same, worse or inconclusive for each difference.
 
-    better: the mean gain exceeds the tolerance, and its two-sided, Holm-corrected p is below alpha.
-    worse: the mean gain is below -tolerance, and its p is below alpha. same: the 90 % interval lies
+    better: the mean gain exceeds the tolerance, and its two-sided, Holm-corrected p is below ALPHA.
+    worse: the mean gain is below -tolerance, and its p is below ALPHA. same: the 90 % interval lies
     within ± tolerance; this equals two one-sided tests at 5 % (Schuirmann, 1987). inconclusive: any
     other difference. With a tolerance of 0, no difference is `same`.
 
     Args:
         gain: Differences (..., cells); positive values are improvements.
         tolerance: Largest difference that is treated as zero, in the unit of the metric.
-        alpha: Significance level of the family.
+        relative: The gains without shared shifts. If present, better and worse need both.
     """
-    p = holm(gain.p_two_sided())
-    low, high = gain.interval(1 - 2 * alpha)
+    relative = relative or gain
+    p = holm(np.maximum(gain.p_two_sided(), relative.p_two_sided()))
+    low, high = gain.interval(1 - 2 * ALPHA)
+    least, most = np.minimum(gain.mean, relative.mean), np.maximum(gain.mean, relative.mean)
     rules = {
-        "better": (p < alpha) & (gain.mean > tolerance),
-        "worse": (p < alpha) & (gain.mean < -tolerance),
+        "better": (p < ALPHA) & (least > tolerance),
+        "worse": (p < ALPHA) & (most < -tolerance),
         "same": (low > -tolerance) & (high < tolerance),
     }
     return FamilyVerdicts(np.select(list(rules.values()), list(rules), "inconclusive"), p)
 
 
-def regression_verdicts(gain: Difference, tolerance: float, alpha: float = ALPHA) -> FamilyVerdicts:
+def regression_verdicts(
+    gain: Difference, tolerance: float, relative: Difference | None = None
+) -> FamilyVerdicts:
     """Return pass, regression or inconclusive for each difference.
 
     regression: the mean gain is below -tolerance, and its one-sided, Holm-corrected p is below
-    alpha. pass: the one-sided 95 % lower bound of the gain is above -tolerance. inconclusive: any
+    ALPHA. pass: the one-sided 95 % lower bound of the gain is above -tolerance. inconclusive: any
     other difference.
 
     Args:
         gain: Differences (..., cells); positive values are improvements.
         tolerance: Largest accepted change for the worse, in the unit of the metric.
-        alpha: Significance level of the family.
+        relative: The gains without shared shifts. If present, a regression needs both.
     """
-    p = holm(gain.p_below())
-    low, _ = gain.interval(1 - 2 * alpha)
-    rules = {"regression": (p < alpha) & (gain.mean < -tolerance), "pass": low > -tolerance}
+    relative = relative or gain
+    p = holm(np.maximum(gain.p_below(), relative.p_below()))
+    low, _ = gain.interval(1 - 2 * ALPHA)
+    beyond = np.maximum(gain.mean, relative.mean) < -tolerance
+    rules = {"regression": (p < ALPHA) & beyond, "pass": low > -tolerance}
     return FamilyVerdicts(np.select(list(rules.values()), list(rules), "inconclusive"), p)
 
 
 def compare_to_baseline(
-    cells: Sequence[tuple[Values, Values]],
+    columns: Sequence[tuple[Values, Sequence[Values]]],
     tolerance: float = 0.0,
     *,
     higher: bool = True,
-    alpha: float = ALPHA,
-) -> list[Comparison]:
-    """Compare each method of a family with the baseline method on the same pair.
+) -> list[list[Comparison]]:
+    """Compare each method with the baseline method on the same pair.
 
-    If both methods have the same seeds, the t-test is paired by seed; otherwise it is Welch's.
+    All comparisons are one family, and the variances of all its cells are moderated together. If
+    methods have the same seeds as the baseline method, the variation that they share is removed
+    (`within_seeds`). With one method and one column, this is the paired t-test.
 
     Args:
-        cells: All comparisons of one table: (baseline, method), each with its values by seed.
+        columns: For each pair, the values by seed of the baseline method and of each method.
         tolerance: Largest difference that is treated as zero, in the unit of the metric.
         higher: Whether a higher value is better.
-        alpha: Significance level of the family.
 
     Returns:
-        A comparison for each cell, by the rules of `difference_verdicts`. The number of seeds
-        assumes that the true difference is the measured difference, or 0 if the measured difference
-        is within the tolerance.
+        For each column, a comparison for each method, by the rules of `difference_verdicts`. The
+        number of seeds assumes that the true difference is the measured difference, or 0 if the
+        measured difference is within the tolerance.
     """
-    step = resolution(value for cell in cells for side in cell for value in side.values())
-    usable = [i for i, sides in enumerate(cells) if min(map(len, sides)) > 1]
-    compared = [Comparison("inconclusive", _mean(method) - _mean(base)) for base, method in cells]
-    if not usable:
+    compared = [
+        [Comparison("inconclusive", _mean(method) - _mean(base)) for method in methods]
+        for base, methods in columns
+    ]
+    family = _Family()
+    for i, (base, methods) in enumerate(columns):
+        family.add(i, base, methods)
+    if not family.contrasts:
         return compared
-    each = [by_seed(*cells[i], step) for i in usable]
-    family = Difference(*(np.array([getattr(d, k) for d in each]) for k in ("mean", "error", "df")))
-    verdicts = difference_verdicts(family.as_gain(higher), tolerance, alpha)
-    numbers = family.mean, *family.interval(1 - alpha), verdicts.p
-    for place, i in enumerate(usable):
-        verdict = cast(DifferenceVerdict, str(verdicts.verdict[place]))
-        shared = cells[i][0].keys() == cells[i][1].keys()
+    step = resolution(v for base, methods in columns for c in (base, *methods) for v in c.values())
+    cells = Variances(*np.array(family.variances).T).at_least(step / 12**0.5)
+    differences = family.differences(cells)
+    verdicts = difference_verdicts(differences.as_gain(higher), tolerance)
+    bounds = differences.interval(1 - ALPHA)
+    numbers = np.array([differences.mean, *bounds, verdicts.p]).T.tolist()
+    shared = prior(cells)
+    for k, contrast in enumerate(family.contrasts):
+        verdict = cast(DifferenceVerdict, str(verdicts.verdict[k]))
         needed = None
         if verdict == "inconclusive":
-            n = min(map(len, cells[i]))
-            needed = _needed(each[place], n, shared, tolerance, alpha / len(usable))
-        mean, low, high, p = (float(number[place]) for number in numbers)
-        compared[i] = Comparison(verdict, mean, low, high, p, shared, needed)
+            n, df = min(contrast.n), float(cells.df[list(set(contrast.parts))].sum())
+            design = Design(
+                float(differences.error[k]) * n**0.5, df / (n - 1),
+                (float(cells.df.sum()) - df) / (n - 1), shared, tolerance,
+            )  # fmt: skip
+            needed = _needed(design, abs(contrast.mean), ALPHA / len(numbers), n + 1)
+        mean, low, high, p = numbers[k]
+        comparison = Comparison(verdict, mean, low, high, p, contrast.paired, needed)
+        compared[contrast.column][contrast.row] = comparison
     return compared
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """A method minus the baseline method of its column.
+
+    Attributes:
+        n: Number of runs of the baseline method and of the method.
+        parts: Positions of both variances in the family. Equal positions: one estimate for both.
+    """
+
+    column: int
+    row: int
+    mean: float
+    n: tuple[int, int]
+    parts: tuple[int, int]
+    paired: bool
+
+
+class _Family:
+    """The comparisons of a table, and the variances (value, degrees of freedom) that they need."""
+
+    def __init__(self) -> None:
+        self.contrasts: list[_Contrast] = []
+        self.variances: list[tuple[float, float]] = []
+
+    def add(self, column: int, base: Values, methods: Sequence[Values]) -> None:
+        """Add the comparisons of a column that have at least two runs on both sides."""
+        usable = {i: cell for i, cell in enumerate(methods) if min(len(base), len(cell)) > 1}
+        paired = {i: cell for i, cell in usable.items() if cell.keys() == base.keys()}
+        first = len(self.variances)
+        if paired:
+            seeds = sorted(base)
+            block = within_seeds([[c[s] for s in seeds] for c in (base, *paired.values())])
+            lines = list(zip(block.value.tolist(), block.df.tolist(), strict=True))
+            # two methods have the same residuals with opposite signs, so one estimate
+            self.variances += lines if len(paired) > 1 else [(lines[0][0], 2 * lines[0][1])]
+        for k, i in enumerate(paired):
+            parts = (first, first + k + 1) if len(paired) > 1 else (first, first)
+            self._add(column, i, base, paired[i], parts)
+        if other := [i for i in usable if i not in paired]:
+            base_position = len(self.variances)
+            self.variances += [_variance(cell) for cell in (base, *(usable[i] for i in other))]
+            for k, i in enumerate(other):
+                self._add(column, i, base, usable[i], (base_position, base_position + k + 1))
+
+    def _add(
+        self, column: int, row: int, base: Values, method: Values, parts: tuple[int, int]
+    ) -> None:
+        n, mean = (len(base), len(method)), _mean(method) - _mean(base)
+        paired = method.keys() == base.keys()
+        self.contrasts.append(_Contrast(column, row, mean, n, parts, paired))
+
+    def differences(self, cells: Variances) -> Difference:
+        """Return the differences, tested with the variances of the family.
+
+        Args:
+            cells: `variances`, not smaller than the variance of rounding.
+        """
+        mean = np.array([contrast.mean for contrast in self.contrasts])
+        parts = np.array([contrast.parts for contrast in self.contrasts])
+        n = np.array([contrast.n for contrast in self.contrasts], dtype=np.float64)
+        return contrasts(mean, cells, parts, n)
+
+
+def contrasts(
+    mean: Array, cells: Variances, parts: NDArray[np.int_], n: NDArray[np.float64]
+) -> Difference:
+    """Return differences of two means with a moderated variance each, s₁² / n₁ + s₂² / n₂.
+
+    The degrees of freedom are Satterthwaite's, as in Welch's test, or those of equal variances if
+    these are fewer: if the smaller sample has a small variance by chance, Satterthwaite's are too
+    many. A variance that serves several comparisons makes their errors agree. Therefore the
+    reference method adds only `REFERENCE` of the degrees of freedom that `moderated` lends it.
+
+    Args:
+        mean: The differences (..., k).
+        cells: Variances (..., cells), not moderated.
+        parts: Positions (k, 2) of both variances, the reference method's first. Equal positions:
+            one estimate for both.
+        n: Numbers of runs (k, 2).
+    """
+    noise = moderated(cells)
+    first, uses = np.unique(parts[:, 0], return_counts=True)
+    shared, degrees = first[uses > 1], noise.df.copy()
+    lent = noise.df[..., shared] - cells.df[..., shared]
+    degrees[..., shared] = cells.df[..., shared] + REFERENCE * lent
+    squares, df = noise.value[..., parts] / n, degrees[..., parts]
+    total, weight = squares.sum(-1), (squares**2 / df).sum(-1)
+    equal = (1 / n).sum(-1) ** 2 / (1 / (n**2 * df)).sum(-1)
+    both = np.divide(total**2, weight, out=equal.copy(), where=weight > 0)
+    both = np.where(parts[:, 0] == parts[:, 1], df[..., 0], np.minimum(both, equal))
+    return Difference(mean, np.sqrt(total), both, skewness(n[:, 0], n[:, 1]))
 
 
 def _mean(values: Values) -> float:
     return float(np.mean(list(values.values()))) if values else float("nan")
 
 
-def _needed(
-    difference: Difference, n: int, shared: bool, tolerance: float, alpha: float
-) -> int | None:
+def _variance(values: Values) -> tuple[float, float]:
+    return float(np.var(list(values.values()), ddof=1)), len(values) - 1.0
+
+
+def _needed(design: Design, size: float, alpha: float, least: int) -> int | None:
     """Return how many seeds would decide an inconclusive comparison.
 
     If the measured difference exceeds the tolerance, these seeds must detect the difference.
     Otherwise they must show that the difference is within the tolerance.
     """
-    spread = float(difference.error) * n**0.5
-    size, groups = abs(float(difference.mean)), 1 if shared else 2
-    if size > tolerance:
-        needed = seeds_needed(size, spread, alpha / 2, groups=groups)
-    else:
-        needed = seeds_needed(tolerance, spread, ALPHA, groups=groups, both=True)
-    return None if needed is None else max(needed, n + 1)
+    if size > design.tolerance:
+        return design.seeds_beyond(size, alpha / 2, least)
+    return design.seeds_within(0.0, ALPHA, least, both=True)
 
 
 @dataclass(frozen=True)

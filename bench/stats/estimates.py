@@ -1,4 +1,4 @@
-"""Means and standard deviations over seeds, differences of two means, and power of t-tests."""
+"""Means and variances over seeds, variances shared by the cells of a table, and differences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Values = Mapping[int, float]  # values of a metric by seed
 
-POWER = 0.8  # probability with which `seeds_needed` seeds detect the effect
-MAX_SEEDS = 100  # `seeds_needed` returns None for more seeds
-MAX_BORROWED = 10.0  # most degrees of freedom that `moderated` adds to a cell
+SKEWNESS = 2.0  # largest skewness of the noise that tests allow for: an exponential distribution's
+CAUTION = (
+    0.5  # standard errors by which `prior` overestimates how much the variances of cells differ
+)
 _SAME = 1e-6  # relative differences below this are rounding of float32
+_EQUAL = 1e6  # degrees of freedom of `prior` if all cells appear to have the same variance
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -25,27 +27,6 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
     reach = -float(stdtrit(n - 1, (1 - confidence) / 2)) * std / n**0.5
     return mean - reach, mean + reach
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Statistics of any number of cells, as arrays of one shape with one element per cell."""
-
-    mean: Array
-    std: Array  # standard deviation over the runs, with divisor n - 1
-    n: Array  # number of runs
-    df: Array  # degrees of freedom of std
-
-    def at_least(self, std: float) -> "Samples":
-        """Return the samples with every standard deviation raised to at least `std`."""
-        return replace(self, std=np.maximum(self.std, std))
-
-
-def samples(values: ArrayLike) -> Samples:
-    """Return the statistics of values (..., seeds) with at least two seeds."""
-    runs = np.asarray(values, dtype=np.float64)
-    n = np.full(runs.shape[:-1], float(runs.shape[-1]))
-    return Samples(runs.mean(-1), runs.std(-1, ddof=1), n, n - 1)
 
 
 def resolution(values: Iterable[float]) -> float:
@@ -61,59 +42,152 @@ def resolution(values: Iterable[float]) -> float:
     return float(real.min()) if real.size else 0.0
 
 
-def moderated(cells: Samples) -> Samples:
-    """Return the cells, each variance averaged with the typical variance of all cells.
+@dataclass(frozen=True)
+class Samples:
+    """Statistics of any number of cells, as arrays of one shape with one element per cell."""
 
-    The cells of the last axis are a family: they are tested together. Three seeds estimate a
-    standard deviation s badly. Each cell's s² is therefore averaged with the family's typical
-    variance s₀²: s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees of freedom. d is the degrees
-    of freedom of the cell. s₀ and d₀ follow from the mean and the variance of log s² over the
-    family: the more the cells agree, the larger is d₀. This is the moderated t of Smyth,
-    Statistical Applications in Genetics and Molecular Biology 3(1), 2004.
+    mean: Array
+    std: Array  # standard deviation over the runs, with divisor n - 1; any number if n is 1
+    n: Array  # number of runs
 
-    Three limits make the result more conservative than Smyth's. d₀ is at most 10, and at most a
-    quarter of the other cells' degrees of freedom. No standard deviation falls below the cell's
-    own. Cells with two seeds or s = 0 stay unchanged and are not used for s₀ and d₀. If fewer than
-    four cells remain, all cells stay unchanged.
+
+def samples(values: ArrayLike) -> Samples:
+    """Return the statistics of values (..., seeds) with at least one seed."""
+    runs = np.asarray(values, dtype=np.float64)
+    n = np.full(runs.shape[:-1], float(runs.shape[-1]))
+    squares = ((runs - runs.mean(-1, keepdims=True)) ** 2).sum(-1)
+    return Samples(runs.mean(-1), np.sqrt(squares / np.maximum(n - 1, 1)), n)
+
+
+@dataclass(frozen=True)
+class Variances:
+    """Estimated variances over seeds, in the squared unit of the metric.
+
+    Attributes:
+        value: The variances (..., cells).
+        df: Their degrees of freedom, of the same shape; need not be integers.
+    """
+
+    value: Array
+    df: Array
+
+    def at_least(self, std: float) -> "Variances":
+        """Return the variances, with those below std² raised to std²."""
+        return replace(self, value=np.maximum(self.value, std**2))
+
+
+def pooled(before: Samples, after: Samples) -> Variances:
+    """Return one variance per cell for both sides together.
+
+    s² = ((n₁ - 1) s₁² + (n₂ - 1) s₂²) / (n₁ + n₂ - 2), with n₁ + n₂ - 2 degrees of freedom. If
+    nothing has changed, both sides have the same variance. Two variances for two sides (Welch's
+    test) would have fewer degrees of freedom: for 2 and 10 runs, about 1.5 instead of 10.
+    """
+    df = before.n + after.n - 2
+    squares = (before.n - 1) * before.std**2 + (after.n - 1) * after.std**2
+    return Variances(squares / np.maximum(df, 1), df)
+
+
+def within_seeds(values: ArrayLike) -> Variances:
+    """Return the variance of each method, without the variation that all methods share.
+
+    Runs of one seed share batches and initial weights, so that a seed can shift all methods alike.
+    For M methods and n seeds, r_ms = y_ms - ȳ_m - ȳ_s + ȳ is free of this shift. The variance of
+    method m is Σ_s r_ms² / (n - 1) · M / (M - 1), with (n - 1) (M - 1) / M degrees of freedom.
+
+    Args:
+        values: Values (..., methods, seeds) of the same seeds; at least two of each.
+    """
+    runs = np.asarray(values, dtype=np.float64)
+    methods, seeds = runs.shape[-2:]
+    rest = runs - runs.mean(-1, keepdims=True)
+    rest = rest - rest.mean(-2, keepdims=True)
+    share = (methods - 1) / methods
+    variance = (rest**2).sum(-1) / ((seeds - 1) * share)
+    return Variances(variance, np.full(variance.shape, (seeds - 1) * share))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The typical variance of a family of cells, and its weight.
+
+    Attributes:
+        level: The geometric mean of the cells' variances (..., 1).
+        degrees: d₀ (..., 1): the more the cells agree, the larger.
+    """
+
+    level: Array
+    degrees: Array
+
+    def borrowed(self, others: Array) -> Array:
+        """Return the degrees of freedom that a cell borrows: d₀, at most a quarter of `others`.
+
+        Args:
+            others: Degrees of freedom of the other cells together.
+        """
+        return np.minimum(self.degrees, others / 4)
+
+
+def prior(cells: Variances) -> Prior:
+    """Return the typical variance of the cells on the last axis.
+
+    If each true variance is drawn around a common level with d₀ degrees of freedom, log s² has the
+    variance ψ'(d / 2) + ψ'(d₀ / 2) for a cell with d degrees of freedom (ψ' is the trigamma
+    function). d₀ follows from the measured variance of log s² over the cells; Smyth, Statistical
+    Applications in Genetics and Molecular Biology 3(1), 2004.
+
+    Two differences make the result more conservative than Smyth's: the measured variance is raised
+    by `CAUTION` of its standard error, and the level is the geometric mean of the variances. A cell
+    with a variance of 0 is ignored.
     """
     from scipy.special import digamma, polygamma
 
-    used = (cells.df >= 2) & (cells.std > 0)
-    count = used.sum(-1, keepdims=True)
+    used = cells.value > 0
+    count = np.maximum(used.sum(-1, keepdims=True), 1)
     half = np.where(used, cells.df, 2.0) / 2
-    logs = 2 * np.log(np.where(used, cells.std, 1.0)) - digamma(half) + np.log(half)
-    enough = np.maximum(count, 2)
-    center = np.where(used, logs, 0).sum(-1, keepdims=True) / enough
-    scatter = np.where(used, (logs - center) ** 2, 0).sum(-1, keepdims=True) / (enough - 1)
-    excess = scatter - np.where(used, polygamma(1, half), 0).sum(-1, keepdims=True) / enough
-    degrees = _prior_degrees(excess)
-    level = np.exp(center + digamma(degrees / 2) - np.log(degrees / 2))
-    others = np.where(used, cells.df, 0).sum(-1, keepdims=True) * (1 - 1 / enough)
-    borrowed = np.minimum(np.minimum(degrees, MAX_BORROWED), others / 4)
-    borrowed = np.where(used & (count >= 4), borrowed, 0.0)
-    df, squares = cells.df + borrowed, cells.std**2
-    variance = (borrowed * level + cells.df * squares) / np.maximum(df, 1)
-    return replace(cells, std=np.sqrt(np.maximum(variance, squares)), df=df)
+    logs = np.log(np.where(used, cells.value, 1.0)) - digamma(half) + np.log(half)
+    center = np.where(used, logs, 0).sum(-1, keepdims=True) / count
+    degrees = np.maximum(count - 1, 1)
+    scatter = np.where(used, (logs - center) ** 2, 0).sum(-1, keepdims=True) / degrees
+    trigamma = polygamma(1, half)
+    chance = np.where(used, trigamma, 0).sum(-1, keepdims=True) / count
+    kurtosis = np.where(used, polygamma(3, half) / trigamma**2, 0).sum(-1, keepdims=True) / count
+    error = np.sqrt((2 + kurtosis) / degrees)  # relative standard error of `scatter`
+    return Prior(np.exp(center), _prior_degrees(scatter * (1 + CAUTION * error) - chance))
+
+
+def moderated(cells: Variances) -> Variances:
+    """Return each variance averaged with the typical variance of all cells on the last axis.
+
+    Three seeds estimate a variance s² badly. The result is s̃² = (d₀ s₀² + d s²) / (d₀ + d), with
+    d₀ + d degrees of freedom. s₀² is the level of `prior`, and d₀ are the degrees of freedom that
+    the cell borrows. No variance falls below the cell's own; a variance of 0 stays unchanged.
+    """
+    family, used = prior(cells), cells.value > 0
+    others = np.where(used, cells.df, 0).sum(-1, keepdims=True) - cells.df
+    borrowed = np.where(used, family.borrowed(others), 0.0)
+    df = cells.df + borrowed
+    variance = (borrowed * family.level + cells.df * cells.value) / np.maximum(df, 1e-9)
+    return Variances(np.maximum(variance, cells.value), df)
 
 
 def _prior_degrees(excess: Array) -> Array:
-    """Return d₀ of `moderated`: the solution of ψ'(d₀ / 2) = excess (ψ' is the trigamma function).
+    """Return d₀ of `prior`: the solution of ψ'(d₀ / 2) = excess.
 
     The solver is Newton's iteration from the appendix of Smyth, 2004.
 
     Args:
         excess: Variance of log s² over the cells, minus its expected value if all cells had the
-            same true variance. If the excess is not positive, the cells agree fully, and d₀ is a
-            million.
+            same true variance. If the excess is not positive, the cells agree fully.
     """
     from scipy.special import polygamma
 
-    clipped = np.clip(excess, 4e-6, 1e6)
+    clipped = np.clip(excess, 4 / _EQUAL, 1e6)
     half = 0.5 + 1 / clipped
     for _ in range(12):
         tri = polygamma(1, half)
         half = half + tri * (1 - tri / clipped) / polygamma(2, half)
-    return np.asarray(np.where(excess > 4e-6, 2 * half, 1e6), dtype=np.float64)
+    return np.asarray(np.where(excess > 4 / _EQUAL, 2 * half, _EQUAL), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -123,15 +197,22 @@ class Difference:
     A difference with a standard error of 0 is exact: its one-sided p-value is 0 or 1, or 0.5 if the
     difference equals the bound of the test.
 
+    Skewed noise cancels in the difference of two means of equally many runs. Otherwise a t-test is
+    too optimistic far in the tail: of 100 cells with 2 and 10 runs and exponential noise, it finds
+    a false difference in 40 % of tables. If `skew` is not 0, z (the normal quantile of the t-test's
+    p) is therefore compared with a gamma distribution of this skewness, and the larger p is used.
+
     Attributes:
         mean: The difference, in the unit of the metric.
         error: Standard error of the difference.
         df: Degrees of freedom.
+        skew: Largest skewness of the difference that the tests allow for; 0: symmetric.
     """
 
     mean: Array
     error: Array
     df: Array
+    skew: Array | float = 0.0
 
     def p_below(self, bound: float = 0.0) -> Array:
         """Return the one-sided p-value; a small p is evidence of a difference below the bound."""
@@ -140,7 +221,7 @@ class Difference:
         distance = np.asarray(self.mean - bound, dtype=np.float64)
         exact = np.array(np.where(distance == 0, 0.0, np.copysign(np.inf, distance)))
         scaled = np.divide(distance, self.error, out=exact, where=np.greater(self.error, 0))
-        return np.asarray(stdtr(self.df, scaled), dtype=np.float64)
+        return _skewed_p(np.asarray(stdtr(self.df, scaled), dtype=np.float64), self.skew)
 
     def p_above(self, bound: float = 0.0) -> Array:
         """Return the one-sided p-value; a small p is evidence of a difference above the bound."""
@@ -157,7 +238,8 @@ class Difference:
         """
         from scipy.special import stdtrit
 
-        reach = -stdtrit(self.df, (1 - confidence) / 2) * self.error
+        tail = _skewed_tail((1 - confidence) / 2, self.skew)
+        reach = -stdtrit(self.df, tail) * self.error
         return self.mean - reach, self.mean + reach
 
     def as_gain(self, higher: bool) -> "Difference":
@@ -165,73 +247,42 @@ class Difference:
         return self if higher else replace(self, mean=-self.mean)
 
 
-def paired(before: ArrayLike, after: ArrayLike, step: float = 0.0) -> Difference:
-    """Return `after` minus `before`: the mean over seeds of the difference within a seed.
+def difference(before: Samples, after: Samples, noise: Variances) -> Difference:
+    """Return `after` minus `before` for independent runs with the same variance on both sides."""
+    error = np.sqrt(noise.value * (1 / before.n + 1 / after.n))
+    return Difference(after.mean - before.mean, error, noise.df, skewness(before.n, after.n))
+
+
+def skewness(before: Array | float, after: Array | float) -> Array:
+    """Return the largest skewness of a difference of means that tests allow for.
+
+    γ |1/n₂² - 1/n₁²| / (1/n₁ + 1/n₂)^1.5, where γ is `SKEWNESS`.
 
     Args:
-        before: Values (..., seeds), at least two seeds.
-        after: Values of the same seeds in the same order.
-        step: Resolution of the values. Rounding gives differences a standard deviation of
-            step / √6; smaller standard deviations are raised to this value.
+        before: Number of runs n₁.
+        after: Number of runs n₂.
     """
-    gaps = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    n = gaps.shape[-1]
-    std = np.maximum(gaps.std(-1, ddof=1), step / np.sqrt(6))
-    return Difference(gaps.mean(-1), std / np.sqrt(n), np.full(std.shape, n - 1.0))
+    first, second = 1 / np.asarray(before, dtype=np.float64), 1 / np.asarray(after)
+    return np.asarray(SKEWNESS * np.abs(second**2 - first**2) / (first + second) ** 1.5)
 
 
-def by_seed(before: Values, after: Values, step: float = 0.0) -> Difference:
-    """Return `after` minus `before`: paired for equal seeds; otherwise by Welch's test."""
-    if before.keys() == after.keys():
-        order = sorted(before)
-        return paired([before[seed] for seed in order], [after[seed] for seed in order], step)
-    floor = step / 12**0.5
-    return welch(*(samples(list(side.values())).at_least(floor) for side in (before, after)))
+def _skewed_p(p: Array, skew: Array | float) -> Array:
+    """Return one-sided p-values, raised to those of a gamma distribution with this skewness."""
+    from scipy.special import gammaincc, ndtri
+
+    shape = 4 / np.maximum(skew, 1e-3) ** 2
+    z = np.maximum(-ndtri(p), 0.0)
+    return np.where(
+        (z > 0) & (p > 0) & np.greater(skew, 1e-3),
+        np.maximum(p, gammaincc(shape, shape + z * shape**0.5)),
+        p,
+    )
 
 
-def welch(before: Samples, after: Samples) -> Difference:
-    """Return `after` minus `before` for independent runs, by Welch's unequal-variances test."""
-    parts = before.std**2 / before.n, after.std**2 / after.n
-    total = np.asarray(parts[0] + parts[1], dtype=np.float64)
-    weight = np.asarray(parts[0] ** 2 / before.df + parts[1] ** 2 / after.df, dtype=np.float64)
-    # with two standard deviations of 0, the formula is 0 / 0: use the smaller df
-    least = np.array(np.minimum(before.df, after.df) + np.zeros_like(total))
-    df = np.divide(total**2, weight, out=least, where=weight > 0)
-    return Difference(after.mean - before.mean, np.sqrt(total), df)
+def _skewed_tail(tail: float, skew: Array | float) -> Array:
+    """Return the p-value of the t-test at which `_skewed_p` returns `tail` (below 0.5)."""
+    from scipy.special import gammainccinv, ndtr, ndtri
 
-
-def seeds_needed(
-    effect: float,
-    spread: float,
-    alpha: float,
-    *,
-    groups: int = 2,
-    borrowed: float = 0.0,
-    both: bool = False,
-) -> int | None:
-    """Return the fewest seeds per group for a one-sided t-test with 80 % power.
-
-    Args:
-        effect: Difference to detect; for effects of at most 0, no number of seeds suffices.
-        spread: Standard deviation of the difference of two runs: √(s₁² + s₂²) for independent runs;
-            for paired runs, the standard deviation over seeds of the difference within a seed.
-        alpha: Significance level of the test.
-        groups: 2 for independent runs, 1 for paired runs.
-        borrowed: Degrees of freedom that `moderated` adds to groups · (n - 1) for n seeds.
-        both: Whether tests on both sides must succeed, which the verdict `same` needs.
-
-    Returns:
-        The number of seeds; None if it is above 100, or if no number suffices.
-    """
-    from scipy.special import nctdtr, stdtrit
-
-    if effect <= 0:
-        return None
-    n = np.arange(2, MAX_SEEDS + 1)
-    df = groups * (n - 1) + borrowed
-    shift = effect * np.sqrt(n) / max(spread, 1e-12 * effect)
-    # for shifts above 30 the power is 1, but scipy's noncentral t is inaccurate
-    detected = 1 - nctdtr(df, np.minimum(shift, 30), -stdtrit(df, alpha))
-    power = np.where(shift < 30, detected, 1.0)
-    enough = np.flatnonzero((2 * power - 1 if both else power) >= POWER)
-    return int(n[enough[0]]) if enough.size else None
+    shape = 4 / np.maximum(skew, 1e-3) ** 2
+    z = (gammainccinv(shape, tail) - shape) / shape**0.5
+    return np.where(np.greater(skew, 1e-3), ndtr(-np.maximum(z, -ndtri(tail))), tail)

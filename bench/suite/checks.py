@@ -16,6 +16,7 @@ from bench.config.text import Problem, Where, foreign, found, short
 from bench.errors import nearest, unknown
 from bench.plugins import TERM_KEYS, Registry
 from bench.spec import PAPERS, SMALL_LR, SMALL_LR_STUDENTS
+from bench.suite.controls import NAMES, SMOOTHING
 from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.image_checks import check_images
 from bench.suite.schema import PairEntry, Suite
@@ -88,6 +89,7 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
     for name, values in shared.items():
         yield from _term(registry, name, values, ("options", name))
     methods, places, labels = source.data.get("methods"), dict[str, Where](), {"Teacher": ""}
+    has_controls = source.data.get("controls") is True
     for i, name in enumerate(methods if isinstance(methods, list | dict) else ()):
         where: Where = ("methods", i if isinstance(methods, list) else name)
         entry = methods[name] if isinstance(methods, dict) else None
@@ -100,6 +102,9 @@ def _methods(source: Document, registry: Registry) -> Iterator[Problem]:
             owner = f"method '{short(labels[label])}'" if labels[label] else "the teachers' row"
             message = f"has the label '{short(label)}' of {owner}"
             yield Problem(where, f"{message}. Allowed: a new `label` for this method")
+        if has_controls and _is_of_control(name, entry, terms):
+            message = f"'{name}' is the name of a control"
+            yield Problem(where, f"{message}. Allowed: another name, or controls: false")
         if (first := places.setdefault(name, where)) != where:
             line = source.line_of(first)
             yield Problem(where, f"duplicate method '{short(name)}', first defined on line {line}")
@@ -194,6 +199,12 @@ def check_options(
         except ValidationError as error:
             problems.append(Problem((*where, name), _option_message(value, type_, error)))
     return valid, problems
+
+
+def _is_of_control(name: str, entry: Any, terms: Mapping[str, Any]) -> bool:
+    """Return whether a method has the name of a control, and other terms than the control."""
+    differs = terms.keys() != canonical_terms(SMOOTHING).keys() and (terms or entry == {})
+    return name in NAMES or (name == SMOOTHING and bool(differs))
 
 
 def _convert(value: Any, type_: Any) -> Any:

@@ -21,7 +21,7 @@ _view: TypeAdapter[str] = TypeAdapter(ViewName)
 
 
 def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
-    """Yield problems: unknown data sets and views, impossible subsets, too large crops."""
+    """Yield problems: unknown data sets and views, impossible subsets, too large `crop`."""
     teachers: Where = ("teachers", "dataset")
     entry = as_mapping(source.data.get("teachers")).get("dataset")
     problems: list[Problem] = []
@@ -30,7 +30,7 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
         where: Where = ("probes", probe)
         target = as_mapping(content).get("dataset")
         if target_facts := _facts(target, (*where, "dataset"), registry, problems):
-            problems += _large_crop(content, where, target_facts.size)
+            problems += _recipe(content, where, target_facts)
     images = as_mapping(source.data.get("tune")).get("images")
     if facts and type(images) is int:
         problems += _held_out(source.data["dataset"], images, registry)
@@ -49,12 +49,13 @@ def check_images(source: Document, registry: Registry) -> Iterator[Problem]:
         message = "found other images than the suite's; trials need labels in the teacher's classes"
         yield Problem(teachers, f"{message}. Allowed with tune: the suite's data set")
     if facts:
-        yield from _large_crops(source, facts.size)
+        yield from _recipes(source, facts)
+        yield from _corruptions(source, facts)
     yield from _views(source, facts)
 
 
 def _facts(entry: Any, where: Where, registry: Registry, problems: list[Problem]) -> Facts | None:
-    """Return the facts of a data set, or None; add a problem to `problems` if it is wrong."""
+    """Return the facts of a data set, or None; extend `problems` if the entry is wrong."""
     name = as_name(as_mapping(entry).get("name", entry))
     names = [*registry.names("dataset"), f"{PREFIX}/path/to/images"]
     if name and not name.startswith(PREFIX) and (message := unknown_name("data set", name, names)):
@@ -83,19 +84,36 @@ def _shape(facts: Facts) -> str:
     return f"{len(facts.mean)} x {facts.size} x {facts.size}"
 
 
-def _large_crops(source: Document, size: int) -> Iterator[Problem]:
-    """Yield a problem for each recipe that pads images by more than their side."""
+def _recipes(source: Document, facts: Facts) -> Iterator[Problem]:
+    """Yield a problem for each augmentation that the images of the data set do not allow."""
     owners: dict[Where, Any] = {(): source.data, ("teachers",): source.data.get("teachers")}
     owners |= {("pairs", i): pair for i, pair in enumerate(as_list(source.data.get("pairs")))}
     for where, owner in owners.items():
-        yield from _large_crop(owner, where, size)
+        yield from _recipe(owner, where, facts)
 
 
-def _large_crop(owner: Any, where: Where, size: int) -> Iterator[Problem]:
-    crop = as_mapping(as_mapping(owner).get("recipe")).get("crop")
-    if isinstance(crop, int) and crop > size:
-        message = f"{found(crop)}. Allowed: at most {size}, the side of an image in pixels"
+def _recipe(owner: Any, where: Where, facts: Facts) -> Iterator[Problem]:
+    recipe = as_mapping(as_mapping(owner).get("recipe"))
+    crop, magnitude = recipe.get("crop"), recipe.get("randaugment")
+    if isinstance(crop, int) and crop > facts.size:
+        message = f"{found(crop)}. Allowed: at most {facts.size}, the side of an image in pixels"
         yield Problem((*where, "recipe", "crop"), message)
+    if type(magnitude) is int and magnitude and (problem := _not_rgb(facts)):
+        message = f"{found(magnitude)}; RandAugment needs {problem}. Allowed: 0"
+        yield Problem((*where, "recipe", "randaugment"), message)
+
+
+def _corruptions(source: Document, facts: Facts) -> Iterator[Problem]:
+    """Yield a problem if corrupted images are measured that do not have three channels."""
+    if as_mapping(source.data.get("evaluate")).get("corrupted") and (problem := _not_rgb(facts)):
+        yield Problem(
+            ("evaluate", "corrupted"), f"corruptions need {problem}. Allowed: no corrupted"
+        )
+
+
+def _not_rgb(facts: Facts) -> str | None:
+    channels = len(facts.mean)
+    return None if channels == 3 else f"images of 3 channels, and these have {channels}"
 
 
 def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:

@@ -44,14 +44,16 @@ CHANNELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean, st
 
 @dataclass(frozen=True)
 class Protocol:
-    """The recipe of a probe that SGD trains, as a code base has it.
+    """The settings of a probe that SGD trains, for example those of a published code base.
 
     Attributes:
         recipe: The settings of the training.
-        batch_norm: Whether the frozen network's batch norms are frozen, too.
-        normalise: Whose mean and standard deviation normalise the images.
+        batch_norm: `frozen`: the frozen network's batch norms use their saved statistics.
+            `drifting`: they use each batch's statistics, which also update the saved statistics.
+        normalise: The mean and standard deviation that normalise the images: those of the network's
+            training images (`source`) or of the probe's images (`target`), or a key of `CHANNELS`.
         small_lr: Learning rate for MobileNetV2 and both ShuffleNets; None: the recipe's.
-        small_init: Whether the new classifier starts at N(0, 0.01²) and bias 0.
+        small_init: Whether the new classifier starts with weights from N(0, 0.01²) and bias 0.
     """
 
     recipe: Recipe
@@ -79,7 +81,7 @@ PROTOCOLS = {
 FINETUNE = Protocol(Recipe(epochs=30, lr=0.01, schedule="cosine"), small_init=True)
 DEFAULT_PROTOCOL = "hsakd"
 UNSUPPORTED = {"mixup": 0, "cutmix": 0, "ema": 0, "layer_decay": 1, "drop_path": 0, "clip": 0}
-IMAGENET_MEAN = frozenset({"tiny_imagenet"})  # HSAKD normalises these with ImageNet's numbers
+IMAGENET_MEAN = frozenset({"tiny_imagenet"})  # data sets that HSAKD normalises as ImageNet
 
 
 Severities = Annotated[
@@ -115,7 +117,7 @@ class OfficialEntry(Part):
 
 
 class EvaluateEntry(Part):
-    """Measures of every finished network of a suite; absent keys are not measured."""
+    """Measures of every finished network of a suite; measures without a key are left out."""
 
     corrupted: Annotated[
         Annotated[CorruptedEntry, fields.true_for_defaults()] | None,
@@ -147,7 +149,7 @@ class EvaluateEntry(Part):
         parts = dataset.test_per_class, dataset.size
         if self.cifar100_c and (dataset.name != "cifar100" or any(parts)):
             message = "the official files are corruptions of all test images of CIFAR-100"
-            fix = "dataset: cifar100 without test_per_class and size, or corrupted"
+            fix = "dataset: cifar100 without test_per_class and size, or the key corrupted"
             yield Problem(("evaluate", "cifar100_c"), f"{message}. Allowed: {fix}")
         if self.agreement_floor and seeds < 2:
             message = f"compares two seeds of a method; found {count(seeds, 'seed')}"
@@ -155,7 +157,7 @@ class EvaluateEntry(Part):
 
 
 class ProbeEntry(Part):
-    """A classifier of another data set on a network's features, or the network fine-tuned there."""
+    """A probe: on a data set, a classifier of a network's features, or the network fine-tuned."""
 
     dataset: DataSetEntry
     kind: Annotated[Kind | None, allowed("logistic, knn, sgd or finetune")] = None
@@ -173,12 +175,12 @@ class ProbeEntry(Part):
 
     @property
     def chosen_kind(self) -> Kind:
-        """The kind; a probe with only a recipe is trained by SGD."""
+        """The kind; by default `sgd` for a probe with a recipe, and `logistic` for other probes."""
         return self.kind or ("sgd" if self.recipe is not None else "logistic")
 
     @property
     def protocol(self) -> Protocol | None:
-        """The protocol of a probe that SGD trains, before the keys of this entry change it."""
+        """The protocol that the keys of this entry change; None if SGD does not train the probe."""
         if self.chosen_kind not in ONLY_FOR["recipe"]:
             return None
         if self.chosen_kind == "finetune":
@@ -186,7 +188,7 @@ class ProbeEntry(Part):
         return PROTOCOLS[self.recipe if isinstance(self.recipe, str) else DEFAULT_PROTOCOL]
 
     def conflicts(self, where: Where) -> Iterator[Problem]:
-        """Yield a problem for each key without effect, and each contradiction in the recipe."""
+        """Yield a problem for each key without effect and each contradiction in the recipe."""
         kind = self.chosen_kind
         for key, kinds in ONLY_FOR.items():
             if key in self.model_fields_set and kind not in kinds:
@@ -241,17 +243,18 @@ class Probe:
     Attributes:
         name: The name in the suite.
         data: The target data set.
-        kind: `logistic` or `knn` on kept features; `sgd`: a linear classifier on a frozen network;
-            `finetune`: all layers.
-        features: `pooled`, or also each of the `stages`.
-        normalise: Whose mean and standard deviation normalise the images.
+        kind: `logistic` or `knn`: a classifier on features that are computed once; `sgd`: a linear
+            classifier on a frozen network; `finetune`: all layers are trained.
+        features: `pooled`; or `stages`: the pooled features and those of each stage.
+        normalise: As in `Protocol`.
         k: Number of neighbours of `knn`.
-        batch_norm: Whether batch norms of the frozen network are frozen; only for `sgd`.
+        batch_norm: As in `Protocol`; only for `sgd`.
         recipe: Settings of the training; None if SGD does not train the probe.
-        small_lr: Learning rate for MobileNetV2 and both ShuffleNets; None: the recipe's.
-        small_init: Whether the new classifier starts at N(0, 0.01²) and bias 0.
-        published: Name of the code base whose recipe it is; empty for our own.
-        incomplete: How many images of the official data set there are; empty if there are all.
+        small_lr: As in `Protocol`.
+        small_init: As in `Protocol`.
+        published: Name of the code base that the recipe comes from; empty for other recipes.
+        incomplete: Phrase about images of the official data set that are missing here; empty if no
+            image is missing.
     """
 
     name: str

@@ -21,7 +21,7 @@ from bench.config.text import found
 from bench.data.views import RGB, VIEWS
 from bench.spec import NEEDS, Recipe
 
-RESERVED_OPTIONS = {  # arguments of constructors that would read files or change the classes
+RESERVED_OPTIONS = {  # constructors' arguments that the program sets, or that would read files
     "model_name", "name", "num_classes", "weights", "weights_backbone", "checkpoint_path",
     "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
     "drop_path_rate",
@@ -98,7 +98,7 @@ ViewName = Annotated[
 
 
 class ViewsEntry(Part):
-    """What the teacher and the student see of each image."""
+    """The views (functions of an image) of the teacher and the student."""
 
     teacher: ViewName = RGB
     student: ViewName = RGB
@@ -125,7 +125,7 @@ class CheckpointEntry(FileEntry):
 
 
 def _plain(value: Any) -> Any:
-    """Return an option of a constructor: a text, a finite number, or a list of them."""
+    """Return a constructor's option; refuse all but texts, finite numbers and lists of them."""
     items = value if isinstance(value, list) else [value]
     if not all(
         isinstance(item, str) or (isinstance(item, int | float) and isfinite(item))
@@ -141,9 +141,10 @@ Option = Annotated[
 
 
 class NetworkEntry(Part):
-    """A suite's settings of a network; options and pretrained are for timm and torchvision.
+    """A suite's settings of a network.
 
-    `init` names a file of weights with which training begins; it is for all networks.
+    `options` and `pretrained` are only for networks of timm and torchvision. `init` is for all
+    networks, and names a file of weights with which training begins.
     """
 
     stages: Annotated[
@@ -231,6 +232,27 @@ PublishedSource = Annotated[Source | None, allowed(", ".join(SOURCES))]
 
 
 class Ensembles(Part):
-    """How students learn from ensembles: each loss is the sum, or the mean, over the members."""
+    """Ensembles of teachers: a student's losses are summed or averaged over the members."""
 
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
+
+
+class Teachers(Part):
+    """The training of teachers; by default, one teacher with seed 0 serves all students of a pair.
+
+    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
+    """
+
+    dataset: DataSetEntry | None = None
+
+    seed: Annotated[
+        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
+        | Annotated[Literal["same"], fields.tag("text")],
+        fields.by_type(number=int, text=str),
+        allowed("a whole number, 0 or more, or same (the student's seed)"),
+    ] = 0
+    recipe: RecipeChanges = RecipeEntry()
+    checkpoints: Annotated[
+        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
+        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
+    ] = {}

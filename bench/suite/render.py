@@ -23,7 +23,7 @@ Line = tuple[str, str]  # a line of YAML, and its comment
 
 
 def render(suite: Suite) -> str:
-    """Return the suite as YAML text, from which `read` returns the same suite."""
+    """Return the suite as YAML text, which `bench.suite.read` reads as the same suite."""
     lines = list(_mapping(_content(suite), (), "", suite.origins))
     lengths = [len(text) for text, comment in lines if comment and len(text) <= COMMENT_COLUMN]
     width = max(lengths, default=0)
@@ -80,6 +80,7 @@ def _content(suite: Suite) -> dict[str, Any]:
         for pair in suite.pairs
         if (checkpoint := pair.teacher.checkpoint)
     }
+    own_methods = {m.name for m in suite.methods if f"methods.{m.name}" in suite.origins}
     return {
         "suite_version": 1,
         "title": suite.title,
@@ -97,18 +98,19 @@ def _content(suite: Suite) -> dict[str, Any]:
         "views": suite.views,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),
-        "methods": {method.name: _method(method) for method in suite.methods},
+        "methods": {m.name: _method(m) for m in suite.methods if m.name in own_methods},
         **({"options": changed} if (changed := _changed_options(suite)) else {}),
         "probes": {probe.name: _probe(probe) for probe in suite.probes},
         "evaluate": {name: _measure(entry) for name, entry in suite.evaluate.items()},
         **({"tune": _tune(suite.tune)} if suite.tune else {}),
+        **({"controls": True} if suite.controls else {}),
         **({"plugins": [str(path) for path in suite.plugins]} if suite.plugins else {}),
         **({"published": suite.published} if suite.published else {}),
     }
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
-    """Return a probe's entry: the keys that have an effect on its kind."""
+    """Return a probe's entry, with the keys that have an effect for the probe's kind."""
     values = {**vars(probe), "dataset": probe.data.content, "recipe": probe.published}
     if probe.recipe and not probe.published:
         recipe = probe.recipe

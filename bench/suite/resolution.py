@@ -16,6 +16,7 @@ from bench.data.views import RGB
 from bench.plugins import Registry
 from bench.spec import TermSpec
 from bench.suite.checks import check_options, default_options, options
+from bench.suite.controls import CONTROLS_OF, with_controls
 from bench.suite.files import canonical_pairs, canonical_terms, default_label
 from bench.suite.measures import Probe
 from bench.suite.parts import DataSet, OwnMethod, TermEntry
@@ -37,6 +38,7 @@ HEAD_NOTE = (  # in tables, for methods with a head
     "predicts with a head of its own instead of the student's classifier: more parameters and "
     "multiply-adds than the student"
 )
+FLOOR = "agreement_floor"  # the measure that is a control
 UNTRAINED_NOTE = "not trained: the student with its initial weights"
 DEFAULTS: dict[Where, str | None] = {  # by part of the file: the origin of unset values
     ("recipe",): "papers",
@@ -78,7 +80,11 @@ class Resolver:
             for option in file.networks[network].options:
                 at = ("networks", network, "options", option)
                 self.origins[dotted(at)] = self.source.origin(at)
+        # before the suite's own methods, whose origins replace those of the same names
+        usual = [self._method(name) for name in CONTROLS_OF] if file.controls else []
         methods = tuple(self._methods())
+        if file.controls:
+            methods = tuple(with_controls(methods, usual, self.registry))
         terms = {term for method in methods for term in method.terms}
         return Suite(
             name=self.path.stem,
@@ -106,6 +112,7 @@ class Resolver:
             probes=tuple(self._probes()),
             evaluate=self._evaluate(),
             tune=resolve(file.tune, self.source, self.registry) if file.tune else None,
+            controls=file.controls,
         )
 
     def _probes(self) -> Iterator[Probe]:
@@ -118,6 +125,9 @@ class Resolver:
         for name in settings:
             at = ("evaluate", name)
             self.origins[dotted(at)] = self.source.origin(at)
+        if self.file.controls and len(self.file.seeds) > 1 and FLOOR not in settings:
+            settings[FLOOR] = {}
+            self.origins[dotted(("evaluate", FLOOR))] = self.source.origin(("controls",))
         return settings
 
     def _data(self, dataset: DataSet) -> Selection:
@@ -161,22 +171,25 @@ class Resolver:
         entries = self.file.methods
         for i, name in enumerate(entries):
             entry = entries[name] if isinstance(entries, dict) else None
-            method = entry if isinstance(entry, OwnMethod) else OwnMethod()
             where: Where = ("methods", name if isinstance(entries, dict) else i)
             self.origins[f"methods.{name}"] = self.source.origin(where)
-            is_papers = method.terms is None
-            contents = canonical_terms(name) if method.terms is None else method.terms
-            terms = {
-                term: self._term(name, term, content, None if is_papers else (*where, term))
-                for term, content in contents.items()
-            }
-            used = [self.registry.distiller(term) for term in terms]
-            notes = dict.fromkeys(distiller.note for distiller in used)
-            notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
-            notes |= {} if terms else {UNTRAINED_NOTE: None}
-            label = method.label or default_label(name, terms)
-            pairs = self._pairs(name) if is_papers else {}
-            yield Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
+            yield self._method(name, entry if isinstance(entry, OwnMethod) else OwnMethod(), where)
+
+    def _method(self, name: str, entry: OwnMethod = OwnMethod(), where: Where = ()) -> Method:  # noqa: B008 (frozen)
+        """Return a method: the entry at `where`, by default the papers' method of this name."""
+        is_papers = entry.terms is None
+        contents = canonical_terms(name) if entry.terms is None else entry.terms
+        terms = {
+            term: self._term(name, term, content, None if is_papers else (*where, term))
+            for term, content in contents.items()
+        }
+        used = [self.registry.distiller(term) for term in terms]
+        notes = dict.fromkeys(distiller.note for distiller in used)
+        notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
+        notes |= {} if terms else {UNTRAINED_NOTE: None}
+        label = entry.label or default_label(name, terms)
+        pairs = self._pairs(name) if is_papers else {}
+        return Method(name, terms, "; ".join(filter(None, notes)) or None, label, pairs)
 
     def _pairs(self, method: str) -> dict[str, dict[str, TermSpec]]:
         """Return the terms of a method of the papers for those pairs that have their own."""

@@ -1,6 +1,7 @@
 """The keys of a suite file, their types, ranges and defaults; and the resolved suite.
 
-The schema accepts any name of a network, data set, distiller or method; `checks` verifies names.
+The schema accepts any name of a network, data set, distiller or method. The module
+`bench.suite.checks` verifies the names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,6 @@ from bench.spec import Recipe, TermSpec
 from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
 from bench.suite.parts import (
     RESERVED_OPTIONS,
-    CheckpointEntry,
     DataSetEntry,
     DistillerName,
     Ensembles,
@@ -38,36 +38,17 @@ from bench.suite.parts import (
     RecipeEntry,
     TeacherEntry,
     TeacherRun,
+    Teachers,
     Views,
     ViewsEntry,
 )
 from bench.suite.tuning import Tune, TuneEntry
 
-MEMBER_SEED = 100  # of the first member of an ensemble; a student needs another seed
+MEMBER_SEED = 100  # seed of an ensemble's first member; no student may have a member's seed
 MAX_RUNS = 50_000  # runs of students in one suite
-TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # for networks of timm; values without effect
+TIMM_KEYS = {"layer_decay": 1.0, "drop_path": 0.0}  # recipes of timm only: value without effect
 LIBRARIES = ("timm:", "torchvision:")
-
-
-class Teachers(Part):
-    """The training of teachers; by default, one with seed 0 serves all students of a pair.
-
-    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
-    """
-
-    dataset: DataSetEntry | None = None
-
-    seed: Annotated[
-        Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
-        | Annotated[Literal["same"], fields.tag("text")],
-        fields.by_type(number=int, text=str),
-        allowed("a whole number, 0 or more, or same (the student's seed)"),
-    ] = 0
-    recipe: RecipeChanges = RecipeEntry()
-    checkpoints: Annotated[
-        dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
-        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
-    ] = {}
+Control = Literal["smoothing", "untrained", "longer"]
 
 
 class PairEntry(Part):
@@ -124,9 +105,9 @@ def default_name(
 ) -> str:
     """Return the name of a pair without a `name`: `teacher/student`.
 
-    The teacher is, for example, `resnet56`, `resnet56x8` (an ensemble of 8) or `resnet20@kd` (a
-    resnet20 that another pair's student is, trained with kd). A view that the pair itself sets
-    follows a network: `resnet20@l/resnet20@ab`.
+    The teacher is, for example, `resnet56`, `resnet56x8` (an ensemble of 8) or `resnet20@kd` (the
+    student resnet20 of another pair, trained with kd). If the pair itself sets views, each view
+    follows its network: `resnet20@l/resnet20@ab`.
     """
     if not isinstance(teacher, str):
         teacher = f"{teacher['pair'].rpartition('/')[2]}@{teacher['method']}"
@@ -160,7 +141,7 @@ class SuiteFile(Part):
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
         | Annotated[dict[fields.Label, MethodEntry], Len(1), fields.tag("mapping")],
         fields.by_type(list=list, mapping=dict),
-        allowed("a list of canonical methods, or a mapping of methods to {distiller: weight}"),
+        allowed("a list of the papers' methods, or a mapping of methods to {distiller: weight}"),
     ]
     options: Annotated[
         dict[DistillerName, dict[fields.Text, Any]],
@@ -174,6 +155,7 @@ class SuiteFile(Part):
     ] = {}
     evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
     tune: Annotated[TuneEntry | None, allowed("a mapping of methods, images, trials, …")] = None
+    controls: fields.Truth = False
 
     @model_validator(mode="before")
     @classmethod
@@ -260,9 +242,11 @@ class Method:
         terms: The distillers by name, with all options.
         note: A footnote in tables, such as "reconstruction"; None: no footnote.
         label: The label in the papers' tables; for other methods, `name`.
-        pairs: The terms for single pairs, by `teacher/student`, where the method's authors publish
-            other settings for them; or by the pair's name, where trials chose other settings.
+        pairs: Terms for single pairs, by `teacher/student`, if the method's authors publish other
+            settings for these pairs; or by the pair's name, if trials chose other settings.
         undecided: Whether trials that choose its weights and options have not ended.
+        control: The kind of a control: `smoothing` (of labels), `untrained` (teacher) or `longer`
+            (training); None: a method.
     """
 
     name: str
@@ -271,6 +255,7 @@ class Method:
     label: str = ""
     pairs: Mapping[str, Mapping[str, TermSpec]] = field(default_factory=dict)
     undecided: bool = False
+    control: Control | None = None
 
     def terms_of(self, pair: "Pair") -> Mapping[str, TermSpec]:
         """Return the distillers of the method for a pair."""
@@ -308,8 +293,8 @@ class Teacher:
 
     Attributes:
         network: Name of the network.
-        recipe: Recipe of its training.
-        checkpoint: File of its weights; None if it is trained.
+        recipe: Recipe of the teacher's training.
+        checkpoint: File of the teacher's weights; None if the teacher is trained.
         members: Number of networks of an ensemble; 1 for other teachers.
         student_of: Pair and method, if the teacher is the student of another pair.
     """
@@ -319,11 +304,11 @@ class Teacher:
     checkpoint: Checkpoint | None
     members: int = 1
     student_of: tuple[str, str] | None = None
-    view: str = RGB  # what the network sees of each image
+    view: str = RGB  # the view of each image that the network sees
 
     @property
     def content(self) -> str | dict[str, str]:
-        """The teacher as a suite names it."""
+        """The teacher as the value of `teacher` in a pair of a suite file."""
         if self.student_of is None:
             return self.network
         return dict(zip(("pair", "method"), self.student_of, strict=True))
@@ -338,7 +323,7 @@ class Pair:
     student: str
     recipe: Recipe  # the recipe of the student
     group: str = ""  # not part of any run's id
-    view: str = RGB  # what the student sees of each image
+    view: str = RGB  # the view of each image that the student sees
 
     @property
     def networks(self) -> str:
@@ -352,31 +337,32 @@ class Suite:
 
     Attributes:
         name: The file's name without .yaml.
-        title: Title of its tables.
-        caption: Text below its tables.
+        title: Title of the suite's tables.
+        caption: Text in the captions of the suite's tables.
         path: The file.
         data: The data set, or the selected subset.
-        views: The views of teachers and students, by role, of pairs without their own.
+        views: Views of teachers and students, by role, for pairs that do not set views.
         teacher_data: The data set on which teachers are trained; None: `data`.
         recipe: The common recipe, which pairs and teachers can change.
         teacher_seed: Seed of all teachers, or `same`: each student's seed.
         seeds: Seeds of the students.
-        pairs: Columns of its tables.
-        methods: Rows of its tables.
-        plugins: Absolute paths of its plugin files.
+        pairs: Columns of the tables.
+        methods: Rows of the tables.
+        plugins: Absolute paths of the plugin files.
         origins: `suite:LINE`, `papers`, `default` or `command line`, by dotted places such as
             `recipe.lr` or `methods.crd.crd.negatives`.
         unused: Distillers in `options` that no method contains.
-        registry: The distillers, networks and data sets that it can use.
-        stages: Layers that end the stages of a network, where the suite declares them.
+        registry: The distillers, networks and data sets that the suite can use.
+        stages: Layers that end the stages of a network, by network, if the suite declares them.
         pretrained: Networks that begin with the weights of their library.
         combine: Whether losses are summed or averaged over the members of an ensemble.
         init: Files of weights by network, for networks that begin with the weights of a file.
         changes: Changes of the file's values, e.g. `recipe.epochs=2`.
-        published: Source of the published numbers that its tables can show, one of `parts.SOURCES`;
-            empty: CRD's tables.
-        probes: Probes of its finished networks.
-        evaluate: Settings of other measures of its finished networks, by the measure's name.
+        published: Source of the published numbers that the tables can show, one of
+            `parts.SOURCES`; empty: CRD's tables.
+        probes: Probes of the finished networks.
+        evaluate: Settings of other measures of the finished networks, by the measure's name.
+        controls: Whether the suite asks for controls; they are among its methods.
         tune: The search for weights and options of methods; None: no search.
     """
 
@@ -405,9 +391,10 @@ class Suite:
     probes: tuple[Probe, ...] = ()
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tune: Tune | None = None
+    controls: bool = False
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The names of its networks, each once, in the order of its pairs."""
+        """The names of all networks, each once, in the order of the pairs."""
         names = (name for pair in self.pairs for name in (pair.teacher.network, pair.student))
         return tuple(dict.fromkeys(names))

@@ -117,8 +117,13 @@ def measure(
 
 def accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:
     """Return the top-k accuracy in percent, from logits (n, K) and labels (n,)."""
+    return 100 * is_in_top(logits, labels, k).float().mean()
+
+
+def is_in_top(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Return whether each label (n,) is among the k classes with the highest logits (n, K)."""
     top = logits.topk(min(k, logits.shape[1]), dim=1).indices
-    return 100 * (top == labels[:, None]).any(1).float().mean()
+    return (top == labels[:, None]).any(1)
 
 
 def calibration_error(log_p: Tensor, labels: Tensor) -> Tensor:

@@ -38,8 +38,9 @@ def train_cohort(
 ) -> None:
     """Train all runs to the last epoch of their recipe.
 
-    Runs that resume may begin at different epochs. A run waits until the others have reached its
-    epoch. A stage before training of P epochs has the numbers -P to -1.
+    Runs that resume may begin at different epochs. A run waits until the other runs have reached
+    its epoch. Here, training begins with epoch 0. A stage before training of P epochs therefore has
+    the epochs -P to -1.
 
     Args:
         trainers: The runs; they have the same seed, epochs, batch size, augmentation, precision and
@@ -144,14 +145,14 @@ def train_epoch(
             if versions != [tensor._version for tensor in shared]:
                 raise BenchError(
                     f"{trainer.task.name} writes to the batch or to the teacher's features, which "
-                    "other runs read: copy them first. No run of its cohort is valid"
+                    "other runs read: copy the tensors first. No run of its cohort is valid"
                 )
 
 
 def shared_tensors(
     images: Tensor, teachers: Sequence[Features], batch: Batch, strong: Tensor | None = None
 ) -> list[Tensor]:
-    """Return the tensors of one batch that all runs read and none may write to."""
+    """Return the tensors of one batch that all runs read and no run may write to."""
     optional = [tensor for tensor in (batch.targets, strong) if tensor is not None]
     features = [tensor for teacher in teachers for tensor in teacher.tensors()]
     return [images, batch.labels, batch.index, *optional, *features]
@@ -173,7 +174,7 @@ def batches(
     strong: bool = False,
     views: tuple[View | None, View | None] = (None, None),
 ) -> Iterator[Views]:
-    """Yield the batches of an epoch, except a last batch of one image, which has no variance.
+    """Yield the batches of an epoch; skip a last batch of one image (batch norm needs two).
 
     A strong view is a second augmented copy of each image, in the same order. Its crop and flip are
     drawn independently. Two random operations of RandAugment follow, with the recipe's magnitude
@@ -196,7 +197,7 @@ def batches(
         view = replace(augment, view="strong", randaugment=magnitude)
         strongs = data.epoch(seed, epoch, recipe.batch_size, view)
     for number, ((images, batch), (second, _)) in enumerate(zip(stream, strongs, strict=False)):
-        if data.facts.labels != "all":  # labels of other classes than the network's
+        if data.facts.labels != "all":  # the network has other classes
             batch = replace(batch, labels=torch.zeros_like(batch.labels))
         if len(batch.labels) > 1:
             mixed = mix(images, batch, second, batch_rng(seed, epoch, number))

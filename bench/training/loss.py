@@ -73,8 +73,8 @@ class WeightedLoss(nn.Module):
         train_labels: Labels of the training set (N,), on the training device.
         seed: The run's seed.
         registry: The distillers that the suite can use, by name.
-        images: `mixed` if the recipe mixes images, which then have no single label; `unlabelled` if
-            they have no labels.
+        images: Contains `mixed` if the recipe mixes images, which then have no single label, and
+            `unlabelled` if the images have no labels.
         mean: Whether losses are averaged over an ensemble's members, instead of summed.
 
     Attributes:
@@ -155,7 +155,7 @@ class WeightedLoss(nn.Module):
         return sum(weighted[1:], weighted[0]), losses
 
     def _visible(self, batch: Batch) -> Batch:
-        """Return the batch as the distillers may read it: some images have no label, or not one."""
+        """Return the batch for distillers, without labels that the images do not have."""
         if "unlabelled" in self._images:
             return UnlabelledBatch(batch.labels, batch.index, batch.epoch, batch.epochs)
         if "mixed" not in self._images:
@@ -192,7 +192,7 @@ class WeightedLoss(nn.Module):
 
         Args:
             pretraining: Whether to return the fields for the stage before training.
-            teacher: Whether to return the fields of the teacher; otherwise those of the student.
+            teacher: Whether to return the fields of the teacher instead of the student's.
         """
         terms = [cast(Distiller, self.terms[name]) for name in self.names(pretraining=pretraining)]
         fields = (reads_of_teacher(term) if teacher else term.reads for term in terms)

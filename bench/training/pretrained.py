@@ -21,7 +21,7 @@ from bench.models.wrapper import FeatureExtractor
 from bench.training import weight_files
 from bench.training.weight_files import Ignored, WeightFile
 
-MAX_LISTED = 3  # limit for the tensors in an error message
+MAX_LISTED = 3  # limit for the tensors that an error message names
 MAX_NAME_LENGTH = 200  # characters of a tensor's name
 MAX_DEPTH = 5  # levels of nested containers
 MAX_PREFIXES = 20  # prefixes that are tried, the most frequent first
@@ -81,7 +81,7 @@ def read(path: Path) -> Contents:
         path: The file.
 
     Returns:
-        All sets of tensors in the file, on the CPU.
+        The tensors of each container in the file, on the CPU.
 
     Raises:
         MissingData: The file does not exist.
@@ -109,8 +109,8 @@ def fit(contents: Contents, network: nn.Module, name: str, classifier: str | Non
         contents: The content of the file.
         network: The network; it may be on the meta device (tensors without memory).
         name: The network's name in messages, such as `a resnet8 of 10 classes`.
-        classifier: The layer of the logits, whose number of classes may differ. Its tensors, and
-            those of other layers with as many outputs, are then left out. None: all tensors fit.
+        classifier: The layer of the logits. If the file has another number of classes, the tensors
+            of all layers with one output per class are left out. None: all tensors must fit.
 
     Returns:
         The tensors, with the names that the network gives them.
@@ -144,7 +144,7 @@ def fit(contents: Contents, network: nn.Module, name: str, classifier: str | Non
     fit = _without_other_classes(_choose(contents.path, fits), drawn, contents.path)
     for key, value in fit.state.items():
         if value.is_floating_point() and not bool(value.float().isfinite().all()):
-            problem = f"{key} contains NaN or infinity: its training has diverged"
+            problem = f"{key} contains NaN or infinity: the training of the network diverged"
             raise TeacherRefused(f"{contents.path}: {problem}")
     return fit
 
@@ -178,9 +178,9 @@ def with_classes_of(
         classifier: The layer of the logits.
 
     Returns:
-        `drawn`, where the classifier's tensors have the file's number of rows. So have the tensors
-        of further layers with one row for each class, such as auxiliary classifiers. `drawn` itself
-        is returned if the two numbers are equal, or if the file has no such classifier.
+        `drawn`, where the classifier's tensors have the file's number of rows. The same holds for
+        further layers with one row for each class, such as auxiliary classifiers. `drawn` itself is
+        returned if file and network have equally many classes, or the file has no such classifier.
     """
     sizes = {
         (len(value), len(stored))
@@ -220,7 +220,7 @@ def _parents(
     drawn: Mapping[str, Tensor],
     classifier: str | None,
 ) -> Iterator[Fit]:
-    """Yield candidates that fit after the tensors of other fits are removed from the candidate.
+    """Yield each candidate that fits after the tensors of other fits are removed from it.
 
     For example, a file holds the tensors of a network and of a copy: `conv1.weight` and
     `teacher.conv1.weight`. The tensors with the prefix `teacher.` fit. The candidate without a
@@ -310,7 +310,7 @@ def _shape(value: Tensor) -> str:
 
 
 def _is_weight(name: str, value: Tensor, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a tensor is compared; counters that the network does not have are not.
+    """Return whether to compare a tensor; counters that the network does not have are skipped.
 
     The counter of a batch norm is not compared if the file stores a float, because some programs
     convert this counter together with the weights.
@@ -352,15 +352,15 @@ def _class_hint(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) ->
     ((theirs, ours),) = numbers
     return (
         f". The file has {theirs} classes; a teacher's checkpoint must have {ours}. To begin a "
-        "training with it, use `networks: {NAME: {init: FILE}}`"
+        "training with this file, use `networks: {NAME: {init: FILE}}`"
     )
 
 
 def _choose(path: Path, fits: Sequence[Fit]) -> Fit:
     """Return the fit to use.
 
-    If all fits are equal, the first is used. If there are two different fits and one of them has
-    averaged weights, this one is used. Raises TeacherRefused otherwise.
+    If all fits are equal, the first fit is returned. Of two different fits, the fit with averaged
+    weights is returned, if only one of them has averaged weights. Otherwise, raise TeacherRefused.
     """
     different: list[Fit] = []
     for fit in fits:
@@ -429,12 +429,12 @@ def _without_tensors(file: WeightFile) -> str:
         classes = [type(file.content).__name__]
     if classes:
         return (
-            f"a pickled network, not its weights: it names {classes[0]}. Load it in the program "
-            "that wrote it, and save {'model': net.state_dict()}"
+            f"a pickled network, not weights: the file names {classes[0]}. Load the file in the "
+            "program that wrote it, and save {'model': net.state_dict()}"
         )
     if any(name.startswith("numpy.") for name in file.replaced):
         fix = "save {name: torch.from_numpy(array) for each array}"
-        return f"no tensors in it, but arrays of NumPy: {fix}"
+        return f"the file contains arrays of NumPy, not tensors: {fix}"
     keys = [str(key) for key in file.content] if isinstance(file.content, Mapping) else []
     return f"the file contains no state_dict{_listed('; its keys:', keys) if keys else ''}"
 

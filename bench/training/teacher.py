@@ -19,8 +19,9 @@ from bench.models.head import PREFIX
 from bench.planning.estimate import build_for_estimate
 from bench.planning.plan import Plan
 from bench.plugins import BUILTIN, Registry
-from bench.results.record import Record
-from bench.spec import Recipe
+from bench.results import Results, verify
+from bench.results.record import Record, TeacherInfo
+from bench.spec import Recipe, RunSpec
 from bench.suite import Checkpoint, InitialWeights, at_line
 from bench.training import pretrained
 from bench.training.evaluation import compute
@@ -251,6 +252,40 @@ def load_members(
 def member_weights(members: Iterable[nn.Module]) -> dict[str, Tensor]:
     """Return the tensors of an ensemble; the names of member m, from 0, begin with `m.`."""
     return nn.ModuleList(members).state_dict()
+
+
+def load_finished(
+    results: Results,
+    info: TeacherInfo,
+    facts: Facts,
+    registry: Registry = BUILTIN,
+    stages: Sequence[str] = (),
+) -> tuple[list[nn.Module], RunSpec]:
+    """Load the network of a finished run, or all members of an ensemble, from a verified file.
+
+    Args:
+        results: The results folder of the run.
+        info: The run, with the SHA-256 of its weights.
+        facts: Facts of the data set; the number of classes and the image size are used.
+        registry: The networks and distillers of the suite.
+        stages: Names of the layers that end the network's stages; (): its default stages.
+
+    Returns:
+        The networks, and the specification of the run.
+
+    Raises:
+        BenchError: The run has no record.
+        TeacherRefused: The file's SHA-256 differs, or the file does not fit the network.
+    """
+    path, record = results.weights(info.id), results.summary(info.id)
+    verify(path, info.sha256)
+    if record is None:
+        raise BenchError(f"{path}: the record of the run is missing")
+    if info.members > 1:
+        nets = load_members(info.network, info.members, facts, path, registry, stages)
+    else:
+        nets = [load_trained(record, facts, path, registry, stages)]
+    return nets, record.specification
 
 
 def load_trained(

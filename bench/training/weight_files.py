@@ -32,7 +32,7 @@ Format = Literal["PyTorch", "PyTorch before 1.6", "safetensors"]
 
 _UNTYPED = "torch.storage.UntypedStorage"
 _SAVE_AGAIN = "save it again as {'model': net.state_dict()} or as safetensors"
-_OLD_FORMAT_PICKLES = 5  # in old files: magic number, version, system, content, keys
+_OLD_FORMAT_PICKLES = 5  # before 1.6: magic number, version, system, content, keys
 _MAX_PROTOCOL = 2  # pickle protocol; torch.save uses 2 by default
 _HEAD_BYTES = 512
 _OLD_TAR_PARTS = (b"sys_info", b"storages", b"tensors", b"pickle")
@@ -217,11 +217,11 @@ def _stand_ins(names: Iterable[str]) -> dict[str, type[Ignored]]:
 def _stand_in(name: str) -> type[Ignored]:
     """Return a stand-in for a class; raise ValueError if the name may refer to code."""
     if name == _UNTYPED:  # a pickle could make this class allocate memory without limit
-        raise ValueError("it holds tensors of float8, complex32, uint16, uint32 or uint64")
+        raise ValueError("the file holds tensors of float8, complex32, uint16, uint32 or uint64")
     library = name.partition(".")[0]
     is_code = library in sys.stdlib_module_names or library == "torch"
     if is_code and not _DATA_GLOBALS.fullmatch(name):
-        raise ValueError(f"it names {name}, which may run code")
+        raise ValueError(f"the file names {name}, which may run code")
     base = IgnoredMapping if _MAPPING_CLASS.search(name) else Ignored
     return type(name, (base,), {})
 
@@ -247,7 +247,7 @@ def _globals(pickled: io.BytesIO) -> set[str]:
         codecs = {normalize_encoding(text.lower()) for text in texts if len(text) < 40}
         codecs = {aliases.get(codec, codec).removesuffix("_codec") for codec in codecs}
         if binary := codecs & _BINARY_CODECS:
-            raise ValueError(f"it contains bytes encoded as {min(binary)}")
+            raise ValueError(f"the file contains bytes encoded as {min(binary)}")
     return names
 
 
@@ -264,7 +264,7 @@ def _pickles(file: BinaryIO, is_zip: bool) -> Iterator[io.BytesIO]:
         _check_archive([entry.filename for entry in entries])
         compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if compressed or sum(entry.file_size for entry in entries) > file_bytes:
-            raise ValueError("its parts are compressed, or larger than the file")
+            raise ValueError("the parts of the file are compressed, or larger than the file")
         for entry in entries:
             if entry.filename.endswith(".pkl"):
                 if entry.file_size > MAX_PICKLE_BYTES:
@@ -277,7 +277,7 @@ def _check_archive(names: list[str]) -> None:
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
         raise ValueError(
-            "a TorchScript program: use torch.jit.load(FILE).state_dict() in its place"
+            "a TorchScript program: save the state_dict() of torch.jit.load(FILE) instead"
         )
     if any(end.endswith(".npy") for end in ends):
         raise ValueError("arrays of NumPy (.npz), not tensors")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,6 +271,41 @@ def test_time_left_weighs_networks_by_their_multiply_adds(scene: Scene) -> None:
     scene.now += 20.0
     progress.advance(teacher.runs[0].id, {"epoch": 1, "seconds": 20.0})
     assert progress.time_left == pytest.approx(3 * 20.0 + 4 * 10 * 2.0, abs=1)
+
+
+def test_time_left_counts_measures(tmp_path: Path) -> None:
+    probes = "{near: {dataset: digits, kind: knn}}"
+    scene = Scene(
+        toy.plan(tmp_path, methods="[kd]", teachers="{recipe: {epochs: 4}}", probes=probes)
+    )
+    measures = [run for run in scene.plan.runs.values() if run.kind == "probe"]
+    estimates = {
+        run.id: Estimate(None, Cost(1, 100), measured=1200.0 if run in measures else 0.0)
+        for run in scene.plan.runs.values()
+    }
+    progress = scene.progress(estimates=estimates)
+    teacher, student = scene.teachers[0].runs[0], scene.students[0].runs[0]
+    for cohort in (scene.teachers[0], scene.students[0]):
+        progress.start(cohort, "cpu")
+    scene.now += 1.0
+    progress.advance(teacher.id, {"epoch": 1, "seconds": 1.0})  # 1 s for 300 multiply-adds
+    assert progress.time_left == pytest.approx(3 + 2 + 2 * 4)
+    for run, epoch in ((teacher, 4), (student, 1), (student, 2)):
+        scene.now += 3.0 if run is teacher else 1.0
+        progress.advance(run.id, {"epoch": epoch, "seconds": 1.0})
+    assert progress.time_left == pytest.approx(2 * 4)
+    done = Task(measures[0].id, "", measures[0].specification).record("done", None, seconds=4.0)
+    for left in (4.0, 0.0):
+        scene.now += 4.0
+        progress.end(done)
+        assert progress.time_left == pytest.approx(left)
+        done = done.model_copy(update={"id": measures[1].id})
+    alone = scene.progress(todo=measures, estimates=estimates)
+    scene.now += 5.0
+    alone.end(done)
+    assert alone.time_left == pytest.approx(4.0), (
+        "the time until the first measure starts is left out"
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,11 @@ def test_a_missing_folder_names_the_command_that_unpacks_the_archives(
     source: ImageNet, tmp_path: Path
 ) -> None:
     assert f"imagenet: no folder {tmp_path}/imagenet/train\n" in refusal(source, tmp_path)
-    message = source.missing(tmp_path)
+    message = source.absent(tmp_path)
     assert message
-    assert message.startswith(f"no folder {tmp_path}/imagenet. To prepare it, put ILSVRC2012_img")
+    assert message.startswith(f"no folder {tmp_path}/imagenet. To prepare the folder, put ILS")
     (tmp_path / "imagenet").mkdir()
-    assert source.missing(tmp_path) is None
+    assert source.absent(tmp_path) is None
 
 
 def test_a_flat_val_is_refused(source: ImageNet, tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def test_images_with_many_channels_are_loaded_and_augmented() -> None:
         ("gray", facts(), "no view 'gray'. Did you mean 'grey'?"),
         ("low:7", facts(), "found view 'low:7'. Allowed: low:1 to low:6 (pixels of a side)"),
         ("low:0", facts(), "Allowed: low:1 to low:6"),
-        ("noise:0", facts(), "Allowed: noise:<a number from 0 to 10>"),
-        ("noise:-1", facts(), "Allowed: noise:<a number from 0 to 10>"),
+        ("noise:0", facts(), "Allowed: noise:<above 0, at most 10>"),
+        ("noise:-1", facts(), "Allowed: noise:<above 0, at most 10>"),
         ("channels:0+3", facts(), "1 to 3 ascending numbers from 0 to 2"),
         ("channels:1+0", facts(), "1 to 3 ascending numbers from 0 to 2"),
         ("rgb", MANY, "found view 'rgb' of images with 5 channels. Allowed: visible, thermal"),
@@ -210,7 +210,9 @@ def test_images_without_labels_are_a_split_for_training() -> None:
 
 
 def test_wrong_splits_are_refused() -> None:
-    with pytest.raises(BenchError, match="it has no images without labels; allowed: split train"):
+    with pytest.raises(
+        BenchError, match="the data set has no images without labels; allowed: split train"
+    ):
         data.facts(Selection("digits", split="unlabelled"))
     with pytest.raises(BenchError, match="per_class 2 is not possible with split unlabelled"):
         data.facts(Selection("h", 2, split="unlabelled"), None, {"h": Halves()})

@@ -181,7 +181,7 @@ def test_loss_and_gradient_are_finite_if_probabilities_round_to_0_and_1(name):
 )
 def test_two_classes_are_incompatible(name, options):
     two = features(torch.zeros(2, 2))
-    with pytest.raises(Incompatible, match="has 2 classes, but needs 3 or more: "):
+    with pytest.raises(Incompatible, match="has 2 classes, but 3 are needed: "):
         build_for(name, two, two, **options)
 
 

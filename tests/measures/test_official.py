@@ -32,7 +32,7 @@ def test_a_missing_file_is_named(root):
 
 
 def test_other_labels_and_shapes_are_refused(root):
-    with pytest.raises(BenchError, match="are not the labels of CIFAR-100's test images"):
+    with pytest.raises(BenchError, match="does not hold the labels of CIFAR-100's test images"):
         official.pictures(root, "fog", 1, LABELS + 1)
     np.save(root / "CIFAR-100-C/frost.npy", np.zeros((15, 8, 8, 3), np.uint8))
     with pytest.raises(BenchError, match=r"frost.npy is uint8 \(15, 8, 8, 3\)"):

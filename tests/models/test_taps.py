@@ -86,7 +86,7 @@ def test_reading_changes_no_number(name: str) -> None:
         ("timm:convnext_atto", "preactivations", "does not end with the output of an activation"),
         ("timm:convnext_atto", "pooled_map", "other layers than pooling precede its classifier"),
         ("torchvision:densenet121", "pooled_map", "the mean of the last map is not the input"),
-        ("timm:vit_tiny_patch16_224", "stem", "no layer ends a stem"),
+        ("timm:vit_tiny_patch16_224", "stem", "no layer could be identified as the end of a stem"),
         ("torchvision:squeezenet1_0", "classifier", "its classifier is not a linear layer"),
     ],
 )

@@ -19,9 +19,8 @@ from bench.regression import Verdicts
 from bench.report import build
 from bench.report.model import Entry
 from bench.stats.comparison import regression_verdicts
-from bench.stats.estimates import moderated, samples, welch
+from bench.stats.estimates import difference, moderated, pooled, samples
 from tests import toy
-from tests.stats.test_promises import joined, part
 
 pytestmark = pytest.mark.slow
 
@@ -108,8 +107,8 @@ def scatter() -> float:
     rates = []
     for _ in range(300):
         groups = draw.normal(size=(len(GROUPS), cells, GROUP))
-        both = moderated(joined(samples(groups[before]), samples(groups[now])))
-        gain = welch(part(both, slice(None, cells)), part(both, slice(cells, None)))
+        sides = samples(groups[before]), samples(groups[now])
+        gain = difference(*sides, moderated(pooled(*sides)))
         rates.append((regression_verdicts(gain, 0.0).verdict == "regression").any(-1).mean())
     return float(np.max(rates) - np.mean(rates))
 

@@ -127,7 +127,7 @@ def test_caption_states_what_was_tested_and_how():
     assert "* significant difference from KD" in many
     assert "Holm-corrected over 6 comparisons, p < 0.05" in many
     none = table([*cells("kd", [70.0, 71.0]), *cells("at", [70.5, 71.4])], ABOUT).caption
-    assert "by mean; no difference from kd is significant (paired t-tests over seeds" in none
+    assert "by mean; no difference from kd is significant (moderated t-tests over seeds" in none
     assert "Holm-corrected over 1 comparison, p < 0.05)" in none
 
 

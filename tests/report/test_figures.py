@@ -325,7 +325,9 @@ def test_network_with_constant_logits_is_named(results):
     dead = {key: value * 0 for key, value in safetensors.torch.load_file(path).items()}
     safetensors.torch.save_file(dead, path)
     results.write(results.record("other").model_copy(update={"weights": sha256(path)}))
-    with pytest.raises(BenchError, match="other.safetensors: class correlations: a logit is"):
+    with pytest.raises(
+        BenchError, match="other.safetensors: class correlations: the logit of a class is"
+    ):
         differences(taught(results, "other"), results, "p")
 
 

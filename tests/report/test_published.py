@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from report_factory import cells, render
 
-from bench.errors import BenchError
 from bench.report import published
 from bench.report.build import table
 from bench.report.model import Entry, TableContext
@@ -92,8 +91,7 @@ def test_a_suite_gets_its_own_pairs():
         ["vgg13/vgg8"],
         ["resnet50/vgg8"],
     ]
-    with pytest.raises(BenchError, match="no published number"):
-        published.tables(["a/b"])
+    assert published.tables(["a/b"]) == []
 
 
 def test_quotes_prefer_the_main_tables_and_map_every_name():

@@ -8,7 +8,7 @@ import pytest
 from report_factory import render
 
 from bench import api, suite
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.planning import saved
 from bench.report import ReportOptions, build
 from bench.report.published_settings import lines, numbers
@@ -182,6 +182,28 @@ def test_a_report_shows_them_with_their_notes(tmp_path):
     assert "only in a plot, so not shown: KD on wrn" in text
     [plain] = build.assemble(plan, Results(tmp_path / "results")).tables
     assert "only in a plot" not in render(plain, "md")
+
+
+def test_only_published_numbers_are_those_of_the_suite_s_experiment():
+    plan = api.load_plan("imagenet_crd")
+    first, second = build.published_report(plan).tables
+    assert (first.metric.name, second.metric.name) == ("top1", "top5")
+    cells = {cell.method: cell.shown.mean for cell in first.cells}
+    assert (cells["teacher"], cells["crd+kd"]) == (73.31, 71.38)
+    assert first.caption.startswith("As published, not run here: CRD, Table 3 (n not stated)")
+    assert build.published_report(plan, "top5").tables == (second,)
+    probes = build.published_report(api.load_plan("transfer"), "probe.stl10.top1").tables[0]
+    empty = [cell.name for cell in probes.cells if cell.shown is None]
+    assert "vgg13/mobilenet_v2 fsp" in empty
+    assert "only in a plot, so not shown: FSP on vgg13/mobilenet_v2" in probes.notes[-2].text
+    metrics = {
+        table.metric.name for table in build.published_report(api.load_plan("transfer")).tables
+    }
+    assert {"top1", "probe.stl10.top1", "probe.tiny.top1"} <= metrics
+    with pytest.raises(BenchError, match="no published number of top1"):
+        build.published_report(api.load_plan("small_ensemble"))
+    with pytest.raises(BenchError, match="probe.stl10.top1"):
+        build.published_report(plan, "probe.stl10.top1")
 
 
 def test_quotations_and_other_mobilenets_are_doubtful():

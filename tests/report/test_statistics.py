@@ -92,7 +92,7 @@ def test_where_the_seeds_differ_the_test_is_welch_s():
     ]
     beside, theirs = comparison(of(entries), "at"), stats.ttest_ind(right, left, equal_var=False)
     assert (beside.p, beside.paired) == (pytest.approx(theirs.pvalue), False)
-    assert "(Welch's t-tests, Holm-corrected" in table(entries, ABOUT).caption
+    assert "(moderated unpaired t-tests, Holm-corrected" in table(entries, ABOUT).caption
 
 
 def test_the_four_verdicts_and_the_seeds_that_would_settle_it():

@@ -85,7 +85,7 @@ def test_missing_values_have_their_reason_and_are_not_averaged():
 
 def test_caption_counts_the_comparisons_and_notes_list_the_assumptions():
     result = documents()[1]
-    assert "paired t-tests over seeds, Holm-corrected over 10 comparisons" in caption(result)
+    assert "moderated t-tests over seeds, Holm-corrected over 10 comparisons" in caption(result)
     assert "a difference of more than 0.5 points" in caption(result)
     message = " ".join(note.text for note in result.notes)
     for word in ("normally", "Seeds pair the runs", "teacher", "80 %", "for other metrics"):

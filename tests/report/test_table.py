@@ -81,7 +81,7 @@ def test_caption_states_data_recipe_seeds_and_versions():
         "Cells with missing seeds are neither ranked nor tested. "
         "Run with torch 2.15.0; CPU x, 2 cores; float32. "
         "↑ better and ↓ worse than KD, by mean; * significant difference from KD "
-        "(paired t-tests over seeds, Holm-corrected over 6 comparisons, p < 0.05)."
+        "(moderated t-tests over seeds, Holm-corrected over 6 comparisons, p < 0.05)."
     )
 
 

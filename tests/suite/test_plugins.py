@@ -102,6 +102,43 @@ def test_suite_uses_a_plugins_distiller_network_and_data_set(mine: Path, reading
     assert {"dots", "cifar100"} < {*registry.names("dataset")}
 
 
+SENSORS = """\
+suite_version: 1
+title: A test
+dataset: dots
+views: {teacher: warm, student: channels:0+2}
+recipe: {crop: 0, epochs: 1, milestones: []}
+pairs:
+  - {teacher: resnet8, student: resnet8}
+methods: {kd: {kd: 1}}
+evaluate: {calibration: true}
+plugins: [mine.py]
+"""
+
+
+def test_randaugment_and_corruptions_of_other_than_three_channels_are_refused(
+    mine: Path, reading: Read
+) -> None:
+    channels = '(0.5,) * 5, (0.5,) * 5, "none", modalities=(("warm", (4,)),)'
+    mine.write_text(PLUGIN.replace('(0.5,) * 3, (0.5,) * 3, "none"', channels))
+    assert reading(text=SENSORS).pairs[0].teacher.view == "warm"
+    text = SENSORS.replace("crop: 0", "crop: 0, randaugment: 9").replace(
+        "calibration: true", "corrupted: true"
+    )
+    student = "student: resnet8"
+    text = text.replace(f"{student}}}", f"{student}, recipe: {{randaugment: 3}}}}")
+    with pytest.raises(ConfigError) as error:
+        reading(text=text)
+    needs = "needs images of 3 channels, and these have 5"
+    lines = str(error.value).splitlines()
+    assert [line.partition("s.yaml:")[2] for line in lines] == [
+        f"5  recipe.randaugment: found the number 9; RandAugment {needs}. Allowed: 0",
+        f"7  pairs.0.recipe.randaugment: found the number 3; RandAugment {needs}. Allowed: 0",
+        "9  evaluate.corrupted: corruptions need images of 3 channels, and these have 5. "
+        "Allowed: no corrupted",
+    ]
+
+
 def test_the_source_of_each_name_is_known(mine: Path) -> None:
     registry = Registry.of([mine])
     digest = hashlib.sha256(mine.read_bytes()).hexdigest()
@@ -210,7 +247,7 @@ FORWARD = "    def forward(self, s, t, b): return 0\n"
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, weight: float = 1.0): pass\n",
-            "mine.py:2: Own: rename the option 'weight', which suites use for the loss's factor",
+            "mine.py:2: Own: rename the option 'weight', because suites already use this key",
         ),
         (
             CLASS + FORWARD + "    def __init__(self, setting, *, x: 'Nope' = 1): pass\n",

@@ -57,7 +57,7 @@ def test_all_problems_are_reported_in_the_order_of_the_file(write: Write, tmp_pa
     assert problems(write(WRONG)) == [
         "2  titel: no key 'titel'. Did you mean 'title'? Allowed: suite_version, title, caption, "
         "dataset, recipe, teachers, ensemble, seeds, views, pairs, networks, methods, options, "
-        "plugins, published, probes, evaluate, tune",
+        "plugins, published, probes, evaluate, tune, controls",
         "4  dataset.name: no data set 'cifar10O'. Did you mean 'cifar10'? Allowed: cifar10, "
         "cifar100, digits, fashion_mnist, folder:/path/to/images, imagenet, stl10, tiny_imagenet",
         "4  dataset.per_class: found the number 0. Allowed: a whole number of images, at least 1",

@@ -364,7 +364,10 @@ def script(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (lambda path: torch.save(nn.Linear(2, 2), path), "it names torch.nn.modules.linear.Linear"),
+        (
+            lambda path: torch.save(nn.Linear(2, 2), path),
+            "the file names torch.nn.modules.linear.Linear",
+        ),
         (script, "a TorchScript program"),
         (
             lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
@@ -581,7 +584,11 @@ def test_other_kinds_of_tensors_are_named(tmp_path: Path) -> None:
     float8 = {name: value.to(torch.float8_e4m3fn) for name, value in state.items()}
     sparse = state | {"fc.weight": state["fc.weight"].to_sparse()}
     arrays = {"model": {name: value.numpy() for name, value in state.items()}}
-    files = {"float8, complex32": float8, r"\(10, 64\) \(sparse\)": sparse, "NumPy: save": arrays}
+    files = {
+        "float8, complex32": float8,
+        r"\(10, 64\) \(sparse\)": sparse,
+        "NumPy, not tensors": arrays,
+    }
     for message, content in files.items():
         torch.save(content, path)
         with pytest.raises(TeacherRefused, match=message):

@@ -87,8 +87,8 @@ def draw(
         plan: The plan of the suite.
         results: The results folder.
         metric: Metric of the figures.
-        kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, without `gap` if no student of
-            the suite has enough teachers, and without `tuning` if the suite tunes no method.
+        kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, but `gap` only if a student of
+            the suite has enough teachers, and `tuning` only if the suite tunes methods.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
         output: Folder for the figures; None: the results folder.
 
@@ -202,7 +202,7 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     )  # fmt: skip
     if not matrices:
         raise BenchError(
-            f"no student's weights in {subject.results.folder / 'weights'}; `bench run` saves "
+            f"no student's weights are in {subject.results.folder / 'weights'}; `bench run` saves "
             "weights, and `bench run --overwrite always` trains again to replace deleted weights"
         )
     seeds = map(len, matrices.values())

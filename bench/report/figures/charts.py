@@ -41,7 +41,7 @@ def learning_curves(
         reference: Label of the reference method; empty: the first method.
 
     Raises:
-        BenchError: No record has such a curve.
+        BenchError: No record has a curve of the metric.
     """
     by_label = methods(entries, pair).items()
     curves = {label: courses for label, runs in by_label if (courses := _curves(runs, value))}
@@ -94,7 +94,7 @@ def _draw_curves(
 
 
 def _last_epochs(runs: Sequence[Mapping[int, float]]) -> list[int]:
-    """Return the evaluated epochs in the last quarter of the training, at least two."""
+    """Return the evaluated epochs in the last quarter of the training, or the last two."""
     epochs = sorted(set.intersection(*map(set, runs)))
     late = [epoch for epoch in epochs if epoch > 0.75 * epochs[-1]]
     return late if len(late) > 1 else epochs[-2:]
@@ -214,7 +214,7 @@ def ablation(
     metric: str = "top1",
     label_of: Mapping[str, str] = MappingProxyType({}),
 ) -> "Figure":
-    """Return a plot of a metric against the value of an option: mean, and standard deviation.
+    """Return a plot of a metric's mean over the seeds against the value of an option.
 
     A line joins methods that differ only in this option. A band shows the standard deviation.
     Methods without the option's distiller are drawn as horizontal lines.
@@ -383,7 +383,7 @@ def _ruler(axes: "Axes", result: Ranks, metric: str) -> None:
 
 
 def _stem(axes: "Axes", label: str, rank: float, y: float, edge: float) -> None:
-    """Draw a method's label at height `y`, and a thin line to its rank on the line of ranks.
+    """Draw a method's label at height `y`, and a thin line to the method's rank on the ruler.
 
     The label is at the x coordinate `edge`.
     """

@@ -84,7 +84,7 @@ def class_correlation(logits: NDArray[np.floating]) -> Matrix:
     """
     values = np.asarray(logits, dtype=np.float64)
     if (values == values[0]).all(axis=0).any():
-        raise BenchError("class correlations: a logit is the same for all images")
+        raise BenchError("class correlations: the logit of a class is the same for all images")
     return np.asarray(np.corrcoef(values, rowvar=False), dtype=np.float64)
 
 

@@ -86,12 +86,12 @@ def capacity_gap(entries: Sequence[Entry], student: str, metric: str = "top1") -
 
 
 def _taught(entries: Sequence[Entry], pair: str, metric: str) -> Taught | None:
-    """Return the results of a pair; None if its teacher or all its methods have none."""
+    """Return the results of a pair; None if the teacher or every method has no result."""
     runs = [entry for entry in entries if entry.pair == pair]
     teacher = cell([e for e in runs if e.role == "teacher"], "top1").measured
     measured: dict[bool, dict[str, Measured]] = {True: {}, False: {}}
     for name, group in style.methods(runs, pair).items():
-        if result := cell(group, metric).measured:
+        if group[0].role != "control" and (result := cell(group, metric).measured):
             measured[group[0].role == "student"][name] = result
     if teacher is None or not measured[False]:
         return None
@@ -104,7 +104,7 @@ def _taught(entries: Sequence[Entry], pair: str, metric: str) -> Taught | None:
 def _draw_method(
     axes: "Axes", teachers: Sequence[Taught], name: str, look: style.Look, place: float
 ) -> float:
-    """Draw the line of a method; return its last height.
+    """Draw the line of a method; return the line's last y value.
 
     `place` moves the line to the right, in units of `_DODGE`, so that error bars do not overlap.
     """
@@ -125,7 +125,7 @@ def _draw_method(
 
 
 def _draw_plain(axes: "Axes", teachers: Sequence[Taught], name: str) -> float:
-    """Draw the level of a plain student with a band of one standard deviation; return its end."""
+    """Draw a plain student's line and a band of one standard deviation; return its last y."""
     points = [(t.accuracy, t.plain[name]) for t in teachers if name in t.plain]
     places, means = [x for x, _ in points], [measured.mean for _, measured in points]
     low, high = (
@@ -138,7 +138,7 @@ def _draw_plain(axes: "Axes", teachers: Sequence[Taught], name: str) -> float:
 
 
 def _name_teachers(axes: "Axes", teachers: Sequence[Taught]) -> float:
-    """Write the names of the teachers above the axes; return their height in points."""
+    """Write the teachers' names above the axes; return the height of this text in points."""
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
     width = axes.get_window_extent().width / axes.figure.dpi

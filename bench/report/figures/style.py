@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours for colour-blind readers, without yellow. Lines also differ in dashes and
-# markers: up to 36 lines differ even in black and white.
+# markers, so up to 36 lines can be told apart in black and white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
 SOFT = "#6a665e"
 SPREAD = " ± standard deviation"
-TOOLTIP = "tooltip:"  # prefix of an artist's gid; the rest of the gid is the tooltip in SVG
+TOOLTIP = "tooltip:"  # prefix of the id of an SVG element; the rest of the id is its tooltip
 _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
@@ -67,7 +67,8 @@ def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a character of no font
+        # names may contain characters that neither font has
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -81,8 +82,8 @@ def save_figure(figure: "Figure", folder: Path, stem: str) -> list[Path]:
 def svg(figure: "Figure", name: str) -> str:
     """Return a figure as inline SVG for a page with a strict content security policy.
 
-    The policy forbids `style` attributes, so each of their properties becomes an attribute. Black
-    becomes the page's text colour. An artist whose gid begins with `TOOLTIP` gets a tooltip.
+    The policy forbids `style` attributes, so each property of a style becomes an attribute. Black
+    becomes the page's text colour. An element whose id begins with `TOOLTIP` gets a tooltip.
 
     Args:
         figure: The figure.
@@ -116,7 +117,7 @@ def _rendered(figure: "Figure", kind: str, **how: Any) -> bytes:
 def _make_inline(element: ET.Element, name: str) -> None:
     attributes = element.attrib
     identity = attributes.pop("id", "")
-    if identity and element.tag != "g":  # a group's id is dropped: nothing refers to it
+    if identity and element.tag != "g":  # ids of groups are dropped, because no link uses them
         attributes["id"] = f"{name}-{identity}"
     if identity.startswith(TOOLTIP):
         title = ET.Element("title")

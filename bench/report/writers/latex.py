@@ -10,6 +10,9 @@ from bench.report.writers import Markup
 
 # A box (package graphicx) that shrinks a grid to the width of the column if the grid is wider.
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+_WRAPPED = (  # a column for names, and a column for paragraphs
+    r"@{}p{0.2\linewidth}p{\dimexpr0.8\linewidth-2\tabcolsep}@{}"
+)
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
@@ -94,8 +97,9 @@ def _document(document: Document, label: str, environment: str) -> str:
             parts.append(_float(caption, section, f"{label}-{number}", environment))
         else:
             parts.append(rf"\paragraph{{{heading}}} {text}" + "\n")
-    notes = [rf"\item {LATEX.note(note)}" for note in document.notes]
-    return "\n".join([*parts, r"\begin{itemize}", *notes, r"\end{itemize}"]) + "\n"
+    if notes := [rf"\item {LATEX.note(note)}" for note in document.notes]:
+        parts += [r"\begin{itemize}", *notes, r"\end{itemize}"]
+    return "\n".join(parts) + "\n"
 
 
 def _float(
@@ -112,12 +116,12 @@ def _float(
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}}}",
         r"\par\smallskip",
-        _SHRINK,
-        rf"\begin{{tabular}}{{l{'c' * columns}}}",
+        *([r"\footnotesize"] if section.wrapped else [_SHRINK]),
+        rf"\begin{{tabular}}{{{_WRAPPED if section.wrapped else 'l' + 'c' * columns}}}",
         r"\toprule",
         *_lines(section),
         r"\bottomrule",
-        r"\end{tabular}}",
+        r"\end{tabular}" if section.wrapped else r"\end{tabular}}",
     ]
     if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]

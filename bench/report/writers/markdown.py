@@ -42,7 +42,7 @@ def _section(section: Section) -> Iterator[str]:
     if section.rows:
         heads = ["<br>".join(parts) for parts in _columns(section)]
         rows = [[MARKDOWN(cell.text + cell.below) for cell in row.cells] for row in section.rows]
-        yield _grid([heads, *rows])
+        yield _paragraphs([heads, *rows]) if section.wrapped else _grid([heads, *rows])
     if section.folded:
         yield "</details>"
 
@@ -51,6 +51,12 @@ def _columns(section: Section) -> Iterator[list[str]]:
     """Yield the header cells of each column, from top to bottom."""
     for cells in zip(*section.header, strict=True):
         yield [MARKDOWN(cell.text) for cell in cells]
+
+
+def _paragraphs(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows, the header first, as a table of paragraphs, which are not padded."""
+    rule = [":--"] * len(rows[0])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [rows[0], rule, *rows[1:]])
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:

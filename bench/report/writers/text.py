@@ -34,13 +34,18 @@ def text(document: Document, *, width: int | None = None, terminal: bool = False
     """
     style = _TERMINAL if terminal else _TEXT
 
-    def fill(paragraph: str) -> str:
-        return textwrap.fill(paragraph, width or _WIDTH)
+    def fill(paragraph: str, indent: str = "") -> str:
+        return textwrap.fill(paragraph, width or _WIDTH, subsequent_indent=indent)
 
     parts = [style.plain(document.title), fill(style(document.full_caption))]
     for section in document.sections:
         parts += [style(section.title), fill(style.plain(section.text))]
-        if section.rows:
+        if section.wrapped:
+            lines = [
+                f"{style(row.cells[0].text)}: {style(row.cells[1].text)}" for row in section.rows
+            ]
+            parts.append("\n".join(fill(line, indent="  ") for line in lines))
+        elif section.rows:
             parts += _grid(section, style, width)
     parts.append("\n".join(fill(style.note(note)) for note in document.notes))
     return "\n\n".join(filter(None, parts)) + "\n"
