@@ -23,6 +23,7 @@ from bench.planning import saved
 from bench.planning.plan import Plan
 from bench.planning.tuning import shortened
 from bench.report import build
+from bench.report.checklist import tuning
 from bench.report.figures import draw
 from bench.report.figures.tuning import best_so_far
 from bench.results import Results
@@ -140,6 +141,15 @@ def test_captions_and_files_state_the_trials(done: tuple[Plan, Path]) -> None:
     bests = [trial["best"] for trial in method["trials"]]
     assert bests == sorted(bests)
     assert method["chosen"]["top1"] == bests[-1]
+
+
+def test_the_report_card_states_the_trials(done: tuple[Plan, Path]) -> None:
+    text = tuning(done[0])
+    assert text.startswith("Tuned: 3 trials a method on 50 held-out images of the training set")
+    assert (
+        "Trials of kd on resnet8/resnet8: 3 of 3 trials have ended; chosen: kd.temperature" in text
+    )
+    assert "Settings of the papers: Student." in text
 
 
 def test_a_saved_plan_keeps_the_trials(done: tuple[Plan, Path]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.config.text import count
 from bench.errors import BenchError, unknown
-from bench.report import labels
+from bench.report import experiment, labels
 from bench.report.caption import how_tested, tested
 from bench.report.document import Document, spans
 from bench.report.labels import join, sentences
@@ -121,14 +121,19 @@ def tuning(plan: "Plan") -> str:
     """Return how the weights and options of methods were chosen, as far as the plan knows."""
     usual: list[str] = []
     changed: list[str] = []
+    tuned = {search.method for search in plan.searches}
     for method in (method for method in plan.suite.methods if not method.control):
+        if method.name in tuned:
+            continue
         (usual if _is_papers(method.name, plan.suite) else changed).append(method.label)
     return sentences(
         [
-            "not tuned by this suite: it searches no weight and no option",
+            *experiment.tuning(plan.suite),
+            *(f"trials of {each.method} on {each.pair}: {each.text}" for each in plan.searches),
+            "" if tuned else "not tuned by this suite: it searches no weight and no option",
             f"settings of the papers: {join(usual)}" if usual else "",
             f"settings of the suite: {join(changed)}" if changed else "",
-            "records do not say how these settings were chosen",
+            "records do not say how these settings were chosen" if usual or changed else "",
         ]
     )
 

@@ -26,7 +26,7 @@ def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
         suite: The suite.
         facts: Facts of the students' images, for the number of steps; None: steps are left out.
     """
-    return [*_views(suite), *_data(suite, facts), *_tuning(suite)]
+    return [*_views(suite), *_data(suite, facts), *tuning(suite)]
 
 
 def is_labelled(suite: "Suite") -> bool:
@@ -51,7 +51,8 @@ def _views(suite: "Suite") -> Iterator[str]:
             yield f"{where}teacher and student see {views.describe(student)}"
 
 
-def _tuning(suite: "Suite") -> Iterator[str]:
+def tuning(suite: "Suite") -> Iterator[str]:
+    """Yield phrases about the trials of a suite; none if the suite tunes no method."""
     tune = suite.tune
     if tune is None:
         return
