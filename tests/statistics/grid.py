@@ -16,7 +16,10 @@ from scipy import stats
 
 from tests.statistics.simulate import Noise, Rule, Setup, alarms
 
-SEEDS = [(2, 2), (2, 5), (5, 2), (2, 10), (10, 2), (2, 20), (20, 2), (3, 3), (3, 5), (5, 5), (10, 10), (20, 20)]  # fmt: skip
+SEEDS = [
+    (2, 2), (2, 5), (5, 2), (2, 10), (10, 2), (2, 20), (20, 2), (3, 3), (3, 5), (5, 5), (10, 10),
+    (20, 20),
+]  # fmt: skip
 CELLS = [1, 4, 13, 40, 100]
 VALUES = 8_000_000  # most simulated runs per design
 COLUMNS = [
