@@ -40,11 +40,12 @@ def check(
     inconclusive: any other cell with results, including cells with a single seed. Cells without
     results are failed, missing, skipped or uncompared, with a reason.
 
-    Standard deviations are pooled over cells (`bench.stats.estimates.moderated`). The t-tests are
-    Welch's, even if the entries and the baseline have the same seeds. Pairing the runs by seed
-    would halve the degrees of freedom and gain little, because two runs with the same seed diverge
-    by rounding alone. For example, the suite `quickstart` ran on two CPU instruction sets. The
-    correlation between the two results of each seed was only about 1/2.
+    The t-tests use one variance for both sides, moderated over the cells
+    (`bench.stats.estimates`; docs/STATISTICS.md). They are unpaired, even if the entries and the
+    baseline have the same seeds. Pairing the runs by seed would halve the degrees of freedom and
+    gain little, because two runs with the same seed diverge by rounding alone. For example, the
+    suite `quickstart` ran on two CPU instruction sets. The correlation between the two results of
+    each seed was only about 1/2.
 
     Args:
         entries: The runs of the suite, or of a part of the suite.
