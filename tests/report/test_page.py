@@ -109,7 +109,7 @@ def test_each_table_is_followed_by_its_statistics(text):
     assert metrics[::2] == metrics[1::2]
     assert "T: statistics" in text
     assert "inconclusive (about" in text
-    assert ">−0.80 [−0.90, −0.70]<" in text
+    assert ">−0.80 [−1.11, −0.49]<" in text
 
 
 def test_tolerance_and_reference_apply_to_the_page():
