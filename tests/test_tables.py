@@ -18,6 +18,7 @@ from bench.api import Machine
 from bench.errors import BenchError
 from bench.overview import describe_plan
 from bench.planning import saved
+from bench.report import experiment
 from bench.results import Results
 from bench.tables import ResultTable
 from tests import toy
@@ -320,6 +321,23 @@ def test_missing_images_that_are_part_of_run_ids_need_the_saved_plan(here: Path)
     assert "The plan that `bench run` saved is used: results/plans/toy.json" in report.stderr
     missing = describe_plan(without, results, Machine(gpus=()), data_root=here)["missing"]
     assert missing == [str(error)]
+
+
+def test_a_saved_plan_describes_the_same_experiment(here: Path) -> None:
+    keys = {
+        "teachers": "{dataset: {name: digits, per_class: 8}, recipe: {epochs: 1}}",
+        "views": "{teacher: grey, student: 'low:4'}",
+        "controls": "true",
+    }
+    plan = api.load_plan(toy.write(here, **keys))
+    path = here / "plan.json"
+    path.write_text(saved.dump(plan))
+    again, _ = saved.load(path)
+    assert again.teacher_facts == plan.teacher_facts is not None
+    assert again.suite.controls
+    phrases = experiment.describe(plan.suite, plan.facts)
+    assert len(phrases) >= 3
+    assert experiment.describe(again.suite, again.facts) == phrases
 
 
 @pytest.mark.case("plain-columns", "many-curves")

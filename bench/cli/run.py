@@ -37,7 +37,11 @@ CLUSTER = "YAML file with resources for Ray or Slurm (docs/CLUSTERS.md)."
 def command(
     suite: options.SuiteOptions,
     overwrite: Annotated[
-        Overwrite, Option(help="Rerun runs with a record: never, if failed or skipped, or always.")
+        Overwrite,
+        Option(
+            help="Runs that have a record. never: keep all; failed: rerun those that failed "
+            "or were skipped; always: rerun all."
+        ),
     ] = "failed",
     dry_run: Annotated[bool, Option("--dry-run", help="Only show the plan.")] = False,
     gpus: Annotated[Any, Option(metavar="GPUS", parser=options.parse_gpus, help=GPUS)] = None,
@@ -48,7 +52,9 @@ def command(
     inline: Annotated[bool, Option("--inline", help=INLINE)] = False,
     executor: Annotated[Engine, Option(help="Train on this machine, Ray or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
-    tracker: Annotated[TrackerName, Option(help="Tracker that copies the records.")] = "mlflow",
+    tracker: Annotated[
+        TrackerName, Option(help="Service that also receives the records.")
+    ] = "mlflow",
     view: Annotated[View, Option(help="Progress; auto: live on a terminal, else plain.")] = "auto",
     as_json: options.AsJson = False,
 ) -> None:

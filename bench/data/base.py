@@ -68,15 +68,15 @@ class Facts:
             have the same number.
         unlabelled: number of training images without labels, which `split: unlabelled` selects.
         unlabelled_fingerprint: hash of these images; empty if `fingerprint` identifies them.
-        labels: which images of a student have labels in the classes of its network: `all`, `test`
-            (the test images only) or `none`. Sources leave it at `all`.
+        labels: which images of a student have labels of the classes that the student predicts:
+            `all`, `test` (the test images only) or `none`. Authors of data sets keep `all`.
         ignored: number of unused files in a folder of images: hidden files, and files that
             are not images.
         modalities: for images with more than three channels, such as the bands of several sensors:
             pairs of a view's name and the numbers of up to three channels, for example
             `(("visible", (0, 1, 2)), ("thermal", (3,)))`. A suite's `views` choose among them.
-        incomplete: how many images of the official data set there are, as a phrase for captions;
-            empty if there are all.
+        incomplete: if images of the official data set are missing, a phrase for captions that
+            says how many are present; otherwise empty.
 
     """
 
@@ -110,7 +110,7 @@ class Facts:
         return torch.repeat_interleave(torch.arange(self.classes), counts)
 
     def taught_by(self, teacher: "Facts") -> "Facts":
-        """Return the facts of these images for a student of a teacher with other data.
+        """Return these facts for a student whose teacher was trained on the images of `teacher`.
 
         The student has the teacher's classes. Images of another data set have no labels in these
         classes, even if both data sets have equally many.

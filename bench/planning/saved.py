@@ -90,12 +90,15 @@ def dump(plan: Plan) -> str:
         "title": suite.title,
         "caption": suite.caption,
         "data": vars(suite.data),
+        "teacher_data": vars(suite.teacher_data) if suite.teacher_data else None,
+        "controls": suite.controls,
         "recipe": suite.recipe.model_dump(mode="json"),
         "teacher_seed": suite.teacher_seed,
         "combine": suite.combine,
         "published": suite.published,
         "seeds": suite.seeds,
         "facts": vars(plan.facts),
+        "teacher_facts": vars(plan.teacher_facts) if plan.teacher_facts else None,
         "pairs": [_pair(pair) for pair in suite.pairs],
         "methods": [_method(method) for method in suite.methods],
         "uses_teacher": {name: registry.distiller(name).uses_teacher for name in terms},
@@ -170,23 +173,30 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         probes=tuple(_read_probe(entry) for entry in content.get("probes", ())),
         evaluate=content.get("evaluate", {}),
         tune=_tune.validate_python(content.get("tune")),
+        teacher_data=Selection(**content["teacher_data"]) if content.get("teacher_data") else None,
+        controls=content.get("controls", False),
     )
     runs = {id: Run(id, RunSpec(**entry)) for id, entry in content["runs"].items()}
     cells = tuple(
         Cell(pairs[pair], methods[method], seed, run, teacher)
         for pair, method, seed, run, teacher in content["cells"]
     )
-    facts: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in content["facts"].items()
-    }
+    facts = _facts(content["facts"])
+    teacher_facts = _facts(content["teacher_facts"]) if content.get("teacher_facts") else None
     for pair in pairs:
         if checkpoint := pair.teacher.checkpoint:
             for cell in (cell for cell in cells if cell.pair is pair):
                 runs[cell.teacher] = replace(runs[cell.teacher], checkpoint=checkpoint)
     measures = {(subject, name): run for subject, name, run in content.get("measures", ())}
     searches = _searches.validate_python(content.get("searches", ()))
-    return Plan(suite, runs, cells, Facts(**facts), measures, searches=searches)
+    return Plan(suite, runs, cells, facts, measures, searches=searches, teacher_facts=teacher_facts)
+
+
+def _facts(content: Mapping[str, Any]) -> Facts:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
+    return Facts(**values)
 
 
 def _all(folder: Path, name: str) -> list[Plan]:

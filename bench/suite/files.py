@@ -62,7 +62,7 @@ def find(name: str | Path) -> Path:
 
 @cache
 def canonical() -> dict[str, dict[str, Any]]:
-    """Return the methods in distillers/methods.yaml: by name, the label, terms and source."""
+    """Return label, terms and source of each method in distillers/methods.yaml, by its name."""
     text = resources.files("distillers").joinpath("methods.yaml").read_text("utf-8")
     return loader.parse(text, "distillers/methods.yaml").data
 
@@ -83,7 +83,7 @@ def canonical_pairs(name: str) -> dict[str, dict[str, TermEntry]]:
 
 
 def default_label(name: str, terms: Collection[str]) -> str:
-    """Return the label in methods.yaml if the distillers are the same there; else the name."""
+    """Return the method's label in methods.yaml if `terms` are its distillers; else its name."""
     usual = canonical_terms(name).keys() == set(terms)
     return str(canonical()[name]["label"]) if usual and name in canonical() else name
 
@@ -134,7 +134,7 @@ def initial_weights(
 
 @contextmanager
 def _collect(problems: list[Problem], where: Where, name: str = "") -> Iterator[None]:
-    """Turn an error of a `with` block into a problem; `name` is a path in the suite."""
+    """Turn an error of a `with` block into a problem; `name` is a file as the suite names it."""
     try:
         yield
     except BenchError as error:
@@ -150,7 +150,7 @@ def _resolve(folder: Path, name: str) -> Path:
 
 
 def _sha256(entry: FileEntry, path: Path) -> str:
-    """Return the SHA-256 of a file. If the file does not exist, the entry must have it."""
+    """Return the SHA-256 of a file; for a file that does not exist, the SHA-256 of the entry."""
     digest = entry.sha256
     if path.is_dir():
         raise BenchError(
@@ -166,5 +166,8 @@ def _sha256(entry: FileEntry, path: Path) -> str:
         if entry.sha256 not in (None, digest):
             raise BenchError(f"the SHA-256 of '{path}' is {digest}. Allowed: {entry.sha256}")
     if digest is None:
-        raise BenchError(f"no file '{path}'. Allowed: an existing file, or the key sha256")
+        raise BenchError(
+            f"no file '{path}'. Allowed: an existing file; "
+            "or the key sha256, if another machine has the file"
+        )
     return digest

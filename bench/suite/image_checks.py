@@ -104,10 +104,10 @@ def _recipe(owner: Any, where: Where, facts: Facts) -> Iterator[Problem]:
 
 
 def _corruptions(source: Document, facts: Facts) -> Iterator[Problem]:
-    """Yield a problem if corrupted images are measured that do not have three channels."""
+    """Yield a problem if the suite corrupts test images that do not have three channels."""
     if as_mapping(source.data.get("evaluate")).get("corrupted") and (problem := _not_rgb(facts)):
         yield Problem(
-            ("evaluate", "corrupted"), f"corruptions need {problem}. Allowed: no corrupted"
+            ("evaluate", "corrupted"), f"corruptions need {problem}. Allowed: leave out corrupted"
         )
 
 
@@ -136,4 +136,7 @@ def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:
         and any(missing - as_mapping(as_mapping(pair).get("views")).keys() for pair in pairs)
     ):
         message = views.problem(views.RGB, facts)
-        yield Problem(("views",), f"missing for the {' and the '.join(sorted(missing))}; {message}")
+        yield Problem(
+            ("views",),
+            f"no view for the {' and the '.join(sorted(missing))}; by default, {message}",
+        )

@@ -135,7 +135,7 @@ def test_randaugment_and_corruptions_of_other_than_three_channels_are_refused(
         f"5  recipe.randaugment: found the number 9; RandAugment {needs}. Allowed: 0",
         f"7  pairs.0.recipe.randaugment: found the number 3; RandAugment {needs}. Allowed: 0",
         "9  evaluate.corrupted: corruptions need images of 3 channels, and these have 5. "
-        "Allowed: no corrupted",
+        "Allowed: leave out corrupted",
     ]
 
 

@@ -430,7 +430,7 @@ def test_checkpoint_is_identified_by_its_sha256(write: Write, tmp_path: Path) ->
     ]
     assert problems(write(added=added.replace("t.pth", "u.pth"))) == [
         f"7  teachers.checkpoints.resnet56: no file '{tmp_path / 'u.pth'}'. "
-        "Allowed: an existing file, or the key sha256"
+        "Allowed: an existing file; or the key sha256, if another machine has the file"
     ]
 
 
