@@ -17,7 +17,7 @@ from bench.report.writers.data import SCHEMA
 _CLOSE = 1e-6  # largest accepted relative error of a stored mean or standard deviation
 
 
-def baseline(entries: Iterable[Entry], suite: str) -> Report:
+def baseline(entries: Iterable[Entry], suite: str, metric: str = "top1") -> Report:
     """Return a report with only the suite's cells, one per row.
 
     A cell is one method on one teacher-student pair. The JSON of the suite's normal report has the
@@ -26,9 +26,12 @@ def baseline(entries: Iterable[Entry], suite: str) -> Report:
     Args:
         entries: The runs of the suite.
         suite: Name of the suite.
+        metric: The metric whose missing values give the reason of a cell without a result.
     """
     runs = list(entries)
-    return Report.of(suite, [Table(tuple(Row((cell,)) for cell in cells(runs).values()))], runs)
+    return Report.of(
+        suite, [Table(tuple(Row((cell,)) for cell in cells(runs, metric).values()))], runs
+    )
 
 
 def read(path: Path) -> Report:

@@ -63,7 +63,7 @@ def check(
     names = {name for cell in before.cells for name in cell.metrics}
     if metric not in names:
         raise BenchError(f"{before.title}: {unknown('metric', metric, names)}")
-    now = baseline(entries, before.suite)
+    now = baseline(entries, before.suite, metric)
     old = {(cell.pair, cell.method): cell for cell in before.cells}
     new = {(cell.pair, cell.method): cell for cell in now.cells}
     verdicts = test.verdicts(_matched(old.get(key), cell, metric) for key, cell in new.items())
@@ -143,11 +143,19 @@ def _matched(before: Cell | None, now: Cell, metric: str) -> Match | Verdict:
         return verdict
     if before is None:
         return Verdict.of(now, "uncompared", "not in the baseline")
-    if before.missing is not None:
+    if before.missing is not None and not _lacks_only_shown(before, metric):
         return Verdict.of(now, "uncompared", f"no result in the baseline: {before.missing.reason}")
     if metric not in before.metrics:
         return Verdict.of(now, "uncompared", f"no {metric} in the baseline")
     return Match(before, now)
+
+
+def _lacks_only_shown(before: Cell, metric: str) -> bool:
+    """Return whether a cell of the baseline has this metric, but not the one that its table shows.
+
+    For example, a student without labels has an agreement with the teacher, but no accuracy.
+    """
+    return before.measured is None and metric in before.metrics
 
 
 def _without_result(cell: Cell, metric: str) -> Verdict | None:
