@@ -143,7 +143,7 @@ class _SiblingFinder(MetaPathFinder):
         for name in stale:
             if not name.startswith(PREFIX):
                 sys.modules.pop(name, None)
-            while name := name.rpartition(".")[0]:  # packages without `__init__.py` cache modules
+            while name := name.rpartition(".")[0]:  # parent packages keep their modules
                 if name in sys.modules and _file(sys.modules[name]) is None:
                     del sys.modules[name]
         self._files |= names
@@ -213,7 +213,7 @@ def _used(content: bytes, file: Path, folder: Path) -> Iterator[Path]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, list[str]]]:
-    """Yield, for each module that a node may import, the number of leading dots and name parts."""
+    """Yield the number of leading dots and the list of name parts of each imported module."""
     if isinstance(node, ast.Import):
         yield from ((0, alias.name.split(".")) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -18,9 +18,9 @@ class SRD(Distiller):
     with the statistics of the batch for both networks. z_s, z_t (B, K) are the logits. The sum runs
     over samples i and features d, so the batch size B only adds about w · log B to the loss.
 
-    Source: the port in torchdistill, which the paper's authors wrote, with its ImageNet settings.
-    The authors published no recipe for CIFAR-100.
-    Unlike the authors' code, a batch of one sample is normalised by the running mean and variance.
+    Source: the port that the paper's authors wrote for torchdistill, with its ImageNet settings.
+    The authors published no recipe for CIFAR-100. Unlike in their code, a batch of one sample is
+    normalised by the running mean and variance.
 
     Args:
         setting: The two networks' shapes.

@@ -250,7 +250,7 @@ def classifier_layer(net: nn.Module, size: int) -> str | None:
     """Return the name of the layer that computes a network's logits; None if no layer does.
 
     Args:
-        net: a network that `build` returned, or its `network`.
+        net: a network that `build` returned, or the network inside a `FeatureExtractor`.
         size: side S of the images in pixels.
 
     Raises:

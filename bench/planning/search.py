@@ -149,8 +149,8 @@ def search(
         epochs: Epochs of a complete trial.
         evaluate: Function that returns the results of a trial with a number of epochs.
         recorded: The trials of an earlier search with the same space and settings. If all
-            are there and have the same runs now, they are proposed again, without Optuna: another
-            version of Optuna might propose others.
+            trials are recorded, and their values still lead to the same run ids, these values are
+            used without Optuna, because another version of Optuna might propose other values.
 
     Raises:
         BenchError: Optuna is not installed.

@@ -30,7 +30,7 @@ from bench.stats.estimates import (
 )
 from bench.stats.power import MAX_SEEDS, Design
 
-MAX_CHANGES = 6  # most changed settings that a note lists
+MAX_CHANGES = 6  # maximum number of changed settings that a note lists
 _VERSIONS = ("torch", "torchvision", "cuda", "device", "precision", "threads", "cuda_graphs")
 TEACHER_NOTE = (
     "another teacher's weights, which can shift all methods of the pair; a regression must also be "
@@ -48,7 +48,7 @@ class Match:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Changes that may explain another result: other settings, other teacher's weights."""
+        """Changes that may explain a different result: settings, the teacher's weights."""
         return tuple(filter(None, (self.setting_note, TEACHER_NOTE if self.shifted else "")))
 
     @property

@@ -216,7 +216,7 @@ def _controls(tables: Sequence[Table]) -> str:
         row.name: row for table in tables for row in table.rows if row.role == "control"
     }
     if not rows:
-        return sentences(["none; controls: true in a suite adds them"])
+        return sentences(["none; the key `controls: true` of a suite adds controls"])
     names = [row.label.partition(": ")[2] or row.label for row in rows.values()]
     return sentences([f"{join(names)}; the notes of the table compare the methods with them"])
 

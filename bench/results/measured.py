@@ -9,8 +9,8 @@ from bench.spec import PROBE
 def merged(record: Record, measures: Mapping[str, Record]) -> Record:
     """Return a record with the metrics of finished measures, such as `probe.stl10.top1`.
 
-    The id of a probe does not depend on the probe's name, so the probe's record has the metric
-    `top1`; here the name is added.
+    A probe's name is not part of its run's id, so suites with other names for a probe share its
+    record. The record therefore has the metric `top1`, to which this function adds the name.
 
     Args:
         record: The record of a network's run.

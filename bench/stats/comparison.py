@@ -31,7 +31,7 @@ from bench.stats.estimates import (
 from bench.stats.power import Design
 
 ALPHA = 0.05
-REFERENCE = 1 / 3  # share of the degrees of freedom that a shared reference method borrows
+REFERENCE = 1 / 3  # part of the borrowed degrees of freedom that counts for a reference method
 DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
 
 
@@ -53,9 +53,10 @@ class Comparison:
         low: Lower end of the 95 % interval of `mean`; None if a side has fewer than two seeds.
         high: Upper end of the same interval.
         p: Two-sided p-value, Holm-corrected over the family.
-        paired: Whether both methods have the same seeds, so that what runs of a seed share is
-            removed.
-        seeds: Seeds that would decide an inconclusive comparison; None: over 100, or unknown.
+        paired: Whether both methods have the same seeds. If so, the variation that all runs of a
+            seed share is removed.
+        seeds: Number of seeds that would decide an inconclusive comparison; None: more than 100,
+            unknown, or the comparison is not inconclusive.
     """
 
     verdict: DifferenceVerdict
@@ -85,10 +86,11 @@ def holm(p: Array) -> Array:
 def without_shared_shift(gain: Difference, groups: Sequence[str | None]) -> Difference:
     """Return the gains relative to the median gain of the other cells of the same group.
 
-    Another teacher shifts all methods of a pair alike. With one teacher on each side, the runs do
-    not tell how large such shifts are. The median of the other cells estimates the shift; its
-    variance is at most π / 2 times the variance of their mean. In a group with fewer than three
-    cells the shift is unknown, and the result has an infinite standard error.
+    If a teacher's weights now differ from those before, all methods of its pair shift alike. With
+    only one teacher before and one now, the runs do not show how large such shifts are. The median
+    of the other cells estimates the shift; its variance is taken as π / 2 times the variance of
+    their mean. In a group with fewer than three cells the shift is unknown, and the result has an
+    infinite standard error.
 
     Args:
         gain: Differences (..., cells).
@@ -121,7 +123,7 @@ def difference_verdicts(
     Args:
         gain: Differences (..., cells); positive values are improvements.
         tolerance: Largest difference that is treated as zero, in the unit of the metric.
-        relative: The gains without shared shifts. If present, better and worse need both.
+        relative: The gains without shared shifts. If present, better and worse must hold for both.
     """
     relative = relative or gain
     p = holm(np.maximum(gain.p_two_sided(), relative.p_two_sided()))
@@ -147,7 +149,7 @@ def regression_verdicts(
     Args:
         gain: Differences (..., cells); positive values are improvements.
         tolerance: Largest accepted change for the worse, in the unit of the metric.
-        relative: The gains without shared shifts. If present, a regression needs both.
+        relative: The gains without shared shifts. If present, a regression must hold for both.
     """
     relative = relative or gain
     p = holm(np.maximum(gain.p_below(), relative.p_below()))
@@ -244,7 +246,7 @@ class _Family:
             seeds = sorted(base)
             block = within_seeds([[c[s] for s in seeds] for c in (base, *paired.values())])
             lines = list(zip(block.value.tolist(), block.df.tolist(), strict=True))
-            # two methods have the same residuals with opposite signs, so one estimate
+            # with one method, both residuals differ only in sign: one estimate, n - 1 degrees
             self.variances += lines if len(paired) > 1 else [(lines[0][0], 2 * lines[0][1])]
         for k, i in enumerate(paired):
             parts = (first, first + k + 1) if len(paired) > 1 else (first, first)
@@ -266,7 +268,7 @@ class _Family:
         """Return the differences, tested with the variances of the family.
 
         Args:
-            cells: `variances`, not smaller than the variance of rounding.
+            cells: The family's `variances`, each at least the variance of rounding.
         """
         mean = np.array([contrast.mean for contrast in self.contrasts])
         parts = np.array([contrast.parts for contrast in self.contrasts])
@@ -279,10 +281,11 @@ def contrasts(
 ) -> Difference:
     """Return differences of two means with a moderated variance each, s₁² / n₁ + s₂² / n₂.
 
-    The degrees of freedom are Satterthwaite's, as in Welch's test, or those of equal variances if
-    these are fewer: if the smaller sample has a small variance by chance, Satterthwaite's are too
-    many. A variance that serves several comparisons makes their errors agree. Therefore the
-    reference method adds only `REFERENCE` of the degrees of freedom that `moderated` lends it.
+    The smaller of two degrees of freedom is used: Satterthwaite's, as in Welch's test, and those
+    for equal variances. Satterthwaite's are too many if the smaller sample has a small variance by
+    chance. If several comparisons use the variance of one reference method, an error in it affects
+    all of them. Therefore only the part `REFERENCE` of the degrees of freedom that `moderated`
+    lends to this variance counts.
 
     Args:
         mean: The differences (..., k).

@@ -121,7 +121,7 @@ def _probe(probe: Probe) -> dict[str, Any]:
 
 
 def _tune(tune: Tune) -> dict[str, Any]:
-    """Return the entry `tune`; each option has its distiller."""
+    """Return the entry `tune`; an option such as `kd.weight` becomes `weight` inside `kd`."""
     spaces: dict[str, dict[str, Any]] = {}
     for method, space in tune.methods.items():
         for place, domain in space.items():
@@ -188,7 +188,9 @@ def _mapping(
             if value:
                 yield f"{indent}{_scalar(key)}:", origin if where == ("methods",) else ""
                 yield from _mapping(value, at, indent + "  ", origins)
-            elif where == ("methods",):  # a student that is not trained
+            elif where == (
+                "methods",
+            ):  # a method without losses: the student with its initial weights
                 yield f"{indent}{_scalar(key)}: {{}}", origin
         elif key == "pairs":
             yield f"{indent}{key}:", ""
