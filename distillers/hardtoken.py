@@ -15,9 +15,9 @@ class HardToken(Distiller):
     logits predicts.
 
     Source: section 4 and eq. 3 of the paper, which weights this loss and the cross-entropy with 1/2
-    each. The student needs two classifiers, such as `timm:deit_tiny_distilled_patch16_224`. Unlike in
-    the paper, the second classifier needs no token of its own: in LeViT, both classifiers read the
-    same pooled features.
+    each. The student needs two classifiers, such as `timm:deit_tiny_distilled_patch16_224`. Unlike
+    in the paper, the second classifier needs no token of its own: in LeViT, both classifiers read
+    the same pooled features.
 
     Args:
         setting: Not used, since the loss has no parameters.

@@ -117,7 +117,7 @@ def test_the_forest_plot_shows_each_method(frame: pd.DataFrame) -> None:
     assert labels[0] == "Student"
     assert set(labels) == set(frame[frame["role"] != "teacher"]["label"]) - {"KD"}
     texts = [text.get_text() for text in axes.texts]
-    assert texts[0] == "−1.59 [−2.71, −0.48]"
+    assert texts[0] == "−1.59 [−2.52, −0.67]"
 
 
 @pytest.mark.case("many-curves")
