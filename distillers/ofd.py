@@ -69,7 +69,7 @@ class OFD(Distiller):
         self.connectors = nn.ModuleList(map(_connector, s, t))
 
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the weighted sum of the stages' partial distances, divided by B."""
+        """Return L, the weighted sum over stages, divided by B."""
         stages = zip(
             self.connectors,
             student.preactivations,

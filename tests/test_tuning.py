@@ -351,7 +351,7 @@ def test_a_recorded_search_needs_no_optuna(
 
 PROBLEMS = {  # of `tune`, without its `images: 50`
     "methods: {kdd: {weight: [1]}}": "no method of the suite 'kdd'. Did you mean 'kd'?",
-    "methods: {kd: {weigth: [1]}}": "tune.methods.kd.weigth: no option 'weigth'",
+    "methods: {kd: {weigth: [1]}}": "no option 'weigth'. Did you mean 'weight'? KD takes weight, ",
     "methods: {kd: {weight: 1}}": "found the number 1. Allowed: a list of values",
     "methods: {kd: {weight: [-1]}}": "found the number -1. Allowed: a number, 0 or more",
     "methods: {kd: {weight: [1, 1.0]}}": "found a value more than once",

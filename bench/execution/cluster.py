@@ -124,7 +124,7 @@ def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:
     document = loader.load(path)
     file, problems = fields.validate(document.data, ClusterFile)
     if file and (slurm := file.slurm) and slurm.warning >= 60 * slurm.minutes:
-        # Otherwise each job would get the signal at its start, and would be requeued endlessly.
+        # Each job would get such a signal at its start, and would be requeued endlessly.
         limit = f"Allowed: less than {60 * slurm.minutes}, a job's time limit in seconds"
         message = f"found the number {slurm.warning}. {limit}"
         problems.append(Problem(("slurm", "warning"), message))

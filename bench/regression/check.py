@@ -43,7 +43,7 @@ def check(
     The t-tests use one variance for both sides, moderated over the cells
     (`bench.stats.estimates`; docs/STATISTICS.md). They are unpaired, even if the entries and the
     baseline have the same seeds. Pairing the runs by seed would halve the degrees of freedom and
-    gain little, because two runs with the same seed diverge by rounding alone. For example, the
+    gain little, because rounding alone makes two runs with the same seed diverge. For example, the
     suite `quickstart` ran on two CPU instruction sets. The correlation between the two results of
     each seed was only about 1/2.
 

@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Values = Mapping[int, float]  # values of a metric by seed
 
-SKEWNESS = 2.5  # skewness of the noise that tests allow for; an exponential distribution has 2
-CAUTION = (
-    0.5  # standard errors by which `prior` overestimates how much the variances of cells differ
-)
+SKEWNESS = 2.5  # largest skewness of noise for which tests are valid; exponential noise has 2
+CAUTION = 0.5  # standard errors that `prior` adds to the scatter of the cells' log variances
 _SAME = 1e-6  # relative differences below this are rounding of float32
 _EQUAL = 1e6  # degrees of freedom of `prior` if all cells appear to have the same variance
 
@@ -47,7 +45,7 @@ class Samples:
     """Statistics of any number of cells, as arrays of one shape with one element per cell."""
 
     mean: Array
-    std: Array  # standard deviation over the runs, with divisor n - 1; any number if n is 1
+    std: Array  # standard deviation over the runs, with divisor n - 1; not used if n is 1
     n: Array  # number of runs
 
 
@@ -77,7 +75,7 @@ class Variances:
 
 
 def pooled(before: Samples, after: Samples) -> Variances:
-    """Return one variance per cell for both sides together.
+    """Return one variance per cell, pooled over the runs before and after.
 
     s² = ((n₁ - 1) s₁² + (n₂ - 1) s₂²) / (n₁ + n₂ - 2), with n₁ + n₂ - 2 degrees of freedom. If
     nothing has changed, both sides have the same variance. Two variances for two sides (Welch's
@@ -113,7 +111,7 @@ class Prior:
 
     Attributes:
         level: The geometric mean of the cells' variances (..., 1).
-        degrees: d₀ (..., 1): the more the cells agree, the larger.
+        degrees: d₀ (..., 1), its degrees of freedom; the more the variances agree, the larger.
     """
 
     level: Array
@@ -136,8 +134,9 @@ def prior(cells: Variances) -> Prior:
     function). d₀ follows from the measured variance of log s² over the cells; Smyth, Statistical
     Applications in Genetics and Molecular Biology 3(1), 2004.
 
-    Two differences make the result more conservative than Smyth's: the measured variance is raised
-    by `CAUTION` of its standard error, and the level is the geometric mean of the variances. A cell
+    Two differences make the result more conservative than Smyth's: the measured variance of
+    log s² is raised by `CAUTION` standard errors, and the level is the geometric mean of the
+    variances, corrected for the bias of log s². A cell
     with a variance of 0 is ignored.
     """
     from scipy.special import digamma, polygamma
@@ -198,9 +197,10 @@ class Difference:
     difference equals the bound of the test.
 
     Skewed noise cancels in the difference of two means of equally many runs. Otherwise a t-test is
-    too optimistic far in the tail: of 100 cells with 2 and 10 runs and exponential noise, it finds
-    a false difference in 40 % of tables. If `skew` is not 0, z (the normal quantile of the t-test's
-    p) is therefore compared with a gamma distribution of this skewness, and the larger p is used.
+    too optimistic far in the tail. With exponential noise and 100 cells, each of 2 and 10 runs, it
+    finds at least one false difference in 40 % of tables. If `skew` is not 0, z (the normal
+    quantile of the t-test's p) is therefore compared with a gamma distribution of this skewness,
+    and the larger p is used.
 
     Attributes:
         mean: The difference, in the unit of the metric.
@@ -267,7 +267,7 @@ def skewness(before: Array | float, after: Array | float) -> Array:
 
 
 def _skewed_p(p: Array, skew: Array | float) -> Array:
-    """Return one-sided p-values, raised to those of a gamma distribution with this skewness."""
+    """Return the larger of each p and the p of a gamma distribution with this skewness."""
     from scipy.special import gammaincc, ndtri
 
     shape = 4 / np.maximum(skew, 1e-3) ** 2

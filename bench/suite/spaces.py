@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.config import fields
 from bench.config.loader import Document
 from bench.config.text import Problem, Where, count, found
-from bench.errors import unknown
+from bench.errors import nearest, unknown
 from bench.plugins import Registry
 from bench.suite.checks import check_options, options
 from bench.suite.files import canonical_terms
@@ -26,7 +26,7 @@ from bench.suite.tuning import (
 from bench.suite.unchecked import as_list, as_mapping
 from distillers import Distiller
 
-LABELS = "ce"  # the term of the labels; an option without a term belongs to another term
+LABELS = "ce"  # cross-entropy; a key that names no term is an option of the other term
 
 
 def resolve(entry: TuneEntry, source: Document, registry: Registry) -> Tune:
@@ -69,17 +69,19 @@ def check_tuning(source: Document, registry: Registry) -> Iterator[Problem]:
 
 
 def _grid(where: Where, places: Mapping[str, Domain | None], trials: Any) -> Iterator[Problem]:
-    """Yield a problem if a space has no grid, or a grid with another number of trials."""
+    """Yield a problem if a space has a range, or not `trials` combinations."""
     combinations = 1
     for place, domain in places.items():
         if not isinstance(domain, tuple):
-            message = f"{place} has a range. Allowed with search: grid: a list of values"
+            message = f"{place} has a range, but `search: grid` needs a list of values"
             yield Problem(where, message)
             return
         combinations *= len(domain)
     if isinstance(trials, int) and combinations != trials:
-        message = f"found {count(combinations, 'combination')} of values"
-        yield Problem(where, f"{message}. Allowed with search: grid: {trials}, as in tune.trials")
+        message = (
+            f"found {count(combinations, 'combination')} of values, but tune.trials is {trials}"
+        )
+        yield Problem(where, f"{message}. Allowed with `search: grid`: as many as trials")
 
 
 def _terms(source: Document, method: str) -> list[str]:
@@ -122,8 +124,11 @@ def _domain(
     if term not in registry.names("distiller"):
         return None, []  # other checks report this distiller
     distiller = registry.distiller(term)
-    if option != WEIGHT and option not in options(distiller):
-        return None, check_options(distiller, {option: content}, where[:-1])[1]
+    allowed = [WEIGHT, *options(distiller)]
+    if option not in allowed:
+        takes = f"{distiller.__name__} takes {', '.join(allowed)}"
+        message = f"no option '{option}'.{nearest(option, allowed)} {takes}"
+        return None, [Problem(where, message)]
     if isinstance(content, list) and content:
         checked = [_value(distiller, option, value, (*where, i)) for i, value in enumerate(content)]
         problems = [problem for _, messages in checked for problem in messages]

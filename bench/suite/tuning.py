@@ -79,7 +79,8 @@ class Tune:
         search: `random`, `tpe` (tree-structured Parzen estimator) or `grid` (all combinations).
         pruning: `halving`: only the best trials train for all epochs.
         seeds: Seeds of each trial; the value of a trial is the mean over them.
-        on: Whether the first pair or each pair is tuned. A choice for the first is for all pairs.
+        on: `first`: trials run on the first pair, and all pairs use its settings. `each`: each pair
+            has its own trials and settings.
     """
 
     methods: Mapping[str, Space]

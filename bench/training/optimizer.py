@@ -153,7 +153,7 @@ def restore(optimizer: Optimizer, parts: Mapping[str, Mapping[str, Tensor]]) -> 
 def _restored(place: str, value: Tensor, like: Tensor) -> Tensor:
     """Return a copy of `value` with the device and memory format of the tensor `like`.
 
-    Raises ValueError if `value` and `like` differ in shape; the message calls `value` by `place`.
+    Raises ValueError if `value` and `like` differ in shape; the message names the tensor `place`.
     """
     if like.shape != value.shape:
         raise ValueError(f"the {place} has another shape than in the optimiser")
