@@ -29,6 +29,7 @@ def test_the_quickstart_the_probe_and_the_small_twins_are_there() -> None:
         "small_capacity_gap",
         "small_transfer",
         "small_cross_modal",
+        "small_tuned",
     }
     assert {"cifar100_probe", "quickstart", *twins} <= set(FOLDERS)
 
@@ -38,7 +39,8 @@ def test_every_run_of_the_suite_is_done(name: str, tmp_path: Path) -> None:
     full_plan, results = load_plan(name, tmp_path), Results(RESULTS / name)
     records = list(results.records())
     assert {record.status for record in records} == {"done"}
-    assert set(full_plan.runs) == {record.id for record in records}
+    trials = full_plan.trials.runs if full_plan.trials else {}
+    assert {*full_plan.runs, *trials} == {record.id for record in records}
 
 
 def written(full_plan: Plan, results: Results) -> list[Path]:
