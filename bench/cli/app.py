@@ -26,7 +26,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "run": "Run a suite, then print and write its table.",
     "plan": "Show the runs that are to do, done or skipped, and their cost.",
     "status": "Count a suite's runs by state; list why runs have no result.",
-    "report": "Print and write a suite's table, or its report card, from its records.",
+    "report": "Print and write a suite's table or report card, from records.",
     "figures": "Draw a suite's figures, as PNG and PDF, from its records.",
     "baseline": "Save a suite's means and standard deviations, for `check`.",
     "check": "Compare records with a baseline, or with the papers' tables.",

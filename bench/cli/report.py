@@ -61,7 +61,7 @@ def command(
     ] = False,
     output: options.OutputDir = None,
 ) -> None:
-    """Print and write a suite's table, or its report card, from its records.
+    """Print and write a suite's table or report card, from records.
 
     Example: bench report quickstart --metric nll
     """
