@@ -197,10 +197,9 @@ class Difference:
     difference equals the bound of the test.
 
     Skewed noise cancels in the difference of two means of equally many runs. Otherwise a t-test is
-    too optimistic far in the tail. With exponential noise and 100 cells, each of 2 and 10 runs, it
-    finds at least one false difference in 40 % of tables. If `skew` is not 0, z (the normal
-    quantile of the t-test's p) is therefore compared with a gamma distribution of this skewness,
-    and the larger p is used.
+    too optimistic far in the tail, which a family of many cells reaches. If `skew` is not 0, z (the
+    normal quantile of the t-test's p) is therefore compared with a gamma distribution of this
+    skewness, and the larger p is used.
 
     Attributes:
         mean: The difference, in the unit of the metric.
