@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.regression.testing import Match, RegressionTest
+from bench.report.model import Cell, Measured
 from bench.stats.comparison import compare_to_baseline, difference_verdicts, regression_verdicts
 from bench.stats.estimates import Difference, Variances, moderated, pooled, prior, samples
 from bench.stats.power import Design
@@ -118,6 +120,30 @@ def test_the_simulated_report_is_the_real_one():
             )
             verdicts = difference_verdicts(each)
             assert [c.p for c in line] == pytest.approx(verdicts.p.tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("rule", [Rule.gate, Rule.compare])
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+def test_the_simulated_gate_is_the_real_one(rule, shift):
+    setup = Setup(3, 5, 6, images=0, rule=rule, shift=shift)
+    test = RegressionTest.of("top1", 0.0, two_sided=rule is Rule.compare)
+    verdicts_of = difference_verdicts if test.two_sided else regression_verdicts
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        before, now = rng.normal(75, 1, (1, 6, 3)), rng.normal(74, 1, (1, 6, 5))
+        gain, relative = gains(setup, before, now)
+        expected = verdicts_of(gain, 0.0, relative)
+        teachers = ("a",) if shift else (), ("b",) if shift else ()
+        sides = [
+            [
+                Cell("t/s", str(i), metrics={"top1": Measured.of(dict(enumerate(row)))}, teachers=t)
+                for i, row in enumerate(runs[0].tolist())
+            ]
+            for runs, t in zip((before, now), teachers, strict=True)
+        ]
+        real = test.verdicts([Match(*pair) for pair in zip(*sides, strict=True)])
+        assert [each.outcome for each in real] == expected.verdict[0].tolist()
+        assert [each.p for each in real] == pytest.approx(expected.p[0].tolist(), rel=1e-3)
 
 
 def settled(cells, n, effect, tolerance, two_sided):
