@@ -364,14 +364,11 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def _save_plan(plan: Plan, results: Results) -> None:
-    """Save the plan for tables, unless it is saved already; trials have no table."""
+    """Save the plan for tables; trials have no table."""
     suite = plan.suite
-    if suite.data.held_out:
-        return
-    text = saved.dump(plan)
-    path = saved.path_of(results.folder, suite.name, suite.changes)
-    if not path.is_file() or path.read_text("utf-8") != text:
-        results.save_plan(path, text)
+    if not suite.data.held_out:
+        path = saved.path_of(results.folder, suite.name, suite.changes)
+        results.save_plan(path, saved.dump(plan))
 
 
 def _check_promises(plan: Plan, results: Results) -> None:

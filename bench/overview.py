@@ -76,7 +76,7 @@ def describe_plan(
         raise ConfigError(problems)
     estimates = estimate(plan)
     runs = _run_states(plan, results, estimates)
-    possible = [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
+    possible = _possible(plan, results, estimates)
     place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,
@@ -95,9 +95,7 @@ def describe_plan(
         ],
         "networks": _costs(plan, estimates),
         "memory": _memory(plan, estimates),
-        "forecast": None
-        if machine.cluster
-        else asdict(forecast(plan, possible, estimates, results, devices, measured=measured)),
+        "forecast": _forecast(plan, possible, estimates, results, machine, measured=measured),
     }
 
 
@@ -126,14 +124,32 @@ def _trials_to_do(
     """
     if plan.trials is None or all(each.ended for each in plan.searches):
         return None
-    estimates, devices = estimate(plan.trials), machine.devices()
-    runs = pending(plan.trials, results, "failed")
-    possible = [run for run in runs if estimates[run.id].error is None]
-    needs = None
-    if not machine.cluster:
-        needs = forecast(plan.trials, possible, estimates, results, devices, measured=measured)
+    estimates = estimate(plan.trials)
+    possible = _possible(plan.trials, results, estimates)
+    needs = _forecast(plan.trials, possible, estimates, results, machine, measured=measured)
     later = sum(each.wanted - len(each.trials) for each in plan.searches)
-    return {"runs": len(possible), "later": later, "forecast": needs and asdict(needs)}
+    return {"runs": len(possible), "later": later, "forecast": needs}
+
+
+def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Run]:
+    """Return the runs to do that are not impossible."""
+    return [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
+
+
+def _forecast(
+    plan: Plan,
+    runs: Sequence[Run],
+    estimates: Mapping[str, Estimate],
+    results: Results,
+    machine: Machine,
+    *,
+    measured: bool,
+) -> dict[str, Any] | None:
+    """Return the time, memory and disk that runs will need; None for a cluster."""
+    if machine.cluster:
+        return None
+    devices = machine.devices()
+    return asdict(forecast(plan, runs, estimates, results, devices, measured=measured))
 
 
 def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[str]:

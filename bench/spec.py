@@ -7,6 +7,7 @@ run's record names the device and the versions. This module does not import torc
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -112,6 +113,10 @@ class Recipe(BaseModel):
     def unused(self) -> frozenset[str]:
         """The keys without effect: those of another optimiser or schedule."""
         return frozenset(k for k, (key, value) in NEEDS.items() if getattr(self, key) != value)
+
+    def changed(self, values: Mapping[str, Any]) -> "Recipe":
+        """Return the reduced recipe with other values of some keys."""
+        return Recipe(**{**self.model_dump(), **values}).reduced
 
     @property
     def reduced(self) -> "Recipe":

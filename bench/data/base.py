@@ -33,7 +33,7 @@ A suite that lists the plugin's file under `plugins:` can then set `dataset: squ
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -41,6 +41,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.spec import DataSpec
 from distillers import Batch
 
 IMAGENET_CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, standard deviation
@@ -109,6 +110,12 @@ class Facts:
         counts = torch.tensor(self.class_counts)
         return torch.repeat_interleave(torch.arange(self.classes), counts)
 
+    @property
+    def not_rgb(self) -> str:
+        """`images of 3 channels, and these have 5`; empty if the images have three channels."""
+        channels = len(self.mean)
+        return "" if channels == 3 else f"images of 3 channels, and these have {channels}"
+
     def taught_by(self, teacher: "Facts") -> "Facts":
         """Return these facts for a student whose teacher was trained on the images of `teacher`.
 
@@ -153,6 +160,23 @@ class Selection:
     size: int | None = None
     split: Literal["train", "unlabelled"] = "train"
     held_out: int = 0
+
+    @classmethod
+    def of(cls, spec: DataSpec, name: str = "") -> "Selection":
+        """Return the selection of a run's images.
+
+        Args:
+            spec: The images, as in the specification of the run.
+            name: Name of the data set, needed for a folder of images, whose path is not in `spec`;
+                empty: the name in `spec`.
+        """
+        values = {field.name: getattr(spec, field.name) for field in fields(cls)}
+        return cls(**values | ({"name": name} if name else {}))
+
+    @property
+    def spec(self) -> DataSpec:
+        """The selected images for captions: without fingerprint, and with a folder's path."""
+        return DataSpec(**vars(self))
 
     @property
     def content(self) -> dict[str, Any]:

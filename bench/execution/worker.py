@@ -192,9 +192,7 @@ def check_plugins(context: JobContext) -> None:
 def load_data(context: JobContext) -> Heartbeat:
     """Return the tasks' data set on the training device; reading batches emits heartbeats."""
     job, spec = context.job, context.job.tasks[0].specification.data
-    counts = spec.per_class, spec.test_per_class, spec.validation
-    part = *counts, spec.size, spec.split, spec.held_out
-    selection, added = Selection(job.dataset, *part), context.registry.datasets
+    selection, added = Selection.of(spec, job.dataset), context.registry.datasets
     root = Path(job.data_root) if job.data_root else None
     dataset = data.load(selection, root, context.device, added=added)
     context.data_counts = dataset.counts

@@ -19,7 +19,7 @@ def longer_recipe(pair: Pair, pairs: Mapping[str, Pair]) -> Recipe:
     recipe = pair.recipe
     epochs = recipe.epochs + _epochs_of_teacher(pair, pairs)
     milestones = tuple(round(each * epochs / recipe.epochs) for each in recipe.milestones)
-    return Recipe(**recipe.model_dump() | {"epochs": epochs, "milestones": milestones}).reduced
+    return recipe.changed({"epochs": epochs, "milestones": milestones})
 
 
 def _epochs_of_teacher(pair: Pair, pairs: Mapping[str, Pair]) -> int:

@@ -232,11 +232,8 @@ def _estimate(
 
 def _require_rgb(name: str, distiller: type[Distiller], facts: Facts) -> None:
     """Raise Incompatible if a distiller's strong view, which RandAugment makes, is impossible."""
-    if "strong" in distiller.reads and (channels := len(facts.mean)) != 3:
-        raise Incompatible(
-            f"RandAugment makes the strong view of {name}; it needs images of 3 channels, and "
-            f"these have {channels}"
-        )
+    if "strong" in distiller.reads and (problem := facts.not_rgb):
+        raise Incompatible(f"RandAugment makes the strong view of {name}; it needs {problem}")
 
 
 class Measured(NamedTuple):

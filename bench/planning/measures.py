@@ -101,10 +101,7 @@ def with_measures(plan: Plan, root: Path | None = None) -> Plan:
 
 def selection_of(plan: Plan, run: Run) -> Selection:
     """Return the images that a run of a plan uses."""
-    spec = run.specification.data
-    counts = spec.per_class, spec.test_per_class, spec.validation
-    part = *counts, spec.size, spec.split, spec.held_out
-    return Selection(run.dataset or plan.suite.data.name, *part)
+    return Selection.of(run.specification.data, run.dataset or plan.suite.data.name)
 
 
 def missing_data(plan: Plan, runs: Iterable[Run], root: Path | None = None) -> list[str]:
@@ -211,4 +208,4 @@ def _recipe(probe: Probe, subject: Subject) -> Recipe:
     changes: dict[str, Any] = {"precision": precision}
     if probe.small_lr and subject.spec.network in SMALL_LR_STUDENTS:
         changes["lr"] = probe.small_lr
-    return Recipe(**probe.recipe.model_dump() | changes).reduced
+    return probe.recipe.changed(changes)

@@ -131,7 +131,7 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
     share = epochs / recipe.epochs
     milestones = sorted({max(1, round(milestone * share)) for milestone in recipe.milestones})
     changes = {"epochs": epochs, "milestones": milestones, "warmup": int(recipe.warmup * share)}
-    return Recipe(**recipe.model_dump() | changes).reduced
+    return recipe.changed(changes)
 
 
 def with_values(

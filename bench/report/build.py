@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,7 +223,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
             (suite.caption, changes, plan.facts.incomplete)
             + tuple(experiment.describe(suite, plan.facts))
         ),
-        DataSpec(**asdict(suite.data)),
+        suite.data.spec,
         {pair.name: pair.recipe for pair in suite.pairs},
         reference or TableContext.reference,
         options.tolerance,

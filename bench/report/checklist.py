@@ -5,14 +5,13 @@ Records may disagree, for example if two machines ran a suite. Then all their va
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from bench.config.text import count
 from bench.errors import BenchError, unknown
-from bench.report import experiment, labels
+from bench.report import controls, experiment, labels
 from bench.report.caption import how_tested, tested
 from bench.report.document import Document, spans
 from bench.report.labels import join, sentences
@@ -31,12 +30,11 @@ from bench.report.writers.latex import latex
 from bench.report.writers.markdown import markdown
 from bench.report.writers.text import text
 from bench.results.record import Record
-from bench.spec import DataSpec
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
     from bench.results import Results
-    from bench.suite import Suite
+    from bench.suite import Method
 
 FORMATS = ("md", "tex", "txt")
 
@@ -125,7 +123,7 @@ def tuning(plan: "Plan") -> str:
     for method in (method for method in plan.suite.methods if not method.control):
         if method.name in tuned:
             continue
-        (usual if _is_papers(method.name, plan.suite) else changed).append(method.label)
+        (usual if _is_papers(method) else changed).append(method.label)
     return sentences(
         [
             *experiment.tuning(plan.suite),
@@ -138,12 +136,11 @@ def tuning(plan: "Plan") -> str:
     )
 
 
-def _is_papers(name: str, suite: "Suite") -> bool:
+def _is_papers(method: "Method") -> bool:
     """Return whether a method of the suite has the papers' weights and options."""
     from bench.suite import papers
 
-    (method,) = (method for method in suite.methods if method.name == name)
-    usual = {key: term.content for key, term in papers(name).items()}
+    usual = {key: term.content for key, term in papers(method.name).items()}
     return {key: term.content for key, term in method.terms.items()} == usual
 
 
@@ -217,7 +214,7 @@ def _controls(tables: Sequence[Table]) -> str:
     }
     if not rows:
         return sentences(["none; the key `controls: true` of a suite adds controls"])
-    names = [row.label.partition(": ")[2] or row.label for row in rows.values()]
+    names = [row.label.removeprefix(controls.LABEL) for row in rows.values()]
     return sentences([f"{join(names)}; the notes of the table compare the methods with them"])
 
 
@@ -229,13 +226,13 @@ def _data(plan: "Plan") -> str:
     )
     digest = facts.fingerprint.removeprefix("sha256:")[:DIGITS]
     parts = [
-        f"{labels.data_set(DataSpec(**asdict(suite.data)))}: {counts}",
+        f"{labels.data_set(suite.data.spec)}: {counts}",
         facts.incomplete,
         f"the SHA-256 of the images begins with {digest}" if digest else "",
         "all seeds have the same images",
     ]
     if suite.teacher_data:
-        images = labels.data_set(DataSpec(**asdict(suite.teacher_data)))
+        images = labels.data_set(suite.teacher_data.spec)
         parts.append(f"teachers are trained on {images}")
     return sentences(parts)
 

@@ -4,12 +4,10 @@ Captions, `bench plan` and `bench show` use the same words.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from bench.config.text import count
 from bench.report import labels
-from bench.spec import DataSpec
 
 if TYPE_CHECKING:
     from bench.data import Facts
@@ -78,7 +76,7 @@ def _data(suite: "Suite", facts: "Facts | None") -> Iterator[str]:
     teacher = suite.teacher_data
     if teacher is None or teacher == suite.data:
         return
-    yield f"teachers are trained and tested on {labels.data_set(DataSpec(**asdict(teacher)))}"
+    yield f"teachers are trained and tested on {labels.data_set(teacher.spec)}"
     if not is_labelled(suite):
         yield (
             "students learn without labels: they predict the teacher's classes, and losses that "

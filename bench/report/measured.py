@@ -4,7 +4,6 @@ A measure, such as a probe (a classifier on a network's features), tests a train
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
@@ -12,7 +11,7 @@ from bench.report import labels
 from bench.report.labels import METRICS, join
 from bench.report.model import Entry, MissingValue, measured_metrics, missing_run
 from bench.results.measured import merged
-from bench.spec import PROBE, DataSpec
+from bench.spec import PROBE
 
 if TYPE_CHECKING:
     from bench.results import Record
@@ -111,7 +110,7 @@ def _temperature(suite: "Suite") -> str:
 
 
 def _probe(probe: "Probe") -> str:
-    data = labels.data_set(DataSpec(**asdict(probe.data)))
+    data = labels.data_set(probe.data.spec)
     data += f" ({probe.incomplete})" if probe.incomplete else ""
     normalised = f"images normalised with {_NORMALISATIONS[probe.normalise]}"
     return f"probe {probe.name}: {data}; {'; '.join(_how(probe))}; {normalised}"

@@ -8,7 +8,7 @@ also shown without this key.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from bench.report import labels, published
 from bench.report.model import PublishedValue
-from bench.spec import PROBE, DataSpec
+from bench.spec import PROBE
 
 if TYPE_CHECKING:
     from bench.data import Selection
@@ -221,7 +221,7 @@ def lines() -> tuple[SettingLine, ...]:
 def numbers(suite: "Suite") -> Numbers:
     """Return the published numbers of a suite."""
     usual = suite.teacher_data in (None, suite.data)
-    main = published.published_values(DataSpec(**asdict(suite.data))) if usual else {}
+    main = published.published_values(suite.data.spec) if usual else {}
     plain = {
         (pair.name, method): value
         for pair in suite.pairs

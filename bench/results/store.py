@@ -171,8 +171,10 @@ class Results:
         self._write(self.file(record.id), document(record).encode())
 
     def save_plan(self, path: Path, text: str) -> None:
-        """Write a plan or the choices of trials; they replace the previous ones of the suite."""
-        self._write(path, text.encode())
+        """Write a plan or the choices of trials, unless the file already has this text."""
+        content = text.encode()
+        if not path.is_file() or path.read_bytes() != content:
+            self._write(path, content)
 
     def save_weights(self, run: str, content: bytes) -> str:
         """Write the weights of a run's network; return their SHA-256."""

@@ -61,9 +61,7 @@ def save(results: Results, plan: "Plan") -> None:
         "pruning": tune.pruning,
         "methods": [_method(each) for each in plan.searches],
     }
-    path, text = _path(results, plan.suite), json.dumps(content, indent=1) + "\n"
-    if not path.is_file() or path.read_text("utf-8") != text:
-        results.save_plan(path, text)
+    results.save_plan(_path(results, plan.suite), json.dumps(content, indent=1) + "\n")
 
 
 def recorded(results: Results, suite: "Suite") -> dict[tuple[str, str, str], tuple[Trial, ...]]:

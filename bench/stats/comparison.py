@@ -98,9 +98,9 @@ def without_shared_shift(gain: Difference, groups: Sequence[str | None]) -> Diff
     """
     mean, error = np.array(gain.mean), np.array(gain.error)
     for i, group in enumerate(groups):
-        others = [j for j, other in enumerate(groups) if other == group and j != i]
         if group is None:
             continue
+        others = [j for j, other in enumerate(groups) if other == group and j != i]
         if len(others) < 2:
             mean[..., i], error[..., i] = 0.0, np.inf
             continue

@@ -98,22 +98,17 @@ def _recipe(owner: Any, where: Where, facts: Facts) -> Iterator[Problem]:
     if isinstance(crop, int) and crop > facts.size:
         message = f"{found(crop)}. Allowed: at most {facts.size}, the side of an image in pixels"
         yield Problem((*where, "recipe", "crop"), message)
-    if type(magnitude) is int and magnitude and (problem := _not_rgb(facts)):
+    if type(magnitude) is int and magnitude and (problem := facts.not_rgb):
         message = f"{found(magnitude)}; RandAugment needs {problem}. Allowed: 0"
         yield Problem((*where, "recipe", "randaugment"), message)
 
 
 def _corruptions(source: Document, facts: Facts) -> Iterator[Problem]:
     """Yield a problem if the suite corrupts test images that do not have three channels."""
-    if as_mapping(source.data.get("evaluate")).get("corrupted") and (problem := _not_rgb(facts)):
+    if as_mapping(source.data.get("evaluate")).get("corrupted") and (problem := facts.not_rgb):
         yield Problem(
             ("evaluate", "corrupted"), f"corruptions need {problem}. Allowed: leave out corrupted"
         )
-
-
-def _not_rgb(facts: Facts) -> str | None:
-    channels = len(facts.mean)
-    return None if channels == 3 else f"images of 3 channels, and these have {channels}"
 
 
 def _views(source: Document, facts: Facts | None) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ class RecipeEntry(Recipe):
 
     def over(self, recipe: Recipe) -> Recipe:
         """Return `recipe` with this entry's keys replaced, and without keys that have no effect."""
-        return Recipe(**recipe.model_dump() | self.model_dump(exclude_unset=True)).reduced
+        return recipe.changed(self.model_dump(exclude_unset=True))
 
     def contradictions(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
         """Yield a key of this entry and a message for each contradiction with `recipe`."""

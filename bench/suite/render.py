@@ -188,9 +188,7 @@ def _mapping(
             if value:
                 yield f"{indent}{_scalar(key)}:", origin if where == ("methods",) else ""
                 yield from _mapping(value, at, indent + "  ", origins)
-            elif where == (
-                "methods",
-            ):  # a method without losses: the student with its initial weights
+            elif where == ("methods",):  # no losses: the student with its initial weights
                 yield f"{indent}{_scalar(key)}: {{}}", origin
         elif key == "pairs":
             yield f"{indent}{key}:", ""

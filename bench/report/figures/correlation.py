@@ -158,8 +158,7 @@ def _data(
 ) -> Data:
     """Return the images of a record; raise BenchError if their fingerprint has changed."""
     spec = record.specification.data
-    names = ("name", "per_class", "test_per_class", "validation", "size")
-    selection = selection or Selection(**{name: getattr(spec, name) for name in names})
+    selection = selection or Selection.of(spec)
     images = data.load(selection, root, device, added=registry.datasets)
     if spec.fingerprint not in ("", images.facts.fingerprint):
         raise BenchError(f"{selection.name}: the images changed since {record.name} was trained")
