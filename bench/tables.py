@@ -15,6 +15,7 @@ from bench import regression, report
 from bench.errors import BenchError, ConfigError
 from bench.regression import Verdicts
 from bench.report import Report, ReportOptions, build
+from bench.report.measured import main_metric
 from bench.report.model import Entry, Role, TableContext
 from bench.results import Record, Results
 from bench.results.measured import merge_all
@@ -243,7 +244,7 @@ def table(
     source: "Folder | pd.DataFrame",
     *,
     results: Folder = "results",
-    metric: str = "top1",
+    metric: str | None = None,
     reference: str | None = None,
     published: bool = False,
     compact: bool = False,
@@ -254,7 +255,7 @@ def table(
         source: A suite file, the name of a suite that this package contains, or rows of
             `bench.records`.
         results: Results folder of the suite; ignored if `source` is rows of `bench.records`.
-        metric: Metric of the table, such as `top1`.
+        metric: Metric of the table, such as `top1`; None: `bench.report.measured.main_metric`.
         reference: Method that all other methods are compared with; None: `kd`.
         published: Whether the table also shows the values that the papers report.
         compact: Whether cells show means only.
@@ -272,6 +273,7 @@ def table(
         return ResultTable(build.assemble(plan, store, options), options)
     runs = list(entries(source))
     context = _context(runs, reference)
+    metric = metric or main_metric(entry.record for entry in runs)
     values = build.published_values(context, metric) if published else None
     results_by_group = build.tables(runs, context, metric, values)
     return ResultTable(Report.of("records", results_by_group, runs), options)
@@ -281,7 +283,7 @@ def compare(
     before: "Folder | pd.DataFrame",
     now: "Folder | pd.DataFrame",
     *,
-    metric: str = "top1",
+    metric: str | None = None,
     tolerance: float | None = None,
 ) -> ResultComparison:
     """Compare two results folders, or two sets of rows of `bench.records`.
@@ -289,7 +291,7 @@ def compare(
     Args:
         before: The earlier results: a folder, or rows of `bench.records`.
         now: The later results: a folder, or rows of `bench.records`.
-        metric: Metric to compare.
+        metric: Metric to compare; None: `bench.report.measured.main_metric`.
         tolerance: Largest difference that counts as zero, in the unit of the metric; None: the
             default tolerance of the metric.
 
@@ -306,7 +308,7 @@ def forest(
     source: "Folder | pd.DataFrame",
     *,
     results: Folder = "results",
-    metric: str = "top1",
+    metric: str | None = None,
     reference: str | None = None,
 ) -> "Figure":
     """Draw each method's difference from a reference method, with its 95 % confidence interval.

@@ -24,7 +24,7 @@ def command(
     against: Annotated[
         Against, Option(help="Compare with --baseline, or with the papers' tables.")
     ] = "baseline",
-    metric: options.Metric = "top1",
+    metric: options.Metric = None,
     tolerance: options.Tolerance = None,
     strict: Annotated[
         bool, Option("--strict", help="Exit 4 if a cell is inconclusive or its settings changed.")
@@ -49,12 +49,12 @@ def command(
     report_verdicts(verdicts, strict, as_json, junit, markdown)
 
 
-def _check_flags(suite: str, baseline: Path | None, against: Against, metric: str) -> None:
+def _check_flags(suite: str, baseline: Path | None, against: Against, metric: str | None) -> None:
     """Raise BenchError if flags contradict each other, or --baseline is missing."""
     if against == "published":
         if baseline:
             raise BenchError("--baseline: not used with --against published; remove one option")
-        if metric != "top1":
+        if metric not in (None, "top1"):
             raise BenchError(f"--metric {metric}: the papers' tables hold only top1")
     elif baseline is None:
         raise BenchError(

@@ -19,7 +19,7 @@ from bench.results import Record, Results
 def command(
     before: Annotated[Path, Argument(metavar="A", help="Folder with the earlier results.")],
     now: Annotated[Path, Argument(metavar="B", help="Folder with the results to compare.")],
-    metric: options.Metric = "top1",
+    metric: options.Metric = None,
     tolerance: options.Tolerance = None,
     strict: Annotated[
         bool, Option("--strict", help="Exit 1 if a cell is worse, 4 if a cell is inconclusive.")

@@ -14,7 +14,7 @@ from bench.results import Results
 @options.suite_verb("limit")
 def command(
     suite: options.SuiteOptions,
-    metric: options.Metric = "top1",
+    metric: options.Metric = None,
     which: Annotated[
         str | None,
         Option(

@@ -46,11 +46,12 @@ NoPlugins = Annotated[
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Metric = Annotated[
-    str,
+    str | None,
     Option(
         metavar="METRIC",
         help="top1, top5, nll, ece, agreement, kl, oracle (best test top-1 of any epoch), or a "
-        "metric of the suite's measures, such as probe.stl10.top1.",
+        "metric of the suite's measures, such as probe.stl10.top1. Default: top1; agreement if "
+        "students have no labels.",
     ),
 ]
 Tolerance = Annotated[

@@ -17,7 +17,7 @@ from bench.results import Results
 @options.suite_verb("limit")
 def command(
     suite: options.SuiteOptions,
-    metric: options.Metric = "top1",
+    metric: options.Metric = None,
     formats: Annotated[
         str,
         Option("--format", metavar="FORMATS", help="Any of md,tex,csv,json,txt,html."),

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from bench.errors import BenchError, unknown
@@ -12,7 +12,16 @@ from bench.regression.baseline import baseline
 from bench.regression.testing import Match, RegressionTest, version_changes
 from bench.regression.verdicts import Outcome, Verdict, Verdicts
 from bench.report.caption import data_deviation, method_deviation, pair_deviation
-from bench.report.model import Cell, Entry, Measured, Report, cell, environment, settings
+from bench.report.measured import main_metric
+from bench.report.model import (
+    Cell,
+    Entry,
+    Measured,
+    Report,
+    cell,
+    environment,
+    settings,
+)
 from bench.report.published import Line, published_lines
 from bench.results.measured import merge_all
 from bench.results.record import Record
@@ -27,7 +36,7 @@ PUBLISHED_NOTES = (
 def check(
     entries: Iterable[Entry],
     before: Report,
-    metric: str = "top1",
+    metric: str | None = None,
     tolerance: float | None = None,
     *,
     complete: bool = True,
@@ -50,7 +59,7 @@ def check(
     Args:
         entries: The runs of the suite, or of a part of the suite.
         before: The baseline.
-        metric: Name of the metric.
+        metric: Name of the metric; None: `bench.report.measured.main_metric` of the entries.
         tolerance: Largest accepted change for the worse, in the unit of the metric; None: 0.5
             percentage points.
         complete: Whether the entries are the full suite. If so, cells that are only in the baseline
@@ -59,6 +68,8 @@ def check(
     Raises:
         BenchError: The metric is unknown, not in the baseline, or needs an explicit tolerance.
     """
+    entries = list(entries)
+    metric = metric or main_metric(entry.record for entry in entries)
     test = RegressionTest.of(metric, tolerance)
     names = {name for cell in before.cells for name in cell.metrics}
     if metric not in names:
@@ -103,7 +114,7 @@ def against_published(
 def compare(
     before: Iterable[Record],
     now: Iterable[Record],
-    metric: str = "top1",
+    metric: str | None = None,
     tolerance: float | None = None,
     names: tuple[str, str] = ("A", "B"),
 ) -> Verdicts:
@@ -118,7 +129,7 @@ def compare(
     Args:
         before: The records of the first folder.
         now: The records of the second folder.
-        metric: Name of the metric.
+        metric: Name of the metric; None: `bench.report.measured.main_metric` of the records.
         tolerance: Largest accepted difference, in the unit of the metric; None: 0.5 percentage
             points.
         names: Names of the two folders, for messages.
@@ -126,8 +137,9 @@ def compare(
     Raises:
         BenchError: The metric is unknown, or needs an explicit tolerance.
     """
-    test = RegressionTest.of(metric, tolerance, two_sided=True)
     records = merge_all(before), merge_all(now)
+    metric = metric or main_metric(chain(*records))
+    test = RegressionTest.of(metric, tolerance, two_sided=True)
     pairs = _matches(*map(_cells, records))
     verdicts = test.verdicts(_checked(*pair, metric, names) for pair in pairs)
     notes = version_changes(*map(environment, records))

@@ -34,7 +34,7 @@ class ReportOptions:
     """The content of a report and its file formats.
 
     Attributes:
-        metric: Metric of the tables.
+        metric: Metric of the tables; None: `bench.report.measured.main_metric`.
         formats: Formats to write, from `FORMATS` and `PAGE`.
         standalone: Whether a LaTeX file is a complete document, with a preamble.
         published: Whether published values are shown next to the measured ones.
@@ -45,7 +45,7 @@ class ReportOptions:
         output: Folder to write to; None: the results folder.
     """
 
-    metric: str = "top1"
+    metric: str | None = None
     formats: Sequence[str] = DEFAULT_FORMATS
     standalone: bool = False
     published: bool = False

@@ -24,7 +24,7 @@ from bench.report import (
 )
 from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
-from bench.report.measured import check_metric, measured, observed, protocols
+from bench.report.measured import check_metric, main_metric, measured, observed, protocols
 from bench.report.model import (
     Cell,
     Column,
@@ -119,11 +119,12 @@ def assemble(
     """
     runs = list(entries(plan, results)) if runs is None else runs
     about, numbers = context(plan, options), _published(plan, options)
-    parts = _tables(runs, about, options.metric, numbers)
+    metric = options.metric or main_metric(entry.record for entry in runs)
+    parts = _tables(runs, about, metric, numbers)
     return Report.of(plan.suite.name, parts, runs)
 
 
-def published_report(plan: "Plan", metric: str = "top1") -> Report:
+def published_report(plan: "Plan", metric: str | None = None) -> Report:
     """Return a report of a suite's pairs with only the numbers that the papers print.
 
     A suite with the key `published` gets the numbers of this source. Another suite gets the papers'
@@ -131,18 +132,21 @@ def published_report(plan: "Plan", metric: str = "top1") -> Report:
 
     Args:
         plan: The plan of the suite.
-        metric: Name of the metric; `top1`: also all other published metrics.
+        metric: Name of the metric; None or `top1`: all published metrics.
 
     Raises:
         BenchError: The suite does not have the metric, or no number is published.
     """
     suite, pairs = plan.suite, list(dict.fromkeys(each.pair.name for each in plan.cells))
-    check_metric(suite, metric)
-    is_main = metric == "top1"
+    is_main = metric in (None, "top1")
+    if metric is not None:
+        check_metric(suite, metric)
     main = published.tables(pairs) if is_main and not suite.published else []
     others = published_experiment.tables(suite, pairs, None if is_main else metric)
     if not (main or others):
-        raise BenchError(f"no published number of {metric} for any of the suite's pairs was found")
+        raise BenchError(
+            f"no published number of {metric or 'top1'} for any of the suite's pairs was found"
+        )
     return Report(suite.name, tables=(*main, *others))
 
 
@@ -156,8 +160,8 @@ def write(
 ) -> list[Path]:
     """Write a suite's tables or statistics into its results folder.
 
-    Files are named <suite>.<format> or <suite>-statistics.<format>. For a metric other than top1,
-    its name is appended, such as <suite>-nll.<format>. The `html` page contains tables and
+    Files are named <suite>.<format> or <suite>-statistics.<format>. For a metric other than the
+    default, its name is appended, such as <suite>-nll.<format>. The `html` page contains tables and
     statistics of all metrics.
 
     Args:
@@ -185,7 +189,9 @@ def write(
         return page(runs, about, all_tables(runs, replace(about, caption=""), numbers))
 
     parts = [plan.stem, *(["statistics"] if kind == "statistics" else [])]
-    stem = "-".join(parts if options.metric == "top1" else [*parts, options.metric])
+    if options.metric not in (None, main_metric(entry.record for entry in runs)):
+        parts.append(options.metric)
+    stem = "-".join(parts)
     return report.write(assembled, options.output or results.folder, stem, options, kind, page)
 
 
@@ -212,7 +218,8 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         BenchError: The suite has no method with the name of the reference, or not the metric.
     """
     suite, reference = plan.suite, options.reference
-    check_metric(suite, options.metric)
+    if options.metric is not None:
+        check_metric(suite, options.metric)
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
         raise BenchError(unknown("method", reference, methods))
@@ -306,12 +313,13 @@ def tables(
 def all_tables(
     runs: Sequence[Entry], context: TableContext, numbers: "Numbers | None" = None
 ) -> list[Table]:
-    """Return the tables of top1, and of each other metric with at least one value."""
+    """Return the tables of the default metric, and of each other metric with at least one value."""
+    main = main_metric(entry.record for entry in runs)
     return [
         each
-        for name in (*METRICS, *observed(runs))
+        for name in dict.fromkeys((main, *METRICS, *observed(runs)))
         for each in _tables(runs, context, name, numbers)
-        if name == "top1" or any(cell.measured for cell in each.cells)
+        if name == main or any(cell.measured for cell in each.cells)
     ]
 
 

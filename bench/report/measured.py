@@ -48,6 +48,17 @@ def metric_names(suite: "Suite") -> list[str]:
     return names
 
 
+def main_metric(records: "Iterable[Record | None]") -> str:
+    """Return the metric that tables show by default.
+
+    It is top-1 accuracy, or agreement with the teacher if no student has labels.
+    """
+    finished = (record for record in records if record and record.status == "done")
+    names = [measured_metrics(each) for each in finished if each.specification.role == "student"]
+    is_unlabelled = not any("top1" in each for each in names)
+    return "agreement" if is_unlabelled and any("agreement" in n for n in names) else "top1"
+
+
 def check_metric(suite: "Suite", metric: str) -> None:
     """Raise BenchError for a metric that neither all suites nor this suite's measures have."""
     names = metric_names(suite)

@@ -11,7 +11,7 @@ from bench.execution.protocol import Task
 from bench.overview import describe_plan
 from bench.planning.estimate import estimate
 from bench.planning.plan import Plan, cohorts, select
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.results import Results
 from bench.suite import read, render
 from bench.training import loop, trainer
@@ -221,7 +221,11 @@ def test_students_without_labels_agree_with_the_teacher_and_have_no_accuracy(
     net = load("resnet8", plan.facts, results.weights(kd))
     assert net(torch.zeros(2, 3, 8, 8)).logits.shape == (2, 10), "the teacher's classes"
     table = build.assemble(plan, results).tables[0]
-    assert "because its images have no labels; see --metric agreement" in str(table.notes)
+    assert table.metric.name == "agreement", "the default metric of students without labels"
+    [*_, cell] = [cell for cell in table.cells if cell.method == "kd"]
+    assert cell.measured is not None
+    top1 = build.assemble(plan, results, ReportOptions("top1")).tables[0]
+    assert "because its images have no labels; see --metric agreement" in str(top1.notes)
     assert "Cross-modal transfer: the teacher sees grey images, and the student" in table.caption
     assert "Students train for 6 steps" in table.caption
 

@@ -17,7 +17,7 @@ from bench.report import build
 from bench.report.comparison import overall
 from bench.report.figures import charts, gap, style, tuning
 from bench.report.figures.forest import forest_plot
-from bench.report.measured import check_metric
+from bench.report.measured import check_metric, main_metric
 from bench.report.model import Entry, TableContext
 from bench.results import Results
 from bench.suite import canonical
@@ -73,7 +73,7 @@ Made = tuple[str, "Figure", tuple[str, ...]]  # end of the file name; figure; `D
 def draw(
     plan: Plan,
     results: Results,
-    metric: str = "top1",
+    metric: str | None = None,
     kinds: Sequence[str] = (),
     root: Path | None = None,
     output: Path | None = None,
@@ -81,12 +81,12 @@ def draw(
     """Write the figures of a suite one after the other.
 
     Files are named <suite>-<kind>-<pair>, or <suite>-<metric>-<kind>-<pair> for a metric other than
-    top1. A figure of all pairs has no <pair> in its name.
+    the default. A figure of all pairs has no <pair> in its name.
 
     Args:
         plan: The plan of the suite.
         results: The results folder.
-        metric: Metric of the figures.
+        metric: Metric of the figures; None: `bench.report.measured.main_metric`.
         kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, but `gap` only if a student of
             the suite has enough teachers, and `tuning` only if the suite tunes methods.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
@@ -101,17 +101,20 @@ def draw(
     for kind in kinds:
         if kind not in KINDS:
             raise BenchError(unknown("kind of figure", kind, KINDS))
-    check_metric(plan.suite, metric)
+    if metric is not None:
+        check_metric(plan.suite, metric)
     entries = tuple(build.entries(plan, results, curves=True))
     if not any(entry.record for entry in entries):
         reason = f"none of the {len(plan.runs)} runs has a record; `bench run` trains them"
         raise BenchError(f"{results.folder}: {reason}")
+    default = main_metric(entry.record for entry in entries)
+    metric = metric or default
     subject = _Subject(plan, results, entries, metric, root)
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
     unusual = {"gap": gap.students(entries), "tuning": plan.searches}
     usual = [kind for kind in KINDS if unusual.get(kind, True)]
     for kind in dict.fromkeys(kinds or usual):
-        no_metric = metric == "top1" or kind in ("correlation", "tuning")
+        no_metric = metric == default or kind in ("correlation", "tuning")
         prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
         for pair in pairs if kind not in OVER_PAIRS else [""]:
             try:
