@@ -62,7 +62,7 @@ class Resident:
         order_rng = generator(self.device, seed, "order", epoch)
         order = torch.randperm(count, generator=order_rng, device=self.device)
         names, size = augment.names(epoch), self.facts.size
-        vary = draw_variation(augment, count, generator(self.device, seed, "augment", *names))
+        vary = draw_variation(augment, size, count, generator(self.device, seed, "augment", *names))
         draws = generator("cpu", seed, "randaugment", *names)
         operate = RandomOperations(augment.randaugment, size, count, draws, self.device)
         erase = Erasing(

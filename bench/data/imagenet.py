@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.config.text import count
 from bench.data.base import IMAGENET_CHANNELS, Arrays, Facts, Selection
 from bench.data.folder import PREFIX, TEST, TRAIN, Folder, class_folders
-from bench.data.images import BILINEAR, MARGIN, Picture, printable
+from bench.data.images import BILINEAR, MARGIN, Picture, pixels, printable
 from bench.errors import MissingData, nearest
 
 FOLDER = "imagenet"  # in the data root; torchvision's `ImageNet` writes the same folders
@@ -154,7 +154,7 @@ class ValidationView:
 
     size: int
 
-    def __call__(self, picture: Picture, index: int) -> Picture:
+    def __call__(self, picture: Picture, index: int) -> Tensor:
         """Return the central size x size pixels; `index` is ignored."""
         side, shorter = round(self.size * MARGIN), min(picture.size)
         if shorter != side:
@@ -162,4 +162,4 @@ class ValidationView:
             picture = picture.resize((width, height), BILINEAR)
         left = round((picture.width - self.size) / 2)
         top = round((picture.height - self.size) / 2)
-        return picture.crop((left, top, left + self.size, top + self.size))
+        return pixels(picture.crop((left, top, left + self.size, top + self.size)))

@@ -66,7 +66,7 @@ def decode(file: str | Path | bytes, side: int, name: str = "an archive's image"
         source = io.BytesIO(file) if isinstance(file, bytes) else file
         with Image.open(source, formats=FORMATS) as picture:
             _check_pixels(*picture.size, side)
-            return _to_rgb(ImageOps.exif_transpose(_to_8_bits(picture)))
+            return _to_rgb(_upright(_to_8_bits(picture)))
     except Exception as error:  # decoders raise all kinds of exceptions for damaged bytes
         where = name if isinstance(file, bytes) else printable(file)
         raise BenchError(f"{where} cannot be read as an image: {_reason(error)}") from error
@@ -83,8 +83,16 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
+def _upright(picture: Picture) -> Picture:
+    """Return a picture, rotated or mirrored by its EXIF orientation."""
+    picture.load()
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION) else picture
+
+
 def _to_rgb(picture: Picture) -> Picture:
     """Return a picture with three channels; transparency is dropped."""
+    if picture.mode == "RGB":
+        return picture
     if picture.mode == "LAB":
         raise ValueError("its colours are CIELAB. Allowed: grey, RGB, CMYK, YCbCr or a palette")
     if picture.mode in ("P", "PA", "La"):  # Pillow has no exact conversion in one step
@@ -180,6 +188,17 @@ def pixels(picture: Picture) -> Tensor:
     return torch.from_numpy(np.array(picture))
 
 
+def resize_pixels(image: Tensor, size: int) -> Tensor:
+    """Return an image (H, W, 3) uint8 on the CPU resized to (size, size, 3).
+
+    Bilinear and antialiased, with torch's integer arithmetic, which is several times as fast as
+    Pillow's `resize`.
+    """
+    batch = image[None].permute(0, 3, 1, 2)
+    resized = F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0)
+
+
 def decode_all(
     files: Sequence[str], size: int, read: Callable[[str], bytes] | None = None
 ) -> Tensor:
@@ -223,9 +242,9 @@ class CentreView:
 
     size: int
 
-    def __call__(self, picture: Picture, index: int) -> Picture:
+    def __call__(self, picture: Picture, index: int) -> Tensor:
         """Return the central size x size pixels; see `crop_centre`. `index` is ignored."""
-        return crop_centre(picture, self.size, MARGIN)
+        return pixels(crop_centre(picture, self.size, MARGIN))
 
 
 @dataclass(frozen=True)
@@ -237,8 +256,8 @@ class RandomView:
     seed: int
     epoch: int
 
-    def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return a random crop (size, size) of a picture, mirrored at random if `augment.flip`.
+    def __call__(self, picture: Picture, index: int) -> Tensor:
+        """Return a random crop (size, size, 3) of a picture, mirrored at random if `augment.flip`.
 
         RandAugment's operations follow if `augment.randaugment` is not 0. `index` is the picture's
         index in the split.
@@ -248,19 +267,20 @@ class RandomView:
         rng = random.Random(derive(self.seed, "augment", *names))
         if self.augment.resized:
             box = draw_box(picture.width, picture.height, rng)
-            picture = picture.resize((size, size), BILINEAR, box=box)
+            image = resize_pixels(pixels(picture.crop(box)), size)
         else:
             picture = resize_shorter_side(picture, size)
             left = rng.randint(-pad, picture.width + pad - size)
             top = rng.randint(-pad, picture.height + pad - size)
-            picture = picture.crop((left, top, left + size, top + size))  # pixels outside are black
+            # pixels outside are black
+            image = pixels(picture.crop((left, top, left + size, top + size)))
         if self.augment.flip and rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            image = image.flip(1)
         if magnitude := self.augment.randaugment:
             draws = generator("cpu", self.seed, "randaugment", *names)
             operate = RandomOperations(magnitude, size, 1, draws, draws.device)
-            picture = Image.fromarray(operate(pixels(picture)[None], 0)[0].numpy())
-        return picture
+            image = operate(image[None], 0)[0]
+        return image
 
 
 def draw_box(width: int, height: int, rng: random.Random) -> Box:
@@ -289,8 +309,8 @@ class View(Protocol):
     def size(self) -> int:
         """Side of the returned picture in pixels."""
 
-    def __call__(self, picture: Picture, index: int) -> Picture:
-        """Return the transformed picture; `index` is its index in the split."""
+    def __call__(self, picture: Picture, index: int) -> Tensor:
+        """Return the transformed pixels (S, S, 3) uint8; `index` is the index in the split."""
 
 
 class ImageFiles(Dataset[Tensor]):
@@ -306,7 +326,7 @@ class ImageFiles(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         picture = decode(os.fsdecode(bytes(self.paths[index])), self.view.size)
-        return pixels(self.view(picture, index))
+        return self.view(picture, index)
 
 
 class Normalizer:
@@ -361,33 +381,69 @@ class ResizedCrops:
     """Resize a random part of each image to the full size (bilinear), then flip at random.
 
     The part's area, as a fraction of the image, is uniform in the range `AREA`. The logarithm of
-    its aspect ratio is uniform between the logarithms of the bounds `ASPECT`. A part's side that is
-    longer than the image is shortened to the image's side. Calls have the same arguments as in
-    `Crops`.
+    its aspect ratio is uniform between the logarithms of the bounds `ASPECT`. A part has whole
+    pixels; a side that is longer than the image is shortened to the image's side. Calls have the
+    same arguments as in `Crops`.
+
+    Args:
+        augment: Whether images are mirrored.
+        size: S, the side of the images in pixels.
+        count: Number of images of an epoch.
+        rng: Generator on the device of the images.
     """
 
-    def __init__(self, augment: Augment, count: int, rng: torch.Generator) -> None:
+    def __init__(self, augment: Augment, size: int, count: int, rng: torch.Generator) -> None:
         area, aspect, x, y = torch.rand(4, count, generator=rng, device=rng.device)
         area = AREA[0] + (AREA[1] - AREA[0]) * area
         low, high = (math.log(bound) for bound in ASPECT)
         aspect = torch.exp(low + (high - low) * aspect)
-        self.width = (area * aspect).sqrt().clamp(max=1)  # fractions of the image's side
-        self.height = (area / aspect).sqrt().clamp(max=1)
-        self.x = (2 * x - 1) * (1 - self.width)  # the part's centre, in -1..1
-        self.y = (2 * y - 1) * (1 - self.height)
-        self.mirror = torch.where(draw_flips(augment, count, rng), -1.0, 1.0)
+        sides = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], 1)  # width, height
+        self.sides = (sides * size).round().clamp(1, size).long()  # (count, 2) pixels
+        self.corners = (torch.stack([x, y], 1) * (size - self.sides + 1)).long()  # left, top
+        self.flipped = draw_flips(augment, count, rng)
 
     def __call__(self, images: Tensor, start: int) -> Tensor:
-        """Return the augmented images (B, S, S, 3) uint8; each has its own affine transform."""
+        """Return the augmented images (B, S, S, 3) uint8."""
         batch = slice(start, start + len(images))
-        zero = torch.zeros_like(self.x[batch])
-        across = torch.stack([self.width[batch] * self.mirror[batch], zero, self.x[batch]], 1)
-        down = torch.stack([zero, self.height[batch], self.y[batch]], 1)
-        pixels = images.permute(0, 3, 1, 2).float()
-        theta = torch.stack([across, down], 1)  # (B, 2, 3)
-        grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
-        parts = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-        return parts.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        cut = resized_parts if images.device.type == "cpu" else sampled_parts
+        return cut(images, self.corners[batch], self.sides[batch], self.flipped[batch])
+
+
+def resized_parts(images: Tensor, corners: Tensor, sides: Tensor, flipped: Tensor) -> Tensor:
+    """Return a part of each image, resized to the full size, one image at a time.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+        corners: Left and top of the parts in pixels, (B, 2) int64.
+        sides: Width and height of the parts in pixels, (B, 2) int64.
+        flipped: Whether the parts are mirrored, (B,) bool.
+
+    Returns:
+        (B, S, S, 3) uint8.
+    """
+    boxes = torch.cat([corners, corners + sides, flipped[:, None]], 1).tolist()
+    parts = []
+    for image, (left, top, right, bottom, is_flipped) in zip(images, boxes, strict=True):
+        part = resize_pixels(image[top:bottom, left:right], len(image))
+        parts.append(part.flip(1) if is_flipped else part)
+    return torch.stack(parts)
+
+
+def sampled_parts(images: Tensor, corners: Tensor, sides: Tensor, flipped: Tensor) -> Tensor:
+    """Return the parts as `resized_parts` does, up to rounding, in one operation for a GPU."""
+    size = images.shape[1]
+    scale = sides / size
+    centre = (2 * corners + sides) / size - 1  # in -1..1
+    theta = torch.cat([torch.diag_embed(scale), centre[:, :, None]], 2)  # (B, 2, 3)
+    values = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(theta, list(values.shape), align_corners=False)
+    # Pixels beside a part must not enter its border: clamp to the centres of its outer pixels.
+    half = scale - 1 / size
+    low, high = ((centre + sign * half)[:, None, None] for sign in (-1, 1))
+    grid = torch.minimum(torch.maximum(grid, low), high)
+    grid = torch.where(flipped[:, None, None, None], grid.flip(2), grid)
+    parts = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    return parts.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
@@ -402,6 +458,8 @@ def draw_flips(augment: Augment, count: int, rng: torch.Generator) -> Tensor:
 Variation = Crops | ResizedCrops  # called with images and the index of the first draw
 
 
-def draw_variation(augment: Augment, count: int, rng: torch.Generator) -> Variation:
+def draw_variation(augment: Augment, size: int, count: int, rng: torch.Generator) -> Variation:
     """Draw the augmentation of one epoch of `count` images, on the generator's device."""
-    return (ResizedCrops if augment.resized else Crops)(augment, count, rng)
+    if augment.resized:
+        return ResizedCrops(augment, size, count, rng)
+    return Crops(augment, count, rng)

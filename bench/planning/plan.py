@@ -18,13 +18,14 @@ from bench.planning.controls import longer_recipe
 from bench.planning.filters import filter_matches
 from bench.planning.search import Search
 from bench.plugins import Kind
-from bench.spec import DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
+from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from distillers.base import reads_of_teacher
 
 Key = TypeVar("Key", str, int)
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
+RESIZED_REVISION = 2  # of runs with `resized_crop`, whose parts have whole pixels since 2026-11
 STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
 SHARED = (
@@ -328,7 +329,9 @@ class Runs:
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         images = self.data if "teacher" in fields else self.teacher_data
-        spec = RunSpec(revision=REVISION, data=images, network=network, **fields)
+        is_resized = fields.get("recipe", PAPERS).resized_crop
+        revision = RESIZED_REVISION if is_resized else REVISION
+        spec = RunSpec(revision=revision, data=images, network=network, **fields)
         other = suite.teacher_data.name if suite.teacher_data and "teacher" not in fields else ""
         self.by_id[spec.id] = Run(spec.id, spec, file, init, other)
         return spec.id

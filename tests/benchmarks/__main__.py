@@ -13,7 +13,7 @@ import torch
 from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start, tracking, verbs
-from tests.benchmarks.images import decoding, images
+from tests.benchmarks.images import crops, decoding, images
 from tests.benchmarks.memory import memory
 from tests.benchmarks.scores import scores
 from tests.benchmarks.table import Row, heading, markdown
@@ -30,6 +30,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "data": data,
     "images": images,
     "decoding": decoding,
+    "crops": crops,
     "evaluation": evaluation,
     "scores": scores,
     "growth": growth,

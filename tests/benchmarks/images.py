@@ -1,4 +1,4 @@
-"""Parts `images` and `decoding`: hashing a folder of images, and decoding photographs."""
+"""Parts `images`, `decoding`, `crops`: hashing a folder, photographs, and crops in memory."""
 
 import io
 import os
@@ -6,16 +6,27 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from bench.data import Augment
+from bench.data.base import IMAGENET_CHANNELS
 from bench.data.fingerprint import SETTLED_S
 from bench.data.folder import Folder
 from bench.data.imagenet import ValidationView
-from bench.data.images import ImageFiles, RandomView, View, decode
-from tests.benchmarks.table import Row
+from bench.data.images import (
+    ImageFiles,
+    RandomView,
+    ResizedCrops,
+    View,
+    decode,
+    resized_parts,
+    sampled_parts,
+)
+from tests.benchmarks.table import Row, divide
 from tests.benchmarks.timing import time_call
 from tests.benchmarks.workload import Workload
 from tests.conftest import PACK
@@ -24,6 +35,7 @@ CLASSES, SIZE, DISTINCT, FILES_PER_RUN = 100, 64, 50, 10
 TEST_SHARE = 0.1
 PHOTOGRAPHS, SIDE = 100, 224
 SHAPE, QUALITY = (500, 375), 98  # the usual shape of ImageNet's images; their files are large
+FOLDER = "ImageFolder"
 
 
 def images(load: Workload) -> list[Row]:
@@ -55,6 +67,8 @@ def images(load: Workload) -> list[Row]:
 def decoding(load: Workload) -> list[Row]:
     """Time the decoding of photographs to 224 x 224 pixels, as a worker of a streamed set does it.
 
+    `ImageFolder` is torchvision's, with the usual transforms of ImageNet.
+
     The photographs are spread over imagenette_100.tar, which is not part of the repository. They
     are enlarged from 224 x 224 pixels to the usual shape of ImageNet's images.
     """
@@ -63,28 +77,76 @@ def decoding(load: Workload) -> list[Row]:
         "random part and flip": RandomView(SIDE, Augment(crop=0, resized=True), 0, 1),
         "view for evaluation": ValidationView(SIDE),
     }
-    samples: dict[str, list[float]] = {name: [] for name in views}
+    samples: dict[str, list[float]] = {name: [] for name in [*views, FOLDER]}
     with tempfile.TemporaryDirectory() as base:
         paths = _write_photographs(Path(base))
         size = sum(path.stat().st_size for path in map(Path, paths)) // len(paths)
+        folder = _image_folder(Path(base))
         for _ in range(load.rounds):
             for name, view in views.items():
                 seconds = time_call(lambda view=view: _decode(paths, view), load)
                 samples[name].append(1000 * seconds / len(paths))
+            seconds = time_call(lambda: [folder[index] for index in range(len(folder))], load)
+            samples[FOLDER].append(1000 * seconds / len(paths))
     what = f"an image of {SHAPE[0]} x {SHAPE[1]} pixels, {size // 1000} kB"
-    return [Row("decoding", f"{name}: {what}", times) for name, times in samples.items()]
+    ratios = {"random part and flip": "≥ 2"}
+    return [
+        Row("decoding", f"{name}: {what}", times, "ms", "ImageFolder / this" if target else "",
+            divide(samples[FOLDER], times) if target else (), target)
+        for name, times in samples.items()
+        for target in [ratios.get(name, "")]
+    ]  # fmt: skip
+
+
+def crops(load: Workload) -> list[Row]:
+    """Time resized crops of images in memory: one by one, as on a CPU, or in one operation."""
+    count = PHOTOGRAPHS
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, SIDE, SIDE, 3), generator=rng, dtype=torch.uint8)
+    drawn = ResizedCrops(Augment(crop=0, resized=True), SIDE, count, rng)
+    ways = {"one by one": resized_parts, "in one operation": sampled_parts}
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(load.rounds):
+        for name, cut in ways.items():
+            draws = drawn.corners, drawn.sides, drawn.flipped
+            seconds = time_call(lambda cut=cut, draws=draws: cut(images, *draws), load)
+            samples[name].append(1000 * seconds / count)
+    what = f"resized crop of an image of {SIDE} x {SIDE} pixels in memory"
+    ratios = divide(samples["in one operation"], samples["one by one"])
+    one, other = (f"{what}, {name}" for name in ways)
+    return [
+        Row("crops", one, samples["one by one"], "ms", "in one operation / this", ratios, "≥ 3"),
+        Row("crops", other, samples["in one operation"]),
+    ]
+
+
+def _image_folder(folder: Path) -> Any:
+    """Return torchvision's data set of the same photographs, as images for a network."""
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    return ImageFolder(
+        str(folder),
+        transforms.Compose([
+            transforms.RandomResizedCrop(SIDE),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(*IMAGENET_CHANNELS),
+        ]),
+    )  # fmt: skip
 
 
 def _write_photographs(folder: Path) -> list[str]:
     """Write photographs of `SHAPE`; return their paths."""
     paths = []
+    (folder / "class").mkdir()
     with tarfile.open(PACK / "imagenette_100.tar") as tar:
         names = sorted(name for name in tar.getnames() if name.endswith(".JPEG"))
         for index, name in enumerate(names[:: len(names) // PHOTOGRAPHS][:PHOTOGRAPHS]):
             file = tar.extractfile(name)
             assert file
             picture = decode(file.read(), SIDE).resize(SHAPE, Image.Resampling.LANCZOS)
-            paths.append(str(folder / f"{index}.jpg"))
+            paths.append(str(folder / "class" / f"{index}.jpg"))
             picture.save(paths[-1], quality=QUALITY)
     return paths
 

@@ -155,17 +155,17 @@ def gradient(width, height):
 
 
 def test_centre_view_is_the_central_square():
-    wide = np.array(CentreView(56)(gradient(200, 64), 0))  # 64 = 56 * 256 / 224: only cut
+    wide = CentreView(56)(gradient(200, 64), 0).numpy()  # 64 = 56 * 256 / 224: only cut
     assert wide.shape == (56, 56, 3)
     assert (wide[0, 0, 0], wide[0, 0, 1]) == (72, 4)
-    assert np.array(CentreView(56)(gradient(100, 128), 0)).shape == (56, 56, 3)
-    assert np.array_equal(np.array(CentreView(56)(gradient(56, 56), 0)), np.array(gradient(56, 56)))
+    assert CentreView(56)(gradient(100, 128), 0).shape == (56, 56, 3)
+    assert np.array_equal(CentreView(56)(gradient(56, 56), 0).numpy(), np.array(gradient(56, 56)))
 
 
 def test_random_crops_reach_all_of_a_picture_and_its_border():
     seen, mirrored, picture = set(), 0, gradient(12, 8)
     for epoch in range(600):
-        cut = np.array(RandomView(8, Augment(crop=1), 0, epoch)(picture, 0)).astype(int)
+        cut = RandomView(8, Augment(crop=1), 0, epoch)(picture, 0).numpy().astype(int)
         assert cut.shape == (8, 8, 3)
         flipped = cut[4, 3, 0] > cut[4, 4, 0]
         mirrored += flipped

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from bench import seeding
 from bench.data import Augment, Resident
 from bench.data.batches import resize
+from bench.data.images import ResizedCrops, resized_parts, sampled_parts
 from bench.errors import BenchError
 
 from .toys import CPU, facts, noise
@@ -148,6 +149,18 @@ def test_resized_parts_do_not_reach_outside_the_image():
     assert 0.9 < slope.abs().max() < 1.01
     without_flip = Augment(resized=True, flip=False)
     assert (full_epoch(data, augment=without_flip)[0][:, 0, 0].diff() >= 0).all()
+
+
+@pytest.mark.parametrize("size", [5, 32, 224])
+def test_parts_are_the_same_whether_cut_one_by_one_or_in_one_operation(size: int) -> None:
+    images = noise(40, size, size, 3)
+    drawn = ResizedCrops(Augment(resized=True), size, 40, torch.Generator().manual_seed(0))
+    assert (drawn.corners >= 0).all()
+    assert (drawn.corners + drawn.sides <= size).all()
+    draws = drawn.corners, drawn.sides, drawn.flipped
+    one_by_one, together = resized_parts(images, *draws), sampled_parts(images, *draws)
+    assert one_by_one.shape == together.shape == images.shape
+    assert (one_by_one.int() - together.int()).abs().max() <= 1
 
 
 def test_resizing_is_antialiased():
