@@ -72,6 +72,8 @@ class Machine:
         inline: Whether cohorts train in this process, one after the other.
         heartbeat_timeout_s: Seconds without a heartbeat after which a worker is killed.
         graphs: Whether training steps are captured as CUDA graphs.
+        keep_teacher: Whether the teachers' outputs are kept in the results folder, so that methods
+            that are added later need no teacher (`bench.training.kept`).
         cluster: Options of a cluster; None: train on this machine. With a cluster, `gpus`,
             `per_gpu`, `workers` and `inline` are ignored.
     """
@@ -83,13 +85,15 @@ class Machine:
     inline: bool = False
     heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S
     graphs: bool = False
+    keep_teacher: bool = False
     cluster: RayOptions | SlurmOptions | None = None
 
     def devices(self) -> list[str]:
         """Return the device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
 
         Raises:
-            BenchError: A GPU does not exist, or `graphs` is set and the device is a CPU.
+            BenchError: A GPU does not exist; or `graphs` is set, and the device is a CPU or
+                `keep_teacher` is set, too.
         """
         present = range(torch.cuda.device_count())
         gpus = present if self.gpus is None else self.gpus
@@ -106,6 +110,11 @@ class Machine:
             devices = ["cpu"] * (self.workers or max(1, cores // self.threads))
         if self.graphs and devices[0] == "cpu":
             raise BenchError("--cuda-graphs needs a GPU; these runs would use the CPU")
+        if self.graphs and self.keep_teacher:
+            raise BenchError(
+                "--keep-teacher: not allowed with --cuda-graphs, because recorded steps read the "
+                "teacher's features at fixed addresses; remove one option"
+            )
         return devices
 
     def executor(self, results: Results, lock: int) -> Executor:
@@ -271,7 +280,7 @@ def execute(
             progress = console.Progress(plan, todo, estimates)
             observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
         _notify(observers, notices)
-        settings = root, machine.threads, machine.graphs
+        settings = root, machine.threads, machine.graphs, machine.keep_teacher
         runner = Runner(plan, estimates, results, executor, observers, *settings)
         runner.run(todo, restart=overwrite == "always")
         if tracker:

@@ -71,14 +71,14 @@ def run_interrupted(plan: Plan, folder: Path, stop_after: int) -> None:
     """
     train_cohort, epochs = loop.train_cohort, []
 
-    def interrupt(trainers, teacher, data, after_epoch, capture):  # type: ignore[no-untyped-def]
+    def interrupt(trainers, teacher, data, after_epoch, *others):  # type: ignore[no-untyped-def]
         def stop(trainer: Trainer) -> None:
             after_epoch(trainer)
             epochs.append(trainer.epoch)
             if teacher is not None and len(epochs) == stop_after + 1:
                 raise PowerCut
 
-        train_cohort(trainers, teacher, data, stop, capture)
+        train_cohort(trainers, teacher, data, stop, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train_cohort", interrupt)

@@ -16,7 +16,11 @@ def command(
     results: options.ResultsDir = Path("results"),
     yes: Annotated[bool, Option("--yes", help="Remove the files; default: list.")] = False,
     weights: Annotated[
-        bool, Option("--weights", help="Include weights of students that teach no network.")
+        bool,
+        Option(
+            "--weights",
+            help="Include weights of students that teach no network, and kept teachers.",
+        ),
     ] = False,
 ) -> None:
     """List or remove checkpoints of ended runs, logs and partial files.

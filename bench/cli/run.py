@@ -30,6 +30,7 @@ WORKERS = "Parallel workers on a CPU. Default: one per core."
 THREADS = "Threads of each worker on a CPU; affects rounding."
 INLINE = "Train in this process, so that breakpoint() works; the view is then plain by default."
 GRAPHS = "Run each training step as a CUDA graph; affects rounding. GPUs only."
+KEEP = "Keep the teachers' outputs on disk: methods that are added later skip the teacher."
 CLUSTER = "YAML file with resources for Ray or Slurm (docs/CLUSTERS.md)."
 
 
@@ -50,6 +51,7 @@ def command(
     threads: Annotated[int, Option(metavar="N", min=1, help=THREADS)] = 1,
     graphs: Annotated[bool, Option("--cuda-graphs", help=GRAPHS)] = False,
     inline: Annotated[bool, Option("--inline", help=INLINE)] = False,
+    keep_teacher: Annotated[bool, Option("--keep-teacher", help=KEEP)] = False,
     executor: Annotated[Engine, Option(help="Train on this machine, Ray or Slurm.")] = "local",
     cluster: Annotated[Path | None, Option(metavar="FILE", help=CLUSTER)] = None,
     tracker: Annotated[
@@ -77,7 +79,10 @@ def command(
         nodes = clusters.read(cluster, executor)
     elif cluster:
         raise BenchError("--cluster: allowed only with --executor ray or --executor slurm")
-    machine = api.Machine(gpus, per_gpu, workers, threads, inline, graphs=graphs, cluster=nodes)
+    machine = api.Machine(
+        gpus, per_gpu, workers, threads, inline,
+        graphs=graphs, keep_teacher=keep_teacher, cluster=nodes,
+    )  # fmt: skip
     if dry_run:
         print_plan(suite, machine, as_json)
         return

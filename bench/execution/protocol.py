@@ -103,6 +103,7 @@ class Job:
         plugins: Paths of the suite's plugins.
         plugins_enabled: Whether plugins may be loaded, including those of installed packages.
         graphs: Whether to capture steps as CUDA graphs.
+        keep_teacher: Whether to keep the teacher's outputs on disk, and to read those kept before.
         networks: Names of the suite's networks, for the refusal of a checkpoint.
         options: Arguments of the constructors of networks of libraries, by the network's name.
     """
@@ -118,6 +119,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_enabled: bool = True
     graphs: bool = False
+    keep_teacher: bool = False
     networks: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, TeacherInfo] = field(default_factory=dict)

@@ -58,6 +58,7 @@ class Runner:
             `data` in the current folder.
         threads: Number of threads of each worker on a CPU.
         graphs: Whether to capture steps as CUDA graphs.
+        keep_teacher: Whether workers keep the teachers' outputs on disk.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Runner:
     data_root: Path | None = None
     threads: int = 1
     graphs: bool = False
+    keep_teacher: bool = False
     _queue: Queue = field(init=False)
     _tasks: dict[str, Task] = field(default_factory=dict)  # runs without a record, by id
     _running: dict[int, Cohort] = field(default_factory=dict)  # cohorts by slot
@@ -181,6 +183,7 @@ class Runner:
             data_root=str(self.data_root) if self.data_root else None,
             plugins=tuple(str(path) for path in self.plan.suite.plugins),
             graphs=self.graphs,
+            keep_teacher=self.keep_teacher,
             plugins_enabled=self.plan.suite.registry.enabled,
             networks=self.plan.suite.networks,
             options=self.plan.suite.registry.options,

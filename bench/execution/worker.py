@@ -38,6 +38,7 @@ from bench.training import loop, pretrained
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import CaptureError, CudaCapture
 from bench.training.evaluation import measure, predict
+from bench.training.kept import KeptOutputs, key_of_outputs
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
@@ -262,7 +263,19 @@ def train(context: JobContext) -> None:
         # students' graphs would overwrite the teacher's features.
         capture = CudaCapture() if context.job.graphs else None
         save = partial(save_epoch, context)
-        loop.train_cohort(trainers, teacher, dataset, save, capture)
+        kept = kept_outputs(context, dataset, teacher) if teacher else None
+        loop.train_cohort(trainers, teacher, dataset, save, capture, kept)
+
+
+def kept_outputs(context: JobContext, dataset: Data, teacher: Teacher) -> KeptOutputs | None:
+    """Return the teacher's outputs on disk; None if the job does not keep them."""
+    job, info = context.job, context.job.teacher
+    if info is None or not job.keep_teacher:
+        return None
+    key = key_of_outputs(job.tasks[0].specification, info.sha256, context.device)
+    sizes = [(shapes.logits, shapes.pooled) for shapes in teacher.shapes]
+    folder = context.results.teacher_outputs
+    return KeptOutputs(folder, key, len(dataset.train_labels), sizes, context.device)
 
 
 def measure_networks(context: JobContext) -> None:

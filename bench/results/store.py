@@ -11,6 +11,7 @@ tuned/<suite>.json         trials of `tune`, and the settings that they choose; 
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's copies of the records
 tensorboard/               TensorBoard's copies of the records
+teacher_outputs/           teachers' outputs for each epoch (`bench run --keep-teacher`)
 slurm/                     events and output of Slurm jobs
 .slurm                     name of the Slurm jobs that may still run
 .lock                      exists while a command uses the folder; names its process
@@ -44,6 +45,7 @@ PARTS = (
     "mlflow.db",
     "mlartifacts",
     "tensorboard",
+    "teacher_outputs",
 )
 MAX_FILE_BYTES = 8 * 1024**3  # limit for a checkpoint
 MAX_RECORD_BYTES = 512 * 1024**2
@@ -120,6 +122,11 @@ class Results:
     def file(self, run: str) -> Path:
         """Return the path of a run's record."""
         return self.folder / "runs" / f"{run}.json"
+
+    @property
+    def teacher_outputs(self) -> Path:
+        """Folder of the kept outputs of teachers."""
+        return self.folder / "teacher_outputs"
 
     def weights(self, run: str) -> Path:
         """Return the path of the weights of a run's network."""
@@ -249,7 +256,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
     Args:
         results: The results folder.
         weights: Whether to list weights of students, too, except of students that are teachers of
-            other runs.
+            other runs, and the kept outputs of teachers.
 
     Returns:
         Logs, quarantined and temporary files, output of Slurm jobs, checkpoints of finished runs.
@@ -265,6 +272,7 @@ def leftovers(results: Results, weights: bool = False) -> list[Path]:
         taught_by = {id for record in records.values() for id in record.specification.needs}
         students = {id for id, r in records.items() if r.kind == "student"} - taught_by
         files += [path for path in folder.glob("weights/*") if path.stem in students]
+        files += folder.glob("teacher_outputs/*.npy")
     return sorted(files)
 
 

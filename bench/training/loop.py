@@ -19,14 +19,13 @@ from bench.errors import BenchError
 from bench.spec import Recipe
 from bench.training.cuda_graphs import Capture, GraphedStep, StaticBatch, Views
 from bench.training.evaluation import Evaluator, is_evaluation_due
+from bench.training.kept import KEPT, KeptOutputs, TeacherPass
 from bench.training.teacher import Teacher
 from bench.training.trainer import Timer, Trainer
 from distillers import Batch, Features
 from distillers.base import FeatureName
 
 STRONG_MAGNITUDE = 10  # of the strong view's random operations, on RandAugment's scale of 0 to 30
-
-TeacherPass = Callable[[Tensor, Tensor | None], Sequence[Features]]
 
 
 def train_cohort(
@@ -35,6 +34,7 @@ def train_cohort(
     data: Data,
     after_epoch: Callable[[Trainer], None],
     capture: Capture | None = None,
+    kept: KeptOutputs | None = None,
 ) -> None:
     """Train all runs to the last epoch of their recipe.
 
@@ -51,6 +51,7 @@ def train_cohort(
         capture: Function that captures the teacher's pass as a CUDA graph; None: no capture. The
             runs' own graphs must use another memory pool, because they would otherwise overwrite
             the teacher's features before all runs have read them.
+        kept: The teacher's outputs on disk; None: they are computed and not kept.
     """
     spec, recipe = trainers[0].task.specification, trainers[0].recipe
     splits: list[Split] = ["test", "validation"] if spec.data.validation else ["test"]
@@ -58,7 +59,7 @@ def train_cohort(
     seen = View(spec.view, data.facts, device), teacher.view if teacher else None
     evaluator = Evaluator(data, splits, recipe, teacher.net if teacher else None, seen)
     static_batch = StaticBatch(recipe.batch_size)
-    passes = TeacherPasses(teacher, capture) if teacher else None
+    passes = TeacherPasses(teacher, capture, kept) if teacher else None
 
     def evaluate(trainer: Trainer) -> None:
         with trainer.averaged():
@@ -77,7 +78,9 @@ def train_cohort(
             is_strong = any("strong" in trainer.reads for trainer in active)
             stream = batches(data, trainers[0].seed, epoch, recipe, strong=is_strong, views=seen)
             stream = map(static_batch, stream) if capture else stream
-            train_epoch(active, passes.of(active) if passes else None, stream, timer)
+            train_epoch(active, passes.of(active, epoch) if passes else None, stream, timer)
+            if passes:
+                passes.end_epoch(active, epoch)
         seconds = timer.seconds()
         for trainer in active:
             with trainer.catch_failure():
@@ -94,21 +97,35 @@ class TeacherPasses:
     Args:
         teacher: The teacher.
         capture: Function that captures a pass as a CUDA graph; None: no capture.
+        kept: Outputs on disk, which are read if they suffice, and else written; None: not used.
     """
 
-    def __init__(self, teacher: Teacher, capture: Capture | None) -> None:
-        self._teacher, self._capture = teacher, capture
+    def __init__(
+        self, teacher: Teacher, capture: Capture | None, kept: KeptOutputs | None = None
+    ) -> None:
+        self._teacher, self._capture, self._kept = teacher, capture, kept
         self._passes: dict[frozenset[str], TeacherPass] = {}
 
-    def of(self, trainers: Sequence[Trainer]) -> TeacherPass:
-        """Return the pass that computes the fields that these runs read."""
+    def of(self, trainers: Sequence[Trainer], epoch: int) -> TeacherPass:
+        """Return the pass that computes, or reads, the fields that these runs read."""
         reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
+        if self._kept and reads <= KEPT and (reading := self._kept.reading(epoch)):
+            return reading
         if reads not in self._passes:
             features = partial(self._teacher, reads=reads)
             self._passes[reads] = (
                 GraphedStep(features, self._capture) if self._capture else features
             )
-        return self._passes[reads]
+        computing = self._passes[reads]
+        if self._kept is None or "distilled" in reads:  # which can change the logits
+            return computing
+        return self._kept.writing(epoch, computing)
+
+    def end_epoch(self, trainers: Sequence[Trainer], epoch: int) -> None:
+        """End an epoch of these runs; its outputs are kept if each batch had a student."""
+        if self._kept:
+            taught = any(each.uses_teacher and each.failure is None for each in trainers)
+            self._kept.close(epoch, complete=taught)
 
 
 def train_epoch(
