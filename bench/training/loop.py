@@ -38,9 +38,8 @@ def train_cohort(
 ) -> None:
     """Train all runs to the last epoch of their recipe.
 
-    Runs that resume may begin at different epochs. A run waits until the other runs have reached
-    its epoch. Here, training begins with epoch 0. A stage before training of P epochs therefore has
-    the epochs -P to -1.
+    Runs that resume may begin at different epochs: a run waits until the others have reached its
+    epoch. Training begins with epoch 0; a stage before it of P epochs has the epochs -P to -1.
 
     Args:
         trainers: The runs; they have the same seed, epochs, batch size, augmentation, precision and
@@ -79,8 +78,8 @@ def train_cohort(
             stream = batches(data, trainers[0].seed, epoch, recipe, strong=is_strong, views=seen)
             stream = map(static_batch, stream) if capture else stream
             train_epoch(active, passes.of(active, epoch) if passes else None, stream, timer)
-            if passes:
-                passes.end_epoch(active, epoch)
+        if passes:
+            passes.end_epoch(active, epoch)
         seconds = timer.seconds()
         for trainer in active:
             with trainer.catch_failure():
