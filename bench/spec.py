@@ -90,19 +90,19 @@ class Recipe(BaseModel):
     resized_crop: fields.Truth = False
     precision: Annotated[Precision, fields.allowed("bf16, float32, tf32")] = "float32"
     evaluate_every: fields.Count = 1
-    randaugment: fields.Magnitude = 0
-    erasing: fields.Probability = 0.0
-    mixup: fields.AtLeast0 = 0.0
-    cutmix: fields.AtLeast0 = 0.0
-    smoothing: fields.Share = 0.0
+    randaugment: Annotated[fields.Magnitude, fields.examples(9)] = 0
+    erasing: Annotated[fields.Probability, fields.examples(0.25)] = 0.0
+    mixup: Annotated[fields.AtLeast0, fields.examples(0.8)] = 0.0
+    cutmix: Annotated[fields.AtLeast0, fields.examples(1.0)] = 0.0
+    smoothing: Annotated[fields.Share, fields.examples(0.1)] = 0.0
     optimizer: Annotated[Optimizer, fields.allowed("sgd, adamw, lamb")] = "sgd"
     schedule: Annotated[Schedule, fields.allowed("step, cosine")] = "step"
-    warmup: Annotated[fields.Natural, fields.allowed("a whole number of epochs, 0 or more")] = 0
-    min_lr: fields.AtLeast0 = 0.0
-    clip: fields.AtLeast0 = 0.0
-    ema: fields.Momentum = 0.0
-    layer_decay: fields.Factor = 1.0
-    drop_path: fields.Momentum = 0.0
+    warmup: Annotated[fields.Natural, fields.allowed("a whole number of epochs, 0 or more", 20)] = 0
+    min_lr: Annotated[fields.AtLeast0, fields.examples(1e-5)] = 0.0
+    clip: Annotated[fields.AtLeast0, fields.examples(5)] = 0.0
+    ema: Annotated[fields.Momentum, fields.examples(0.999)] = 0.0
+    layer_decay: Annotated[fields.Factor, fields.examples(0.75)] = 1.0
+    drop_path: Annotated[fields.Momentum, fields.examples(0.1)] = 0.0
 
     @property
     def mixes(self) -> bool:

@@ -277,6 +277,15 @@ def test_a_changed_suite_does_not_use_the_saved_plan(here: Path) -> None:
     assert message in result.stderr
 
 
+def test_a_line_for_editors_does_not_change_a_suite(here: Path) -> None:
+    path = toy.write(here)
+    before = saved.digest(path)
+    path.write_text(f"# yaml-language-server: $schema=schema.json\n{path.read_text()}")
+    assert saved.digest(path) == before
+    path.write_text(f"# Another comment.\n{path.read_text()}")
+    assert saved.digest(path) != before
+
+
 def test_a_damaged_saved_plan_does_not_hide_the_first_error(here: Path) -> None:
     add_files(here)
     toy.run(toy.plan(here, **LINES), here)

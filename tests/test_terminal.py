@@ -243,6 +243,10 @@ def test_an_sdist_is_complete_and_builds_without_warnings(tmp_path: Path) -> Non
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     code = {name for name in names if name.startswith(("bench/", "distillers/"))}
-    data = [*ROOT.glob("suites/*.yaml"), *ROOT.glob("results/published/**/*.csv")]
+    data = [
+        *ROOT.glob("suites/*.yaml"),
+        ROOT / "suites/schema.json",
+        *ROOT.glob("results/published/**/*.csv"),
+    ]
     moved = {f"bench/{path.relative_to(ROOT)}".replace("/results/", "/") for path in data}
     assert packed == code | moved

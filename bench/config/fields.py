@@ -4,14 +4,24 @@ The description of a type is the text after `Allowed:` in an error message.
 """
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import ErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from bench.config.text import Problem, Where, found, short
 from bench.errors import nearest
@@ -58,14 +68,41 @@ def _expand(value: Any) -> Any:
     return seeds
 
 
-def shorthand(key: str) -> BeforeValidator:
+@dataclass(frozen=True)
+class ShortForm:
+    """A validator that replaces a short form of a value, with the JSON Schema of the short form.
+
+    Attributes:
+        expand: Returns the full form of a short form, and any other value unchanged.
+        schema: Returns the JSON Schema of the short form, from that of the full form.
+    """
+
+    expand: Callable[[Any], Any]
+    schema: Callable[[JsonSchemaValue], JsonSchemaValue]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.expand, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = handler(schema)
+        return {"anyOf": [self.schema(handler.resolve_ref_schema(full)), full]}
+
+
+def shorthand(key: str) -> ShortForm:
     """Return a validator that replaces a text or number v by the mapping {key: v}."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) else v)
+    return ShortForm(
+        lambda v: {key: v} if isinstance(v, str | int | float) else v,
+        lambda full: dict(full["properties"][key]),
+    )
 
 
-def true_for_defaults() -> BeforeValidator:
+def true_for_defaults() -> ShortForm:
     """Return a validator that replaces `true` by {}, which stands for the defaults of all keys."""
-    return BeforeValidator(lambda v: {} if v is True else v)
+    return ShortForm(lambda v: {} if v is True else v, lambda _: {"const": True})
 
 
 def by_type(**kinds: type) -> Discriminator:
@@ -80,9 +117,15 @@ def tag(kind: str) -> Tag:
     return Tag(TAGGED + kind)
 
 
-def allowed(description: str) -> Any:
-    """Return a field with a description of the values that a user may write."""
-    return Field(description=description)
+def allowed(description: str, *examples: Any) -> Any:
+    """Return a field with a description of the values that a user may write, and examples."""
+    values: dict[str, Any] = {"examples": [*examples]} if examples else {}
+    return Field(description=description, **values)
+
+
+def examples(*values: Any) -> Any:
+    """Return a field with examples of values."""
+    return Field(examples=[*values])
 
 
 Whole = Annotated[int, Field(strict=True)]
@@ -122,7 +165,7 @@ Seeds = Annotated[
     tuple[Annotated[Whole, Ge(0), Le(2**31)], ...],
     Len(1, MAX_SEEDS),
     AfterValidator(distinct),
-    BeforeValidator(_expand),
+    ShortForm(_expand, lambda _: {"type": "string", "pattern": f"^{_RANGES.pattern}$"}),
     allowed("a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000"),
 ]
 

@@ -43,7 +43,9 @@ SLOTS = allowed("the number of cohorts at a time, 1 to 10,000")
 GpuAmount = Annotated[AtLeast0, AfterValidator(_countable)]
 GPUS = allowed(f"a number of GPUs, 0 or at least {MIN_AMOUNT}; with 0.5, two cohorts share a GPU")
 CPUS = allowed(f"a number of CPUs, at least {MIN_AMOUNT}")
-Lines = Annotated[tuple[Text, ...], Len(0, 100), allowed("a list of shell commands")]
+Lines = Annotated[
+    tuple[Text, ...], Len(0, 100), allowed("a list of shell commands", ["module load cuda"])
+]
 SbatchOption = Annotated[str, AfterValidator(_not_job_name)]
 SbatchValue = Annotated[str | int | float | bool, allowed("text, a number, or true")]
 SBATCH = "a mapping of sbatch's long options to their values, without job-name, which bench sets"
@@ -61,9 +63,9 @@ class RayOptions(Part):
     """
 
     address: Address = "auto"
-    gpus: Annotated[GpuAmount | None, GPUS] = None
+    gpus: Annotated[GpuAmount | None, GPUS, fields.examples(1)] = None
     cpus: Annotated[Number, Ge(MIN_AMOUNT), CPUS] = 1.0
-    slots: Annotated[Slots | None, SLOTS] = None
+    slots: Annotated[Slots | None, SLOTS, fields.examples(8)] = None
     retries: Natural = 10
 
 
@@ -85,23 +87,36 @@ class SlurmOptions(Part):
         setup: Shell commands that each job runs before its worker starts.
     """
 
-    gpus: Natural
+    gpus: Annotated[Natural, fields.examples(1)]
     cpus: Count = 1
-    memory: Annotated[Positive | None, allowed("a number of GB, above 0")] = None
+    memory: Annotated[Positive | None, allowed("a number of GB, above 0", 16)] = None
     minutes: Annotated[Count, allowed("a whole number of minutes, at least 1")] = 60
-    partition: Annotated[Text | None, allowed("a name that Slurm knows")] = None
+    partition: Annotated[Text | None, allowed("a name that Slurm knows", "gpu")] = None
     slots: Annotated[Slots, SLOTS] = 8
     requeues: Natural = 100
     warning: Annotated[Count, allowed("seconds from the signal to the time limit, at least 1")] = 90
-    sbatch: dict[SbatchOption, SbatchValue] = Field(default_factory=dict, description=SBATCH)
+    sbatch: dict[SbatchOption, SbatchValue] = Field(
+        default_factory=dict, description=SBATCH, examples=[{"account": "vision"}]
+    )
     setup: Lines = ()
 
 
 class ClusterFile(Part):
-    """The content of a cluster file: an optional section for each executor."""
+    """The content of a cluster file: an optional section for each executor.
 
-    ray: Annotated[RayOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
-    slurm: Annotated[SlurmOptions | None, allowed("a mapping, see docs/CLUSTERS.md")] = None
+    Attributes:
+        ray: Options of `--executor ray`: each cohort runs as one Ray task.
+        slurm: Options of `--executor slurm`: each cohort runs as one Slurm job.
+    """
+
+    ray: Annotated[
+        RayOptions | None,
+        allowed("a mapping, see docs/CLUSTERS.md", {"address": "auto", "gpus": 1}),
+    ] = None
+    slurm: Annotated[
+        SlurmOptions | None,
+        allowed("a mapping, see docs/CLUSTERS.md", {"gpus": 1, "minutes": 240}),
+    ] = None
 
 
 def read(path: Path | None, engine: Engine) -> RayOptions | SlurmOptions:

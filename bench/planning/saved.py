@@ -32,6 +32,7 @@ _tune: TypeAdapter[Tune | None] = TypeAdapter(Tune | None)
 _searches: TypeAdapter[tuple[Search, ...]] = TypeAdapter(tuple[Search, ...])
 FORMAT = 2
 FOLDER = "plans"  # name of the folder in the results folder
+_EDITOR_LINE = re.compile(rb"\A# yaml-language-server:[^\n]*\n")
 
 
 def path_of(folder: Path, name: str, changes: Sequence[str] = ()) -> Path:
@@ -135,8 +136,8 @@ def load(path: Path) -> tuple[Plan, str]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a suite file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a suite file without a first line that names a schema for editors."""
+    return hashlib.sha256(_EDITOR_LINE.sub(b"", path.read_bytes())).hexdigest()
 
 
 def _plan(content: dict[str, Any], path: Path) -> Plan:

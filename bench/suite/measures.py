@@ -93,7 +93,12 @@ Severities = Annotated[
 
 
 class CorruptedEntry(Part):
-    """Which corruptions of the test images are measured."""
+    """Which corruptions of the test images are measured.
+
+    Attributes:
+        types: Kinds of corruptions that bench computes.
+        severities: Strengths of each corruption, from 1 (weak) to 5 (strong).
+    """
 
     types: Annotated[
         tuple[Annotated[Corruption, allowed(", ".join(CORRUPTIONS))], ...],
@@ -105,7 +110,12 @@ class CorruptedEntry(Part):
 
 
 class OfficialEntry(Part):
-    """Which files of CIFAR-100-C are measured."""
+    """Which files of CIFAR-100-C are measured.
+
+    Attributes:
+        types: Kinds of corruptions of CIFAR-100-C.
+        severities: Strengths of each corruption, from 1 (weak) to 5 (strong).
+    """
 
     types: Annotated[
         tuple[Annotated[OfficialCorruption, allowed(", ".join(OFFICIAL))], ...],
@@ -117,17 +127,31 @@ class OfficialEntry(Part):
 
 
 class EvaluateEntry(Part):
-    """Measures of every finished network of a suite; measures without a key are left out."""
+    """Measures of every finished network of a suite; measures without a key are left out.
+
+    Attributes:
+        corrupted: Accuracy in percent on corrupted test images, which bench computes.
+        cifar100_c: Accuracy in percent on the official corrupted test images of CIFAR-100.
+        cka: Similarity of the student's and the teacher's features (centred kernel alignment), of
+            the pooled features or also of each stage.
+        calibration: Whether to measure the adaptive calibration error, and the calibration error
+            after temperature scaling.
+        teacher_in_top5: Whether to measure how often the teacher's class is among the student's
+            five most probable ones, in percent.
+        classes: Whether to measure the accuracy of each class, in percent.
+        agreement_floor: Whether to measure how often two seeds of a method predict the same class,
+            in percent.
+    """
 
     corrupted: Annotated[
         Annotated[CorruptedEntry, fields.true_for_defaults()] | None,
-        allowed("true, or a mapping of types and severities"),
+        allowed("true, or a mapping of types and severities", True),
     ] = None
     cifar100_c: Annotated[
         Annotated[OfficialEntry, fields.true_for_defaults()] | None,
-        allowed("true, or a mapping of types and severities"),
+        allowed("true, or a mapping of types and severities", True),
     ] = None
-    cka: Annotated[Features | None, allowed("pooled or stages")] = None
+    cka: Annotated[Features | None, allowed("pooled or stages", "pooled")] = None
     calibration: fields.Truth = False
     teacher_in_top5: fields.Truth = False
     classes: fields.Truth = False
@@ -157,20 +181,35 @@ class EvaluateEntry(Part):
 
 
 class ProbeEntry(Part):
-    """A probe: on a data set, a classifier of a network's features, or the network fine-tuned."""
+    """A probe: on a data set, a classifier of a network's features, or the network fine-tuned.
 
-    dataset: DataSetEntry
-    kind: Annotated[Kind | None, allowed("logistic, knn, sgd or finetune")] = None
+    Attributes:
+        dataset: Images on which the classifier is trained and tested.
+        kind: Logistic regression, k nearest neighbours, a linear classifier trained by SGD, or the
+            training of all layers. Default: `sgd` with a recipe, else `logistic`.
+        features: Features of the classifier: the pooled ones, or also those of each stage.
+        recipe: Published recipe of the training, or changes of the default recipe.
+        batch_norm: Whether batch norms use their saved statistics (`frozen`) or those of each batch
+            (`drifting`). Default: `frozen`, or as in the published recipe.
+        normalise: Mean and standard deviation that normalise the images: those of the network's
+            training images (`source`), of the probe's images (`target`), or fixed ones.
+        k: Number of neighbours of `kind: knn`.
+    """
+
+    dataset: Annotated[DataSetEntry, fields.examples({"name": "stl10", "size": 32})]
+    kind: Annotated[Kind | None, allowed("logistic, knn, sgd or finetune", "logistic")] = None
     features: Annotated[Features, allowed("pooled or stages")] = "pooled"
     recipe: Annotated[
         Annotated[Literal["hsakd", "distillers"], fields.tag("text")]
         | Annotated[RecipeEntry, fields.tag("mapping")]
         | Annotated[None, fields.tag("nothing")],
         fields.by_type(text=str, mapping=dict, nothing=type(None)),
-        allowed("hsakd, distillers, or a mapping of the keys of a recipe"),
+        allowed("hsakd, distillers, or a mapping of the keys of a recipe", "hsakd"),
     ] = None
-    batch_norm: Annotated[BatchNorm | None, allowed("frozen or drifting")] = None
-    normalise: Annotated[Normalisation | None, allowed("source, target, half or imagenet")] = None
+    batch_norm: Annotated[BatchNorm | None, allowed("frozen or drifting", "frozen")] = None
+    normalise: Annotated[
+        Normalisation | None, allowed("source, target, half or imagenet", "source")
+    ] = None
     k: fields.Count = 20
 
     @property
@@ -234,6 +273,16 @@ class ProbeEntry(Part):
             small_init=protocol.small_init,
             published=self.recipe if isinstance(self.recipe, str) else "",
         )
+
+
+Probes = Annotated[
+    dict[fields.Label, ProbeEntry],
+    allowed(
+        "a mapping of names to {dataset, kind, …}",
+        {"stl10": {"dataset": {"name": "stl10", "size": 32}}},
+    ),
+]
+Evaluate = Annotated[EvaluateEntry, allowed("a mapping of measures", {"cka": "pooled"})]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -26,6 +27,7 @@ RESERVED_OPTIONS = {  # constructors' arguments that the program sets, or that w
     "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "in_chans",
     "drop_path_rate",
 }  # fmt: skip
+EXAMPLE_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of no bytes
 NO_EFFECT = {"momentum": "0", "nesterov": "false", "milestones": "[]", "min_lr": "0"}
 
 
@@ -61,20 +63,35 @@ class RecipeEntry(Recipe):
             yield max(keys & {"min_lr", "lr"}), f"{message}. Allowed: a min_lr from 0 to lr"
 
 
-RecipeChanges = Annotated[RecipeEntry, allowed("a mapping of the keys of a recipe")]
-Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1")]
+RecipeChanges = Annotated[
+    RecipeEntry, allowed("a mapping of the keys of a recipe", {"epochs": 100, "lr": 0.01})
+]
+Images = Annotated[fields.Count | None, allowed("a whole number of images, at least 1", 32)]
 
 
 class DataSet(Part):
-    """A data set, or a subset of it."""
+    """A data set, or a subset of it.
 
-    name: Annotated[fields.Text, allowed("the name of a data set, or folder:/path/to/images")]
+    Attributes:
+        name: Name of the data set.
+        per_class: Number of training images of each class. Default: all.
+        test_per_class: Number of test images of each class. Default: all.
+        validation: Number of training images that are held out for validation, equally many of each
+            class.
+        size: Height and width in pixels to which images are resized. Default: the original size,
+            which a folder of images does not have.
+        split: Training images with labels (`train`) or without labels (`unlabelled`).
+    """
+
+    name: Annotated[
+        fields.Text, allowed("the name of a data set, or folder:/path/to/images", "cifar100")
+    ]
     per_class: Images = None
     test_per_class: Images = None
     validation: fields.Natural = 0
     size: Annotated[
         Annotated[fields.Whole, Ge(4), Le(4096)] | None,
-        allowed("a whole number of pixels, 4 to 4096"),
+        allowed("a whole number of pixels, 4 to 4096", 32),
     ] = None
     split: Annotated[Literal["train", "unlabelled"], allowed("train, unlabelled")] = "train"
 
@@ -82,6 +99,23 @@ class DataSet(Part):
 DataSetEntry = Annotated[
     DataSet, fields.shorthand("name"), allowed("the name of a data set, or {name, per_class, …}")
 ]
+
+
+CHANNELS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "channels": {
+            "description": "Numbers of the channels that the network sees, from 0.",
+            "examples": [[0, 2]],
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "minItems": 1,
+            "maxItems": 3,
+        }
+    },
+    "required": ["channels"],
+    "additionalProperties": False,
+}
 
 
 def _channels(entry: Any) -> Any:
@@ -93,34 +127,58 @@ def _channels(entry: Any) -> Any:
 
 
 ViewName = Annotated[
-    fields.Text, BeforeValidator(_channels), allowed(f"{', '.join(VIEWS)}, or a modality")
+    fields.Text,
+    fields.ShortForm(_channels, lambda _: CHANNELS_SCHEMA),
+    allowed(f"{', '.join(VIEWS)}, or a modality", "grey"),
 ]
 
 
 class ViewsEntry(Part):
-    """The views (functions of an image) of the teacher and the student."""
+    """The views (functions of an image) of the teacher and the student.
+
+    Attributes:
+        teacher: View of each image that the teacher sees.
+        student: View of each image that the student sees.
+    """
 
     teacher: ViewName = RGB
     student: ViewName = RGB
 
 
-Views = Annotated[ViewsEntry, allowed("a mapping of teacher and student to a view")]
+Views = Annotated[
+    ViewsEntry,
+    allowed("a mapping of teacher and student to a view", {"teacher": "rgb", "student": "low:8"}),
+]
 
 
 class FileEntry(Part):
-    """A file of weights, with the expected checksum."""
+    """A file of weights, with the expected checksum.
 
-    path: Annotated[fields.Text, allowed("a path, relative to the suite file")]
+    Attributes:
+        path: Path of the file of weights.
+        sha256: SHA-256 of the file. Default: not checked.
+    """
+
+    path: Annotated[
+        fields.Text, allowed("a path, relative to the suite file", "weights/resnet32x4.pth")
+    ]
     sha256: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
-        allowed("64 hex digits in lower case"),
+        allowed("64 hex digits in lower case", EXAMPLE_SHA256),
     ] = None
 
 
 class CheckpointEntry(FileEntry):
-    """The file of a trained teacher, with the expected checksum and accuracy."""
+    """The file of a trained teacher, with the expected checksum and accuracy.
 
-    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100")] = None
+    Attributes:
+        top1: Test accuracy of the teacher in percent. Default: not checked.
+        tolerance: Largest accepted difference from `top1`, in percentage points.
+    """
+
+    top1: Annotated[fields.Percent | None, allowed("test accuracy in percent, 0 to 100", 79.42)] = (
+        None
+    )
     tolerance: fields.Percent = 0.1
 
 
@@ -135,8 +193,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_SCALAR = {"type": ["string", "number", "boolean"]}
 Option = Annotated[
-    Any, AfterValidator(_plain), allowed("a text, a number, true, false, or a list of them")
+    Any,
+    AfterValidator(_plain),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
+    allowed("a text, a number, true, false, or a list of them"),
 ]
 
 
@@ -145,29 +207,57 @@ class NetworkEntry(Part):
 
     `options` and `pretrained` are only for networks of timm and torchvision. `init` is for all
     networks, and names a file of weights with which training begins.
+
+    Attributes:
+        stages: Names of the layers whose outputs are the network's stages. Default: the last layer
+            of each resolution.
+        pretrained: Whether training begins with the default weights of timm or torchvision.
+        init: File of the weights with which training begins. Default: random weights.
+        options: Arguments of the network's constructor in timm or torchvision.
     """
 
     stages: Annotated[
         Annotated[tuple[fields.Text, ...], Len(1, 64), AfterValidator(fields.distinct)] | None,
-        allowed("a list of different layers, early to late, e.g. [layer1, layer2, layer3]"),
+        allowed(
+            "a list of different layers, early to late, e.g. [layer1, layer2, layer3]",
+            ["layer1", "layer2", "layer3"],
+        ),
     ] = None
     pretrained: fields.Truth = False
     init: Annotated[
         Annotated[FileEntry, fields.shorthand("path")] | None,
-        allowed("a path, or {path, sha256}"),
+        allowed("a path, or {path, sha256}", "weights/resnet32x4.pth"),
     ] = None
     options: Annotated[
         dict[fields.Text, Option],
-        allowed("a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}"),
+        allowed(
+            "a mapping of the constructor's arguments, e.g. {img_size: 32, patch_size: 4}",
+            {"img_size": 32, "patch_size": 4},
+        ),
     ] = {}
 
 
+Networks = Annotated[
+    dict[fields.Network, NetworkEntry],
+    allowed(
+        "a mapping of networks to {stages, pretrained, init, options}",
+        {"timm:resnet18": {"pretrained": True}},
+    ),
+]
+Plugins = Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files", ["mine.py"])]
+
+
 class TermEntry(BaseModel):
-    """One distiller of a method: weight, warmup, and the distiller's options as further keys."""
+    """One distiller of a method: weight, warmup, and the distiller's options as further keys.
+
+    Attributes:
+        weight: Factor of the loss in the method's sum.
+        warmup: Number of epochs in which the weight grows linearly from 0. 0: constant weight.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    weight: fields.AtLeast0
+    weight: Annotated[fields.AtLeast0, fields.examples(1.0)]
     warmup: Annotated[fields.Natural, allowed("a whole number of epochs, 0 or more")] = 0
 
     @property
@@ -177,6 +267,10 @@ class TermEntry(BaseModel):
 
 
 DistillerName = Annotated[fields.Text, allowed("the name of a distiller")]
+SharedOptions = Annotated[
+    dict[DistillerName, dict[fields.Text, Any]],
+    allowed("a mapping of distillers to {option: value}", {"crd": {"negatives": 4096}}),
+]
 TERMS_ALLOWED = "papers, or a mapping of distillers to a weight or to {weight, options}"
 WEIGHT = allowed("a weight, or a mapping of weight and options")
 Term = Annotated[TermEntry, fields.shorthand("weight"), WEIGHT]
@@ -185,9 +279,16 @@ TERMS = f"{fields.TAGGED}terms"  # messages omit this part of a place
 
 
 class OwnMethod(Part):
-    """A method in a suite: its label, and its distillers (None: the papers' distillers)."""
+    """A method in a suite: its label, and its distillers (None: the papers' distillers).
 
-    label: Annotated[fields.Title | None, allowed("one line of text, at most 200 long")] = None
+    Attributes:
+        label: Name of the method in tables. Default: the papers' label, or the method's name.
+        terms: The distillers, each with its weight and options.
+    """
+
+    label: Annotated[
+        fields.Title | None, allowed("one line of text, at most 200 long", "Ours (T=1)")
+    ] = None
     terms: Annotated[Terms | None, allowed(TERMS_ALLOWED)] = Field(default=None, alias="\0terms")
 
 
@@ -209,10 +310,15 @@ MethodEntry = Annotated[
 
 
 class TeacherRun(Part):
-    """A teacher that is the student of another pair, trained with a method of the suite."""
+    """A teacher that is the student of another pair, trained with a method of the suite.
 
-    pair: Annotated[fields.Title, allowed("the name of another pair")]
-    method: Annotated[fields.Label, allowed("the name of a method of the suite")]
+    Attributes:
+        pair: Name of the pair whose student is the teacher.
+        method: Method with which that student was trained.
+    """
+
+    pair: Annotated[fields.Title, allowed("the name of another pair", "resnet110/resnet56")]
+    method: Annotated[fields.Label, allowed("the name of a method of the suite", "kd")]
 
 
 TeacherEntry = Annotated[
@@ -228,11 +334,15 @@ Source = Literal[
     "yasar",
 ]  # fmt: skip
 SOURCES: tuple[str, ...] = get_args(Source)
-PublishedSource = Annotated[Source | None, allowed(", ".join(SOURCES))]
+PublishedSource = Annotated[Source | None, allowed(", ".join(SOURCES), "hsakd")]
 
 
 class Ensembles(Part):
-    """Ensembles of teachers: a student's losses are summed or averaged over the members."""
+    """Ensembles of teachers: a student's losses are summed or averaged over the members.
+
+    Attributes:
+        combine: Whether the losses of the members are summed or averaged.
+    """
 
     combine: Annotated[Literal["sum", "mean"], allowed("sum, mean")] = "sum"
 
@@ -240,11 +350,15 @@ class Ensembles(Part):
 class Teachers(Part):
     """The training of teachers; by default, one teacher with seed 0 serves all students of a pair.
 
-    Without `dataset`, teachers are trained on the labelled images of the suite's data set.
+    Attributes:
+        dataset: Data set on which teachers are trained. Default: the labelled images of the suite's
+            data set.
+        seed: Seed of all teachers; `same`: each student has a teacher with its own seed.
+        recipe: Changes of the suite's recipe for the training of teachers.
+        checkpoints: Files of trained teachers, by network. Such a teacher is not trained.
     """
 
-    dataset: DataSetEntry | None = None
-
+    dataset: Annotated[DataSetEntry | None, fields.examples("cifar100")] = None
     seed: Annotated[
         Annotated[fields.Whole, Ge(0), Le(1_000_000), fields.tag("number")]
         | Annotated[Literal["same"], fields.tag("text")],
@@ -254,5 +368,8 @@ class Teachers(Part):
     recipe: RecipeChanges = RecipeEntry()
     checkpoints: Annotated[
         dict[fields.Text, Annotated[CheckpointEntry, fields.shorthand("path")]],
-        allowed("a mapping of networks to a path or to {path, sha256, top1, tolerance}"),
+        allowed(
+            "a mapping of networks to a path or to {path, sha256, top1, tolerance}",
+            {"resnet32x4": {"path": "weights/resnet32x4.pth", "top1": 79.42}},
+        ),
     ] = {}

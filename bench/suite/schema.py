@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import (
-    StringConstraints,
-    model_validator,
-)
+from pydantic import ConfigDict, StringConstraints, model_validator
 
 from bench.config import fields
 from bench.config.fields import allowed
@@ -23,26 +20,27 @@ from bench.data.views import RGB
 from bench.errors import unknown
 from bench.plugins import BUILTIN, Registry
 from bench.spec import Recipe, TermSpec
-from bench.suite.measures import EvaluateEntry, Probe, ProbeEntry
+from bench.suite.measures import Evaluate, EvaluateEntry, Probe, Probes
 from bench.suite.parts import (
     RESERVED_OPTIONS,
     DataSetEntry,
-    DistillerName,
     Ensembles,
     MethodEntry,
-    NetworkEntry,
+    Networks,
     PairName,
     Part,
+    Plugins,
     PublishedSource,
     RecipeChanges,
     RecipeEntry,
+    SharedOptions,
     TeacherEntry,
     TeacherRun,
     Teachers,
     Views,
     ViewsEntry,
 )
-from bench.suite.tuning import Tune, TuneEntry
+from bench.suite.tuning import Tune, Tuning
 
 MEMBER_SEED = 100  # seed of an ensemble's first member; no student may have a member's seed
 MAX_RUNS = 50_000  # runs of students in one suite
@@ -52,23 +50,33 @@ Control = Literal["smoothing", "untrained", "longer"]
 
 
 class PairEntry(Part):
-    """One column of a table: teacher, student, the student's recipe changes, group (its table).
+    """One column of a table: a teacher and a student.
 
-    `members` is the number of teachers of an ensemble. `name` is the pair's name in messages and
-    filters.
+    Attributes:
+        name: Name of the pair in tables, messages and filters. Default: `teacher/student`.
+        teacher: Network of the teacher; or another pair and a method, whose student is the teacher.
+        members: Number of teachers of an ensemble.
+        student: Network of the student.
+        views: Views of this pair's networks. Default: those of the suite.
+        recipe: Changes of the suite's recipe for the student.
+        group: Title of the table that shows the pair. Pairs with different groups are in different
+            tables.
     """
 
     name: Annotated[
-        PairName | None, allowed("one line of at most 200 characters, without , | = * ? [ ]")
+        PairName | None,
+        allowed("one line of at most 200 characters, without , | = * ? [ ]", "lower rate"),
     ] = None
-    teacher: TeacherEntry
+    teacher: Annotated[TeacherEntry, fields.examples("resnet56")]
     members: Annotated[
         Annotated[fields.Whole, Ge(1), Le(100)], allowed("a whole number of teachers, 1 to 100")
     ] = 1
-    student: fields.Network
+    student: Annotated[fields.Network, fields.examples("resnet20")]
     views: Views = ViewsEntry()
     recipe: RecipeChanges = RecipeEntry()
-    group: Annotated[fields.Title | None, allowed("one line of at most 200 characters")] = None
+    group: Annotated[
+        fields.Title | None, allowed("one line of at most 200 characters", "same architecture")
+    ] = None
 
     @property
     def label(self) -> str:
@@ -117,45 +125,73 @@ def default_name(
 
 
 class SuiteFile(Part):
-    """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge."""
+    """A suite file; top-level keys that begin with `x-` are ignored, e.g. mappings to merge.
 
-    suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1")]
-    title: fields.Title
+    Attributes:
+        suite_version: Version of the format of suite files.
+        title: Title of the suite's tables.
+        caption: Text in the captions of the suite's tables.
+        dataset: Images on which networks are trained and tested.
+        recipe: Changes of the papers' recipe, for all networks.
+        teachers: The training of teachers, or files of trained teachers.
+        ensemble: How the losses of an ensemble of teachers are combined.
+        seeds: Seeds of the students; each method is trained once with each seed.
+        views: What teachers and students see of each image.
+        pairs: Columns of the tables: pairs of a teacher and a student.
+        networks: Settings of single networks, by the network's name.
+        methods: Rows of the tables: names of the papers' methods, or a mapping of methods to
+            weighted distillers.
+        options: Options of distillers for all methods of the suite, by the distiller's name.
+        plugins: Python files of your own with distillers, networks or data sets. Every command that
+            reads the suite executes them.
+        published: Source of the published numbers that a report shows first. Default: CRD's tables.
+        probes: Classifiers that measure the features of finished networks, by a name of yours.
+        evaluate: Further measures of finished networks.
+        tune: A search for weights and options of methods on held-out images, before the runs of the
+            table.
+        controls: Whether tables have rows that show how much of a gain needs the teacher.
+    """
+
+    suite_version: Annotated[fields.Whole, Ge(1), Le(1), allowed("1", 1)]
+    title: Annotated[fields.Title, fields.examples("CIFAR-100, same architecture style")]
     caption: Annotated[
-        str, StringConstraints(max_length=2000), allowed("a text, at most 2000 characters")
+        str,
+        StringConstraints(max_length=2000),
+        allowed("a text, at most 2000 characters", "Accuracy of the last epoch."),
     ] = ""
-    dataset: DataSetEntry
+    dataset: Annotated[DataSetEntry, fields.examples("cifar100")]
     recipe: RecipeChanges = RecipeEntry()
-    teachers: Annotated[Teachers, allowed("a mapping of dataset, seed, recipe, checkpoints")] = (
-        Teachers()
+    teachers: Annotated[
+        Teachers, allowed("a mapping of dataset, seed, recipe, checkpoints", {"seed": "same"})
+    ] = Teachers()
+    ensemble: Annotated[Ensembles, allowed("a mapping of combine", {"combine": "mean"})] = (
+        Ensembles()
     )
-    ensemble: Annotated[Ensembles, allowed("a mapping of combine")] = Ensembles()
     seeds: fields.Seeds = (0, 1, 2)
     views: Views = ViewsEntry()
-    pairs: Annotated[tuple[PairEntry, ...], Len(1), allowed("a list of {teacher: …, student: …}")]
-    networks: Annotated[
-        dict[fields.Network, NetworkEntry],
-        allowed("a mapping of networks to {stages, pretrained, init, options}"),
-    ] = {}
+    pairs: Annotated[
+        tuple[PairEntry, ...],
+        Len(1),
+        allowed(
+            "a list of {teacher: …, student: …}", [{"teacher": "resnet56", "student": "resnet20"}]
+        ),
+    ]
+    networks: Networks = {}
     methods: Annotated[
         Annotated[list[fields.Label], Len(1), fields.tag("list")]
         | Annotated[dict[fields.Label, MethodEntry], Len(1), fields.tag("mapping")],
         fields.by_type(list=list, mapping=dict),
         allowed("a list of the papers' methods, or a mapping of methods to {distiller: weight}"),
     ]
-    options: Annotated[
-        dict[DistillerName, dict[fields.Text, Any]],
-        allowed("a mapping of distillers to {option: value}"),
-    ] = {}
-    plugins: Annotated[tuple[fields.Text, ...], allowed("a list of paths of .py files")] = ()
+    options: SharedOptions = {}
+    plugins: Plugins = ()
     published: PublishedSource = None
-    probes: Annotated[
-        dict[fields.Label, ProbeEntry],
-        allowed("a mapping of names to {dataset, kind, …}"),
-    ] = {}
-    evaluate: Annotated[EvaluateEntry, allowed("a mapping of measures")] = EvaluateEntry()
-    tune: Annotated[TuneEntry | None, allowed("a mapping of methods, images, trials, …")] = None
+    probes: Probes = {}
+    evaluate: Evaluate = EvaluateEntry()
+    tune: Tuning = None
     controls: fields.Truth = False
+
+    model_config = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
 
     @model_validator(mode="before")
     @classmethod

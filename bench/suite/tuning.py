@@ -21,12 +21,18 @@ DOMAIN = "a list of values, or {low, high, log}"
 
 
 class RangeEntry(Part):
-    """The numbers from `low` to `high`; with `log`, the logarithm is distributed evenly."""
+    """The numbers from `low` to `high`; with `log`, the logarithm is distributed evenly.
+
+    Attributes:
+        low: Smallest value; above 0 with `log`.
+        high: Largest value, above `low`.
+        log: Whether the logarithm of the values is distributed evenly.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    low: fields.Number
-    high: fields.Number
+    low: Annotated[fields.Number, fields.examples(0.1)]
+    high: Annotated[fields.Number, fields.examples(10)]
     log: bool = False
 
 
@@ -45,14 +51,28 @@ Space = Mapping[str, Domain]  # by place in a method: `kd.weight`, `kd.temperatu
 
 
 class TuneEntry(Part):
-    """The search for the weights and options of methods, before the runs of the table."""
+    """The search for the weights and options of methods, before the runs of the table.
+
+    Attributes:
+        methods: The searched values of each method: options, and `weight`, each with a list of
+            values or a range. The options of one distiller can be a mapping below its name.
+        images: Number of training images that are held out; trials are evaluated on them.
+        trials: Number of trials of each method.
+        search: How trials are proposed: at random, by a tree-structured Parzen estimator (`tpe`),
+            or all combinations (`grid`).
+        pruning: Whether only the best trials train for all epochs (`halving`).
+        seeds: Seeds of each trial; the suite's `seeds` may not contain them.
+        on: Whether trials run on the first pair, for all pairs, or on each pair.
+    """
 
     methods: Annotated[
         dict[fields.Label, Annotated[dict[fields.Text, Any], Len(1)]],
         Len(1),
-        allowed(f"a mapping of methods to {{option: {DOMAIN}}}"),
+        allowed(
+            f"a mapping of methods to {{option: {DOMAIN}}}", {"kd": {"temperature": [1, 2, 4, 8]}}
+        ),
     ]
-    images: fields.Count
+    images: Annotated[fields.Count, fields.examples(5000)]
     trials: Annotated[fields.Whole, Ge(1), Le(1000), allowed("a whole number, 1 to 1000")] = (
         DEFAULT_TRIALS
     )
@@ -66,6 +86,15 @@ class TuneEntry(Part):
         if both := {*self.seeds} & {*seeds}:
             message = f"found {min(both)}, which is a seed of the table"
             yield Problem(("tune", "seeds"), f"{message}. Allowed: other seeds")
+
+
+Tuning = Annotated[
+    TuneEntry | None,
+    allowed(
+        "a mapping of methods, images, trials, …",
+        {"images": 5000, "methods": {"kd": {"temperature": [1, 2, 4, 8]}}},
+    ),
+]
 
 
 @dataclass(frozen=True)
