@@ -1,9 +1,10 @@
 """The contract of a distiller, checked on random features of two networks.
 
 `bench validate` checks every distiller of a suite this way. For your own tests:
-`assert not contract.violations(build, student, teacher, batch)`.
+`assert contract.check(MyDistiller) == []`.
 """
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -18,6 +19,9 @@ from distillers.base import (
     Batch,
     Distiller,
     Features,
+    Incompatible,
+    MixedBatch,
+    Setting,
     Shapes,
     has_head,
     reads_of_teacher,
@@ -25,6 +29,26 @@ from distillers.base import (
 
 Build = Callable[[], Distiller]
 PARAMETERS = ("classifier", "norms")  # fields that hold parameters of a network, not features
+STUDENT, TEACHER = (  # two small networks with three stages, and with all optional features
+    Shapes(
+        stages,
+        pooled,
+        logits=7,
+        preactivations=stages,
+        stem=(4, 12, 8),
+        pooled_map=(pooled, 3, 2),
+        classifier=True,
+        norms=tuple(channels for channels, *_ in stages),
+        distilled=True,
+    )
+    for pooled, stages in (
+        (11, ((3, 12, 8), (23, 6, 4), (11, 3, 2))),
+        (13, ((2, 12, 8), (29, 6, 4), (13, 3, 2))),
+    )
+)
+LABELS = torch.arange(53) * 3 % STUDENT.logits  # of the training set
+INDEX = torch.tensor([2, 51, 17, 30, 8])
+BATCH = Batch(LABELS[INDEX], INDEX)
 FOREIGN = "NumPy's or Python's global generator, which no run seeds"
 
 
@@ -57,6 +81,64 @@ def random_features(shapes: Shapes, batch: int, rng: torch.Generator, *, grad: b
     if shapes.distilled:
         optional["distilled"] = draw(batch, shapes.logits)
     return replace(features, **optional)
+
+
+def check(distiller: type[Distiller], **options: Any) -> list[str]:
+    """Check a distiller on two small networks, as a test of its author does.
+
+    The networks are `STUDENT` and `TEACHER`, or twice `STUDENT` for a distiller that needs equal
+    shapes; the training set has 53 samples. In addition to `violations`, this function checks the
+    class's documentation and options, evaluation mode, resumption, and a batch of one sample.
+
+    Args:
+        distiller: The distiller's class.
+        **options: Options of the distiller; numbers of samples must be small.
+
+    Returns:
+        One sentence for each violation; empty if there is none.
+
+    Raises:
+        Incompatible: The distiller does not fit these networks.
+        Exception: The distiller's own code fails.
+    """
+
+    def build(seed: int = 0, teacher: Shapes = TEACHER) -> Distiller:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            setting = Setting(STUDENT, teacher, LABELS, torch.Generator().manual_seed(seed))
+            return distiller(setting, **options).train()
+
+    try:
+        build()
+        shapes = TEACHER
+    except Incompatible:
+        shapes = STUDENT
+    problems = list(_of_class(distiller))
+    problems += violations(lambda: build(0, shapes), STUDENT, shapes, BATCH)
+    if problems:
+        return problems
+
+    def inputs(seed: int, size: int = len(INDEX)) -> tuple[Features, Features]:
+        rng = torch.Generator().manual_seed(seed)
+        student = random_features(STUDENT, size, rng, grad=True)
+        return student, random_features(shapes, size, rng, grad=False)
+
+    problems += _of_parameters(build(0, shapes), *inputs(0))
+    problems += _of_state(lambda seed: build(seed, shapes), inputs)
+    loss = build(0, shapes)(*inputs(0, 1), Batch(BATCH.labels[:1], BATCH.index[:1]))
+    if not bool(loss.isfinite()):
+        problems.append(f"the loss of a batch of one sample is {loss.item()}. Allowed: finite")
+    targets = torch.full((len(INDEX), STUDENT.logits), 1 / STUDENT.logits)
+    try:
+        if not distiller.needs_labels:
+            build(0, shapes)(*inputs(0), MixedBatch(BATCH.labels, BATCH.index, targets=targets))
+    except Incompatible:
+        problems.append("forward uses batch.labels or batch.index: declare needs_labels = True")
+    try:
+        waits_for_device(lambda: build(0, shapes), STUDENT, shapes, BATCH)
+    except Exception as error:
+        problems.append(f"forward waits for the device: {type(error).__name__}: {error}")
+    return problems
 
 
 def violations(build: Build, student: Shapes, teacher: Shapes, batch: Batch) -> list[str]:
@@ -240,3 +322,54 @@ def _of_head(distiller: Distiller, student: Features) -> Iterator[str]:
     if logits.shape != student.logits.shape or not bool(logits.isfinite().all()):
         allowed = tuple(student.logits.shape)
         yield f"predict returns {tuple(logits.shape)}. Allowed: finite logits {allowed}"
+
+
+def _of_class(distiller: type[Distiller]) -> Iterator[str]:
+    """Yield a sentence for each missing part of the documentation, and for each invalid option."""
+    if "L = " not in (distiller.__doc__ or ""):
+        yield "the class docstring has no formula. Allowed: a docstring with `L = …`"
+    if not any(character.isdigit() for character in distiller.paper):
+        yield "paper has no year. Allowed: authors, title, venue, year and arXiv number"
+    _self, _setting, *parameters = inspect.signature(distiller.__init__).parameters.values()
+    for option in parameters:
+        kinds = {option.default, option.annotation} & {option.empty}
+        if kinds or option.kind is not option.KEYWORD_ONLY:
+            yield f"the option {option.name} needs a default and a type, and to follow `*`"
+
+
+def _of_parameters(distiller: Distiller, student: Features, teacher: Features) -> Iterator[str]:
+    """Yield a sentence for unknown names in `undecayed`, and for tensors that nobody trains."""
+    names = {name for name, _ in distiller.named_parameters()}
+    for name in sorted({*distiller.undecayed} - names):
+        yield f"undecayed names {name}. Allowed: {', '.join(sorted(names)) or 'no parameter'}"
+    trained = {id(tensor) for tensor in (*tensors_of(student), *distiller.parameters())}
+    visited: set[Any] = set()
+    nodes: list[Any] = [distiller(student, teacher, BATCH).grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in visited:
+            visited.add(node)
+            nodes += [parent for parent, _ in node.next_functions]
+    leaves = [node.variable for node in visited if hasattr(node, "variable")]
+    if any(id(leaf) not in trained for leaf in leaves):
+        yield "a gradient flows to a tensor that is neither a feature nor a parameter"
+
+
+def _of_state(
+    build: Callable[[int], Distiller], inputs: Callable[[int], tuple[Features, Features]]
+) -> Iterator[str]:
+    """Yield a sentence for each fault of evaluation mode, of buffers and of a resumed training."""
+    distiller = build(0)
+    places = {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}
+    distiller(*inputs(2), BATCH)
+    if places != {name: buffer.data_ptr() for name, buffer in distiller.named_buffers()}:
+        yield "forward replaces a buffer. Allowed: writing into it, for example by copy_"
+    resumed = build(1)
+    resumed.load_state_dict({k: v.clone() for k, v in distiller.state_dict().items()})
+    if not torch.equal(resumed(*inputs(4), BATCH), distiller(*inputs(4), BATCH)):
+        yield "a resumed distiller returns another loss: keep all state in parameters and buffers"
+    before = {name: value.clone() for name, value in distiller.eval().state_dict().items()}
+    losses = [distiller(*inputs(6), BATCH) for _ in range(2)]
+    after = distiller.state_dict()
+    if not torch.equal(*losses) or not all(torch.equal(before[k], after[k]) for k in before):
+        yield "forward changes the distiller in evaluation mode"

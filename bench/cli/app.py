@@ -35,6 +35,7 @@ VERBS = {  # shown by --help, which imports no verb's module
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value and its origin.",
     "validate": "Check suites; print each mistake with its line, and warnings.",
+    "new": "Write a new distiller, network or dataset, with a test and a suite.",
     "schema": "Print the JSON Schema of suites, with which editors check them.",
     "teachers": "Show each teacher of a suite: origin, accuracy, weights.",
     "ui": "Start MLflow's web interface for a results folder.",
