@@ -51,11 +51,11 @@ def test_new_tests_pass_and_see_a_fault(kind: str, name: str, here: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), KINDS.items())
-def test_new_files_are_formatted_and_typed_as_ours(kind: str, name: str, here: Path) -> None:
+def test_new_files_are_formatted_and_pass_the_linter(kind: str, name: str, here: Path) -> None:
     pytest.importorskip("ruff")
     bench("new", kind, name)
     ruff = [sys.executable, "-m", "ruff"]
-    rules = ["check", "--isolated", "--line-length=100", "--select=E,W,F,I,B,D1,UP,PT"]
+    rules = ["check", "--isolated", "--line-length=100", "--select=E,W,F,I,B,D101,D102,UP,PT"]
     for arguments in (rules, ["format", "--isolated", "--line-length=100", "--check"]):
         ran = subprocess.run([*ruff, *arguments, "."], cwd=here, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout
@@ -69,6 +69,11 @@ def test_printed_commands_are_those_of_the_new_files(here: Path) -> None:
         "bench validate my_cosine.yaml",
         "bench run my_cosine.yaml",
     ]
+
+
+def test_a_distiller_whose_name_in_suites_differs_says_so(here: Path) -> None:
+    assert "In suites, its name is myloss." in bench("new", "distiller", "my_loss").stdout
+    assert "In suites" not in bench("new", "network", "tiny_net").stdout
 
 
 @pytest.mark.parametrize("existing", ["cosine.py", "test_cosine.py", "my_cosine.yaml"])

@@ -27,8 +27,10 @@ def command(
     from bench import templates
 
     print_files(templates.write(kind, name, Path()))
+    definition = templates.definition_name(kind, name)
+    echo(f"In suites, its name is {definition}.\n" if definition != name else "")
     echo(
-        f"\nNext:\n"
+        "Next:\n"
         f"  python -m pytest test_{name}.py   # pip install pytest\n"
         f"  bench validate my_{name}.yaml\n"
         f"  bench run my_{name}.yaml\n"
