@@ -63,9 +63,13 @@ def test_shipped_suites_are_listed_and_valid(installed: Path, here: Path) -> Non
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "quickstart.yaml", "suites/quickstart.yaml"])
-def test_a_shipped_suite_is_run_by_its_name(name: str, installed: Path, here: Path) -> None:
-    output(installed, "run", name, *SHORT, "--tracker", "none", "--inline")
+@pytest.mark.parametrize("name", ["quickstart.yaml", "suites/quickstart.yaml"])
+def test_a_path_in_a_clone_finds_the_shipped_suite(name: str, installed: Path, here: Path) -> None:
+    assert "title: Quickstart" in output(installed, "show", name)
+
+
+def test_a_shipped_suite_is_run_by_its_name(installed: Path, here: Path) -> None:
+    output(installed, "run", "quickstart", *SHORT, "--tracker", "none", "--inline")
     assert (here / "results" / "quickstart-part.md").is_file()
 
 
