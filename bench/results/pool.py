@@ -5,7 +5,8 @@ of the run's specification. The numbers may differ, for example because processo
 differently. A pool chooses one copy of each run by a fixed rule and lists the other numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from copy import copy as copy_object
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,7 @@ class Pool(Results):
         self.folders, self.names = tuple(folders), short_names(folders)
         self.copies: dict[str, list[Copy]] = {}
         self.damaged: list[BenchError] = []
+        self._preferred: frozenset[str] = frozenset()
         self._kept: dict[str, Copy] = {}
         for folder, name in zip(folders, self.names, strict=True):
             self._add(folder, name)
@@ -110,8 +112,20 @@ class Pool(Results):
     def kept(self, run: str) -> Copy | None:
         """Return the copy of a run that tables show, by `RULE`; None if there is no copy."""
         if run not in self._kept and (copies := self.copies.get(run)):
-            self._kept[run] = _choose(copies)
+            preferred = [copy for copy in copies if copy.source in self._preferred]
+            usable = [copy for copy in preferred if copy.record.status in WITH_RESULT]
+            self._kept[run] = _choose(usable or copies)
         return self._kept.get(run)
+
+    def preferring(self, names: Collection[str]) -> "Pool":
+        """Return the same records; runs with a result in these folders keep one of its copies.
+
+        Args:
+            names: Short names of folders, such as those in which a suite ran.
+        """
+        pool = copy_object(self)
+        pool._preferred, pool._kept = frozenset(names), {}
+        return pool
 
     def record(self, run: str, *, curves: bool = True) -> Record | None:
         """Return the record of a run that is kept; None if there is no valid record."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import distillers
@@ -28,6 +29,7 @@ class SiteSuite:
         slug: Name of its folder of pages.
         plan: The plan.
         folders: Short names of its results folders.
+        results: The records; those in its folders come first.
         entries: Its runs, without curves.
         context: Title and caption.
         tables: Its tables of all metrics.
@@ -36,6 +38,7 @@ class SiteSuite:
     slug: str
     plan: Plan
     folders: tuple[str, ...]
+    results: Pool
     entries: tuple[Entry, ...]
     context: TableContext
     tables: tuple[Table, ...]
@@ -50,7 +53,11 @@ class SiteSuite:
     def metrics(self) -> list[str]:
         """Names of the metrics of the tables; the first is the metric of the main page."""
         names = dict.fromkeys(table.metric.name for table in self.tables)
-        measured = {t.metric.name for t in self.tables if any(c.measured for c in t.cells)}
+        measured = {
+            table.metric.name
+            for table in self.tables
+            if any(cell.measured for cell in table.cells if cell.role != "teacher")
+        }
         return sorted(names, key=lambda name: name not in measured)
 
     @property
@@ -72,11 +79,19 @@ class SiteSuite:
     def cells(self, metric: str) -> Iterator[tuple[Table, Column, Row, Cell]]:
         """Yield the cells of a metric's tables."""
         for table in self.tables:
-            if table.metric.name != metric:
-                continue
-            for row in table.rows:
-                for column, cell in zip(table.columns, row.cells, strict=True):
-                    yield table, column, row, cell
+            if table.metric.name == metric:
+                for row in table.rows:
+                    for column, cell in zip(table.columns, row.cells, strict=True):
+                        yield table, column, row, cell
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str, str], tuple[Column, Row]]:
+        """The column and the row of each cell, by role, method and pair; also teachers' cells."""
+        return {
+            (row.role, row.name, column.pair): (column, row)
+            for metric in reversed(self.metrics)
+            for _, column, row, _ in self.cells(metric)
+        }
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,7 @@ class SiteMethod:
         name: The name in suites.
         label: The name in tables.
         cells: Its cells.
-        terms: Its different losses: the weight and the options of each distiller.
+        terms: Its different losses: the weight and the options of each distiller, by name.
         ranks: Its leaderboards, with its row and its rank.
     """
 
@@ -160,19 +175,20 @@ class Site:
         """The leaderboards of each data set, by its name."""
         groups: dict[str, list[Leaderboard]] = {}
         for board in self.boards:
-            groups.setdefault(board.data.name, []).append(board)
+            groups.setdefault(board.data_set, []).append(board)
         return groups
 
     @property
     def machines(self) -> list[tuple[tuple[str, ...], int]]:
         """Device, system, versions and commit of the records, and the number of records."""
         counts = Counter(
-            tuple(_text(record.environment.get(key)) for key in MACHINE)
+            tuple(_text(key, record.environment.get(key)) for key in MACHINE)
             for record in self.pool.records(curves=False)
         )
         return sorted(counts.items())
 
 
+COMMIT_DIGITS = 10
 MACHINE = {
     key: ENVIRONMENT[key] for key in ("device", "system", "python", "torch", "precision", "commit")
 }
@@ -196,7 +212,7 @@ def build_site(sources: Sources, title: str) -> Site:
             )
             slug = f"{slug}-{content_hash([*plan.runs])[:8]}"
         try:
-            suites[slug] = _suite(slug, plan, tuple(folders), pool)
+            suites[slug] = _suite(slug, plan, tuple(folders), pool.preferring(folders))
         except BenchError as error:
             problems.append(f"{plan.suite.name}: left out: {error}")
     parts = [(each.slug, each.plan, each.entries) for each in suites.values()]
@@ -223,7 +239,7 @@ def _suite(slug: str, plan: Plan, folders: tuple[str, ...], pool: Pool) -> SiteS
     entries = tuple(build.entries(plan, pool))
     context = build.context(plan)
     tables = build.all_tables(entries, replace(context, caption=""))
-    return SiteSuite(slug, plan, folders, entries, context, tuple(tables))
+    return SiteSuite(slug, plan, folders, pool, entries, context, tuple(tables))
 
 
 def _methods(suites: Sequence[SiteSuite], boards: Sequence[Leaderboard]) -> dict[str, SiteMethod]:
@@ -245,21 +261,22 @@ def _methods(suites: Sequence[SiteSuite], boards: Sequence[Leaderboard]) -> dict
 
 def _uses(suite: SiteSuite) -> Iterator[tuple[str, Use]]:
     """Yield the cells of each record of a suite; a teacher's cells are those of its pairs."""
-    places = {
-        (row.role, row.name, column.pair): (column, row)
-        for _, column, row, _ in suite.cells(suite.metrics[0])
-    }
     seen = set()
     for entry in suite.entries:
         key = (entry.role, entry.method, entry.pair)
-        if entry.record and key in places and (key, entry.record.id) not in seen:
+        if entry.record and (key, entry.record.id) not in seen:
             seen.add((key, entry.record.id))
-            yield entry.record.id, Use(suite, *places[key], entry.record.seed)
+            yield entry.record.id, Use(suite, *suite.places[key], entry.record.seed)
 
 
 def anchor(pair: str, method: str) -> str:
     """Return the id of a cell on a suite's page."""
     return f"cell.{file_name(pair)}.{file_name(method)}"
+
+
+def runs_anchor(pair: str, method: str) -> str:
+    """Return the id of the runs of a cell on a suite's page."""
+    return f"runs.{file_name(pair)}.{file_name(method)}"
 
 
 def linked(document: Document, page: str = "") -> Document:
@@ -281,9 +298,8 @@ def linked(document: Document, page: str = "") -> Document:
 
 def _linked_cells(row: GridRow, pairs: Sequence[str], page: str) -> Iterator[GridCell]:
     for cell, pair in zip(row.cells[1:], pairs, strict=True):
-        name = anchor(pair, row.method)
-        link = f"{page}#runs{name.removeprefix('cell')}" if cell.run else ""
-        yield replace(cell, anchor=name, link=link)
+        link = f"{page}#{runs_anchor(pair, row.method)}" if cell.run else ""
+        yield replace(cell, anchor=anchor(pair, row.method), link=link)
 
 
 def place_link(place: Place) -> str:
@@ -291,5 +307,7 @@ def place_link(place: Place) -> str:
     return f"suites/{place.suite}/index.html#{anchor(place.pair, place.method)}"
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _text(key: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    is_long = key == "commit" and len(text) > COMMIT_DIGITS
+    return f"{text[:COMMIT_DIGITS]}{'+' if text.endswith('+') else ''}" if is_long else text

@@ -12,7 +12,7 @@ from typing import Any
 from bench.planning.plan import Plan
 from bench.report import build, labels
 from bench.report.figures import file_name
-from bench.report.model import Cell, Entry, Row, Table, TableContext
+from bench.report.model import Cell, Column, Entry, Row, Table, TableContext
 from bench.report.provenance import origin
 from bench.results import Record, Results
 from bench.spec import DataSpec, RunSpec, content_hash
@@ -37,6 +37,7 @@ class Leaderboard:
         slug: Name of the page.
         setting: The setting, as nested JSON data.
         specification: The specification of one of the students.
+        data: The images of the students, with the name of a folder of images.
         teacher: Name of the teacher's network.
         student: Name of the student's network.
         table: The table, with one column.
@@ -48,6 +49,7 @@ class Leaderboard:
     slug: str
     setting: Mapping[str, Any]
     specification: RunSpec
+    data: DataSpec
     teacher: str
     student: str
     table: Table
@@ -56,9 +58,31 @@ class Leaderboard:
     machines: tuple[str, ...]
 
     @property
-    def data(self) -> DataSpec:
-        """The images of the students."""
-        return self.specification.data
+    def data_set(self) -> str:
+        """Name of the data set, without reductions and without the path of a folder of images."""
+        return labels.data_set(DataSpec(name=self.data.name))
+
+    @property
+    def summary(self) -> str:
+        """A phrase about the images and the student's recipe, to tell leaderboards apart."""
+        facts = self.facts
+        parts = [", ".join(labels.data_reductions(self.data))]
+        parts += [
+            f"{name.lower()}: {facts[name]}"
+            for name in ("Teacher's images", "Views")
+            if name in facts
+        ]
+        return "; ".join(filter(None, (*parts, facts["Student"])))
+
+    @property
+    def best(self) -> str:
+        """The best methods, and their mean."""
+        metric = self.table.metric
+        rows = [row for row, rank in self.rows if rank == 1]
+        values = [row.cells[0].measured for row in rows]
+        numbers = [metric.mean_std(value.mean, value.std) for value in values if value]
+        names = labels.join(row.label for row in rows) if rows else ""
+        return f"{names}: {numbers[0]} {metric.unit}".strip() if numbers else ""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -73,12 +97,11 @@ class Leaderboard:
         is_other = (images.name, images.size, images.split) != (
             spec.data.name, spec.data.size, spec.data.split
         )  # fmt: skip
-        views = "" if spec.view == spec.teacher_view == "rgb" else f"{spec.view}, "
-        views += f"of the teacher {spec.teacher_view}" if views else ""
+        views = f"teacher {spec.teacher_view}, student {spec.view}"
         facts = {
-            "Images": labels.data_set(spec.data),
+            "Images": labels.data_set(self.data),
             "Teacher's images": labels.data_set(images) if is_other else "",
-            "Views": views,
+            "Views": "" if spec.view == spec.teacher_view == "rgb" else views,
             "Student": labels.recipes([(self.student, spec.recipe)]),
             "Teacher": teacher,
             "Precision": spec.recipe.precision,
@@ -88,8 +111,9 @@ class Leaderboard:
 
     @property
     def pair(self) -> str:
-        """The two networks, as tables print them."""
-        return f"{labels.network(self.teacher)} → {labels.network(self.student)}"
+        """The two networks, as tables print them, and the name of the pair if it says more."""
+        name = min(place.pair for places in self.places.values() for place in places)
+        return Column.of(name, self.teacher, self.student).name
 
     @property
     def rows(self) -> list[tuple[Row, int | None]]:
@@ -115,6 +139,7 @@ class _Group:
     """The runs of one setting, while they are collected."""
 
     setting: dict[str, Any]
+    data: DataSpec
     entries: dict[tuple[str, str, int], Entry] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # of rows, by the hash of the loss
     places: dict[str, dict[Place, None]] = field(default_factory=dict)
@@ -141,10 +166,11 @@ def leaderboards(
             if entry.record is None or entry.role not in ("student", "method"):
                 continue
             shared = setting(entry.record, results, policy)
-            group = groups.setdefault(content_hash(shared), _Group(shared))
+            key = content_hash(shared)
+            group = groups.setdefault(key, _Group(shared, plan.suite.data.spec))
             _add(group, entry, teachers[entry.pair, entry.seed], page)
     boards = [_leaderboard(key, group) for key, group in groups.items()]
-    return sorted(boards, key=lambda board: (board.data.name, board.pair, board.slug))
+    return sorted(boards, key=lambda board: (board.data_set, board.pair, board.slug))
 
 
 def setting(record: Record, results: Results, policy: int | str) -> dict[str, Any]:
@@ -210,14 +236,15 @@ def _leaderboard(key: str, group: _Group) -> Leaderboard:
     records = [entry.record for entry in entries if entry.record]
     specification = next(r for r in records if r.teacher or r.specification.teacher).specification
     recipes = {student.pair: specification.recipe}
-    context = TableContext(student.pair, "", specification.data, recipes)
+    context = TableContext(student.pair, "", group.data, recipes)
     names = ["top1", *labels.METRICS]
     metric = next((n for n in names if any(_has(r, n) for r in records if r.teacher)), "top1")
-    parts = (file_name(specification.data.name or "data"), file_name(student.pair), key[:8])
+    parts = (file_name(specification.data.name), file_name(student.pair), key[:8])
     return Leaderboard(
         "-".join(parts),
         group.setting,
         specification,
+        group.data,
         student.teacher,
         student.student,
         build.table(entries, context, metric),
@@ -237,12 +264,16 @@ def _printed(cell: Cell, metric: labels.Metric) -> float | None:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Return how two settings differ, such as `recipe.epochs: 2 (there: 240)`."""
+    """Return how two settings differ, such as `recipe.epochs: 2 (there: 240)`.
+
+    Images of the teacher are left out if the student's images differ in the same way.
+    """
     here, there = _flat(first), _flat(second)
+    names = [name for name in dict.fromkeys([*here, *there]) if here.get(name) != there.get(name)]
     return [
         f"{name}: {labels.setting(here.get(name))} (there: {labels.setting(there.get(name))})"
-        for name in dict.fromkeys([*here, *there])
-        if here.get(name) != there.get(name)
+        for name in names
+        if name.removeprefix("teacher.") not in names or not name.startswith("teacher.data.")
     ]
 
 

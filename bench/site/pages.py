@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -16,7 +16,7 @@ from bench.report.labels import one_line
 from bench.report.model import measured_metrics
 from bench.report.writers.html import html, specification
 from bench.results import Record
-from bench.results.pool import Copy
+from bench.results.pool import Copy, Disagreement
 from bench.site.content import MACHINE, Site, SiteMethod, place_link
 from bench.site.curve import curves
 from bench.site.leaderboards import Leaderboard, differences
@@ -44,26 +44,20 @@ def site_files(site: Site) -> dict[str, bytes]:
         path = f"leaderboards/{board.slug}.html"
         texts[path] = page("leaderboard.html", path, site, **_leaderboard(board, site))
     for name, boards in site.data_sets.items():
-        path, title = f"data/{file_name(name)}.html", data_name(boards[0])
-        texts |= paged("data.html", path, site, boards, title=title)
+        texts |= paged("data.html", f"data/{file_name(name)}.html", site, boards, title=name)
     for method in site.methods.values():
         path = f"methods/{method.slug}.html"
         texts |= paged("method.html", path, site, method.cells, **_method(method))
     texts |= _records(site)
     if site.disagreements:
-        document = disagreements_document([*site.disagreements.values()])
-        table = Markup(html(document))
-        texts["disagreements.html"] = page("disagreements.html", "d", site, table=table)
+        path = "disagreements.html"
+        table = _disagreements([*site.disagreements.values()])
+        texts[path] = page(path, path, site, table=table)
     texts["assets/site.css"] = asset("bench.report", "assets/page.css")
     texts["assets/site.css"] += asset("bench.site", "assets/site.css")
     texts["assets/table.js"] = asset("bench.report", "assets/page.js")
     texts["assets/search.js"] = asset("bench.site", "assets/search.js")
     return {path: text.encode() for path, text in texts.items()}
-
-
-def data_name(board: Leaderboard) -> str:
-    """Return the name of a leaderboard's data set, without its reductions."""
-    return labels.data_set(type(board.data)(name=board.data.name))
 
 
 def _index(site: Site, scripts: list[str]) -> str:
@@ -73,11 +67,14 @@ def _index(site: Site, scripts: list[str]) -> str:
         "finished": max((record.finished or "" for record in records), default="")[:10],
         "scripts": scripts,
         "machine": list(MACHINE.values()),
-        "data_sets": [
-            (data_name(boards[0]), name, boards) for name, boards in site.data_sets.items()
-        ],
     }
     return page("index.html", "index.html", site, **values)
+
+
+def _disagreements(disagreements: Sequence[Disagreement]) -> Markup:
+    """Return the numbers that differ as an open `<details>` element."""
+    text = html(disagreements_document(disagreements))
+    return Markup(text.replace("<details ", "<details open ", 1))
 
 
 def _search_entries(site: Site) -> Iterator[tuple[str, str, str]]:
@@ -90,7 +87,8 @@ def _search_entries(site: Site) -> Iterator[tuple[str, str, str]]:
     for board in site.boards:
         text = _joined(board.pair, f"{board.teacher}/{board.student}", labels.data_set(board.data))
         yield "leaderboard", text, f"leaderboards/{board.slug}.html"
-    for record in site.pool.records(curves=False):
+    records = site.pool.records(curves=False)
+    for record in sorted(records, key=lambda record: (record.name, record.id)):
         yield "run", _joined(record.name, record.id), f"records/{file_name(record.id)}.html"
 
 
@@ -106,7 +104,7 @@ def _leaderboard(board: Leaderboard, site: Site) -> dict[str, Any]:
     }
     others = [
         (other, differences(board.setting, other.setting))
-        for other in site.data_sets[board.data.name]
+        for other in site.data_sets[board.data_set]
         if other is not board and (other.teacher, other.student) == (board.teacher, board.student)
     ]
     text = yaml.safe_dump(dict(board.setting), sort_keys=False, allow_unicode=True)
@@ -153,7 +151,8 @@ def _method(method: SiteMethod) -> dict[str, Any]:
         settings = [terms[name] for terms in method.terms if name in terms]
         about = inspect.getdoc(distiller) if distiller else ""
         formula, _, _ = (about or "").partition("\n\n")
-        losses.append((name, distiller, formula, list(map(_setting, settings))))
+        texts = list(dict.fromkeys(map(_setting, settings)))
+        losses.append((name, distiller, formula, texts))
     return {"method": method, "losses": losses}
 
 
@@ -215,8 +214,6 @@ def _record(copy: Copy, record: Record, site: Site) -> dict[str, Any]:
         "specification": Markup(escape(specification(record))),
         "uses": uses,
         "notes": notes,
-        "disagreement": Markup(html(disagreements_document([disagreement])))
-        if disagreement
-        else "",
+        "disagreement": _disagreements([disagreement]) if disagreement else "",
         "linked": [run for run in record.specification.needs if run in site.pool.copies],
     }

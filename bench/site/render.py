@@ -14,7 +14,7 @@ from bench.report.document import verdict
 from bench.report.figures import file_name
 from bench.report.labels import Metric, one_line, p_value, signed
 from bench.report.model import Cell, Measured, Table
-from bench.site.content import Site, anchor
+from bench.site.content import Site, anchor, runs_anchor
 
 PAGE_ROWS = 500  # rows of a long list on one page
 POLICY = (
@@ -87,6 +87,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "anchor": anchor,
+        "runs_anchor": runs_anchor,
         "mean": _mean,
         "interval": _interval,
         "difference": _difference,

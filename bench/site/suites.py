@@ -13,9 +13,8 @@ from bench.report.figures import NotDrawn
 from bench.report.figures.style import axis_label, svg
 from bench.report.labels import metric as metric_of
 from bench.report.labels import sentences
-from bench.report.model import Column, Row, measured_metrics
+from bench.report.model import ROLES, Column, Role, Row, measured_metrics
 from bench.report.writers.html import html
-from bench.results.pool import Pool
 from bench.site.content import Site, SiteSuite, linked
 from bench.site.render import page
 
@@ -61,9 +60,9 @@ class CellRuns:
 def suite_files(suite: SiteSuite, site: Site) -> dict[str, str]:
     """Return the pages, figures and downloads of a suite by path."""
     folder = f"suites/{suite.slug}"
-    texts = {f"{folder}/{name}": text for name, text in _downloads(suite, site.pool).items()}
+    texts = {f"{folder}/{name}": text for name, text in _downloads(suite).items()}
     downloads = [name.rpartition("/")[2] for name in texts]
-    pictures = list(_pictures(suite, site.pool))
+    pictures = list(_pictures(suite))
     texts |= {f"{folder}/{picture.name}": picture.content for picture in pictures}
     metrics = [(name, _metric_page(name, suite)) for name in suite.metrics]
     for place, (name, file) in enumerate(metrics):
@@ -75,10 +74,10 @@ def suite_files(suite: SiteSuite, site: Site) -> dict[str, str]:
             "tables": Markup("\n").join(_tables(suite, name, is_first)),
             "pictures": pictures if is_first else [],
             "downloads": downloads if is_first else [],
-            "card": _card(suite, site.pool) if is_first else "",
+            "card": _card(suite) if is_first else "",
             "cells": _cell_runs(suite, name) if is_first else [],
             "others": [
-                site.pool.kept(run)
+                suite.results.kept(run)
                 for run in suite.plan.runs
                 if run in site.pool.copies and not is_listed(run, site, suite)
             ],
@@ -108,16 +107,16 @@ def _tables(suite: SiteSuite, metric: str, is_first: bool) -> Iterator[Markup]:
             yield Markup(html(statistics_document(table)))
 
 
-def _card(suite: SiteSuite, pool: Pool) -> Markup:
+def _card(suite: SiteSuite) -> Markup:
     """Return the report card."""
     tables = [table for table in suite.tables if table.metric.name == "top1"]
-    return Markup(html(cards.checklist(suite.plan, pool, tables)))
+    return Markup(html(cards.checklist(suite.plan, suite.results, tables)))
 
 
-def _downloads(suite: SiteSuite, pool: Pool) -> dict[str, str]:
+def _downloads(suite: SiteSuite) -> dict[str, str]:
     """Return the tables, the statistics and the report card in the formats of `bench report`."""
     options = report.ReportOptions(metric=suite.metrics[0])
-    made = build.assemble(suite.plan, pool, options, suite.entries)
+    made = build.assemble(suite.plan, suite.results, options, suite.entries)
     stem = suite.plan.stem
     texts = {
         f"{stem}.{kind}": report.render(made, kind, label=stem)
@@ -126,19 +125,19 @@ def _downloads(suite: SiteSuite, pool: Pool) -> dict[str, str]:
     for kind in ("md", "tex", "csv"):
         name = f"{stem}-statistics"
         texts[f"{name}.{kind}"] = report.render(made, kind, "statistics", label=name)
-    card = cards.checklist(suite.plan, pool, made.tables)
+    card = cards.checklist(suite.plan, suite.results, made.tables)
     for kind in ("md", "tex"):
         name = f"{stem}-checklist"
         texts[f"{name}.{kind}"] = cards.render(card, kind, label=name)
     return texts
 
 
-def _pictures(suite: SiteSuite, pool: Pool) -> Iterator[Picture]:
+def _pictures(suite: SiteSuite) -> Iterator[Picture]:
     """Yield the figures of the suite's first metric, and curves of the training loss."""
-    metric, entries = suite.metrics[0], list(build.entries(suite.plan, pool, curves=True))
+    metric, entries = suite.metrics[0], list(build.entries(suite.plan, suite.results, curves=True))
     labels_of = {column.pair: column.name for _, column, _, _ in suite.cells(metric)}
     for name, kinds in ((metric, KINDS), ("loss", ("curves",))):
-        for each in figures.figures(suite.plan, pool, entries, name, kinds):
+        for each in figures.figures(suite.plan, suite.results, entries, name, kinds):
             if isinstance(each, NotDrawn):
                 continue
             kind = "loss" if name == "loss" else each.kind
@@ -159,9 +158,9 @@ def standalone(text: str) -> str:
 
 
 def _cell_runs(suite: SiteSuite, metric: str) -> list[CellRuns]:
-    """Return the runs of each cell of the main table."""
+    """Return the runs of each cell, with their values of a metric; teachers first."""
     unit = metric_of(metric)
-    runs: dict[tuple[str, str, str], dict[str, tuple[int, str, str, str]]] = {}
+    runs: dict[tuple[Role, str, str], dict[str, tuple[int, str, str, str]]] = {}
     for entry in suite.entries:
         if (record := entry.record) is not None:
             value = measured_metrics(record).get(metric)
@@ -169,8 +168,6 @@ def _cell_runs(suite: SiteSuite, metric: str) -> list[CellRuns]:
             run = (record.seed, record.id, text, record.status)
             key = (entry.role, entry.method, entry.pair)
             runs.setdefault(key, {}).setdefault(record.id, run)
-    return [
-        CellRuns(row, column, tuple(sorted(runs[row.role, row.name, column.pair].values())))
-        for _, column, row, _ in suite.cells(metric)
-        if (row.role, row.name, column.pair) in runs
-    ]
+    order = sorted(runs, key=lambda key: ROLES.index(key[0]))
+    cells = ((*suite.places[key], tuple(sorted(runs[key].values()))) for key in order)
+    return [CellRuns(row, column, values) for column, row, values in cells]

@@ -183,7 +183,8 @@ def file_name(pair: str) -> str:
     if re.fullmatch(r"[a-z0-9_.]+(/[a-z0-9_.]+)?", pair) and len(pair) <= 80:
         return pair.replace("/", "-")
     short = re.sub(r"[^A-Za-z0-9_.]+", "-", pair)[:80]
-    return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(pair.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{short}-{digest[:8]}"
 
 
 def _reference_label(subject: _Subject) -> str:

@@ -1,7 +1,7 @@
 "use strict";
 
 /* The search of the front page. Files assets/index-*.js hold [kind, text, address] of every page. */
-const MAX_HITS = 50;
+const MAX_HITS = 30;
 const input = document.getElementById("q");
 const hits = document.getElementById("hits");
 const count = document.getElementById("count");
