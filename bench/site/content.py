@@ -16,7 +16,7 @@ from bench.report.figures import file_name
 from bench.report.model import Cell, Column, Entry, Row, Table, TableContext
 from bench.report.provenance import ENVIRONMENT
 from bench.results.pool import Disagreement, Pool
-from bench.site.leaderboards import Leaderboard, Place, leaderboards
+from bench.site.leaderboards import Leaderboard, Place, leaderboards, slug
 from bench.site.sources import Sources
 from bench.spec import content_hash
 
@@ -126,7 +126,7 @@ class SiteMethod:
     @property
     def slug(self) -> str:
         """Name of the page."""
-        return file_name(self.name)
+        return slug(self.name)
 
     @property
     def distillers(self) -> list[tuple[str, "type[distillers.Distiller] | None"]]:
@@ -204,15 +204,15 @@ def build_site(sources: Sources, title: str) -> Site:
     pool, problems = sources.pool, list(sources.problems)
     suites: dict[str, SiteSuite] = {}
     for plan, folders in sources.plans:
-        slug = file_name(saved.path_of(pool.folder, plan.suite.name, plan.suite.changes).stem)
-        if slug in suites:
+        page = slug(saved.path_of(pool.folder, plan.suite.name, plan.suite.changes).stem)
+        if page in suites:
             problems.append(
                 f"{', '.join(folders)}: its suite {plan.suite.name} differs from the suite of the "
-                f"same name in {', '.join(suites[slug].folders)}; both are shown"
+                f"same name in {', '.join(suites[page].folders)}; both are shown"
             )
-            slug = f"{slug}-{content_hash([*plan.runs])[:8]}"
+            page = f"{page}-{content_hash([*plan.runs])[:8]}"
         try:
-            suites[slug] = _suite(slug, plan, tuple(folders), pool.preferring(folders))
+            suites[page] = _suite(page, plan, tuple(folders), pool.preferring(folders))
         except BenchError as error:
             problems.append(f"{plan.suite.name}: left out: {error}")
     parts = [(each.slug, each.plan, each.entries) for each in suites.values()]

@@ -5,7 +5,7 @@ deleted. `index.html` is deleted first and written last: an interrupted site has
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -37,6 +37,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         Unwritable: A file cannot be written; the folder then has no `index.html`.
     """
     check(folder)
+    _check_inside(folder, files)
     before = _listed(folder) if (folder / LIST).is_file() else []
     try:
         _write_list(folder, sorted({*before, *files}), complete=False)
@@ -71,7 +72,12 @@ def _listed(folder: Path) -> list[str]:
         names = [str(name) for name in content["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{path}: not the list of a site. Delete the folder {folder}") from error
+    _check_inside(folder, names)
+    return names
+
+
+def _check_inside(folder: Path, names: Iterable[str]) -> None:
+    """Raise BenchError if a file would be outside of the folder, for example because of a link."""
     root = folder.resolve()
     if outside := [name for name in names if not (root / name).resolve().is_relative_to(root)]:
-        raise BenchError(f"{path}: {outside[0]} is outside of the folder. Delete {folder}")
-    return names
+        raise BenchError(f"{folder}: {outside[0]} is outside of the folder. Delete {folder}")

@@ -239,7 +239,7 @@ def _leaderboard(key: str, group: _Group) -> Leaderboard:
     context = TableContext(student.pair, "", group.data, recipes)
     names = ["top1", *labels.METRICS]
     metric = next((n for n in names if any(_has(r, n) for r in records if r.teacher)), "top1")
-    parts = (file_name(specification.data.name), file_name(student.pair), key[:8])
+    parts = (slug(specification.data.name), file_name(student.pair), key[:8])
     return Leaderboard(
         "-".join(parts),
         group.setting,
@@ -261,6 +261,12 @@ def _has(record: Record, metric: str) -> bool:
 def _printed(cell: Cell, metric: labels.Metric) -> float | None:
     value = cell.rankable
     return None if value is None else round(value.mean, metric.digits)
+
+
+def slug(name: str) -> str:
+    """Return a name as part of a path: without a slash, and without a dot at its beginning."""
+    text = file_name(name)
+    return text if text[:1].isalnum() else f"x{text}"
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,6 @@ from markupsafe import Markup, escape
 from bench.config.text import printable
 from bench.report import labels
 from bench.report.disagreements import disagreements_document
-from bench.report.figures import file_name
 from bench.report.labels import one_line
 from bench.report.model import measured_metrics
 from bench.report.writers.html import html, specification
@@ -19,7 +18,7 @@ from bench.results import Record
 from bench.results.pool import Copy, Disagreement
 from bench.site.content import MACHINE, Site, SiteMethod, place_link
 from bench.site.curve import curves
-from bench.site.leaderboards import Leaderboard, differences
+from bench.site.leaderboards import Leaderboard, differences, slug
 from bench.site.render import asset, page, paged, split
 from bench.site.suites import suite_files
 
@@ -44,7 +43,7 @@ def site_files(site: Site) -> dict[str, bytes]:
         path = f"leaderboards/{board.slug}.html"
         texts[path] = page("leaderboard.html", path, site, **_leaderboard(board, site))
     for name, boards in site.data_sets.items():
-        texts |= paged("data.html", f"data/{file_name(name)}.html", site, boards, title=name)
+        texts |= paged("data.html", f"data/{slug(name)}.html", site, boards, title=name)
     for method in site.methods.values():
         path = f"methods/{method.slug}.html"
         texts |= paged("method.html", path, site, method.cells, **_method(method))
@@ -89,7 +88,7 @@ def _search_entries(site: Site) -> Iterator[tuple[str, str, str]]:
         yield "leaderboard", text, f"leaderboards/{board.slug}.html"
     records = site.pool.records(curves=False)
     for record in sorted(records, key=lambda record: (record.name, record.id)):
-        yield "run", _joined(record.name, record.id), f"records/{file_name(record.id)}.html"
+        yield "run", _joined(record.name, record.id), f"records/{slug(record.id)}.html"
 
 
 def _joined(*texts: str) -> str:
@@ -118,9 +117,9 @@ def _leaderboard(board: Leaderboard, site: Site) -> dict[str, Any]:
     }
 
 
-def site_suite(site: Site, slug: str) -> str:
+def site_suite(site: Site, page_name: str) -> str:
     """Return the name of a suite by the name of its page."""
-    return next(suite.plan.suite.name for suite in site.suites if suite.slug == slug)
+    return next(suite.plan.suite.name for suite in site.suites if suite.slug == page_name)
 
 
 def _bars(board: Leaderboard) -> dict[tuple[str, str], Markup]:
@@ -171,7 +170,7 @@ def _records(site: Site) -> dict[str, str]:
         copy, record = site.pool.kept(run), site.pool.record(run)
         if copy is None or record is None:
             continue
-        path = f"records/{file_name(run)}.html"
+        path = f"records/{slug(run)}.html"
         values = _record(copy, record, site)
         texts[path] = page("record.html", path, site, boards=boards.get(run, []), **values)
         rows.append((copy.record, copy.source))

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from bench.config.text import count
 from bench.report import labels
 from bench.report.document import verdict
-from bench.report.figures import file_name
 from bench.report.labels import Metric, one_line, p_value, signed
 from bench.report.model import Cell, Measured, Table
 from bench.site.content import Site, anchor, runs_anchor
+from bench.site.leaderboards import slug
 
 PAGE_ROWS = 500  # rows of a long list on one page
 POLICY = (
@@ -80,7 +80,7 @@ def _environment() -> Environment:
         finalize=_one_line,
     )
     environment.filters |= {
-        "slug": file_name,
+        "slug": slug,
         "network": labels.network,
         "data": labels.data_set,
         "count": count,

@@ -117,7 +117,7 @@ def _downloads(suite: SiteSuite) -> dict[str, str]:
     """Return the tables, the statistics and the report card in the formats of `bench report`."""
     options = report.ReportOptions(metric=suite.metrics[0])
     made = build.assemble(suite.plan, suite.results, options, suite.entries)
-    stem = suite.plan.stem
+    stem = suite.slug
     texts = {
         f"{stem}.{kind}": report.render(made, kind, label=stem)
         for kind in ("md", "tex", "csv", "json")

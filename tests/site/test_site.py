@@ -13,6 +13,7 @@ from bench.results import Results
 from bench.site import folder as site_folder
 from bench.site.leaderboards import differences
 from bench.site.render import POLICY
+from bench.site.suites import suite_files
 from tests.command import bench, wrong
 from tests.site.site_factory import (
     COMMITTED,
@@ -116,6 +117,20 @@ def test_hostile_names_stay_texts(hostile: dict[str, bytes]) -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in hostile)
     index = hostile["assets/index-0.js"].decode()
     assert json.loads(index[index.index("push(") + 5 : -3])
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "/etc/evil", ".hidden", "a b/c"])
+def test_names_of_suites_do_not_lead_out_of_the_folder(
+    small: Path, tmp_path: Path, name: str
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "r"))
+    path = folder / "plans" / "quickstart.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name}))
+    [suite] = site_of(folder).suites
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", suite.slug)
+    for file in suite_files(suite, site_of(folder)):
+        assert file.startswith(f"suites/{suite.slug}/")
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", file.split("/", 2)[2])
 
 
 def test_same_records_give_the_same_bytes(small: Path, files: dict[str, bytes]) -> None:
@@ -338,6 +353,15 @@ def test_list_of_files_outside_the_folder_is_refused(tmp_path: Path, name: str) 
     with pytest.raises(BenchError, match="outside of the folder"):
         site_folder.write(folder, SMALL_SITE)
     assert outside.read_text() == "mine"
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
+    site_folder.write(tmp_path / "s", {"index.html": b"front"})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s" / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BenchError, match="outside of the folder"):
+        site_folder.write(tmp_path / "s", SMALL_SITE)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_failure_leaves_no_front_page_and_can_be_repeated(
