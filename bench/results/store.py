@@ -8,7 +8,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 plans/<suite>.json         the plan, from which tables are made without data and plugins
 plans/<suite>-<hash>.json  the plan of a suite with changes by --set and --seeds
 tuned/<suite>.json         trials of `tune`, and the settings that they choose; named as plans/
-differing/<name>/<id>.json records that `bench merge` found to have other numbers, by their folder
+differing/                 records with other numbers, by `bench merge` from several folders
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's copies of the records
 tensorboard/               TensorBoard's copies of the records

@@ -200,10 +200,9 @@ def _network(run: str, results: Results) -> dict[str, Any]:
         parts["teacher"] = _network(teacher, results)
     if members := record.specification.members:
         networks = [_network(member, results) for member in members]
-        parts["members"] = [
-            len(members),
-            *(n for i, n in enumerate(networks) if n not in networks[:i]),
-        ]
+        different = [net for place, net in enumerate(networks) if net not in networks[:place]]
+        numbered = {f"network {place}": net for place, net in enumerate(different, 1)}
+        parts["members"] = {"number": len(members), **numbered}
     return parts
 
 

@@ -116,16 +116,16 @@ def _card(suite: SiteSuite) -> Markup:
 def _downloads(suite: SiteSuite) -> dict[str, str]:
     """Return the tables, the statistics and the report card in the formats of `bench report`."""
     options = report.ReportOptions(metric=suite.metrics[0])
-    made = build.assemble(suite.plan, suite.results, options, suite.entries)
+    assembled = build.assemble(suite.plan, suite.results, options, suite.entries)
     stem = suite.slug
     texts = {
-        f"{stem}.{kind}": report.render(made, kind, label=stem)
+        f"{stem}.{kind}": report.render(assembled, kind, label=stem)
         for kind in ("md", "tex", "csv", "json")
     }
     for kind in ("md", "tex", "csv"):
         name = f"{stem}-statistics"
-        texts[f"{name}.{kind}"] = report.render(made, kind, "statistics", label=name)
-    card = cards.checklist(suite.plan, suite.results, made.tables)
+        texts[f"{name}.{kind}"] = report.render(assembled, kind, "statistics", label=name)
+    card = cards.checklist(suite.plan, suite.results, assembled.tables)
     for kind in ("md", "tex"):
         name = f"{stem}-checklist"
         texts[f"{name}.{kind}"] = cards.render(card, kind, label=name)
