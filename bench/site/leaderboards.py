@@ -82,7 +82,8 @@ class Leaderboard:
         values = [row.cells[0].measured for row in rows]
         numbers = [metric.mean_std(value.mean, value.std) for value in values if value]
         names = labels.join(row.label for row in rows) if rows else ""
-        return f"{names}: {numbers[0]} {metric.unit}".strip() if numbers else ""
+        kind = "" if metric.name == "top1" else f" ({metric.name})"
+        return f"{names}: {numbers[0]} {metric.unit}".strip() + kind if numbers else ""
 
     @property
     def facts(self) -> dict[str, str]:
