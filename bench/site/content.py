@@ -52,19 +52,7 @@ class SiteSuite:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics of the tables; the first is the metric of the main page."""
-        names = dict.fromkeys(table.metric.name for table in self.tables)
-        measured = {
-            table.metric.name
-            for table in self.tables
-            if any(cell.measured for cell in table.cells if cell.role != "teacher")
-        }
-        return sorted(names, key=lambda name: name not in measured)
-
-    @property
-    def records(self) -> list[str]:
-        """The ids of its runs that have a record."""
-        ids = {entry.record.id for entry in self.entries if entry.record}
-        return [run for run in self.plan.runs if run in ids]
+        return list(dict.fromkeys(table.metric.name for table in self.tables))
 
     @property
     def done(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from bench.planning.plan import Plan
 from bench.report import build, labels
 from bench.report.figures import file_name
+from bench.report.measured import main_metric
 from bench.report.model import Cell, Column, Entry, Row, Table, TableContext
 from bench.report.provenance import origin
 from bench.results import Record, Results
@@ -237,8 +238,7 @@ def _leaderboard(key: str, group: _Group) -> Leaderboard:
     specification = next(r for r in records if r.teacher or r.specification.teacher).specification
     recipes = {student.pair: specification.recipe}
     context = TableContext(student.pair, "", group.data, recipes)
-    names = ["top1", *labels.METRICS]
-    metric = next((n for n in names if any(_has(r, n) for r in records if r.teacher)), "top1")
+    metric = main_metric(records)
     parts = (slug(specification.data.name), file_name(student.pair), key[:8])
     return Leaderboard(
         "-".join(parts),
@@ -252,10 +252,6 @@ def _leaderboard(key: str, group: _Group) -> Leaderboard:
         next(iter(group.teachers.values()), None),
         tuple(sorted({str(r.environment.get("device") or "not recorded") for r in records})),
     )
-
-
-def _has(record: Record, metric: str) -> bool:
-    return record.metrics.get("last", {}).get(metric) is not None
 
 
 def _printed(cell: Cell, metric: labels.Metric) -> float | None:

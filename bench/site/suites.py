@@ -109,7 +109,7 @@ def _tables(suite: SiteSuite, metric: str, is_first: bool) -> Iterator[Markup]:
 
 def _card(suite: SiteSuite) -> Markup:
     """Return the report card."""
-    tables = [table for table in suite.tables if table.metric.name == "top1"]
+    tables = [table for table in suite.tables if table.metric.name == suite.metrics[0]]
     return Markup(html(cards.checklist(suite.plan, suite.results, tables)))
 
 

@@ -11,13 +11,14 @@ from bench import api
 from bench.errors import BenchError
 from bench.results import Results
 from bench.site import folder as site_folder
-from bench.site.leaderboards import differences
-from bench.site.render import POLICY
+from bench.site.leaderboards import differences, slug
+from bench.site.render import POLICY, paged
 from bench.site.suites import suite_files
 from tests.command import bench, wrong
 from tests.site.site_factory import (
     COMMITTED,
     HOSTILE,
+    Page,
     changed,
     files_of,
     pages,
@@ -119,18 +120,23 @@ def test_hostile_names_stay_texts(hostile: dict[str, bytes]) -> None:
     assert json.loads(index[index.index("push(") + 5 : -3])
 
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
 @pytest.mark.parametrize("name", ["../../evil", "..", "/etc/evil", ".hidden", "a b/c"])
-def test_names_of_suites_do_not_lead_out_of_the_folder(
-    small: Path, tmp_path: Path, name: str
-) -> None:
+def test_names_do_not_lead_out_of_the_folder(name: str) -> None:
+    assert re.fullmatch(NAME, slug(name))
+
+
+def test_files_of_a_suite_are_in_its_folder(small: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small, tmp_path / "r"))
     path = folder / "plans" / "quickstart.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name}))
-    [suite] = site_of(folder).suites
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", suite.slug)
-    for file in suite_files(suite, site_of(folder)):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "../../evil"}))
+    site = site_of(folder)
+    [suite] = site.suites
+    for file in suite_files(suite, site):
+        assert re.fullmatch(f"suites/{NAME}/{NAME}", file)
         assert file.startswith(f"suites/{suite.slug}/")
-        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", file.split("/", 2)[2])
 
 
 def test_same_records_give_the_same_bytes(small: Path, files: dict[str, bytes]) -> None:
@@ -277,15 +283,14 @@ def test_disagreeing_machines_are_shown(small: Path, tmp_path: Path) -> None:
 
 def test_long_lists_are_split_into_pages(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.site.render.PAGE_ROWS", 3)
-    site = files_of(small)
-    runs = len(list(Results(small).records(curves=False)))
-    assert runs > 3
-    assert f"records/index-{-(-runs // 3)}.html" in site
-    parsed = pages(site)
-    links = [
-        link for name in parsed if name.startswith("records/index") for link in parsed[name].links
-    ]
-    assert {f"{record.id}.html" for record in Results(small).records(curves=False)} <= set(links)
+    rows = [(record, "small") for record in Results(small).records(curves=False)]
+    texts = paged("records.html", "records/index.html", site_of(small), rows)
+    assert list(texts) == ["records/index.html", "records/index-2.html", "records/index-3.html"]
+    links = [link for page in texts.values() for link in Page(page).links]
+    assert {f"{record.id}.html" for record, _ in rows} <= set(links)
+    assert {"index.html", "index-2.html", "index-3.html"} <= set(
+        Page(texts["records/index.html"]).links
+    )
 
 
 def test_folder_without_a_plan_is_told_and_a_suite_can_be_named(
