@@ -31,6 +31,8 @@ VERBS = {  # shown by --help, which imports no verb's module
     "baseline": "Save a suite's means and standard deviations, for `check`.",
     "check": "Compare records with a baseline, or with the papers' tables.",
     "compare": "Compare two results folders.",
+    "merge": "Merge results folders by run id; tell where numbers differ.",
+    "site": "Write a static site of suites, leaderboards, methods and records.",
     "sync": "Log the records that MLflow does not have yet.",
     "list": "List suites, methods, distillers, networks or datasets.",
     "show": "Print a suite with every value and its origin.",

@@ -37,7 +37,7 @@ from bench.report.model import (
     Table,
     TableContext,
 )
-from bench.report.warnings import warnings
+from bench.report.warnings import disagreements, warnings
 from bench.results.record import Record
 from bench.spec import DataSpec
 
@@ -67,9 +67,10 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         measures.setdefault(subject, {})[name] = run
 
     @cache
-    def read(run: str) -> tuple[Record | None, dict[str, MissingValue]]:
+    def read(run: str) -> tuple[Record | None, dict[str, MissingValue], bool]:
         ids = measures.get(run, {})
-        return measured(read_record(run), {name: results.summary(id) for name, id in ids.items()})
+        results_of = {name: results.summary(id) for name, id in ids.items()}
+        return *measured(read_record(run), results_of), bool(results.differing(run))
 
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
@@ -80,12 +81,12 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         names, title = (pair.name, pair.teacher.network, pair.student), method.label
         title = f"{controls.LABEL}{title}" if method.control else title
         about, group = notes[method.name], pair.group
-        record, unmeasured = read(each.teacher)
+        record, unmeasured, differs = read(each.teacher)
         yield Entry(
             *names, "teacher", each.seed, record, "Teacher", "", "teacher", group,
-            unmeasured=unmeasured,
+            unmeasured=unmeasured, differs=differs,
         )  # fmt: skip
-        record, unmeasured = read(each.run)
+        record, unmeasured, differs = read(each.run)
         yield Entry(
             *names,
             method.name,
@@ -97,6 +98,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
             group,
             distillers,
             unmeasured,
+            differs,
         )
 
 
@@ -282,9 +284,8 @@ def table(
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
     notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
-    if metric == "top1":
-        texts = warnings(rows, columns, runs)
-        notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
+    texts = [*(warnings(rows, columns, runs) if metric == "top1" else ()), *disagreements(runs)]
+    notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
     return Table(
         marked_rows, context.title, text, unit, marked_columns, notes, context.reference, tolerance
     )

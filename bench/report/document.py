@@ -44,6 +44,8 @@ class GridCell:
         status: Status of a table's cell: done, partial, failed, ...
         spoken: Text of the cell for screen readers.
         run: Id of the cell's first record; empty: no record.
+        link: Address that the HTML cell leads to; empty: the record of `run` on the same page.
+        anchor: Id of the HTML cell; empty: none.
     """
 
     text: Text = ()
@@ -52,6 +54,8 @@ class GridCell:
     status: str = ""
     spoken: str = ""
     run: str = ""
+    link: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True)

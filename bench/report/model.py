@@ -64,6 +64,7 @@ class Entry:
         group: Group of the pair. Each group has its own table.
         distillers: Names of the method's distillers (its loss terms) that use the teacher.
         unmeasured: Why measures of the run's network have no result, by the measure's name.
+        differs: Whether another machine's record of the run has other numbers.
     """
 
     pair: str
@@ -78,6 +79,7 @@ class Entry:
     group: str = ""
     distillers: tuple[str, ...] = ()
     unmeasured: "Mapping[str, MissingValue]" = field(default_factory=dict)
+    differs: bool = False
 
     @property
     def finished(self) -> bool:

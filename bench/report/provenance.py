@@ -35,7 +35,7 @@ def teachers(plan: "Plan", done: Sequence[Record]) -> Section:
         if record.id in taught | sources.keys() and record.weights:
             top1 = "" if record.top1 is None else f"{record.top1:.2f}"
             rows[record.id, record.weights] = (
-                labels.network(record.network.name), _origin(record), str(record.seed), top1,
+                labels.network(record.network.name), origin(record), str(record.seed), top1,
                 record.weights[:DIGITS], record.id,
             )  # fmt: skip
     for record in done:
@@ -49,7 +49,8 @@ def teachers(plan: "Plan", done: Sequence[Record]) -> Section:
     return section("Teachers", names, sorted(rows.values()), sentences([about]))
 
 
-def _origin(record: Record) -> str:
+def origin(record: Record) -> str:
+    """Return where a network's weights come from: its training, a checkpoint, an ensemble."""
     spec = record.specification
     if spec.checkpoint:
         return f"checkpoint {spec.checkpoint[:DIGITS]}"

@@ -5,6 +5,7 @@ For example, a teacher at chance accuracy makes all results of its students usel
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.config.text import count
 from bench.report import labels
 from bench.report.labels import join
 from bench.report.model import Cell, Column, Entry, Row
@@ -12,6 +13,7 @@ from bench.results.record import Record
 from bench.spec import SMALL_LR, SMALL_LR_STUDENTS
 
 CHANCE_DEVIATIONS = 3.0  # accuracies up to 3 standard deviations above chance count as chance
+NAMED_RUNS = 3  # runs that a warning names
 SMALLER = 5.0  # suggested divisor of lr if runs diverge: the papers use 0.05 and 0.01
 
 
@@ -107,6 +109,17 @@ def _shared_images(entries: Sequence[Entry]) -> Iterator[str]:
             share = f"{copies} of {total} test images ({100 * copies / total:.2g} %)"
             yield f"{share} are also training images: the accuracy includes them"
             return
+
+
+def disagreements(runs: Iterable[Entry]) -> Iterator[str]:
+    """Yield a sentence about runs whose record on another machine has other numbers, if any."""
+    names = [*{e.record.id: e.record.name for e in runs if e.record and e.differs}.values()]
+    if names:
+        more = [f"{len(names) - NAMED_RUNS} more"] if len(names) > NAMED_RUNS else []
+        yield (
+            f"records of {count(len(names), 'run')} from several machines have different numbers: "
+            f"{join([*names[:NAMED_RUNS], *more])}; `bench merge` lists the numbers"
+        )
 
 
 def _mean(cell: Cell) -> float | None:

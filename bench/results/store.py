@@ -8,6 +8,7 @@ state/<id>.safetensors     checkpoint of an unfinished run, after its last compl
 plans/<suite>.json         the plan, from which tables are made without data and plugins
 plans/<suite>-<hash>.json  the plan of a suite with changes by --set and --seeds
 tuned/<suite>.json         trials of `tune`, and the settings that they choose; named as plans/
+differing/                 records with other numbers, by `bench merge` from several folders
 logs/<cohort>.log          output of a worker
 mlflow.db, mlartifacts/    MLflow's copies of the records
 tensorboard/               TensorBoard's copies of the records
@@ -40,6 +41,7 @@ PARTS = (
     "weights",
     "plans",
     "tuned",
+    "differing",
     "logs",
     "slurm",
     "mlflow.db",
@@ -47,6 +49,7 @@ PARTS = (
     "tensorboard",
     "teacher_outputs",
 )
+DIFFERING = "differing"  # name of the folder of records with other numbers
 MAX_FILE_BYTES = 8 * 1024**3  # limit for a checkpoint
 MAX_RECORD_BYTES = 512 * 1024**2
 DIGEST_BYTES = 32  # length of the SHA-256 at the end of a checkpoint
@@ -148,20 +151,7 @@ class Results:
             Corrupt: The file is not a valid record.
             BenchError: A later version wrote the record.
         """
-        path = self.file(run)
-        if (content := _content(path, MAX_RECORD_BYTES)) is None:
-            return None
-        try:
-            record = parse(content, curves=curves)
-        except ValueError as error:
-            raise Corrupt(path, str(error)) from error
-        except NewerFormat as error:
-            raise BenchError(
-                f"{path}: format {error}; this version reads format {FORMAT}"
-            ) from error
-        if record.id != run:
-            raise Corrupt(path, f"it is not the record of {run}")
-        return record
+        return read_record(self.file(run), run, curves=curves)
 
     def summary(self, run: str) -> Record | None:
         """Return the record of a run with empty curves; it raises the same errors as `record`."""
@@ -172,6 +162,12 @@ class Results:
         for path in sorted((self.folder / "runs").glob("*.json")):
             if (record := self.record(path.stem, curves=curves)) is not None:
                 yield record
+
+    def differing(self, run: str) -> list[Path]:
+        """Return the stored records of a run that have other numbers than its record."""
+        kept = self.file(run)
+        stored = sorted((self.folder / DIFFERING).glob(f"*/{run}.json"))
+        return [path for path in stored if not kept.is_file() or sha256(path) != sha256(kept)]
 
     def write(self, record: Record) -> None:
         """Write a run's record atomically; it replaces the previous record."""
@@ -222,6 +218,27 @@ class Results:
                 f"{path}: cannot be written: {error.strerror or error}. Finished runs are saved; "
                 "once the folder can be written to, the same command resumes"
             ) from error
+
+
+def read_record(path: Path, run: str, *, curves: bool = True) -> Record | None:
+    """Return the record in a file; None if there is no file. `Results.record` describes errors.
+
+    Args:
+        path: The file.
+        run: The run's id.
+        curves: Whether to parse the curves.
+    """
+    if (content := _content(path, MAX_RECORD_BYTES)) is None:
+        return None
+    try:
+        record = parse(content, curves=curves)
+    except ValueError as error:
+        raise Corrupt(path, str(error)) from error
+    except NewerFormat as error:
+        raise BenchError(f"{path}: format {error}; this version reads format {FORMAT}") from error
+    if record.id != run:
+        raise Corrupt(path, f"it is not the record of {run}")
+    return record
 
 
 def _content(path: Path, max_bytes: int) -> bytes | None:

@@ -109,19 +109,67 @@ def draw(
         raise BenchError(f"{results.folder}: {reason}")
     default = main_metric(entry.record for entry in entries)
     metric = metric or default
+    for each in figures(plan, results, entries, metric, kinds, root):
+        if isinstance(each, NotDrawn):
+            yield each
+            continue
+        no_metric = metric == default or each.kind in ("correlation", "tuning")
+        stem = each.name(plan.stem if no_metric else f"{plan.stem}-{metric}")
+        files = style.save_figure(each.figure, output or results.folder, stem)
+        yield Drawn(each.kind, tuple(files), each.numbers)
+
+
+@dataclass(frozen=True)
+class SuiteFigure:
+    """A figure of a suite, not yet written.
+
+    Attributes:
+        kind: The kind of figure, a key of `KINDS`, such as `curves`.
+        pair: Name of the pair of teacher and student; empty for a figure of all pairs.
+        end: End of the file name, if there are several figures of the kind and pair.
+        figure: The figure.
+        numbers: As in `Drawn`.
+    """
+
+    kind: str
+    pair: str
+    end: str
+    figure: "Figure"
+    numbers: tuple[str, ...] = ()
+
+    def name(self, prefix: str = "") -> str:
+        """Return the figure's file name without its extension."""
+        parts = prefix, self.kind, self.pair and file_name(self.pair), self.end
+        return "-".join(filter(None, parts))
+
+
+def figures(
+    plan: Plan,
+    results: Results,
+    entries: Sequence[Entry],
+    metric: str = "top1",
+    kinds: Sequence[str] = (),
+    root: Path | None = None,
+) -> Iterator[SuiteFigure | NotDrawn]:
+    """Yield the figures of a suite; `draw` describes the arguments.
+
+    Args:
+        plan: The plan of the suite.
+        results: The results folder.
+        entries: The suite's runs, with learning curves.
+        metric: As in `draw`.
+        kinds: As in `draw`.
+        root: As in `draw`.
+    """
     subject = _Subject(plan, results, entries, metric, root)
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
     unusual = {"gap": gap.students(entries), "tuning": plan.searches}
     usual = [kind for kind in KINDS if unusual.get(kind, True)]
     for kind in dict.fromkeys(kinds or usual):
-        no_metric = metric == default or kind in ("correlation", "tuning")
-        prefix = plan.stem if no_metric else f"{plan.stem}-{metric}"
         for pair in pairs if kind not in OVER_PAIRS else [""]:
             try:
                 for end, figure, numbers in KINDS[kind](subject, pair):
-                    stem = "-".join(filter(None, (prefix, kind, pair and file_name(pair), end)))
-                    files = style.save_figure(figure, output or results.folder, stem)
-                    yield Drawn(kind, tuple(files), numbers)
+                    yield SuiteFigure(kind, pair, end, figure, numbers)
             except BenchError as error:
                 yield NotDrawn(kind, pair, str(error))
 
@@ -135,7 +183,8 @@ def file_name(pair: str) -> str:
     if re.fullmatch(r"[a-z0-9_.]+(/[a-z0-9_.]+)?", pair) and len(pair) <= 80:
         return pair.replace("/", "-")
     short = re.sub(r"[^A-Za-z0-9_.]+", "-", pair)[:80]
-    return f"{short}-{hashlib.sha256(pair.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(pair.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{short}-{digest[:8]}"
 
 
 def _reference_label(subject: _Subject) -> str:

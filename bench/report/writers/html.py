@@ -158,12 +158,13 @@ def _row(row: GridRow, section: Section) -> str:
 def _cell(cell: GridCell, pair: str) -> str:
     value, remark = HTML(cell.text[:1]), HTML(cell.text[1:] + cell.below)
     if cell.run:
-        spoken = escape(cell.spoken)
+        spoken, link = escape(cell.spoken), escape(cell.link or f"#run-{quote(cell.run)}")
         value = (
-            f'<a class="number" href="#run-{quote(cell.run)}" title="{spoken}" '
+            f'<a class="number" href="{link}" title="{spoken}" '
             f'aria-label="{spoken}; its records">{value}</a>'
         )
-    data = f' data-pair="{escape(pair)}"' if pair else ""
+    data = f' id="{escape(cell.anchor)}"' if cell.anchor else ""
+    data += f' data-pair="{escape(pair)}"' if pair else ""
     data += "" if cell.sort is None else f' data-value="{cell.sort!r}"'
     data += f' class="{escape(cell.status)}"' if cell.status not in ("", "done", "empty") else ""
     return f"<td{data}>{value}{remark}</td>"
@@ -198,15 +199,19 @@ def _record(record: Record) -> str:
     number = "" if record.top1 is None else f"{record.top1:.2f} %"
     summary = " · ".join(filter(None, (record.status, number, f"{record.seconds:.1f} s")))
     facts = "".join(f"<dt>{escape(k)}</dt><dd>{v}</dd>" for k, v in _facts(record) if v)
-    content = record.specification.content
-    if (name := record.specification.data.name).startswith("folder:"):  # hide the private path
-        content["data"]["name"] = f"folder:…/{PurePath(name.removeprefix('folder:')).name}"
-    specification = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     return (
         f'<details class="record" id="run-{escape(record.id)}">'
         f"<summary>{escape(record.name)} <span>{escape(summary)}</span></summary>"
-        f"<dl>{facts}</dl><pre>{_escape(printable(specification))}</pre></details>"
+        f"<dl>{facts}</dl><pre>{_escape(specification(record))}</pre></details>"
     )
+
+
+def specification(record: Record) -> str:
+    """Return a record's specification as YAML, without the path of a folder of images."""
+    content = record.specification.content
+    if (name := record.specification.data.name).startswith("folder:"):  # hide the private path
+        content["data"]["name"] = f"folder:…/{PurePath(name.removeprefix('folder:')).name}"
+    return printable(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
