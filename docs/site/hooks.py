@@ -1,0 +1,133 @@
+"""Hooks of MkDocs: more pages than docs/ has, and links that lead out of the site.
+
+The site also has the pages of the top-level folder, a page for each method and each loss, the
+notebooks, and the reference of the Python functions.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+from typing import Any
+
+import notebook
+import pages
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import distillers
+from bench.suite import canonical
+
+ROOT = Path(__file__).parents[2]
+_LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
+_PICTURE = re.compile(r'(?<=src=")([^":]+)(?=")')
+_CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.M | re.S)
+_API = {
+    "bench": ("The functions that a notebook calls", ["bench.tables"]),
+    "distillers": ("The interface of a distiller", ["distillers", "distillers.base"]),
+    "networks and data": (
+        "The interfaces of networks and data sets",
+        ["bench.models.base", "bench.data.base"],
+    ),
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are not files of docs/."""
+    for path, content in _generated().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Replace `methods`, `losses` and `api` in the navigation by their pages; link the code.
+
+    The theme's own `repo_url` is not used: its script would ask GitHub for the number of stars.
+    """
+    lists = {
+        "methods": [{name: f"methods/{name}.md"} for name in canonical()],
+        "losses": [{name: f"losses/{name}.md"} for name in distillers.names()],
+        "api": [{title: f"api/{_slug(title)}.md"} for title in _API],
+    }
+
+    def filled(node: Any) -> Any:
+        if isinstance(node, list):
+            return [item for part in node for item in lists.get(str(part), [filled(part)])]
+        return {key: filled(value) for key, value in node.items()} if isinstance(node, dict) else node
+
+    config.nav = filled(config.nav)
+    if repository := config.extra["repository"]:
+        config.nav.append({"Source code": repository})
+    return config
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Rewrite the links of a page, which are relative to its place in the repository."""
+    source = page.file.src_uri
+
+    def rewritten(match: re.Match[str]) -> str:
+        target = normpath(f"{_in_repository(source).parent}/{match[1]}")
+        uri = _in_site(target)
+        place = uri if files.get_file_from_path(uri) else None
+        if place:
+            link = relpath(place, PurePosixPath(source).parent.as_posix())
+        else:
+            link = _outside(target, config)
+        return link + (match[2] if match.re is _LINK and match[2] else "")
+
+    parts = _CODE.split(markdown)  # odd parts are code
+    for i in range(0, len(parts), 2):
+        parts[i] = _PICTURE.sub(rewritten, _LINK.sub(rewritten, parts[i]))
+    text = "".join(parts)
+    if source == "METHODS.md":
+        return re.sub(r"^\| `(\S+)` \|", r"| [`\1`](methods/\1.md) |", text, flags=re.M)
+    return text
+
+
+def _generated() -> dict[str, str]:
+    """Return the content of each page that is not a file of docs/, by its path in the site."""
+    generated = {
+        _in_site(path.name): path.read_text("utf-8") for path in sorted(ROOT.glob("*.md"))
+    }
+    for path in sorted((ROOT / "docs").glob("*.ipynb")):
+        generated[f"{path.stem}.md"] = notebook.as_markdown(path)
+    for name in canonical():
+        generated[f"methods/{name}.md"] = pages.method_page(name)
+    for name in distillers.names():
+        generated[f"losses/{name}.md"] = pages.loss_page(name)
+    for title, (summary, modules) in _API.items():
+        blocks = "\n\n".join(f"::: {module}" for module in modules)
+        generated[f"api/{_slug(title)}.md"] = f"# {summary}\n\n{blocks}\n"
+    return generated
+
+
+def _slug(title: str) -> str:
+    return title.replace(" ", "-")
+
+
+def _in_repository(uri: str) -> PurePosixPath:
+    """Return the path in the repository from which a page's links start."""
+    top_level = {_in_site(path.name): path.name for path in ROOT.glob("*.md")}
+    return PurePosixPath(top_level.get(uri, f"docs/{uri}"))
+
+
+def _in_site(path: str) -> str:
+    """Return the place of a file of the repository in the site, whether it is there or not."""
+    if path == "README.md":
+        return "index.md"
+    return path.removeprefix("docs/").replace(".ipynb", ".md")
+
+
+def _outside(path: str, config: MkDocsConfig) -> str:
+    """Return the address of a file that the site does not contain.
+
+    Raises:
+        FileNotFoundError: The repository does not contain the file either.
+    """
+    if not (ROOT / path).exists():
+        raise FileNotFoundError(f"a page links to {path}, which does not exist")
+    repository, revision = config.extra["repository"], config.extra["revision"]
+    if not repository:
+        return (ROOT / path).as_uri()
+    kind = "tree" if (ROOT / path).is_dir() else "blob"
+    return f"{repository}/{kind}/{revision}/{path}"
