@@ -22,20 +22,30 @@ ROOT = Path(__file__).parents[2]
 _LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
 _PICTURE = re.compile(r'(?<=src=")([^":]+)(?=")')
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.M | re.S)
-_API = {
-    "bench": ("The functions that a notebook calls", ["bench.tables"]),
-    "distillers": ("The interface of a distiller", ["distillers", "distillers.base"]),
+_API = {  # title in the navigation: heading, and the text below it
+    "bench": (
+        "Functions for notebooks",
+        "`import bench`, then `bench.run`, `bench.records`, `bench.table`, `bench.compare` and "
+        "`bench.forest`.\n\n::: bench.tables\n",
+    ),
+    "distillers": (
+        "The interface of a distiller",
+        "::: distillers.base\n\n::: distillers\n    options: {members: [load, names]}\n\n"
+        "::: distillers.contract\n    options: {members: [violations]}\n",
+    ),
     "networks and data": (
         "The interfaces of networks and data sets",
-        ["bench.models.base", "bench.data.base"],
+        "::: bench.models.base\n\n::: bench.data.base\n",
     ),
 }
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are not files of docs/."""
+    """Add the pages, and the figures of results/, that are not files of docs/."""
     for path, content in _generated().items():
         files.append(File.generated(config, path, content=content))
+    for path in _figures():
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 
@@ -53,7 +63,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     def filled(node: Any) -> Any:
         if isinstance(node, list):
             return [item for part in node for item in lists.get(str(part), [filled(part)])]
-        return {key: filled(value) for key, value in node.items()} if isinstance(node, dict) else node
+        return (
+            {key: filled(value) for key, value in node.items()} if isinstance(node, dict) else node
+        )
 
     config.nav = filled(config.nav)
     if repository := config.extra["repository"]:
@@ -86,19 +98,22 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _generated() -> dict[str, str]:
     """Return the content of each page that is not a file of docs/, by its path in the site."""
-    generated = {
-        _in_site(path.name): path.read_text("utf-8") for path in sorted(ROOT.glob("*.md"))
-    }
+    generated = {_in_site(path.name): path.read_text("utf-8") for path in sorted(ROOT.glob("*.md"))}
     for path in sorted((ROOT / "docs").glob("*.ipynb")):
         generated[f"{path.stem}.md"] = notebook.as_markdown(path)
     for name in canonical():
         generated[f"methods/{name}.md"] = pages.method_page(name)
     for name in distillers.names():
         generated[f"losses/{name}.md"] = pages.loss_page(name)
-    for title, (summary, modules) in _API.items():
-        blocks = "\n\n".join(f"::: {module}" for module in modules)
-        generated[f"api/{_slug(title)}.md"] = f"# {summary}\n\n{blocks}\n"
+    for title, (heading, text) in _API.items():
+        generated[f"api/{_slug(title)}.md"] = f"# {heading}\n\n{text}"
     return generated
+
+
+def _figures() -> set[str]:
+    """Return the pictures that pages of docs/ show from other folders, by path."""
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md"))
+    return set(re.findall(r"!\[[^\]]*\]\(\.\./([^)]+)\)", text))
 
 
 def _slug(title: str) -> str:

@@ -19,9 +19,10 @@ from bench.suite import canonical
 from bench.suite.checks import allowed_values, default_options, options
 from bench.suite.files import canonical_pairs
 from distillers import Distiller
-from distillers.base import has_head, reads_of_teacher, stage_of
+from distillers.base import has_head, reads_of_teacher
 
 METHODS = Path(__file__).parents[1] / "METHODS.md"
+_FUNCTION = re.compile(r"(\\(?:log|exp)(?:_2)?) (?! *\()")  # MathML has no space after it
 _SPECIAL = re.compile(r"([\\*_\[\]<>|#])")
 
 
@@ -41,7 +42,7 @@ def loss_page(name: str) -> str:
         f"# {kind.__name__}",
         summary,
         *map(display, kind.formula),
-        f"```text\n{formula}\n```",
+        plain(formula),
         prose(text),
         f"Paper: {plain(kind.paper)}.".replace("..", "."),
         f"Code: [distillers/{name}.py](../../distillers/{name}.py).",
@@ -84,7 +85,8 @@ def method_page(name: str) -> str:
 
 def display(latex: str) -> str:
     """Return a formula as MathML, which browsers show without a script."""
-    return f'<div class="formula">{convert(latex, display="block")}</div>'
+    spaced = _FUNCTION.sub(r"\1 \, ", latex)
+    return f'<div class="formula" data-search-exclude>{convert(spaced, display="block")}</div>'
 
 
 def plain(text: str) -> str:
