@@ -26,7 +26,8 @@ _API = {  # title in the navigation: heading, and the text below it
     "bench": (
         "Functions for notebooks",
         "`import bench`, then `bench.run`, `bench.records`, `bench.table`, `bench.compare` and "
-        "`bench.forest`.\n\n::: bench.tables\n",
+        "`bench.forest`.\n\n::: bench.tables\n    options:\n      members: "
+        "[run, records, table, compare, forest, ResultTable, ResultComparison]\n",
     ),
     "distillers": (
         "The interface of a distiller",

@@ -23,6 +23,10 @@ from distillers.base import has_head, reads_of_teacher
 
 METHODS = Path(__file__).parents[1] / "METHODS.md"
 _FUNCTION = re.compile(r"(\\(?:log|exp)(?:_2)?) (?! *\()")  # MathML has no space after it
+_SPACES = {  # signs and norms that latex2mathml marks as operators between two numbers
+    "(<mo>&#x0003D;</mo>)<mo>&#x02212;</mo>": r'\1<mo form="prefix">&#x02212;</mo>',
+    "<mo[^>]*>(&#x0007C;|&#x02016;)</mo>": r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>',
+}
 _SPECIAL = re.compile(r"([\\*_\[\]<>|#])")
 
 
@@ -71,7 +75,7 @@ def method_page(name: str) -> str:
         "## In a suite",
         fenced({"methods": {name: "papers"}}),
         "The same, in full:",
-        fenced({"methods": {name: entry["terms"]}}),
+        fenced({"methods": {name: _terms(entry["terms"])}}),
         *_pair_settings(name),
         "## Losses",
         *(_term(term, terms) for term, terms in entry["terms"].items()),
@@ -85,8 +89,10 @@ def method_page(name: str) -> str:
 
 def display(latex: str) -> str:
     """Return a formula as MathML, which browsers show without a script."""
-    spaced = _FUNCTION.sub(r"\1 \, ", latex)
-    return f'<div class="formula" data-search-exclude>{convert(spaced, display="block")}</div>'
+    markup = convert(_FUNCTION.sub(r"\1 \\, ", latex), display="block")
+    for pattern, replacement in _SPACES.items():
+        markup = re.sub(pattern, replacement, markup)
+    return f'<div class="formula" data-search-exclude>{markup}</div>'
 
 
 def plain(text: str) -> str:
@@ -192,7 +198,7 @@ def _example(name: str, kind: type[Distiller]) -> dict[str, Any]:
     first = next(m["terms"][name] for m in canonical().values() if name in m["terms"])
     weight = first["weight"] if isinstance(first, dict) else first
     term = {"weight": weight, **default_options(kind)} if options(kind) else weight
-    return {"ce": 1, name: term} if kind.uses_teacher else {name: term}
+    return _terms({"ce": 1, name: term} if kind.uses_teacher else {name: term})
 
 
 def _users(name: str) -> list[str]:
@@ -201,6 +207,21 @@ def _users(name: str) -> list[str]:
         for method, entry in canonical().items()
         if name in entry["terms"]
     ]
+
+
+def _terms(terms: dict[str, Any]) -> dict[str, Any]:
+    """Return losses as a person writes them: `ce: 1`, not `ce: {weight: 1.0}`."""
+
+    def short(value: Any) -> Any:
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def entry(term: Any) -> Any:
+        if not isinstance(term, dict):
+            return short(term)
+        values = {key: short(value) for key, value in term.items()}
+        return values["weight"] if values.keys() == {"weight"} else values
+
+    return {name: entry(term) for name, term in terms.items()}
 
 
 def _term(name: str, term: object) -> str:
@@ -220,8 +241,8 @@ def _pair_settings(name: str) -> Iterator[str]:
     yield "For these pairs, `papers` means the authors' own settings:"
     rows = ["| pair | losses |", "|---|---|"]
     for pair, terms in pairs.items():
-        content = {key: entry.model_dump(exclude_unset=True) for key, entry in terms.items()}
-        flow = yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=1000)
+        values = {key: entry.model_dump(exclude_unset=True) for key, entry in terms.items()}
+        flow = yaml.safe_dump(_terms(values), default_flow_style=True, sort_keys=False, width=1000)
         rows.append(f"| {plain(pair)} | `{flow.strip()}` |")
     yield "\n".join(rows)
 
