@@ -19,7 +19,7 @@ import distillers
 from bench.suite import canonical
 
 ROOT = Path(__file__).parents[2]
-_LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
+_LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(?=(?:#[^)\s]*)?\))")  # without its #fragment
 _PICTURE = re.compile(r'(?<=src=")([^":]+)(?=")')
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.M | re.S)
 _API = {  # title in the navigation: heading, and the text below it
@@ -64,9 +64,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     def filled(node: Any) -> Any:
         if isinstance(node, list):
             return [item for part in node for item in lists.get(str(part), [filled(part)])]
-        return (
-            {key: filled(value) for key, value in node.items()} if isinstance(node, dict) else node
-        )
+        if isinstance(node, dict):
+            return {key: filled(value) for key, value in node.items()}
+        return node
 
     config.nav = filled(config.nav)
     if repository := config.extra["repository"]:
@@ -81,12 +81,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def rewritten(match: re.Match[str]) -> str:
         target = normpath(f"{_in_repository(source).parent}/{match[1]}")
         uri = _in_site(target)
-        place = uri if files.get_file_from_path(uri) else None
-        if place:
-            link = relpath(place, PurePosixPath(source).parent.as_posix())
-        else:
-            link = _outside(target, config)
-        return link + (match[2] if match.re is _LINK and match[2] else "")
+        if files.get_file_from_path(uri):
+            return relpath(uri, PurePosixPath(source).parent.as_posix())
+        return _outside(target, config)
 
     parts = _CODE.split(markdown)  # odd parts are code
     for i in range(0, len(parts), 2):

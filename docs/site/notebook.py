@@ -20,7 +20,9 @@ def as_markdown(path: Path) -> str:
             parts += [_output(output) for output in cell["outputs"]]
         else:
             parts.append(source)
-    return "\n\n".join([*parts, f"[This page as a notebook]({path.name}){{download}}"]) + "\n"
+    return (
+        "\n\n".join([*parts, f'<a href="{path.name}" download>This page as a notebook</a>']) + "\n"
+    )
 
 
 def _output(output: dict[str, Any]) -> str:

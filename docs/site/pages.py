@@ -92,7 +92,7 @@ def display(latex: str) -> str:
     markup = convert(_FUNCTION.sub(r"\1 \\, ", latex), display="block")
     for pattern, replacement in _SPACES.items():
         markup = re.sub(pattern, replacement, markup)
-    return f'<div class="formula" data-search-exclude>{markup}</div>'
+    return f'<div class="formula" tabindex="0" data-search-exclude>{markup}</div>'
 
 
 def plain(text: str) -> str:
