@@ -48,7 +48,7 @@ def loss_page(name: str) -> str:
         *map(display, kind.formula),
         plain(formula),
         prose(text),
-        f"Paper: {plain(kind.paper)}.".replace("..", "."),
+        f"Paper: {plain(kind.paper.rstrip('.'))}.",
         f"Code: [distillers/{name}.py](../../distillers/{name}.py).",
         "## What it reads",
         *_reads(kind),
@@ -261,8 +261,8 @@ def _published(name: str) -> Iterator[str]:
         rows = ["| teacher | student | top-1 | printed in | remark |", "|---|---|---:|---|---|"]
         for line in lines:
             spread = f" ± {line.std:.2f}" if line.std is not None else ""
-            cells = (line.teacher, line.student, f"{line.value:.2f}{spread}")
-            cells = (*cells, f"{line.paper}, {line.table}", line.doubt)
+            value, place = f"{line.value:.2f}{spread}", f"{line.paper}, {line.table}"
+            cells = (line.teacher, line.student, value, place, line.doubt)
             rows.append("| " + " | ".join(map(plain, cells)) + " |")
         yield "\n".join(rows)
     if sources := _rows()[name].get("published cells"):
