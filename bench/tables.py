@@ -320,15 +320,20 @@ def forest(
         reference: As in `table`.
 
     Returns:
-        A matplotlib figure with one panel for each pair of teacher and student.
+        A matplotlib figure with one panel for each pair of teacher and student. A notebook shows
+        the figure.
 
     Raises:
         BenchError: As in `table`, or no method could be compared with the reference.
     """
     from bench.report.figures.forest import forest_plot
+    from bench.report.figures.style import png
 
     result = table(source, results=results, metric=metric, reference=reference)
-    return forest_plot(result.report.tables)
+    figure = forest_plot(result.report.tables)
+    # Jupyter shows figures of pyplot only. It calls this method of all other objects.
+    vars(figure)["_repr_png_"] = partial(png, figure)
+    return figure
 
 
 def entries(frame: "pd.DataFrame") -> Iterator[Entry]:

@@ -50,6 +50,10 @@ class AB(Distiller):
         "Heo, Lee, Yun, Choi. Knowledge Transfer via Distillation of Activation Boundaries Formed "
         "by Hidden Neurons. AAAI 2019. arXiv:1811.03233"
     )
+    formula = (
+        r"L = \frac{0.003}{B} \sum_l 2^{l-S} \sum_{i,c,x,y} \max(0, m - \sigma s)^2",
+        r"\sigma = \begin{cases} 1 & t > 0 \\ -1 & \text{otherwise} \end{cases}",
+    )
     reads = ("preactivations",)
 
     def __init__(

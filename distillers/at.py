@@ -29,6 +29,11 @@ class AT(Distiller):
     """
 
     paper = "Zagoruyko, Komodakis. Paying More Attention to Attention. ICLR 2017. arXiv:1612.03928"
+    formula = (
+        r"L = \sum_{\text{stages}} \operatorname{mean} \, (a_s - a_t)^2",
+        r"a = \frac{v}{\lVert v \rVert}, \quad v = \operatorname{vec} ( \operatorname{mean}_c "
+        r"|f_c|^p )",
+    )
     reads = ("stages",)
 
     def __init__(self, setting: Setting, *, power: Positive = 2.0) -> None:

@@ -384,6 +384,8 @@ class Distiller(nn.Module, ABC):
 
     Attributes:
         paper: Authors, title, venue, year and arXiv number.
+        formula: The formula of the class docstring in LaTeX, for the documentation; each item is
+            one displayed line. Built-in distillers have it, a plugin may leave it out.
         reads: The names of the `Features` fields that the loss may use, from both networks.
         teacher_reads: The names of the fields that the loss may use from the teacher. `reads` then
             applies to the student only. None: `reads` applies to both networks.
@@ -413,6 +415,7 @@ class Distiller(nn.Module, ABC):
     """
 
     paper: ClassVar[str]
+    formula: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[FeatureName, ...]]
     teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
     uses_teacher: ClassVar[bool] = True

@@ -41,6 +41,9 @@ class CATKD(Distiller):
         "Guo, Yan, Li, Lin. Class Attention Transfer Based Knowledge Distillation. CVPR 2023. "
         "arXiv:2304.12777"
     )
+    formula = (
+        r"L = \operatorname{mean} \, ( n(A_s) - n(A_t) )^2, \quad A = V \operatorname{pool}(F)",
+    )
     reads = ("pooled_map", "classifier")
 
     def __init__(self, setting: Setting, *, resolution: Count = 2, normalise: bool = True) -> None:

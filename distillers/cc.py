@@ -25,6 +25,10 @@ class CC(Distiller):
     paper = (
         "Peng et al. Correlation Congruence for Knowledge Distillation. ICCV 2019. arXiv:1904.01802"
     )
+    formula = (
+        r"L = \frac{1}{B - 1} \sum_{i < B} \langle \delta_i, \delta_{i+1} \rangle, \quad "
+        r"\delta_i = | g_s(f_s)_i - g_t(f_t)_i |",
+    )
     reads = ("pooled",)
     relational = True
 

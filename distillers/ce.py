@@ -23,6 +23,7 @@ class CE(Distiller):
         "Bridle. Training Stochastic Model Recognition Algorithms as Networks can Lead to Maximum "
         "Mutual Information Estimation of Parameters. NIPS 1989"
     )
+    formula = (r"L = -\operatorname{mean}_i \log \operatorname{softmax}(z_s)_{i, y_i}",)
     reads = ("logits",)
     uses_teacher = False
     uses_labels = True

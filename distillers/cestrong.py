@@ -21,6 +21,7 @@ class CEStrong(Distiller):
     """
 
     paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
+    formula = (r"L = -\operatorname{mean}_i \log \operatorname{softmax}(z'_s)_{i, y_i}",)
     reads = ("strong",)
     uses_teacher = False
     uses_labels = True

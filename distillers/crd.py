@@ -50,6 +50,13 @@ class CRD(Distiller):
         "Tian, Krishnan, Isola. Contrastive Representation Distillation. ICLR 2020. "
         "arXiv:1910.10699"
     )
+    formula = (
+        r"L = c(u, \text{teacher's bank}) + c(v, \text{student's bank})",
+        r"c = -\operatorname{mean}_i \left[ \log h_{i0} + \sum_{k=1}^{M} \log (1 - h_{ik}) "
+        r"\right]",
+        r"h_{ik} = \frac{p_{ik}}{p_{ik} + M / N}, \quad p_{ik} = \frac{1}{Z} \exp "
+        r"\frac{\langle a_i, m_k \rangle}{\tau}",
+    )
     reads = ("pooled",)
     needs_labels = True
     label_free = MappingProxyType({"negatives_from": "samples"})

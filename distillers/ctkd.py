@@ -36,6 +36,11 @@ class CTKD(Distiller):
         "Li, Li, Yang, Zhao, Song, Luo, Li, Yang. Curriculum Temperature for Knowledge "
         "Distillation. AAAI 2023. arXiv:2211.16231"
     )
+    formula = (
+        r"L = T^2 \operatorname{mean}_i \operatorname{KL} ( \operatorname{softmax}(z_t / T)_i "
+        r"\, \Vert \, \operatorname{softmax}(z_s / T)_i )",
+        r"T = T_0 + T_1 \operatorname{sigmoid}(g)",
+    )
     reads = ("logits",)
 
     def __init__(

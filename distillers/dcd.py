@@ -34,6 +34,13 @@ class DCD(Distiller):
         "Giakoumoglou, Stathaki. Discriminative and Consistent Representation Distillation. 2024. "
         "arXiv:2407.11802"
     )
+    formula = (
+        r"L = -\operatorname{mean}_i \log P_{ii} + \alpha \operatorname{mean}_i "
+        r"\operatorname{KL} ( Q_i \, \Vert \, P_i )",
+        r"P_{ij} = \frac{\exp \ell_{ij}}{\sum_k \exp \ell_{ik}}, \quad Q_{ij} = \frac{\exp "
+        r"\ell_{ji}}{\sum_k \exp \ell_{ki}}, \quad \ell_{ij} = \kappa \langle u_i, v_j \rangle "
+        r"+ b",
+    )
     reads = ("pooled",)
     relational = True
     undecayed = ("log_scale", "bias")

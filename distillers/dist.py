@@ -32,6 +32,10 @@ class DIST(Distiller):
         "Huang, You, Wang, Qian, Xu. Knowledge Distillation from A Stronger Teacher. NeurIPS 2022. "
         "arXiv:2205.10536"
     )
+    formula = (
+        r"L = T^2 \left[ \beta (1 - \operatorname{mean}_i \rho(p_t, p_s)_{i \cdot}) + \gamma "
+        r"(1 - \operatorname{mean}_k \rho(p_t, p_s)_{\cdot k}) \right]",
+    )
     reads = ("logits",)
     relational = True
 

@@ -45,6 +45,10 @@ class DKD(Distiller):
     paper = (
         "Zhao, Cui, Song, Qiu, Liang. Decoupled Knowledge Distillation. CVPR 2022. arXiv:2203.08679"
     )
+    formula = (
+        r"L = T^2 \operatorname{mean}_i \left[ \alpha \operatorname{KL} ( b_t \, \Vert \, b_s "
+        r") + \beta \operatorname{KL} ( n_t \, \Vert \, n_s ) \right]_i",
+    )
     reads = ("logits",)
     needs_labels = True
 

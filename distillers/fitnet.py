@@ -27,6 +27,7 @@ class FitNet(Distiller):
     """
 
     paper = "Romero et al. FitNets: Hints for Thin Deep Nets. ICLR 2015. arXiv:1412.6550"
+    formula = (r"L = \operatorname{mean} \, ( r(f_s) - f_t )^2",)
     reads = ("stages",)
 
     def __init__(self, setting: Setting, *, stage: StageIndex = 1, relu: bool = True) -> None:

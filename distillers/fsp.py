@@ -36,6 +36,10 @@ class FSP(Distiller):
         "Yim, Joo, Bae, Kim. A Gift from Knowledge Distillation: Fast Optimization, Network "
         "Minimization and Transfer Learning. CVPR 2017"
     )
+    formula = (
+        r"L = \sum_{l=0}^{S-1} \operatorname{mean} \, (G_s - G_t)^2, \quad G = "
+        r"\operatorname{mean}_{x,y} f_{l+1} f_l^{\top}",
+    )
     reads = ("stem", "stages")
 
     def __init__(self, setting: Setting, *, pretraining_epochs: Count = 30) -> None:

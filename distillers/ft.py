@@ -56,6 +56,13 @@ class FT(Distiller):
         "Kim, Park, Kwak. Paraphrasing Complex Network: Network Compression via Factor Transfer. "
         "NeurIPS 2018. arXiv:1802.04977"
     )
+    formula = (
+        r"L = \operatorname{mean} \, | a_s - a_t |",
+        r"a = \frac{v}{\lVert v \rVert}, \quad v = \operatorname{vec} ( \operatorname{mean}_c "
+        r"F_c^2 )",
+        r"L_{\text{pre}} = \operatorname{mean} \, ( "
+        r"\operatorname{decoder}(\operatorname{encoder}(f_t)) - f_t )^2",
+    )
     reads = ("stages",)
 
     def __init__(

@@ -27,6 +27,10 @@ class HardToken(Distiller):
         "Touvron, Cord, Douze, Massa, Sablayrolles, Jégou. Training Data-Efficient Image "
         "Transformers & Distillation through Attention. ICML 2021. arXiv:2012.12877"
     )
+    formula = (
+        r"L = -\operatorname{mean}_i \log \operatorname{softmax}(z'_s)_{i, k_i}, \quad k_i = "
+        r"\operatorname{argmax}_k (z_t)_{ik}",
+    )
     reads = ("distilled",)
     teacher_reads = ("logits",)
 

@@ -29,6 +29,7 @@ class ICKD(Distiller):
         "Liu et al. Exploring Inter-Channel Correlation for Diversity-Preserved Knowledge "
         "Distillation. ICCV 2021. arXiv:2202.03680"
     )
+    formula = (r"L = \frac{1}{B \, C_t} \sum_i \lVert G_s - G_t \rVert_i^2",)
     reads = ("stages",)
 
     def __init__(self, setting: Setting) -> None:

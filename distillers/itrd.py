@@ -39,6 +39,13 @@ class ITRD(Distiller):
         "Miles, Lopez Rodriguez, Mikolajczyk. Information Theoretic Representation Distillation. "
         "BMVC 2022. arXiv:2112.00459"
     )
+    formula = (
+        r"L = \lambda_c \log_2 \sum_d | r_d - 1 |^{2 \alpha} + \lambda_m \sum_{i,j} ( G_s^2 - "
+        r"G_{st}^2 )_{ij}",
+        r"r_d = \frac{1}{B} \sum_i \hat{e}_{id} \hat{h}_{id}, \quad G_s = \frac{u "
+        r"u^{\top}}{\operatorname{tr} ( u u^{\top} )}, \quad G_{st} = \frac{u u^{\top} \circ v "
+        r"v^{\top}}{\operatorname{tr} ( u u^{\top} \circ v v^{\top} )}",
+    )
     reads = ("pooled",)
     relational = True
 

@@ -36,6 +36,10 @@ class KD(Distiller):
     """
 
     paper = "Hinton, Vinyals, Dean. Distilling the Knowledge in a Neural Network. arXiv:1503.02531"
+    formula = (
+        r"L = T^2 \operatorname{mean}_i \operatorname{KL} ( \operatorname{softmax}(z_t / T)_i "
+        r"\, \Vert \, \operatorname{softmax}(z_s / T)_i )",
+    )
     reads = ("logits",)
     new_options = ("standardise",)
 

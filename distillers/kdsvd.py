@@ -45,6 +45,10 @@ class KDSVD(Distiller):
         "Lee, Kim, Song. Self-Supervised Knowledge Distillation Using Singular Value "
         "Decomposition. ECCV 2018. arXiv:1807.06819"
     )
+    formula = (
+        r"L = \frac{1}{B} \sum_l \sum_{a,b,r} (R_s - R_t)_{l,abr}^2, \quad R_{l,abr} = \exp "
+        r"\left( -\frac{(v_{l,ar} - v_{l-1,br})^2}{8} \right)",
+    )
     reads = ("stages",)
 
     def __init__(self, setting: Setting, *, rank: Count = 1) -> None:

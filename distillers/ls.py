@@ -30,6 +30,10 @@ class LS(Distiller):
         "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna. Rethinking the Inception Architecture for "
         "Computer Vision. CVPR 2016. arXiv:1512.00567"
     )
+    formula = (
+        r"L = -\operatorname{mean}_i \sum_k q_{ik} \log \operatorname{softmax}(z_s)_{ik}, "
+        r"\quad q_{ik} = (1 - \varepsilon) \, [k = y_i] + \frac{\varepsilon}{K}",
+    )
     reads = ("logits",)
     uses_teacher = False
     uses_labels = True

@@ -43,6 +43,13 @@ class MLKD(Distiller):
     """
 
     paper = "Jin, Wang, Lin. Multi-Level Logit Distillation. CVPR 2023"
+    formula = (
+        r"L = \sum_T \left[ \varphi_b k(z) + \varphi_c c(z) + \varphi_b b(z) \right]_T + "
+        r"\sum_{T \in \{T_0, 3, 5\}} k(z')_T + \sum_{T \in \{2, 6\}} k(z)_T",
+        r"k = T^2 \operatorname{mean}_i \operatorname{KL} ( p_{t,T} \, \Vert \, p_{s,T} )_i",
+        r"c = \frac{1}{K} \lVert p_{t,T}^{\top} p_{t,T} - p_{s,T}^{\top} p_{s,T} \rVert^2, "
+        r"\quad b = \frac{1}{B} \lVert p_{t,T} p_{t,T}^{\top} - p_{s,T} p_{s,T}^{\top} \rVert^2",
+    )
     reads = ("logits", "strong")
     relational = True
 

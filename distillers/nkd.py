@@ -33,6 +33,10 @@ class NKD(Distiller):
         "Distillation: A Unified Approach with Normalized Loss and Customized Soft Labels. "
         "ICCV 2023. arXiv:2303.13005"
     )
+    formula = (
+        r"L = -\operatorname{mean}_i \left[ q_y \log p_y + \gamma T^2 \sum_{k \neq y} n_{t,k} "
+        r"\log n_{s,k} \right]_i",
+    )
     reads = ("logits",)
     needs_labels = True
 

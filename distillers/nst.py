@@ -34,6 +34,11 @@ class NST(Distiller):
         "Huang, Wang. Like What You Like: Knowledge Distill via Neuron Selectivity Transfer. 2017. "
         "arXiv:1707.01219"
     )
+    formula = (
+        r"L = \sum_{\text{stages}} \left[ \operatorname{mean}_{icd} \langle t_{ic}, t_{id} "
+        r"\rangle^2 + \operatorname{mean}_{icd} \langle s_{ic}, s_{id} \rangle^2 - 2 "
+        r"\operatorname{mean}_{icd} \langle s_{ic}, t_{id} \rangle^2 \right]",
+    )
     reads = ("stages",)
 
     def __init__(self, setting: Setting) -> None:

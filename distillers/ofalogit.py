@@ -30,6 +30,10 @@ class OFALogit(Distiller):
         "Hao, Guo, Han, Tang, Hu, Wang, Xu. One-for-All: Bridge the Gap Between Heterogeneous "
         "Architectures in Knowledge Distillation. NeurIPS 2023. arXiv:2310.19444"
     )
+    formula = (
+        r"L = -\operatorname{mean}_i \sum_k \left[ ( q_{ik} + 1[k = y_i] )^{\varepsilon} - 1[k "
+        r"= y_i] \right] \log p_{ik}",
+    )
     reads = ("logits",)
     needs_labels = True
 

@@ -49,6 +49,11 @@ class OFD(Distiller):
         "Heo, Kim, Yun, Park, Kwak, Choi. A Comprehensive Overhaul of Feature Distillation. "
         "ICCV 2019. arXiv:1904.01866"
     )
+    formula = (
+        r"L = \frac{1}{B} \sum_l 2^{l-S} \sum ( r_l(s_l) - v_l )^2 \, [ r_l(s_l) > v_l \text{ "
+        r"or } t_l > 0 ], \quad v_l = \max(t_l, m_l)",
+        r"m = \beta - |\gamma| \frac{\varphi(\beta / \gamma)}{\Phi(-\beta / |\gamma|)}",
+    )
     reads = ("preactivations",)
     teacher_reads = ("preactivations", "norms")
 

@@ -27,6 +27,10 @@ class PKT(Distiller):
         "Passalis, Tefas. Learning Deep Representations with Probabilistic Knowledge Transfer. "
         "ECCV 2018. arXiv:1803.10837"
     )
+    formula = (
+        r"L = \operatorname{mean}_{ij} q_{ij} \log \frac{q_{ij}}{p_{ij}}",
+        r"p_{ij} = \frac{s_{ij}}{\sum_k s_{ik}}, \quad s_{ij} = \frac{1 + \cos(f_i, f_j)}{2}",
+    )
     reads = ("pooled",)
     relational = True
 

@@ -48,6 +48,11 @@ class ReviewKD(Distiller):
         "Chen, Liu, Zhao, Jia. Distilling Knowledge via Knowledge Review. CVPR 2021. "
         "arXiv:2104.09044"
     )
+    formula = (
+        r"L = \sum_l \operatorname{HCL}(o_l, f_l)",
+        r"\operatorname{HCL}(o, f) = \frac{\sum_m w_m \operatorname{mean} \, ( "
+        r"\operatorname{pool}_m(o) - \operatorname{pool}_m(f) )^2}{\sum_m w_m}",
+    )
     reads = ("stages", "pooled")
     teacher_reads = ("preactivations", "pooled")
 

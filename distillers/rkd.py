@@ -26,6 +26,10 @@ class RKD(Distiller):
     """
 
     paper = "Park, Kim, Lu, Cho. Relational Knowledge Distillation. CVPR 2019. arXiv:1904.05068"
+    formula = (
+        r"L = w_d \operatorname{mean}_{ij} h(d_s, d_t)_{ij} + w_a \operatorname{mean}_{ijk} "
+        r"h(\angle_s, \angle_t)_{ijk}",
+    )
     reads = ("pooled",)
     relational = True
 

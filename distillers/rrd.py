@@ -33,6 +33,11 @@ class RRD(Distiller):
     """
 
     paper = "Giakoumoglou, Stathaki. Relational Representation Distillation. 2024. arXiv:2407.12073"
+    formula = (
+        r"L = -\operatorname{mean}_i \sum_k q_{ik} \log p_{ik}",
+        r"p_i = \operatorname{softmax}(M u_i / \tau_s), \quad q_i = \operatorname{softmax}(M "
+        r"v_i / \tau_t)",
+    )
     reads = ("pooled",)
 
     def __init__(

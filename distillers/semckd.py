@@ -49,6 +49,11 @@ class SemCKD(Distiller):
         "Chen, Mei, Zhang, Wang, Wang, Feng, Chen. Cross-Layer Distillation with Semantic "
         "Calibration. AAAI 2021. arXiv:2012.03236"
     )
+    formula = (
+        r"L = \frac{1}{B \, S_s} \sum_n \sum_{i,j} w_{nij} \operatorname{mean} \, ( "
+        r"\varphi_{ij}(f_i) - f_j )_n^2, \quad w_{nij} = \operatorname{softmax}_j \langle "
+        r"q_{ni}, k_{nj} \rangle",
+    )
     reads = ("stages",)
     relational = True
 

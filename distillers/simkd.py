@@ -43,6 +43,7 @@ class SimKD(Distiller):
         "Chen, Mei, Zhang, Wang, Feng, Chen. Knowledge Distillation with the Reused Teacher "
         "Classifier. CVPR 2022. arXiv:2203.14001"
     )
+    formula = (r"L = \operatorname{mean} \, ( \varphi(F_s) - F_t )^2",)
     reads = ("pooled_map",)
     teacher_reads = ("pooled_map", "classifier")
 

@@ -31,6 +31,12 @@ class SKD(Distiller):
     """
 
     paper = "Jeong, Lee, Choi. Streamlined Knowledge Distillation. CVPR 2026"
+    formula = (
+        r"L = a \operatorname{mean}_i \operatorname{KL} ( \operatorname{softmax}(z_t / T)_i \, "
+        r"\Vert \, \operatorname{softmax}(z_s / T)_i ) + d \operatorname{mean}_i \sqrt{D_i "
+        r"\Sigma^{-1} D_i^{\top}}",
+        r"D = u_s u_s^{\top} - u_t u_t^{\top}",
+    )
     reads = ("logits",)
     relational = True
 

@@ -20,6 +20,7 @@ class SP(Distiller):
     """
 
     paper = "Tung, Mori. Similarity-Preserving Knowledge Distillation. ICCV 2019. arXiv:1907.09682"
+    formula = (r"L = \frac{1}{B^2} \lVert G_s - G_t \rVert^2",)
     reads = ("stages",)
     relational = True
 

@@ -33,6 +33,11 @@ class SRD(Distiller):
         "Miles, Mikolajczyk. Understanding the Role of the Projector in Knowledge Distillation. "
         "AAAI 2024. arXiv:2303.11098"
     )
+    formula = (
+        r"L = w \log \sum_{i,d} | a_{id} - b_{id} |^p + T^2 \operatorname{mean}_i "
+        r"\operatorname{KL} ( \operatorname{softmax}(z_t / T)_i \, \Vert \, "
+        r"\operatorname{softmax}(z_s / T)_i )",
+    )
     reads = ("pooled", "logits")
 
     def __init__(

@@ -33,6 +33,10 @@ class SRRL(Distiller):
         "Yang, Martinez, Bulat, Tzimiropoulos. Knowledge Distillation via Softmax Regression "
         "Representation Learning. ICLR 2021. openreview.net/forum?id=ZzwDy_wiWv"
     )
+    formula = (
+        r"L = \operatorname{mean} \, ( \varphi(h_s) - h_t )^2 + w \operatorname{mean} \, ( W_t "
+        r"\varphi(h_s) + b_t - z_t )^2",
+    )
     reads = ("pooled",)
     teacher_reads = ("pooled", "classifier", "logits")
 

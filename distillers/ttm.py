@@ -25,6 +25,10 @@ class TTM(Distiller):
         "Zheng, Yang. Knowledge Distillation Based on Transformed Teacher Matching. ICLR 2024. "
         "arXiv:2402.11148"
     )
+    formula = (
+        r"L = \operatorname{mean}_i \operatorname{KL} ( q_i \, \Vert \, p_i ), \quad q_{ik} = "
+        r"\frac{p_{t,ik}^{\gamma}}{\sum_j p_{t,ij}^{\gamma}}",
+    )
     reads = ("logits",)
 
     def __init__(self, setting: Setting, *, exponent: Positive = 0.1) -> None:

@@ -38,6 +38,11 @@ class VID(Distiller):
         "Ahn, Hu, Damianou, Lawrence, Dai. Variational Information Distillation for Knowledge "
         "Transfer. CVPR 2019. arXiv:1904.05835"
     )
+    formula = (
+        r"L = \sum_{\text{stages}} \operatorname{mean} \, \frac{1}{2} \left[ \frac{(\mu - "
+        r"f_t)^2}{v} + \log v \right]",
+        r"\mu = r(f_s), \quad v = \operatorname{softplus}(\rho) + 10^{-5}",
+    )
     reads = ("stages",)
 
     def __init__(self, setting: Setting) -> None:

@@ -83,6 +83,15 @@ class WCoRD(Distiller):
         "Chen et al. Wasserstein Contrastive Representation Distillation. CVPR 2021. "
         "arXiv:2012.08674"
     )
+    formula = (
+        r"L = \lambda_1 \cdot \text{global} + \lambda_2 \cdot \text{local}, \quad \text{local} "
+        r"= \langle \pi, C \rangle, \quad C_{ij} = 1 - \cos(u_i, v_j)",
+        r"\text{nce: } -\operatorname{mean}_i \left[ \log h_{i0} + \sum_k \log (1 - h_{ik}) "
+        r"\right]",
+        r"\text{kr: } -\operatorname{mean}_i \left[ h_{i0} - \sum_k h_{ik} \right]",
+        r"h_{ik} = \frac{p_{ik}}{p_{ik} + M / N}, \quad p_{ik} = \frac{1}{Z} \exp "
+        r"\frac{\langle a_i, m_k \rangle}{\tau}",
+    )
     reads = ("pooled",)
     relational = True
     needs_labels = True

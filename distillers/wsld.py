@@ -29,6 +29,11 @@ class WSLD(Distiller):
         "Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. Rethinking Soft Labels for Knowledge "
         "Distillation: A Bias-Variance Tradeoff Perspective. ICLR 2021. arXiv:2102.00650"
     )
+    formula = (
+        r"L = T^2 \operatorname{mean}_i w_i \operatorname{H} ( \operatorname{softmax}(z_t / "
+        r"T)_i, \operatorname{softmax}(z_s / T)_i )",
+        r"w = 1 - \exp \left( -\frac{c_s}{c_t + \varepsilon} \right)",
+    )
     reads = ("logits",)
     needs_labels = True
 

@@ -21,6 +21,11 @@ class WTTM(TTM):
         exponent: γ, above 0; 0.1 by default, as in `ttm`.
     """
 
+    formula = (
+        r"L = \operatorname{mean}_i u_i \operatorname{KL} ( q_i \, \Vert \, p_i ), \quad "
+        r"u_i = \sum_k p_{t,ik}^{\gamma}, \quad q_{ik} = \frac{p_{t,ik}^{\gamma}}{u_i}",
+    )
+
     def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
         """Return the weighted divergence, averaged over the batch, in nats."""
         log_powers = self.exponent * F.log_softmax(teacher.logits, dim=1)

@@ -118,6 +118,7 @@ def test_the_forest_plot_shows_each_method(frame: pd.DataFrame) -> None:
     assert set(labels) == set(frame[frame["role"] != "teacher"]["label"]) - {"KD"}
     texts = [text.get_text() for text in axes.texts]
     assert texts[0] == "−1.59 [−2.52, −0.67]"
+    assert figure._repr_png_().startswith(b"\x89PNG"), "Jupyter calls this"
 
 
 @pytest.mark.case("many-curves")

@@ -249,7 +249,7 @@ class Source(Protocol):
 
         Args:
             root: the data root, a folder for archives and downloads; a source may ignore this
-            folder.
+                folder.
 
         Returns:
             All images at their original size.

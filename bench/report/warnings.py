@@ -106,7 +106,7 @@ def _shared_images(entries: Sequence[Entry]) -> Iterator[str]:
     for counts in (entry.record.data for entry in entries if entry.record):
         if copies := counts.get("test_images_in_train"):
             total = counts.get("test_images", copies)
-            share = f"{copies} of {total} test images ({100 * copies / total:.2g} %)"
+            share = f"{copies} of {total} test images ({100 * copies / total:.3g} %)"
             yield f"{share} are also training images: the accuracy includes them"
             return
 

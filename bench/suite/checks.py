@@ -228,6 +228,17 @@ def _option_message(value: Any, type_: Any, error: ValidationError) -> str:
     return f"{found(value)}. Allowed: {_range(type_) or _WORDS.get(kind, reason)}"
 
 
+def allowed_values(type_: Any) -> str:
+    """Describe the values of an option, such as `a whole number, at least 1`.
+
+    Args:
+        type_: The annotation of the option in the constructor of its distiller.
+    """
+    if get_origin(type_) is Literal:
+        return ", ".join(map(str, get_args(type_)))
+    return _range(type_) or _WORDS.get(getattr(type_, "__name__", ""), str(type_))
+
+
 def _range(type_: Any) -> str:
     """Return a number's bounds, e.g. `a whole number, at least 1`; an empty text if unbounded."""
     kind, *limits = get_args(type_) if get_origin(type_) is Annotated else (None,)

@@ -75,10 +75,13 @@ def test_diverged_runs_name_the_learning_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("teacher-at-chance")
-def test_test_images_among_the_training_images_are_a_warning(plan: Plan, tmp_path: Path) -> None:
-    shared = {"classes": 10, "test_images": 50, "test_images_in_train": 5}
+@pytest.mark.parametrize(("copies", "percent"), [(5, "10"), (50, "100")])
+def test_test_images_among_the_training_images_are_a_warning(
+    plan: Plan, tmp_path: Path, copies: int, percent: str
+) -> None:
+    shared = {"classes": 10, "test_images": 50, "test_images_in_train": copies}
     (warning,) = warnings(plan, results(plan, tmp_path, GOOD, kd={"data": shared}))
-    assert warning.startswith("5 of 50 test images (10 %) are also training images")
+    assert warning.startswith(f"{copies} of 50 test images ({percent} %) are also training images")
 
 
 @pytest.mark.case("teacher-at-chance")

@@ -79,6 +79,11 @@ def save_figure(figure: "Figure", folder: Path, stem: str) -> list[Path]:
     return [save(folder / f"{stem}.{kind}", _rendered(figure, kind)) for kind in ("png", "pdf")]
 
 
+def png(figure: "Figure") -> bytes:
+    """Return a figure as the content of a PNG file."""
+    return _rendered(figure, "png")
+
+
 def svg(figure: "Figure", name: str) -> str:
     """Return a figure as inline SVG for a page with a strict content security policy.
 
