@@ -28,11 +28,12 @@ from bench.execution.executors import Executor, ray, slurm
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
-from bench.planning.estimate import estimate
+from bench.planning.estimate import Estimate, estimate
 from bench.planning.measures import missing_data, selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.planning.tuning import tuned
+from bench.precision import slow_precision
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.results.tuned import outcome, recorded, save
@@ -275,6 +276,7 @@ def execute(
         _check_data(plan, possible, root)
         _check_graphs(possible, machine)
         _save_plan(plan, results)
+        notices += _slow_precision(plan, possible, estimates, machine)
         observers: list[Observer] = [tracker] if tracker else []
         if view is not None:
             progress = console.Progress(plan, todo, estimates)
@@ -406,6 +408,16 @@ def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
         name = ", ".join(uncaptured)
         problem = f"--cuda-graphs: optimizer: {name} computes in Python, which no graph can repeat"
         raise BenchError(f"{problem}. Allowed: optimizer: sgd or adamw, or no --cuda-graphs")
+
+
+def _slow_precision(
+    plan: Plan, runs: Sequence[Run], estimates: Mapping[str, Estimate], machine: Machine
+) -> list[str]:
+    """Return a warning if the precision of the runs is slower than float32 on this machine."""
+    if machine.cluster:
+        return []
+    device, threads = machine.devices()[0], machine.threads
+    return [f"warning: {text}" for text in slow_precision(plan, runs, estimates, device, threads)]
 
 
 def _check_data(plan: Plan, runs: Iterable[Run], root: Path | None) -> None:

@@ -15,6 +15,7 @@ from bench.forecast import forecast
 from bench.planning.estimate import Estimate, estimate
 from bench.planning.measures import missing_data
 from bench.planning.plan import Plan, Run, cohorts
+from bench.precision import slow_precision
 from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
@@ -64,8 +65,8 @@ def describe_plan(
         The state of each run, the number of runs in each state by pair and method, the trials of
         tuned methods and the forecast of the trials that can start, the devices, the
         size of each network, the memory of each method, the forecast of time, memory and disk
-        space, and the missing files that runs without a result need. The forecast is None for a
-        cluster.
+        space, the missing files that runs without a result need, and a warning if the precision
+        is slower than float32. For a cluster, the forecast is None, and no precision is compared.
 
     Raises:
         BenchError: A device cannot be used.
@@ -83,6 +84,9 @@ def describe_plan(
         "ignored_files": plan.facts.ignored,
         "experiment": experiment.describe(plan.suite, plan.facts),
         "missing": _missing(plan, possible, data_root),
+        "warnings": []
+        if machine.cluster
+        else slow_precision(plan, possible, estimates, devices[0], machine.threads),
         "trials": _searches(plan),
         "trials_to_do": _trials_to_do(plan, results, machine, measured),
         "runs": runs,

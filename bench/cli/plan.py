@@ -69,6 +69,7 @@ def plan_text(content: Content) -> str:
             *_forecast(content["forecast"] if content["cohorts"] else None),
         ],
         [f"missing: {line}" for line in content["missing"]],
+        [f"warning: {line}" for line in content["warnings"]],
         state_grid(content["pairs"]),
         measure_grid(content["measures"]),
         [networks, table(content["networks"])],
