@@ -18,6 +18,7 @@ from bench.training.trainer import Timer, Trainer
 from distillers import load as distiller
 from distillers.base import reads_of_teacher
 from tests.benchmarks.workload import Workload
+from tests.training import replay
 
 
 def kernels(recipe: Recipe) -> AbstractContextManager[object]:
@@ -37,10 +38,11 @@ class CohortSteps:
         terms = {term for name in methods for term in tasks[name].specification.method}
         reads = frozenset(read for term in terms for read in reads_of_teacher(distiller(term)))
         self.teacher = Teacher([network], data, self.recipe, reads)
-        shapes, record = self.teacher.shapes, CudaCapture() if graphs else None
+        capture = CudaCapture() if load.gpu else replay.capture
+        shapes, record = self.teacher.shapes, capture if graphs else None
         self.learners = [Trainer(tasks[name], data, shapes, record) for name in methods]
         ask = partial(self.teacher, reads=reads)
-        self.asked = GraphedStep(ask, CudaCapture()) if graphs else ask
+        self.asked = GraphedStep(ask, capture) if graphs else ask
         self.timer = Timer(load.device)
         strong = any("strong" in learner.reads for learner in self.learners)
         stream = itertools.chain.from_iterable(

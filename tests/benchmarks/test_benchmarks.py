@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.benchmarks.__main__ import PARTS, default_workload
+from tests.benchmarks.parts import PARTS, default_workload
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

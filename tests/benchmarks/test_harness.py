@@ -15,13 +15,13 @@ from distillers import Features, Setting, Shapes
 from distillers.crd import CRD
 from tests import toy
 from tests.benchmarks import records, summary, table, timing, training
-from tests.benchmarks.__main__ import main
 from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start
 from tests.benchmarks.images import images
 from tests.benchmarks.memory import state_bytes
 from tests.benchmarks.ours import CohortSteps
+from tests.benchmarks.parts import main
 from tests.benchmarks.reference import BatchWithRows, GatheredCRD, PILImagesWithNegatives
 from tests.benchmarks.scores import scores
 from tests.benchmarks.table import Row

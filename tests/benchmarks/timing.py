@@ -38,7 +38,8 @@ def time_subjects(subjects: Mapping[str, Steps], load: Workload) -> dict[str, li
             subjects[name](load.warm)
             seconds = time_call(lambda name=name: subjects[name](load.steps), load)
             samples[name].append(1000 * seconds / load.steps)
-        print(f"  round {turn + 1} of {load.rounds}", file=sys.stderr)
+        latest = ", ".join(f"{name} {values[-1]:.4g}" for name, values in samples.items())
+        print(f"  round {turn + 1} of {load.rounds}, ms: {latest}", file=sys.stderr, flush=True)
     return samples
 
 

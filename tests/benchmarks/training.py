@@ -1,4 +1,4 @@
-"""Parts `alone`, `lockstep`, `data`, `evaluation` and `growth`."""
+"""Parts `alone`, `lockstep`, `graphs`, `data`, `evaluation` and `growth`."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -75,9 +75,6 @@ def lockstep(load: Workload) -> list[Row]:
         change = f"recipe.precision={precision}"
         bare = BareNetworks(load, change)
         subjects[f"{count} methods, {precision}"] = CohortSteps(load, methods, change)
-        if load.gpu:
-            graphed = CohortSteps(load, methods, change, graphs=True)
-            subjects[f"{count} methods, {precision}, graphs"] = graphed
         subjects[f"bare teacher, {precision}"] = bare.teacher
         subjects[f"bare student, {precision}"] = bare.student
     times = time_subjects(subjects, load)
@@ -98,6 +95,30 @@ def lockstep(load: Workload) -> list[Row]:
                 Row("lockstep", what, ours, "ms", SPEED_UP, divide(field, ours), target),
                 Row("lockstep", what, ours, "ms", "this / floor", divide(ours, floor), "≤ 1.1"),
             ]
+    return rows
+
+
+def graphs(load: Workload) -> list[Row]:
+    """Time steps in CUDA graphs against eager ones: KD, CRD and all methods, and CRD against KD.
+
+    On a CPU, an emulation of the graphs runs, to check this part.
+    """
+    cohorts = {name: [name] for name in ("kd", "crd") if name in load.selected}
+    cohorts[f"{len(load.selected)} methods"] = load.selected
+    subjects: dict[str, Steps] = {}
+    for precision, (name, methods) in itertools.product(load.precisions, cohorts.items()):
+        change = f"recipe.precision={precision}"
+        subjects[f"{name}, {precision}, eager"] = CohortSteps(load, methods, change)
+        subjects[f"{name}, {precision}, graphs"] = CohortSteps(load, methods, change, graphs=True)
+    times, rows = time_subjects(subjects, load), []
+    for what, samples in times.items():
+        name, rest = what.split(", ", 1)
+        eager = what.replace("graphs", "eager")
+        ratios = "eager / this", divide(times[eager], samples)
+        rows.append(Row("graphs", what, samples, "ms", *(ratios if what != eager else ())))
+        if name == "crd" and f"kd, {rest}" in times:
+            ratio = divide(samples, times[f"kd, {rest}"])
+            rows.append(Row("vs kd", what, samples, "ms", "this / kd", ratio, "≤ 1.1"))
     return rows
 
 
