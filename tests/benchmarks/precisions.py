@@ -1,7 +1,6 @@
-"""Part `precisions`: bf16 against float32, as `bench plan` compares them, on two pairs of networks.
+"""Part `precisions`: bf16 against float32, as `bench plan` compares them, for two pairs.
 
-`ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 python -m tests.benchmarks precisions` shows a processor without
-AMX: oneDNN then uses no newer instructions.
+With `ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16`, oneDNN uses the instructions of a processor without AMX.
 """
 
 from bench.precision import Comparison, compare
