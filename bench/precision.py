@@ -74,7 +74,7 @@ def slow_precision(
         run
         for run in runs
         if not run.specification.subject
-        and not run.checkpoint
+        and run.specification.epochs
         and run.specification.recipe.precision != "float32"
     ]
     if not asking:
@@ -91,10 +91,10 @@ def slow_precision(
         return [f"precision: {precision} could not be compared with float32: {reason}"]
     if times.seconds < MARGIN * times.float32:
         return []
-    milliseconds, float32 = (1000 * s / times.images for s in (times.seconds, times.float32))
+    slow, fast = (f"{1000 * s / times.images:.3g} ms" for s in (times.seconds, times.float32))
     return [
-        f"precision: {precision} is slower than float32 on {times.device}: {milliseconds:.3g} ms an image, "
-        f"float32 {float32:.3g} ms ({', '.join(passes)}). Set precision: float32 in the recipe, "
+        f"precision: {precision} is slower than float32 on {times.device}: {slow} an image, "
+        f"float32 {fast} ({', '.join(passes)}). Set precision: float32 in the recipe, "
         "which changes the run ids, or train on another device"
     ]
 
