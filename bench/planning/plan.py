@@ -101,6 +101,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class GroupLooks:
+    """The looks at the pairs of one group, of a suite whose verdicts decide about seeds.
+
+    Attributes:
+        group: The group; its pairs share a table, in which p-values are corrected together.
+        complete: Number of seeds of the last look whose runs have all ended; 0: no look yet.
+        open: The comparisons that need more seeds, each the name of a pair and of a method.
+        ended: Number of all other comparisons.
+    """
+
+    group: str
+    complete: int
+    open: tuple[tuple[str, str], ...]
+    ended: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """All runs of a suite, and all its combinations of pair, method and seed.
 
@@ -114,6 +131,8 @@ class Plan:
         trials: The plan of these trials; None: the suite tunes no method.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
+        looks: The looks so far, if verdicts decide about the seeds; else empty.
+        later: The plan with all seeds that may still be run; None: all seeds are decided.
         part: The filter and the limit of `select`, if they removed any cell.
         complete: The plan that `select` got; None if no cell was removed.
     """
@@ -126,6 +145,8 @@ class Plan:
     teacher_facts: Facts | None = None
     searches: tuple[Search, ...] = ()
     trials: "Plan | None" = None
+    looks: tuple[GroupLooks, ...] = ()
+    later: "Plan | None" = field(default=None, compare=False, repr=False)
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
@@ -429,14 +450,21 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
     if cells == plan.cells:
         return plan
+    selected = with_cells(plan, cells)
+    part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
+    later = plan.later and select(plan.later, text, limit)
+    part = (*plan.part, *part)
+    selected = replace(selected, part=part, later=later, complete=plan.complete or plan)
+    return _with_trials_of(selected) if plan.trials else selected
+
+
+def with_cells(plan: Plan, cells: tuple[Cell, ...]) -> Plan:
+    """Return a plan with only some of its cells, and the runs and measures that these need."""
     chosen = {cell.run for cell in cells} | {cell.teacher for cell in cells}
     measures = {key: run for key, run in plan.measures.items() if key[0] in chosen}
     needed = with_needed((*chosen, *measures.values()), plan.runs)
     runs = {id: run for id, run in plan.runs.items() if id in needed}
-    part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
-    selected = replace(plan, cells=cells, runs=runs, measures=measures)
-    selected = replace(selected, part=(*plan.part, *part), complete=plan.complete or plan)
-    return _with_trials_of(selected) if plan.trials else selected
+    return replace(plan, cells=cells, runs=runs, measures=measures)
 
 
 def _with_trials_of(plan: Plan) -> Plan:
