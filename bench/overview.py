@@ -140,10 +140,7 @@ def looks(plan: Plan) -> list[str]:
     rule = plan.suite.settling
     if rule is None:
         return []
-    lines = [
-        f"seeds: {rule.first} to {rule.most} of each method, until its verdict against "
-        f"{rule.reference} is settled; undecided runs start only if a look leaves a verdict open"
-    ]
+    lines = []
     for each in plan.looks:
         begin = f"{each.group}: " if each.group else ""
         methods: dict[str, list[str]] = {}
@@ -153,7 +150,10 @@ def looks(plan: Plan) -> list[str]:
         state = f"{begin}{count(each.complete, 'seed')} looked at"
         if each.open:
             following = max(rule.first, each.complete + 1)
-            lines.append(f"{state}; the next look is at {following} seeds; open: {names}")
+            lines.append(
+                f"{state}; the next look is at {following} seeds; undecided runs start only if a "
+                f"look leaves their verdict open; open: {names}"
+            )
         else:
             lines.append(f"{state}; no method needs more seeds")
     return lines

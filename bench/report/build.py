@@ -22,7 +22,15 @@ from bench.report import (
     published_experiment,
     published_settings,
 )
-from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
+from bench.report.caption import (
+    caption,
+    looks_note,
+    mark,
+    method_deviation,
+    pair_deviation,
+    run_counts,
+    tested,
+)
 from bench.report.labels import METRICS
 from bench.report.measured import check_metric, main_metric, measured, observed, protocols
 from bench.report.model import (
@@ -34,12 +42,14 @@ from bench.report.model import (
     PublishedValue,
     Role,
     Row,
+    SeedLooks,
     Table,
     TableContext,
 )
 from bench.report.warnings import disagreements, warnings
 from bench.results.record import Record
 from bench.spec import DataSpec
+from bench.stats.sequential import Looks
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
@@ -225,6 +235,10 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
         raise BenchError(unknown("method", reference, methods))
+    rule = suite.settling
+    tolerance = options.tolerance
+    if rule and tolerance is None and options.metric == "top1":
+        tolerance = rule.tolerance
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
@@ -234,10 +248,20 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         ),
         suite.data.spec,
         {pair.name: pair.recipe for pair in suite.pairs},
-        reference or TableContext.reference,
-        options.tolerance,
+        reference or (rule.reference if rule else TableContext.reference),
+        tolerance,
         protocols(suite),
+        _seed_looks(plan),
     )
+
+
+def _seed_looks(plan: "Plan") -> SeedLooks | None:
+    rule = plan.suite.settling
+    if rule is None:
+        return None
+    complete = {each.group: rule.seeds[: each.complete] for each in plan.looks}
+    seeds = {pair.name: complete.get(pair.group, ()) for pair in plan.suite.pairs}
+    return SeedLooks(Looks(rule.first, rule.most), seeds)
 
 
 def warnings_of(result: Report) -> list[str]:
@@ -280,10 +304,12 @@ def table(
     columns = _columns(chosen, context)
     rows = _rows(chosen, model.cells(runs, metric), columns, values or {})
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
-    rows = _compared(rows, unit, context.reference, tolerance)
+    rows = _compared(rows, unit, context, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
     notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
+    if context.looks and tested(rows):
+        notes = (*notes, Note("", looks_note(context.looks.looks)))
     texts = [*(warnings(rows, columns, runs) if metric == "top1" else ()), *disagreements(runs)]
     notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
     return Table(
@@ -395,14 +421,17 @@ def _rows(
 
 
 def _compared(
-    rows: Sequence[Row], metric: labels.Metric, reference: str, tolerance: float
+    rows: Sequence[Row], metric: labels.Metric, context: TableContext, tolerance: float
 ) -> list[Row]:
     """Return the rows, compared with the reference method; controls are not compared with it.
 
     So a suite's controls do not change the corrected p-values of its methods.
     """
-    tested = [row for row in rows if row.role != "control" or row.name == reference]
-    compared = comparison.compare_statistically(tested, metric, reference, tolerance)
+    reference = context.reference
+    included = [row for row in rows if row.role != "control" or row.name == reference]
+    compared = comparison.compare_statistically(
+        included, metric, reference, tolerance, context.looks
+    )
     by_name = {(row.role, row.name): row for row in compared}
     return [by_name.get((row.role, row.name), row) for row in rows]
 
