@@ -333,7 +333,7 @@ def run_seeds(
         selected part of the suite, the plan has no further seeds.
     """
     unfinished = run(plan)
-    while plan.later is not None:
+    while plan.suite.settling is not None:
         before, plan = plan, load()
         if plan.runs.keys() == before.runs.keys():
             _save_plan(plan, results)

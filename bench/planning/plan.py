@@ -164,6 +164,19 @@ class Plan:
         return frozenset(ids)
 
     @property
+    def reported(self) -> tuple[Cell, ...]:
+        """The cells that tables show: with looks, those of complete looks, if there is one."""
+        complete = {each.group: each.complete for each in self.looks if each.complete}
+        if not complete:
+            return self.cells
+        places = {seed: place for place, seed in enumerate(self.suite.seeds)}
+        return tuple(
+            cell
+            for cell in self.cells
+            if places[cell.seed] < complete.get(cell.pair.group, len(places))
+        )
+
+    @property
     def departures(self) -> tuple[str, ...]:
         """The differences from the suite's file: changed values, then the filter and the limit."""
         return *self.suite.changes, *self.part

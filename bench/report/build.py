@@ -84,7 +84,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
 
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
-    for each in plan.cells:
+    for each in plan.reported:
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "student" if method.terms and not distillers else "method"
         role = "control" if method.control else role

@@ -125,8 +125,8 @@ def looks_note(looks: Looks) -> str:
             f"{LOOKS}the methods were compared after each seed from {looks.first} to {looks.most}; "
             "a method with a verdict has no more seeds, and keeps the verdict",
             "a comparison uses the seeds that both methods have",
-            f"the column p and the verdict same are corrected for all looks; one comparison alone is significant if its "
-            f"uncorrected p is below {levels} seeds",
+            "the column p and the verdict same are corrected for all looks; one comparison alone "
+            f"is significant if its uncorrected p is below {levels} seeds",
             "differences of methods that settle early are too large on average",
         ]
     )
