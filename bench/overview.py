@@ -228,8 +228,8 @@ def _run_states(
     looks decide whether it is needed.
     """
     rows = []
-    whole = _with_later(plan)
-    for id, run in whole.runs.items():
+    extended = _with_later(plan)
+    for id, run in extended.runs.items():
         record, estimate = results.summary(id), estimates.get(id)
         state, reason = (record.status, record.reason) if record else ("to do", None)
         if estimate and (record is None or record.status == "skipped"):
@@ -237,7 +237,7 @@ def _run_states(
             reason = estimate.error or estimate.warning
         if id not in plan.runs:
             state, reason = "undecided", None
-        names = {"id": id, "name": whole.names()[id], "kind": run.kind}
+        names = {"id": id, "name": extended.names()[id], "kind": run.kind}
         rows.append({**names, "state": state, "reason": reason})
     return rows
 
