@@ -237,7 +237,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         raise BenchError(unknown("method", reference, methods))
     rule = suite.settling
     tolerance = options.tolerance
-    if rule and tolerance is None and options.metric == "top1":
+    if rule and tolerance is None and options.metric in (None, "top1"):
         tolerance = rule.tolerance
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(

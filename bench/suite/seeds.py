@@ -26,8 +26,8 @@ class UntilSettled(Part):
         tolerance: Largest difference in top-1 accuracy that counts as zero, in percentage points.
     """
 
-    first: Annotated[fields.Whole, Ge(2), Le(MAX_MOST - 1), allowed("a whole number, 2 to 99")]
-    most: Annotated[fields.Whole, Ge(3), Le(MAX_MOST), allowed("a whole number, 3 to 100")]
+    first: Annotated[fields.Whole, Ge(2), Le(MAX_MOST - 1), allowed("a whole number, 2 to 99", 3)]
+    most: Annotated[fields.Whole, Ge(3), Le(MAX_MOST), allowed("a whole number, 3 to 100", 10)]
     until: Annotated[Literal["settled"], allowed("settled")] = "settled"
     reference: fields.Label = "kd"
     tolerance: fields.AtLeast0 = 0.5
@@ -52,6 +52,8 @@ SeedsEntry = Annotated[
     Discriminator(lambda value: TAGGED + ("mapping" if isinstance(value, dict) else "list")),
     allowed(
         "a list of whole numbers such as [0, 1, 2], or a range 0-2; at most 1000; or a mapping of "
-        "first, most, until"
+        "first, most, until",
+        "0-4",
+        {"first": 3, "most": 10, "until": "settled"},
     ),
 ]
