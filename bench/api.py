@@ -173,8 +173,8 @@ def load_plan(
     now = tuned(changed, root, read, recorded(results, changed) if results else {})
     plan = replace(make_plan(now.suite, root), searches=now.searches, trials=now.trials)
     plan = settled(plan, read)
-    later = plan.later and with_measures(plan.later, root)
-    return select(replace(with_measures(plan, root), later=later), filters, limit)
+    later = plan.later and select(with_measures(plan.later, root), filters, limit)
+    return replace(select(with_measures(plan, root), filters, limit), later=later)
 
 
 def load_plan_or_saved(

@@ -21,6 +21,7 @@ from bench.plugins import Kind
 from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
+from bench.suite.seeds import GroupLooks
 from distillers.base import reads_of_teacher
 
 Key = TypeVar("Key", str, int)
@@ -101,23 +102,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class GroupLooks:
-    """The looks at the pairs of one group, of a suite whose verdicts decide about seeds.
-
-    Attributes:
-        group: The group; its pairs share a table, in which p-values are corrected together.
-        complete: Number of seeds of the last look whose runs have all ended; 0: no look yet.
-        open: The comparisons that need more seeds, each the name of a pair and of a method.
-        ended: Number of all other comparisons.
-    """
-
-    group: str
-    complete: int
-    open: tuple[tuple[str, str], ...]
-    ended: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """All runs of a suite, and all its combinations of pair, method and seed.
 
@@ -162,19 +146,6 @@ class Plan:
             if run.specification.undecided or ids.intersection(run.needs):
                 ids.add(id)
         return frozenset(ids)
-
-    @property
-    def reported(self) -> tuple[Cell, ...]:
-        """The cells that tables show: with looks, those of complete looks, if there is one."""
-        complete = {each.group: each.complete for each in self.looks if each.complete}
-        if not complete:
-            return self.cells
-        places = {seed: place for place, seed in enumerate(self.suite.seeds)}
-        return tuple(
-            cell
-            for cell in self.cells
-            if places[cell.seed] < complete.get(cell.pair.group, len(places))
-        )
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -394,15 +365,15 @@ def depths(needs: Mapping[Key, Iterable[Key]]) -> dict[Key, int]:
     return {key: length(key) for key in needs}
 
 
-def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> set[str]:
-    """Return ids of runs and of all runs that they need, directly or through other runs."""
+def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return the runs with these ids, and all runs that they need, directly or not."""
     needed: set[str] = set()
     waiting = list(ids)
     while waiting:
         if (id := waiting.pop()) not in needed:
             needed.add(id)
             waiting += runs[id].needs
-    return needed
+    return {id: run for id, run in runs.items() if id in needed}
 
 
 def _view(key: str, name: str) -> dict[str, str]:
@@ -465,9 +436,7 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
         return plan
     selected = with_cells(plan, cells)
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
-    later = plan.later and select(plan.later, text, limit)
-    part = (*plan.part, *part)
-    selected = replace(selected, part=part, later=later, complete=plan.complete or plan)
+    selected = replace(selected, part=(*plan.part, *part), complete=plan.complete or plan)
     return _with_trials_of(selected) if plan.trials else selected
 
 
@@ -475,8 +444,7 @@ def with_cells(plan: Plan, cells: tuple[Cell, ...]) -> Plan:
     """Return a plan with only some of its cells, and the runs and measures that these need."""
     chosen = {cell.run for cell in cells} | {cell.teacher for cell in cells}
     measures = {key: run for key, run in plan.measures.items() if key[0] in chosen}
-    needed = with_needed((*chosen, *measures.values()), plan.runs)
-    runs = {id: run for id, run in plan.runs.items() if id in needed}
+    runs = with_needed((*chosen, *measures.values()), plan.runs)
     return replace(plan, cells=cells, runs=runs, measures=measures)
 
 
@@ -491,8 +459,7 @@ def _with_trials_of(plan: Plan) -> Plan:
     ids = {run for each in searches for trial in each.trials for run in trial.runs}
     trials = plan.trials
     if trials is not None:
-        needed = with_needed(ids, trials.runs)
-        runs = {id: run for id, run in trials.runs.items() if id in needed}
+        runs = with_needed(ids, trials.runs)
         cells = tuple(cell for cell in trials.cells if cell.run in ids)
         trials = replace(trials, runs=runs, cells=cells)
     return replace(plan, searches=searches, trials=trials)

@@ -19,14 +19,14 @@ from bench.config.loader import load_json
 from bench.data import Facts, Selection
 from bench.data.views import RGB
 from bench.errors import BenchError, ConfigError
-from bench.planning.plan import Cell, GroupLooks, Plan, Run
+from bench.planning.plan import Cell, Plan, Run
 from bench.planning.search import Search
 from bench.plugins import Registry
 from bench.spec import Recipe, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite import find as find_suite
 from bench.suite.measures import Probe
-from bench.suite.seeds import UntilSettled
+from bench.suite.seeds import GroupLooks, UntilSettled
 from bench.suite.tuning import Tune
 
 _tune: TypeAdapter[Tune | None] = TypeAdapter(Tune | None)

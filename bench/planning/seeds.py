@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
-from bench.planning.plan import Cell, GroupLooks, Plan, with_cells
+from bench.planning.plan import Cell, Plan, with_cells
 from bench.planning.tuning import Read
 from bench.stats.sequential import Looked, Looks, look
 from bench.suite import Method
-from bench.suite.seeds import UntilSettled
+from bench.suite.seeds import GroupLooks, UntilSettled
 
 Line = tuple[str, str]  # names of a pair and a method
 Lines = Mapping[Line, Sequence[Cell]]  # the cells of each method, in the order of the seeds
@@ -49,6 +49,17 @@ def settled(plan: Plan, read: Read) -> Plan:
     if most == counts:
         return decided
     return replace(decided, later=replace(_first(plan, most), looks=decided.looks))
+
+
+def reported(plan: Plan) -> tuple[Cell, ...]:
+    """Return the cells that tables show: with looks, those of complete looks, if there is one."""
+    complete = {each.group: each.complete for each in plan.looks if each.complete}
+    places = {seed: place for place, seed in enumerate(plan.suite.seeds)}
+    return tuple(
+        cell
+        for cell in plan.cells
+        if cell.pair.group not in complete or places[cell.seed] < complete[cell.pair.group]
+    )
 
 
 def is_compared(method: Method, reference: str) -> bool:

@@ -22,15 +22,7 @@ from bench.report import (
     published_experiment,
     published_settings,
 )
-from bench.report.caption import (
-    caption,
-    looks_note,
-    mark,
-    method_deviation,
-    pair_deviation,
-    run_counts,
-    tested,
-)
+from bench.report.caption import caption, mark, method_deviation, pair_deviation, run_counts
 from bench.report.labels import METRICS
 from bench.report.measured import check_metric, main_metric, measured, observed, protocols
 from bench.report.model import (
@@ -42,14 +34,12 @@ from bench.report.model import (
     PublishedValue,
     Role,
     Row,
-    SeedLooks,
     Table,
     TableContext,
 )
 from bench.report.warnings import disagreements, warnings
 from bench.results.record import Record
 from bench.spec import DataSpec
-from bench.stats.sequential import Looks
 
 if TYPE_CHECKING:
     from bench.planning.plan import Plan
@@ -71,6 +61,8 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether to read the learning curves, too, which takes longer.
     """
+    from bench.planning.seeds import reported  # imports torch
+
     read_record, suite = results.record if curves else results.summary, plan.suite
     measures: dict[str, dict[str, str]] = {}
     for (subject, name), run in plan.measures.items():
@@ -84,7 +76,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
 
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
-    for each in plan.reported:
+    for each in reported(plan):
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "student" if method.terms and not distillers else "method"
         role = "control" if method.control else role
@@ -251,17 +243,8 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         reference or (rule.reference if rule else TableContext.reference),
         tolerance,
         protocols(suite),
-        _seed_looks(plan),
+        experiment.looks(plan),
     )
-
-
-def _seed_looks(plan: "Plan") -> SeedLooks | None:
-    rule = plan.suite.settling
-    if rule is None:
-        return None
-    complete = {each.group: rule.seeds[: each.complete] for each in plan.looks}
-    seeds = {pair.name: complete.get(pair.group, ()) for pair in plan.suite.pairs}
-    return SeedLooks(Looks(rule.first, rule.most), seeds)
 
 
 def warnings_of(result: Report) -> list[str]:
@@ -308,8 +291,7 @@ def table(
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
     notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
-    if context.looks and tested(rows):
-        notes = (*notes, Note("", looks_note(context.looks.looks)))
+    notes = (*notes, *(Note("", text) for text in comparison.notes(rows, context.looks)))
     texts = [*(warnings(rows, columns, runs) if metric == "top1" else ()), *disagreements(runs)]
     notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
     return Table(

@@ -13,15 +13,11 @@ from typing import Any
 
 from bench.config.text import count
 from bench.report import labels
-from bench.report.labels import Metric, data_reductions, join, sentences, setting
+from bench.report.labels import Metric, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
 from bench.spec import PROBE, DataSpec, Recipe, papers_recipe
 from bench.stats.comparison import ALPHA
-from bench.stats.sequential import Looks
-
-LOOKS = "seeds: "  # begins the note on looks
-MAX_LEVELS = 8  # levels of looks that the note lists
 
 
 def caption(
@@ -112,24 +108,6 @@ def how_tested(rows: Sequence[Row]) -> str:
     if len(pairings) > 1:
         tests += ", unpaired where the seeds differ"
     return f"{tests}, Holm-corrected over {count(tested(rows), 'comparison')}, p < {ALPHA}"
-
-
-def looks_note(looks: Looks) -> str:
-    """Return a paragraph on the looks that decided about a table's seeds, and on their levels."""
-    counts = list(range(looks.first, looks.most + 1))
-    step = -(-(len(counts) - 1) // (MAX_LEVELS - 1))
-    counts = [*counts[:-1:step], looks.most]
-    levels = join(f"{2 * looks.level(n, ALPHA / 2):.2g} at {n}" for n in counts)
-    return sentences(
-        [
-            f"{LOOKS}the methods were compared after each seed from {looks.first} to {looks.most}; "
-            "a method with a verdict has no more seeds, and keeps the verdict",
-            "a comparison uses the seeds that both methods have",
-            "the column p and the verdict same are corrected for all looks; one comparison alone "
-            f"is significant if its uncorrected p is below {levels} seeds",
-            "differences of methods that settle early are too large on average",
-        ]
-    )
 
 
 def _published(rows: Sequence[Row]) -> str:

@@ -9,16 +9,21 @@ from dataclasses import replace
 from typing import Literal
 
 from bench.config.text import count
-from bench.report.labels import Metric
-from bench.report.model import Cell, Overall, Rank, Row, SeedLooks, Table, named
+from bench.report.caption import tested
+from bench.report.labels import Metric, join, sentences
+from bench.report.model import Cell, Overall, Rank, Row, Table, named
 from bench.stats.comparison import (
+    ALPHA,
     Comparison,
     Ranks,
     compare_to_baseline,
     ranks,
     relative_improvement,
 )
-from bench.stats.sequential import compare_in_looks
+from bench.stats.sequential import SeedLooks, compare_in_looks
+
+LOOKS = "seeds: "  # begins the note on looks
+MAX_LEVELS = 8  # levels of looks that the note lists
 
 
 def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
@@ -112,6 +117,26 @@ def compare_statistically(
                 if looks:
                     result[i][j] = replace(result[i][j], versus=_versus(comparison, metric))
     return [replace(row, cells=tuple(line)) for row, line in zip(rows, result, strict=True)]
+
+
+def notes(rows: Sequence[Row], looks: SeedLooks | None) -> list[str]:
+    """Return a paragraph on the looks that decided about a table's seeds, and on their levels."""
+    if looks is None or not tested(rows):
+        return []
+    first, most = looks.looks.first, looks.looks.most
+    counts = list(range(first, most + 1))
+    step = -(-(len(counts) - 1) // (MAX_LEVELS - 1))
+    counts = [*counts[:-1:step], most]
+    levels = join(f"{2 * looks.looks.level(n, ALPHA / 2):.2g} at {n}" for n in counts)
+    paragraph = [
+        f"{LOOKS}the methods were compared after each seed from {first} to {most}; a method with a "
+        "verdict has no more seeds, and keeps the verdict",
+        "a comparison uses the seeds that both methods have",
+        "the column p and the verdict same are corrected for all looks; one comparison alone is "
+        f"significant if its uncorrected p is below {levels} seeds",
+        "differences of methods that settle early are too large on average",
+    ]
+    return [sentences(paragraph)]
 
 
 def overall(table: Table) -> Overall:

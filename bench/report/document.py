@@ -10,8 +10,8 @@ from typing import Literal
 
 from bench.config.text import count
 from bench.report import labels
-from bench.report.caption import LOOKS, arrows, how_tested, tested
-from bench.report.comparison import overall
+from bench.report.caption import arrows, how_tested, tested
+from bench.report.comparison import LOOKS, overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from bench.config.text import count
 from bench.report import labels
+from bench.stats.sequential import Looks, SeedLooks
 
 if TYPE_CHECKING:
     from bench.data import Facts
+    from bench.planning.plan import Plan
     from bench.suite import Pair, Suite
 
 
@@ -35,6 +37,16 @@ def seeds(suite: "Suite") -> Iterator[str]:
             f"{rule.first} to {rule.most} seeds: more than {rule.first} only while the verdict "
             f"against {label} is open (top-1, tolerance {rule.tolerance:g} points)"
         )
+
+
+def looks(plan: "Plan") -> SeedLooks | None:
+    """Return the looks that decided about the seeds of a plan; None: the suite lists its seeds."""
+    rule = plan.suite.settling
+    if rule is None:
+        return None
+    complete = {each.group: rule.seeds[: each.complete] for each in plan.looks}
+    seeds = {pair.name: complete.get(pair.group, ()) for pair in plan.suite.pairs}
+    return SeedLooks(Looks(rule.first, rule.most), seeds)
 
 
 def is_labelled(suite: "Suite") -> bool:

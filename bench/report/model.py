@@ -19,7 +19,7 @@ from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
 from bench.stats.estimates import interval
-from bench.stats.sequential import Looks
+from bench.stats.sequential import SeedLooks
 
 Role = Literal["teacher", "student", "control", "method"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
@@ -275,19 +275,6 @@ class Note(Part):
 
     mark: str
     text: str
-
-
-@dataclass(frozen=True)
-class SeedLooks:
-    """The looks of a suite whose verdicts decide about the seeds.
-
-    Attributes:
-        looks: The looks, and their levels.
-        seeds: The seeds of the looks so far whose runs have all ended, by the pair's name.
-    """
-
-    looks: Looks
-    seeds: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)

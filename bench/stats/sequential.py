@@ -67,6 +67,19 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class SeedLooks:
+    """The looks of a suite whose verdicts decide about the seeds.
+
+    Attributes:
+        looks: The looks, and their levels.
+        seeds: The seeds of the looks so far whose runs have all ended, by the pair's name.
+    """
+
+    looks: Looks
+    seeds: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
 class Looked:
     """The comparisons of a table after a look.
 

@@ -1,6 +1,7 @@
 """The key `seeds` of a suite: a list, or as many as the verdicts of a table need."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -57,3 +58,20 @@ SeedsEntry = Annotated[
         {"first": 3, "most": 10, "until": "settled"},
     ),
 ]
+
+
+@dataclass(frozen=True)
+class GroupLooks:
+    """The looks at the pairs of one group, of a suite whose verdicts decide about seeds.
+
+    Attributes:
+        group: The group; its pairs share a table, in which p-values are corrected together.
+        complete: Number of seeds of the last look whose runs have all ended; 0: no look yet.
+        open: The comparisons that need more seeds, each the name of a pair and of a method.
+        ended: Number of all other comparisons.
+    """
+
+    group: str
+    complete: int
+    open: tuple[tuple[str, str], ...]
+    ended: int
