@@ -32,6 +32,7 @@ from bench.planning.estimate import Estimate, estimate
 from bench.planning.measures import missing_data, selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
+from bench.planning.seeds import settled
 from bench.planning.tuning import tuned
 from bench.precision import slow_precision
 from bench.results import Record, Results
@@ -149,7 +150,8 @@ def load_plan(
     """Return the plan of a suite: its runs, restricted by `filters` and `limit`.
 
     Methods that the suite tunes have the settings that their trials chose. While trials have not
-    ended, the runs of such a method are undecided: they cannot start.
+    ended, the runs of such a method are undecided: they cannot start. If verdicts decide about the
+    seeds, the plan has the seeds that the results so far decide.
 
     Args:
         name: A suite file, or the name of a suite that this package contains.
@@ -159,7 +161,8 @@ def load_plan(
         data_root: Folder of data sets; None: the folder in the variable `BENCH_DATA`.
         plugins: Whether to load plugins, which are Python code. If False, a suite with plugins is
             refused, and installed plugins are ignored.
-        results: Results folder with the records of trials; None: there are no records.
+        results: Results folder with the records that decide about settings and seeds; None: there
+            are no records.
 
     Raises:
         ConfigError: The suite, a change or a filter is invalid.
@@ -170,7 +173,9 @@ def load_plan(
     changed = suite.read(suite.find(name), changes, plugins=plugins)
     now = tuned(changed, root, read, recorded(results, changed) if results else {})
     plan = replace(make_plan(now.suite, root), searches=now.searches, trials=now.trials)
-    return select(with_measures(plan, root), filters, limit)
+    plan = settled(plan, read)
+    later = plan.later and select(with_measures(plan.later, root), filters, limit)
+    return replace(select(with_measures(plan, root), filters, limit), later=later)
 
 
 def load_plan_or_saved(
@@ -312,6 +317,31 @@ def run_trials(load: Callable[[], Plan], run: Callable[[Plan], object], results:
         if plan.searches == before:
             break  # failed runs; the same command repeats them
     return plan
+
+
+def run_seeds(
+    load: Callable[[], Plan], run: Callable[[Plan], list[Record]], results: Results, plan: Plan
+) -> tuple[Plan, list[Record]]:
+    """Train the runs of a suite's table, and more seeds after each look that leaves verdicts open.
+
+    Args:
+        load: Function that returns the plan of the suite, with the seeds that the results decide.
+        run: Function that trains the runs of a plan, such as `execute`.
+        results: Folder of the records; the plan with the last look is saved to it.
+        plan: The first plan.
+
+    Returns:
+        The last plan, and the result of `run` for it. If a run of a look failed, or is not in the
+        selected part of the suite, the plan has no further seeds.
+    """
+    unfinished = run(plan)
+    while plan.suite.settling is not None:
+        before, plan = plan, load()
+        if plan.runs.keys() == before.runs.keys():
+            _save_plan(plan, results)
+            break
+        unfinished = run(plan)
+    return plan, unfinished
 
 
 def _notify(observers: Iterable[Observer], notices: Sequence[str]) -> None:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.api import Machine
+from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.forecast import forecast
@@ -38,6 +39,7 @@ def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
         "trials": _searches(plan),
+        "looks": looks(plan),
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),
         "without_result": [run for run in runs if run["state"] != "done"],
@@ -75,7 +77,7 @@ def describe_plan(
     devices = machine.devices()
     if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
-    estimates = estimate(plan)
+    estimates = estimate(_with_later(plan))
     runs = _run_states(plan, results, estimates)
     possible = _possible(plan, results, estimates)
     place = "a cluster" if machine.cluster else None
@@ -89,6 +91,8 @@ def describe_plan(
         else slow_precision(plan, possible, estimates, devices[0], machine.threads),
         "trials": _searches(plan),
         "trials_to_do": _trials_to_do(plan, results, machine, measured),
+        "looks": looks(plan),
+        "at_most": _at_most(plan, estimates, results, machine, measured=measured),
         "runs": runs,
         "pairs": _pair_states(plan, runs),
         "measures": _measure_states(plan, runs),
@@ -135,6 +139,54 @@ def _trials_to_do(
     return {"runs": len(possible), "later": later, "forecast": needs}
 
 
+def looks(plan: Plan) -> list[str]:
+    """Return a sentence on the seeds of each group, if verdicts decide about them; else []."""
+    rule = plan.suite.settling
+    if rule is None:
+        return []
+    lines = []
+    for each in plan.looks:
+        begin = f"{each.group}: " if each.group else ""
+        methods: dict[str, list[str]] = {}
+        for pair, method in each.open:
+            methods.setdefault(pair, []).append(method)
+        names = "; ".join(f"{', '.join(names)} on {pair}" for pair, names in methods.items())
+        state = f"{begin}{count(each.complete, 'seed')} looked at"
+        if each.open:
+            following = max(rule.first, each.complete + 1)
+            lines.append(
+                f"{state}; the next look is at {following} seeds; undecided runs start only if a "
+                f"look leaves their verdict open; open: {names}"
+            )
+        else:
+            lines.append(f"{state}; no method needs more seeds")
+    return lines
+
+
+def _with_later(plan: Plan) -> Plan:
+    """Return a plan together with the runs that looks may still add."""
+    if plan.later is None:
+        return plan
+    runs, measures = {**plan.later.runs, **plan.runs}, {**plan.later.measures, **plan.measures}
+    return replace(plan.later, runs=runs, measures=measures)
+
+
+def _at_most(
+    plan: Plan,
+    estimates: Mapping[str, Estimate],
+    results: Results,
+    machine: Machine,
+    *,
+    measured: bool,
+) -> dict[str, Any] | None:
+    """Return number and forecast of the runs to do if no verdict settles; None: all are decided."""
+    if plan.later is None:
+        return None
+    possible = _possible(plan.later, results, estimates)
+    needs = _forecast(plan.later, possible, estimates, results, machine, measured=measured)
+    return {"runs": len(possible), "forecast": needs}
+
+
 def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Run]:
     """Return the runs to do that are not impossible."""
     return [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
@@ -176,16 +228,20 @@ def _run_states(
 
     The state of a run is the status of its record. Without a record, the state is `to do`. If the
     run has an estimate, and no record or a record with the status `skipped`, the estimate decides:
-    the state is `skipped` if the run is impossible, otherwise `to do`.
+    the state is `skipped` if the run is impossible, otherwise `to do`. A run is `undecided` if
+    looks decide whether it is needed.
     """
     rows = []
-    for id, run in plan.runs.items():
+    extended = _with_later(plan)
+    for id, run in extended.runs.items():
         record, estimate = results.summary(id), estimates.get(id)
         state, reason = (record.status, record.reason) if record else ("to do", None)
         if estimate and (record is None or record.status == "skipped"):
             state = "skipped" if estimate.error else "to do"
             reason = estimate.error or estimate.warning
-        names = {"id": id, "name": plan.names()[id], "kind": run.kind}
+        if id not in plan.runs:
+            state, reason = "undecided", None
+        names = {"id": id, "name": extended.names()[id], "kind": run.kind}
         rows.append({**names, "state": state, "reason": reason})
     return rows
 
@@ -198,7 +254,7 @@ def _pair_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[str
     states = {run["id"]: run["state"] for run in runs}
     teachers: dict[str, dict[str, str]] = {}
     methods: dict[str, dict[str, Counter[str]]] = {}
-    for cell in plan.cells:
+    for cell in _with_later(plan).cells:
         teachers.setdefault(cell.pair.name, {})[cell.teacher] = states[cell.teacher]
         counts = methods.setdefault(cell.pair.name, {})
         counts.setdefault(cell.method.name, Counter())[states[cell.run]] += 1
@@ -212,9 +268,9 @@ def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[
     """Return, for each measure of the plan, the number of its runs in each state."""
     states = {run["id"]: run["state"] for run in runs}
     counts: dict[str, Counter[str]] = {}
-    for (_, name), run in plan.measures.items():
+    for (_, name), run in _with_later(plan).measures.items():
         counts.setdefault(name, Counter())[states[run]] += 1
-    return [{"measure": name, "states": count} for name, count in counts.items()]
+    return [{"measure": name, "states": numbers} for name, numbers in counts.items()]
 
 
 def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:

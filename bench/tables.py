@@ -190,14 +190,13 @@ def run(
     Raises:
         BenchError: The suite, the data or the results folder cannot be used.
     """
-    from bench.api import Machine, execute, load_plan, run_trials
+    from bench.api import Machine, execute, load_plan, run_seeds, run_trials
 
     changes = [changes] if isinstance(changes, str) else changes
     store, hardware = Results(Path(results)), machine or Machine()
     load = partial(load_plan, name, changes, filters, data_root=data_root, results=store)
     train = partial(execute, results=store, machine=hardware, data_root=data_root)
-    plan = run_trials(load, train, store)
-    train(plan)
+    plan, _ = run_seeds(load, train, store, run_trials(load, train, store))
     frame = records(results)
     return frame[frame["id"].isin(list(plan.runs))].reset_index(drop=True)
 

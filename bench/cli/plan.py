@@ -65,8 +65,10 @@ def plan_text(content: Content) -> str:
             *content["experiment"],
             *trial_lines(content),
             *_trials_to_do(content["trials_to_do"]),
+            *content["looks"],
             _work(content),
             *_forecast(content["forecast"] if content["cohorts"] else None),
+            *_at_most(content["at_most"]),
         ],
         [f"missing: {line}" for line in content["missing"]],
         [f"warning: {line}" for line in content["warnings"]],
@@ -100,6 +102,14 @@ def _trials_to_do(content: Content | None) -> list[str]:
     later = f"; {count(content['later'], 'trial')} later" if content["later"] else ""
     before = f"trials to do before the table: {count(content['runs'], 'run')} now{later}"
     return [before, *_forecast(content["forecast"])]
+
+
+def _at_most(content: Content | None) -> list[str]:
+    """Return the number and the cost of the runs if no further verdict settles."""
+    if content is None:
+        return []
+    text = f"at most, if no further verdict settles: {count(content['runs'], 'run')} to do"
+    return [text, *_forecast(content["forecast"])]
 
 
 def _forecast(needs: Content | None) -> list[str]:

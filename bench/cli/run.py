@@ -110,7 +110,7 @@ def train(
     tracker: TrackerName,
     view: View,
 ) -> "tuple[Plan, list[Record], list[str]]":
-    """Train the trials of a suite, if it has any, and the runs of its table.
+    """Train the trials of a suite, if it has any, and the runs of its table, look by look.
 
     Returns:
         The plan; the records of the table's runs without a result; sentences about records that the
@@ -120,27 +120,31 @@ def train(
 
     results = Results(suite.results)
     copies: list[Tracker | None] = []
+    executed: set[str] = set()  # names of suites: the table's, and that of its trials
 
     def execute(plan: "Plan") -> "list[Record]":
         copies.append(make_tracker(tracker, plan, results))
         repeat = overwrite
-        if plan.suite.data.held_out and overwrite == "always":
-            repeat = "failed"  # otherwise each round of trials would repeat the earlier rounds
+        if overwrite == "always" and (plan.suite.data.held_out or plan.suite.name in executed):
+            repeat = "failed"  # otherwise each round would repeat the earlier rounds
+        executed.add(plan.suite.name)
         return api.execute(
             plan, results, machine, data_root=suite.data_root, overwrite=repeat, view=view,
             tracker=copies[-1],
         )  # fmt: skip
 
     plan = api.run_trials(suite.load_plan, execute, results)
-    unfinished = execute(plan)
+    plan, unfinished = api.run_seeds(suite.load_plan, execute, results, plan)
     return plan, unfinished, [warning for copy in copies if copy for warning in copy.warnings]
 
 
 def open_searches(plan: "Plan") -> Iterator[str]:
-    """Yield a line for each tuned method whose trials have not ended."""
+    """Yield a line for each tuned method whose trials have not ended, and one for open looks."""
     for search in plan.searches:
         if not search.ended:
             yield f"{search.method} on {search.pair}: {search.text}; the same command continues"
+    if plan.later is not None:
+        yield "seeds: a look waits for failed runs, or for runs outside of the filter"
 
 
 def make_tracker(name: TrackerName, plan: "Plan", results: Results) -> "Tracker | None":

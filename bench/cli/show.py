@@ -42,14 +42,17 @@ def settings(term: "TermSpec") -> dict[str, object]:
 
 
 def choices(suite: options.SuiteOptions) -> Iterator[str]:
-    """Yield a line for each method that the suite tunes: its trials, and the settings chosen."""
+    """Yield a line for each method that the suite tunes, and for each group's seeds so far."""
+    from bench.overview import looks
+
     try:
-        searches = suite.load_plan(recorded=True).searches
+        plan = suite.load_plan(recorded=True)
     except BenchError as error:
-        yield f"trials: unknown: {str(error).splitlines()[0]}"
+        yield f"trials and seeds: unknown: {str(error).splitlines()[0]}"
         return
-    for search in searches:
+    for search in plan.searches:
         yield f"{search.method} on {search.pair}: {search.text}"
+    yield from looks(plan)
 
 
 @options.suite_verb("data_root", "filter_", "limit")
@@ -72,7 +75,10 @@ def command(suite: options.SuiteOptions) -> None:
         stages = stages_of(content, data.facts(content.data, None, content.registry.datasets))
     except MissingData as error:
         stages = {"unknown": str(error)}
-    for line in (*pair_settings(content), *(choices(suite) if content.tune else ())):
+    for line in (
+        *pair_settings(content),
+        *(choices(suite) if content.tune or content.settling else ()),
+    ):
         print(f"# {line}")
     print("# stages of the networks, as layer and shape")
     print("".join(f"# {network}: {text}\n" for network, text in stages.items()), end="")

@@ -22,7 +22,7 @@ def status_text(content: Content) -> str:
     """Return a status as text for people."""
     counts = ", ".join(f"{n} {state}" for state, n in content["counts"].items())
     return paragraphs(
-        [f"{content['suite']}: {counts}", *trial_lines(content)],
+        [f"{content['suite']}: {counts}", *trial_lines(content), *content["looks"]],
         state_grid(content["pairs"]),
         measure_grid(content["measures"]),
         reasons(content["without_result"]),

@@ -21,6 +21,7 @@ from bench.plugins import Kind
 from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
+from bench.suite.seeds import GroupLooks
 from distillers.base import reads_of_teacher
 
 Key = TypeVar("Key", str, int)
@@ -114,6 +115,8 @@ class Plan:
         trials: The plan of these trials; None: the suite tunes no method.
         measures: The id of the probe's run, by the id of the run that it measures and the name of
             the probe in the suite.
+        looks: The looks so far, if verdicts decide about the seeds; else empty.
+        later: The plan with all seeds that may still be run; None: all seeds are decided.
         part: The filter and the limit of `select`, if they removed any cell.
         complete: The plan that `select` got; None if no cell was removed.
     """
@@ -126,6 +129,8 @@ class Plan:
     teacher_facts: Facts | None = None
     searches: tuple[Search, ...] = ()
     trials: "Plan | None" = None
+    looks: tuple[GroupLooks, ...] = ()
+    later: "Plan | None" = field(default=None, compare=False, repr=False)
     part: tuple[str, ...] = ()
     complete: "Plan | None" = field(default=None, compare=False, repr=False)
 
@@ -360,15 +365,15 @@ def depths(needs: Mapping[Key, Iterable[Key]]) -> dict[Key, int]:
     return {key: length(key) for key in needs}
 
 
-def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> set[str]:
-    """Return ids of runs and of all runs that they need, directly or through other runs."""
+def with_needed(ids: Iterable[str], runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return the runs with these ids, and all runs that they need, directly or not."""
     needed: set[str] = set()
     waiting = list(ids)
     while waiting:
         if (id := waiting.pop()) not in needed:
             needed.add(id)
             waiting += runs[id].needs
-    return needed
+    return {id: run for id, run in runs.items() if id in needed}
 
 
 def _view(key: str, name: str) -> dict[str, str]:
@@ -429,14 +434,18 @@ def select(plan: Plan, text: str = "", limit: int | None = None) -> Plan:
     cells = tuple(cell for cell, fits in zip(plan.cells, matches, strict=True) if fits)[:limit]
     if cells == plan.cells:
         return plan
-    chosen = {cell.run for cell in cells} | {cell.teacher for cell in cells}
-    measures = {key: run for key, run in plan.measures.items() if key[0] in chosen}
-    needed = with_needed((*chosen, *measures.values()), plan.runs)
-    runs = {id: run for id, run in plan.runs.items() if id in needed}
+    selected = with_cells(plan, cells)
     part = (*([text] if text else ()), *([f"limit={limit}"] if limit else ()))
-    selected = replace(plan, cells=cells, runs=runs, measures=measures)
     selected = replace(selected, part=(*plan.part, *part), complete=plan.complete or plan)
     return _with_trials_of(selected) if plan.trials else selected
+
+
+def with_cells(plan: Plan, cells: tuple[Cell, ...]) -> Plan:
+    """Return a plan with only some of its cells, and the runs and measures that these need."""
+    chosen = {cell.run for cell in cells} | {cell.teacher for cell in cells}
+    measures = {key: run for key, run in plan.measures.items() if key[0] in chosen}
+    runs = with_needed((*chosen, *measures.values()), plan.runs)
+    return replace(plan, cells=cells, runs=runs, measures=measures)
 
 
 def _with_trials_of(plan: Plan) -> Plan:
@@ -450,8 +459,7 @@ def _with_trials_of(plan: Plan) -> Plan:
     ids = {run for each in searches for trial in each.trials for run in trial.runs}
     trials = plan.trials
     if trials is not None:
-        needed = with_needed(ids, trials.runs)
-        runs = {id: run for id, run in trials.runs.items() if id in needed}
+        runs = with_needed(ids, trials.runs)
         cells = tuple(cell for cell in trials.cells if cell.run in ids)
         trials = replace(trials, runs=runs, cells=cells)
     return replace(plan, searches=searches, trials=trials)

@@ -26,9 +26,11 @@ from bench.spec import Recipe, RunSpec, TermSpec, content_hash
 from bench.suite import Checkpoint, Method, Pair, Suite, Teacher
 from bench.suite import find as find_suite
 from bench.suite.measures import Probe
+from bench.suite.seeds import GroupLooks, UntilSettled
 from bench.suite.tuning import Tune
 
 _tune: TypeAdapter[Tune | None] = TypeAdapter(Tune | None)
+_looks: TypeAdapter[tuple[GroupLooks, ...]] = TypeAdapter(tuple[GroupLooks, ...])
 _searches: TypeAdapter[tuple[Search, ...]] = TypeAdapter(tuple[Search, ...])
 FORMAT = 2
 FOLDER = "plans"  # name of the folder in the results folder
@@ -108,6 +110,7 @@ def dump(plan: Plan) -> str:
         "evaluate": suite.evaluate,
         "tune": _tune.dump_python(suite.tune, mode="json"),
         "searches": _searches.dump_python(plan.searches, mode="json"),
+        **(_settling(plan) if suite.settling else {}),
         "measures": [[*key, run] for key, run in plan.measures.items()],
         "cells": [
             [pairs[c.pair.name], methods[c.method.name], c.seed, c.run, c.teacher]
@@ -176,6 +179,7 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
         tune=_tune.validate_python(content.get("tune")),
         teacher_data=Selection(**content["teacher_data"]) if content.get("teacher_data") else None,
         controls=content.get("controls", False),
+        settling=UntilSettled(**content["settling"]) if content.get("settling") else None,
     )
     runs = {id: Run(id, RunSpec(**entry)) for id, entry in content["runs"].items()}
     cells = tuple(
@@ -190,7 +194,19 @@ def _plan(content: dict[str, Any], path: Path) -> Plan:
                 runs[cell.teacher] = replace(runs[cell.teacher], checkpoint=checkpoint)
     measures = {(subject, name): run for subject, name, run in content.get("measures", ())}
     searches = _searches.validate_python(content.get("searches", ()))
-    return Plan(suite, runs, cells, facts, measures, searches=searches, teacher_facts=teacher_facts)
+    looks = _looks.validate_python(content.get("looks", ()))
+    return Plan(
+        suite, runs, cells, facts, measures, teacher_facts=teacher_facts, searches=searches,
+        looks=looks,
+    )  # fmt: skip
+
+
+def _settling(plan: Plan) -> dict[str, Any]:
+    rule = plan.suite.settling
+    return {
+        "settling": rule and rule.model_dump(),
+        "looks": _looks.dump_python(plan.looks, mode="json"),
+    }
 
 
 def _facts(content: Mapping[str, Any]) -> Facts:

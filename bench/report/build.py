@@ -61,6 +61,8 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether to read the learning curves, too, which takes longer.
     """
+    from bench.planning.seeds import reported  # imports torch
+
     read_record, suite = results.record if curves else results.summary, plan.suite
     measures: dict[str, dict[str, str]] = {}
     for (subject, name), run in plan.measures.items():
@@ -74,7 +76,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
 
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
-    for each in plan.cells:
+    for each in reported(plan):
         pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
         role: Role = "student" if method.terms and not distillers else "method"
         role = "control" if method.control else role
@@ -225,6 +227,10 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
         raise BenchError(unknown("method", reference, methods))
+    rule = suite.settling
+    tolerance = options.tolerance
+    if rule and tolerance is None and options.metric in (None, "top1"):
+        tolerance = rule.tolerance
     changes = f"changed suite: {', '.join(plan.departures)}" if plan.departures else ""
     return TableContext(
         suite.title,
@@ -234,9 +240,10 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         ),
         suite.data.spec,
         {pair.name: pair.recipe for pair in suite.pairs},
-        reference or TableContext.reference,
-        options.tolerance,
+        reference or (rule.reference if rule else TableContext.reference),
+        tolerance,
         protocols(suite),
+        experiment.looks(plan),
     )
 
 
@@ -280,10 +287,11 @@ def table(
     columns = _columns(chosen, context)
     rows = _rows(chosen, model.cells(runs, metric), columns, values or {})
     rows = comparison.by_mean(_with_usual_n(rows), unit, context.reference)
-    rows = _compared(rows, unit, context.reference, tolerance)
+    rows = _compared(rows, unit, context, tolerance)
     text = caption(context, unit, columns, rows, chosen, published=values is not None)
     marked_columns, marked_rows, notes = mark(columns, rows)
     notes = (*notes, *(Note("", text) for text in controls.notes(rows, columns, unit)))
+    notes = (*notes, *(Note("", text) for text in comparison.notes(rows, context.looks)))
     texts = [*(warnings(rows, columns, runs) if metric == "top1" else ()), *disagreements(runs)]
     notes = (*notes, *(Note("", f"{WARNING}{text}") for text in texts))
     return Table(
@@ -395,14 +403,17 @@ def _rows(
 
 
 def _compared(
-    rows: Sequence[Row], metric: labels.Metric, reference: str, tolerance: float
+    rows: Sequence[Row], metric: labels.Metric, context: TableContext, tolerance: float
 ) -> list[Row]:
     """Return the rows, compared with the reference method; controls are not compared with it.
 
     So a suite's controls do not change the corrected p-values of its methods.
     """
-    tested = [row for row in rows if row.role != "control" or row.name == reference]
-    compared = comparison.compare_statistically(tested, metric, reference, tolerance)
+    reference = context.reference
+    included = [row for row in rows if row.role != "control" or row.name == reference]
+    compared = comparison.compare_statistically(
+        included, metric, reference, tolerance, context.looks
+    )
     by_name = {(row.role, row.name): row for row in compared}
     return [by_name.get((row.role, row.name), row) for row in rows]
 

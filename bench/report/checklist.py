@@ -169,8 +169,9 @@ def _runs(plan: "Plan", records: Sequence[Record]) -> str:
     counts += [f"{count(absent, 'run')} without a record"] if absent else []
     suite = plan.suite
     seeds = sorted({cell.seed for cell in plan.cells})
+    least = f"{suite.settling.first} to " if suite.settling else ""
     design = (
-        f"n = {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}) of each of "
+        f"n = {least}{count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}) of each of "
         f"{count(len({c.method.name for c in plan.cells}), 'method')} on "
         f"{count(len({c.pair.name for c in plan.cells}), 'pair')}"
     )

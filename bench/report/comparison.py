@@ -6,11 +6,24 @@ pairs.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from bench.config.text import count
-from bench.report.labels import Metric
+from bench.report.caption import tested
+from bench.report.labels import Metric, join, sentences
 from bench.report.model import Cell, Overall, Rank, Row, Table, named
-from bench.stats.comparison import Ranks, compare_to_baseline, ranks, relative_improvement
+from bench.stats.comparison import (
+    ALPHA,
+    Comparison,
+    Ranks,
+    compare_to_baseline,
+    ranks,
+    relative_improvement,
+)
+from bench.stats.sequential import SeedLooks, compare_in_looks
+
+LOOKS = "seeds: "  # begins the note on looks
+MAX_LEVELS = 8  # levels of looks that the note lists
 
 
 def rank(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
@@ -65,13 +78,18 @@ def by_mean(rows: Sequence[Row], metric: Metric, reference: str) -> list[Row]:
 
 
 def compare_statistically(
-    rows: Sequence[Row], metric: Metric, reference: str, tolerance: float
+    rows: Sequence[Row],
+    metric: Metric,
+    reference: str,
+    tolerance: float,
+    looks: SeedLooks | None = None,
 ) -> list[Row]:
     """Return the rows, with `comparison` set in the cells of plain students and methods.
 
     p-values are corrected for the number of comparisons in the table. A comparison needs two cells
     of a column, the method's and the reference method's. Both need at least two measured seeds and
-    no missing seed.
+    no missing seed. With `looks`, p-values are also corrected for these, and the comparison decides
+    `versus`, because the means of a table may be over other numbers of seeds.
     """
     base = named(rows, reference)
     if base is None:
@@ -81,13 +99,44 @@ def compare_statistically(
         (_testable(level), [_testable(rows[i].cells[j]) for i in others])
         for j, level in enumerate(base.cells)
     ]
-    compared = compare_to_baseline(columns, tolerance, higher=metric.higher)
+    if looks is None:
+        compared = compare_to_baseline(columns, tolerance, higher=metric.higher)
+    else:
+        all_values = [
+            (_values(level), [_values(rows[i].cells[j]) for i in others])
+            for j, level in enumerate(base.cells)
+        ]
+        seeds = looks.seeds[base.cells[0].pair]
+        looked = compare_in_looks(all_values, looks.looks, seeds, tolerance, higher=metric.higher)
+        compared = looked.comparisons
     result = [list(row.cells) for row in rows]
     for j, ((level, methods), comparisons) in enumerate(zip(columns, compared, strict=True)):
         for i, values, comparison in zip(others, methods, comparisons, strict=True):
-            if level and values:
+            if level and values and (looks is None or comparison.p is not None):
                 result[i][j] = replace(result[i][j], comparison=comparison)
+                if looks:
+                    result[i][j] = replace(result[i][j], versus=_versus(comparison, metric))
     return [replace(row, cells=tuple(line)) for row, line in zip(rows, result, strict=True)]
+
+
+def notes(rows: Sequence[Row], looks: SeedLooks | None) -> list[str]:
+    """Return a paragraph on the looks that decided about a table's seeds, and on their levels."""
+    if looks is None or not tested(rows):
+        return []
+    first, most = looks.looks.first, looks.looks.most
+    counts = list(range(first, most + 1))
+    step = -(-(len(counts) - 1) // (MAX_LEVELS - 1))
+    counts = [*counts[:-1:step], most]
+    levels = join(f"{2 * looks.looks.level(n, ALPHA / 2):.2g} at {n}" for n in counts)
+    paragraph = [
+        f"{LOOKS}the methods were compared after each seed from {first} to {most}; a method with a "
+        "verdict has no more seeds, and keeps the verdict",
+        "a comparison uses the seeds that both methods have",
+        "the column p and the verdict same are corrected for all looks; one comparison alone is "
+        f"significant if its uncorrected p is below {levels} seeds",
+        "differences of methods that settle early are too large on average",
+    ]
+    return [sentences(paragraph)]
 
 
 def overall(table: Table) -> Overall:
@@ -100,6 +149,16 @@ def overall(table: Table) -> Overall:
     gains, obstacle = _improvements(table, complete)
     obstacles = tuple(filter(None, (few, obstacle)))
     return Overall(len(table.columns), names, incomplete, average, gains, obstacles)
+
+
+def _versus(comparison: Comparison, metric: Metric) -> Literal["better", "worse"] | None:
+    """Return whether a difference is an improvement; None if it is printed as 0."""
+    difference = round(comparison.mean, metric.digits)
+    return None if not difference else "better" if (difference > 0) is metric.higher else "worse"
+
+
+def _values(cell: Cell) -> dict[int, float]:
+    return dict(cell.measured.values) if cell.measured else {}
 
 
 def _testable(cell: Cell) -> dict[int, float]:

@@ -72,12 +72,16 @@ def _printed(cell: Cell, metric: Metric) -> float:
 
 
 def _p_values(controls: Sequence[Row], methods: Sequence[Row], metric: Metric) -> Versus:
-    """Return the two-sided p-values of the differences, corrected for all of them."""
+    """Return the two-sided p-values of the differences, corrected for all of them.
+
+    Seeds that a method has got after looks are not used, because controls do not have them.
+    """
     columns: dict[tuple[int, str], tuple[Values, dict[str, Values]]] = {}
     for (place, method, control), base, cell in _pairs(controls, methods):
         if base.measured and cell.measured and min(base.measured.n, cell.measured.n) > 1:
             _, values = columns.setdefault((place, control), (base.measured.values, {}))
-            values[method] = cell.measured.values
+            seeds = base.measured.values.keys() & cell.measured.values.keys()
+            values[method] = {s: v for s, v in cell.measured.values.items() if s in seeds}
     family = [(base, list(values.values())) for base, values in columns.values()]
     compared = compare_to_baseline(family, higher=metric.higher)
     return {

@@ -11,7 +11,7 @@ from typing import Literal
 from bench.config.text import count
 from bench.report import labels
 from bench.report.caption import arrows, how_tested, tested
-from bench.report.comparison import overall
+from bench.report.comparison import LOOKS, overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
@@ -229,7 +229,7 @@ def statistics_document(table: Table) -> Document:
     grids = [cell.text for s in sections for row in s.rows for cell in row.cells]
     texts = [*grids, *(section.title for section in sections)]
     marks = {span.text for text in texts for span in text if span.style == "mark"}
-    notes = [note for note in table.notes if note.mark in marks]
+    notes = [note for note in table.notes if note.mark in marks or _is_about_looks(note)]
     notes += [Note("", text) for text in _assumptions(table)]
     title = spans(f"{table.title}: statistics")[0].text
     caption = spans(_statistics_caption(table))
@@ -302,7 +302,14 @@ def _statistics_caption(table: Table) -> str:
     return sentences(parts)
 
 
+def _is_about_looks(note: Note) -> bool:
+    return note.text.lower().startswith(LOOKS)
+
+
 def _assumptions(table: Table) -> list[str]:
+    looks = any(map(_is_about_looks, table.notes))
+    earlier = "other metrics or other tables"
+    earlier = earlier if looks else "other metrics, other tables, or earlier tests with fewer seeds"
     texts = [
         "Assumption: the runs of a cell are normally distributed.",
         "If one teacher serves all seeds, the intervals and p-values do not include the variation "
@@ -315,7 +322,7 @@ def _assumptions(table: Table) -> list[str]:
             "Seeds pair the runs: within a seed, all methods of a pair use the same batches and "
             "the same initial student. Variation that all methods of a seed share is removed.",
             "p-values are corrected for the comparisons in this table. They are not corrected for "
-            "other metrics, other tables, or earlier tests with fewer seeds.",
+            f"{earlier}.",
             f"The number of seeds in brackets gives a power of {100 * POWER:g} % if two conditions "
             "hold. The true standard deviation equals the measured standard deviation. The true "
             "difference equals the measured difference, or 0 if the measured difference is within "

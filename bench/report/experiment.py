@@ -8,23 +8,45 @@ from typing import TYPE_CHECKING
 
 from bench.config.text import count
 from bench.report import labels
+from bench.stats.sequential import Looks, SeedLooks
 
 if TYPE_CHECKING:
     from bench.data import Facts
+    from bench.planning.plan import Plan
     from bench.suite import Pair, Suite
 
 
 def describe(suite: "Suite", facts: "Facts | None" = None) -> list[str]:
-    """Return phrases about views, the teachers' data set, training steps, and trials.
+    """Return phrases about views, the teachers' data set, training steps, trials and seeds.
 
-    The list is empty if all networks see the unchanged images of one data set, and no method is
-    tuned.
+    The list is empty if all networks see the unchanged images of one data set, no method is tuned,
+    and the suite lists its seeds.
 
     Args:
         suite: The suite.
         facts: Facts of the students' images, for the number of steps; None: steps are left out.
     """
-    return [*_views(suite), *_data(suite, facts), *tuning(suite)]
+    return [*_views(suite), *_data(suite, facts), *tuning(suite), *seeds(suite)]
+
+
+def seeds(suite: "Suite") -> Iterator[str]:
+    """Yield a phrase about the seeds of a suite whose verdicts decide about them."""
+    if (rule := suite.settling) is not None:
+        label = next(m.label for m in suite.methods if m.name == rule.reference)
+        yield (
+            f"{rule.first} to {rule.most} seeds: more than {rule.first} only while the verdict "
+            f"against {label} is open (top-1, tolerance {rule.tolerance:g} points)"
+        )
+
+
+def looks(plan: "Plan") -> SeedLooks | None:
+    """Return the looks that decided about the seeds of a plan; None: the suite lists its seeds."""
+    rule = plan.suite.settling
+    if rule is None:
+        return None
+    complete = {each.group: rule.seeds[: each.complete] for each in plan.looks}
+    seeds = {pair.name: complete.get(pair.group, ()) for pair in plan.suite.pairs}
+    return SeedLooks(Looks(rule.first, rule.most), seeds)
 
 
 def is_labelled(suite: "Suite") -> bool:

@@ -19,6 +19,7 @@ from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
 from bench.stats.estimates import interval
+from bench.stats.sequential import SeedLooks
 
 Role = Literal["teacher", "student", "control", "method"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
@@ -289,6 +290,7 @@ class TableContext:
         tolerance: Largest difference that counts as zero, in the metric's unit; None: the metric's
             default.
         protocols: How the suite's measures are made, by the measure's name.
+        looks: The looks that decided about the seeds; None: the suite lists its seeds.
     """
 
     title: str
@@ -298,6 +300,7 @@ class TableContext:
     reference: str = "kd"
     tolerance: float | None = None
     protocols: Mapping[str, str] = field(default_factory=dict)
+    looks: SeedLooks | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ are the same needs no correction, because every interval must support the claim 
 intersection-union test).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -32,6 +32,7 @@ from bench.stats.power import Design
 
 ALPHA = 0.05
 REFERENCE = 1 / 3  # part of the borrowed degrees of freedom that counts for a reference method
+Columns = Sequence[tuple[Values, Sequence[Values]]]  # by pair: the baseline method, the methods
 DifferenceVerdict = Literal["better", "same", "worse", "inconclusive"]
 
 
@@ -127,7 +128,27 @@ def difference_verdicts(
     """
     relative = relative or gain
     p = holm(np.maximum(gain.p_two_sided(), relative.p_two_sided()))
-    low, high = gain.interval(1 - 2 * ALPHA)
+    return judge(gain, p, tolerance, relative=relative)
+
+
+def judge(
+    gain: Difference,
+    p: Array,
+    tolerance: float,
+    level: float = ALPHA,
+    relative: Difference | None = None,
+) -> FamilyVerdicts:
+    """Return the verdicts of `difference_verdicts`, with corrected p-values.
+
+    Args:
+        gain: Differences (..., cells); positive values are improvements.
+        p: The corrected p-values of better and worse.
+        tolerance: Largest difference that is treated as zero.
+        level: Level of each of the two one-sided tests of `same`.
+        relative: As in `difference_verdicts`.
+    """
+    relative = relative or gain
+    low, high = gain.interval(1 - 2 * level)
     least, most = np.minimum(gain.mean, relative.mean), np.maximum(gain.mean, relative.mean)
     rules = {
         "better": (p < ALPHA) & (least > tolerance),
@@ -160,7 +181,7 @@ def regression_verdicts(
 
 
 def compare_to_baseline(
-    columns: Sequence[tuple[Values, Sequence[Values]]],
+    columns: Columns,
     tolerance: float = 0.0,
     *,
     higher: bool = True,
@@ -181,40 +202,26 @@ def compare_to_baseline(
         number of seeds assumes that the true difference is the measured difference, or 0 if the
         measured difference is within the tolerance.
     """
-    compared = [
-        [Comparison("inconclusive", _mean(method) - _mean(base)) for method in methods]
-        for base, methods in columns
-    ]
-    family = _Family()
-    for i, (base, methods) in enumerate(columns):
-        family.add(i, base, methods)
-    if not family.contrasts:
-        return compared
-    step = resolution(v for base, methods in columns for c in (base, *methods) for v in c.values())
-    cells = Variances(*np.array(family.variances).T).at_least(step / 12**0.5)
-    differences = family.differences(cells)
-    verdicts = difference_verdicts(differences.as_gain(higher), tolerance)
-    bounds = differences.interval(1 - ALPHA)
-    numbers = np.array([differences.mean, *bounds, verdicts.p]).T.tolist()
-    shared = prior(cells)
-    for k, contrast in enumerate(family.contrasts):
-        verdict = cast(DifferenceVerdict, str(verdicts.verdict[k]))
-        needed = None
-        if verdict == "inconclusive":
-            n, df = min(contrast.n), float(cells.df[list(set(contrast.parts))].sum())
-            design = Design(
-                float(differences.error[k]) * n**0.5, df / (n - 1),
-                (float(cells.df.sum()) - df) / (n - 1), shared, tolerance,
-            )  # fmt: skip
-            needed = _needed(design, abs(contrast.mean), ALPHA / len(numbers), n + 1)
-        mean, low, high, p = numbers[k]
-        comparison = Comparison(verdict, mean, low, high, p, contrast.paired, needed)
-        compared[contrast.column][contrast.row] = comparison
+    compared, family = untested(columns), Family(columns)
+    if family.contrasts:
+        cells = family.cells()
+        differences = family.differences(cells)
+        verdicts = difference_verdicts(differences.as_gain(higher), tolerance)
+        for contrast, comparison in family.comparisons(cells, differences, verdicts, tolerance):
+            compared[contrast.column][contrast.row] = comparison
     return compared
 
 
+def untested(columns: Columns) -> list[list[Comparison]]:
+    """Return comparisons that state only the difference of the means."""
+    return [
+        [Comparison("inconclusive", _mean(method) - _mean(base)) for method in methods]
+        for base, methods in columns
+    ]
+
+
 @dataclass(frozen=True)
-class _Contrast:
+class Contrast:
     """A method minus the baseline method of its column.
 
     Attributes:
@@ -230,15 +237,28 @@ class _Contrast:
     paired: bool
 
 
-class _Family:
-    """The comparisons of a table, and the variances (value, degrees of freedom) that they need."""
+class Family:
+    """The comparisons of a table, and the variances (value, degrees of freedom) that they need.
 
-    def __init__(self) -> None:
-        self.contrasts: list[_Contrast] = []
+    Args:
+        columns: As in `compare_to_baseline`.
+
+    Attributes:
+        contrasts: The comparisons with at least two runs on both sides.
+        variances: The variances of their cells.
+        owners: For each variance, its column and row; row -1: the baseline method.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.contrasts: list[Contrast] = []
         self.variances: list[tuple[float, float]] = []
+        self.owners: list[tuple[int, int]] = []
+        values = (v for base, methods in columns for c in (base, *methods) for v in c.values())
+        self._step = resolution(values)
+        for i, (base, methods) in enumerate(columns):
+            self._add_column(i, base, methods)
 
-    def add(self, column: int, base: Values, methods: Sequence[Values]) -> None:
-        """Add the comparisons of a column that have at least two runs on both sides."""
+    def _add_column(self, column: int, base: Values, methods: Sequence[Values]) -> None:
         usable = {i: cell for i, cell in enumerate(methods) if min(len(base), len(cell)) > 1}
         paired = {i: cell for i, cell in usable.items() if cell.keys() == base.keys()}
         first = len(self.variances)
@@ -248,12 +268,15 @@ class _Family:
             lines = list(zip(block.value.tolist(), block.df.tolist(), strict=True))
             # with one method, both residuals differ only in sign: one estimate, n - 1 degrees
             self.variances += lines if len(paired) > 1 else [(lines[0][0], 2 * lines[0][1])]
+            rows = [-1, *paired] if len(paired) > 1 else [*paired]
+            self.owners += [(column, row) for row in rows]
         for k, i in enumerate(paired):
             parts = (first, first + k + 1) if len(paired) > 1 else (first, first)
             self._add(column, i, base, paired[i], parts)
         if other := [i for i in usable if i not in paired]:
             base_position = len(self.variances)
             self.variances += [_variance(cell) for cell in (base, *(usable[i] for i in other))]
+            self.owners += [(column, row) for row in (-1, *other)]
             for k, i in enumerate(other):
                 self._add(column, i, base, usable[i], (base_position, base_position + k + 1))
 
@@ -262,18 +285,55 @@ class _Family:
     ) -> None:
         n, mean = (len(base), len(method)), _mean(method) - _mean(base)
         paired = method.keys() == base.keys()
-        self.contrasts.append(_Contrast(column, row, mean, n, parts, paired))
+        self.contrasts.append(Contrast(column, row, mean, n, parts, paired))
 
-    def differences(self, cells: Variances) -> Difference:
-        """Return the differences, tested with the variances of the family.
+    def cells(self, others: Sequence[tuple[float, float]] = ()) -> Variances:
+        """Return the family's variances, each at least the variance of rounding.
 
         Args:
-            cells: The family's `variances`, each at least the variance of rounding.
+            others: Variances of further cells, which follow the family's in the result.
         """
+        return Variances(*np.array([*self.variances, *others]).T).at_least(self._step / 12**0.5)
+
+    def differences(self, cells: Variances) -> Difference:
+        """Return the differences, tested with the variances that `cells` returned."""
         mean = np.array([contrast.mean for contrast in self.contrasts])
         parts = np.array([contrast.parts for contrast in self.contrasts])
         n = np.array([contrast.n for contrast in self.contrasts], dtype=np.float64)
         return contrasts(mean, cells, parts, n)
+
+    def comparisons(
+        self,
+        cells: Variances,
+        differences: Difference,
+        verdicts: FamilyVerdicts,
+        tolerance: float,
+        number: int = 0,
+    ) -> Iterator[tuple[Contrast, Comparison]]:
+        """Yield each comparison with its verdict, its interval and the seeds that would decide it.
+
+        Args:
+            cells: The result of `cells`.
+            differences: The result of `differences`.
+            verdicts: The verdicts on these differences.
+            tolerance: Largest difference that is treated as zero.
+            number: Number of comparisons for which p is corrected; 0: those of the family.
+        """
+        bounds = differences.interval(1 - ALPHA)
+        numbers = np.array([differences.mean, *bounds, verdicts.p]).T.tolist()
+        shared, alpha = prior(cells), ALPHA / (number or len(numbers))
+        for k, contrast in enumerate(self.contrasts):
+            verdict = cast(DifferenceVerdict, str(verdicts.verdict[k]))
+            needed = None
+            if verdict == "inconclusive":
+                n, df = min(contrast.n), float(cells.df[list(set(contrast.parts))].sum())
+                design = Design(
+                    float(differences.error[k]) * n**0.5, df / (n - 1),
+                    (float(cells.df.sum()) - df) / (n - 1), shared, tolerance,
+                )  # fmt: skip
+                needed = _needed(design, abs(contrast.mean), alpha, n + 1)
+            mean, low, high, p = numbers[k]
+            yield contrast, Comparison(verdict, mean, low, high, p, contrast.paired, needed)
 
 
 def contrasts(

@@ -94,7 +94,7 @@ def _content(suite: Suite) -> dict[str, Any]:
             "checkpoints": checkpoints,
         },
         **({"ensemble": {"combine": suite.combine}} if suite.combine != "sum" else {}),
-        "seeds": suite.seeds,
+        "seeds": suite.settling.model_dump() if suite.settling else suite.seeds,
         "views": suite.views,
         "pairs": [pair(i, entry) for i, entry in enumerate(suite.pairs)],
         "networks": _networks(suite),

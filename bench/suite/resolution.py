@@ -96,7 +96,8 @@ class Resolver:
             views={role: view for role, view in file.views if view != RGB},
             recipe=file.recipe.reduced,
             teacher_seed=file.teachers.seed,
-            seeds=file.seeds,
+            seeds=file.every_seed,
+            settling=file.settling,
             pairs=tuple(self._pair(i) for i in range(len(file.pairs))),
             methods=methods,
             plugins=plugins,
@@ -125,7 +126,7 @@ class Resolver:
         for name in settings:
             at = ("evaluate", name)
             self.origins[dotted(at)] = self.source.origin(at)
-        if self.file.controls and len(self.file.seeds) > 1 and FLOOR not in settings:
+        if self.file.controls and len(self.file.every_seed) > 1 and FLOOR not in settings:
             settings[FLOOR] = {}
             self.origins[dotted(("evaluate", FLOOR))] = self.source.origin(("controls",))
         return settings

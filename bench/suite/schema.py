@@ -40,6 +40,7 @@ from bench.suite.parts import (
     Views,
     ViewsEntry,
 )
+from bench.suite.seeds import SeedsEntry, UntilSettled
 from bench.suite.tuning import Tune, Tuning
 
 MEMBER_SEED = 100  # seed of an ensemble's first member; no student may have a member's seed
@@ -135,7 +136,8 @@ class SuiteFile(Part):
         recipe: Changes of the papers' recipe, for all networks.
         teachers: The training of teachers, or files of trained teachers.
         ensemble: How the losses of an ensemble of teachers are combined.
-        seeds: Seeds of the students; each method is trained once with each seed.
+        seeds: Seeds of the students; each method is trained once with each seed. Or as many as
+            verdicts need.
         views: What teachers and students see of each image.
         pairs: Columns of the tables: pairs of a teacher and a student.
         networks: Settings of single networks, by the network's name.
@@ -167,7 +169,7 @@ class SuiteFile(Part):
     ensemble: Annotated[Ensembles, allowed("a mapping of combine", {"combine": "mean"})] = (
         Ensembles()
     )
-    seeds: fields.Seeds = (0, 1, 2)
+    seeds: SeedsEntry = (0, 1, 2)
     views: Views = ViewsEntry()
     pairs: Annotated[
         tuple[PairEntry, ...],
@@ -198,6 +200,16 @@ class SuiteFile(Part):
     def _ignore_extensions(cls, data: Any) -> Any:
         return {key: value for key, value in data.items() if not key.startswith("x-")}
 
+    @property
+    def settling(self) -> UntilSettled | None:
+        """The rule that decides about seeds; None: the suite lists its seeds."""
+        return self.seeds if isinstance(self.seeds, UntilSettled) else None
+
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """The seeds of the suite, or all seeds that may be run."""
+        return self.seeds.seeds if isinstance(self.seeds, UntilSettled) else self.seeds
+
     def conflicts(self) -> Iterator[Problem]:
         """Yield a problem for each contradiction between keys, and for too many runs."""
         places: dict[Where, RecipeEntry] = {("recipe",): self.recipe}
@@ -210,18 +222,22 @@ class SuiteFile(Part):
         yield from self._networks_without_options()
         for name, probe in self.probes.items():
             yield from probe.conflicts(("probes", name))
-        yield from self.evaluate.conflicts(self.dataset, len(self.seeds))
+        yield from self.evaluate.conflicts(self.dataset, len(self.every_seed))
         for i, pair in enumerate(self.pairs):
             yield from pair.conflicts(i, self)
         members = range(MEMBER_SEED, MEMBER_SEED + max(pair.members for pair in self.pairs))
+        if self.settling:
+            yield from self.settling.conflicts(self.methods)
         if self.tune:
-            yield from self.tune.conflicts(self.seeds)
-        if any(pair.members > 1 for pair in self.pairs) and (used := {*members} & {*self.seeds}):
+            yield from self.tune.conflicts(self.every_seed)
+        if any(pair.members > 1 for pair in self.pairs) and (
+            used := {*members} & {*self.every_seed}
+        ):
             message = f"found {min(used)}, which is the seed of an ensemble's member"
             yield Problem(
                 ("seeds",), f"{message}. Allowed: seeds below {MEMBER_SEED} or above {members[-1]}"
             )
-        runs = len(self.pairs) * len(self.methods) * len(self.seeds)
+        runs = len(self.pairs) * len(self.methods) * len(self.every_seed)
         if runs > MAX_RUNS:
             yield Problem(
                 ("methods",), f"found {runs:,} runs of students. Allowed: at most {MAX_RUNS:,}"
@@ -381,7 +397,7 @@ class Suite:
         teacher_data: The data set on which teachers are trained; None: `data`.
         recipe: The common recipe, which pairs and teachers can change.
         teacher_seed: Seed of all teachers, or `same`: each student's seed.
-        seeds: Seeds of the students.
+        seeds: Seeds of the students; with `settling`, all seeds that may be run.
         pairs: Columns of the tables.
         methods: Rows of the tables.
         plugins: Absolute paths of the plugin files.
@@ -398,6 +414,7 @@ class Suite:
             `parts.SOURCES`; empty: CRD's tables.
         probes: Probes of the finished networks.
         evaluate: Settings of other measures of the finished networks, by the measure's name.
+        settling: The rule that decides about seeds; None: all `seeds` are run.
         controls: Whether the suite asks for controls; they are among its methods.
         tune: The search for weights and options of methods; None: no search.
     """
@@ -428,6 +445,7 @@ class Suite:
     evaluate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tune: Tune | None = None
     controls: bool = False
+    settling: UntilSettled | None = None
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -88,10 +88,11 @@ def alarms(setup: Setup, tables: int, seed: int, drop: float = 0.0) -> Iterator[
     chunk = max(1, CHUNK // ((setup.before + setup.now) * (setup.cells + 1)))
     judge = {Rule.gate: _gate, Rule.compare: _compare, Rule.report: _report}[setup.rule]
     for first in range(0, tables, chunk):
-        yield judge(setup, *_draw(setup, rng, min(chunk, tables - first), drop))
+        yield judge(setup, *draw(setup, rng, min(chunk, tables - first), drop))
 
 
-def _draw(setup: Setup, rng: np.random.Generator, tables: int, drop: float) -> tuple[Runs, Runs]:
+def draw(setup: Setup, rng: np.random.Generator, tables: int, drop: float) -> tuple[Runs, Runs]:
+    """Return the runs of tables before and now; now, the first cell of each table drops."""
     cells = setup.cells
     spread = np.full((tables, cells, 1), SPREAD)
     if setup.noise is Noise.lognormal:
@@ -128,7 +129,7 @@ def _compare(setup: Setup, before: Runs, now: Runs) -> Flags:
 
 def gains(setup: Setup, before: Runs, now: Runs) -> tuple[Difference, Difference]:
     old, new = samples(before), samples(now)
-    gain = difference(old, new, moderated(pooled(old, new).at_least(_floor(setup))))
+    gain = difference(old, new, moderated(pooled(old, new).at_least(floor(setup))))
     groups = ["pair" if setup.shift else None] * setup.cells
     return gain, without_shared_shift(gain, groups)
 
@@ -142,7 +143,7 @@ def _report(setup: Setup, before: Runs, now: Runs) -> Flags:
     if paired := setup.before == setup.now:
         shared = np.random.default_rng(len(now)).normal(0, SPREAD, (len(now), 1, setup.now))
         base, now = base + shared, now + shared
-    differences = table_differences(base, now, paired, _floor(setup))
+    differences = table_differences(base, now, paired, floor(setup))
     verdicts = difference_verdicts(differences, setup.tolerance).verdict
     return np.isin(verdicts, ["better", "worse"])
 
@@ -165,7 +166,8 @@ def table_differences(base: Runs, methods: Runs, paired: bool, floor: float) -> 
     return contrasts(mean, cells.at_least(floor), parts, runs)
 
 
-def _floor(setup: Setup) -> float:
+def floor(setup: Setup) -> float:
+    """Return the standard deviation of rounding."""
     return 100 / setup.images / 12**0.5 if setup.images else 0.0
 
 
