@@ -96,6 +96,9 @@ def test_no_page_is_wider_than_the_screen(browser, site, width):
     size(browser, width)
     for page in samples(site):
         browser.get(page.as_uri())
+        browser.execute_script(  # as in a leaderboard with long numbers
+            "document.querySelectorAll('td').forEach((cell) => cell.append(' 0.123 ± 0.456'))"
+        )
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page
 
 
