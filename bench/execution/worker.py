@@ -38,7 +38,7 @@ from bench.training import loop, pretrained
 from bench.training import teacher as teachers
 from bench.training.cuda_graphs import CaptureError, CudaCapture
 from bench.training.evaluation import measure, predict
-from bench.training.kept import KeptOutputs, key_of_outputs
+from bench.training.kept import KeptOutputs, kept_bytes, key_of_outputs
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Batch, Incompatible
@@ -274,8 +274,11 @@ def kept_outputs(context: JobContext, dataset: Data, teacher: Teacher) -> KeptOu
         return None
     key = key_of_outputs(job.tasks[0].specification, info.sha256, context.device)
     sizes = [(shapes.logits, shapes.pooled) for shapes in teacher.shapes]
-    folder = context.results.teacher_outputs
-    return KeptOutputs(folder, key, len(dataset.train_labels), sizes, context.device)
+    folder, count = context.results.teacher_outputs, len(dataset.train_labels)
+    size = kept_bytes(count, job.tasks[0].specification.epochs, sizes)
+    text = f"the outputs of {info.network} for all epochs of this seed take {size / 1e9:.2f} GB"
+    context.emit({"event": "notice", "text": f"{folder}: {text}"})
+    return KeptOutputs(folder, key, count, sizes, context.device)
 
 
 def measure_networks(context: JobContext) -> None:
