@@ -6,6 +6,7 @@ of runs that one worker process trains together, with the same teacher and the s
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -78,6 +79,8 @@ class Machine:
             that are added later need no teacher (`bench.training.kept`).
         cluster: Options of a cluster; None: train on this machine. With a cluster, `gpus`,
             `per_gpu`, `workers` and `inline` are ignored.
+        server: Socket to the process that forks workers (`bench.execution.executors.forking`);
+            None: each worker is a new process, which imports torch.
     """
 
     gpus: tuple[int, ...] | None = None
@@ -89,6 +92,7 @@ class Machine:
     graphs: bool = False
     keep_teacher: bool = False
     cluster: RayOptions | SlurmOptions | None = None
+    server: socket.socket | None = None
 
     def devices(self) -> list[str]:
         """Return the device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
@@ -134,7 +138,8 @@ class Machine:
         devices = self.devices()
         if self.inline:
             return InlineExecutor(devices[0])
-        return ProcessExecutor(devices, results.folder / "logs", [lock], self.heartbeat_timeout_s)
+        logs = results.folder / "logs"
+        return ProcessExecutor(devices, logs, [lock], self.heartbeat_timeout_s, self.server)
 
 
 def load_plan(
