@@ -133,10 +133,36 @@ class MLflow:
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
 
     def log_missing(self) -> None:
-        """Log every record of the plan that is missing or outdated in the store."""
+        """Log every record of the plan that is missing or outdated in the store.
+
+        Do nothing if neither the store nor a record has changed since the last call that logged
+        all records: importing mlflow takes longer than all other work for a finished suite.
+        """
+        note = self._results.folder / "logs/mlflow.logged"
+        if note.exists() and note.read_text() == self._fingerprint():
+            return
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
+        if not self._failures:
+            with suppress(OSError):
+                write_atomic(note, self._fingerprint().encode(), fsync=False)
+
+    def _fingerprint(self) -> str:
+        """Return a hash of the sizes and times of the store and of the plan's records.
+
+        For a server, whose content can change unseen, the hash never repeats.
+        """
+        store = _sqlite_file(self.uri)
+        if store is None:
+            return str(time.time_ns())
+        states = []
+        for path in (store, *map(self._results.file, self._plan.runs)):
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                identity = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+                states.append((str(path), *identity))
+        return content_hash(states)
 
 
 class _Experiment:

@@ -118,7 +118,7 @@ def train(
         tracker could not log.
     """
     from bench import api
-    from bench.execution.executors import forking
+    from bench.execution.executors.forking import WorkerServer
 
     results = Results(suite.results)
     copies: list[Tracker | None] = []
@@ -135,7 +135,7 @@ def train(
             tracker=copies[-1],
         )  # fmt: skip
 
-    with forking.worker_server() as server:
+    with WorkerServer() as server:
         machine = replace(machine, server=server)
         plan = api.run_trials(suite.load_plan, execute, results)
         plan, unfinished = api.run_seeds(suite.load_plan, execute, results, plan)

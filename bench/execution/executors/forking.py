@@ -1,8 +1,8 @@
 """A server process that forks workers, so that all workers of a command share its imports (Linux).
 
-Importing torch takes longer than a short run trains. The command forks the server when it has
-imported the worker's modules, before it starts threads or uses a GPU, as neither survives a fork.
-Each worker is a process with its own session and log, as if it had been started without the server.
+Importing torch takes longer than a short run trains. The command imports the worker's modules and
+forks the server before it starts threads or uses a GPU, as neither survives a fork. Each worker is
+a process with its own session and log, as if it had been started without the server.
 """
 
 import gc
@@ -15,11 +15,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import NoReturn
-
-from bench.execution import worker
 
 MAX_FILES = 64  # files that one message to the server can contain
 UNKNOWN_CODE = 1  # exit code of a worker whose server was killed before it could report the code
@@ -84,28 +82,52 @@ class ForkedProcess:
         return self.returncode
 
 
-@contextmanager
-def worker_server() -> Iterator[socket.socket | None]:
-    """Fork a server; yield the socket for `ForkedProcess`, or None if forking is not possible.
+class WorkerServer:
+    """A server that is forked when it is first needed; a context manager that ends it.
 
-    At the end of the block, or if this process ends, the server kills its workers and ends.
+    When the block or this process ends, the server kills its workers and ends.
     """
-    if sys.platform != "linux" or threading.active_count() > 1:
-        yield None
-        return
-    channel, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with channel, warnings.catch_warnings():
-        # Python counts the threads of numpy's BLAS, which end before a fork.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        if (pid := os.fork()) == 0:
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._channel: socket.socket | None = None
+
+    def __enter__(self) -> "WorkerServer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def connect(self) -> socket.socket | None:
+        """Return the socket for `ForkedProcess`; None if this process cannot be forked safely.
+
+        This process must not have computed with several threads: torch's threads do not survive.
+        """
+        if self._channel is None and sys.platform == "linux" and threading.active_count() == 1:
+            import torch
+
+            import bench.execution.worker  # noqa: F401  # the server has all imports of a worker
+
+            if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                self._channel = self._fork()
+        return self._channel
+
+    def _fork(self) -> socket.socket:
+        channel, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with warnings.catch_warnings():
+            # Python counts the threads of numpy's BLAS, which end before a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
             try:
                 channel.close()
                 _serve(server_end)
             finally:
                 os._exit(0)  # the command's own exit handlers must not run
         server_end.close()
-        yield channel
-    os.waitpid(pid, 0)
+        self._stack.callback(os.waitpid, pid, 0)
+        self._stack.enter_context(channel)  # the server ends when the channel closes
+        return channel
 
 
 def _serve(channel: socket.socket) -> None:
@@ -162,6 +184,8 @@ def _report_ended(reports: dict[int, int]) -> None:
 
 def _work(*files: int) -> NoReturn:
     """Run a worker on three files, which become its standard input, output and error."""
+    from bench.execution import worker
+
     code = 1
     try:
         os.setsid()

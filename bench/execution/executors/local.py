@@ -17,7 +17,6 @@ from pathlib import Path
 
 from bench.execution.executors.forking import ForkedProcess
 from bench.execution.protocol import Event, Job, parse_events
-from bench.execution.worker import run_job
 
 HEARTBEAT_TIMEOUT_S = 1800.0  # a worker without an event for this time is treated as hung
 KILL_TIMEOUT_S = 3.0  # longest wait for the end of killed workers
@@ -42,6 +41,8 @@ class InlineExecutor:
 
     def start(self, slot: int, job: Job) -> None:
         """Run the job to its end; keep its events for `next`."""
+        from bench.execution.worker import run_job  # imports torch
+
         run_job(job, self._events.append)
         self._events.append({"event": "exit", "reason": None})
 
@@ -73,7 +74,7 @@ class ProcessExecutor:
         inherited: File descriptors that workers inherit. A lock on such a file is held until the
             workers have ended.
         timeout_s: Seconds without an event after which a worker is killed.
-        server: Socket to a process that forks workers (`forking.worker_server`); None: each worker
+        server: Socket to a process that forks workers (`forking.WorkerServer`); None: each worker
             is a new process that imports everything.
     """
 
