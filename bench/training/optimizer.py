@@ -87,7 +87,8 @@ def build(
     if recipe.optimizer == "adamw":
         optimizer: Optimizer = AdamW(groups, lr, fused=fused, capturable=captured)
     else:
-        optimizer = SGD(groups, lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+        ways = {"fused": fused, "foreach": not fused}  # on a CPU, both ways of it round alike
+        optimizer = SGD(groups, lr, recipe.momentum, nesterov=recipe.nesterov, **ways)
     for group in optimizer.param_groups if fused else ():
         group["lr"] = torch.zeros((), device=group["params"][0].device)
     return optimizer
