@@ -32,7 +32,6 @@ from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.planning.seeds import settled
 from bench.planning.tuning import tuned
-from bench.precision import slow_precision
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.results.tuned import outcome, recorded, save
@@ -289,15 +288,12 @@ def execute(
         _check_graphs(possible, machine)
         _save_plan(plan, results)
         notices += _slow_precision(plan, possible, estimates, machine)
-        observers: list[Observer] = [tracker] if tracker else []
-        if view is not None:
-            progress = console.Progress(plan, todo, estimates)
-            observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
+        progress = console.Progress(plan, todo, estimates)
+        observers = _observers(progress, view, tracker, machine.inline)
         _notify(observers, notices)
-        if executor is None:
-            for observer in observers:
-                observer.closed()
-        else:
+        for observer in observers if executor is None else ():
+            observer.closed()
+        if executor is not None:
             settings = root, machine.threads, machine.graphs, machine.keep_teacher
             runner = Runner(plan, estimates, results, executor, observers, *settings)
             runner.run(todo, restart=overwrite == "always")
@@ -353,6 +349,15 @@ def run_seeds(
             break
         unfinished = run(plan)
     return plan, unfinished
+
+
+def _observers(
+    progress: console.Progress, view: str | None, tracker: Tracker | None, inline: bool
+) -> list[Observer]:
+    observers: list[Observer] = [tracker] if tracker else []
+    if view is not None:
+        observers.append(console.view(view, progress, sys.stdout, inline=inline))
+    return observers
 
 
 def _estimates(plan: Plan) -> "Mapping[str, Estimate]":
@@ -459,11 +464,13 @@ def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
 
 
 def _slow_precision(
-    plan: Plan, runs: Sequence[Run], estimates: Mapping[str, Estimate], machine: Machine
+    plan: Plan, runs: Sequence[Run], estimates: "Mapping[str, Estimate]", machine: Machine
 ) -> list[str]:
     """Return a warning if the precision of the runs is slower than float32 on this machine."""
-    if machine.cluster:
+    if machine.cluster or not runs:
         return []
+    from bench.precision import slow_precision
+
     device, threads = machine.devices()[0], machine.threads
     return [f"warning: {text}" for text in slow_precision(plan, runs, estimates, device, threads)]
 

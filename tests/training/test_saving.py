@@ -18,9 +18,9 @@ RUNS = 6
 
 def peak_of_tensors(save: object) -> int:
     """Return the peak of the bytes of tensors that are allocated while a function runs."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        with record_function(SAVING):
-            save()  # type: ignore[operator]
+    cpu = [ProfilerActivity.CPU]
+    with profile(activities=cpu, profile_memory=True) as profiler, record_function(SAVING):
+        save()  # type: ignore[operator]
     events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
     live, peak = 0, 0
     for event in sorted(events, key=lambda event: event.start_ns()):
