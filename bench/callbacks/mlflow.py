@@ -144,7 +144,7 @@ class MLflow:
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
-        if not self._failures:
+        if self._experiment is not None and not self._failures:
             with suppress(OSError):
                 write_atomic(note, self._fingerprint().encode(), fsync=False)
 
