@@ -15,30 +15,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-
-from bench import data, suite
+from bench import suite
 from bench.callbacks import console
 from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError, ConfigError, MissingData, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
+from bench.execution.executors.forking import WorkerServer
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, InlineExecutor, ProcessExecutor
 from bench.execution.runner import Observer, Overwrite, Runner, pending
 from bench.planning import saved
-from bench.planning.estimate import Estimate, estimate
 from bench.planning.measures import missing_data, selection_of, with_measures
 from bench.planning.plan import Plan, Run, select
 from bench.planning.plan import plan as make_plan
 from bench.planning.seeds import settled
 from bench.planning.tuning import tuned
-from bench.precision import slow_precision
 from bench.results import Record, Results
 from bench.results.store import quarantine_corrupt
 from bench.results.tuned import outcome, recorded, save
 from bench.spec import UNCAPTURED
+
+if TYPE_CHECKING:
+    from bench.planning.estimate import Estimate
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
 
@@ -78,6 +78,8 @@ class Machine:
             that are added later need no teacher (`bench.training.kept`).
         cluster: Options of a cluster; None: train on this machine. With a cluster, `gpus`,
             `per_gpu`, `workers` and `inline` are ignored.
+        server: Process that forks workers, so that they share its imports; None: each worker is a
+            new process, which imports torch.
     """
 
     gpus: tuple[int, ...] | None = None
@@ -89,6 +91,7 @@ class Machine:
     graphs: bool = False
     keep_teacher: bool = False
     cluster: RayOptions | SlurmOptions | None = None
+    server: WorkerServer | None = None
 
     def devices(self) -> list[str]:
         """Return the device of each slot, such as `cuda:0`. A slot trains one cohort at a time.
@@ -97,6 +100,8 @@ class Machine:
             BenchError: A GPU does not exist; or `graphs` is set, and the device is a CPU or
                 `keep_teacher` is set, too.
         """
+        import torch
+
         present = range(torch.cuda.device_count())
         gpus = present if self.gpus is None else self.gpus
         if self.cluster is not None:
@@ -131,10 +136,11 @@ class Machine:
                 return ray.RayExecutor(self.cluster, results, self.heartbeat_timeout_s)
             case SlurmOptions():
                 return slurm.SlurmExecutor(self.cluster, results, self.heartbeat_timeout_s)
-        devices = self.devices()
         if self.inline:
-            return InlineExecutor(devices[0])
-        return ProcessExecutor(devices, results.folder / "logs", [lock], self.heartbeat_timeout_s)
+            return InlineExecutor(self.devices()[0])
+        server = self.server.connect() if self.server else None  # before a GPU is used
+        logs = results.folder / "logs"
+        return ProcessExecutor(self.devices(), logs, [lock], self.heartbeat_timeout_s, server)
 
 
 def load_plan(
@@ -270,11 +276,11 @@ def execute(
     root = find_data_root(data_root)
     with stop_on_sigterm(), results.lock() as lock:
         slurm.cancel_orphans(results)
-        executor = machine.executor(results, lock)
         notices = quarantine_corrupt(plan, results)
         _check_promises(plan, results)
         todo = [run for run in pending(plan, results, overwrite) if run.id not in plan.undecided]
-        estimates = estimate(plan) if todo or overwrite == "never" else {}
+        executor = machine.executor(results, lock) if todo else None
+        estimates = _estimates(plan) if todo or overwrite == "never" else {}
         impossible = {run: cost.error for run, cost in estimates.items() if cost.error is not None}
         todo = [run for run in todo if not _skipped(results.summary(run.id), impossible)]
         possible = [run for run in todo if run.id not in impossible]
@@ -282,14 +288,15 @@ def execute(
         _check_graphs(possible, machine)
         _save_plan(plan, results)
         notices += _slow_precision(plan, possible, estimates, machine)
-        observers: list[Observer] = [tracker] if tracker else []
-        if view is not None:
-            progress = console.Progress(plan, todo, estimates)
-            observers.append(console.view(view, progress, sys.stdout, inline=machine.inline))
+        progress = console.Progress(plan, todo, estimates)
+        observers = _observers(progress, view, tracker, machine.inline)
         _notify(observers, notices)
-        settings = root, machine.threads, machine.graphs, machine.keep_teacher
-        runner = Runner(plan, estimates, results, executor, observers, *settings)
-        runner.run(todo, restart=overwrite == "always")
+        for observer in observers if executor is None else ():
+            observer.closed()
+        if executor is not None:
+            settings = root, machine.threads, machine.graphs, machine.keep_teacher
+            runner = Runner(plan, estimates, results, executor, observers, *settings)
+            runner.run(todo, restart=overwrite == "always")
         if tracker:
             tracker.log_missing()
         records = (results.summary(run) for run in plan.runs if run not in impossible)
@@ -342,6 +349,22 @@ def run_seeds(
             break
         unfinished = run(plan)
     return plan, unfinished
+
+
+def _observers(
+    progress: console.Progress, view: str | None, tracker: Tracker | None, inline: bool
+) -> list[Observer]:
+    observers: list[Observer] = [tracker] if tracker else []
+    if view is not None:
+        observers.append(console.view(view, progress, sys.stdout, inline=inline))
+    return observers
+
+
+def _estimates(plan: Plan) -> "Mapping[str, Estimate]":
+    """Return the plan's estimates; the import of torch is here, as finished suites do without."""
+    from bench.planning.estimate import estimate
+
+    return estimate(plan)
 
 
 def _notify(observers: Iterable[Observer], notices: Sequence[str]) -> None:
@@ -441,19 +464,27 @@ def _check_graphs(runs: Iterable[Run], machine: Machine) -> None:
 
 
 def _slow_precision(
-    plan: Plan, runs: Sequence[Run], estimates: Mapping[str, Estimate], machine: Machine
+    plan: Plan, runs: Sequence[Run], estimates: "Mapping[str, Estimate]", machine: Machine
 ) -> list[str]:
     """Return a warning if the precision of the runs is slower than float32 on this machine."""
-    if machine.cluster:
+    if machine.cluster or not runs:
         return []
+    from bench.precision import slow_precision
+
     device, threads = machine.devices()[0], machine.threads
     return [f"warning: {text}" for text in slow_precision(plan, runs, estimates, device, threads)]
 
 
 def _check_data(plan: Plan, runs: Iterable[Run], root: Path | None) -> None:
     """Read each data set once, so that its errors are reported before any training starts."""
-    registry = plan.suite.registry
     selections = {selection_of(plan, run): None for run in runs}
+    if not selections:
+        return
+    import torch
+
+    from bench import data
+
+    registry = plan.suite.registry
     for selection in selections:
         try:
             data.load(selection, root, torch.device("cpu"), added=registry.datasets)

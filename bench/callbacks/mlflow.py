@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,10 +133,36 @@ class MLflow:
             self._gave_up = self._experiment is None or len(self._failures) >= MAX_FAILURES
 
     def log_missing(self) -> None:
-        """Log every record of the plan that is missing or outdated in the store."""
+        """Log every record of the plan that is missing or outdated in the store.
+
+        Do nothing if neither the store nor a record has changed since the last call that logged
+        all records: importing mlflow takes longer than all other work for a finished suite.
+        """
+        note = self._results.folder / "logs/mlflow.logged"
+        if note.exists() and note.read_text() == self._fingerprint():
+            return
         for run in self._plan.runs:
             if not self._gave_up and (record := self._results.record(run)) is not None:
                 self.record(record)
+        if self._experiment is not None and not self._failures:
+            with suppress(OSError):
+                write_atomic(note, self._fingerprint().encode(), fsync=False)
+
+    def _fingerprint(self) -> str:
+        """Return a hash of the sizes and times of the store and of the plan's records.
+
+        For a server, whose content can change unseen, the hash never repeats.
+        """
+        store = _sqlite_file(self.uri)
+        if store is None:
+            return str(time.time_ns())
+        states = []
+        for path in (store, *map(self._results.file, self._plan.runs)):
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                identity = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+                states.append((str(path), *identity))
+        return content_hash(states)
 
 
 class _Experiment:
@@ -284,13 +311,50 @@ def client(uri: str) -> Any:
                 # The name is always new, because mlflow caches connections by name.
                 partial = path.with_name(f".{path.name}.{time.time_ns()}.part")
                 try:
-                    _check_writable(partial)
-                    client_class(f"sqlite:///{partial.as_posix()}")
+                    _create_store(partial)
                     os.replace(partial, path)
                 finally:
                     partial.unlink(missing_ok=True)
             _check_writable(path)
         return client_class(uri)
+
+
+def _create_store(path: Path) -> None:
+    """Create a SQLite store, as a copy of an empty store if one is in the user's cache.
+
+    MLflow creates a store by running all its migrations, which takes longer than a short suite.
+    Therefore each version of MLflow does so only once.
+    """
+    from bench.data.fingerprint import cache_folder  # imports torch
+
+    empty = cache_folder() / f"mlflow-{version('mlflow')}.sqlite"
+    _check_writable(path)
+    with suppress(OSError, sqlite3.Error):
+        if empty.is_file():
+            return _copy_without_experiments(empty, path)
+    path.write_bytes(b"")  # a damaged store may have been copied in part
+    _client_class()(f"sqlite:///{path.as_posix()}")
+    with suppress(OSError, sqlite3.Error):
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        partial = empty.with_name(f".{empty.name}.{time.time_ns()}.part")
+        try:
+            _copy_without_experiments(path, partial)
+            os.replace(partial, empty)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _copy_without_experiments(source: Path, target: Path) -> None:
+    """Copy an intact store; MLflow adds its default experiment when it opens the copy.
+
+    The artifacts of this experiment belong to the folder in which the store was opened.
+    """
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        if old.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError(f"{source} is damaged")
+        old.backup(new)
+        with new:
+            new.execute("DELETE FROM experiments")
 
 
 def _client_class() -> Any:

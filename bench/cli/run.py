@@ -1,6 +1,7 @@
 """The verb `run`: train a suite's runs, then make its table."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -117,6 +118,7 @@ def train(
         tracker could not log.
     """
     from bench import api
+    from bench.execution.executors.forking import WorkerServer
 
     results = Results(suite.results)
     copies: list[Tracker | None] = []
@@ -133,8 +135,10 @@ def train(
             tracker=copies[-1],
         )  # fmt: skip
 
-    plan = api.run_trials(suite.load_plan, execute, results)
-    plan, unfinished = api.run_seeds(suite.load_plan, execute, results, plan)
+    with WorkerServer() as server:
+        machine = replace(machine, server=server)
+        plan = api.run_trials(suite.load_plan, execute, results)
+        plan, unfinished = api.run_seeds(suite.load_plan, execute, results, plan)
     return plan, unfinished, [warning for copy in copies if copy for warning in copy.warnings]
 
 

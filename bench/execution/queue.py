@@ -5,15 +5,18 @@ A cohort is a group of runs that one worker executes together.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Run, depths
+
+if TYPE_CHECKING:
+    from bench.planning.estimate import Estimate
 
 Work = Callable[[Cohort], float]
 MAX_HALF_WORK = 0.75  # no split if a half would need at least this fraction of the work
 
 
-def work_of(estimates: Mapping[str, Estimate]) -> Work:
+def work_of(estimates: "Mapping[str, Estimate]") -> Work:
     """Return a function that estimates a cohort's work.
 
     The work is the number of multiply-adds in all epochs for one training image, including the

@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.data import Facts
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, halves, work_of
-from bench.planning.estimate import Estimate
 from bench.planning.plan import Cohort, Plan, Run, cohorts
 from bench.results import Record, Results, Unwritable
 from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo
+
+if TYPE_CHECKING:
+    from bench.planning.estimate import Estimate
 
 Overwrite = Literal["never", "failed", "always"]
 MAX_ATTEMPTS = 2  # a run fails if its worker crashes or hangs this number of times
@@ -62,7 +64,7 @@ class Runner:
     """
 
     plan: Plan
-    estimates: Mapping[str, Estimate]
+    estimates: "Mapping[str, Estimate]"
     results: Results
     executor: Executor
     observers: Sequence[Observer] = ()

@@ -1,5 +1,7 @@
 """Describe a run's machine: software, hardware, peak memory and out-of-memory errors."""
 
+from __future__ import annotations
+
 import os
 import platform
 import re
@@ -9,8 +11,10 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 GIT_TIMEOUT_S = 10
 OOM_MESSAGES = re.compile(  # messages of torch and its libraries
@@ -32,6 +36,8 @@ def environment(
     Returns:
         Versions of packages, git commit, device, system, threads and the arguments, by name.
     """
+    import torch
+
     return {
         "bench": _version("distillbench"),
         "commit": commit(),
@@ -51,6 +57,8 @@ def environment(
 def device_name(device: torch.device) -> str:
     """Return the name of the GPU, or `CPU` and the name of the processor."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     return f"CPU {_processor()}"
 
@@ -58,6 +66,8 @@ def device_name(device: torch.device) -> str:
 def peak_memory(device: torch.device) -> int:
     """Return the peak memory in bytes: on the GPU, or of this process if the device is a CPU."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
@@ -70,6 +80,8 @@ def peak_memory(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the device or the machine ran out of memory."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and OOM_MESSAGES.search(str(error)) is not None
@@ -86,6 +98,8 @@ def describe_oom(error: Exception, device: torch.device) -> str:
         `out of memory on cuda:0, 2.00 GiB more were needed, 0.31 GiB of 79.11 GiB were free`;
         unknown parts are omitted.
     """
+    import torch
+
     parts = [f"out of memory on {device}"]
     if request := OOM_REQUEST.search(str(error)):
         size = request[1]

@@ -10,6 +10,7 @@ plans/<suite>-<hash>.json  the plan of a suite with changes by --set and --seeds
 tuned/<suite>.json         trials of `tune`, and the settings that they choose; named as plans/
 differing/                 records with other numbers, by `bench merge` from several folders
 logs/<cohort>.log          output of a worker
+logs/mlflow.logged         hash of the records that MLflow has, so that it is not opened in vain
 mlflow.db, mlartifacts/    MLflow's copies of the records
 tensorboard/               TensorBoard's copies of the records
 teacher_outputs/           teachers' outputs for each epoch (`bench run --keep-teacher`)

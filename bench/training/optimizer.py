@@ -1,14 +1,15 @@
 """The optimiser, learning rates and moving average of weights that a recipe sets."""
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
 
 from bench import models
 from bench.spec import UNCAPTURED, Recipe
@@ -16,6 +17,26 @@ from bench.spec import UNCAPTURED, Recipe
 MOMENTUM = "momentum_buffer"  # stored in `momentum`, a group of tensors of a checkpoint
 STEP = "step"
 ADAM = frozenset({"exp_avg", "exp_avg_sq"})
+Kind = TypeVar("Kind", bound=Optimizer)
+
+
+def without_compiler(kind: type[Kind]) -> type[Kind]:
+    """Return a class of optimisers with the same arithmetic, without torch's compiler.
+
+    torch decorates methods of its optimisers for `torch.compile`. The decorators import the
+    compiler, which takes about as long as importing torch, although nothing here is compiled. The
+    returned class has the same methods without these decorators.
+
+    Args:
+        kind: A class of optimisers, such as `torch.optim.SGD`.
+    """
+    names = ("step", "zero_grad", "add_param_group", "state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])  # as a removed decorator did
+    return type(kind.__name__, (kind,), methods)
+
+
+SGD, AdamW = without_compiler(optim.SGD), without_compiler(optim.AdamW)
 # Tensors kept for each parameter; an optimiser that is not listed here (LAMB) keeps those of ADAM.
 STATES = {SGD: frozenset({MOMENTUM}), AdamW: ADAM | {STEP}}
 GROUP = "group."  # start of the names of tensors that an optimiser keeps for a parameter group
@@ -60,12 +81,14 @@ def build(
     if recipe.optimizer in UNCAPTURED:
         from timm.optim import Lamb  # type: ignore[attr-defined]
 
-        lamb: Optimizer = Lamb(groups, lr, max_grad_norm=None if recipe.clip else 1.0)
+        max_norm = None if recipe.clip else 1.0
+        lamb: Optimizer = without_compiler(Lamb)(groups, lr, max_grad_norm=max_norm)
         return lamb
     if recipe.optimizer == "adamw":
         optimizer: Optimizer = AdamW(groups, lr, fused=fused, capturable=captured)
     else:
-        optimizer = SGD(groups, lr, recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+        ways = {"fused": fused, "foreach": not fused}  # on a CPU, both ways of it round alike
+        optimizer = SGD(groups, lr, recipe.momentum, nesterov=recipe.nesterov, **ways)
     for group in optimizer.param_groups if fused else ():
         group["lr"] = torch.zeros((), device=group["params"][0].device)
     return optimizer

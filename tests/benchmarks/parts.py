@@ -18,6 +18,7 @@ from tests.benchmarks.memory import memory
 from tests.benchmarks.per_gpu import per_gpu
 from tests.benchmarks.precisions import precisions
 from tests.benchmarks.scores import scores
+from tests.benchmarks.startup import startup
 from tests.benchmarks.table import Row, heading, markdown
 from tests.benchmarks.timing import CLOCKS
 from tests.benchmarks.training import alone, data, evaluation, graphs, growth, lockstep
@@ -44,6 +45,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "verbs": verbs,
     "start": start,
     "tracking": tracking,
+    "startup": startup,
 }
 GPU_STEPS = {"steps": 50, "warm": 25}  # the reference's eight loaders have 16 batches ready
 
@@ -64,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
     parser.add_argument("--suite", type=Path, default=load.suite, help="a suite of another pair")
+    parser.add_argument("--before", type=Path, help="a checkout that `startup` measures, too")
     parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=())
     parser.add_argument("--device", type=torch.device, default=load.device)
     parser.add_argument("--clock", choices=CLOCKS, default=load.clock,

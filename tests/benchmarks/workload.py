@@ -28,6 +28,7 @@ class Workload:
     clock: str = "wall"  # or "processor", which other load on the machine affects little
     methods: tuple[str, ...] = ()  # of the suite; empty: all. `growth` always uses all
     runs: int = 10_000  # of the large plan and the large report
+    before: Path | None = None  # another checkout, which `startup` measures beside this one
 
     def plan(self, *changes: str) -> Plan:
         """Return the suite's plan, with changes such as "recipe.precision=bf16"."""

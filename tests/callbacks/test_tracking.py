@@ -259,6 +259,43 @@ def test_log_missing_logs_unlogged_records(plan: Plan, results: Results) -> None
     assert runs["teacher s0 · resnet8"].data.tags["kind"] == "teacher"
 
 
+def test_store_is_not_opened_again_while_nothing_has_changed(
+    plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = list(plan.runs)[:2]
+    results.write(record(plan, first))
+    MLflow(plan, results).log_missing()
+    opened: list[str] = []
+    client = mlflow.client
+    monkeypatch.setattr(mlflow, "client", lambda uri: opened.append(uri) or client(uri))
+    MLflow(plan, results).log_missing()
+    assert opened == []
+    results.write(record(plan, second))
+    tracker = MLflow(plan, results)
+    tracker.log_missing()
+    assert (len(opened), tracker.added) == (1, 1)
+    store = Store(results)
+    store.client.delete_run(next(iter(store.runs().values())).info.run_id)
+    tracker = MLflow(plan, results)
+    tracker.log_missing()
+    assert tracker.added == 1
+
+
+def test_second_store_is_a_copy_and_has_its_own_default_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("first", "second", "damaged"):
+        (folder := tmp_path / name).mkdir()
+        monkeypatch.chdir(folder)
+        if name == "damaged":
+            (copy,) = (tmp_path / "cache" / "distillbench").glob("mlflow-*.sqlite")
+            copy.write_bytes(copy.read_bytes()[:5000])
+        client = mlflow.client(f"sqlite:///{folder}/store.db")
+        experiments = client.search_experiments()
+        assert [e.artifact_location for e in experiments] == [str(folder / "mlruns" / "0")]
+
+
 def test_nothing_is_created_before_the_first_record(plan: Plan, fresh: Results) -> None:
     tracker = MLflow(plan, fresh)
     tracker.log_missing()

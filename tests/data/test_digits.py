@@ -1,10 +1,16 @@
+import gzip
 import hashlib
+import subprocess
+import sys
 
+import pytest
 import torch
 
 from bench import data
 from bench.data import Augment, Selection
 from bench.data.builtin import Digits
+from bench.errors import MissingData
+from tests.command import ROOT
 
 from .toys import CPU
 
@@ -33,6 +39,30 @@ def test_digits_equal_the_images_of_scikit_learn(tmp_path):
     images = torch.cat([arrays.train, arrays.test]).flatten(1)
     reference = torch.from_numpy(load_digits().data)
     assert sorted((images / 255 * 16).round().int().tolist()) == sorted(reference.int().tolist())
+
+
+def test_digits_are_read_without_importing_scikit_learn():
+    code = (
+        "import sys, pathlib; from bench.data.builtin import Digits; "
+        "Digits().read(pathlib.Path()); assert 'sklearn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_missing_or_damaged_file_of_digits_gives_a_message(tmp_path, monkeypatch):
+    package = tmp_path / "sklearn"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    with pytest.raises(MissingData, match=r"digits: no installed sklearn has .*pip install"):
+        Digits().read(tmp_path)
+    file = package / "datasets" / "data" / "digits.csv.gz"
+    file.parent.mkdir(parents=True)
+    for content in (b"text", gzip.compress(b"1,2,3"), gzip.compress(b"\xff")):
+        file.write_bytes(content)
+        with pytest.raises(MissingData, match=r"digits: .*digits\.csv\.gz is damaged"):
+            Digits().read(tmp_path)
 
 
 def test_part_of_digits_is_ready_for_training():

@@ -126,8 +126,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     for line in parent.stdout:
         if '"epoch"' in line:
             break
-    pids = children(parent.pid)
-    assert pids
+    (server,) = children(parent.pid)
+    pids = [server, *children(server)]
+    assert len(pids) == 2
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -4,6 +4,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,13 +15,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.execution.executors.forking import ForkedProcess
 from bench.execution.protocol import Event, Job, parse_events
-from bench.execution.worker import run_job
 
 HEARTBEAT_TIMEOUT_S = 1800.0  # a worker without an event for this time is treated as hung
 KILL_TIMEOUT_S = 3.0  # longest wait for the end of killed workers
 CHECK_INTERVAL_S = 1.0  # pause between two checks for hung workers
+WORKER = (sys.executable, "-P", "-m", "bench.execution.worker")
 OOM_KILL_COUNTER = Path("/proc/vmstat")  # Linux counts out-of-memory kills here
+
+
+Process = subprocess.Popen[str] | ForkedProcess
 
 
 class InlineExecutor:
@@ -36,6 +41,8 @@ class InlineExecutor:
 
     def start(self, slot: int, job: Job) -> None:
         """Run the job to its end; keep its events for `next`."""
+        from bench.execution.worker import run_job  # imports torch
+
         run_job(job, self._events.append)
         self._events.append({"event": "exit", "reason": None})
 
@@ -51,7 +58,7 @@ class InlineExecutor:
 class Worker:
     """A running worker process."""
 
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
     oom_kills: int  # `_oom_kills()` when the worker started
     silent_s: float = 0.0  # seconds that `next` has waited since the worker's last event
@@ -67,6 +74,8 @@ class ProcessExecutor:
         inherited: File descriptors that workers inherit. A lock on such a file is held until the
             workers have ended.
         timeout_s: Seconds without an event after which a worker is killed.
+        server: Socket to a process that forks workers (`forking.WorkerServer`); None: each worker
+            is a new process that imports everything.
     """
 
     def __init__(
@@ -75,10 +84,11 @@ class ProcessExecutor:
         logs: Path,
         inherited: Sequence[int] = (),
         timeout_s: float = HEARTBEAT_TIMEOUT_S,
+        server: socket.socket | None = None,
     ) -> None:
         self.devices = list(devices)
         self.timeout_s = timeout_s
-        self._logs, self._inherited = logs, tuple(inherited)
+        self._logs, self._inherited, self._server = logs, tuple(inherited), server
         self._events: queue.Queue[tuple[int, Event | Exception]] = queue.Queue()
         self._workers: dict[int, Worker] = {}
 
@@ -89,18 +99,27 @@ class ProcessExecutor:
         log = self._logs / f"{job.id}.log"
         log.unlink(missing_ok=True)
         with log.open("x") as errors:  # the mode x refuses a symbolic link
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.execution.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-                pass_fds=self._inherited,
-                start_new_session=True,  # Ctrl-C reaches only the parent, which stops workers
-            )
+            process = self._start_process(errors.fileno())
         worker = self._workers[slot] = Worker(process, log, _oom_kills())
         threading.Thread(target=self._watch, args=(slot, worker, line), daemon=True).start()
+
+    def _start_process(self, errors: int) -> Process:
+        """Start a worker that writes its standard error to the file `errors`."""
+        if self._server is not None:
+            try:
+                return ForkedProcess(self._server, errors, self._inherited)
+            except OSError:  # for example, somebody killed the server
+                self._server = None
+        return subprocess.Popen(
+            WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            pass_fds=self._inherited,
+            start_new_session=True,  # Ctrl-C reaches only the parent, which stops workers
+        )
 
     def next(self) -> tuple[int, Event]:
         """Return the slot and the next event of any worker; kill workers that hang.
@@ -167,7 +186,7 @@ class ProcessExecutor:
     def _end(self, slot: int, worker: Worker) -> None:
         """Queue the last events of a worker that has ended."""
         process = worker.process
-        reason = _exit_reason(process.returncode, worker.log)
+        reason = _exit_reason(process.wait(), worker.log)
         if worker.hung:
             reason = f"its worker sent no event for {self.timeout_s:g} s (see {worker.log})"
         elif process.returncode == -signal.SIGKILL and _oom_kills() > worker.oom_kills:
@@ -197,7 +216,7 @@ def stream_events(job: Job, timeout_s: float) -> Iterator[Event]:
         executor.stop()
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: Process) -> None:
     """Kill a worker and its children, which are in its process group."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
