@@ -55,9 +55,11 @@ def fenced(page: str) -> Iterator[tuple[str, str]]:
 
 
 def pattern(text: str) -> str:
-    """Return a regular expression of an output, which may wrap lines elsewhere."""
-    lines = [re.escape(line.strip()).replace("…", ".*?") for line in text.strip().splitlines()]
-    return r"\s+".join(lines)
+    """Return a regular expression of an output, in which `…` stands for any text.
+
+    The output may break its lines elsewhere.
+    """
+    return r"\s+".join(re.escape(word).replace("…", ".*?") for word in text.split())
 
 
 def run(line: str, expected: bool) -> str:
