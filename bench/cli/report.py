@@ -48,10 +48,7 @@ def command(
             help="Instead, make a report card: what a reviewer asks (md, tex, txt).",
         ),
     ] = False,
-    versus: Annotated[
-        str | None,
-        Option(metavar="METHOD", help="Method with which all others are compared; default: kd."),
-    ] = None,
+    versus: options.Versus = None,
     tolerance: options.Tolerance = None,
     wide: Annotated[
         bool, Option("--wide", help="LaTeX: all tables span both columns of a page (table*).")
