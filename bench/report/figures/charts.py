@@ -5,6 +5,7 @@ Ablations look like CRD's Figure 5, and rank diagrams like those of Demšar (JML
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import fmean, stdev
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_MARKS = 12  # limit for the number of markers on a curve
 _MAX_BANDS = 5  # limit for the number of bands that can be told apart
-_MAX_TICKS = 20  # limit for the number of ranks on the line of a rank diagram
+_TICK_INCHES = 0.18  # smallest distance of two ranks on the line of a rank diagram
 _FAINT: style.Look = {"color": "#b9b5ac", "linestyle": "-", "marker": "", "lw": 0.5, "zorder": 1}
 Option = tuple[str, str]  # a distiller (loss term), and one of its options or `weight`
 
@@ -336,7 +337,7 @@ def rank_diagram(
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
         axes.set(xlim=(1 - room * unit, most + room * unit), ylim=(bottom, -top))
-        _ruler(axes, result, metric, width)
+        _ruler(axes, result, metric, width, unit)
         for i, group in enumerate(joined):
             span = ranks[group[0]] - 0.005 * most, ranks[group[-1]] + 0.005 * most
             axes.plot(span, (0.14 + 0.1 * i,) * 2, color="black", lw=2.2)
@@ -363,11 +364,14 @@ def groups(ranks: Mapping[str, float], critical: float) -> list[list[str]]:
     return joined
 
 
-def _ruler(axes: "Axes", result: Ranks, metric: str, width: float) -> None:
-    """Draw the line of ranks, its title, and a bar as long as the critical distance."""
+def _ruler(axes: "Axes", result: Ranks, metric: str, width: float, unit: float) -> None:
+    """Draw the line of ranks, its title, and a bar as long as the critical distance.
+
+    `width` is the figure's width in inches, and `unit` the number of ranks per inch.
+    """
     most = len(result.average)
     axes.plot((1, most), (0, 0), color="black", lw=0.8)
-    for rank in range(1, most + 1, -(-most // _MAX_TICKS)):
+    for rank in range(1, most + 1, max(1, ceil(_TICK_INCHES * unit))):
         axes.plot((rank, rank), (0, -0.05), color="black", lw=0.8)
         axes.text(rank, -0.08, str(rank), ha="center", va="bottom", fontsize=7.5)
     p = f"p = {labels.p_value(result.p)}" if result.p >= 0.001 else "p < 0.001"
