@@ -4,6 +4,7 @@ Tables, statistics and regression checks all become documents, so each format ne
 Texts are not yet escaped for a format.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -145,8 +146,7 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
         table: The table.
         compact: Whether cells show means only: no standard deviations, no arrows.
     """
-    description = sentences([table.metric.description])
-    before, sentence, after = table.caption.partition(description)
+    before, sentence, after = _about_metric(table)
     introduction, caption, details = spans(before), spans(sentence), spans(after)
     if compact:
         about_arrows = sentences([arrows(table.rows, table.reference)])
@@ -167,6 +167,17 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
     return Document(
         title, caption, (section,), table.notes, table.metric.name, introduction, details
     )
+
+
+def _about_metric(table: Table) -> tuple[str, str, str]:
+    """Split a table's caption: the text before the sentence about the metric, this sentence, rest.
+
+    The sentence ends with the unit and, in a table of published values, with the data set.
+    """
+    short = re.escape(sentences([table.metric.short]).removesuffix("."))
+    match = re.search(rf"{short}[^.(]*\([^)]*\)[^.]*\.", table.caption)
+    start, end = match.span() if match else (0, len(table.caption))
+    return table.caption[:start], table.caption[start:end], table.caption[end:]
 
 
 def _means_only(row: Row) -> Row:

@@ -131,6 +131,9 @@ def test_latex_keeps_the_caption_short_and_prints_the_rest_below_the_table():
         r"\textbf{Probe.} Top-1 test accuracy of the last epoch (\%; higher is better).}" in caption
     )
     assert "A short recipe on a tenth of CIFAR-100" in below
+    [first, *_] = published.tables()
+    line = next(x for x in render(first, "tex").splitlines() if x.startswith(r"\caption"))
+    assert line.endswith(".} Top-1 test accuracy (\\%; higher is better) on CIFAR-100.}")
     statistics = render(probe(), "tex", "statistics")
     assert r"\caption{\textbf{Probe: statistics. WRN-40-2 $\to$ WRN-16-2" in statistics
 
