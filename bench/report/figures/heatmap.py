@@ -61,8 +61,8 @@ def heat_map(table: Table, width: float = style.PAGE) -> "Figure":
                     axes, (x, y), value, table, colours, bold=cell.significant or False, small=small
                 )
             if len(line) > 1:
-                known = [value for value in line if value is not None]
-                mean = fmean(known) if len(known) == len(line) else None
+                values = [value for value in line if value is not None]
+                mean = fmean(values) if len(values) == len(line) else None
                 _cell(axes, (len(line) + _MEAN_GAP, y), mean, table, colours, small=small)
         places = [*range(len(names)), *([len(names) + _MEAN_GAP] if len(names) > 1 else [])]
         axes.set_xticks(places, [*names, "mean"][: len(places)], rotation=90 if upright else 0)

@@ -121,9 +121,9 @@ def front(candidates: Sequence[Candidate], kind: str, *, higher: bool) -> list[C
         higher: Whether a higher value of the metric is better.
     """
     sign = 1 if higher else -1
-    known = [each for each in candidates if kind in each.costs]
+    priced = [each for each in candidates if kind in each.costs]
     chosen: list[Candidate] = []
-    for each in sorted(known, key=lambda each: (each.costs[kind], -sign * each.value)):
+    for each in sorted(priced, key=lambda each: (each.costs[kind], -sign * each.value)):
         if not chosen or sign * each.value > sign * chosen[-1].value:
             chosen.append(each)
     return chosen
