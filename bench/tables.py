@@ -66,15 +66,23 @@ class ResultTable:
         frame.columns = pd.MultiIndex.from_tuples(columns, names=["pair", ""])
         return frame.rename_axis("method")
 
-    def to_latex(self, *, wide: bool = False, compact: bool = False, label: str = "") -> str:
-        """Return the tables as LaTeX floats, which need the package booktabs.
+    def to_latex(
+        self,
+        *,
+        wide: bool = False,
+        compact: bool = False,
+        siunitx: bool = False,
+        label: str = "",
+    ) -> str:
+        """Return the tables as LaTeX floats, which need the packages booktabs and graphicx.
 
         Args:
-            wide: Whether the floats span both columns of a page.
+            wide: Whether all floats span both columns of a page.
             compact: Whether cells show means only, without standard deviations.
+            siunitx: Whether the package siunitx aligns the numbers.
             label: LaTeX label of the first table; if empty, the suite's name is the label.
         """
-        options = replace(self.options, wide=wide, compact=compact)
+        options = replace(self.options, wide=wide, compact=compact, siunitx=siunitx)
         return report.render(self.report, "tex", label=label or self.report.suite, options=options)
 
     def to_markdown(self, *, compact: bool = False) -> str:

@@ -76,7 +76,7 @@ def test_records_pass_the_check_against_the_committed_baseline(name: str, tmp_pa
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_figures_are_there(name: str) -> None:
-    usual = ["forest"] if "small" in name else ["forest", "curves", "cost"]
+    usual = ["forest"] if "small" in name else ["forest", "curves", "pareto"]
     special = {
         "small_capacity_gap": ["forest", "gap"],
         "small_imagenet": [],  # one seed has no intervals, and its runs were stopped for a while

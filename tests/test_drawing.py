@@ -57,9 +57,9 @@ def pictures(folder: Path) -> list[str]:
 
 
 def pictures_of_all_kinds() -> list[str]:
-    each = ("ablation-{}-crd-negatives", "correlation-{}", "cost-{}", "curves-{}")
+    each = ("ablation-{}-crd-negatives", "correlation-{}", "curves-{}")
     names = [f"toy-{kind.format(pair)}" for kind in each for pair in PAIRS]
-    return sorted([*names, "toy-forest", "toy-ranks"])
+    return sorted([*names, "toy-forest", "toy-heatmap", "toy-pareto", "toy-ranks"])
 
 
 def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
@@ -105,8 +105,8 @@ def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Pa
     result = bench("figures", "toy.yaml", "--filter", "method=student|kd")
     assert result.exit_code == 0
     assert pictures(ran) == [
-        *(f"toy-part-{kind}-{pair}" for kind in ("cost", "curves") for pair in PAIRS),
-        "toy-part-forest",
+        *(f"toy-part-curves-{pair}" for pair in PAIRS),
+        *(f"toy-part-{kind}" for kind in ("forest", "heatmap", "pareto")),
     ]
     assert result.stderr.splitlines() == [
         "ablation: resnet8/resnet8 and 1 more: "
@@ -121,9 +121,9 @@ def test_figures_that_cannot_be_drawn_are_reported_and_the_rest_is_drawn(ran: Pa
 def test_requested_kind_that_cannot_be_drawn_is_wrong_use(ran: Path) -> None:
     message = wrong(bench("figures", "toy.yaml", "--which", "ranks", "--filter", ONE))
     assert message == f"ranks: {TOO_FEW} 1 pair and 3 methods"
-    both = bench("figures", "toy.yaml", "--which", "cost, ranks", "--filter", ONE)
+    both = bench("figures", "toy.yaml", "--which", "pareto, ranks", "--filter", ONE)
     assert (both.exit_code, both.stderr.strip()) == (2, message)
-    assert pictures(ran) == ["toy-part-cost-resnet8-resnet8"]
+    assert pictures(ran) == ["toy-part-pareto"]
 
 
 def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
@@ -138,13 +138,27 @@ def test_a_kind_is_drawn_where_one_pair_has_it(ran: Path) -> None:
 
 
 def test_unknown_kinds_and_metrics_are_errors_before_anything_is_drawn(ran: Path) -> None:
-    message = wrong(bench("figures", "toy.yaml", "--which", "cost,curve"))
+    message = wrong(bench("figures", "toy.yaml", "--which", "pareto,curve"))
     assert message == (
         "no kind of figure 'curve'. Did you mean 'curves'? "
-        "Allowed: ablation, correlation, cost, curves, forest, gap, ranks, tuning"
+        "Allowed: ablation, correlation, curves, forest, gap, heatmap, pareto, ranks, tuning"
     )
     assert "no metric 'top'" in wrong(bench("figures", "toy.yaml", "--metric", "top"))
     assert pictures(ran) == []
+
+
+def test_width_and_reference_are_those_asked_for(ran: Path) -> None:
+    words = ("figures", "toy.yaml", "--which", "heatmap", "--filter", ONE)
+    widths = []
+    for width in ("column", "page"):
+        result = bench(*words, "--width", width, "--versus", "student", "--output", width)
+        assert result.exit_code == 0
+        content = (ran / width / "toy-part-heatmap.pdf").read_bytes()
+        [box] = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ", content)
+        widths.append(float(box) / 72)
+    assert max(widths) <= 6.75
+    assert widths[0] <= 3.3
+    assert "no method 'kdd'. Did you mean 'kd'?" in wrong(bench(*words, "--versus", "kdd"))
 
 
 def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
@@ -156,12 +170,12 @@ def test_without_records_there_is_nothing_to_draw(here: Path) -> None:
 
 def test_another_metric_has_files_of_its_own(ran: Path) -> None:
     results = Results(ran / "results")
-    kinds = ("curves", "cost", "ranks", "correlation")
+    kinds = ("curves", "pareto", "ranks", "correlation")
     result = list(figures.draw(toy_plan(ran, ONE), results, "kl", kinds))
     drawn = [item.files[0].name for item in result if isinstance(item, Drawn)]
     assert drawn == [
         "toy-part-kl-curves-resnet8-resnet8.png",
-        "toy-part-kl-cost-resnet8-resnet8.png",
+        "toy-part-kl-pareto.png",
         "toy-part-correlation-resnet8-resnet8.png",  # knows no metric
     ]
     oracle = list(figures.draw(toy_plan(ran, ONE), results, "oracle", ["curves"]))
@@ -181,9 +195,9 @@ def test_ranks_are_those_of_the_metric_low_or_high(
         results.write(record.model_copy(update={"metrics": metrics}))
     real = figures.charts.rank_diagram
 
-    def watched(labels: list[str], result: Any, metric: str) -> Any:
+    def watched(labels: list[str], result: Any, metric: str, width: float) -> Any:
         shown.append((dict(zip(labels, result.average, strict=True)), result.pairs, metric))
-        return real(labels, result, metric)
+        return real(labels, result, metric, width)
 
     monkeypatch.setattr(figures.charts, "rank_diagram", watched)
     for metric in ("top1", "nll"):

@@ -139,8 +139,12 @@ def test_curves_are_zoomed_on_their_end(tmp_path: Path) -> None:
     everything, end = figure.axes
     lines = [[x for x in axes.lines if x.get_gid()] for axes in (everything, end)]
     assert [len(each) for each in lines] == [14, 14]
-    assert end.get_title(loc="left").startswith("epochs 15 to 20: difference from KD ±")
-    assert len(end.collections) == 14  # the bands
+    assert end.get_title(loc="left") == "epochs 15 to 20; band: KD ± standard deviation"
+    assert end.get_ylabel() == "difference from KD (points)"
+    assert len(end.collections) == 1  # the band
+    few = [entry for entry in entries if entry.method in ("student", "kd", "crd", "dcd")]
+    _, end_of_few = charts.learning_curves(few, "resnet8x4/resnet8", reference="KD").axes
+    assert len(end_of_few.collections) == 4
     names = [plan.suite.methods[i].label for i in range(14)]
     assert list(lines[1][names.index("KD")].get_ydata()) == pytest.approx([0, 0], abs=1e-9)
 

@@ -1,6 +1,6 @@
 """The verb `figures`: draw figures, or print why a figure cannot be drawn."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -19,23 +19,31 @@ def command(
         str | None,
         Option(
             metavar="KINDS",
-            help="Any of curves,forest,cost,ablation,ranks,gap,tuning,correlation. Default: all.",
+            help="Any of curves,forest,heatmap,pareto,ablation,ranks,gap,tuning,correlation. "
+            "Default: all.",
         ),
     ] = None,
+    versus: options.Versus = None,
+    width: Annotated[
+        Literal["column", "page"],
+        Option(help="Width of the figures: a paper's column (3.3 inches) or page (6.75 inches)."),
+    ] = "page",
     output: options.OutputDir = None,
 ) -> None:
     """Draw a suite's figures, as PNG and PDF, from its records.
 
-    Example: bench figures quickstart --which curves,cost
+    Example: bench figures quickstart --which curves,pareto
     """
     from bench.api import find_data_root
     from bench.report.figures import Drawn, draw
+    from bench.report.figures.style import WIDTHS
 
     kinds = [] if which is None else [kind.strip() for kind in which.split(",")]
     plan, results = suite.load_plan(recorded=True), Results(suite.results)
     drawn: set[str] = set()
     undrawn: list[dict[str, str]] = []
-    for figure in draw(plan, results, metric, kinds, find_data_root(suite.data_root), output):
+    root, inches = find_data_root(suite.data_root), WIDTHS[width]
+    for figure in draw(plan, results, metric, kinds, root, output, inches, versus):
         if isinstance(figure, Drawn):
             drawn.add(figure.kind)
             echo("\n  ".join([f"written: {', '.join(map(str, figure.files))}", *figure.numbers]))

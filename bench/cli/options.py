@@ -27,6 +27,10 @@ def parse_gpus(text: str) -> tuple[int, ...]:
 ResultsDir = Annotated[
     Path, Option("--results", metavar="DIR", file_okay=False, help="Folder for records and tables.")
 ]
+Versus = Annotated[
+    str | None,
+    Option(metavar="METHOD", help="Method with which all others are compared; default: kd."),
+]
 OutputDir = Annotated[
     Path | None,
     Option(

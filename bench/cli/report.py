@@ -48,16 +48,17 @@ def command(
             help="Instead, make a report card: what a reviewer asks (md, tex, txt).",
         ),
     ] = False,
-    versus: Annotated[
-        str | None,
-        Option(metavar="METHOD", help="Method with which all others are compared; default: kd."),
-    ] = None,
+    versus: options.Versus = None,
     tolerance: options.Tolerance = None,
     wide: Annotated[
-        bool, Option("--wide", help="LaTeX: span both columns of a page (table*).")
+        bool, Option("--wide", help="LaTeX: all tables span both columns of a page (table*).")
     ] = False,
     compact: Annotated[
         bool, Option("--compact", help="Show means only, without standard deviations and arrows.")
+    ] = False,
+    siunitx: Annotated[
+        bool,
+        Option("--siunitx", help="LaTeX: align numbers with the package siunitx, version 3."),
     ] = False,
     output: options.OutputDir = None,
 ) -> None:
@@ -68,7 +69,7 @@ def command(
     kinds = report.check_formats([kind.strip() for kind in formats.split(",")])
     plan, results = suite.load_plan(recorded=True), Results(suite.results)
     content = ReportOptions(
-        metric, kinds, standalone, published, versus, tolerance, wide, compact, output
+        metric, kinds, standalone, published, versus, tolerance, wide, compact, siunitx, output
     )
     if published_only:
         files = build.write_published(plan, results, content)

@@ -42,6 +42,7 @@ class ReportOptions:
         tolerance: Largest difference that is treated as zero; None: the metric's default.
         wide: Whether LaTeX floats span both columns of a page.
         compact: Whether cells show means only.
+        siunitx: Whether LaTeX aligns numbers with the package siunitx.
         output: Folder to write to; None: the results folder.
     """
 
@@ -53,6 +54,7 @@ class ReportOptions:
     tolerance: float | None = None
     wide: bool = False
     compact: bool = False
+    siunitx: bool = False
     output: Path | None = None
 
 
@@ -88,7 +90,7 @@ def render(
         name: The format, one of `FORMATS`.
         kind: `tables` or `statistics`; JSON always contains both.
         label: LaTeX label of the first table.
-        options: Only `standalone`, `wide` and `compact` are used.
+        options: Only `standalone`, `wide`, `compact` and `siunitx` are used.
     """
     if name == "csv":
         return csv_text(report, kind == "statistics")
@@ -96,7 +98,7 @@ def render(
         return json_text(report)
     parts = documents(report, kind, options.compact)
     if name == "tex":
-        return latex(parts, label, options.standalone, options.wide)
+        return latex(parts, label, options.standalone, options.wide, options.siunitx)
     return "\n".join(map(markdown if name == "md" else text, parts))
 
 
@@ -127,7 +129,7 @@ def write(
         report: The report.
         folder: Folder of the files.
         stem: File name without its extension.
-        options: Only `formats`, `standalone`, `wide` and `compact` are used.
+        options: Only `formats`, `standalone`, `wide`, `compact` and `siunitx` are used.
         kind: `tables` or `statistics`. For `statistics`, `html` is skipped, because the page of
             the tables contains the statistics.
         page: Function that returns the content of the `html` file; None: `html` is not allowed.

@@ -4,6 +4,7 @@ Tables, statistics and regression checks all become documents, so each format ne
 Texts are not yet escaped for a format.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -100,6 +101,7 @@ class Document:
     """A title, a caption, sections and footnotes.
 
     Attributes:
+        introduction: Text before the caption, which LaTeX prints below the table.
         details: The rest of the caption, which LaTeX prints below the table.
     """
 
@@ -108,12 +110,18 @@ class Document:
     sections: tuple[Section, ...]
     notes: tuple[Note, ...]
     metric: str
+    introduction: Text = ()
     details: Text = ()
 
     @property
     def full_caption(self) -> Text:
-        """The caption and its details."""
-        return (*self.caption, *((Span(" "), *self.details) if self.details else ()))
+        """The introduction, the caption and its details."""
+        before, after = self.introduction, self.details
+        return (
+            *((*before, Span(" ")) if before else ()),
+            *self.caption,
+            *((Span(" "), *after) if after else ()),
+        )
 
 
 def spans(text: str, mark: str = "", style: Style = "plain") -> Text:
@@ -138,16 +146,16 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
         table: The table.
         compact: Whether cells show means only: no standard deviations, no arrows.
     """
-    description = sentences([table.metric.description])
-    before, sentence, after = table.caption.partition(description)
-    caption, details = spans(f"{before}{sentence}"), spans(after.strip())
+    before, sentence, after = _about_metric(table)
+    introduction, caption, details = spans(before), spans(sentence), spans(after)
     if compact:
         about_arrows = sentences([arrows(table.rows, table.reference)])
-        details = spans(after.replace(about_arrows, "").replace(DEVIATION, "Mean").strip())
+        details = spans(after.replace(about_arrows, "").replace(DEVIATION, "Mean"))
         table = replace(table, rows=tuple(map(_means_only, table.rows)))
     if any(cell.rank for cell in table.cells):
-        legend = Span(" Emphasis: "), Span("best", "best"), Span(" and ")
-        details += (*legend, Span("second best", "second"), Span(" method of a column."))
+        legend = Span("Emphasis: "), Span("best", "best"), Span(" and ")
+        details = (*details, *((Span(" "),) if details else ()), *legend)
+        details += (Span("second best", "second"), Span(" method of a column."))
     teachers = (grid_cell(column.teacher) for column in table.columns)
     students = (grid_cell(column.student, column.mark) for column in table.columns)
     section = Section(
@@ -156,7 +164,20 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
         pairs=tuple(column.pair for column in table.columns),
     )
     title = one_line(table.title)
-    return Document(title, caption, (section,), table.notes, table.metric.name, details)
+    return Document(
+        title, caption, (section,), table.notes, table.metric.name, introduction, details
+    )
+
+
+def _about_metric(table: Table) -> tuple[str, str, str]:
+    """Split a table's caption: the text before the sentence about the metric, this sentence, rest.
+
+    The sentence ends with the unit and, in a table of published values, with the data set.
+    """
+    short = re.escape(sentences([table.metric.short]).removesuffix("."))
+    match = re.search(rf"{short}[^.(]*\([^)]*\)[^.]*\.", table.caption)
+    start, end = match.span() if match else (0, len(table.caption))
+    return table.caption[:start], table.caption[start:end], table.caption[end:]
 
 
 def _means_only(row: Row) -> Row:

@@ -18,7 +18,7 @@ from bench.report.writers.html import html
 from bench.site.content import Site, SiteSuite, linked
 from bench.site.render import page
 
-KINDS = ("forest", "ranks", "gap", "curves", "cost", "tuning")  # figures, in this order
+KINDS = ("forest", "ranks", "gap", "curves", "pareto", "tuning")  # figures, in this order
 INK, INK_IN_THE_DARK = "#1c1b19", "#e4e1da"  # as in page.css
 ABOUT = {
     "forest": "Differences from the reference method",
@@ -26,7 +26,7 @@ ABOUT = {
     "gap": "Accuracy against the teacher's size",
     "curves": "Learning curves",
     "loss": "Training loss",
-    "cost": "Accuracy and cost of training",
+    "pareto": "Accuracy and cost",
     "tuning": "Trials of the search",
 }
 

@@ -125,10 +125,77 @@ def test_latex_has_published_values_in_a_line_below():
     assert lines[place + 2].startswith("AT & ")
 
 
-def has_booktabs():
+def test_latex_keeps_the_caption_short_and_prints_the_rest_below_the_table():
+    caption, below = render(probe(), "tex").split(r"\begin{tabular}")
+    assert (
+        r"\textbf{Probe.} Top-1 test accuracy of the last epoch (\%; higher is better).}" in caption
+    )
+    assert "A short recipe on a tenth of CIFAR-100" in below
+    [first, *_] = published.tables()
+    line = next(x for x in render(first, "tex").splitlines() if x.startswith(r"\caption"))
+    assert line.endswith(".} Top-1 test accuracy (\\%; higher is better) on CIFAR-100.}")
+    statistics = render(probe(), "tex", "statistics")
+    assert r"\caption{\textbf{Probe: statistics. WRN-40-2 $\to$ WRN-16-2" in statistics
+
+
+def test_latex_numbers_have_the_same_room_after_them():
+    lines = render(probe(), "tex").splitlines()
+    first, second, plain = (
+        next(line for line in lines if line.startswith(name)).split(" & ")[1]
+        for name in ("CRD &", "AT &", "Student & 7")
+    )
+    arrow, room = r" $\uparrow$", r" $\downarrow${*}"
+    assert first == rf"\textbf{{75.20\,\textpm\,0.26}}\rlap{{{arrow}}}\phantom{{{room}}}"
+    assert second == rf"74.10\,\textpm\,0.10{room}"
+    assert plain == rf"73.27\,\textpm\,0.25\phantom{{{room}}}"
+
+
+@pytest.mark.parametrize(("pairs", "environment"), [(1, "table"), (3, "table"), (6, "table*")])
+def test_latex_tables_that_would_be_too_small_in_a_column_span_the_page(pairs, environment):
+    assert rf"\begin{{{environment}}}[tp]" in render(two_columns(pairs), "tex")
+
+
+SIUNITX = ReportOptions(siunitx=True)
+
+
+def test_siunitx_gets_numbers_in_its_columns_and_texts_in_braces():
+    quotes = {("wrn_40_2/wrn_16_2", "kd"): PublishedValue(74.92, 0.28, "CRD, Table 1")}
+    shown = table(probe_entries(), probe_context(), "top1", quotes)
+    text = render(shown, "tex", options=SIUNITX)
+    rows = {line.partition(" & ")[0]: line for line in text.splitlines() if " & " in line}
+    assert r"\usepackage{siunitx}" in text
+    room = r" $\downarrow${*}"
+    assert (
+        rf"{{lS[table-format=2.2(3){{{room}}}]S[table-format=2.2(3){{ (2)\textsuperscript{{b}}}}]}}"
+        in text
+    )
+    assert r"Teacher & {WRN-40-2} & {resnet32x4} \\" in text
+    assert rows["Teacher"] == r"Teacher & 75.61 & 79.42 \\"
+    assert rows["AT"] == rf"AT & 74.10 \pm 0.10 {{{room}}} & {{skipped\textsuperscript{{a}}}} \\"
+    assert rows["CRD"].startswith(r"CRD & \bfseries 75.20 \pm 0.26 { $\uparrow$} & \bfseries")
+    value = r"\underline{\tablenum[table-format=2.2(3)]{74.90 \pm 0.10}}"
+    assert rows["KD"].startswith(rf"KD & {{{value}\phantom{{{room}}}}} & ")
+    assert rows[""] == r" & {{\scriptsize[74.92; $-$0.02]}} &  \\[2pt]"
+
+
+def test_siunitx_makes_room_for_signs_and_for_every_digit():
+    entries = [
+        *cells("kd", [1.0, 33.0, 5.0], [-3.0, -4.0, -111.0]),
+        *cells("at", [100.0] * 3, [9.0, 9.0, 9.5]),
+    ]
+    text = render(table(entries, TableContext("T")), "tex", options=SIUNITX)
+    formats = re.findall(r"S\[table-format=([-\d.()]+)", text)
+    assert formats[:2] == ["3.2(4)", "-2.2(4)"]
+    assert r"kd & {\underline{\tablenum[table-format=3.2(4)]{13.00 \pm 17.44}}" in text
+    statistics = render(table(entries, TableContext("T")), "tex", "statistics", options=SIUNITX)
+    assert r"\begin{tabular}{lS[table-format=1]S[table-format=3.2(4)]cc" in statistics
+
+
+def has_packages():
     if not shutil.which("pdflatex") or not shutil.which("kpsewhich"):
         return False
-    return not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode
+    command = ["kpsewhich", "booktabs.sty", "siunitx.sty"]
+    return not subprocess.run(command, capture_output=True).returncode
 
 
 def run_latex(folder):
@@ -139,11 +206,14 @@ def run_latex(folder):
     return (folder / "t.log").read_text("latin-1")
 
 
-@pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
-def test_latex_compiles(tmp_path):
+@pytest.mark.skipif(not has_packages(), reason="needs pdflatex with booktabs and siunitx")
+@pytest.mark.parametrize("siunitx", [False, True])
+@pytest.mark.parametrize("kind", ["tables", "statistics"])
+def test_latex_compiles(tmp_path, kind, siunitx):
     tables = built(probe(), nasty(), wide(13), *published.tables())
-    report.write(tables, tmp_path, "t", ReportOptions(formats=["tex"], standalone=True))
-    run_latex(tmp_path)
+    options = ReportOptions(formats=["tex"], standalone=True, siunitx=siunitx)
+    report.write(tables, tmp_path, "t", options, kind)
+    assert "Overfull" not in run_latex(tmp_path)
 
 
 def two_columns(pairs):
@@ -158,7 +228,7 @@ def two_columns(pairs):
     return table(entries, TableContext(f"Study of {pairs}"))
 
 
-@pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
+@pytest.mark.skipif(not has_packages(), reason="needs pdflatex with booktabs and siunitx")
 def test_latex_tables_fit_one_column_of_a_two_column_paper_and_are_never_enlarged(tmp_path):
     tables = built(*(two_columns(pairs) for pairs in (1, 2, 3, 4, 5, 6, 9)))
     floats = [render(each, "tex") for each in tables.tables]

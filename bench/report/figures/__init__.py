@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, unknown
 from bench.planning.plan import Plan
-from bench.report import build
+from bench.report import ReportOptions, build
 from bench.report.comparison import overall
 from bench.report.figures import charts, gap, style, tuning
 from bench.report.figures.forest import forest_plot
+from bench.report.figures.heatmap import heat_map
+from bench.report.figures.pareto import pareto_plot
 from bench.report.measured import check_metric, main_metric
-from bench.report.model import Entry, TableContext
+from bench.report.model import Entry, Table, TableContext
 from bench.results import Results
 from bench.suite import canonical
 
@@ -65,6 +67,18 @@ class _Subject:
     entries: Sequence[Entry]
     metric: str
     root: Path | None
+    width: float = style.PAGE
+    reference: str | None = None
+
+    @property
+    def table(self) -> Table:
+        """One table of all pairs."""
+        return build.table(self.entries, self.context, self.metric)
+
+    @property
+    def context(self) -> TableContext:
+        """The facts that the table states, with the reference method."""
+        return build.context(self.plan, ReportOptions(reference=self.reference))
 
 
 Made = tuple[str, "Figure", tuple[str, ...]]  # end of the file name; figure; `Drawn.numbers`
@@ -77,6 +91,8 @@ def draw(
     kinds: Sequence[str] = (),
     root: Path | None = None,
     output: Path | None = None,
+    width: float = style.PAGE,
+    reference: str | None = None,
 ) -> Iterator[Drawn | NotDrawn]:
     """Write the figures of a suite one after the other.
 
@@ -88,15 +104,18 @@ def draw(
         results: The results folder.
         metric: Metric of the figures; None: `bench.report.measured.main_metric`.
         kinds: Kinds of figures, keys of `KINDS`; empty: all kinds, but `gap` only if a student of
-            the suite has enough teachers, and `tuning` only if the suite tunes methods.
+            the suite has enough teachers, `tuning` only if the suite tunes methods, and `heatmap`
+            only if it has several pairs.
         root: Folder of the data sets; None: the folder in `BENCH_DATA`, or `data`.
         output: Folder for the figures; None: the results folder.
+        width: Width of the figures in inches.
+        reference: Name of the method with which others are compared; None: KD.
 
     Yields:
         The files of each figure, or the reason why a figure was not drawn.
 
     Raises:
-        BenchError: A kind or the metric is unknown, or no run has a record.
+        BenchError: A kind, the metric or the reference is unknown, or no run has a record.
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -109,7 +128,7 @@ def draw(
         raise BenchError(f"{results.folder}: {reason}")
     default = main_metric(entry.record for entry in entries)
     metric = metric or default
-    for each in figures(plan, results, entries, metric, kinds, root):
+    for each in figures(plan, results, entries, metric, kinds, root, width, reference):
         if isinstance(each, NotDrawn):
             yield each
             continue
@@ -150,6 +169,8 @@ def figures(
     metric: str = "top1",
     kinds: Sequence[str] = (),
     root: Path | None = None,
+    width: float = style.PAGE,
+    reference: str | None = None,
 ) -> Iterator[SuiteFigure | NotDrawn]:
     """Yield the figures of a suite; `draw` describes the arguments.
 
@@ -160,10 +181,13 @@ def figures(
         metric: As in `draw`.
         kinds: As in `draw`.
         root: As in `draw`.
+        width: As in `draw`.
+        reference: As in `draw`.
     """
-    subject = _Subject(plan, results, entries, metric, root)
+    subject = _Subject(plan, results, entries, metric, root, width, reference)
+    _ = subject.context  # the reference is checked before a figure is drawn
     pairs = dict.fromkeys(cell.pair.name for cell in plan.cells)
-    unusual = {"gap": gap.students(entries), "tuning": plan.searches}
+    unusual = {"gap": gap.students(entries), "tuning": plan.searches, "heatmap": len(pairs) > 1}
     usual = [kind for kind in KINDS if unusual.get(kind, True)]
     for kind in dict.fromkeys(kinds or usual):
         for pair in pairs if kind not in OVER_PAIRS else [""]:
@@ -189,8 +213,8 @@ def file_name(pair: str) -> str:
 
 def _reference_label(subject: _Subject) -> str:
     """Return the label of the reference method; empty if the suite does not use this method."""
-    methods = subject.plan.suite.methods
-    return next((m.label for m in methods if m.name == TableContext.reference), "")
+    methods, name = subject.plan.suite.methods, subject.context.reference
+    return next((method.label for method in methods if method.name == name), "")
 
 
 def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
@@ -200,25 +224,32 @@ def _ablation(subject: _Subject, pair: str) -> Iterator[Made]:
     if not options:
         raise BenchError("no two methods with results differ in exactly one number")
     for option in options:
-        figure = charts.ablation(subject.entries, pair, option, subject.metric, names)
+        figure = charts.ablation(
+            subject.entries, pair, option, subject.metric, names, subject.width
+        )
         yield "-".join(option), figure, ()
 
 
 def _forest(subject: _Subject, pair: str) -> Iterator[Made]:
     """Yield the plot of each method's difference from the reference method, for all pairs."""
-    table = build.table(subject.entries, build.context(subject.plan), subject.metric)
-    yield "", forest_plot([table]), ()
+    yield "", forest_plot([subject.table], subject.width), ()
+
+
+def _heatmap(subject: _Subject, pair: str) -> Iterator[Made]:
+    """Yield the heat map of each method's difference from the reference method on each pair."""
+    yield "", heat_map(subject.table, subject.width), ()
 
 
 def _ranks(subject: _Subject, pair: str) -> Iterator[Made]:
     """Yield the rank diagram of all methods that have a value for every pair."""
-    table = build.table(subject.entries, build.context(subject.plan), subject.metric)
+    table = subject.table
     result = overall(table)
     if result.ranks is None:
         raise BenchError(result.obstacles[0])
     methods = [row for row in table.rows if row.name in result.methods]
     names = style.distinct({row.name: row.label for row in methods})
-    yield "", charts.rank_diagram([*names.values()], result.ranks, table.metric.short), ()
+    labels, metric = [*names.values()], table.metric.short
+    yield "", charts.rank_diagram(labels, result.ranks, metric, subject.width), ()
 
 
 def _gap(subject: _Subject, pair: str) -> Iterator[Made]:
@@ -227,7 +258,7 @@ def _gap(subject: _Subject, pair: str) -> Iterator[Made]:
     if not students:
         raise BenchError(f"no student of the suite has {gap.MIN_TEACHERS} teachers")
     for student in students:
-        figure = gap.capacity_gap(subject.entries, student, subject.metric)
+        figure = gap.capacity_gap(subject.entries, student, subject.metric, subject.width)
         yield file_name(student), figure, ()
 
 
@@ -241,7 +272,7 @@ def _tuning(subject: _Subject, pair: str) -> Iterator[Made]:
     for name in pairs:
         searches = [each for each in plan.searches if each.pair == name]
         end = file_name(name) if len(pairs) > 1 else ""
-        yield end, tuning.best_so_far(searches, names), ()
+        yield end, tuning.best_so_far(searches, names, subject.width), ()
 
 
 def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
@@ -260,16 +291,24 @@ def _correlation(subject: _Subject, pair: str) -> Iterator[Made]:
     seeds = map(len, matrices.values())
     title = style.title(subject.entries, pair, seeds, ", the first is drawn")
     numbers = tuple(f"{label}: {correlation.describe(m)}" for label, m in matrices.items())
-    yield "", correlation.correlation_figure(matrices, title), numbers
+    yield "", correlation.correlation_figure(matrices, title, subject.width), numbers
 
 
-OVER_PAIRS = ("forest", "ranks", "gap", "tuning")  # kinds with one figure for all pairs
+OVER_PAIRS = (
+    "forest",
+    "heatmap",
+    "pareto",
+    "ranks",
+    "gap",
+    "tuning",
+)  # kinds with one figure for all pairs
 KINDS: dict[str, Callable[[_Subject, str], Iterable[Made]]] = {
     "curves": lambda s, pair: [
-        ("", charts.learning_curves(s.entries, pair, s.metric, _reference_label(s)), ())
+        ("", charts.learning_curves(s.entries, pair, s.metric, _reference_label(s), s.width), ())
     ],
     "forest": _forest,
-    "cost": lambda s, pair: [("", charts.cost(s.entries, pair, s.metric), ())],
+    "heatmap": _heatmap,
+    "pareto": lambda s, pair: [("", pareto_plot(s.entries, pair, s.metric, s.width), ())],
     "ablation": _ablation,
     "ranks": _ranks,
     "gap": _gap,

@@ -17,7 +17,7 @@ from bench.data import Data, Selection
 from bench.data.views import View
 from bench.errors import BenchError, MissingData
 from bench.plugins import BUILTIN, Registry
-from bench.report.figures.style import methods, style
+from bench.report.figures.style import PAGE, canvas, methods, style, wrapped
 from bench.report.model import Entry
 from bench.results import Results, verify
 from bench.results.record import Record, TeacherInfo
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Matrix = NDArray[np.float64]
+_SQUARE, _BAR = 1.3, 0.6  # inches: smallest width of a square with its title, width of the bar
 
 
 def differences(
@@ -104,7 +105,9 @@ def describe(matrices: Sequence[Matrix]) -> str:
     return f"mean |Δ| = {np.mean(values):.3f}{spread}"
 
 
-def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = "") -> "Figure":
+def correlation_figure(
+    matrices: Mapping[str, Sequence[Matrix]], title: str = "", width: float = PAGE
+) -> "Figure":
     """Return a figure with one square per method, which shows the matrix of the first seed.
 
     The title of a square states the mean |Δ| over all seeds of the method.
@@ -112,32 +115,32 @@ def correlation_figure(matrices: Mapping[str, Sequence[Matrix]], title: str = ""
     Args:
         matrices: For each method's label, one matrix (K, K) per seed.
         title: Title of the figure.
+        width: Largest width of the figure in inches.
 
     Raises:
         BenchError: There is no matrix.
     """
-    from matplotlib.figure import Figure
-
     if not matrices:
         raise BenchError("class correlations: no student has saved weights")
     limit = max(float(np.abs(seeds[0]).max()) for seeds in matrices.values()) or 1.0
     count = len(matrices)
-    # at most 5 columns, with the fewest empty squares
-    across = min(count, min((5, 4, 3), key=lambda columns: -count % columns))
+    most = max(int((width - _BAR) / _SQUARE), 1)
+    # as many columns as fit, or one less if that leaves fewer squares empty
+    across = min(count, min((most, max(most - 1, 1)), key=lambda columns: -count % columns))
     down = -(-count // across)
     with style():
-        figure = Figure(figsize=(1.9 * across + 0.6, 2.15 * down + 0.3), layout="constrained")
+        figure = canvas(min(width, 1.6 * across + _BAR), (width - _BAR) / most * 1.25 * down + 0.3)
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, (label, seeds) in zip(grid.flat, matrices.items(), strict=False):
             image = axes.imshow(seeds[0], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
-            axes.set_title(f"{label}\n{describe(seeds)}", fontsize=9, loc="center")
+            axes.set_title(f"{label}\n{describe(seeds)}", fontsize=7, loc="center")
         bar = figure.colorbar(image, ax=grid, shrink=0.7, aspect=24, pad=0.02)
         bar.outline.set_visible(False)
-        bar.set_label("correlation, teacher − student", fontsize=8.5)
+        bar.set_label("correlation, teacher − student")
         if title:
-            figure.suptitle(title, fontsize=10)
+            figure.suptitle(wrapped(title, width), fontsize=8.5)
     return figure
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIN_TEACHERS = 3
-_LABEL_GAP = 0.17  # inches between two names of teachers
+_LABEL_GAP = 0.14  # inches between two names of teachers
 _DODGE = 2.4  # points between the markers of two methods
 _PLAIN: style.Look = {"color": SOFT, "linestyle": (0, (1.2, 1.2)), "marker": ""}
 
@@ -45,7 +45,9 @@ def students(entries: Sequence[Entry]) -> list[str]:
     return [name for name in dict.fromkeys(names) if names.count(name) >= MIN_TEACHERS]
 
 
-def capacity_gap(entries: Sequence[Entry], student: str, metric: str = "top1") -> "Figure":
+def capacity_gap(
+    entries: Sequence[Entry], student: str, metric: str = "top1", width: float = style.PAGE
+) -> "Figure":
     """Return a plot of a metric of one student against the accuracy of its teachers.
 
     Each method has a line through its means over the seeds; error bars show one standard deviation.
@@ -55,6 +57,7 @@ def capacity_gap(entries: Sequence[Entry], student: str, metric: str = "top1") -
         entries: Runs.
         student: Name of the student's network.
         metric: Name of the metric.
+        width: Width of the figure in inches.
 
     Raises:
         BenchError: Fewer than `MIN_TEACHERS` teachers have results.
@@ -68,7 +71,7 @@ def capacity_gap(entries: Sequence[Entry], student: str, metric: str = "top1") -
     methods = list(dict.fromkeys(name for each in teachers for name in each.methods))
     plain = list(dict.fromkeys(name for each in teachers for name in each.plain))
     with style.style():
-        figure, axes = style.empty(6.2, max(3.8, 0.9 + 0.2 * len(methods + plain)))
+        figure, axes = style.empty(width, style.lines_height(len(methods + plain)) + 0.9)
         line_looks = looks(len(methods))
         ends = [
             _draw_method(axes, teachers, name, line_looks[i], i - (len(methods) - 1) / 2)
@@ -76,12 +79,14 @@ def capacity_gap(entries: Sequence[Entry], student: str, metric: str = "top1") -
         ]
         ends += [_draw_plain(axes, teachers, name) for name in plain]
         axes.margins(0.06)
-        axes.set(xlabel="top-1 test accuracy of the teacher (%)", ylabel=style.axis_label(metric))
-        name_lines(axes, ends, methods + plain, [*line_looks, *[_PLAIN] * len(plain)])
-        height = _name_teachers(axes, teachers)
         numbers = [m.n for each in teachers for m in (*each.methods.values(), *each.plain.values())]
         _, _, seeds = style.title(chosen, chosen[0].pair, numbers, SPREAD).partition(", ")
-        axes.set_title(f"{labels.network(student)} and its teachers, {seeds}", pad=height)
+        title = f"{labels.network(student)} and its teachers, {seeds}"
+        teachers_label, y = "top-1 test accuracy of the teacher (%)", style.axis_label(metric)
+        pad = _names_height(teachers)
+        style.label(axes, width - 0.6, title=title, x=teachers_label, y=y, pad=pad)
+        name_lines(axes, ends, methods + plain, [*line_looks, *[_PLAIN] * len(plain)])
+        _name_teachers(axes, teachers)
     return figure
 
 
@@ -137,8 +142,13 @@ def _draw_plain(axes: "Axes", teachers: Sequence[Taught], name: str) -> float:
     return means[-1]
 
 
-def _name_teachers(axes: "Axes", teachers: Sequence[Taught]) -> float:
-    """Write the teachers' names above the axes; return the height of this text in points."""
+def _names_height(teachers: Sequence[Taught]) -> float:
+    """Return the height, in points, of the teachers' names above the axes."""
+    return 16 + 3.6 * max(len(teacher.name) for teacher in teachers)
+
+
+def _name_teachers(axes: "Axes", teachers: Sequence[Taught]) -> None:
+    """Write the teachers' names above the axes."""
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
     width = axes.get_window_extent().width / axes.figure.dpi
@@ -149,6 +159,5 @@ def _name_teachers(axes: "Axes", teachers: Sequence[Taught]) -> float:
         x = (teacher.accuracy, teacher.accuracy, place)
         axes.plot(x, (0, 1, 1.05), color=SOFT, lw=0.4, alpha=0.6, transform=across, clip_on=False,
                   scalex=False, scaley=False, zorder=0)  # fmt: skip
-        axes.text(place, 1.06, teacher.name, fontsize=8.5, rotation=90, ha="center", va="bottom",
+        axes.text(place, 1.06, teacher.name, fontsize=7.5, rotation=90, ha="center", va="bottom",
                   transform=across)  # fmt: skip
-    return 22 + 4.0 * max(len(teacher.name) for teacher in teachers)

@@ -1,10 +1,12 @@
 """The style of all figures, and functions that save figures.
 
-Equal records give files with equal bytes.
+A file is exactly as wide as the figure, and its text has the sizes of a paper's text at this width.
+So a paper includes it without scaling. Equal records give files with equal bytes.
 """
 
 import io
 import re
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,31 +28,46 @@ if TYPE_CHECKING:
 # markers, so up to 36 lines can be told apart in black and white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
 SOFT = "#6a665e"
+WIDTHS = {"column": 3.3, "page": 6.75}  # inches: a column, and the full width, of a paper
+PAGE = WIDTHS["page"]
+MAX_HEIGHT = 8.8  # inches: the height of a paper's text
+MAX_NAMED = 14  # lines with a colour and a name; further lines are thin and grey
+LINE = 0.15  # inches: distance of two lines of text
 SPREAD = " ± standard deviation"
 TOOLTIP = "tooltip:"  # prefix of the id of an SVG element; the rest of the id is its tooltip
+_CHARACTERS_PER_INCH = 19.0  # of a title
+_LEADING = 0.85  # distance of the lines of a title; the font's lines are far apart
 _DASHES = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 1.2)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "p")
 _STYLE: Any = {
     "text.parse_math": False,  # a `$` in a method's name is only a character
+    "font.size": 8.0,
     "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second font adds missing glyphs
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": SOFT,
     "axes.linewidth": 0.6,
-    "axes.titlesize": 10.0,
+    "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelcolor": "black",
     "ytick.labelcolor": "black",
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.2,
+    "hatch.linewidth": 0.5,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
-    "savefig.dpi": 200,
+    "savefig.dpi": 220,
 }
 _METADATA: Mapping[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -115,7 +132,7 @@ def _rendered(figure: "Figure", kind: str, **how: Any) -> bytes:
     out = io.BytesIO()
     with style():
         metadata = _METADATA[kind]
-        figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight", **how)
+        figure.savefig(out, format=kind, metadata=metadata, **how)
     return out.getvalue()
 
 
@@ -166,18 +183,58 @@ def distinct(label_of: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """Return an empty figure, with width and height in inches, and its axes."""
+def canvas(width: float, height: float) -> "Figure":
+    """Return an empty figure, with width and height in inches, whose contents fill it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def empty(width: float, height: float) -> tuple["Figure", "Axes"]:
+    """Return an empty figure, with width and height in inches, and its axes."""
+    figure = canvas(width, height)
     return figure, figure.add_subplot()
+
+
+def lines_height(names: int) -> float:
+    """Return the height, in inches, of a panel with names of lines at its side."""
+    return max(2.3, 0.7 + LINE * min(names, MAX_NAMED))
 
 
 def looks(count: int) -> list[Look]:
     """Return the colour, dashes and marker of `count` lines; 36 lines differ in black and white."""
     kinds = {"color": COLOURS, "linestyle": _DASHES, "marker": _MARKS}
     return [{key: values[n % len(values)] for key, values in kinds.items()} for n in range(count)]
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Return a text in lines that fit a width in inches, for titles and labels of axes."""
+    return textwrap.fill(text, max(int(inches * _CHARACTERS_PER_INCH), 8), break_long_words=False)
+
+
+def label(
+    axes: "Axes", inches: float, *, title: str = "", x: str = "", y: str = "", pad: float = 6
+) -> None:
+    """Set the title and the labels of the axes, in lines that fit a width in inches.
+
+    `pad` is the distance of the title from the axes, in points.
+    """
+    axes.set_title(wrapped(title, inches), pad=pad, linespacing=_LEADING)
+    axes.set_xlabel(wrapped(x, inches), linespacing=_LEADING)
+    axes.set_ylabel(y)
+
+
+def named(ends: Mapping[str, float], kept: Iterable[str], *, higher: bool) -> list[str]:
+    """Return the lines that get a colour and a name, at most `MAX_NAMED`, in the given order.
+
+    Args:
+        ends: Last value of each line, by the line's name.
+        kept: Lines that always get a name, such as the reference method.
+        higher: Whether higher values are better; the best lines get a name.
+    """
+    best = sorted(ends, key=lambda name: ends[name], reverse=higher)
+    chosen = list(dict.fromkeys([*filter(ends.__contains__, kept), *best]))[:MAX_NAMED]
+    return [name for name in ends if name in chosen]
 
 
 def name_lines(
@@ -188,22 +245,33 @@ def name_lines(
     A short sample of the line precedes each name.
 
     Args:
-        axes: The axes.
+        axes: The axes, which have their final content and labels.
         heights: Last y value of each line, in the units of the y axis.
         texts: Name of each line.
         line_looks: Look of each line.
     """
     if not heights:
         return
+    lay_out(axes)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    inches = axes.get_window_extent().height / axes.figure.dpi
+    box = axes.get_window_extent()
+    width, height_in = box.width / axes.figure.dpi, box.height / axes.figure.dpi
     side = axes.get_yaxis_transform()
-    places = spaced(heights, (high - low) * 0.15 / inches, low, high)
+    places = spaced(heights, (high - low) * LINE * 0.9 / height_in, low, high)
+    start, middle, end = (1 + inches / width for inches in (0.06, 0.19, 0.32))
     for text, height, look in zip(texts, places, line_looks, strict=True):
-        axes.plot((1.02, 1.05, 1.08), (height,) * 3, **look, markevery=[1], transform=side,
+        axes.plot((start, middle, end), (height,) * 3, **look, markevery=[1], transform=side,
                   clip_on=False, scalex=False, scaley=False)  # fmt: skip
-        axes.text(1.09, height, text, fontsize=8.5, va="center", transform=side)
+        axes.annotate(text, (end, height), (3, 0), xycoords=side, textcoords="offset points",
+                      fontsize=7.5, va="center", annotation_clip=False)  # fmt: skip
+
+
+def lay_out(axes: "Axes") -> None:
+    """Give the axes their final size, so that texts can be placed."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
 
 
 def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:

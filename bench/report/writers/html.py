@@ -18,7 +18,8 @@ from bench.errors import BenchError
 from bench.report import document as documents
 from bench.report import labels
 from bench.report.document import Document, GridCell, GridRow, Section
-from bench.report.figures import charts
+from bench.report.figures.charts import learning_curves
+from bench.report.figures.pareto import pareto_plot
 from bench.report.figures.style import svg
 from bench.report.labels import Metric, one_line
 from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Chart = Callable[[Sequence[Entry], str, str], "Figure"]
+Chart = Callable[..., "Figure"]
+CHART_INCHES = 5.4  # width of a chart; its text is legible on a phone, too
 
 
 def escape(text: object) -> str:
@@ -74,8 +76,8 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
         script=script,
         tables="\n".join(html(writer(table)) for table in tables for writer in writers),
         metrics="".join(map(_option, metrics)),
-        curves=_charts(charts.learning_curves, entries, [*names, "loss"]),
-        cost=_charts(charts.cost, entries, names),
+        curves=_charts(learning_curves, entries, [*names, "loss"]),
+        cost=_charts(pareto_plot, entries, names),
         records="\n".join(map(_record, records.values())),
         count=len(records),
     )
@@ -181,7 +183,7 @@ def _charts(draw: Chart, entries: Sequence[Entry], values: Sequence[str]) -> str
     for i, pair in enumerate(dict.fromkeys(entry.pair for entry in entries)):
         for value in values:
             try:
-                figure = draw(entries, pair, value)
+                figure = draw(entries, pair, value, width=CHART_INCHES)
             except BenchError:
                 continue
             axes, *_ = figure.axes
