@@ -192,7 +192,7 @@ def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
     path.write_text(example)
     plan = api.load_plan(path)
     assert suite.warnings(plan.suite) == []
-    assert len(plan.cells) == 5 * 3 * 4
+    assert len(plan.cells) == 5 * 2 * 4
     plain = example.replace("epochs: 240", "").replace("recipe: #", "recipe: {} #")
     lines = [
         line for line in plain.splitlines() if not re.match(r"  (batch|mile|weight|prec)", line)
