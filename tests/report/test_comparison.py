@@ -118,7 +118,7 @@ def test_asterisk_marks_significant_differences():
     assert r" **75.20 ± 0.26** ↑ " in lines["CRD"]
     assert r" **75.70 ± 0.10** ↑\* " in lines["CRD"]
     assert "↑" not in lines["Student"]
-    assert r"\textbf{75.70\,\textpm\,0.10} $\uparrow${*} \\" in render(built, "tex")
+    assert r"\textbf{75.70\,\textpm\,0.10}\rlap{ $\uparrow${*}}" in render(built, "tex")
     assert "*75.70 ± 0.10* ↑*" in render(built, "txt")
 
 

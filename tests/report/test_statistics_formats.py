@@ -7,7 +7,7 @@ import re
 
 import pytest
 from report_factory import PAIRS, cells, many, near, probe_context, probe_entries, render
-from test_report import NASTY, has_booktabs, nasty, run_latex
+from test_report import NASTY, has_packages, nasty, run_latex
 
 from bench import report
 from bench.errors import BenchError
@@ -160,7 +160,7 @@ def test_no_format_lets_markup_through():
     assert {" ".join(NASTY.replace("\x1b", " ").split())} == {item["table"] for item in lines}
 
 
-@pytest.mark.skipif(not has_booktabs(), reason="needs pdflatex with booktabs")
+@pytest.mark.skipif(not has_packages(), reason="needs pdflatex with booktabs and siunitx")
 def test_latex_compiles(tmp_path):
     built = Report("suite", tables=(*both().tables, nasty()))
     options = ReportOptions(formats=["tex"], standalone=True)

@@ -77,6 +77,7 @@ BLOCKS = [
     textwrap.dedent(block)
     for page in DOCUMENTS
     for block in re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
+    if "# mistakes.yaml" not in block  # of TROUBLESHOOTING
 ]
 
 

@@ -17,7 +17,7 @@ from bench.planning.plan import plan
 from bench.planning.tryout import try_distillers
 from bench.results import Results
 from tests import toy
-from tests.command import ROOT
+from tests.command import ROOT, process
 
 PLUGIN = """\
 from torch import nn
@@ -190,7 +190,9 @@ def test_a_debugger_in_a_worker_process_ends_the_run_with_the_fix(call: str, her
     text = PLUGIN.replace("return loss", f"{call}\n        return loss")
     (here / "mine.py").write_text(text)
     toy.write(here, methods="{mine: {ce: 1, mine: 1}}", plugins="[mine.py]")
-    result = CliRunner().invoke(app, ["run", "toy.yaml", "--tracker", "none", "--view", "plain"])
-    assert result.exit_code == 3
-    assert "has no input for breakpoint()" in result.stdout
-    assert re.search(r"`bench run SUITE --inline` \(mine.py:1[67]\)", result.stdout)
+    # In a process of its own, because pytest replaces breakpoint() and pdb.set_trace in this one.
+    command = process(here, "run", "toy.yaml", "--tracker", "none", "--view", "plain")
+    output, _ = command.communicate()
+    assert command.returncode == 3
+    assert "has no input for breakpoint()" in output
+    assert re.search(r"`bench run SUITE --inline` \(mine.py:1[67]\)", output)

@@ -184,7 +184,8 @@ def _draw(
         x, is_best = each.costs[kind], each in best
         look = _FRONT_LOOK if is_best else _DOMINATED_LOOK
         number = f"{unit.format(each.value)} ± {unit.format(each.spread)} {unit.unit}".strip()
-        axes.plot(x, each.value, **look, gid=f"{TOOLTIP}{each.name}: {number}, {x:.4g}")
+        cost = f"{x:.4g} {'s' if kind == 'seconds' else 'M'}"
+        axes.plot(x, each.value, **look, gid=f"{TOOLTIP}{each.name}: {number}, {cost}")
         if error_bars and each.spread:
             ends = (each.value - each.spread, each.value + each.spread)
             axes.plot((x, x), ends, color=look["color"], lw=0.6, zorder=look["zorder"])

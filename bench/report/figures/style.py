@@ -86,6 +86,8 @@ def style() -> Iterator[None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         # names may contain characters that neither font has
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # or be longer than a figure is wide
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -271,7 +273,8 @@ def lay_out(axes: "Axes") -> None:
     """Give the axes their final size, so that texts can be placed."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    with style():
+        figure.draw_without_rendering()
 
 
 def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
