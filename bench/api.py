@@ -252,9 +252,8 @@ def execute(
 ) -> list[Record]:
     """Train the runs of a plan that have no result yet; afterwards every run has a record.
 
-    Undecided runs are left out: `run_trials` trains the trials that choose their settings. First,
-    a killed command's Slurm jobs are cancelled, and damaged files are renamed. Ctrl-C ends
-    all workers, as does SIGTERM; the next call resumes each run from its last completed epoch.
+    Undecided runs are left out. First, a killed command's Slurm jobs are cancelled, and damaged
+    files are renamed. Ctrl-C and SIGTERM end all workers; the next call resumes each run.
 
     Args:
         plan: The plan.

@@ -19,10 +19,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.callbacks.mlflow_store import create_store
 from bench.callbacks.tracking import metrics, params, run_name, short
 from bench.errors import BenchError
 from bench.results import Record, Results, document, quarantine, write_atomic
@@ -311,50 +311,13 @@ def client(uri: str) -> Any:
                 # The name is always new, because mlflow caches connections by name.
                 partial = path.with_name(f".{path.name}.{time.time_ns()}.part")
                 try:
-                    _create_store(partial)
+                    _check_writable(partial)
+                    create_store(partial, client_class)
                     os.replace(partial, path)
                 finally:
                     partial.unlink(missing_ok=True)
             _check_writable(path)
         return client_class(uri)
-
-
-def _create_store(path: Path) -> None:
-    """Create a SQLite store, as a copy of an empty store if one is in the user's cache.
-
-    MLflow creates a store by running all its migrations, which takes longer than a short suite.
-    Therefore each version of MLflow does so only once.
-    """
-    from bench.data.fingerprint import cache_folder  # imports torch
-
-    empty = cache_folder() / f"mlflow-{version('mlflow')}.sqlite"
-    _check_writable(path)
-    with suppress(OSError, sqlite3.Error):
-        if empty.is_file():
-            return _copy_without_experiments(empty, path)
-    path.write_bytes(b"")  # a damaged store may have been copied in part
-    _client_class()(f"sqlite:///{path.as_posix()}")
-    with suppress(OSError, sqlite3.Error):
-        empty.parent.mkdir(parents=True, exist_ok=True)
-        partial = empty.with_name(f".{empty.name}.{time.time_ns()}.part")
-        try:
-            _copy_without_experiments(path, partial)
-            os.replace(partial, empty)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def _copy_without_experiments(source: Path, target: Path) -> None:
-    """Copy an intact store; MLflow adds its default experiment when it opens the copy.
-
-    The artifacts of this experiment belong to the folder in which the store was opened.
-    """
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        if old.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError(f"{source} is damaged")
-        old.backup(new)
-        with new:
-            new.execute("DELETE FROM experiments")
 
 
 def _client_class() -> Any:

@@ -7,14 +7,12 @@ downloaded and verified, except Tiny ImageNet and ImageNet, which the user must 
 import contextlib
 import gzip
 import hashlib
-import importlib.util
 import io
 import os
 import socket
 import sys
 import warnings
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ import torch
 from torch import Tensor
 
 from bench.data.base import Arrays, Facts, Source, Split
+from bench.data.digits import read_digits
 from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
@@ -40,10 +39,7 @@ NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
 FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
-INCOMPLETE = (
-    OSError, EOFError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile,
-    zlib.error,
-)  # fmt: skip
+INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
 TINY_IMAGENET = "tiny-imagenet-200"  # name of the folder in the archive
 NOT_DOWNLOADED = "bench does not download it: see http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 DIGITS_TESTED = 90  # test images of each digit, about half of all; `rank` chooses them
@@ -428,33 +424,10 @@ class Digits:
     )
 
     def read(self, root: Path) -> Arrays:
-        """Read all images, (N, 1, 8, 8), scaled from 0..16 to 0..255; `root` is ignored.
-
-        scikit-learn's file is read without importing scikit-learn, which takes seconds.
-
-        Raises:
-            MissingData: scikit-learn is not installed, or its file does not hold the usual images.
-
-        """
-        path = _path_in_package("sklearn", "datasets/data/digits.csv.gz")
-        try:
-            rows = gzip.decompress(path.read_bytes()).decode().split()
-            values = torch.tensor([[int(value) for value in row.split(",")] for row in rows])
-            pixels, labels = values[:, :64], values[:, 64]
-            images = (pixels.double() * (255 / 16)).round().to(torch.uint8).view(-1, 1, 8, 8)
-        except INCOMPLETE as error:
-            raise MissingData(f"digits: {path} is damaged; install scikit-learn again") from error
+        """Read all images, (N, 1, 8, 8), scaled from 0..16 to 0..255; `root` is ignored."""
+        images, labels = read_digits()
         test = rank(labels) < DIGITS_TESTED
         return Arrays(images[~test], labels[~test], images[test], labels[test])
-
-
-def _path_in_package(package: str, name: str) -> Path:
-    """Return the path of a file in an installed package; the package is not imported."""
-    spec = importlib.util.find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        if (path := Path(folder, name)).is_file():
-            return path
-    raise MissingData(f"digits: no installed {package} has {name}: pip install scikit-learn")
 
 
 BUILTIN: dict[str, Source] = {
