@@ -55,9 +55,12 @@ def children(pid: int) -> list[int]:
 
 
 def workers(pid: int) -> list[int]:
-    """Return the ids of a process's children that are workers."""
+    """Return the ids of a command's workers: its children, or those of its server of workers."""
     commands = {child: Path(f"/proc/{child}/cmdline") for child in children(pid) if alive(child)}
-    return [pid for pid, path in commands.items() if b"bench.execution.worker" in path.read_bytes()]
+    started = [
+        id for id, path in commands.items() if b"bench.execution.worker" in path.read_bytes()
+    ]
+    return started + [worker for server in children(pid) for worker in children(server)]
 
 
 def alive(pid: int) -> bool:

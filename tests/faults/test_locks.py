@@ -174,19 +174,25 @@ def test_second_command_of_the_same_process_is_refused(
 def test_next_command_waits_for_the_workers_of_a_killed_one(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stopped worker, which cannot see its parent's end, holds the lock."""
+    """A stopped worker, which cannot see its parent's end, holds the lock.
+
+    The server of workers would kill it, so the server is stopped, too.
+    """
     toy.write(tmp_path, recipe="{epochs: 100000, batch_size: 16}", teachers="{}")
     commands.start("run", "toy.yaml", "--tracker", "none", "--json", "--workers", 1)
     assert commands.wait_for(lambda: commands.workers)
     (worker,) = commands.workers
-    os.kill(worker, signal.SIGSTOP)
+    server = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    for process in {server, worker} - {commands.pid}:
+        os.kill(process, signal.SIGSTOP)
     os.kill(commands.pid, signal.SIGKILL)
     commands.end()
     results = Results(tmp_path / "results")
     monkeypatch.setattr("bench.results.files.ORPHAN_TIMEOUT_S", 0.3)
     with pytest.raises(LockHeld, match="a worker of process"), results.lock():
         pass
-    os.kill(worker, signal.SIGKILL)
+    for process in {server, worker} - {commands.pid}:
+        os.kill(process, signal.SIGKILL)
     monkeypatch.setattr("bench.results.files.ORPHAN_TIMEOUT_S", 5.0)
     with results.lock():
         assert gone([worker], 0.0)

@@ -183,7 +183,7 @@ def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
     runs, teacher, dataset = cohort(tmp_path, KEYS["all"], *names)
     for run in runs:
         run.begin_epoch()
-    passes = loop.TeacherPasses(teacher, None).of(runs)
+    passes = loop.TeacherPasses(teacher, None).of(runs, 0)
     stream = batches(dataset, 0, 0, runs[0].recipe, strong=True)
     next(stream)  # draws the operations of the epoch
     with record_waits() as waits:
