@@ -287,12 +287,12 @@ def execute(
         _check_graphs(possible, machine)
         _save_plan(plan, results)
         notices += _slow_precision(plan, possible, estimates, machine)
-        progress = console.Progress(plan, todo, estimates)
-        observers = _observers(progress, view, tracker, machine.inline)
+        observers = _observers(plan, todo, estimates, view, tracker, machine.inline)
         _notify(observers, notices)
-        for observer in observers if executor is None else ():
-            observer.closed()
-        if executor is not None:
+        if executor is None:
+            for observer in observers:
+                observer.closed()
+        else:
             settings = root, machine.threads, machine.graphs, machine.keep_teacher
             runner = Runner(plan, estimates, results, executor, observers, *settings)
             runner.run(todo, restart=overwrite == "always")
@@ -351,10 +351,16 @@ def run_seeds(
 
 
 def _observers(
-    progress: console.Progress, view: str | None, tracker: Tracker | None, inline: bool
+    plan: Plan,
+    runs: Sequence[Run],
+    estimates: "Mapping[str, Estimate]",
+    view: str | None,
+    tracker: Tracker | None,
+    inline: bool,
 ) -> list[Observer]:
     observers: list[Observer] = [tracker] if tracker else []
     if view is not None:
+        progress = console.Progress(plan, runs, estimates)
         observers.append(console.view(view, progress, sys.stdout, inline=inline))
     return observers
 

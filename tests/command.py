@@ -23,6 +23,12 @@ def bench(*arguments: object, **environment: str) -> Result:
     return result
 
 
+def printed(module: str, *arguments: object) -> list[str]:
+    """Return the lines that a module prints as a command, which must succeed."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 def process(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     """Start a command in a folder, as a process."""
     command = [sys.executable, "-m", "bench", *map(str, arguments)]

@@ -156,11 +156,11 @@ def test_yaml_is_a_suite_or_a_part_of_one(page: str, text: str, tmp_path: Path) 
         for engine in content:
             cluster.read(path, engine)
         return
-    for plugin, code in zip(plugins(content, page), blocks(PAGES[page], "python"), strict=False):
-        (tmp_path / plugin).write_text(code)
-    for code in blocks(PAGES[page], "python"):
-        if name := FILE.match(code):
-            (tmp_path / name[1]).write_text(code)
+    codes = blocks(PAGES[page], "python")
+    named = {name[1]: code for code in codes if (name := FILE.match(code))}
+    unnamed = (code for code in codes if not FILE.match(code))
+    for plugin in plugins(content, page):
+        (tmp_path / plugin).write_text(named.get(plugin) or next(unnamed))
     if "suite_version" not in content or "methods" not in content:
         path.write_text(yaml.safe_dump(completed(content, page), sort_keys=False))
     for network in content.get("networks", {}).values():

@@ -73,7 +73,7 @@ def test_tests_run_on_every_version_of_python_that_is_promised() -> None:
     environments = {name for row in include for name in row["environment"].split(",")}
     listed = re.search(r"^env_list = (.*)$", tox, re.M)
     assert listed
-    assert {*listed[1].split(", ")} - environments == {"tests", "docs"}, "other names"
+    assert {*listed[1].split(", ")} - environments == {"tests"}, "py3… run the fast tests"
     versions = {row["python"] for row in include}
     release = load(".github/workflows/release.yml")["jobs"]["install"]["strategy"]["matrix"]
     assert versions == {*release["python"]} == {"3.11", "3.12", "3.13"}

@@ -54,7 +54,7 @@ def settled(plan: Plan, read: Read) -> Plan:
 def reported(plan: Plan) -> tuple[Cell, ...]:
     """Return the cells that tables show: with looks, those of complete looks, if there is one."""
     complete = {each.group: each.complete for each in plan.looks if each.complete}
-    places = {seed: place for place, seed in enumerate(plan.suite.seeds)}
+    places = _places(plan)
     return tuple(
         cell
         for cell in plan.cells
@@ -104,12 +104,17 @@ def _looks(
 
 def _first(plan: Plan, numbers: Mapping[Line, int]) -> Plan:
     """Return a plan with the first seeds of each pair and method."""
-    seeds = {seed: place for place, seed in enumerate(plan.suite.seeds)}
+    places = _places(plan)
     return with_cells(
         plan,
         tuple(
             cell
             for cell in plan.cells
-            if seeds[cell.seed] < numbers[cell.pair.name, cell.method.name]
+            if places[cell.seed] < numbers[cell.pair.name, cell.method.name]
         ),
     )
+
+
+def _places(plan: Plan) -> dict[int, int]:
+    """Return the place of each seed in the order of the suite, from 0."""
+    return {seed: place for place, seed in enumerate(plan.suite.seeds)}

@@ -143,8 +143,7 @@ def published_report(plan: "Plan", metric: str | None = None) -> Report:
     """
     suite, pairs = plan.suite, list(dict.fromkeys(each.pair.name for each in plan.cells))
     is_main = metric in (None, "top1")
-    if metric is not None:
-        check_metric(suite, metric)
+    check_metric(suite, metric)
     main = published.tables(pairs) if is_main and not suite.published else []
     others = published_experiment.tables(suite, pairs, None if is_main else metric)
     if not (main or others):
@@ -222,8 +221,7 @@ def context(plan: "Plan", options: ReportOptions = _DEFAULT) -> TableContext:
         BenchError: The suite has no method with the name of the reference, or not the metric.
     """
     suite, reference = plan.suite, options.reference
-    if options.metric is not None:
-        check_metric(suite, options.metric)
+    check_metric(suite, options.metric)
     methods = {each.method.name for each in plan.cells}
     if reference is not None and reference not in methods:
         raise BenchError(unknown("method", reference, methods))

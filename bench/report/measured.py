@@ -59,8 +59,13 @@ def main_metric(records: "Iterable[Record | None]") -> str:
     return "agreement" if is_unlabelled and any("agreement" in n for n in names) else "top1"
 
 
-def check_metric(suite: "Suite", metric: str) -> None:
-    """Raise BenchError for a metric that neither all suites nor this suite's measures have."""
+def check_metric(suite: "Suite", metric: str | None) -> None:
+    """Raise BenchError for a metric that neither all suites nor this suite's measures have.
+
+    None, the default metric, is valid for each suite.
+    """
+    if metric is None:
+        return
     names = metric_names(suite)
     measure = labels.measure_of(metric)
     measures = {*suite.evaluate, *(f"{PROBE}{probe.name}" for probe in suite.probes)}

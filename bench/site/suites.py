@@ -14,7 +14,7 @@ from bench.report.figures.style import axis_label, svg
 from bench.report.labels import metric as metric_of
 from bench.report.labels import sentences
 from bench.report.model import ROLES, Column, Role, Row, measured_metrics
-from bench.report.writers.html import html
+from bench.report.writers.html import filters, html
 from bench.site.content import Site, SiteSuite, linked
 from bench.site.render import page
 
@@ -71,6 +71,7 @@ def suite_files(suite: SiteSuite, site: Site) -> dict[str, str]:
             "suite": suite,
             "metric": metric_of(name),
             "metrics": [(metric_of(other), path) for other, path in metrics],
+            "filters": Markup(filters()),
             "tables": Markup("\n").join(_tables(suite, name, is_first)),
             "pictures": pictures if is_first else [],
             "downloads": downloads if is_first else [],

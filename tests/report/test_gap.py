@@ -60,7 +60,7 @@ def test_names_of_near_teachers_do_not_overlap():
     [axes] = figure.axes
     places = sorted(t.get_position()[0] for t in axes.texts if t.get_rotation() == 90)
     inch = (axes.get_xlim()[1] - axes.get_xlim()[0]) * figure.dpi / axes.get_window_extent().width
-    assert all(b - a > 0.13 * inch for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a > 0.16 * inch for a, b in zip(places, places[1:], strict=False))
 
 
 def test_a_teacher_that_was_a_student_has_the_name_of_its_pair():

@@ -1,7 +1,5 @@
 """`seeds: {first, most, until: settled}`: levels of looks, false alarms over all looks, power."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from scipy.special import stdtr
 
 from bench.stats.comparison import compare_to_baseline
 from bench.stats.sequential import Looked, Looks, compare_in_looks, look
+from tests.command import printed
 from tests.statistics.adaptive import Tables, alarms, check_alarms, looked, reruns, simulated
 from tests.statistics.simulate import Noise, Setup
 from tests.statistics.test_promises import at_most
@@ -155,10 +154,8 @@ def test_looks_save_runs_in_the_quickstart_s_36_seeds():
 
 
 def test_the_command_prints_false_alarms_first():
-    command = "-m tests.statistics.adaptive --first 2 --most 4 --cells 3 --tables 400 --drop 2"
-    lines = subprocess.run(
-        [sys.executable, *command.split()], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    options = "--first 2 --most 4 --cells 3 --tables 400 --drop 2"
+    lines = printed("tests.statistics.adaptive", *options.split())
     assert lines[0].startswith("false alarms: ")
     assert lines[0].endswith(" of 400 tables")
     assert lines[2].startswith("power: ")

@@ -1,8 +1,6 @@
 """By simulation: false alarms are as rare as promised, real drops are detected, seeds suffice."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from bench.report.model import Cell, Measured
 from bench.stats.comparison import compare_to_baseline, difference_verdicts, regression_verdicts
 from bench.stats.estimates import Difference, Variances, moderated, pooled, prior, samples
 from bench.stats.power import Design
+from tests.command import printed
 from tests.statistics.simulate import (
     SPREAD,
     Noise,
@@ -174,10 +173,8 @@ def test_seeds_that_would_decide_decide_in_80_percent(cells, effect, tolerance, 
 
 
 def test_the_command_prints_false_alarms_first_then_power():
-    command = "-m tests.statistics.simulate --before 3 --now 3 --cells 13 --tables 400 --drop 2"
-    lines = subprocess.run(
-        [sys.executable, *command.split()], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    options = "--before 3 --now 3 --cells 13 --tables 400 --drop 2"
+    lines = printed("tests.statistics.simulate", *options.split())
     assert lines[0].startswith("false alarms: ")
     assert lines[0].endswith(" of 400 tables")
     assert lines[1].startswith("power: ")

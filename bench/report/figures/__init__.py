@@ -120,8 +120,7 @@ def draw(
     for kind in kinds:
         if kind not in KINDS:
             raise BenchError(unknown("kind of figure", kind, KINDS))
-    if metric is not None:
-        check_metric(plan.suite, metric)
+    check_metric(plan.suite, metric)
     entries = tuple(build.entries(plan, results, curves=True))
     if not any(entry.record for entry in entries):
         reason = f"none of the {len(plan.runs)} runs has a record; `bench run` trains them"

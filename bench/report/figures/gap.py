@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIN_TEACHERS = 3
-_LABEL_GAP = 0.14  # inches between two names of teachers
+_LABEL_GAP = 0.17  # inches between two names of teachers
 _DODGE = 2.4  # points between the markers of two methods
 _PLAIN: style.Look = {"color": SOFT, "linestyle": (0, (1.2, 1.2)), "marker": ""}
 

@@ -27,6 +27,7 @@ COSTS = {
     "multiply_adds": "multiply-adds of one image (millions)",
     "seconds": "seconds of one training, as if alone",
 }
+_UNITS = {"parameters": "M", "multiply_adds": "M", "seconds": "s"}
 _MILLION = 1e6
 _FRONT, _DOMINATED, _DOMINATED_NAME = COLOURS[0], "#a39f96", "#5f5b54"
 _FRONT_LOOK: style.Look = {"color": _FRONT, "marker": "o", "markersize": 4.0, "zorder": 3}
@@ -184,7 +185,7 @@ def _draw(
         x, is_best = each.costs[kind], each in best
         look = _FRONT_LOOK if is_best else _DOMINATED_LOOK
         number = f"{unit.format(each.value)} ± {unit.format(each.spread)} {unit.unit}".strip()
-        cost = f"{x:.4g} {'s' if kind == 'seconds' else 'M'}"
+        cost = f"{x:.4g} {_UNITS[kind]}"
         axes.plot(x, each.value, **look, gid=f"{TOOLTIP}{each.name}: {number}, {cost}")
         if error_bars and each.spread:
             ends = (each.value - each.spread, each.value + each.spread)

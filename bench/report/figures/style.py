@@ -273,8 +273,7 @@ def lay_out(axes: "Axes") -> None:
     """Give the axes their final size, so that texts can be placed."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    with style():
-        figure.draw_without_rendering()
+    figure.draw_without_rendering()
 
 
 def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -76,11 +76,17 @@ def page(entries: Sequence[Entry], context: TableContext, tables: Sequence[Table
         script=script,
         tables="\n".join(html(writer(table)) for table in tables for writer in writers),
         metrics="".join(map(_option, metrics)),
+        filters=filters(),
         curves=_charts(learning_curves, entries, [*names, "loss"]),
         cost=_charts(pareto_plot, entries, names),
         records="\n".join(map(_record, records.values())),
         count=len(records),
     )
+
+
+def filters() -> str:
+    """Return the controls with which the script of a page hides methods and pairs."""
+    return _asset("filters.html").strip()
 
 
 def _option(metric: Metric) -> str:
