@@ -72,7 +72,7 @@ def test_printed_commands_are_those_of_the_new_files(here: Path) -> None:
 
 
 def test_a_distiller_whose_name_in_suites_differs_says_so(here: Path) -> None:
-    assert "In suites, its name is myloss." in bench("new", "distiller", "my_loss").stdout
+    assert "In suites, its name is herloss." in bench("new", "distiller", "her_loss").stdout
     assert "In suites" not in bench("new", "network", "tiny_net").stdout
 
 

@@ -166,7 +166,7 @@ def html(text: str) -> None:
     """The tags and attributes of a page with plain texts, no link that leaves it, its policy."""
     found, plain = Page(text), Page(PLAIN["html"])
     assert set(found.tags) == set(plain.tags)
-    assert found.attributes == plain.attributes
+    assert found.attributes <= plain.attributes  # figures leave out names that do not fit
     assert found.tags.count("script") == 1
     policy = r'<meta http-equiv="Content-Security-Policy" content="[^"]*">'
     assert re.findall(policy, text) == re.findall(policy, PLAIN["html"]) != []

@@ -155,7 +155,7 @@ def test_the_cosine_is_timms(warmup: int) -> None:
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
     norms: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
-        step = torch.optim.SGD.step
+        step = optimizers.SGD.step
 
         def measured(sgd: torch.optim.SGD) -> None:
             owners = optimizers.parameters(sgd)
@@ -163,7 +163,7 @@ def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
             norms.append(float(torch.stack(gradients).norm()))
             step(sgd)
 
-        patch.setattr(torch.optim.SGD, "step", measured)
+        patch.setattr(optimizers.SGD, "step", measured)
         make = make_plan(tmp_path, "clip", methods="[dcd]")
         toy.run(make, tmp_path)
     assert norms
