@@ -1,5 +1,6 @@
 """The committed results are complete, and their tables are those of their records."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,11 @@ def test_every_run_of_the_suite_is_done(name: str, tmp_path: Path) -> None:
     assert {*full_plan.runs, *trials} == {record.id for record in records}
 
 
-def written(full_plan: Plan, results: Results) -> list[Path]:
-    """Everything that `bench report` makes of records, and `bench baseline`."""
+def tables(full_plan: Plan, results: Results) -> list[Path]:
+    """All tables that `bench report` makes of records, and `bench baseline`."""
     baseline = results.folder / f"{full_plan.stem}-baseline.json"
     report.save(baseline, report.render(build.assemble(full_plan, results), "json").encode())
-    options = report.ReportOptions(formats=(*report.FORMATS, report.PAGE))
+    options = report.ReportOptions(formats=report.FORMATS)
     statistics = report.ReportOptions(formats=("md", "tex", "csv", "txt"))  # json is the same
     return [
         *build.write(full_plan, results, options),
@@ -56,8 +57,16 @@ def written(full_plan: Plan, results: Results) -> list[Path]:
     ]
 
 
+def pages(full_plan: Plan, results: Results) -> list[Path]:
+    """The page that `bench report --format html` makes of records."""
+    return build.write(full_plan, results, report.ReportOptions(formats=(report.PAGE,)))
+
+
 @pytest.mark.parametrize("name", FOLDERS)
-def test_reports_in_all_formats_are_those_of_the_records(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [tables, pytest.param(pages, marks=pytest.mark.slow)])
+def test_reports_in_all_formats_are_those_of_the_records(
+    written: Callable[[Plan, Results], list[Path]], name: str, tmp_path: Path
+) -> None:
     (tmp_path / "runs").symlink_to(RESULTS / name / "runs")
     for file in written(load_plan(name, tmp_path), Results(tmp_path)):
         committed = (RESULTS / name / file.name).read_text()

@@ -110,7 +110,8 @@ def test_together_alone_and_interrupted_give_the_same_numbers(key: str, tmp_path
     for name in ("kd", "dcd") if key != "all" else NAMES:
         alone = toy.outcome(select(plan, f"method={name}"), tmp_path / name)
         assert alone == {name: expected[name]}
-    for stop_after in (1, 4, 7, 11):  # in the stage before training, then in epochs 1 and 2
+    # 1 is in the stage before training, the others in epochs 1 and 2
+    for stop_after in (1, 4, 7, 11) if key == "all" else (11,):
         folder = tmp_path / str(stop_after)
         toy.run_interrupted(plan, folder, stop_after)
         results = Results(folder / "results")

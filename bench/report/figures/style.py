@@ -273,7 +273,9 @@ def lay_out(axes: "Axes") -> None:
     """Give the axes their final size, so that texts can be placed."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
 
 
 def spaced(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
