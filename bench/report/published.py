@@ -110,7 +110,7 @@ class Line(BaseModel, frozen=True):
         return self.paper.startswith("reprint")
 
     @property
-    def runs(self) -> int | None:
+    def n(self) -> int | None:
         """The number of runs behind a mean ± std; None if the source does not state it."""
         runs = re.search(r"(\d+) runs", self.source) if self.std is not None else None
         return int(runs[1]) if runs else None
@@ -120,7 +120,8 @@ class Line(BaseModel, frozen=True):
         """The number as a cell's published value; None if there is no number."""
         if self.value is None:
             return None
-        paper, table = self.paper.split(" (")[0], self.table.split(" (")[0]
+        paper = self.paper if self.is_reprint else self.paper.split(" (")[0]
+        table = self.table.split(" (")[0]
         source = f"{paper}, {table}" if paper != "WCoRD" else "WCoRD, reprinted by ITRD"
         return PublishedValue(self.value, self.std, source, self.doubt)
 

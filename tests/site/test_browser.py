@@ -8,7 +8,7 @@ import pytest
 
 from bench.site import folder
 from tests.report.screen import find, keys, needs_browser, one, settled, size, started
-from tests.site.site_factory import files_of, small_folder, with_top1
+from tests.site.site_factory import cifar100_folder, files_of, small_folder, with_top1
 from tests.site.site_factory import run_of as run_named
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -20,12 +20,12 @@ KINDS = ("index", "suites", "leaderboards", "methods", "records/", "data", "disa
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A site of two folders, of which one record disagrees."""
+    """A site of folders: one record disagrees, and one pair has published numbers."""
     root = tmp_path_factory.mktemp("site")
     first, second = small_folder(root / "a"), small_folder(root / "b")
     with_top1(second, run_named(second, "kd seed 0"), 50.0)
     (second / "runs" / "0000000000000000.json").write_text("damaged")
-    folder.write(root / "site", files_of(first, second))
+    folder.write(root / "site", files_of(first, second, cifar100_folder(root / "c")))
     return root / "site"
 
 
@@ -53,12 +53,13 @@ def dark(driver, is_dark):
 
 
 def samples(site: Path) -> list[Path]:
-    """One page of each kind, and all pages of the suite."""
+    """One page of each kind, all leaderboards, and all pages of a suite."""
     pages = sorted(site.rglob("*.html"))
     names = {page: str(page.relative_to(site)) for page in pages}
     first = [next(p for p in pages if names[p].startswith(kind)) for kind in KINDS]
     suites = [page for page in pages if names[page].startswith("suites/")]
-    return list(dict.fromkeys([*first, site / "records" / "index.html", *suites[:4]]))
+    boards = [page for page in pages if names[page].startswith("leaderboards/")]
+    return list(dict.fromkeys([*first, site / "records" / "index.html", *suites[-4:], *boards]))
 
 
 def violations(browser) -> list[str]:
