@@ -1,20 +1,26 @@
 """The site in a real browser, from files: accessibility, keyboard, policy, narrow screens."""
 
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from bench.site import folder
-from tests.report.screen import find, keys, needs_browser, one, settled, size, started
+from tests.report.screen import (
+    dark,
+    find,
+    keys,
+    needs_axe,
+    needs_browser,
+    one,
+    settled,
+    size,
+    started,
+    violations,
+)
 from tests.site.site_factory import cifar100_folder, files_of, small_folder, with_top1
 from tests.site.site_factory import run_of as run_named
 
 pytestmark = [pytest.mark.slow, needs_browser]
-needs_axe = pytest.mark.skipif(
-    not find_spec("axe_playwright_python"), reason="needs axe-playwright-python for axe.min.js"
-)
 KINDS = ("index", "suites", "leaderboards", "methods", "records/", "data", "disagreements")
 
 
@@ -46,12 +52,6 @@ def browser(driver):
     assert driver.get_log("browser") == []
 
 
-def dark(driver, is_dark):
-    value = "dark" if is_dark else "light"
-    feature = {"name": "prefers-color-scheme", "value": value}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
-
-
 def samples(site: Path) -> list[Path]:
     """One page of each kind, all leaderboards, and all pages of a suite."""
     pages = sorted(site.rglob("*.html"))
@@ -60,22 +60,6 @@ def samples(site: Path) -> list[Path]:
     suites = [page for page in pages if names[page].startswith("suites/")]
     boards = [page for page in pages if names[page].startswith("leaderboards/")]
     return list(dict.fromkeys([*first, site / "records" / "index.html", *suites[-4:], *boards]))
-
-
-def violations(browser) -> list[str]:
-    script = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
-    browser.execute_script(script)
-    result = browser.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations'], preload: false})"  # preload would fetch
-        ".then(done, (error) => done({error: `${error}`}))"
-    )
-    assert "error" not in result, result
-    return [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in result["violations"]
-        for node in rule["nodes"][:3]
-    ]
 
 
 @needs_axe
