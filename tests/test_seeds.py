@@ -170,7 +170,7 @@ def test_the_table_keeps_the_verdict_of_the_look(tmp_path: Path) -> None:
     assert now["at"].cells[0].comparison != then["at"].cells[0].comparison
     [table] = build.assemble(last, Results(tmp_path / "results")).tables
     assert "2 to 4 seeds: more than 2 only while the verdict against KD is open" in (
-        table.caption.lower().replace("kd", "KD")
+        str(table.caption).lower().replace("kd", "KD")
     )
     [note] = [each.text for each in table.notes if each.text.startswith("Seeds: ")]
     assert "0.0063 at 2, " in note  # 5 % of (2 / 4) ** 3

@@ -127,7 +127,7 @@ def test_a_tuned_run_is_the_run_with_these_settings(
 def test_captions_and_files_state_the_trials(done: tuple[Plan, Path]) -> None:
     plan, folder = done
     results = Results(folder / "results")
-    caption = build.assemble(plan, results).tables[0].caption
+    caption = str(build.assemble(plan, results).tables[0].caption)
     assert "Tuned: 3 trials a method on 50 held-out images of the training set" in caption
     assert "Not tuned: Student." in caption
     [row] = [row for row in build.assemble(plan, results).tables[0].rows if row.name == "kd"]

@@ -200,7 +200,7 @@ def _matched_published(cell: Cell, papers: Mapping[str, Mapping[str, Any]]) -> M
     method = method_deviation(cell.terms, terms) if terms is not None else ""
     if deviation := "; ".join(filter(None, (pair, method))):
         return Verdict.of(cell, "uncompared", deviation)
-    measured = Measured(line.value or 0.0, line.std if line.runs else None, line.runs or 1)
+    measured = Measured(line.value or 0.0, line.std if line.n else None, line.n or 1)
     return Match(replace(cell, metrics={"top1": measured}), cell)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.config.text import count
 from bench.report import labels
-from bench.report.labels import Metric, data_reductions, join, setting
+from bench.report.labels import Caption, Metric, data_reductions, join, setting
 from bench.report.model import Cell, Column, Entry, Note, Row, TableContext
 from bench.results.record import Record
 from bench.spec import PROBE, DataSpec, Recipe, papers_recipe
@@ -28,7 +28,7 @@ def caption(
     entries: Sequence[Entry],
     *,
     published: bool,
-) -> str:
+) -> Caption:
     """Return the caption of a table.
 
     Args:
@@ -48,20 +48,44 @@ def caption(
     partial = any(cell.status == "partial" for row in others for cell in row.cells)
     versions = _versions(entry.record for entry in finished if entry.record)
     students = [(c.student, context.recipes[c.pair]) for c in columns if c.pair in context.recipes]
-    return labels.sentences(
-        (
-            context.caption,
-            metric.description,
-            context.protocols.get(labels.measure_of(metric.name), ""),
-            _images(context, metric),
-            labels.recipes(students),
-            _runs(usual, seeds, uniform=uniform, finished=bool(seeds)),
-            *(f"teachers: n = {n}" for n in teachers),
-            "cells with missing seeds are neither ranked nor tested" if partial else "",
-            f"run with {versions}" if versions else "",
-            arrows(rows, context.reference),
-            _published(rows) if published else "",
-        )
+    before_runs = (
+        context.protocols.get(labels.measure_of(metric.name), ""),
+        _images(context, metric),
+        labels.recipes(students),
+    )
+    after_runs = (
+        *(f"teachers: n = {n}" for n in teachers),
+        "cells with missing seeds are neither ranked nor tested" if partial else "",
+        f"run with {versions}" if versions else "",
+    )
+    from_papers = _published(rows) if published else ""
+
+    def details(means: str, comparison: str) -> str:
+        runs = _runs(usual, seeds, means, uniform=uniform, finished=bool(seeds))
+        return labels.sentences((*before_runs, runs, *after_runs, comparison, from_papers))
+
+    return Caption(
+        labels.sentences([metric.description]),
+        labels.sentences([context.caption]),
+        details("mean ± standard deviation (n − 1)", arrows(rows, context.reference)),
+        details("mean", ""),
+    )
+
+
+def published_caption(origin: str, metric: str, details: Sequence[str], comparison: str) -> Caption:
+    """Return the caption of a table of published numbers.
+
+    Args:
+        origin: A phrase about the source of the numbers.
+        metric: A phrase about the metric and its unit.
+        details: Further phrases.
+        comparison: The result of `arrows`.
+    """
+    return Caption(
+        labels.sentences([metric]),
+        labels.sentences([origin]),
+        labels.sentences((*details, comparison)),
+        labels.sentences(details),
     )
 
 
@@ -125,19 +149,20 @@ def _cells(rows: Sequence[Row]) -> list[Cell]:
     return [cell for row in rows for cell in row.cells]
 
 
-def _runs(usual: int, seeds: Sequence[int], *, uniform: bool, finished: bool) -> str:
+def _runs(usual: int, seeds: Sequence[int], means: str, *, uniform: bool, finished: bool) -> str:
     """Return a phrase that states how many runs each number summarizes.
 
     Args:
         usual: The number of runs of most cells; 0: no finished run has the metric.
         seeds: All seeds, in order.
+        means: What the numbers of several runs are, such as `mean`.
         uniform: Whether each cell has the usual number of runs.
         finished: Whether a run has finished.
     """
     if not usual:
         return "No finished run has this metric" if finished else "No run has finished yet"
     names = ", ".join(map(str, seeds))
-    text = f"mean ± standard deviation (n − 1) over n = {usual} seeds ({names})"
+    text = f"{means} over n = {usual} seeds ({names})"
     if usual == 1:
         text = f"single runs (n = 1, seed {names}), without a standard deviation"
     return text if uniform else f"{text}; a different n is given in brackets"

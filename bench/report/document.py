@@ -4,21 +4,18 @@ Tables, statistics and regression checks all become documents, so each format ne
 Texts are not yet escaped for a format.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.config.text import count
 from bench.report import labels
-from bench.report.caption import arrows, how_tested, tested
+from bench.report.caption import how_tested, tested
 from bench.report.comparison import LOOKS, overall
 from bench.report.labels import Metric, join, one_line, p_value, sentences, signed
 from bench.report.model import Cell, Column, Measured, Note, Overall, Row, Table, named
 from bench.stats.comparison import ALPHA, Comparison
 from bench.stats.power import MAX_SEEDS, POWER
-
-DEVIATION = "Mean ± standard deviation (n − 1)"  # a phrase for captions
 
 Style = Literal["plain", "value", "best", "second", "mark", "better", "worse", "published"]
 
@@ -146,11 +143,10 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
         table: The table.
         compact: Whether cells show means only: no standard deviations, no arrows.
     """
-    before, sentence, after = _about_metric(table)
-    introduction, caption, details = spans(before), spans(sentence), spans(after)
+    text = table.caption
+    introduction, caption = spans(text.introduction), spans(text.metric)
+    details = spans(text.compact if compact else text.details)
     if compact:
-        about_arrows = sentences([arrows(table.rows, table.reference)])
-        details = spans(after.replace(about_arrows, "").replace(DEVIATION, "Mean"))
         table = replace(table, rows=tuple(map(_means_only, table.rows)))
     if any(cell.rank for cell in table.cells):
         legend = Span("Emphasis: "), Span("best", "best"), Span(" and ")
@@ -167,17 +163,6 @@ def table_document(table: Table, *, compact: bool = False) -> Document:
     return Document(
         title, caption, (section,), table.notes, table.metric.name, introduction, details
     )
-
-
-def _about_metric(table: Table) -> tuple[str, str, str]:
-    """Split a table's caption: the text before the sentence about the metric, this sentence, rest.
-
-    The sentence ends with the unit and, in a table of published values, with the data set.
-    """
-    short = re.escape(sentences([table.metric.short]).removesuffix("."))
-    match = re.search(rf"{short}[^.(]*\([^)]*\)[^.]*\.", table.caption)
-    start, end = match.span() if match else (0, len(table.caption))
-    return table.caption[:start], table.caption[start:end], table.caption[end:]
 
 
 def _means_only(row: Row) -> Row:

@@ -257,6 +257,26 @@ def sentences(parts: Iterable[str]) -> str:
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in trimmed if part)
 
 
+@dataclass(frozen=True)
+class Caption:
+    """The sentences of a table's caption; in JSON, one text.
+
+    Attributes:
+        metric: The sentence about the metric.
+        introduction: The sentences before it.
+        details: The sentences after it.
+        compact: The details in a table that shows means only.
+    """
+
+    metric: str = ""
+    introduction: str = ""
+    details: str = ""
+    compact: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.introduction, self.metric, self.details)))
+
+
 def one_line(text: str) -> str:
     """Return the text on one line; a space replaces consecutive unprintable characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from bench.report import labels
-from bench.report.labels import METRICS, Metric, join, measure_of
+from bench.report.labels import METRICS, Caption, Metric, join, measure_of
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
@@ -27,7 +27,6 @@ Rank = Literal["best", "second"]
 
 MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
 _SEVERITY = ("missing", "skipped", "diverged", "failed")
-_NOT_SETTING = ("seed", "method", "teacher")
 
 
 def _seed(key: object) -> object:
@@ -36,6 +35,7 @@ def _seed(key: object) -> object:
 
 Number = Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
 Seed = Annotated[int, BeforeValidator(_seed)]
+_CAPTION = BeforeValidator(lambda text: {"metric": text})  # of a table that is read from JSON
 
 
 class Part:
@@ -337,7 +337,7 @@ class Table(Part):
 
     rows: tuple[Row, ...]
     title: str = ""
-    caption: str = ""
+    caption: Annotated[Caption, PlainSerializer(str), _CAPTION] = Caption()
     metric: Metric = METRICS["top1"]
     columns: tuple[Column, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -485,7 +485,7 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
     depend on seeds; an ensemble of teachers has its number of members instead of their ids.
     """
     content = record.specification.content
-    setting = {key: value for key, value in content.items() if key not in _NOT_SETTING}
+    setting = {k: v for k, v in content.items() if k not in ("seed", "method", "teacher")}
     if teacher and record.specification.role == "student":
         theirs = teacher.specification.content
         is_same = theirs.get("data") == content.get("data")

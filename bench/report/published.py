@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from bench.errors import BenchError
 from bench.report import labels
-from bench.report.caption import arrows, data_deviation, mark
+from bench.report.caption import arrows, data_deviation, mark, published_caption
 from bench.report.comparison import by_mean
 from bench.report.model import Cell, Column, PublishedValue, Role, Row, Table
 from bench.spec import DataSpec
@@ -110,7 +110,7 @@ class Line(BaseModel, frozen=True):
         return self.paper.startswith("reprint")
 
     @property
-    def runs(self) -> int | None:
+    def n(self) -> int | None:
         """The number of runs behind a mean ± std; None if the source does not state it."""
         runs = re.search(r"(\d+) runs", self.source) if self.std is not None else None
         return int(runs[1]) if runs else None
@@ -120,7 +120,8 @@ class Line(BaseModel, frozen=True):
         """The number as a cell's published value; None if there is no number."""
         if self.value is None:
             return None
-        paper, table = self.paper.split(" (")[0], self.table.split(" (")[0]
+        paper = self.paper if self.is_reprint else self.paper.split(" (")[0]
+        table = self.table.split(" (")[0]
         source = f"{paper}, {table}" if paper != "WCoRD" else "WCoRD, reprinted by ITRD"
         return PublishedValue(self.value, self.std, source, self.doubt)
 
@@ -221,14 +222,15 @@ def _table(number: str, pairs: Sequence[str]) -> Table:
     methods = dict.fromkeys(method for method, _ in line_of)
     rows = [_row(method, pairs, line_of) for method in methods]
     rows = by_mean([r for r in rows if any(c.shown for c in r.cells)], metric, _REFERENCE)
-    caption = labels.sentences(
-        (
-            f"as published, not run here: CRD (arXiv:1910.10699), {number}; {spread}",
-            "top-1 test accuracy (%; higher is better) on CIFAR-100",
-            "LCKT, GCKT and WCoRD without KD were not found in a readable source",
-            "an empty cell is empty in its paper",
-            arrows(rows, _REFERENCE),
-        )
+    details = (
+        "LCKT, GCKT and WCoRD without KD were not found in a readable source",
+        "an empty cell is empty in its paper",
+    )
+    caption = published_caption(
+        f"as published, not run here: CRD (arXiv:1910.10699), {number}; {spread}",
+        "top-1 test accuracy (%; higher is better) on CIFAR-100",
+        details,
+        arrows(rows, _REFERENCE),
     )
     marked_columns, marked_rows, notes = mark(columns, rows)
     title = f"Published: {style}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.report import labels, published_settings
-from bench.report.caption import arrows, mark
+from bench.report.caption import arrows, mark, published_caption
 from bench.report.comparison import by_mean
 from bench.report.model import ROLES, Cell, Column, Note, Role, Row, Table, TableContext
 from bench.report.published_settings import Match, Numbers
@@ -62,13 +62,11 @@ def _table(key: tuple[str, str], matches: Sequence[Match], pairs: Sequence["Pair
         rows.append(Row(tuple(cells), method, label, role))
     rows = by_mean(sorted(rows, key=lambda row: ROLES.index(row.role)), unit, _REFERENCE)
     origins = dict.fromkeys(line.origin for line in lines)
-    caption = labels.sentences(
-        (
-            f"as published, not run here: {'; '.join(origins)}",
-            replace(unit, phrase=unit.short).description,
-            "an empty cell has no number in a readable source",
-            arrows(rows, _REFERENCE),
-        )
+    caption = published_caption(
+        f"as published, not run here: {'; '.join(origins)}",
+        replace(unit, phrase=unit.short).description,
+        ["an empty cell has no number in a readable source"],
+        arrows(rows, _REFERENCE),
     )
     marked_columns, marked_rows, notes = mark(columns, rows)
     others = (Note("", text) for text in numbers.notes(name, present, set(printed)))

@@ -162,14 +162,19 @@ class Numbers:
         unnamed: Numbers that are shown without this key.
     """
 
-    main: Mapping[tuple[str, str], PublishedValue]
+    main: Mapping[tuple[str, str], published.Line]
     named: tuple[Match, ...]
     unnamed: tuple[Match, ...]
 
     def values(self, metric: str) -> dict[tuple[str, str], PublishedValue]:
         """Return the published values of a metric, by pair and method."""
+        lines = self.lines(metric).items()
+        return {key: line.published for key, line in lines if line.published}
+
+    def lines(self, metric: str) -> dict[tuple[str, str], published.Line | SettingLine]:
+        """Return the lines of the CSV files with the values of a metric, by pair and method."""
         main = self.main if metric == "top1" else {}
-        return _values(self.unnamed, metric) | dict(main) | _values(self.named, metric)
+        return {**_lines(self.unnamed, metric), **main, **_lines(self.named, metric)}
 
     def notes(self, metric: str, pairs: Collection[str], methods: Collection[str]) -> list[str]:
         """Return the notes of a table.
@@ -221,12 +226,12 @@ def lines() -> tuple[SettingLine, ...]:
 def numbers(suite: "Suite") -> Numbers:
     """Return the published numbers of a suite."""
     usual = suite.teacher_data in (None, suite.data)
-    main = published.published_values(suite.data.spec) if usual else {}
+    main = published.published_lines(suite.data.spec) if usual else {}
     plain = {
-        (pair.name, method): value
+        (pair.name, method): line
         for pair in suite.pairs
         if _is_usual(pair, suite) and pair.teacher.members == 1 and pair.teacher.student_of is None
-        for (networks, method), value in main.items()
+        for (networks, method), line in main.items()
         if networks == pair.networks
     }
     selected = [line for line in lines() if line.key and not line.is_reprint]
@@ -328,14 +333,14 @@ def _networks(name: str, suite: "Suite") -> set[str]:
     return {*_NETWORKS.get(name, ()), *([f"ResNet-{resnet[1]}"] if resnet else [])}
 
 
-def _values(matches: Collection[Match], metric: str) -> dict[tuple[str, str], PublishedValue]:
-    """Return the values of a metric by pair and method; of several numbers, the first."""
-    values: dict[tuple[str, str], PublishedValue] = {}
+def _lines(matches: Collection[Match], metric: str) -> dict[tuple[str, str], SettingLine]:
+    """Return the lines of a metric by pair and method; of several numbers, the first."""
+    lines: dict[tuple[str, str], SettingLine] = {}
     for match in matches:
-        value = match.line.published
-        if match.metric == metric and value and not match.line.is_gain:
-            values.setdefault((match.pair, match.line.name), value)
-    return values
+        line = match.line
+        if match.metric == metric and line.published and not line.is_gain:
+            lines.setdefault((match.pair, line.name), line)
+    return lines
 
 
 def _printed(line: SettingLine) -> str:

@@ -19,6 +19,7 @@ from bench.results.pool import Copy, Disagreement
 from bench.site.content import MACHINE, Site, SiteMethod, place_link
 from bench.site.curve import curves
 from bench.site.leaderboards import Leaderboard, differences, slug
+from bench.site.published import published_rows
 from bench.site.render import asset, page, paged, split
 from bench.site.suites import suite_files
 
@@ -112,6 +113,7 @@ def _leaderboard(board: Leaderboard, site: Site) -> dict[str, Any]:
         "bars": _bars(board),
         "links": links,
         "methods": {name: places[0].method for name, places in board.places.items()},
+        "published": published_rows(board, {s.slug: s.plan.suite for s in site.suites}),
         "others": [(other, parts[:MAX_DIFFERENCES], len(parts)) for other, parts in others],
         "setting": Markup(escape(printable(text))),
     }

@@ -92,6 +92,7 @@ def _environment() -> Environment:
         "interval": _interval,
         "difference": _difference,
         "p": _p,
+        "signed": signed,
         "verdict": _verdict,
     }
     return environment

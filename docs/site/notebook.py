@@ -39,6 +39,7 @@ def _output(output: dict[str, Any]) -> str:
         table = re.sub(
             r'<style.*?</style>| border="1" class="dataframe"', "", data["text/html"], flags=re.S
         )
+        table = table.replace("<th></th>", "<td></td>")  # a heading without a text heads nothing
         return f'<div class="output">\n{table}\n</div>'
     text = data.get("text/plain") or "".join(output.get("text", ""))
     return f"```text\n{text}\n```"

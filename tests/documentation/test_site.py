@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import socket
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,9 +15,9 @@ from bench import suite
 from bench.report import published
 from bench.spec import DataSpec
 from bench.suite.checks import allowed_values, options
+from tests.documentation.conftest import REPOSITORY
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = "https://example.org/a/repository"
 MAX_BYTES = 1_000_000  # of a page with everything that it loads
 SUITE = """\
 suite_version: 1
@@ -27,30 +26,6 @@ dataset: cifar100
 pairs:
   - {teacher: resnet56, student: resnet20}
 """
-
-
-class NetworkUsed(Exception):
-    """The build opened a connection."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site in strict mode, in which each warning is an error; return its folder."""
-    from mkdocs.commands.build import build
-    from mkdocs.config import load_config
-
-    def refuse(*_: object) -> None:
-        raise NetworkUsed
-
-    folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REPOSITORY_URL", REPOSITORY)
-        patch.setenv("REPOSITORY_REVISION", "v1")
-        patch.setattr(socket.socket, "connect", refuse)
-        patch.chdir(ROOT)
-        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
-        build(config)
-    return folder
 
 
 def text_of(page: Path) -> str:

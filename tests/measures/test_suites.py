@@ -158,7 +158,7 @@ def test_captions_state_the_protocol(done):
     made, results, _ = done
 
     def caption(metric):
-        return build.assemble(made, results, ReportOptions(metric)).tables[0].caption
+        return str(build.assemble(made, results, ReportOptions(metric)).tables[0].caption)
 
     assert "logistic regression to convergence" in caption("probe.line.top1")
     assert "only 9 training images per class" in caption("probe.line.top1")

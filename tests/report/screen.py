@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from importlib.resources import files
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +12,9 @@ DRIVER = shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and find_spec("selenium")),
     reason="needs selenium, and chromium with its driver (Debian: chromium chromium-driver)",
+)
+needs_axe = pytest.mark.skipif(
+    not find_spec("axe_playwright_python"), reason="needs axe-playwright-python for axe.min.js"
 )
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -35,6 +39,30 @@ def started(profile):
 def size(browser, width):
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def dark(driver, is_dark):
+    """Let pages see that their reader prefers dark colours, or light ones."""
+    value = "dark" if is_dark else "light"
+    feature = {"name": "prefers-color-scheme", "value": value}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+
+
+def violations(browser) -> list[str]:
+    """The rules of axe-core that a page breaks, with the elements that break them."""
+    script = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+    browser.execute_script(script)
+    result = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run(document, {resultTypes: ['violations'], preload: false})"  # preload would fetch
+        ".then(done, (error) => done({error: `${error}`}))"
+    )
+    assert "error" not in result, result
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in result["violations"]
+        for node in rule["nodes"][:3]
+    ]
 
 
 def find(browser, selector):

@@ -34,7 +34,7 @@ def test_arrows_need_complete_cells_on_both_sides():
 
 def test_no_arrows_without_kd_or_with_missing_seeds_of_kd():
     without = table([each for each in probe_entries() if each.method != "kd"], probe_context())
-    assert "↑" not in without.caption
+    assert "↑" not in str(without.caption)
     holes = table([*cells("kd", [70.0, None]), *cells("at", [71.0, 71.0])], ABOUT)
     for result in (without, holes):
         assert {each for result in arrows(result).values() for each in result} == {None}
@@ -48,7 +48,7 @@ def test_arrows_point_up_for_better_not_for_more():
 def test_another_method_can_be_the_reference():
     result = table(probe_entries(), TableContext("T", reference="crd"))
     assert arrows(result)["kd"] == ["worse", "worse"]
-    assert "worse than CRD" in result.caption
+    assert "worse than CRD" in str(result.caption)
 
 
 def test_published_values_are_shown_and_the_caption_names_their_source():
@@ -57,15 +57,15 @@ def test_published_values_are_shown_and_the_caption_names_their_source():
     here, elsewhere = row(result, "kd").cells
     assert here.gap == pytest.approx(74.90 - 74.92)
     assert elsewhere.published is None
-    assert "our value minus the published value: CRD, Table 1." in result.caption
+    assert "our value minus the published value: CRD, Table 1." in str(result.caption)
     assert Note("e", "smudged") in result.notes or Note("a", "smudged") in result.notes
     other = build.published_values(ABOUT, "top5")
     assert row(table(probe_entries(), ABOUT, "top5", other), "kd").cells[0].published is None
 
 
 def test_caption_states_that_no_value_was_published():
-    assert "No published value for this" in table(probe_entries(), ABOUT, "top1", {}).caption
-    assert "ublished" not in table(probe_entries(), ABOUT, "top1").caption
+    assert "No published value for this" in str(table(probe_entries(), ABOUT, "top1", {}).caption)
+    assert "ublished" not in str(table(probe_entries(), ABOUT, "top1").caption)
 
 
 def test_each_group_of_pairs_has_a_table():
@@ -123,10 +123,10 @@ def test_asterisk_marks_significant_differences():
 
 
 def test_caption_states_what_was_tested_and_how():
-    many = table(probe_entries(), probe_context()).caption
+    many = str(table(probe_entries(), probe_context()).caption)
     assert "* significant difference from KD" in many
     assert "Holm-corrected over 6 comparisons, p < 0.05" in many
-    none = table([*cells("kd", [70.0, 71.0]), *cells("at", [70.5, 71.4])], ABOUT).caption
+    none = str(table([*cells("kd", [70.0, 71.0]), *cells("at", [70.5, 71.4])], ABOUT).caption)
     assert "by mean; no difference from kd is significant (moderated t-tests over seeds" in none
     assert "Holm-corrected over 1 comparison, p < 0.05)" in none
 
@@ -134,7 +134,7 @@ def test_caption_states_what_was_tested_and_how():
 def test_single_runs_have_arrows_without_a_verdict():
     built = table([*cells("kd", [70.0]), *cells("at", [90.0])], ABOUT)
     assert stars(built)["at"] == [None]
-    assert built.caption.endswith(
+    assert str(built.caption).endswith(
         "↑ better and ↓ worse than kd, by mean; significance not tested (one seed)."
     )
 
@@ -142,7 +142,7 @@ def test_single_runs_have_arrows_without_a_verdict():
 def test_published_numbers_are_never_tested():
     for built in published.tables():
         assert {each for result in stars(built).values() for each in result} == {None}
-        assert "by mean; significance not tested (published values)." in built.caption
+        assert "by mean; significance not tested (published values)." in str(built.caption)
         assert "↑*" not in render(built, "txt")
 
 

@@ -190,7 +190,7 @@ def test_only_published_numbers_are_those_of_the_suite_s_experiment():
     assert (first.metric.name, second.metric.name) == ("top1", "top5")
     cells = {cell.method: cell.shown.mean for cell in first.cells}
     assert (cells["teacher"], cells["crd+kd"]) == (73.31, 71.38)
-    assert first.caption.startswith("As published, not run here: CRD, Table 3 (n not stated)")
+    assert str(first.caption).startswith("As published, not run here: CRD, Table 3 (n not stated)")
     assert build.published_report(plan, "top5").tables == (second,)
     probes = build.published_report(api.load_plan("transfer"), "probe.stl10.top1").tables[0]
     empty = [cell.name for cell in probes.cells if cell.shown is None]

@@ -14,6 +14,7 @@ from bench import report
 from bench.errors import BenchError
 from bench.report import Report, ReportOptions, published
 from bench.report.build import table
+from bench.report.labels import Caption
 from bench.report.model import Entry, PublishedValue, TableContext
 from tests.golden_text import with_golden_digits
 
@@ -307,7 +308,7 @@ def test_a_terminal_gets_bold_and_underline_at_the_same_places():
 def test_kl_has_four_digits_and_nll_three():
     def shown(metric):
         entries = cells("kd", [0.123456, 0.123456], metric=metric)
-        return render(replace(table(entries, TableContext("T"), metric), caption=""), "txt")
+        return render(replace(table(entries, TableContext("T"), metric), caption=Caption()), "txt")
 
     assert "0.1235 ± 0.0000" in shown("kl")
     assert "0.123 ± 0.000" in shown("nll")

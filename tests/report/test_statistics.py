@@ -114,7 +114,7 @@ def test_methods_with_other_seeds_are_not_paired():
     # two similar variances lend each other a few degrees of freedom
     assert 0.8 * theirs.pvalue < beside.p < theirs.pvalue
     assert not beside.paired
-    assert "(moderated unpaired t-tests, Holm-corrected" in table(entries, ABOUT).caption
+    assert "(moderated unpaired t-tests, Holm-corrected" in str(table(entries, ABOUT).caption)
 
 
 def test_the_four_verdicts_and_the_seeds_that_would_settle_it():

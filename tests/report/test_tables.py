@@ -26,9 +26,9 @@ def results(tmp_path):
 
 def test_another_method_can_be_the_reference_of_a_suite(full_plan, results):
     [built] = build.assemble(full_plan, results, ReportOptions(reference="crd+kd")).tables
-    assert "worse than CRD+KD, by mean" in built.caption
+    assert "worse than CRD+KD, by mean" in str(built.caption)
     [built] = build.assemble(full_plan, results, ReportOptions(reference="student")).tables
-    assert "worse than Student, by mean" in built.caption
+    assert "worse than Student, by mean" in str(built.caption)
     assert built.baseline.role == "student"
 
 

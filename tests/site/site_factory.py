@@ -14,6 +14,7 @@ from bench.results import Record, Results
 from bench.site.content import Site, build_site
 from bench.site.pages import site_files
 from bench.site.sources import find_sources
+from tests.records import make_record
 
 COMMITTED = Path(__file__).parents[2] / "results"
 HOSTILE = "</script><img src=x onerror=alert(1)><!-- <b-evil> & \" ' {{7*7}} {% raw %} \ud800 `"
@@ -121,6 +122,35 @@ def target(page: str, link: str) -> tuple[str, str]:
     return "/".join(parts), unquote(anchor)
 
 
+def table_rows(text: str) -> list[list[str]]:
+    """The texts of the cells of a table, row by row, without its head."""
+    rows = re.findall(r"<tr[ >].*?</tr>", text.partition("<tbody")[2], re.S)
+    cells = (re.findall(r"<t[hd][ >].*?</t[hd]>", row, re.S) for row in rows)
+    return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in cells]
+
+
 def words(page: Page) -> str:
     """The text of a page with single spaces."""
     return re.sub(r"\s+", " ", page.text)
+
+
+def cifar100_folder(folder: Path, *changes: str) -> Path:
+    """A results folder of a pair of CRD's Table 1, with invented numbers; `--set` changes it."""
+    filters = "pair=resnet56/resnet20,method=student|kd|crd,seed=0|1"
+    plan = api.load_plan("cifar100_same_arch", changes, filters=filters)
+    (folder / "runs").mkdir(parents=True)
+    results = Results(folder)
+    for place, run in enumerate(plan.runs.values()):
+        spec = run.specification
+        top1 = 70.0 + place / 10
+        results.write(
+            make_record(
+                run.id,
+                spec.seed,
+                kind=run.kind,
+                metrics={"last": {"top1": top1}, "oracle": {"top1": top1, "epoch": 240}},
+                specification=spec.content,
+            )
+        )
+    save_part(folder, plan)
+    return folder

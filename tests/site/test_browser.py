@@ -1,31 +1,37 @@
 """The site in a real browser, from files: accessibility, keyboard, policy, narrow screens."""
 
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from bench.site import folder
-from tests.report.screen import find, keys, needs_browser, one, settled, size, started
-from tests.site.site_factory import files_of, small_folder, with_top1
+from tests.report.screen import (
+    dark,
+    find,
+    keys,
+    needs_axe,
+    needs_browser,
+    one,
+    settled,
+    size,
+    started,
+    violations,
+)
+from tests.site.site_factory import cifar100_folder, files_of, small_folder, with_top1
 from tests.site.site_factory import run_of as run_named
 
 pytestmark = [pytest.mark.slow, needs_browser]
-needs_axe = pytest.mark.skipif(
-    not find_spec("axe_playwright_python"), reason="needs axe-playwright-python for axe.min.js"
-)
 KINDS = ("index", "suites", "leaderboards", "methods", "records/", "data", "disagreements")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A site of two folders, of which one record disagrees."""
+    """A site of folders: one record disagrees, and one pair has published numbers."""
     root = tmp_path_factory.mktemp("site")
     first, second = small_folder(root / "a"), small_folder(root / "b")
     with_top1(second, run_named(second, "kd seed 0"), 50.0)
     (second / "runs" / "0000000000000000.json").write_text("damaged")
-    folder.write(root / "site", files_of(first, second))
+    folder.write(root / "site", files_of(first, second, cifar100_folder(root / "c")))
     return root / "site"
 
 
@@ -46,35 +52,14 @@ def browser(driver):
     assert driver.get_log("browser") == []
 
 
-def dark(driver, is_dark):
-    value = "dark" if is_dark else "light"
-    feature = {"name": "prefers-color-scheme", "value": value}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
-
-
 def samples(site: Path) -> list[Path]:
-    """One page of each kind, and all pages of the suite."""
+    """One page of each kind, all leaderboards, and all pages of a suite."""
     pages = sorted(site.rglob("*.html"))
     names = {page: str(page.relative_to(site)) for page in pages}
     first = [next(p for p in pages if names[p].startswith(kind)) for kind in KINDS]
     suites = [page for page in pages if names[page].startswith("suites/")]
-    return list(dict.fromkeys([*first, site / "records" / "index.html", *suites[:4]]))
-
-
-def violations(browser) -> list[str]:
-    script = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
-    browser.execute_script(script)
-    result = browser.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations'], preload: false})"  # preload would fetch
-        ".then(done, (error) => done({error: `${error}`}))"
-    )
-    assert "error" not in result, result
-    return [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in result["violations"]
-        for node in rule["nodes"][:3]
-    ]
+    boards = [page for page in pages if names[page].startswith("leaderboards/")]
+    return list(dict.fromkeys([*first, site / "records" / "index.html", *suites[-4:], *boards]))
 
 
 @needs_axe

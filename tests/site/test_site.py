@@ -9,6 +9,7 @@ import pytest
 
 from bench import api
 from bench.errors import BenchError
+from bench.report.published import BEST_EPOCH
 from bench.results import Results
 from bench.site import folder as site_folder
 from bench.site.leaderboards import differences, slug
@@ -20,12 +21,14 @@ from tests.site.site_factory import (
     HOSTILE,
     Page,
     changed,
+    cifar100_folder,
     files_of,
     pages,
     run_of,
     save_part,
     site_of,
     small_folder,
+    table_rows,
     target,
     with_top1,
     words,
@@ -182,6 +185,33 @@ def test_leaderboard_has_means_intervals_ranks_and_suites(
     assert f"[{cell.low:.2f}, {cell.high:.2f}]" in words(page)
     assert "only 32 training images per class" in words(page)
     assert any(link.startswith("../suites/quickstart/index.html#cell.") for link in page.links)
+
+
+def test_leaderboard_has_the_published_numbers_of_its_pair_apart_from_its_ranks(
+    tmp_path: Path,
+) -> None:
+    files = files_of(cifar100_folder(tmp_path / "c"), small_folder(tmp_path / "q"))
+    full, digits = (files[n].decode() for n in sorted(files) if n.startswith("leaderboards/"))
+    assert "Published numbers" not in digits, "digits are not the papers' images"
+    ranked, published = full.split('id="published"')
+    assert "CRD, Table" not in ranked
+    table = published.split("</table>")[0]
+    rows = {cells[0]: cells[1:] for cells in table_rows(table)}
+    assert list(rows)[:2] == ["Teacher", "Student"]
+    here = ["70.35 ± 0.21", "2", "−0.31"]
+    assert rows["KD"] == ["70.66 ± 0.24", "5", "CRD, Table 1", *here]
+    assert rows["KD++"] == ["72.53", "", "KD++, README CIFAR-100", "", "", ""]
+    assert rows["SimKD"][:3] == ["71.051", "", "reprint (LSKD paper), Table 2"]
+    assert f"<sup>1</sup> {BEST_EPOCH}" in published, "the remark with the mark of SimKD's number"
+    values = [float(cells[0][:5]) for cells in list(rows.values())[2:]]
+    assert values == sorted(values, reverse=True)
+
+
+def test_no_published_numbers_of_a_subset_of_the_images(tmp_path: Path) -> None:
+    folder = cifar100_folder(tmp_path / "c", "dataset.per_class=50")
+    files = files_of(folder)
+    [board] = (text.decode() for name, text in files.items() if name.startswith("leaderboards/"))
+    assert "Published numbers" not in board
 
 
 def test_suites_of_the_same_setting_share_a_leaderboard_and_count_runs_once(

@@ -226,14 +226,16 @@ def test_students_without_labels_agree_with_the_teacher_and_have_no_accuracy(
     assert cell.measured is not None
     top1 = build.assemble(plan, results, ReportOptions("top1")).tables[0]
     assert "because its images have no labels; see --metric agreement" in str(top1.notes)
-    assert "Cross-modal transfer: the teacher sees grey images, and the student" in table.caption
-    assert "Students train for 6 steps" in table.caption
+    assert "Cross-modal transfer: the teacher sees grey images, and the student" in str(
+        table.caption
+    )
+    assert "Students train for 6 steps" in str(table.caption)
 
 
 def test_few_samples_are_told_in_the_caption_and_the_plan(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, "few", views="{student: 'low:4'}")
     results = Results(tmp_path / "none")
-    caption = build.assemble(plan, results).tables[0].caption
+    caption = str(build.assemble(plan, results).tables[0].caption)
     for phrase in (
         "Teachers are trained and tested on scikit-learn's digits, only 8 training images per",
         "Students train for 6 steps",
