@@ -187,7 +187,7 @@ MEASURED = [  # network, image size
     ("timm:resnet18", 64),
     ("timm:vit_tiny_patch16_224", 32),
     ("timm:swin_tiny_patch4_window7_224", 32),
-    ("torchvision:maxvit_t", 224),
+    pytest.param("torchvision:maxvit_t", 224, marks=pytest.mark.slow),
 ]
 
 

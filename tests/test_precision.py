@@ -75,6 +75,7 @@ def test_plan_warns_with_both_times_and_measures_a_machine_once(suite: Path) -> 
     assert measured(suite) == count
 
 
+@pytest.mark.slow
 def test_changed_network_is_measured_again(suite: Path) -> None:
     arguments = "plan", suite, "--results", suite.with_name("results")
     bench(*arguments)
@@ -84,6 +85,7 @@ def test_changed_network_is_measured_again(suite: Path) -> None:
     assert measured(suite) > count
 
 
+@pytest.mark.slow
 def test_run_warns_and_keeps_the_precision(suite: Path) -> None:
     results = suite.with_name("results")
     printed = bench("run", suite, "--results", results, "--tracker", "none", "--gpus", "none",

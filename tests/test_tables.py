@@ -354,6 +354,7 @@ def test_a_saved_plan_describes_the_same_experiment(here: Path) -> None:
     assert experiment.describe(again.suite, again.facts) == phrases
 
 
+@pytest.mark.slow
 @pytest.mark.case("plain-columns", "many-curves")
 def test_the_notebook_runs(here: Path) -> None:
     notebook = json.loads((ROOT / "docs/notebook.ipynb").read_text("utf-8"))

@@ -78,7 +78,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("verb", ["run --tracker none", "report", "status"])
+@pytest.mark.parametrize(
+    "verb", [pytest.param("run --tracker none", marks=pytest.mark.slow), "report", "status"]
+)
 def test_other_encodings_get_substitutes(
     finished: Path, environment: dict[str, str], verb: str
 ) -> None:
@@ -102,7 +104,7 @@ def test_tables_are_written_before_they_are_printed(finished: Path) -> None:
 
 @pytest.mark.case("closed-stdout")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-@pytest.mark.parametrize("verb", ["run", "report"])
+@pytest.mark.parametrize("verb", [pytest.param("run", marks=pytest.mark.slow), "report"])
 def test_closed_streams_change_nothing(finished: Path, closed: str, verb: str) -> None:
     table = finished / "results/toy.md"
     table.unlink(missing_ok=True)

@@ -103,6 +103,7 @@ def test_command_goes_on_without_its_server(endless: Command) -> None:
     assert b"bench.execution.worker" in command
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_workers_without_a_server(tmp_path: Path) -> None:
     records = []
     for name, server in (("forked", "WorkerServer()"), ("started", "None")):

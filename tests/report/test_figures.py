@@ -386,6 +386,7 @@ def test_fonts_are_embedded_as_truetype(tmp_path):
     assert b"/Subtype /Type3" not in content
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(tmp_path):
     average = ranks([[1, 2, 3], [1, 3, 2]])
     for folder in ("a", "b"):

@@ -52,6 +52,7 @@ def sha(text):
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+@pytest.mark.slow
 def test_same_records_give_the_same_bytes(text):
     assert page(entries(), TableContext("T")) == text
 

@@ -25,6 +25,15 @@ from tests import toy
 from tests.command import bench
 
 NETWORKS = ["resnet8", "timm:resnet18", "torchvision:resnet18"]
+PREFIXES = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "network.",
+    "module._orig_mod.",
+    "_orig_mod.module.model.",
+    "backbone.encoder.",
+]
 State = dict[str, torch.Tensor]
 
 
@@ -71,18 +80,9 @@ def test_a_bare_state_dict_loads(name: str, suffix: str, tmp_path: Path) -> None
 
 
 @pytest.mark.case("name-prefixes")
-@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(
-    "prefix",
-    [
-        "module.",
-        "_orig_mod.",
-        "model.",
-        "network.",
-        "module._orig_mod.",
-        "_orig_mod.module.model.",
-        "backbone.encoder.",
-    ],
+    ("name", "prefix"),
+    [("resnet8", prefix) for prefix in PREFIXES] + [(name, PREFIXES[0]) for name in NETWORKS[1:]],
 )
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_a_common_prefix_is_removed(name: str, prefix: str, suffix: str, tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ def make_plan(folder: Path, key: str, **lines: str) -> Plan:
     return toy.plan(folder, **added)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "key", [key if key == "all" else pytest.param(key, marks=pytest.mark.slow) for key in KEYS]
+)
 def test_together_alone_and_interrupted_give_the_same_numbers(key: str, tmp_path: Path) -> None:
     plan = make_plan(tmp_path, key)
     expected = toy.outcome(plan, tmp_path)
