@@ -17,12 +17,12 @@ SHORT = ("--set", "recipe.epochs=1", "--set", "recipe.milestones=[]", "--seeds",
 @pytest.mark.parametrize(("kind", "name"), KINDS.items())
 def test_new_files_are_valid_and_train(kind: str, name: str, here: Path) -> None:
     written = bench("new", kind, name).stdout
-    files = [f"{name}.py", f"test_{name}.py", f"my_{name}.yaml"]
+    files = [f"{name}.py", f"test_{name}.py", f"{name}.yaml"]
     assert written.splitlines()[0] == f"written: {', '.join(files)}"
     assert sorted(path.name for path in here.iterdir()) == sorted(files)
-    assert bench("validate", f"my_{name}.yaml").stdout == f"my_{name}.yaml: valid\n"
+    assert bench("validate", f"{name}.yaml").stdout == f"{name}.yaml: valid\n"
 
-    ran = bench("run", f"my_{name}.yaml", *SHORT, "--inline", "--tracker", "none")
+    ran = bench("run", f"{name}.yaml", *SHORT, "--inline", "--tracker", "none")
     assert ran.exit_code == 0
     records = list(Results(here / "results").records())
     assert {record.status for record in records} == {"done"}
@@ -66,17 +66,17 @@ def test_printed_commands_are_those_of_the_new_files(here: Path) -> None:
     commands = [line.split("  #")[0].strip() for line in lines if line.startswith("  ")]
     assert commands == [
         "python -m pytest test_cosine.py",
-        "bench validate my_cosine.yaml",
-        "bench run my_cosine.yaml",
+        "bench validate cosine.yaml",
+        "bench run cosine.yaml",
     ]
 
 
 def test_a_distiller_whose_name_in_suites_differs_says_so(here: Path) -> None:
-    assert "In suites, its name is herloss." in bench("new", "distiller", "her_loss").stdout
+    assert "In suites, its name is ownloss." in bench("new", "distiller", "own_loss").stdout
     assert "In suites" not in bench("new", "network", "tiny_net").stdout
 
 
-@pytest.mark.parametrize("existing", ["cosine.py", "test_cosine.py", "my_cosine.yaml"])
+@pytest.mark.parametrize("existing", ["cosine.py", "test_cosine.py", "cosine.yaml"])
 def test_no_file_is_overwritten(existing: str, here: Path) -> None:
     (here / existing).write_text("mine")
     message = wrong(bench("new", "distiller", "cosine"))

@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Write a new distiller, network or dataset, with a test and a suite.
 
-    The files NAME.py, test_NAME.py and my_NAME.yaml in the current folder work at once, as an
+    The files NAME.py, test_NAME.py and NAME.yaml in the current folder work at once, as an
     example to change. Existing files are never overwritten.
 
     Example: bench new distiller my_loss
@@ -32,7 +32,7 @@ def command(
     echo(
         "Next:\n"
         f"  python -m pytest test_{name}.py   # pip install pytest\n"
-        f"  bench validate my_{name}.yaml\n"
-        f"  bench run my_{name}.yaml\n"
+        f"  bench validate {name}.yaml\n"
+        f"  bench run {name}.yaml\n"
         f"Then change {name}.py, and run the same commands again."
     )

@@ -37,7 +37,7 @@ def write(kind: Kind, name: str, folder: Path) -> list[Path]:
     paths = {
         folder / f"{name}.py": f"{kind}.py.txt",
         folder / f"test_{name}.py": f"{kind}_test.py.txt",
-        folder / f"my_{name}.yaml": f"{kind}.yaml.txt",
+        folder / f"{name}.yaml": f"{kind}.yaml.txt",
     }
     if existing := [str(path) for path in paths if path.exists() or path.is_symlink()]:
         raise BenchError(f"{', '.join(existing)}: exists already. Allowed: another name or folder")

@@ -185,6 +185,15 @@ def test_columns_of_a_suite_sort(browser, site):
     assert head.find_element("xpath", "..").get_attribute("aria-sort") == "descending"
 
 
+def test_notes_of_a_leaderboard_are_printed(browser, site):
+    page = next((site / "leaderboards").glob("cifar100*.html"))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    browser.get(page.as_uri())
+    notes = find(browser, ".notes")
+    assert [note.is_displayed() for note in notes] == [True, True]
+    assert not one(browser, "p.hint").is_displayed()
+
+
 def test_pages_print(browser, site):
     for page in samples(site)[:4]:
         browser.get(page.as_uri())
