@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,20 @@ from bench.results.environment import device_name
 from bench.training.teacher import checkpoint_problems
 
 
-def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
+def describe_status(plan: Plan, results: Results, *, verify: bool = False) -> dict[str, Any]:
     """Return how many runs of a plan have a result, as data that JSON can hold.
 
     Args:
         plan: The plan.
         results: Results folder; only its records are read.
+        verify: Whether to read and verify each record's file, without the folder's index.
 
     Returns:
         The number of runs in each state: of the suite, by pair and method, and by measure; the
         trials of each tuned method; and a list of all runs without a result.
     """
-    runs = _run_states(plan, results, {})
+    with nullcontext() if verify else results.indexed():
+        runs = _run_states(plan, results, {})
     return {
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
@@ -78,8 +81,9 @@ def describe_plan(
     if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
     estimates = estimate(_with_later(plan))
-    runs = _run_states(plan, results, estimates)
-    possible = _possible(plan, results, estimates)
+    with results.indexed():
+        runs = _run_states(plan, results, estimates)
+        possible = _possible(plan, results, estimates)
     place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,

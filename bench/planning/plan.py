@@ -334,12 +334,12 @@ class Runs:
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         images = self.data if "teacher" in fields else self.teacher_data
-        is_resized = fields.get("recipe", PAPERS).resized_crop
-        revision = RESIZED_REVISION if is_resized else REVISION
+        revision = RESIZED_REVISION if fields.get("recipe", PAPERS).resized_crop else REVISION
         spec = RunSpec(revision=revision, data=images, network=network, **fields)
         other = suite.teacher_data.name if suite.teacher_data and "teacher" not in fields else ""
-        self.by_id[spec.id] = Run(spec.id, spec, file, init, other)
-        return spec.id
+        run = Run(spec.id, spec, file, init, other)
+        self.by_id[run.id] = run
+        return run.id
 
 
 def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
