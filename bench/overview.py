@@ -5,23 +5,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.api import Machine
 from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.runner import pending
-from bench.forecast import forecast
-from bench.planning.estimate import Estimate, estimate
+from bench.lazy import torch
 from bench.planning.measures import missing_data
 from bench.planning.plan import Plan, Run, cohorts
-from bench.precision import slow_precision
 from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
-from bench.training.teacher import checkpoint_problems
+
+if TYPE_CHECKING:
+    from bench.planning.estimate import Estimate
 
 
 def describe_status(plan: Plan, results: Results, *, verify: bool = False) -> dict[str, Any]:
@@ -77,6 +75,10 @@ def describe_plan(
         BenchError: A device cannot be used.
         ConfigError: A checkpoint that the suite names cannot be used.
     """
+    from bench.planning.estimate import estimate
+    from bench.precision import slow_precision
+    from bench.training.teacher import checkpoint_problems
+
     devices = machine.devices()
     if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
@@ -134,6 +136,8 @@ def _trials_to_do(
     `later` is the number of trials that are proposed only after other trials have ended. Returns
     None if no trial is open.
     """
+    from bench.planning.estimate import estimate
+
     if plan.trials is None or all(each.ended for each in plan.searches):
         return None
     estimates = estimate(plan.trials)
@@ -177,7 +181,7 @@ def _with_later(plan: Plan) -> Plan:
 
 def _at_most(
     plan: Plan,
-    estimates: Mapping[str, Estimate],
+    estimates: "Mapping[str, Estimate]",
     results: Results,
     machine: Machine,
     *,
@@ -191,7 +195,7 @@ def _at_most(
     return {"runs": len(possible), "forecast": needs}
 
 
-def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Run]:
+def _possible(plan: Plan, results: Results, estimates: "Mapping[str, Estimate]") -> list[Run]:
     """Return the runs to do that are not impossible."""
     return [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
 
@@ -199,13 +203,15 @@ def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -
 def _forecast(
     plan: Plan,
     runs: Sequence[Run],
-    estimates: Mapping[str, Estimate],
+    estimates: "Mapping[str, Estimate]",
     results: Results,
     machine: Machine,
     *,
     measured: bool,
 ) -> dict[str, Any] | None:
     """Return the time, memory and disk that runs will need; None for a cluster."""
+    from bench.forecast import forecast
+
     if machine.cluster:
         return None
     devices = machine.devices()
@@ -226,7 +232,7 @@ def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[st
 
 
 def _run_states(
-    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
+    plan: Plan, results: Results, estimates: "Mapping[str, Estimate]"
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
@@ -277,14 +283,14 @@ def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[
     return [{"measure": name, "states": numbers} for name, numbers in counts.items()]
 
 
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _costs(plan: Plan, estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Return the numbers of parameters and multiply-adds of every network of the plan."""
     runs = plan.runs.values()
     costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
     return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
 
 
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _memory(plan: Plan, estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Return the bytes of each method's buffers, such as memory banks; the largest of all pairs.
 
     Methods without buffers are left out.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.callbacks.mlflow_store import create_store
 from bench.callbacks.tracking import metrics, params, run_name, short
+from bench.data.fingerprint import cache_folder
 from bench.errors import BenchError
 from bench.results import Record, Results, document, quarantine, write_atomic
 from bench.results.files import locked
@@ -399,8 +400,6 @@ def _local_uri(results: Results) -> str:
 
 def _link_to(folder: Path) -> Path:
     """Return a symbolic link to a folder; the link's path is valid in a URI."""
-    from bench.data.fingerprint import cache_folder  # imports torch
-
     link = cache_folder() / "links" / content_hash(str(folder))
     if link.is_symlink() and link.resolve() == folder:
         return link

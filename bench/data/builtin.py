@@ -4,6 +4,8 @@ scikit-learn contains the digits. All other data sets are official archives. Mis
 downloaded and verified, except Tiny ImageNet and ImageNet, which the user must download.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import hashlib
@@ -20,10 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.data.base import Arrays, Facts, Source, Split
 from bench.data.digits import read_digits
@@ -31,6 +30,10 @@ from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 if sys.platform != "win32":
     import fcntl

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from bench import data
 from bench.data import Facts, Selection
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.data.views import RGB
 from bench.planning.controls import longer_recipe
 from bench.planning.filters import filter_matches
@@ -22,7 +22,7 @@ from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec, conten
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from bench.suite.seeds import GroupLooks
-from distillers.base import reads_of_teacher
+from distillers.declaration import reads_of_teacher
 
 Key = TypeVar("Key", str, int)
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
@@ -383,7 +383,7 @@ def _view(key: str, name: str) -> dict[str, str]:
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     """Return the stages that a suite declares, for runs with a distiller that reads maps."""
-    distillers = map(suite.registry.distiller, terms)
+    distillers = map(suite.registry.declaration, terms)
     reads = {name for d in distillers for name in (*d.reads, *reads_of_teacher(d))}
     if not reads & STAGE_FIELDS:
         return {}

@@ -62,7 +62,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether to read the learning curves, too, which takes longer.
     """
-    from bench.planning.seeds import reported  # imports torch
+    from bench.planning.seeds import reported
 
     read_record, suite = results.record if curves else results.summary, plan.suite
     measures: dict[str, dict[str, str]] = {}
@@ -349,7 +349,7 @@ def _tables(
 def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
     """Return the names of a method's distillers (its loss terms) that use the teacher."""
     return tuple(
-        name for name in method.terms if getattr(registry.distiller(name), "uses_teacher", True)
+        name for name in method.terms if getattr(registry.declaration(name), "uses_teacher", True)
     )
 
 
