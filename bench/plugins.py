@@ -87,6 +87,11 @@ class Registry:
         return hash((frozenset(self._sources.items()), frozenset(self.options)))
 
     @property
+    def has_plugins(self) -> bool:
+        """Whether a plugin is loaded."""
+        return bool(self._files)
+
+    @property
     def datasets(self) -> Mapping[str, Source]:
         """The plugins' data sets by name, for `data.facts` and `data.load`."""
         return self._added["dataset"]
