@@ -1,4 +1,4 @@
-"""torch, imported when one of its attributes is first used.
+"""torch and numpy, imported when one of their attributes is first used.
 
 Modules that commands without training import, such as `bench.data`, take torch from here. Their
 annotations are not evaluated (`from __future__ import annotations`).
@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch as torch
     from torch.nn import functional as F
 else:
@@ -27,6 +28,6 @@ else:
             setattr(self, name, value)
             return value
 
-    torch, F = LazyModule("torch"), LazyModule("torch.nn.functional")
+    np, torch, F = map(LazyModule, ("numpy", "torch", "torch.nn.functional"))
 
-__all__ = ["F", "torch"]
+__all__ = ["F", "np", "torch"]

@@ -12,8 +12,9 @@ from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.runner import pending
 from bench.lazy import torch
+from bench.planning.cohorts import cohorts
 from bench.planning.measures import missing_data
-from bench.planning.plan import Plan, Run, cohorts
+from bench.planning.plan import Plan, Run
 from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name

@@ -8,7 +8,8 @@ import pytest
 
 from bench import api, suite
 from bench.errors import ConfigError
-from bench.planning.plan import SHARED, Plan, cohorts
+from bench.planning.cohorts import SHARED, cohorts
+from bench.planning.plan import Plan
 from bench.spec import FIRST_KEYS, Recipe, RunSpec, content_hash
 from tests import toy
 

@@ -24,8 +24,9 @@ from bench.errors import BenchError, unknown
 from bench.results import Record
 
 if TYPE_CHECKING:
+    from bench.planning.cohorts import Cohort
     from bench.planning.estimate import Estimate
-    from bench.planning.plan import Cohort, Plan, Run
+from bench.planning.plan import Plan, Run
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}

@@ -31,7 +31,8 @@ from bench.results.files import locked
 from bench.spec import content_hash
 
 if TYPE_CHECKING:
-    from bench.planning.plan import Cohort, Plan
+    from bench.planning.cohorts import Cohort
+from bench.planning.plan import Plan
 
 FINGERPRINT = "bench.results.record"  # tag with the hash of a record; it is set last
 ARTIFACTS = "mlflow-artifacts:/"  # this address stays valid if the results folder moves

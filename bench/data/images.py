@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data.base import Augment, Facts
 from bench.data.operations import RandomOperations
 from bench.errors import BenchError
-from bench.lazy import F, torch
+from bench.lazy import F, np, torch
 from bench.seeding import derive, generator
 
 if TYPE_CHECKING:

@@ -14,9 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bench.lazy import F, torch
+from bench.lazy import F, np, torch
 
 if TYPE_CHECKING:
     from torch import Tensor

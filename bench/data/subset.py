@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bench.data.base import UNLABELLED, Facts, Selection, Split
 from bench.errors import BenchError
-from bench.lazy import torch
+from bench.lazy import np, torch
 
 if TYPE_CHECKING:
     from torch import Tensor
