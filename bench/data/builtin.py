@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,7 @@ if sys.platform != "win32":
     import fcntl
 
 NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
-FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
+FAILURES = (OSError, RuntimeError, ValueError, AssertionError)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
@@ -90,13 +89,15 @@ class Archive(ABC):
             for path in root.glob(pattern):
                 if path.exists() and not (path.is_file() or path.is_dir()):
                     raise self.missing(root, f"{path.name} is not a regular file")  # e.g. a pipe
+        from http.client import HTTPException  # imports ssl, which takes time
+
         with without_output():
             with contextlib.suppress(*FAILURES):
                 return self.arrays(root, download=False)
             try:
                 with download_lock(root):
                     return self.arrays(root, download=True)
-            except FAILURES as error:
+            except (*FAILURES, HTTPException) as error:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 reason = f"downloading failed ({lines[-1].strip()})"
                 raise self.missing(root, reason) from error

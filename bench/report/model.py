@@ -423,9 +423,15 @@ def measured_metrics(record: Record) -> dict[str, float]:
     All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
     epoch. Values beyond ± `MAX_VALUE` are dropped.
     """
-    numbers = dict(record.metrics.get("last", {}))
-    numbers["oracle"] = record.metrics.get("oracle", {}).get("top1")
+    numbers = {**record.metrics.get("last", {}), "oracle": _number(record, "oracle")}
     return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
+
+
+def _number(record: Record, metric: str) -> float | None:
+    """Return the value of a metric in a record."""
+    if metric == "oracle":
+        return record.metrics.get("oracle", {}).get("top1")
+    return record.metrics.get("last", {}).get(metric)
 
 
 def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -> Cell:
@@ -499,8 +505,9 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
 def environment(records: Iterable[Record]) -> dict[str, str]:
     """Merge the environments of finished runs: each key with all its values as one text."""
     values: dict[str, set[str]] = {}
-    for record in records:
-        for key, value in record.environment.items() if record.status == "done" else ():
+    done = [record.environment for record in records if record.status == "done"]
+    for each in {id(each): each for each in done}.values():  # records of an index share them
+        for key, value in each.items():
             if value is not None:
                 values.setdefault(key, set()).add(str(value))
     return {key: join(sorted(each)) for key, each in values.items()}
@@ -511,7 +518,8 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
     record = entry.record
     if record is None or record.status != "done":
         return missing_run(record)
-    if metric not in measured_metrics(record):
+    value = _number(record, metric)
+    if value is None or abs(value) > MAX_VALUE:
         is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
         hint = ", because its images have no labels; see --metric agreement"
         reason = f"missing: the record has no {metric}{hint if is_unlabelled else ''}"

@@ -186,11 +186,17 @@ class Results:
 
     def records(self, *, curves: bool = True) -> Iterator[Record]:
         """Yield every record of the folder, sorted by id."""
-        paths = sorted((self.folder / "runs").glob("*.json"))
         with nullcontext() if curves else self.indexed():
-            for path in paths:
-                if (record := self.record(path.stem, curves=curves)) is not None:
+            for run in self.runs():
+                if (record := self.record(run, curves=curves)) is not None:
                     yield record
+
+    def runs(self) -> list[str]:
+        """Return the ids of the runs with a record, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = sorted(os.listdir(self.folder / "runs"))
+            return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return []
 
     def differing(self, run: str) -> list[Path]:
         """Return the stored records of a run that have other numbers than its record."""
