@@ -76,14 +76,12 @@ def describe_plan(
         BenchError: A device cannot be used.
         ConfigError: A checkpoint that the suite names cannot be used.
     """
-    from bench.planning.estimate import estimate
-    from bench.precision import slow_precision
-    from bench.training.teacher import checkpoint_problems
+    from bench.training.teacher import checkpoint_problems  # imports torch
 
     devices = machine.devices()
     if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
-    estimates = estimate(_with_later(plan))
+    estimates = _estimates(_with_later(plan))
     with results.indexed():
         runs = _run_states(plan, results, estimates)
         possible = _possible(plan, results, estimates)
@@ -93,9 +91,7 @@ def describe_plan(
         "ignored_files": plan.facts.ignored,
         "experiment": experiment.describe(plan.suite, plan.facts),
         "missing": _missing(plan, possible, data_root),
-        "warnings": []
-        if machine.cluster
-        else slow_precision(plan, possible, estimates, devices[0], machine.threads),
+        "warnings": _warnings(plan, possible, estimates, machine),
         "trials": _searches(plan),
         "trials_to_do": _trials_to_do(plan, results, machine, measured),
         "looks": looks(plan),
@@ -112,6 +108,23 @@ def describe_plan(
         "memory": _memory(plan, estimates),
         "forecast": _forecast(plan, possible, estimates, results, machine, measured=measured),
     }
+
+
+def _estimates(plan: Plan) -> "dict[str, Estimate]":
+    from bench.planning.estimate import estimate  # imports torch
+
+    return estimate(plan)
+
+
+def _warnings(
+    plan: Plan, runs: Sequence[Run], estimates: "Mapping[str, Estimate]", machine: Machine
+) -> list[str]:
+    """Return a warning if the precision of the runs is slower than float32 on this machine."""
+    from bench.precision import slow_precision  # imports torch
+
+    if machine.cluster:
+        return []
+    return slow_precision(plan, runs, estimates, machine.devices()[0], machine.threads)
 
 
 def _searches(plan: Plan) -> list[dict[str, Any]]:
@@ -137,11 +150,9 @@ def _trials_to_do(
     `later` is the number of trials that are proposed only after other trials have ended. Returns
     None if no trial is open.
     """
-    from bench.planning.estimate import estimate
-
     if plan.trials is None or all(each.ended for each in plan.searches):
         return None
-    estimates = estimate(plan.trials)
+    estimates = _estimates(plan.trials)
     possible = _possible(plan.trials, results, estimates)
     needs = _forecast(plan.trials, possible, estimates, results, machine, measured=measured)
     later = sum(each.wanted - len(each.trials) for each in plan.searches)

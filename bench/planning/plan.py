@@ -260,8 +260,8 @@ class Runs:
         key, teacher = (pair.name, method.name), self.teacher(pair, seed)
         if method.control == "untrained":
             teacher = self._untrained_teacher(pair, seed)
-        known, run, spec = self._students.get(key, (None, None, None))
-        if known is not method or run is None or spec is None:
+        first, run, spec = self._students.get(key, (None, None, None))
+        if first is not method or run is None or spec is None:
             run = self.by_id[self._student(pair, method, seed, teacher)]
             self._students[key] = method, run, SeededSpec(run.specification)
             return run.id

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from bench.report import labels
 from bench.report.labels import METRICS, Metric, join, measure_of
+from bench.results.measured import MAX_VALUE, measured_metrics, number
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
@@ -25,7 +26,6 @@ Role = Literal["teacher", "student", "control", "method"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
 Rank = Literal["best", "second"]
 
-MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
 _SEVERITY = ("missing", "skipped", "diverged", "failed")
 _NOT_SETTING = ("seed", "method", "teacher")
 
@@ -417,23 +417,6 @@ def named(rows: Iterable[Row], name: str) -> Row | None:
     return next((row for row in rows if row.role != "teacher" and row.name == name), None)
 
 
-def measured_metrics(record: Record) -> dict[str, float]:
-    """Return the metrics of a record by name.
-
-    All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
-    epoch. Values beyond ± `MAX_VALUE` are dropped.
-    """
-    numbers = {**record.metrics.get("last", {}), "oracle": _number(record, "oracle")}
-    return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
-
-
-def _number(record: Record, metric: str) -> float | None:
-    """Return the value of a metric in a record."""
-    if metric == "oracle":
-        return record.metrics.get("oracle", {}).get("top1")
-    return record.metrics.get("last", {}).get(metric)
-
-
 def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -> Cell:
     """Return the cell of one method on one pair.
 
@@ -518,7 +501,7 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
     record = entry.record
     if record is None or record.status != "done":
         return missing_run(record)
-    value = _number(record, metric)
+    value = number(record, metric)
     if value is None or abs(value) > MAX_VALUE:
         is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
         hint = ", because its images have no labels; see --metric agreement"
