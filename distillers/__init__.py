@@ -10,20 +10,19 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from distillers.declaration import Declaration, declared
+from distillers.declaration import Declaration as Declaration
+from distillers.declaration import declared as declared
 
 if TYPE_CHECKING:
     from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
 
 __all__ = [
     "Batch",
-    "Declaration",
     "Distiller",
     "Features",
     "Incompatible",
     "Setting",
     "Shapes",
-    "declared",
     "load",
     "names",
 ]
