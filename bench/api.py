@@ -18,8 +18,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from bench import suite
-from bench.callbacks import console
-from bench.callbacks.mlflow import MLflow
 from bench.errors import BenchError, ConfigError, MissingData, TeacherRefused
 from bench.execution.cluster import RayOptions, SlurmOptions
 from bench.execution.executors import Executor, ray, slurm
@@ -38,6 +36,7 @@ from bench.results.tuned import outcome, recorded, save
 from bench.spec import UNCAPTURED
 
 if TYPE_CHECKING:
+    from bench.callbacks.mlflow import MLflow
     from bench.planning.estimate import Estimate
 
 SHUTDOWN_S = 5.0  # seconds after an interrupt, in which a second interrupt is ignored
@@ -360,6 +359,8 @@ def _observers(
 ) -> list[Observer]:
     observers: list[Observer] = [tracker] if tracker else []
     if view is not None:
+        from bench.callbacks import console  # imports rich
+
         progress = console.Progress(plan, runs, estimates)
         observers.append(console.view(view, progress, sys.stdout, inline=inline))
     return observers
@@ -378,7 +379,7 @@ def _notify(observers: Iterable[Observer], notices: Sequence[str]) -> None:
             observer.notice(notice)
 
 
-def sync(plan: Plan, results: Results) -> MLflow:
+def sync(plan: Plan, results: Results) -> "MLflow":
     """Log to MLflow all records of a plan that MLflow does not have yet.
 
     Args:
@@ -391,6 +392,8 @@ def sync(plan: Plan, results: Results) -> MLflow:
     Raises:
         LockHeld: Another command uses the results folder.
     """
+    from bench.callbacks.mlflow import MLflow
+
     tracker = MLflow(plan, results)
     with stop_on_sigterm(), results.lock():
         tracker.log_missing()

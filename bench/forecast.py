@@ -21,8 +21,9 @@ import torch
 from bench import seeding
 from bench.data.random_images import RandomImages
 from bench.execution.protocol import Task
+from bench.planning.cohorts import Cohort, cohorts
 from bench.planning.estimate import Estimate
-from bench.planning.plan import Cohort, Plan, Run, cohorts
+from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
 from bench.results import Results
 from bench.results.environment import device_name

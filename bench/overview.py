@@ -2,39 +2,41 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.api import Machine
 from bench.config.text import count
 from bench.errors import ConfigError
 from bench.execution.runner import pending
-from bench.forecast import forecast
-from bench.planning.estimate import Estimate, estimate
+from bench.lazy import torch
+from bench.planning.cohorts import cohorts
 from bench.planning.measures import missing_data
-from bench.planning.plan import Plan, Run, cohorts
-from bench.precision import slow_precision
+from bench.planning.plan import Plan, Run
 from bench.report import experiment
 from bench.results import Results
 from bench.results.environment import device_name
-from bench.training.teacher import checkpoint_problems
+
+if TYPE_CHECKING:
+    from bench.planning.estimate import Estimate
 
 
-def describe_status(plan: Plan, results: Results) -> dict[str, Any]:
+def describe_status(plan: Plan, results: Results, *, verify: bool = False) -> dict[str, Any]:
     """Return how many runs of a plan have a result, as data that JSON can hold.
 
     Args:
         plan: The plan.
         results: Results folder; only its records are read.
+        verify: Whether to read and verify each record's file, without the folder's index.
 
     Returns:
         The number of runs in each state: of the suite, by pair and method, and by measure; the
         trials of each tuned method; and a list of all runs without a result.
     """
-    runs = _run_states(plan, results, {})
+    with nullcontext() if verify else results.indexed():
+        runs = _run_states(plan, results, {})
     return {
         "suite": plan.suite.name,
         "counts": Counter(run["state"] for run in runs),
@@ -74,21 +76,22 @@ def describe_plan(
         BenchError: A device cannot be used.
         ConfigError: A checkpoint that the suite names cannot be used.
     """
+    from bench.training.teacher import checkpoint_problems  # imports torch
+
     devices = machine.devices()
     if problems := checkpoint_problems(plan):
         raise ConfigError(problems)
-    estimates = estimate(_with_later(plan))
-    runs = _run_states(plan, results, estimates)
-    possible = _possible(plan, results, estimates)
+    estimates = _estimates(_with_later(plan))
+    with results.indexed():
+        runs = _run_states(plan, results, estimates)
+        possible = _possible(plan, results, estimates)
     place = "a cluster" if machine.cluster else None
     return {
         "suite": plan.suite.name,
         "ignored_files": plan.facts.ignored,
         "experiment": experiment.describe(plan.suite, plan.facts),
         "missing": _missing(plan, possible, data_root),
-        "warnings": []
-        if machine.cluster
-        else slow_precision(plan, possible, estimates, devices[0], machine.threads),
+        "warnings": _warnings(plan, possible, estimates, machine),
         "trials": _searches(plan),
         "trials_to_do": _trials_to_do(plan, results, machine, measured),
         "looks": looks(plan),
@@ -105,6 +108,23 @@ def describe_plan(
         "memory": _memory(plan, estimates),
         "forecast": _forecast(plan, possible, estimates, results, machine, measured=measured),
     }
+
+
+def _estimates(plan: Plan) -> "dict[str, Estimate]":
+    from bench.planning.estimate import estimate  # imports torch
+
+    return estimate(plan)
+
+
+def _warnings(
+    plan: Plan, runs: Sequence[Run], estimates: "Mapping[str, Estimate]", machine: Machine
+) -> list[str]:
+    """Return a warning if the precision of the runs is slower than float32 on this machine."""
+    from bench.precision import slow_precision  # imports torch
+
+    if machine.cluster:
+        return []
+    return slow_precision(plan, runs, estimates, machine.devices()[0], machine.threads)
 
 
 def _searches(plan: Plan) -> list[dict[str, Any]]:
@@ -132,7 +152,7 @@ def _trials_to_do(
     """
     if plan.trials is None or all(each.ended for each in plan.searches):
         return None
-    estimates = estimate(plan.trials)
+    estimates = _estimates(plan.trials)
     possible = _possible(plan.trials, results, estimates)
     needs = _forecast(plan.trials, possible, estimates, results, machine, measured=measured)
     later = sum(each.wanted - len(each.trials) for each in plan.searches)
@@ -173,7 +193,7 @@ def _with_later(plan: Plan) -> Plan:
 
 def _at_most(
     plan: Plan,
-    estimates: Mapping[str, Estimate],
+    estimates: "Mapping[str, Estimate]",
     results: Results,
     machine: Machine,
     *,
@@ -187,7 +207,7 @@ def _at_most(
     return {"runs": len(possible), "forecast": needs}
 
 
-def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -> list[Run]:
+def _possible(plan: Plan, results: Results, estimates: "Mapping[str, Estimate]") -> list[Run]:
     """Return the runs to do that are not impossible."""
     return [run for run in pending(plan, results, "failed") if estimates[run.id].error is None]
 
@@ -195,13 +215,15 @@ def _possible(plan: Plan, results: Results, estimates: Mapping[str, Estimate]) -
 def _forecast(
     plan: Plan,
     runs: Sequence[Run],
-    estimates: Mapping[str, Estimate],
+    estimates: "Mapping[str, Estimate]",
     results: Results,
     machine: Machine,
     *,
     measured: bool,
 ) -> dict[str, Any] | None:
     """Return the time, memory and disk that runs will need; None for a cluster."""
+    from bench.forecast import forecast
+
     if machine.cluster:
         return None
     devices = machine.devices()
@@ -222,7 +244,7 @@ def _missing(plan: Plan, runs: Sequence[Run], data_root: Path | None) -> list[st
 
 
 def _run_states(
-    plan: Plan, results: Results, estimates: Mapping[str, Estimate]
+    plan: Plan, results: Results, estimates: "Mapping[str, Estimate]"
 ) -> list[dict[str, str | None]]:
     """Return `id`, `name`, `kind`, `state` and `reason` of each run.
 
@@ -273,14 +295,14 @@ def _measure_states(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> list[dict[
     return [{"measure": name, "states": numbers} for name, numbers in counts.items()]
 
 
-def _costs(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _costs(plan: Plan, estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Return the numbers of parameters and multiply-adds of every network of the plan."""
     runs = plan.runs.values()
     costs = {run.specification.network: cost for run in runs if (cost := estimates[run.id].network)}
     return [{"network": name, **asdict(cost)} for name, cost in costs.items()]
 
 
-def _memory(plan: Plan, estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+def _memory(plan: Plan, estimates: "Mapping[str, Estimate]") -> list[dict[str, Any]]:
     """Return the bytes of each method's buffers, such as memory banks; the largest of all pairs.
 
     Methods without buffers are left out.

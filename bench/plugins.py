@@ -13,18 +13,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import distillers
 from bench import data, models
 from bench.data import Source
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.errors import BenchError, nearest
 from bench.plugin_modules import Sources
-from distillers import Distiller
-from distillers.base import FeatureName
+from distillers import Declaration
+from distillers.declaration import FeatureName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from distillers import Distiller
 
 GROUP = "distillbench.plugins"
 
@@ -84,13 +87,22 @@ class Registry:
         return hash((frozenset(self._sources.items()), frozenset(self.options)))
 
     @property
+    def has_plugins(self) -> bool:
+        """Whether a plugin is loaded."""
+        return bool(self._files)
+
+    @property
     def datasets(self) -> Mapping[str, Source]:
         """The plugins' data sets by name, for `data.facts` and `data.load`."""
         return self._added["dataset"]
 
-    def distiller(self, name: str) -> type[Distiller]:
+    def distiller(self, name: str) -> "type[Distiller]":
         """Return the class of a distiller; raise KeyError if the name is unknown."""
         return self._added["distiller"].get(name) or distillers.load(name)
+
+    def declaration(self, name: str) -> type[Declaration]:
+        """Return the options and attributes of a distiller; a built-in one does not need torch."""
+        return self._added["distiller"].get(name) or distillers.declared(name)
 
     def build_network(
         self,
@@ -101,7 +113,7 @@ class Registry:
         drop_path: float = 0.0,
         *,
         pretrained: bool = False,
-    ) -> nn.Module:
+    ) -> "nn.Module":
         """Return a new network, built-in or of a plugin, with the suite's options for the network.
 
         Args:
@@ -133,7 +145,9 @@ class Registry:
         """
         return self._sources.get((kind, name))
 
-    def describe_error(self, error: BaseException, raised_by: type[Distiller] | None = None) -> str:
+    def describe_error(
+        self, error: BaseException, raised_by: "type[Distiller] | None" = None
+    ) -> str:
         """Return an error's type and message, with a line of a plugin: `… (my_method.py:23)`.
 
         The line is the last line of a plugin in the error's traceback.
@@ -163,7 +177,7 @@ class Registry:
         for name, uses in uses_teacher.items():
             if name not in self.names("distiller"):
                 members = {"paper": "", "reads": (), "uses_teacher": uses}
-                self._added["distiller"][name] = type(name.capitalize(), (Distiller,), members)
+                self._added["distiller"][name] = type(name.capitalize(), (Declaration,), members)
 
     def load(self, path: Path) -> None:
         """Add the definitions of a plugin file.
@@ -252,6 +266,8 @@ def _reason(error: BaseException) -> str:
 
 def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, str, Any]]:
     """Yield the kind, the name and the object of each distiller, network and data set."""
+    from distillers import Distiller
+
     path = sources.path
     for distiller in filter(inspect.isclass, vars(module).values()):
         if not issubclass(distiller, Distiller) or inspect.isabstract(distiller):
@@ -267,7 +283,7 @@ def _definitions(module: ModuleType, sources: Sources) -> Iterator[tuple[Kind, s
             yield kind, name, definition
 
 
-def _check(distiller: type[Distiller], path: Path) -> None:
+def _check(distiller: "type[Distiller]", path: Path) -> None:
     """Raise BenchError if a class breaks a rule of `Distiller` in its attributes or constructor."""
     where = f"{path.name}:{inspect.getsourcelines(distiller)[1]}: {distiller.__name__}"
     if distiller.__name__.lower() in RESERVED:

@@ -4,11 +4,13 @@ The names are values such as a run's seed and the word "order". A generator's ra
 only on its names, not on other generators or the order of calls.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from bench.lazy import torch
 
 
 def derive(*names: object) -> int:

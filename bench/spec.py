@@ -282,5 +282,14 @@ class RunSpec(SpecPart):
 
 def content_hash(content: Any) -> str:
     """Return sixteen hex digits of the SHA-256 of the content as JSON with sorted keys."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text_hash(canonical_json(content))
+
+
+def canonical_json(content: Any) -> str:
+    """Return the content as JSON with sorted keys and without spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def text_hash(text: str) -> str:
+    """Return sixteen hex digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -420,7 +420,7 @@ def _note(method: str, record: Record) -> str:
     The footnote is empty if there is nothing to note.
     """
     terms, builtin = record.specification.method, distillers.names()
-    notes = dict.fromkeys(distillers.load(name).note for name in terms if name in builtin)
+    notes = dict.fromkeys(distillers.declared(name).note for name in terms if name in builtin)
     note = "; ".join(filter(None, notes)) or None
     return build.note(Method(method, terms, note))
 
@@ -502,4 +502,5 @@ def _names(record: Record, teacher: str | None, student: str) -> tuple[str, str]
 def _is_plain(terms: Iterable[str]) -> bool:
     """Return whether a student learned alone; plugins' distillers count as using the teacher."""
     terms, builtin = list(terms), distillers.names()
-    return bool(terms) and all(t in builtin and not distillers.load(t).uses_teacher for t in terms)
+    declared = distillers.declared
+    return bool(terms) and all(t in builtin and not declared(t).uses_teacher for t in terms)

@@ -8,20 +8,42 @@ import inspect
 import pkgutil
 from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
+from distillers.declaration import Declaration as Declaration
+from distillers.declaration import declared as declared
 
-__all__ = ["Batch", "Distiller", "Features", "Incompatible", "Setting", "Shapes", "load", "names"]
+if TYPE_CHECKING:
+    from distillers.base import Batch, Distiller, Features, Incompatible, Setting, Shapes
+
+__all__ = [
+    "Batch",
+    "Distiller",
+    "Features",
+    "Incompatible",
+    "Setting",
+    "Shapes",
+    "load",
+    "names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of `distillers.base`, which imports torch."""
+    if name in __all__:
+        return getattr(importlib.import_module("distillers.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def names() -> list[str]:
     """Return the sorted names of the built-in distillers: the file names without `.py`."""
     modules = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(name for name in modules - {"base", "contract"} if not name.startswith("_"))
+    modules -= {"base", "contract", "declaration"}
+    return sorted(name for name in modules if not name.startswith("_"))
 
 
 @cache
-def load(name: str) -> type[Distiller]:
+def load(name: str) -> "type[Distiller]":
     """Return the class of a built-in distiller.
 
     Args:
@@ -39,7 +61,7 @@ def load(name: str) -> type[Distiller]:
     return next(c for c in defined_in(module) if c.__name__.lower() == name)
 
 
-def defined_in(module: ModuleType) -> list[type[Distiller]]:
+def defined_in(module: ModuleType) -> "list[type[Distiller]]":
     """Return the distiller classes that a module defines, in the order of their definition.
 
     Args:
@@ -48,6 +70,8 @@ def defined_in(module: ModuleType) -> list[type[Distiller]]:
     Returns:
         The classes.
     """
+    from distillers.base import Distiller
+
     return [
         value
         for value in vars(module).values()

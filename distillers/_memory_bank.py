@@ -5,15 +5,11 @@ of other classes), and two losses. The losses take the log odds that a student's
 embedding come from the same sample (a true pair).
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillers.base import Batch, Incompatible
-
-NegativesFrom = Literal["classes", "samples"]
+from distillers.base import Batch, Incompatible, NegativesFrom
 
 
 class MemoryBank(nn.Module):

@@ -141,34 +141,56 @@ CRD is the paper arXiv:1910.10699. RepDistiller is the code of CRD's authors
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, cast
 
 import torch
-from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-# Types of options. The value in a suite must lie within the bounds.
-Count = Annotated[int, Ge(1)]
-StageIndex = Annotated[int, Ge(0)]  # 0 is the earliest stage
-Width = Annotated[int, Ge(1), Le(65_536)]  # size of an embedding
-BatchSize = Annotated[int, Ge(4), Le(65_536)]  # samples in a batch, at least 4 of them
-Rounds = Annotated[int, Ge(1), Le(10_000)]  # iterations of a solver
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Ge(0), Le(1)]
+from distillers.declaration import (
+    BatchSize,
+    Count,
+    Declaration,
+    FeatureName,
+    Fraction,
+    NegativesFrom,
+    NonNegative,
+    Positive,
+    Rounds,
+    StageIndex,
+    Width,
+    has_head,
+    reads_of_teacher,
+)
 
-# The fields of `Features`, in the order in which a network computes them.
-FeatureName = Literal[
-    "stem",
-    "preactivations",
-    "norms",
-    "stages",
-    "pooled_map",
-    "pooled",
-    "classifier",
-    "logits",
-    "distilled",
-    "strong",
+__all__ = [
+    "UNREAD",
+    "Affine",
+    "Batch",
+    "BatchSize",
+    "Count",
+    "Declaration",
+    "Distiller",
+    "FeatureName",
+    "Features",
+    "Fraction",
+    "Incompatible",
+    "MixedBatch",
+    "NegativesFrom",
+    "NonNegative",
+    "Positive",
+    "Pretraining",
+    "Rounds",
+    "Setting",
+    "Shapes",
+    "StageIndex",
+    "UnlabelledBatch",
+    "Width",
+    "has_head",
+    "reads_of_teacher",
+    "require",
+    "require_labels",
+    "require_one_teacher",
+    "stage_of",
 ]
 UNREAD: Any = None  # the value of an optional field that no distiller of the run reads
 
@@ -376,35 +398,16 @@ class Setting:
     rng: torch.Generator
 
 
-class Distiller(nn.Module, ABC):
+class Distiller(Declaration, nn.Module, ABC):
     """A loss that compares a student with a teacher on one batch.
 
-    The module docstring lists the rules for a subclass and shows a complete example. The student's
+    The module docstring lists the rules for a subclass and shows a complete example. `Declaration`
+    has the attributes that a subclass may declare. The student's
     optimiser also trains the distiller's parameters. Buffers are saved and restored, not trained.
 
     Attributes:
-        paper: Authors, title, venue, year and arXiv number.
-        formula: The formula of the class docstring in LaTeX, for the documentation; each item is
-            one displayed line. Built-in distillers have it, a plugin may leave it out.
-        reads: The names of the `Features` fields that the loss may use, from both networks.
-        teacher_reads: The names of the fields that the loss may use from the teacher. `reads` then
-            applies to the student only. None: `reads` applies to both networks.
-        uses_teacher: Whether the loss depends on the teacher. If all distillers in use say False,
-            the teacher's forward pass is skipped.
-        needs_labels: Whether the loss needs the single label or the index of each image. Such a
-            loss is incompatible with recipes that mix images (mixup, cutmix).
-        uses_labels: Whether the loss depends on the images' labels or on `batch.target`. Such a
-            loss is incompatible with images without labels. None: the same as `needs_labels`.
-        label_free: Options with which the loss does not depend on labels, by name; empty if there
-            are no such options.
-        relational: Whether the loss compares the samples of a batch with each other. A weight then
-            holds for one size of batches, and suites with another size give a warning.
-        undecayed: The names of the parameters that have no weight decay.
         pretraining: The stage before training; None if there is none. `__init__` may set it, for
             example from an option.
-        note: A caveat that tables mark with a dagger, for example "reconstruction".
-        new_options: The names of options that an earlier version of the distiller did not have. At
-            its default, such an option is not part of run ids, so that earlier results are found.
         rng: The random generator, on the training device.
 
     Args:
@@ -414,18 +417,6 @@ class Distiller(nn.Module, ABC):
         Incompatible: The loss is not defined for these networks or this training set.
     """
 
-    paper: ClassVar[str]
-    formula: ClassVar[tuple[str, ...]] = ()
-    reads: ClassVar[tuple[FeatureName, ...]]
-    teacher_reads: ClassVar[tuple[FeatureName, ...] | None] = None
-    uses_teacher: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = False
-    uses_labels: ClassVar[bool | None] = None
-    label_free: ClassVar[Mapping[str, object]] = {}
-    relational: ClassVar[bool] = False
-    undecayed: ClassVar[tuple[str, ...]] = ()
-    note: ClassVar[str] = ""
-    new_options: ClassVar[tuple[str, ...]] = ()
     pretraining: Pretraining | None = None
 
     def __init__(self, setting: Setting) -> None:
@@ -459,18 +450,6 @@ class Distiller(nn.Module, ABC):
         loss: Tensor = self(student, teacher, batch)
         return loss
 
-    def predict(self, student: Features) -> Tensor:
-        """Return the logits (B, K) of the student at test time, by default its own.
-
-        A distiller that overrides this method replaces the student's classifier by a head of its
-        own parameters and buffers. The head is evaluated, saved with the weights, and counted in
-        the network's cost.
-
-        Args:
-            student: The student's features, in evaluation mode; `reads` lists the filled fields.
-        """
-        return student.logits
-
     def get_extra_state(self) -> Tensor:
         """Return the state of the random generator; `state_dict()` includes this state."""
         return self.rng.get_state()
@@ -502,11 +481,6 @@ def require_labels(distiller: type[Distiller], options: Mapping[str, object]) ->
         f"{name} needs labels in the teacher's classes, which the student's images do not have. "
         f"Allowed: losses that need no labels{fixes}"
     )
-
-
-def has_head(distiller: type[nn.Module]) -> bool:
-    """Return whether a distiller's class replaces the student's classifier at test time."""
-    return issubclass(distiller, Distiller) and distiller.predict is not Distiller.predict
 
 
 def stage_of(term: nn.Module) -> Pretraining | None:
@@ -557,8 +531,3 @@ def require_one_teacher(distiller: Distiller, members: int) -> None:
         raise Incompatible(
             f"the {part} of {name} learns from one teacher, not from {members} members"
         )
-
-
-def reads_of_teacher(distiller: type[Distiller] | Distiller) -> tuple[FeatureName, ...]:
-    """Return the names of the `Features` fields that a distiller may use from the teacher."""
-    return distiller.reads if distiller.teacher_reads is None else distiller.teacher_reads

@@ -9,11 +9,20 @@ from torch import Tensor, nn
 from distillers._memory_bank import (
     MemoryBank,
     NegativeSampler,
-    NegativesFrom,
     log_odds,
     nce_loss,
 )
-from distillers.base import Batch, Count, Distiller, Features, Fraction, Positive, Setting, Width
+from distillers.base import (
+    Batch,
+    Count,
+    Distiller,
+    Features,
+    Fraction,
+    NegativesFrom,
+    Positive,
+    Setting,
+    Width,
+)
 
 
 class CRD(Distiller):

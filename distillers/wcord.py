@@ -13,7 +13,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 from distillers._memory_bank import (
     MemoryBank,
     NegativeSampler,
-    NegativesFrom,
     kr_loss,
     log_odds,
     nce_loss,
@@ -25,6 +24,7 @@ from distillers.base import (
     Distiller,
     Features,
     Fraction,
+    NegativesFrom,
     NonNegative,
     Positive,
     Rounds,

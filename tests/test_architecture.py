@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +20,12 @@ def layers() -> dict[str, int]:
         for place, row in enumerate(rows)
         for name in re.findall(r"`([\w.]+)`", row.split("|")[1])
     }
+
+
+def without_torch() -> set[str]:
+    """Return the rows that are marked in ARCHITECTURE.md as not importing torch."""
+    table = (ROOT / "ARCHITECTURE.md").read_text().split("<!-- layers -->")[1]
+    return set(re.findall(r"^\| `([\w.]+)` \|.*Without torch \|$", table, re.M))
 
 
 def modules() -> dict[str, Path]:
@@ -81,6 +89,16 @@ def test_imports_go_one_way() -> None:
             if own != theirs and rows[theirs] >= rows[own]:
                 wrong.append(f"{name} imports {other}")
     assert wrong == []
+
+
+def test_marked_modules_are_imported_without_torch() -> None:
+    rows, marked = layers(), without_torch()
+    names = [name for name in modules() if layer(name, rows) in marked and "__main__" not in name]
+    assert {"bench.suite.checks", "bench.report.build", "bench.cli.report"} <= {*names}
+    names += ["distillers.declaration", "bench.models", "bench.planning.plan"]
+    code = f"import sys; sys.modules['torch'] = None; [__import__(name) for name in {names}]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_distillers_import_nothing_from_bench() -> None:

@@ -11,8 +11,9 @@ import distillers
 from bench import api, data, models, seeding
 from bench.errors import BenchError
 from bench.execution.queue import work_of
+from bench.planning.cohorts import cohorts
 from bench.planning.estimate import Estimate, build_for_estimate, estimate
-from bench.planning.plan import Plan, cohorts
+from bench.planning.plan import Plan
 from distillers import Setting, Shapes
 from tests import toy
 from tests.models.golden import FACTS

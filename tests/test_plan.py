@@ -8,7 +8,8 @@ import pytest
 
 from bench import api, suite
 from bench.errors import ConfigError
-from bench.planning.plan import SHARED, Plan, cohorts
+from bench.planning.cohorts import SHARED, cohorts
+from bench.planning.plan import Plan
 from bench.spec import FIRST_KEYS, Recipe, RunSpec, content_hash
 from tests import toy
 
@@ -356,3 +357,10 @@ def test_a_later_key_is_set_back_to_its_default(key: str, tmp_path: Path) -> Non
     teacher = f"teachers.recipe.{key}={default}"
     assert ids(tmp_path, f"recipe.{key}={OTHER[key]}", f"pairs.0.recipe.{key}={default}", teacher
                ) == ids(tmp_path)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["quickstart", "small_ensemble", "small_cross_modal"])
+def test_ids_are_hashes_of_the_specifications(name: str) -> None:
+    for run in api.load_plan(name, ["seeds=0-2", "teachers.seed=same"]).runs.values():
+        assert run.id == run.specification.id
+        assert RunSpec.model_validate(run.specification.content) == run.specification

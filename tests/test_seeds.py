@@ -17,7 +17,8 @@ from bench.cli.status import status_text
 from bench.errors import ConfigError
 from bench.overview import describe_plan, describe_status
 from bench.planning import saved
-from bench.planning.plan import Plan, cohorts
+from bench.planning.cohorts import cohorts
+from bench.planning.plan import Plan
 from bench.report import ReportOptions, build
 from bench.report.model import Row
 from bench.results import Results

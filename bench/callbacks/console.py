@@ -7,7 +7,7 @@ in place, `Plain` writes lines of text, `Json` writes lines of JSON.
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,13 +19,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.config.text import as_json, printable
+from bench.config.text import as_json, group_reasons, printable
 from bench.errors import BenchError, unknown
 from bench.results import Record
 
 if TYPE_CHECKING:
+    from bench.planning.cohorts import Cohort
     from bench.planning.estimate import Estimate
-    from bench.planning.plan import Cohort, Plan, Run
+from bench.planning.plan import Plan, Run
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}
@@ -195,25 +196,6 @@ class Progress:
         if left is not None and counts.total() < len(self.runs):
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)
-
-
-def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Group runs with the same state and reason.
-
-    Args:
-        runs: State, name and reason of each run.
-
-    Returns:
-        For each group, its state, the names of its runs and its reason. The names are text such as
-        `resnet8/vgg8 at seed 0 and 1 more`.
-    """
-    names: dict[tuple[str, str], list[str]] = {}
-    for state, name, reason in runs:
-        names.setdefault((state, reason), []).append(name)
-    return [
-        (state, group[0] + (f" and {len(group) - 1} more" if group[1:] else ""), reason)
-        for (state, reason), group in names.items()
-    ]
 
 
 def duration(seconds: float) -> str:

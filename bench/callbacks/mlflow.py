@@ -24,13 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.callbacks.mlflow_store import create_store
 from bench.callbacks.tracking import metrics, params, run_name, short
+from bench.data.fingerprint import cache_folder
 from bench.errors import BenchError
 from bench.results import Record, Results, document, quarantine, write_atomic
 from bench.results.files import locked
 from bench.spec import content_hash
 
 if TYPE_CHECKING:
-    from bench.planning.plan import Cohort, Plan
+    from bench.planning.cohorts import Cohort
+from bench.planning.plan import Plan
 
 FINGERPRINT = "bench.results.record"  # tag with the hash of a record; it is set last
 ARTIFACTS = "mlflow-artifacts:/"  # this address stays valid if the results folder moves
@@ -399,8 +401,6 @@ def _local_uri(results: Results) -> str:
 
 def _link_to(folder: Path) -> Path:
     """Return a symbolic link to a folder; the link's path is valid in a URI."""
-    from bench.data.fingerprint import cache_folder  # imports torch
-
     link = cache_folder() / "links" / content_hash(str(folder))
     if link.is_symlink() and link.resolve() == folder:
         return link

@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.data.fingerprint import cache_folder
+
 
 def create_store(path: Path, open_store: Callable[[str], object]) -> None:
     """Create a SQLite store, as a copy of an empty store if one is in the user's cache.
@@ -19,8 +21,6 @@ def create_store(path: Path, open_store: Callable[[str], object]) -> None:
         path: The new store, a writable file.
         open_store: MLflow's class of clients, which creates the store at an address.
     """
-    from bench.data.fingerprint import cache_folder  # imports torch
-
     empty = cache_folder() / f"mlflow-{version('mlflow')}.sqlite"
     with suppress(OSError, sqlite3.Error):
         if empty.is_file():

@@ -68,7 +68,7 @@ def print_files(files: "list[Path]") -> None:
 
 def require_record(plan: "Plan", results: "Results", command: str) -> int:
     """Return how many runs of the plan have a record; if no run has one, raise BenchError."""
-    count = sum(results.file(run).exists() for run in plan.runs)
+    count = len(plan.runs.keys() & results.runs())
     if not count:
         raise BenchError(
             f"{results.folder}: none of the {len(plan.runs)} selected runs has a record; "

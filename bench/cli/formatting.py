@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.callbacks.console import group_reasons
+from bench.config.text import group_reasons
 
 GAP = 2  # spaces between two columns
 MIN_COLUMN = 20  # characters: the narrowest width to which text is wrapped

@@ -52,7 +52,7 @@ def list_rows(what: str) -> list[dict[str, Any]]:
                 for name, method in suite.canonical().items()
             ]
         case "distillers":
-            classes = {name: distillers.load(name) for name in distillers.names()}
+            classes = {name: distillers.declared(name) for name in distillers.names()}
             return [
                 {"distiller": name, "reads": ", ".join(d.reads), "note": d.note, "paper": d.paper}
                 for name, d in classes.items()

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.cache import cached
 from bench.cli import options
 from bench.errors import BenchError, MissingData
 
 if TYPE_CHECKING:
+    from bench.data import Facts
     from bench.spec import TermSpec
     from bench.suite import Suite
 
@@ -55,6 +57,22 @@ def choices(suite: options.SuiteOptions) -> Iterator[str]:
     yield from looks(plan)
 
 
+def stages(suite: "Suite", facts: "Facts") -> dict[str, str]:
+    """Return the stages of a suite's networks by name; see `bench.planning.estimate.stages_of`."""
+
+    def measure() -> dict[str, str]:
+        from bench.planning.estimate import stages_of  # imports torch
+
+        return stages_of(suite, facts)
+
+    if suite.registry.has_plugins:
+        return measure()
+    names = [name for pair in suite.pairs for name in (pair.teacher.network, pair.student)]
+    networks = [names, suite.stages, suite.registry.options]
+    stages: dict[str, str] = cached(["stages", *networks, facts.classes, facts.size], measure)
+    return stages
+
+
 @options.suite_verb("data_root", "filter_", "limit")
 def command(suite: options.SuiteOptions) -> None:
     """Print a suite with every value and its origin.
@@ -63,7 +81,6 @@ def command(suite: options.SuiteOptions) -> None:
     """
     from bench import data
     from bench import suite as suites
-    from bench.planning.estimate import stages_of
     from bench.report.experiment import describe
 
     path, plugins = suites.find(suite.suite), not suite.no_plugins
@@ -72,13 +89,14 @@ def command(suite: options.SuiteOptions) -> None:
     for line in describe(content):
         print(f"# {line}")
     try:
-        stages = stages_of(content, data.facts(content.data, None, content.registry.datasets))
+        facts = data.facts(content.data, None, content.registry.datasets)
+        lines = stages(content, facts)
     except MissingData as error:
-        stages = {"unknown": str(error)}
+        lines = {"unknown": str(error)}
     for line in (
         *pair_settings(content),
         *(choices(suite) if content.tune or content.settling else ()),
     ):
         print(f"# {line}")
     print("# stages of the networks, as layer and shape")
-    print("".join(f"# {network}: {text}\n" for network, text in stages.items()), end="")
+    print("".join(f"# {network}: {text}\n" for network, text in lines.items()), end="")

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,3 +107,22 @@ def _named(char: str) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, e.g. `1 epoch` or `240 epochs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def group_reasons(runs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Group runs with the same state and reason.
+
+    Args:
+        runs: State, name and reason of each run.
+
+    Returns:
+        For each group, its state, the names of its runs and its reason. The names are text such as
+        `resnet8/vgg8 at seed 0 and 1 more`.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for state, name, reason in runs:
+        names.setdefault((state, reason), []).append(name)
+    return [
+        (state, group[0] + (f" and {len(group) - 1} more" if group[1:] else ""), reason)
+        for (state, reason), group in names.items()
+    ]

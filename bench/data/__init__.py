@@ -4,14 +4,15 @@
 `imagenet` and `folder` read images; `batches` makes batches of images on a device.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bench.data.base import (
+    PREFIX,
     Arrays,
     Augment,
     Data,
@@ -25,11 +26,15 @@ from bench.data.base import (
 )
 from bench.data.batches import Resident, Streamed
 from bench.data.builtin import BUILTIN, Archive, TinyImageNet
-from bench.data.folder import PREFIX, Folder, Listing
+from bench.data.folder import Folder, Listing
 from bench.data.imagenet import ImageNet, ValidationView
 from bench.data.images import CentreView
 from bench.data.subset import select, selected_facts
 from bench.errors import BenchError, unknown
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Arrays",

@@ -32,19 +32,24 @@ name in a dictionary `DATASETS`:
 A suite that lists the plugin's file under `plugins:` can then set `dataset: squares`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.errors import BenchError
+from bench.lazy import torch
 from bench.spec import DataSpec
-from distillers import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distillers import Batch
 
 IMAGENET_CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, standard deviation
+PREFIX = "folder:"  # begins the name of a folder of images, as a data set
 Split = Literal["train", "validation", "test"]
 UNLABELLED = "+unlabelled:"  # in the fingerprint of images without labels
 
@@ -116,7 +121,7 @@ class Facts:
         channels = len(self.mean)
         return "" if channels == 3 else f"images of 3 channels, and these have {channels}"
 
-    def taught_by(self, teacher: "Facts") -> "Facts":
+    def taught_by(self, teacher: Facts) -> Facts:
         """Return these facts for a student whose teacher was trained on the images of `teacher`.
 
         The student has the teacher's classes. Images of another data set have no labels in these
@@ -162,7 +167,7 @@ class Selection:
     held_out: int = 0
 
     @classmethod
-    def of(cls, spec: DataSpec, name: str = "") -> "Selection":
+    def of(cls, spec: DataSpec, name: str = "") -> Selection:
         """Return the selection of a run's images.
 
         Args:
@@ -324,7 +329,7 @@ class LoadedData(Data, Protocol):
     def pictures(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of `evaluation` before normalisation, (B, S, S, 3) uint8, and labels."""
 
-    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "LoadedData":
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> LoadedData:
         """Return the same images, normalised with another mean and standard deviation.
 
         Args:

@@ -1,25 +1,28 @@
 """Batches on a device: from images in device memory (`Resident`) or from files (`Streamed`)."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from multiprocessing.context import BaseContext
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
-
+import distillers
 from bench.data.base import Augment, Facts, Split
 from bench.data.folder import Listing
 from bench.data.images import CentreView, ImageFiles, Normalizer, RandomView, View, draw_variation
 from bench.data.operations import Erasing, RandomOperations
 from bench.errors import BenchError
+from bench.lazy import F, torch
 from bench.seeding import generator
-from distillers import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distillers import Batch
 
 RESIZE_BATCH = 1000  # images that are resized at once, to limit memory
 Loaded = TypeVar("Loaded", "Resident", "Streamed")
@@ -71,7 +74,7 @@ class Resident:
         for start in range(0, count, batch_size):
             index = order[start : start + batch_size]
             selected = flat.index_select(0, index).view(-1, *images.shape[1:])
-            batch = Batch(labels=labels.index_select(0, index), index=index)
+            batch = distillers.Batch(labels=labels.index_select(0, index), index=index)
             varied = operate(vary(selected, start), start)
             yield erase(self.normalize(varied), start), batch
 
@@ -89,7 +92,7 @@ class Resident:
             batch = slice(start, start + batch_size)
             yield images[batch], labels[batch]
 
-    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Resident":
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Resident:
         """Return the same images with another normalisation; see `Data.normalised`."""
         return with_normalizer(self, mean, std)
 
@@ -139,7 +142,7 @@ class Streamed:
         erase = Erasing(augment.erasing, self.facts.size, len(order), erasing_rng)
         start = 0
         for images, index in self._batches("train", view, order, batch_size):
-            batch = Batch(labels=self.train_labels.index_select(0, index), index=index)
+            batch = distillers.Batch(labels=self.train_labels.index_select(0, index), index=index)
             yield erase(self.normalize(images), start), batch
             start += len(index)
 
@@ -157,7 +160,7 @@ class Streamed:
         for images, index in self._batches(split, self.centre, order, batch_size):
             yield images, labels.index_select(0, index)
 
-    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Streamed":
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Streamed:
         """Return the same images with another normalisation; see `Data.normalised`."""
         return with_normalizer(self, mean, std)
 
@@ -165,8 +168,9 @@ class Streamed:
         self, split: Split, view: View, order: Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, S, S, 3) uint8 and their indices (B,) in the split."""
-        loader = DataLoader(
-            ImageFiles(self.splits[split].paths, view),
+        files: Any = ImageFiles(self.splits[split].paths, view)  # any sequence is a data set
+        loader = torch.utils.data.DataLoader["Tensor"](
+            files,
             batch_sampler=[batch.tolist() for batch in torch.split(order, batch_size)],
             num_workers=self.workers,
             collate_fn=torch.stack,

@@ -4,6 +4,8 @@ scikit-learn contains the digits. All other data sets are official archives. Mis
 downloaded and verified, except Tiny ImageNet and ImageNet, which the user must download.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import hashlib
@@ -18,12 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.data.base import Arrays, Facts, Source, Split
 from bench.data.digits import read_digits
@@ -31,12 +29,16 @@ from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
 from bench.errors import BenchError, MissingData
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 if sys.platform != "win32":
     import fcntl
 
 NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
-FAILURES = (OSError, RuntimeError, ValueError, AssertionError, HTTPException)
+FAILURES = (OSError, RuntimeError, ValueError, AssertionError)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
@@ -87,13 +89,15 @@ class Archive(ABC):
             for path in root.glob(pattern):
                 if path.exists() and not (path.is_file() or path.is_dir()):
                     raise self.missing(root, f"{path.name} is not a regular file")  # e.g. a pipe
+        from http.client import HTTPException  # imports ssl, which takes time
+
         with without_output():
             with contextlib.suppress(*FAILURES):
                 return self.arrays(root, download=False)
             try:
                 with download_lock(root):
                     return self.arrays(root, download=True)
-            except FAILURES as error:
+            except (*FAILURES, HTTPException) as error:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 reason = f"downloading failed ({lines[-1].strip()})"
                 raise self.missing(root, reason) from error

@@ -1,14 +1,18 @@
 """Read the digits of scikit-learn without importing scikit-learn, which takes seconds."""
 
+from __future__ import annotations
+
 import gzip
 import importlib.util
 import zlib
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bench.errors import MissingData
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE = "datasets/data/digits.csv.gz"  # in the package sklearn
 

@@ -1,5 +1,7 @@
 """A user's folder of images: a training and a test split, each with one folder per class."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import stat
@@ -9,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-
-from bench.data.base import IMAGENET_CHANNELS, Arrays, Facts, Selection
+from bench.data.base import IMAGENET_CHANNELS, PREFIX, Arrays, Facts, Selection
 from bench.data.fingerprint import hash_files
 from bench.data.images import broken_images, check_complete, decode_all, printable
 from bench.errors import BenchError, MissingData
+from bench.lazy import torch
 
-PREFIX = "folder:"
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MAX_DEPTH = 64  # nested folders below a class
 EXTENSIONS = (
     ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png",
@@ -40,7 +42,7 @@ class Listing:
     labels: Tensor  # (N,) int64
     ignored: int = 0  # number of unused files in the split's folder
 
-    def take(self, indices: Tensor) -> "Listing":
+    def take(self, indices: Tensor) -> Listing:
         """Return the files at these indices (M,) int64."""
         paths = [self.paths[index] for index in indices.tolist()]
         return Listing(paths, self.labels[indices], self.ignored)

@@ -4,18 +4,22 @@ The images are always streamed from disk. For evaluation, they are resized and c
 torchvision's weights (`ValidationView`); for other folders, `bench.data.images.CentreView` is used.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bench.config.text import count
-from bench.data.base import IMAGENET_CHANNELS, Arrays, Facts, Selection
-from bench.data.folder import PREFIX, TEST, TRAIN, Folder, class_folders
+from bench.data.base import IMAGENET_CHANNELS, PREFIX, Arrays, Facts, Selection
+from bench.data.folder import TEST, TRAIN, Folder, class_folders
 from bench.data.images import BILINEAR, MARGIN, Picture, pixels, printable
 from bench.errors import MissingData, nearest
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDER = "imagenet"  # in the data root; torchvision's `ImageNet` writes the same folders
 VALIDATION = "val"

@@ -4,6 +4,8 @@ Images on the device are augmented in batches, without a Python loop. Image file
 at a time, by the processes that decode them.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import os
@@ -12,19 +14,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from bench.data.base import Augment, Facts
 from bench.data.operations import RandomOperations
 from bench.errors import BenchError
+from bench.lazy import F, np, torch
 from bench.seeding import derive, generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Picture = Image.Image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -225,7 +226,7 @@ def decode_all(
         decoded = list(threads.map(work, files))
     if problems := [str(each) for each in decoded if isinstance(each, BenchError)]:
         raise broken_images(problems)
-    images = [each for each in decoded if isinstance(each, Tensor)]
+    images = [each for each in decoded if isinstance(each, torch.Tensor)]
     return torch.stack(images).permute(0, 3, 1, 2)
 
 
@@ -313,7 +314,7 @@ class View(Protocol):
         """Return the transformed pixels (S, S, 3) uint8; `index` is the index in the split."""
 
 
-class ImageFiles(Dataset[Tensor]):
+class ImageFiles:
     """A torch data set that decodes image files, one at a time, to (S, S, 3) uint8."""
 
     def __init__(self, paths: list[str], view: View) -> None:

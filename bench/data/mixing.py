@@ -5,16 +5,22 @@ batch's end. All images of a batch have the same ratio λ, the share of x. Rando
 on the seed, the epoch and the batch's number.
 """
 
+from __future__ import annotations
+
 import math
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+import distillers
 from bench.data.images import Box
+from bench.lazy import torch
 from bench.seeding import derive
-from distillers import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distillers import Batch
 
 CUTMIX_SHARE = 0.5  # probability that a batch gets CutMix, if both mixup and CutMix are on
 
@@ -57,7 +63,7 @@ class Mixing:
         ratio, box = self._draw(images.shape[-1], rng)
         targets = self._targets(batch.labels)
         targets = ratio * targets + (1 - ratio) * targets.flip(0)
-        batch = Batch(batch.labels, batch.index, batch.epoch, batch.epochs, targets)
+        batch = distillers.Batch(batch.labels, batch.index, batch.epoch, batch.epochs, targets)
         return (
             _mix(images, ratio, box),
             batch,

@@ -7,15 +7,17 @@ operations are drawn on the CPU, so that the CPU knows the sizes of the groups w
 the device.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from bench.lazy import F, np, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OPERATIONS_PER_IMAGE = 2
 MAX_MAGNITUDE = 30
@@ -23,7 +25,7 @@ ERASED_AREA = (0.02, 0.33)  # as a fraction of the image
 ERASED_ASPECT = (0.3, 3.3)  # height over width
 MAX_ATTEMPTS = 10  # rectangles drawn per image; if none fits, nothing is erased
 
-Operation = Callable[[Tensor], Tensor]  # of images (n, 3, S, S) uint8
+Operation = Callable[["Tensor"], "Tensor"]  # of images (n, 3, S, S) uint8
 
 
 @cache

@@ -1,11 +1,16 @@
 """Random images that replace a data set, to measure speeds without it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-
+import distillers
 from bench.data.base import Augment, Facts
-from distillers import Batch
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from distillers import Batch
 
 
 class RandomImages:
@@ -27,7 +32,7 @@ class RandomImages:
         index = torch.randperm(self.facts.train)[:size].to(self.train_labels.device)
         shape = size, 3, self.facts.size, self.facts.size
         images = torch.randn(shape, device=self.train_labels.device)
-        return images.contiguous(memory_format=torch.channels_last), Batch(
+        return images.contiguous(memory_format=torch.channels_last), distillers.Batch(
             self.train_labels[index], index
         )
 

@@ -1,13 +1,16 @@
 """Choose the images that a `Selection` describes; the choice is the same for every seed and run."""
 
-from dataclasses import replace
+from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bench.data.base import UNLABELLED, Facts, Selection, Split
 from bench.errors import BenchError
+from bench.lazy import np, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def selected_facts(selection: Selection, facts: Facts) -> Facts:

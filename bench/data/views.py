@@ -13,17 +13,20 @@ after normalisation; it contributes nothing to a convolution, and its weights ge
 - a modality (named channels) that the data set declares: these channels, as channels 0, 1, 2.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterator
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from bench.data.base import Data, Facts, Split
 from bench.errors import unknown
+from bench.lazy import F, torch
 from bench.seeding import derive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RGB = "rgb"
 COLOURED = ("grey", "l", "ab")  # views of images with three channels

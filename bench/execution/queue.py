@@ -7,7 +7,8 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.planning.plan import Cohort, Run, depths
+from bench.planning.cohorts import Cohort
+from bench.planning.plan import Run, depths
 
 if TYPE_CHECKING:
     from bench.planning.estimate import Estimate

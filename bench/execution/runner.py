@@ -10,7 +10,8 @@ from bench.data import Facts
 from bench.execution.executors import Executor
 from bench.execution.protocol import Event, Job, Task
 from bench.execution.queue import Queue, halves, work_of
-from bench.planning.plan import Cohort, Plan, Run, cohorts
+from bench.planning.cohorts import Cohort, cohorts
+from bench.planning.plan import Plan, Run
 from bench.results import Record, Results, Unwritable
 from bench.results.environment import now
 from bench.results.record import Status, TeacherInfo

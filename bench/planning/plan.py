@@ -1,9 +1,8 @@
-"""Turn a suite into a plan of runs, and group runs into cohorts, which train together.
+"""Turn a suite into a plan of runs.
 
 This module does not train, and does not write files.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,27 +11,24 @@ from typing import Any, TypeVar
 
 from bench import data
 from bench.data import Facts, Selection
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.data.views import RGB
 from bench.planning.controls import longer_recipe
 from bench.planning.filters import filter_matches
 from bench.planning.search import Search
+from bench.planning.seeded import SeededSpec
 from bench.plugins import Kind
-from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec, content_hash
+from bench.spec import PAPERS, DataSpec, Recipe, Role, RunSpec, TermSpec
 from bench.suite import Checkpoint, InitialWeights, Method, Pair, Suite
 from bench.suite.schema import MEMBER_SEED
 from bench.suite.seeds import GroupLooks
-from distillers.base import reads_of_teacher
+from distillers.declaration import reads_of_teacher
 
 Key = TypeVar("Key", str, int)
 REVISION = 1  # part of run ids; raise it if a code change alters the results of specifications
 RESIZED_REVISION = 2  # of runs with `resized_crop`, whose parts have whole pixels since 2026-11
 STAGE_FIELDS = frozenset({"stages", "preactivations", "norms", "stem", "pooled_map"})
 TEACHERS_METHOD = {"ce": TermSpec(weight=1.0, options={})}
-SHARED = (
-    "epochs", "batch_size", "crop", "flip", "resized_crop", "precision", "evaluate_every",
-    "randaugment", "erasing", "mixup", "cutmix", "smoothing",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,28 +183,6 @@ def _name(spec: RunSpec) -> str:
     return f"{begin}{spec.network}{method} seed {spec.seed}"
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """Runs that train on the same batches: equal data, teacher, seed, view, `SHARED` settings."""
-
-    runs: tuple[Run, ...]
-
-    @property
-    def teacher(self) -> str | None:
-        """The id of the teacher's run that all runs share; None if no network teaches."""
-        return self.runs[0].teacher
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Ids of the runs that must end before this cohort can start."""
-        return tuple(dict.fromkeys(id for run in self.runs for id in run.needs))
-
-    @property
-    def id(self) -> str:
-        """The hash of the runs' ids."""
-        return content_hash([run.id for run in self.runs])
-
-
 def plan(suite: Suite, root: Path | None = None) -> Plan:
     """Return the plan of a suite.
 
@@ -263,6 +237,7 @@ class Runs:
     teacher_data: DataSpec
     by_id: dict[str, Run] = field(default_factory=dict)
     _teachers: dict[tuple[str, int], str] = field(default_factory=dict)  # by pair and seed
+    _students: dict[tuple[str, str], tuple[Method, Run, SeededSpec]] = field(default_factory=dict)
 
     def teacher(self, pair: Pair, seed: int) -> str:
         """Add the teacher of a pair for students of a seed, and an ensemble's members."""
@@ -282,6 +257,19 @@ class Runs:
 
     def student(self, pair: Pair, method: Method, seed: int) -> str:
         """Add the student of a pair that is trained with a method and a seed."""
+        key, teacher = (pair.name, method.name), self.teacher(pair, seed)
+        if method.control == "untrained":
+            teacher = self._untrained_teacher(pair, seed)
+        first, run, spec = self._students.get(key, (None, None, None))
+        if first is not method or run is None or spec is None:
+            run = self.by_id[self._student(pair, method, seed, teacher)]
+            self._students[key] = method, run, SeededSpec(run.specification)
+            return run.id
+        id, specification = spec.of(seed, teacher)
+        self.by_id[id] = replace(run, id=id, specification=specification)
+        return id
+
+    def _student(self, pair: Pair, method: Method, seed: int, teacher: str) -> str:
         terms = _terms(self.suite, method.terms_of(pair))
         fields = _stages(self.suite, pair, terms) | _view("view", pair.view)
         fields |= _view("teacher_view", pair.teacher.view)
@@ -290,11 +278,9 @@ class Runs:
             fields["combine"] = self.suite.combine
         if method.undecided:
             fields["undecided"] = True
-        recipe, teacher = pair.recipe, self.teacher(pair, seed)
+        recipe = pair.recipe
         if method.control == "longer":
             recipe = longer_recipe(pair, {pair.name: pair for pair in self.suite.pairs})
-        elif method.control == "untrained":
-            teacher = self._untrained_teacher(pair, seed)
         return self._add(
             pair.student, teacher=teacher, method=terms, recipe=recipe, seed=seed, **fields
         )
@@ -334,12 +320,12 @@ class Runs:
         if network in suite.registry.options:
             fields["options"] = dict(suite.registry.options[network])
         images = self.data if "teacher" in fields else self.teacher_data
-        is_resized = fields.get("recipe", PAPERS).resized_crop
-        revision = RESIZED_REVISION if is_resized else REVISION
+        revision = RESIZED_REVISION if fields.get("recipe", PAPERS).resized_crop else REVISION
         spec = RunSpec(revision=revision, data=images, network=network, **fields)
         other = suite.teacher_data.name if suite.teacher_data and "teacher" not in fields else ""
-        self.by_id[spec.id] = Run(spec.id, spec, file, init, other)
-        return spec.id
+        run = Run(spec.id, spec, file, init, other)
+        self.by_id[run.id] = run
+        return run.id
 
 
 def ordered(runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -383,7 +369,7 @@ def _view(key: str, name: str) -> dict[str, str]:
 
 def _stages(suite: Suite, pair: Pair, terms: Iterable[str]) -> dict[str, Any]:
     """Return the stages that a suite declares, for runs with a distiller that reads maps."""
-    distillers = map(suite.registry.distiller, terms)
+    distillers = map(suite.registry.declaration, terms)
     reads = {name for d in distillers for name in (*d.reads, *reads_of_teacher(d))}
     if not reads & STAGE_FIELDS:
         return {}
@@ -463,27 +449,3 @@ def _with_trials_of(plan: Plan) -> Plan:
         cells = tuple(cell for cell in trials.cells if cell.run in ids)
         trials = replace(trials, runs=runs, cells=cells)
     return replace(plan, searches=searches, trials=trials)
-
-
-def cohorts(runs: Iterable[Run]) -> list[Cohort]:
-    """Group runs that one worker executes together.
-
-    Each teacher is alone, so that teachers train in parallel. Students that learn from one teacher
-    with one seed are together, and so are the probes of these students on one data set.
-    """
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[_cohort_key(run)].append(run)
-    return [Cohort(tuple(group)) for group in groups.values()]
-
-
-def _cohort_key(run: Run) -> str:
-    spec = run.specification
-    if run.kind in ("teacher", "ensemble"):
-        return run.id
-    if run.kind == "probe":
-        precision = spec.recipe.precision
-        return content_hash([spec.data.content, spec.teacher, spec.seed, precision, "probe"])
-    recipe = spec.recipe.model_dump(mode="json")
-    shared = [recipe[name] for name in SHARED]
-    return content_hash([spec.data.content, spec.teacher, spec.seed, spec.view, shared])

@@ -104,7 +104,7 @@ def dump(plan: Plan) -> str:
         "teacher_facts": vars(plan.teacher_facts) if plan.teacher_facts else None,
         "pairs": [_pair(pair) for pair in suite.pairs],
         "methods": [_method(method) for method in suite.methods],
-        "uses_teacher": {name: registry.distiller(name).uses_teacher for name in terms},
+        "uses_teacher": {name: registry.declaration(name).uses_teacher for name in terms},
         "runs": {id: _run(run) for id, run in plan.runs.items()},
         "probes": [_probe(probe) for probe in suite.probes],
         "evaluate": suite.evaluate,

@@ -10,7 +10,6 @@ from functools import cache
 
 from bench.planning.plan import Cell, Plan, with_cells
 from bench.planning.tuning import Read
-from bench.stats.sequential import Looked, Looks, look
 from bench.suite import Method
 from bench.suite.seeds import GroupLooks, UntilSettled
 
@@ -71,6 +70,8 @@ def _looks(
     group: str, lines: Lines, rule: UntilSettled, read: Read
 ) -> tuple[GroupLooks, dict[Line, int]]:
     """Return the looks at a group so far, and the number of seeds of each method."""
+    from bench.stats.sequential import Looked, Looks, look  # imports numpy
+
     methods = {line[1]: cells[0].method for line, cells in lines.items()}
     compared = [name for name, method in methods.items() if is_compared(method, rule.reference)]
     pairs = list(dict.fromkeys(pair for pair, _ in lines))

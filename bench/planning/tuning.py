@@ -152,7 +152,7 @@ def with_values(
             if option == WEIGHT:
                 new[name] = new[name].model_copy(update={"weight": value})
                 continue
-            distiller = registry.distiller(name)
+            distiller = registry.declaration(name)
             settings = {**default_options(distiller), **new[name].options, option: value}
             update = {"options": recorded_options(distiller, settings)}
             new[name] = new[name].model_copy(update=update)

@@ -235,13 +235,26 @@ def _cells(records: Sequence[Record]) -> list[Cell]:
     by_id = {record.id: record for record in records}
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     teachers: dict[tuple[str, str, str], Record | None] = {}
+    texts: dict[tuple[int, ...], str] = {}
     for record in by_id.values():
         pair, method = _names(record)
         teacher = by_id.get(record.specification.teacher or "")
-        key = pair, method, json.dumps(settings(record, teacher), sort_keys=True)
+        values = _identities(record) + (_identities(teacher) if teacher else ())
+        if values not in texts:
+            texts[values] = json.dumps(settings(record, teacher), sort_keys=True)
+        key = pair, method, texts[values]
         groups.setdefault(key, []).append(Entry(pair, "", "", method, record.seed, record))
         teachers.setdefault(key, teacher)
     return [cell(groups[key], "top1", teachers[key]) for key in sorted(groups)]
+
+
+def _identities(record: Record) -> tuple[int, ...]:
+    """Return the identities of the values on which the setting of a record depends.
+
+    The records of an index share these values, so that a setting is computed once for all seeds.
+    """
+    values = vars(record.specification).items()
+    return tuple(id(value) for name, value in values if name not in ("seed", "teacher"))
 
 
 def _names(record: Record) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,7 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
         results: The results folder.
         curves: Whether to read the learning curves, too, which takes longer.
     """
-    from bench.planning.seeds import reported  # imports torch
+    from bench.planning.seeds import reported
 
     read_record, suite = results.record if curves else results.summary, plan.suite
     measures: dict[str, dict[str, str]] = {}
@@ -76,32 +77,33 @@ def entries(plan: "Plan", results: "Results", *, curves: bool = False) -> Iterat
 
     distillers_of = {m.name: _teacher_distillers(m, suite.registry) for m in suite.methods}
     notes = {method.name: note(method) for method in suite.methods}
-    for each in reported(plan):
-        pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
-        role: Role = "student" if method.terms and not distillers else "method"
-        role = "control" if method.control else role
-        names, title = (pair.name, pair.teacher.network, pair.student), method.label
-        title = f"{controls.LABEL}{title}" if method.control else title
-        about, group = notes[method.name], pair.group
-        record, unmeasured, differs = read(each.teacher)
-        yield Entry(
-            *names, "teacher", each.seed, record, "Teacher", "", "teacher", group,
-            unmeasured=unmeasured, differs=differs,
-        )  # fmt: skip
-        record, unmeasured, differs = read(each.run)
-        yield Entry(
-            *names,
-            method.name,
-            each.seed,
-            record,
-            title,
-            about,
-            role,
-            group,
-            distillers,
-            unmeasured,
-            differs,
-        )
+    with nullcontext() if curves else results.indexed():
+        for each in reported(plan):
+            pair, method, distillers = each.pair, each.method, distillers_of[each.method.name]
+            role: Role = "student" if method.terms and not distillers else "method"
+            role = "control" if method.control else role
+            names, title = (pair.name, pair.teacher.network, pair.student), method.label
+            title = f"{controls.LABEL}{title}" if method.control else title
+            about, group = notes[method.name], pair.group
+            record, unmeasured, differs = read(each.teacher)
+            yield Entry(
+                *names, "teacher", each.seed, record, "Teacher", "", "teacher", group,
+                unmeasured=unmeasured, differs=differs,
+            )  # fmt: skip
+            record, unmeasured, differs = read(each.run)
+            yield Entry(
+                *names,
+                method.name,
+                each.seed,
+                record,
+                title,
+                about,
+                role,
+                group,
+                distillers,
+                unmeasured,
+                differs,
+            )
 
 
 def assemble(
@@ -347,7 +349,7 @@ def _tables(
 def _teacher_distillers(method: "Method", registry: "Registry") -> tuple[str, ...]:
     """Return the names of a method's distillers (its loss terms) that use the teacher."""
     return tuple(
-        name for name in method.terms if getattr(registry.distiller(name), "uses_teacher", True)
+        name for name in method.terms if getattr(registry.declaration(name), "uses_teacher", True)
     )
 
 

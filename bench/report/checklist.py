@@ -15,7 +15,7 @@ from bench.report import controls, experiment, labels
 from bench.report.caption import how_tested, tested
 from bench.report.document import Document, spans
 from bench.report.labels import join, sentences
-from bench.report.model import Row, Table, measured_metrics
+from bench.report.model import Row, Table
 from bench.report.provenance import (
     DIGITS,
     ROLES,
@@ -29,6 +29,7 @@ from bench.report.writers import save
 from bench.report.writers.latex import latex
 from bench.report.writers.markdown import markdown
 from bench.report.writers.text import text
+from bench.results.measured import measured_metrics
 from bench.results.record import Record
 
 if TYPE_CHECKING:

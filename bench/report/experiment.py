@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.config.text import count
+from bench.data import views
 from bench.report import labels
 from bench.stats.sequential import Looks, SeedLooks
 
@@ -56,7 +57,6 @@ def is_labelled(suite: "Suite") -> bool:
 
 
 def _views(suite: "Suite") -> Iterator[str]:
-    from bench.data import views  # imports torch
 
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for pair in suite.pairs:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, unknown
 from bench.report import labels
 from bench.report.labels import METRICS, join
-from bench.report.model import Entry, MissingValue, measured_metrics, missing_run
-from bench.results.measured import merged
+from bench.report.model import Entry, MissingValue, missing_run
+from bench.results.measured import measured_metrics, merged
 from bench.spec import PROBE
 
 if TYPE_CHECKING:

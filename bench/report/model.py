@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from bench.report import labels
 from bench.report.labels import METRICS, Caption, Metric, join, measure_of
+from bench.results.measured import MAX_VALUE, measured_metrics, number
 from bench.results.record import Record
 from bench.spec import DataSpec, Recipe
 from bench.stats.comparison import ALPHA, Comparison, Ranks
@@ -25,7 +26,6 @@ Role = Literal["teacher", "student", "control", "method"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a table's rows
 Rank = Literal["best", "second"]
 
-MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
 _SEVERITY = ("missing", "skipped", "diverged", "failed")
 
 
@@ -417,17 +417,6 @@ def named(rows: Iterable[Row], name: str) -> Row | None:
     return next((row for row in rows if row.role != "teacher" and row.name == name), None)
 
 
-def measured_metrics(record: Record) -> dict[str, float]:
-    """Return the metrics of a record by name.
-
-    All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
-    epoch. Values beyond ± `MAX_VALUE` are dropped.
-    """
-    numbers = dict(record.metrics.get("last", {}))
-    numbers["oracle"] = record.metrics.get("oracle", {}).get("top1")
-    return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
-
-
 def cell(entries: Sequence[Entry], metric: str, teacher: Record | None = None) -> Cell:
     """Return the cell of one method on one pair.
 
@@ -499,8 +488,9 @@ def settings(record: Record, teacher: Record | None) -> tuple[dict[str, Any], di
 def environment(records: Iterable[Record]) -> dict[str, str]:
     """Merge the environments of finished runs: each key with all its values as one text."""
     values: dict[str, set[str]] = {}
-    for record in records:
-        for key, value in record.environment.items() if record.status == "done" else ():
+    done = [record.environment for record in records if record.status == "done"]
+    for each in {id(each): each for each in done}.values():  # records of an index share them
+        for key, value in each.items():
             if value is not None:
                 values.setdefault(key, set()).add(str(value))
     return {key: join(sorted(each)) for key, each in values.items()}
@@ -511,7 +501,8 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
     record = entry.record
     if record is None or record.status != "done":
         return missing_run(record)
-    if metric not in measured_metrics(record):
+    value = number(record, metric)
+    if value is None or abs(value) > MAX_VALUE:
         is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
         hint = ", because its images have no labels; see --metric agreement"
         reason = f"missing: the record has no {metric}{hint if is_unlabelled else ''}"

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from bench.results.record import Record
 from bench.spec import PROBE
 
+MAX_VALUE = 1e12  # metrics are far smaller; up to this value, sums of squares stay finite
+
 
 def merged(record: Record, measures: Mapping[str, Record]) -> Record:
     """Return a record with the metrics of finished measures, such as `probe.stl10.top1`.
@@ -42,3 +44,20 @@ def merge_all(records: Iterable[Record]) -> list[Record]:
     specs = {record.id: record.specification for record in records}
     networks = [r for r in records if not (specs[r.id].subject or specs[r.id].data.held_out)]
     return [merged(record, measures.get(record.id, {})) for record in networks]
+
+
+def measured_metrics(record: Record) -> dict[str, float]:
+    """Return the metrics of a record by name.
+
+    All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
+    epoch. Values beyond ± `MAX_VALUE` are dropped.
+    """
+    numbers = {**record.metrics.get("last", {}), "oracle": number(record, "oracle")}
+    return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
+
+
+def number(record: Record, metric: str) -> float | None:
+    """Return the value of a metric in a record."""
+    if metric == "oracle":
+        return record.metrics.get("oracle", {}).get("top1")
+    return record.metrics.get("last", {}).get(metric)

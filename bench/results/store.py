@@ -1,6 +1,7 @@
 """A results folder: records, weights, and checkpoints of unfinished runs, one file per run.
 
 runs/<id>.json             record of a finished run, written atomically
+runs/index.sqlite          copies of many records, which tables read faster; may be deleted
 weights/<id>.safetensors   network at the end of the run
 state/<id>.safetensors     checkpoint of an unfinished run, after its last completed epoch
 <suite>.md, .tex, .csv     tables, made from the records
@@ -25,12 +26,13 @@ run's weights.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, TeacherRefused
 from bench.results.files import locked, quarantine, sha256, write_atomic
+from bench.results.index import Index
 from bench.results.record import FORMAT, NewerFormat, Record, document, parse
 
 if TYPE_CHECKING:
@@ -82,6 +84,23 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._index: Index | None = None
+
+    @contextmanager
+    def indexed(self) -> Iterator[None]:
+        """Read records without curves from the folder's index inside the block.
+
+        Records that the index does not have are read from their files, and added to the index.
+        """
+        if self._index is not None:
+            yield
+            return
+        self._index = Index(self.folder / "runs")
+        try:
+            yield
+        finally:
+            self._index.save()
+            self._index = None
 
     @contextmanager
     def lock(self) -> Iterator[int]:
@@ -152,7 +171,14 @@ class Results:
             Corrupt: The file is not a valid record.
             BenchError: A later version wrote the record.
         """
-        return read_record(self.file(run), run, curves=curves)
+        if curves or self._index is None:
+            return read_record(self.file(run), run, curves=curves)
+        key = self._index.key(run)  # before the file is read, which may change then
+        if (record := self._index.find(run, key)) is None:
+            record = read_record(self.file(run), run, curves=False)
+            if record is not None:
+                self._index.add(record, key)
+        return record
 
     def summary(self, run: str) -> Record | None:
         """Return the record of a run with empty curves; it raises the same errors as `record`."""
@@ -160,12 +186,22 @@ class Results:
 
     def records(self, *, curves: bool = True) -> Iterator[Record]:
         """Yield every record of the folder, sorted by id."""
-        for path in sorted((self.folder / "runs").glob("*.json")):
-            if (record := self.record(path.stem, curves=curves)) is not None:
-                yield record
+        with nullcontext() if curves else self.indexed():
+            for run in self.runs():
+                if (record := self.record(run, curves=curves)) is not None:
+                    yield record
+
+    def runs(self) -> list[str]:
+        """Return the ids of the runs with a record, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = sorted(os.listdir(self.folder / "runs"))
+            return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return []
 
     def differing(self, run: str) -> list[Path]:
         """Return the stored records of a run that have other numbers than its record."""
+        if not os.path.isdir(f"{self.folder}/{DIFFERING}"):
+            return []
         kept = self.file(run)
         stored = sorted((self.folder / DIFFERING).glob(f"*/{run}.json"))
         return [path for path in stored if not kept.is_file() or sha256(path) != sha256(kept)]

@@ -117,11 +117,11 @@ class SiteMethod:
         return slug(self.name)
 
     @property
-    def distillers(self) -> list[tuple[str, "type[distillers.Distiller] | None"]]:
+    def distillers(self) -> list[tuple[str, "type[distillers.Declaration] | None"]]:
         """The distillers of its losses, each with its class; None: of a plugin."""
         names = dict.fromkeys(name for terms in self.terms for name in terms)
         builtin = distillers.names()
-        return [(name, distillers.load(name) if name in builtin else None) for name in names]
+        return [(name, distillers.declared(name) if name in builtin else None) for name in names]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from bench.config.text import printable
 from bench.report import labels
 from bench.report.disagreements import disagreements_document
 from bench.report.labels import one_line
-from bench.report.model import measured_metrics
 from bench.report.writers.html import html, specification
 from bench.results import Record
+from bench.results.measured import measured_metrics
 from bench.results.pool import Copy, Disagreement
 from bench.site.content import MACHINE, Site, SiteMethod, place_link
 from bench.site.curve import curves

@@ -13,8 +13,9 @@ from bench.report.figures import NotDrawn
 from bench.report.figures.style import axis_label, svg
 from bench.report.labels import metric as metric_of
 from bench.report.labels import sentences
-from bench.report.model import ROLES, Column, Role, Row, measured_metrics
+from bench.report.model import ROLES, Column, Role, Row
 from bench.report.writers.html import filters, html
+from bench.results.measured import measured_metrics
 from bench.site.content import Site, SiteSuite, linked
 from bench.site.render import page
 

@@ -21,7 +21,7 @@ from bench.suite.files import canonical, canonical_terms, default_label
 from bench.suite.image_checks import check_images
 from bench.suite.schema import PairEntry, Suite
 from bench.suite.unchecked import as_mapping, as_name, unknown_name
-from distillers import Distiller
+from distillers import Declaration
 
 MAX_PROBLEMS = 100  # limit for reported network names: finding the nearest match of each is slow
 MIN_SEEDS = 3
@@ -130,7 +130,7 @@ def _term(
     if as_name(name) and (message := unknown_name("distiller", name, names)):
         yield Problem(where, message)
     elif name in names and isinstance(values, dict):
-        distiller = registry.distiller(name)
+        distiller = registry.declaration(name)
         yield from check_options(distiller, values, where)[1]
         for option, parameter in options(distiller).items():
             required = shared is not None and parameter.default is parameter.empty
@@ -169,19 +169,19 @@ def library_networks(library: str) -> Sequence[str]:
     return list(models.list_models(module=models))
 
 
-def options(distiller: type[Distiller]) -> dict[str, inspect.Parameter]:
+def options(distiller: type[Declaration]) -> dict[str, inspect.Parameter]:
     """Return a distiller's options by name: the constructor's parameters after `setting`."""
     _self, _setting, *rest = inspect.signature(distiller.__init__).parameters.values()
     return {p.name: p for p in rest if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
 
-def default_options(distiller: type[Distiller]) -> dict[str, Any]:
+def default_options(distiller: type[Declaration]) -> dict[str, Any]:
     """Return the default values of the options that have one."""
     return {k: p.default for k, p in options(distiller).items() if p.default is not p.empty}
 
 
 def check_options(
-    distiller: type[Distiller], values: Mapping[str, Any], where: Where
+    distiller: type[Declaration], values: Mapping[str, Any], where: Where
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the valid options, converted to their types, and a problem per invalid option."""
     parameters = options(distiller)
@@ -272,7 +272,7 @@ def _warnings(suite: Suite) -> Iterator[str]:
         warmups = ", ".join(map(str, sorted(slow)))
         yield f"recipe.warmup: training ends before epoch {warmups}, so lr is never reached"
     sizes = {pair.recipe.batch_size for pair in suite.pairs} - {PAPERS.batch_size}
-    distiller = suite.registry.distiller
+    distiller = suite.registry.declaration
     methods = [m.name for m in suite.methods if any(distiller(x).relational for x in m.terms)]
     if sizes and methods:
         yield (

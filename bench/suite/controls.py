@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench.plugins import Registry
 from bench.suite.schema import Method
-from distillers.base import reads_of_teacher
+from distillers.declaration import reads_of_teacher
 
 SMOOTHING = "ls"
 CONTROLS_OF = (SMOOTHING, "kd", "student")  # the papers' methods that controls are made of
@@ -53,6 +53,6 @@ def _smoothing(method: Method) -> Method:
 
 def _teaches_with_logits(method: Method, registry: Registry) -> bool:
     """Return whether a method uses a teacher, and reads only the teacher's logits."""
-    used = [d for d in map(registry.distiller, method.terms) if d.uses_teacher]
+    used = [d for d in map(registry.declaration, method.terms) if d.uses_teacher]
     reads = {name for distiller in used for name in reads_of_teacher(distiller)}
     return reads == {"logits"}

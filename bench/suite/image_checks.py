@@ -10,7 +10,7 @@ from bench import data
 from bench.config.loader import Document
 from bench.config.text import Problem, Where, found
 from bench.data import Facts, Selection, views
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.errors import BenchError, MissingData
 from bench.plugins import Registry
 from bench.suite.parts import DataSet, DataSetEntry, ViewName

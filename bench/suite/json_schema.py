@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.plugins import RESERVED, Registry
 from bench.suite.checks import options
 from bench.suite.files import canonical
 from bench.suite.schema import LIBRARIES, SuiteFile
 from bench.suite.tuning import RangeEntry
-from distillers import Distiller
+from distillers import Declaration
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
@@ -95,7 +95,7 @@ def of_suites(registry: Registry) -> dict[str, Any]:
     definitions["Term"] = {"anyOf": [weight, _ref("TermEntry")]}
     names = registry.names("distiller")
     for name in names:
-        distiller = registry.distiller(name)
+        distiller = registry.declaration(name)
         values = _options(distiller)
         keys = {"type": "object", "additionalProperties": False}
         definitions[f"options.{name}"] = {**keys, "properties": values}
@@ -112,8 +112,8 @@ def of_suites(registry: Registry) -> dict[str, Any]:
     properties["options"]["properties"] = {
         name: {
             **_ref(f"options.{name}"),
-            "description": text_of(registry.distiller(name)),
-            "examples": [_defaults(registry.distiller(name))],
+            "description": text_of(registry.declaration(name)),
+            "examples": [_defaults(registry.declaration(name))],
         }
         for name in names
     }
@@ -144,7 +144,7 @@ def first_paragraph(cls: type) -> str:
     return " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split())
 
 
-def text_of(distiller: type[Distiller]) -> str:
+def text_of(distiller: type[Declaration]) -> str:
     """Return the formula and the paper of a distiller."""
     return f"{first_paragraph(distiller)} {distiller.paper}"
 
@@ -159,12 +159,12 @@ def _term(name: str, registry: Registry) -> dict[str, Any]:
     examples = [content[name] for content in terms if name in content] or [1.0]
     return {
         **_ref(f"term.{name}"),
-        "description": text_of(registry.distiller(name)),
+        "description": text_of(registry.declaration(name)),
         "examples": list({json.dumps(example): example for example in examples}.values()),
     }
 
 
-def _options(distiller: type[Distiller]) -> dict[str, Any]:
+def _options(distiller: type[Declaration]) -> dict[str, Any]:
     """Return the schema of each option of a distiller, by the option's name."""
     types = inspect.get_annotations(distiller.__init__, eval_str=True)
     texts = documented(distiller, "Args")
@@ -178,7 +178,7 @@ def _options(distiller: type[Distiller]) -> dict[str, Any]:
     }
 
 
-def _defaults(distiller: type[Distiller]) -> dict[str, Any]:
+def _defaults(distiller: type[Declaration]) -> dict[str, Any]:
     """Return the defaults of a distiller's options."""
     return {k: value["default"] for k, value in _options(distiller).items() if "default" in value}
 

@@ -11,7 +11,7 @@ import distillers
 from bench.config.loader import Document
 from bench.config.text import Where, dotted
 from bench.data import Selection
-from bench.data.folder import PREFIX
+from bench.data.base import PREFIX
 from bench.data.views import RGB
 from bench.plugins import Registry
 from bench.spec import TermSpec
@@ -31,8 +31,8 @@ from bench.suite.schema import (
     Teacher,
 )
 from bench.suite.spaces import resolve
-from distillers import Distiller
-from distillers.base import has_head
+from distillers import Declaration
+from distillers.declaration import has_head
 
 HEAD_NOTE = (  # in tables, for methods with a head
     "predicts with a head of its own instead of the student's classifier: more parameters and "
@@ -184,7 +184,7 @@ class Resolver:
             term: self._term(name, term, content, None if is_papers else (*where, term))
             for term, content in contents.items()
         }
-        used = [self.registry.distiller(term) for term in terms]
+        used = [self.registry.declaration(term) for term in terms]
         notes = dict.fromkeys(distiller.note for distiller in used)
         notes |= {HEAD_NOTE: None} if any(map(has_head, used)) else {}
         notes |= {} if terms else {UNTRAINED_NOTE: None}
@@ -210,7 +210,7 @@ class Resolver:
         the suite's `options`. If `where` is None, the method is a paper's: the suite's `options`
         override the paper's options. All these options override the defaults.
         """
-        distiller = self.registry.distiller(name)
+        distiller = self.registry.declaration(name)
 
         layers = [(where, entry.options), (("options", name), self.file.options.get(name, {}))]
         values, origins = default_options(distiller), {"weight": self._origin(where, "weight")}
@@ -250,14 +250,16 @@ def papers(name: str, pair: str = "") -> dict[str, TermSpec]:
     """
     terms: dict[str, TermSpec] = {}
     for term, entry in canonical_pairs(name).get(pair, canonical_terms(name)).items():
-        distiller = distillers.load(term)
+        distiller = distillers.declared(term)
         values, _ = check_options(distiller, entry.options, ())
         options = recorded_options(distiller, default_options(distiller) | values)
         terms[term] = term_spec(entry, options)
     return terms
 
 
-def recorded_options(distiller: type[Distiller], values: Mapping[str, object]) -> dict[str, object]:
+def recorded_options(
+    distiller: type[Declaration], values: Mapping[str, object]
+) -> dict[str, object]:
     """Return options in the order of the constructor, without new options at their defaults."""
     defaults = default_options(distiller)
     return {

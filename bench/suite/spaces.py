@@ -24,7 +24,7 @@ from bench.suite.tuning import (
     TuneEntry,
 )
 from bench.suite.unchecked import as_list, as_mapping
-from distillers import Distiller
+from distillers import Declaration
 
 LABELS = "ce"  # cross-entropy; a key that names no term is an option of the other term
 
@@ -123,7 +123,7 @@ def _domain(
     term, _, option = place.partition(".")
     if term not in registry.names("distiller"):
         return None, []  # other checks report this distiller
-    distiller = registry.distiller(term)
+    distiller = registry.declaration(term)
     allowed = [WEIGHT, *options(distiller)]
     if option not in allowed:
         takes = f"{distiller.__name__} takes {', '.join(allowed)}"
@@ -151,7 +151,7 @@ def _domain(
 
 
 def _value(
-    distiller: type[Distiller], option: str, value: Any, where: Where
+    distiller: type[Declaration], option: str, value: Any, where: Where
 ) -> tuple[Any, list[Problem]]:
     """Return a weight or an option, converted to its type, and its problems."""
     if option == WEIGHT:
@@ -163,7 +163,7 @@ def _value(
     return valid.get(option), [Problem(where, problem.message) for problem in problems]
 
 
-def _is_whole(distiller: type[Distiller], option: str) -> bool:
+def _is_whole(distiller: type[Declaration], option: str) -> bool:
     """Return whether an option of a distiller is a whole number; a weight is not."""
     kind = inspect.get_annotations(distiller.__init__, eval_str=True).get(option)
     return (get_args(kind)[0] if get_origin(kind) is Annotated else kind) is int

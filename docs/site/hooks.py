@@ -31,7 +31,9 @@ _API = {  # title in the navigation: heading, and the text below it
     ),
     "distillers": (
         "The interface of a distiller",
-        "::: distillers.base\n\n::: distillers\n    options: {members: [load, names]}\n\n"
+        "::: distillers.base\n\n"
+        "::: distillers.declaration\n    options: {members: [Declaration]}\n\n"
+        "::: distillers\n    options: {members: [load, names]}\n\n"
         "::: distillers.contract\n    options: {members: [violations]}\n",
     ),
     "networks and data": (

@@ -14,6 +14,7 @@ from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start, tracking, verbs
 from tests.benchmarks.images import crops, decoding, images
+from tests.benchmarks.looking import looking
 from tests.benchmarks.memory import memory
 from tests.benchmarks.per_gpu import per_gpu
 from tests.benchmarks.precisions import precisions
@@ -46,6 +47,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "start": start,
     "tracking": tracking,
     "startup": startup,
+    "looking": looking,
 }
 GPU_STEPS = {"steps": 50, "warm": 25}  # the reference's eight loaders have 16 batches ready
 
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
     parser.add_argument("--suite", type=Path, default=load.suite, help="a suite of another pair")
-    parser.add_argument("--before", type=Path, help="a checkout that `startup` measures, too")
+    parser.add_argument("--before", type=Path, help="another checkout to measure, too")
     parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=())
     parser.add_argument("--device", type=torch.device, default=load.device)
     parser.add_argument("--clock", choices=CLOCKS, default=load.clock,

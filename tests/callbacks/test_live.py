@@ -13,8 +13,9 @@ from bench.callbacks.console import view as make_view
 from bench.errors import BenchError
 from bench.execution.protocol import Status, Task
 from bench.models import Cost
+from bench.planning.cohorts import Cohort, cohorts
 from bench.planning.estimate import Estimate
-from bench.planning.plan import Cohort, Plan, cohorts
+from bench.planning.plan import Plan
 from tests import toy
 
 METHODS = ["student", "kd", "at", "sp"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench import data, models
 from bench.planning import estimate
-from bench.planning.plan import cohorts
+from bench.planning.cohorts import cohorts
 from tests.execution.simulated import suite
 
 EXA, MEGA, GIGA = 1e18, 1e6, 1e9

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.execution.queue import Queue
-from bench.planning.plan import Cohort, Run, cohorts
+from bench.planning.cohorts import Cohort, cohorts
+from bench.planning.plan import Run
 from bench.spec import RunSpec
 from tests import toy
 

@@ -16,7 +16,8 @@ from bench.callbacks import mlflow
 from bench.execution.executors.local import HEARTBEAT_TIMEOUT_S, ProcessExecutor
 from bench.execution.runner import Runner, pending
 from bench.planning import estimate
-from bench.planning.plan import Cohort, Plan
+from bench.planning.cohorts import Cohort
+from bench.planning.plan import Plan
 from bench.report import build
 from bench.results import Record, Results
 from tests import soak, toy

@@ -11,8 +11,9 @@ from bench.errors import BenchError, ConfigError
 from bench.execution.runner import pending
 from bench.overview import describe_plan, describe_status
 from bench.planning import saved
+from bench.planning.cohorts import cohorts
 from bench.planning.estimate import estimate
-from bench.planning.plan import cohorts, select
+from bench.planning.plan import select
 from bench.regression import check, compare
 from bench.report import ReportOptions, build
 from bench.results import Results

@@ -5,7 +5,7 @@ import textwrap
 import torch
 
 from bench import models
-from bench.models import base
+from bench.models import base, mobile, mobilenet_v1, resnet, vgg
 
 
 def test_worked_example_returns_features() -> None:
@@ -18,3 +18,8 @@ def test_worked_example_returns_features() -> None:
     assert (shapes.pooled, shapes.logits) == (32, 5)
     assert net(torch.zeros(2, 3, 32, 32)).logits.shape == (2, 5)
     assert list(namespace["NETWORKS"]) == ["tiny"]
+
+
+def test_listed_names_are_those_of_the_tables() -> None:
+    tables = mobile.NETWORKS, mobilenet_v1.NETWORKS, resnet.NETWORKS, vgg.NETWORKS
+    assert models.names() == sorted(name for table in tables for name in table)

@@ -9,8 +9,9 @@ from bench import api, data, models
 from bench.data.views import View
 from bench.execution.protocol import Task
 from bench.overview import describe_plan
+from bench.planning.cohorts import cohorts
 from bench.planning.estimate import estimate
-from bench.planning.plan import Plan, cohorts, select
+from bench.planning.plan import Plan, select
 from bench.report import ReportOptions, build
 from bench.results import Results
 from bench.suite import read, render

@@ -1,28 +1,28 @@
 """Class correlations of trained networks.
 
 A class correlation is the correlation of the logits of two classes, over all test images. Networks
-are read from their saved weights. This module needs torch and the data set.
+are read from their saved weights. This needs torch and the data set.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench import data
 from bench.data import Data, Selection
 from bench.data.views import View
 from bench.errors import BenchError, MissingData
+from bench.lazy import torch
 from bench.plugins import BUILTIN, Registry
 from bench.report.figures.style import PAGE, canvas, methods, style, wrapped
 from bench.report.model import Entry
 from bench.results import Results, verify
 from bench.results.record import Record, TeacherInfo
-from bench.training.evaluation import predict
-from bench.training.teacher import load_trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,10 +63,9 @@ def differences(
     subject: Data | None = None
     of_teacher: dict[str, Matrix] = {}
     matrices: dict[str, list[Matrix]] = {}
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for label, runs in methods(entries, pair).items():
         for record, teacher in _usable(runs, results):
-            subject = subject or _data(record, root, where, registry, selection)
+            subject = subject or _data(record, root, device, registry, selection)
             if teacher.id not in of_teacher:
                 of_teacher[teacher.id] = _teacher(teacher, record, results, subject, registry)
             student = _correlation(record, results, subject, registry)
@@ -107,7 +106,7 @@ def describe(matrices: Sequence[Matrix]) -> str:
 
 def correlation_figure(
     matrices: Mapping[str, Sequence[Matrix]], title: str = "", width: float = PAGE
-) -> "Figure":
+) -> Figure:
     """Return a figure with one square per method, which shows the matrix of the first seed.
 
     The title of a square states the mean |Δ| over all seeds of the method.
@@ -155,14 +154,15 @@ def _usable(entries: Sequence[Entry], results: Results) -> Iterator[tuple[Record
 def _data(
     record: Record,
     root: Path | None,
-    device: torch.device,
+    device: str | None,
     registry: Registry,
     selection: Selection | None,
 ) -> Data:
     """Return the images of a record; raise BenchError if their fingerprint has changed."""
     spec = record.specification.data
     selection = selection or Selection.of(spec)
-    images = data.load(selection, root, device, added=registry.datasets)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    images = data.load(selection, root, where, added=registry.datasets)
     if spec.fingerprint not in ("", images.facts.fingerprint):
         raise BenchError(f"{selection.name}: the images changed since {record.name} was trained")
     return images
@@ -183,6 +183,9 @@ def _teacher(
 
 def _correlation(record: Record, results: Results, subject: Data, registry: Registry) -> Matrix:
     """Return the class correlations (K, K) of a run's network over the test set."""
+    from bench.training.evaluation import predict
+    from bench.training.teacher import load_trained
+
     path, spec = results.weights(record.id), record.specification
     verify(path, record.weights or "")
     net = load_trained(record, subject.facts, path, registry)

@@ -14,7 +14,8 @@ from bench.errors import BenchError
 from bench.report import labels
 from bench.report.figures import style
 from bench.report.figures.style import COLOURS, SPREAD, TOOLTIP
-from bench.report.model import Entry, measured_metrics
+from bench.report.model import Entry
+from bench.results.measured import measured_metrics
 from bench.results.record import Record
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from bench.report.figures.charts import learning_curves
 from bench.report.figures.pareto import pareto_plot
 from bench.report.figures.style import svg
 from bench.report.labels import Metric, one_line
-from bench.report.model import Entry, Note, Table, TableContext, measured_metrics
+from bench.report.model import Entry, Note, Table, TableContext
 from bench.report.writers import Markup
+from bench.results.measured import measured_metrics
 from bench.results.record import Record
 
 if TYPE_CHECKING:
