@@ -11,7 +11,11 @@ from bench.results import Results
 from tests.command import bench, wrong
 
 KINDS = {"distiller": "my_loss", "network": "tiny_net", "dataset": "quarters"}
-SHORT = ("--set", "recipe.epochs=1", "--set", "recipe.milestones=[]", "--seeds", "0")
+CHANGES = ("epochs=1", "milestones=[]")
+SHORT = (
+    *(f"--set={recipe}.{change}" for recipe in ("recipe", "teachers.recipe") for change in CHANGES),
+    "--seeds=0",
+)
 
 
 @pytest.mark.parametrize(("kind", "name"), KINDS.items())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench import models
 from bench.models.base import Tap, Taps
-from distillers import Features
+from distillers import Features, Shapes
 
 OPTIONAL = ("stem", "preactivations", "pooled_map", "classifier", "norms")
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -23,7 +23,7 @@ AFTER_RELU = (
 )
 
 
-def fields_of(name: str, size: int = 32) -> tuple[torch.nn.Module, models.Shapes, Features]:
+def fields_of(name: str, size: int = 32) -> tuple[torch.nn.Module, Shapes, Features]:
     torch.manual_seed(0)
     net = models.build(name, 10, size)
     shapes = models.shapes(net, size, OPTIONAL)
