@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.report import screen
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "results" / "cifar100_probe" / "cifar100_probe.html"
-PICTURE = ROOT / "docs" / "images" / "cifar100_probe.png"
+PAGE = ROOT / "results" / "cifar100_small" / "cifar100_small-part.html"
+PICTURE = ROOT / "docs" / "images" / "cifar100_small.png"
 WIDTH, HEIGHT = 560, 1600  # pixels
 
 
