@@ -89,4 +89,4 @@ def test_schema_and_templates_are_in_the_package(installed: Path, here: Path) ->
     schema = (installed / "bench" / "suites" / "schema.json").read_text("utf-8")
     assert output(installed, "schema") == schema
     output(installed, "new", "distiller", "cosine")
-    assert "my_cosine.yaml: valid" in output(installed, "validate", "my_cosine.yaml")
+    assert "cosine.yaml: valid" in output(installed, "validate", "cosine.yaml")
