@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import soak
 from tests.benchmarks import gpu
 from tests.benchmarks.gpu import Part, Record
 from tests.command import ROOT, alive
@@ -121,6 +122,8 @@ def test_graphs_are_used_only_if_they_are_faster(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif(not soak.LONG, reason="takes a minute: tox -e soak")
 def test_each_part_runs_in_its_small_form_on_a_cpu(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "gpu", "--check", "--folder", tmp_path]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
