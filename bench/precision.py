@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from bench.data.fingerprint import cache_folder
+from bench.cache import cached
 from bench.planning.estimate import Estimate, network_of
 from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
 from bench.results.environment import device_name
-from bench.results.files import sha256, write_atomic
 from bench.spec import Recipe
 from bench.training.evaluation import autocast
 
@@ -128,14 +127,14 @@ def _request(
 
 def _cached(request: Mapping[str, Any]) -> Comparison:
     """Return the comparison that the cache keeps for this machine; otherwise, make it."""
-    text = json.dumps(request, sort_keys=True)
-    key = sha256(json.dumps([text, *_machine()]).encode())
-    path = cache_folder() / "precision" / f"{key[:32]}.json"
-    if not path.exists():
-        command = [sys.executable, "-P", "-m", "bench.precision"]
+
+    def measure() -> list[Any]:
+        command, text = [sys.executable, "-P", "-m", "bench.precision"], json.dumps(request)
         output = subprocess.run(command, input=text, text=True, capture_output=True, check=True)
-        write_atomic(path, output.stdout.encode())
-    return Comparison(*json.loads(path.read_text()))
+        values: list[Any] = json.loads(output.stdout)
+        return values
+
+    return Comparison(*cached(["precision", request, _machine()], measure))
 
 
 def _machine() -> list[str]:

@@ -26,7 +26,7 @@ from bench.results import Record
 if TYPE_CHECKING:
     from bench.planning.cohorts import Cohort
     from bench.planning.estimate import Estimate
-from bench.planning.plan import Plan, Run
+    from bench.planning.plan import Plan, Run
 
 LOST = ("failed", "diverged", "skipped")  # statuses of runs without a result
 COLOURS = {"failed": "red", "diverged": "red", "skipped": "yellow"}

@@ -32,7 +32,7 @@ from bench.spec import content_hash
 
 if TYPE_CHECKING:
     from bench.planning.cohorts import Cohort
-from bench.planning.plan import Plan
+    from bench.planning.plan import Plan
 
 FINGERPRINT = "bench.results.record"  # tag with the hash of a record; it is set last
 ARTIFACTS = "mlflow-artifacts:/"  # this address stays valid if the results folder moves

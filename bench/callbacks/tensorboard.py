@@ -14,7 +14,7 @@ from bench.spec import content_hash
 
 if TYPE_CHECKING:
     from bench.planning.cohorts import Cohort
-from bench.planning.plan import Plan
+    from bench.planning.plan import Plan
 
 MAX_NAME_CHARS = 100  # limit for a folder's name; file systems allow 255 bytes
 FOLDER = "tensorboard"  # name of the folder in the results folder, for `tensorboard --logdir`

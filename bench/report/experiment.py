@@ -57,7 +57,6 @@ def is_labelled(suite: "Suite") -> bool:
 
 
 def _views(suite: "Suite") -> Iterator[str]:
-
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for pair in suite.pairs:
         pairs.setdefault((pair.teacher.view, pair.view), []).append(pair)

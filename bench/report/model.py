@@ -501,8 +501,7 @@ def _missing(entry: Entry, metric: str) -> MissingValue | None:
     record = entry.record
     if record is None or record.status != "done":
         return missing_run(record)
-    value = number(record, metric)
-    if value is None or abs(value) > MAX_VALUE:
+    if number(record, metric) is None:
         is_unlabelled = metric == "top1" and "agreement" in measured_metrics(record)
         hint = ", because its images have no labels; see --metric agreement"
         reason = f"missing: the record has no {metric}{hint if is_unlabelled else ''}"

@@ -52,12 +52,12 @@ def measured_metrics(record: Record) -> dict[str, float]:
     All metrics are from the last epoch except `oracle`, which is the best top-1 accuracy of any
     epoch. Values beyond ± `MAX_VALUE` are dropped.
     """
-    numbers = {**record.metrics.get("last", {}), "oracle": number(record, "oracle")}
-    return {k: float(v) for k, v in numbers.items() if v is not None and abs(v) <= MAX_VALUE}
+    names = (*record.metrics.get("last", {}), "oracle")
+    return {name: value for name in names if (value := number(record, name)) is not None}
 
 
 def number(record: Record, metric: str) -> float | None:
-    """Return the value of a metric in a record."""
-    if metric == "oracle":
-        return record.metrics.get("oracle", {}).get("top1")
-    return record.metrics.get("last", {}).get(metric)
+    """Return the value of a metric in a record; None: it has no value within ± `MAX_VALUE`."""
+    part, key = ("oracle", "top1") if metric == "oracle" else ("last", metric)
+    value = record.metrics.get(part, {}).get(key)
+    return float(value) if value is not None and abs(value) <= MAX_VALUE else None
