@@ -253,23 +253,25 @@ class Features:
         Args:
             function: Maps a tensor to a tensor, for example `Tensor.detach`.
         """
-
-        def mapped(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return function(value)
-            if isinstance(value, tuple):
-                return tuple(map(mapped, value))
-            if isinstance(value, Features | Affine):
-                return type(value)(*(mapped(getattr(value, f.name)) for f in fields(value)))
-            return value
-
-        return cast("Features", mapped(self))
+        return cast("Features", _map(function, self))
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors of all fields."""
         tensors: list[Tensor] = []
         self.map(lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
         return tensors
+
+
+def _map(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    # A nested function that calls itself is a reference cycle: it would keep the tensors in memory
+    # until Python's garbage collector runs.
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, tuple):
+        return tuple(_map(function, item) for item in value)
+    if isinstance(value, Features | Affine):
+        return type(value)(*(_map(function, getattr(value, f.name)) for f in fields(value)))
+    return value
 
 
 @dataclass(frozen=True)

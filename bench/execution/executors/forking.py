@@ -20,6 +20,7 @@ from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 MAX_FILES = 64  # files that one message to the server can contain
+DEFAULT_NEW_OBJECTS = 700  # before the garbage collector runs, as in Python 3.11; `bench` sets more
 UNKNOWN_CODE = 1  # exit code of a worker whose server was killed before it could report the code
 
 
@@ -138,6 +139,7 @@ def _serve(channel: socket.socket) -> None:
     """
     os.setsid()  # Ctrl-C reaches only the command, which stops the workers
     gc.freeze()  # workers share the memory of objects that the garbage collector does not visit
+    gc.set_threshold(DEFAULT_NEW_OBJECTS)  # so that cycles soon free their tensors
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -1,16 +1,24 @@
-"""Memory that saving a cohort needs beyond the cohort's own states."""
+"""Memory of a cohort: what its steps leave behind, and what saving its states needs."""
 
+import gc
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench import data
 from bench.data import Selection
 from bench.execution.protocol import Job, Task
 from bench.execution.worker import JobContext, save_epoch
+from bench.training import loop
 from bench.training.trainer import Trainer
 from tests import toy
+from tests.training.test_lockstep import EVERY
+from tests.training.test_modern import NEW
 
 SAVING = "saving the cohort"
 RUNS = 6
@@ -28,6 +36,32 @@ def peak_of_tensors(save: object) -> int:
             live += event.nbytes()
             peak = max(peak, live)
     return peak
+
+
+def test_steps_leave_no_tensor_to_the_garbage_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the features of many batches stay in memory until it runs."""
+    train_epoch, methods, left = loop.train_epoch, [], []
+
+    def watched(trainers: Sequence[Trainer], *others: Any) -> None:
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        train_epoch(trainers, *others)
+        gc.collect()
+        gc.set_debug(0)
+        methods.extend(trainer.names for trainer in trainers if not trainer.failure)
+        left.extend(item.shape for item in gc.garbage if isinstance(item, Tensor))
+        gc.garbage.clear()
+
+    monkeypatch.setattr(loop, "train_epoch", watched)
+    plan = toy.plan(
+        tmp_path, methods=f"[{EVERY.strip('[]')}, {', '.join(NEW)}]", teachers="{}",
+        recipe="{epochs: 1, batch_size: 40, crop: 1, flip: false}",
+    )  # fmt: skip
+    toy.run(plan, tmp_path)
+    assert len(methods) > 60
+    assert left == []
 
 
 def test_saving_a_cohort_copies_the_states_of_one_run_at_a_time(tmp_path: Path) -> None:
