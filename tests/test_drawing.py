@@ -62,6 +62,7 @@ def pictures_of_all_kinds() -> list[str]:
     return sorted([*names, "toy-forest", "toy-heatmap", "toy-pareto", "toy-ranks"])
 
 
+@pytest.mark.slow
 def test_all_that_the_records_allow_is_drawn(ran: Path) -> None:
     result = bench("figures", "toy.yaml")
     assert (result.exit_code, result.stderr) == (0, "")

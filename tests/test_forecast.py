@@ -139,6 +139,7 @@ def test_measured_steps_have_the_strong_view(
         views.clear()
 
 
+@pytest.mark.slow
 def test_methods_with_a_stage_or_optional_features_are_measured(tmp_path: Path) -> None:
     methods, options = "[ft, ofd, ab]", "{ft: {pretraining_epochs: 3}}"
     plan = toy.plan(tmp_path, methods=methods, options=options)

@@ -75,6 +75,7 @@ def run(line: str, expected: bool) -> str:
     return result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", GUIDES)
 def test_guide_works_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -74,6 +74,7 @@ def test_first_validation_needs_torch(here: Path, monkeypatch: pytest.MonkeyPatc
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
 
 
+@pytest.mark.slow
 def test_invalid_suite_is_refused_from_the_cache_with_the_same_lines(here: Path) -> None:
     text = (ROOT / "suites" / "quickstart.yaml").read_text()
     suite = here / "odd.yaml"

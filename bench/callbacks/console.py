@@ -276,9 +276,10 @@ class Plain(Lines):
         self._write(f"started   {started.label} on {device}{methods and f': {methods}'}")
 
     def epoch(self, run: str, entry: Mapping[str, Any]) -> None:
-        """Write the cohort's epoch if the last line is at least `INTERVAL_S` old."""
+        """Write the cohort's epoch after its last run, if the last line is `INTERVAL_S` old."""
         cohort = self._progress.advance(run, entry)
-        if self._progress.clock() - self._last_line >= INTERVAL_S:
+        last = next(each for each in reversed(cohort.runs) if not each.status)
+        if last.run.id == run and self._progress.clock() - self._last_line >= INTERVAL_S:
             self._write(f"epoch     {cohort.epoch} of {cohort.label}; {self._progress.summary}")
 
     def record(self, record: Record) -> None:

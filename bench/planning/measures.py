@@ -112,7 +112,8 @@ def missing_data(plan: Plan, runs: Iterable[Run], root: Path | None = None) -> l
         runs: Runs of the plan.
         root: Folder of data sets; None: as in `bench.planning.plan.plan`.
     """
-    names = {(selection := selection_of(plan, run)).name: selection for run in runs}
+    different = {(id(run.specification.data), run.dataset): run for run in runs}.values()
+    names = {(selection := selection_of(plan, run)).name: selection for run in different}
     return [
         f"{name}: {absent}"
         for name, selection in names.items()

@@ -10,7 +10,7 @@ from bench.errors import BenchError, unknown
 from bench.report import labels
 from bench.report.labels import METRICS, join
 from bench.report.model import Entry, MissingValue, missing_run
-from bench.results.measured import measured_metrics, merged
+from bench.results.measured import measured_metrics, merged, number
 from bench.spec import PROBE
 
 if TYPE_CHECKING:
@@ -53,10 +53,15 @@ def main_metric(records: "Iterable[Record | None]") -> str:
 
     It is top-1 accuracy, or agreement with the teacher if no student has labels.
     """
-    finished = (record for record in records if record and record.status == "done")
-    names = [measured_metrics(each) for each in finished if each.specification.role == "student"]
-    is_unlabelled = not any("top1" in each for each in names)
-    return "agreement" if is_unlabelled and any("agreement" in n for n in names) else "top1"
+    finished = [record for record in records if record and record.status == "done"]
+    students = [record for record in finished if record.specification.role == "student"]
+    names = (
+        name
+        for name in ("top1", "agreement")
+        for each in students
+        if number(each, name) is not None
+    )
+    return next(names, "top1")
 
 
 def check_metric(suite: "Suite", metric: str | None) -> None:

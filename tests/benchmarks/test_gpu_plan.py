@@ -60,6 +60,7 @@ def test_next_call_continues_and_repeats_failures_last(tmp_path: Path, data: Pat
     assert "the result" in (tmp_path / "gpu.md").read_text()
 
 
+@pytest.mark.slow
 def test_part_is_stopped_with_its_children_and_keeps_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +137,7 @@ def test_each_part_runs_in_its_small_form_on_a_cpu(tmp_path: Path) -> None:
     assert {json.loads(path.read_text())["status"] for path in records} == {"done"}
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_part_and_is_recorded(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests.benchmarks import gpu\n"

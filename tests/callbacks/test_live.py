@@ -87,7 +87,7 @@ def test_plain_view_writes_lines(scene: Scene) -> None:
         "epoch     3/4 of teacher resnet8 seed 0; 0 of 5 runs, about 2 min 44 s left",
         "done      resnet8 seed 0: top-1 75.12 %, 16 s",
         "started   resnet8/resnet8 seed 0 on cpu: student, kd, at, sp",
-        "epoch     3/10 of resnet8/resnet8 seed 0; 1 of 5 runs, about 1 min 7 s left",
+        "epoch     3/10 of resnet8/resnet8 seed 0; 1 of 5 runs, about 49 s left",
         "diverged  resnet8/resnet8 kd seed 0: a reason",
         "done      resnet8/resnet8 student seed 0: top-1 61.50 %, 1 min 15 s",
         "failed    resnet8/resnet8 at seed 0: a reason",

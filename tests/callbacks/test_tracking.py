@@ -281,6 +281,7 @@ def test_store_is_not_opened_again_while_nothing_has_changed(
     assert tracker.added == 1
 
 
+@pytest.mark.slow
 def test_second_store_is_a_copy_and_has_its_own_default_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

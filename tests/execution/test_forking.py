@@ -71,6 +71,7 @@ def test_killed_worker_is_replaced_and_its_session_and_log_are_separate(endless:
     assert other != worker
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_server_and_worker_end_with_the_command(endless: Command, number: signal.Signals) -> None:
     pids = endless.server_and_worker()
@@ -93,6 +94,7 @@ def test_lock_is_held_until_the_worker_has_ended(endless: Command, tmp_path: Pat
         pass
 
 
+@pytest.mark.slow
 def test_command_goes_on_without_its_server(endless: Command) -> None:
     server, worker = endless.server_and_worker()
     os.kill(server, signal.SIGKILL)

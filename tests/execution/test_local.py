@@ -81,6 +81,7 @@ def test_killed_worker_ends_its_job_with_the_signal(
     assert "was killed by signal 9" in event["reason"]
 
 
+@pytest.mark.slow
 def test_stream_events_yields_all_events_and_kills_the_worker_when_it_is_closed(
     tmp_path: Path,
 ) -> None:
@@ -148,6 +149,7 @@ def test_heartbeat_is_sent_for_each_batch_but_not_more_often_than_the_interval(
     assert [kind for kind in kinds if kind != "heartbeat"] == ["epoch", "record"]
 
 
+@pytest.mark.slow
 def test_timeout_does_not_count_time_in_which_the_parent_was_busy(
     executor: ProcessExecutor, tmp_path: Path
 ) -> None:

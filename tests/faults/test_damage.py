@@ -20,6 +20,7 @@ from bench.planning.plan import Plan
 from bench.results import Corrupt, Results
 from tests import toy
 from tests.command import bench, wrong
+from tests.soak import some
 
 INLINE = Machine(gpus=(), inline=True)
 Same = Callable[[Results], bool]
@@ -68,7 +69,7 @@ def test_corrupt_record_is_quarantined_and_its_run_repeated(
 
 @pytest.mark.parametrize("damage", [flip, truncate, lambda path: path.write_bytes(b"")])
 def test_teacher_with_corrupt_weights_is_trained_again_before_its_students(
-    damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], with_teacher: Results,
+    damage: str, undisturbed: tuple[Plan, Results], with_teacher: Results,
     same: Same, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     plan, _ = undisturbed
@@ -136,7 +137,8 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.soak
+@pytest.mark.parametrize("damage", some(list(DAMAGES), 5))
 def test_invalid_checkpoint_is_quarantined_and_its_run_restarts(
     damage: Callable[[Path], None], undisturbed: tuple[Plan, Results], with_teacher: Results,
     same: Same, capsys: pytest.CaptureFixture[str],
@@ -144,7 +146,7 @@ def test_invalid_checkpoint_is_quarantined_and_its_run_restarts(
     plan, _ = undisturbed
     first, *others = interrupt(plan, with_teacher)
     assert len(others) == 2
-    damage(first)
+    DAMAGES[damage](first)
     name = plan.names()[first.stem]
     (notice,) = run(plan, with_teacher, capsys)
     assert notice.startswith(f"{name} restarts from epoch 0: its checkpoint is invalid (")

@@ -96,6 +96,7 @@ def test_write_to_a_full_disk_leaves_the_old_file(small: Path) -> None:
     assert [record.reason for record in results.records()] == ["new"]
 
 
+@pytest.mark.slow
 def test_full_disk_costs_mlflow_a_warning_and_sync_logs_the_rest(
     small: Path, undisturbed: tuple[Plan, Results]
 ) -> None:

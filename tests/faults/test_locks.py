@@ -171,6 +171,7 @@ def test_second_command_of_the_same_process_is_refused(
         api.execute(undisturbed[0], with_teacher, Machine(gpus=(), inline=True))
 
 
+@pytest.mark.slow
 def test_next_command_waits_for_the_workers_of_a_killed_one(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

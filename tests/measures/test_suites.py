@@ -54,6 +54,7 @@ def done(tmp_path_factory):
     return made, toy.run(made, folder), folder
 
 
+@pytest.mark.slow
 def test_every_network_of_the_table_is_measured(done):
     made, results, _ = done
     assert len(made.measures) == 5 * 7 + 4 * 3

@@ -459,6 +459,7 @@ def test_a_declared_layer_without_a_map_is_refused(layer: str, message: str) -> 
         models.shapes(models.build("mine", 5, added=added, stages=[layer]), 32)
 
 
+@pytest.mark.slow
 @pytest.mark.case("wrong-stages")
 @pytest.mark.parametrize(
     ("name", "layers"),

@@ -90,6 +90,7 @@ def test_no_plugins_ignores_installed_plugins(
     sys.modules.pop("strange")
 
 
+@pytest.mark.slow
 def test_command_imports_nothing_from_the_current_folder(here: Path) -> None:
     for name in ("bench", "distillers", "typer", "typing", "yaml", "torch"):
         (here / f"{name}.py").write_text(MARK)

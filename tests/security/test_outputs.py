@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -106,10 +107,17 @@ def commands(text: str) -> set[str]:
     return set(re.findall(r"\\(?:[A-Za-z]+\*?|.)", text, re.S))
 
 
-PLAIN = outputs("x")
-SAFE = commands(
-    "".join(outputs(c)[name] for c in ("", APART) for name in ("tex", "statistics.tex"))
-)
+@cache
+def plain_outputs() -> dict[str, str]:
+    """The outputs for a text without special characters."""
+    return outputs("x")
+
+
+@cache
+def safe_commands() -> set[str]:
+    """The commands of LaTeX without a text, and with each special character alone."""
+    names = "tex", "statistics.tex"
+    return commands("".join(outputs(text)[name] for text in ("", APART) for name in names))
 
 
 @often
@@ -127,7 +135,7 @@ def test_a_text_stays_a_text(text: str) -> None:
     for name in ("tex", "statistics.tex"):
         latex(found[name])
     for name in ("csv", "statistics.csv"):
-        spreadsheet(found[name], PLAIN[name])
+        spreadsheet(found[name], plain_outputs()[name])
     for name in ("json", "statistics.json"):
         assert json.loads(found[name])
     html(found["html"])
@@ -144,7 +152,7 @@ def markdown(text: str) -> None:
 
 def latex(text: str) -> None:
     """No command but those that single characters stand for, and braces that match."""
-    assert commands(text) <= SAFE
+    assert commands(text) <= safe_commands()
     assert "^^" not in text
     depth = 0
     for char in re.sub(r"\\[\\{}%]", "", text):
@@ -164,12 +172,12 @@ def spreadsheet(text: str, plain: str) -> None:
 
 def html(text: str) -> None:
     """The tags and attributes of a page with plain texts, no link that leaves it, its policy."""
-    found, plain = Page(text), Page(PLAIN["html"])
-    assert set(found.tags) == set(plain.tags)
-    assert found.attributes <= plain.attributes  # figures leave out names that do not fit
+    found, expected = Page(text), Page(plain_outputs()["html"])
+    assert set(found.tags) == set(expected.tags)
+    assert found.attributes <= expected.attributes  # figures leave out names that do not fit
     assert found.tags.count("script") == 1
     policy = r'<meta http-equiv="Content-Security-Policy" content="[^"]*">'
-    assert re.findall(policy, text) == re.findall(policy, PLAIN["html"]) != []
+    assert re.findall(policy, text) == re.findall(policy, plain_outputs()["html"]) != []
 
 
 def test_terminal_receives_no_control_sequences(here: Path) -> None:

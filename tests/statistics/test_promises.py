@@ -13,6 +13,7 @@ from bench.stats.comparison import compare_to_baseline, difference_verdicts, reg
 from bench.stats.estimates import Difference, Variances, moderated, pooled, prior, samples
 from bench.stats.power import Design
 from tests.command import printed
+from tests.soak import some
 from tests.statistics.simulate import (
     SPREAD,
     Noise,
@@ -38,14 +39,15 @@ def rate(setup, **how):
     return flags.any(1).mean(), flags[:, 0].mean()
 
 
-SEEDS = [(2, 2), (2, 5), (2, 10), (10, 2), (20, 2), (3, 3), (5, 3), (5, 5)]
+SEEDS = [(2, 2), (10, 2), (2, 10), (2, 5), (5, 3), (20, 2), (3, 3), (5, 5)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize("noise", list(Noise))
 @pytest.mark.parametrize("cells", [1, 4, 13, 40])
 def test_at_most_5_percent_of_tables_have_a_false_alarm(rule, noise, cells):
-    for before, now in SEEDS:
+    for before, now in some(SEEDS, 4):
         setup = Setup(before, now, cells, noise, rule=rule)
         assert rate(setup)[0] <= at_most(0.05), setup
 

@@ -163,6 +163,7 @@ def in_terminal(folder: Path, answers: dict[str, str]) -> tuple[str, int]:
     return output, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.case("plugin-bug")
 def test_a_debugger_is_usable_on_a_terminal_and_its_quit_ends_the_command(tmp_path: Path) -> None:
     text = PLUGIN.replace("return loss", "breakpoint()\n        return loss")

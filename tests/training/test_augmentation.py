@@ -23,6 +23,7 @@ from bench.training.trainer import Trainer
 from distillers import Incompatible
 from tests import toy
 from tests.distillers.geometry import BATCH, STUDENT, TEACHER, TRAIN_LABELS, K, S, T, build
+from tests.soak import some
 from tests.training import replay
 from tests.training.test_waits import record_waits
 
@@ -71,7 +72,7 @@ def make_plan(folder: Path, keys: str, methods: str = METHODS) -> Plan:
     return toy.plan(folder, methods=methods, plugins="[views.py]", recipe=recipe)
 
 
-@pytest.fixture(scope="module", params=KEYS)
+@pytest.fixture(scope="module", params=some(list(KEYS), 2))
 def together(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Plan, dict[str, str]]:
@@ -80,12 +81,14 @@ def together(
     return plan, toy.outcome(plan, folder)
 
 
+@pytest.mark.soak
 def test_every_method_is_done(together: tuple[Plan, dict[str, str]]) -> None:
     assert len(together[1]) == 6
     assert all('"done"' in text for text in together[1].values())
     assert len(set(together[1].values())) == 6
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("methods", ["student", "strong", "kd|ls|deit|funmatch"])
 def test_alone_and_together_give_the_same_numbers(
     together: tuple[Plan, dict[str, str]], methods: str, tmp_path: Path
@@ -95,6 +98,7 @@ def test_alone_and_together_give_the_same_numbers(
     assert numbers == {name: expected[name] for name in methods.split("|")}
 
 
+@pytest.mark.soak
 def test_interrupted_cohort_gives_the_same_numbers(
     together: tuple[Plan, dict[str, str]], tmp_path: Path
 ) -> None:

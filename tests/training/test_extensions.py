@@ -17,6 +17,7 @@ from bench.training.teacher import load_trained
 from distillers import Batch, Setting, Shapes
 from tests import toy
 from tests.distillers.geometry import BATCH, STUDENT, TEACHER, TRAIN_LABELS, S, T
+from tests.soak import some
 
 PLUGIN = '''
 """Distillers that use every extension of the contract."""
@@ -159,7 +160,8 @@ def test_alone_and_together_give_the_same_numbers(
     assert toy.outcome(select(plan, f"method={method}"), tmp_path) == {method: expected[method]}
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5, 8, 12, 14])
+@pytest.mark.soak
+@pytest.mark.parametrize("stop_after", some([1, 2, 3, 4, 5, 8, 12, 14], 3))
 def test_interrupted_stages_give_the_same_numbers(
     together: tuple[Plan, dict[str, str], Results],
     stop_after: int,

@@ -45,6 +45,7 @@ def numbers(plan: Plan, results: Results) -> dict[str, str]:
     return {cell.method.name: toy.numbers(results.record(cell.run)) for cell in plan.cells}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", ["", "2"])
 @pytest.mark.parametrize("kept", ["{kd: papers}", "{at: papers}"])  # AT also reads stages
 def test_a_later_method_gets_the_same_numbers_without_the_teacher(

@@ -38,6 +38,7 @@ def peak_of_tensors(save: object) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_steps_leave_no_tensor_to_the_garbage_collector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from bench.training.teacher import Teacher, load_trained
 from bench.training.trainer import Trainer
 from tests import toy
 from tests.command import bench
+from tests.soak import some
 from tests.training import replay
 
 VIT = "timm:vit_tiny_patch16_224"
@@ -246,7 +247,8 @@ def capture_trainers(folder: Path, key: str, capture: Any) -> list[Any]:
     return content
 
 
-@pytest.mark.parametrize("key", ["adamw", "cosine", "clip", "ema", "all", "timm"])
+@pytest.mark.soak
+@pytest.mark.parametrize("key", some(["all", "cosine", "clip", "timm", "adamw", "ema"], 2))
 def test_captured_steps_give_the_numbers_of_eager_steps(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
