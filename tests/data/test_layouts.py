@@ -13,7 +13,7 @@ import torch
 
 from bench import data
 from bench.data import Selection
-from bench.data.builtin import CIFAR10, FashionMnist, Stl10, TinyImageNet
+from bench.data.builtin import BUILTIN, CIFAR10, CIFAR100, FashionMnist, Stl10, TinyImageNet
 from bench.errors import BenchError, MissingData
 
 from .toys import CPU, noise, write
@@ -24,26 +24,31 @@ def md5(path):
 
 
 def test_cifar_is_read(tmp_path, monkeypatch):
-    from torchvision import datasets
-
     top, images = tmp_path / "cifar-10-batches-py", noise(3, 3, 32, 32)
     top.mkdir()
-    listed = []
+    listed = {}
     for name, place in (("data_batch_1", 0), ("data_batch_2", 1), ("test_batch", 2)):
         flat = images[place : place + 1].flatten(1).numpy()
         (top / name).write_bytes(pickle.dumps({"data": flat, "labels": [place + 4]}))
-        listed.append([name, md5(top / name)])
-    (top / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a"]}))
-    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5(top / "batches.meta")}
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", listed[:2])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", listed[2:])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
-    arrays = CIFAR10.read(tmp_path)
+        listed[name] = md5(top / name)
+    test = {"test_batch": listed.pop("test_batch")}
+    source = replace(CIFAR10, train=listed, test=test)
+    monkeypatch.setitem(BUILTIN, "cifar10", source)
+    arrays = source.read(tmp_path)
     assert torch.equal(arrays.train, images[:2])
     assert torch.equal(arrays.test, images[2:])
     assert (arrays.train_labels.tolist(), arrays.test_labels.tolist()) == ([4, 5], [6])
     with pytest.raises(BenchError, match=r"cifar10: the data differ .* \(2, 3, 32, 32\), not "):
         data.load(Selection("cifar10"), tmp_path, CPU)
+
+
+@pytest.mark.parametrize("source", [CIFAR10, CIFAR100])
+def test_checksums_of_cifar_are_those_of_torchvision(source):
+    from torchvision import datasets
+
+    listed = getattr(datasets, source.dataset)
+    assert list(map(list, source.train.items())) == listed.train_list
+    assert list(map(list, source.test.items())) == listed.test_list
 
 
 def test_fashion_mnist_is_read_from_compressed_files(tmp_path, monkeypatch):
