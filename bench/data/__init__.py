@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.data.archive import Archive
 from bench.data.base import (
     PREFIX,
     Arrays,
@@ -25,7 +26,7 @@ from bench.data.base import (
     read_unlabelled,
 )
 from bench.data.batches import Resident, Streamed
-from bench.data.builtin import BUILTIN, Archive, TinyImageNet
+from bench.data.builtin import BUILTIN, TinyImageNet
 from bench.data.folder import Folder, Listing
 from bench.data.imagenet import ImageNet, ValidationView
 from bench.data.images import CentreView

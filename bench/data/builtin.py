@@ -6,40 +6,29 @@ downloaded and verified, except Tiny ImageNet and ImageNet, which the user must 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
-import io
-import os
 import pickle
-import socket
-import sys
-import warnings
 import zipfile
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.archive import Archive
 from bench.data.base import Arrays, Facts, Source, Split
 from bench.data.digits import read_digits
 from bench.data.imagenet import ImageNet
 from bench.data.images import decode_all
 from bench.data.subset import rank
-from bench.errors import BenchError, MissingData
+from bench.errors import BenchError
 from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-if sys.platform != "win32":
-    import fcntl
-
-NETWORK_TIMEOUT_S = 20.0  # a download fails if no data arrive for this time
-FAILURES = (OSError, RuntimeError, ValueError, AssertionError)
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
 MAX_PICKLE_BYTES = 160 * 1024**2  # limit for a file of CIFAR; the largest has 155 MB
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
@@ -69,95 +58,6 @@ def _facts(
     class_counts: tuple[int, ...] | None = None,
 ) -> Facts:
     return Facts(name, *NUMBERS[name], fingerprint, fewest, class_counts)
-
-
-class Archive(ABC):
-    """A data set in official files; missing files are downloaded to the data root.
-
-    Attributes:
-        facts: the data set's facts.
-        archive: the names of the official files, for messages.
-        unpacked: the folder in the data root that contains the unpacked files.
-
-    """
-
-    facts: Facts
-    archive: str
-    unpacked: str
-
-    def read(self, root: Path) -> Arrays:
-        """Read all images in the official order; download missing or damaged files first."""
-        for pattern in (self.archive.split()[0], self.unpacked, f"{self.unpacked}/*"):
-            for path in root.glob(pattern):
-                if path.exists() and not (path.is_file() or path.is_dir()):
-                    raise self.missing(root, f"{path.name} is not a regular file")  # e.g. a pipe
-        from http.client import HTTPException  # imports ssl, which takes time
-
-        with without_output():
-            with contextlib.suppress(*FAILURES):
-                return self.arrays(root, download=False)
-            try:
-                with download_lock(root):
-                    return self.arrays(root, download=True)
-            except (*FAILURES, HTTPException) as error:
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                reason = f"downloading failed ({lines[-1].strip()})"
-                raise self.missing(root, reason) from error
-
-    @abstractmethod
-    def arrays(self, root: Path, *, download: bool) -> Arrays:
-        """Verify and read the files; first download missing files if `download` is true."""
-
-    def at(self, root: Path) -> Source:
-        """Return the data set that a data root holds, which may be a subset of the official one."""
-        return self
-
-    def missing(self, root: Path, reason: str) -> MissingData:
-        """Return the error for missing files; the message names the files, the reason, the fix."""
-        return MissingData(
-            f"{self.facts.name}: no intact {self.archive} was found in {root.resolve()}, and "
-            f"{reason}. Put it there, or name another folder with --data-root or BENCH_DATA"
-        )
-
-
-@contextlib.contextmanager
-def without_output() -> Iterator[None]:
-    """Hide the block's output; connections fail if no data arrive for `NETWORK_TIMEOUT_S`."""
-    timeout, sink = socket.getdefaulttimeout(), io.StringIO()
-    socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
-    try:
-        with (
-            contextlib.redirect_stdout(sink),
-            contextlib.redirect_stderr(sink),
-            warnings.catch_warnings(action="ignore"),
-        ):
-            yield
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
-@contextlib.contextmanager
-def download_lock(root: Path) -> Iterator[None]:
-    """Create the data root, and run the block while no other process downloads to this folder.
-
-    If this function created the root, it removes empty folders in the root at the end, and then the
-    root if the root is empty.
-    """
-    is_new = not root.exists()
-    root.mkdir(parents=True, exist_ok=True)
-    lock = root / ".downloading"
-    if lock.exists() and not lock.is_file():
-        raise BenchError(f"{lock}: not a regular file; remove it")
-    try:
-        with lock.open("a") as file:  # if the name is a link, "w" would empty its target
-            if sys.platform != "win32":
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    finally:
-        lock.unlink(missing_ok=True)
-        for folder, _, _ in os.walk(root, topdown=False) if is_new else ():
-            with contextlib.suppress(OSError):  # not empty
-                os.rmdir(folder)
 
 
 @dataclass(frozen=True)

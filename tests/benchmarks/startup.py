@@ -1,6 +1,8 @@
 """Part `startup`: processor time of short suites, and from a command to the first training step.
 
-All times are processor seconds of a command and all its processes, whatever the clock.
+All times are processor seconds of a command and all its processes, whatever the clock. First steps
+on CIFAR-100 are measured only if BENCH_DATA is set, those of other code bases only if BENCH_PEERS
+(tests/benchmarks/peers.py) is set, too.
 """
 
 import os
@@ -15,6 +17,7 @@ from pathlib import Path
 import torch
 
 from bench import models
+from tests.benchmarks import peers
 from tests.benchmarks.table import Row, divide
 from tests.benchmarks.workload import Workload
 
@@ -28,6 +31,8 @@ def startup(load: Workload) -> list[Row]:
     """Measure this checkout and the one in `load.before` in turn; ratios are to `import torch`."""
     checkouts = {"": HERE.parents[1]} | ({", before": load.before} if load.before else {})
     samples: dict[str, list[float]] = defaultdict(list)
+    data, clones = (os.environ.get(name, "") for name in ("BENCH_DATA", "BENCH_PEERS"))
+    others = peers.commands(Path(clones), Path(data)) if data and clones else {}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(-1, load.rounds):  # the first turn fills caches, and is not counted
             seconds = {TORCH: processor_seconds(["-c", "import torch"])}
@@ -38,8 +43,12 @@ def startup(load: Workload) -> list[Row]:
                     seconds[what + name] = processor_seconds(
                         [*run, "--results", str(results)], PYTHONPATH=str(root)
                     )
-                if "BENCH_DATA" in os.environ:
+                if data:
                     seconds[STEP + name] = first_step(root, Path(folder, f"step{name}"))
+            for name, command in others.items():
+                seconds[f"{name}, to the first step of KD on CIFAR-100"] = seconds_to_first_step(
+                    command.arguments, command.folder, PYTHONPATH=command.path
+                )
             for what, value in seconds.items() if turn >= 0 else ():
                 samples[what].append(value)
             print(f"  round {turn + 1} of {load.rounds}", file=sys.stderr)
@@ -85,7 +94,9 @@ def first_step(root: Path, folder: Path) -> float:
     return seconds_to_first_step(["-P", "-m", *command], PYTHONPATH=str(root))
 
 
-def seconds_to_first_step(arguments: list[str], **environment: str) -> float:
+def seconds_to_first_step(
+    arguments: list[str], working_folder: Path | None = None, **environment: str
+) -> float:
     """Return the processor seconds of a Python command until its first step of an optimiser."""
     paths = [str(HERE / "hook"), *filter(None, [environment.pop("PYTHONPATH", "")])]
     with tempfile.NamedTemporaryFile("r") as file:
@@ -94,7 +105,7 @@ def seconds_to_first_step(arguments: list[str], **environment: str) -> float:
         }  # fmt: skip
         process = subprocess.run(
             [sys.executable, *arguments], env={**os.environ, **environment, **variables},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=working_folder,
         )  # fmt: skip
         if text := file.read():
             return float(text)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import data
-from bench.data import Selection, builtin
+from bench.data import Selection, archive
 from bench.data.builtin import CIFAR10, CIFAR100, FashionMnist, Stl10, TinyImageNet
 from bench.errors import BenchError, MissingData
 
@@ -81,7 +81,7 @@ def test_missing_archive_raises_with_its_name_and_folder(source, tmp_path, no_ne
 def test_silent_network_times_out(tmp_path, no_network, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(builtin, "NETWORK_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(archive, "NETWORK_TIMEOUT_S", 0.1)
         with pytest.raises(MissingData, match="downloading failed .*timed out"):
             data.load(Selection("cifar10"), tmp_path, CPU)
     assert socket.getdefaulttimeout() is None

@@ -18,7 +18,8 @@ from PIL import Image
 
 from bench import data
 from bench.data import Selection
-from bench.data.builtin import TINY_IMAGENET, FashionMnist, download_lock
+from bench.data.archive import download_lock
+from bench.data.builtin import TINY_IMAGENET, FashionMnist
 from bench.data.folder import MAX_DEPTH
 from bench.data.images import MAX_PIXELS, decode
 from bench.errors import BenchError, MissingData
