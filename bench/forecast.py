@@ -22,7 +22,7 @@ from bench import seeding
 from bench.data.random_images import RandomImages
 from bench.execution.protocol import Task
 from bench.planning.cohorts import Cohort, cohorts
-from bench.planning.estimate import Estimate
+from bench.planning.estimate import Estimate, Network, shapes_of
 from bench.planning.plan import Plan, Run
 from bench.plugins import Registry
 from bench.results import Results
@@ -31,6 +31,7 @@ from bench.results.record import Record
 from bench.spec import RunSpec
 from bench.training.cuda_graphs import Views
 from bench.training.evaluation import EVALUATION_BATCH, predict
+from bench.training.kept import kept_bytes, key_of_outputs
 from bench.training.teacher import Teacher
 from bench.training.trainer import Trainer
 from distillers import Features
@@ -85,6 +86,7 @@ class Forecast:
         memory: Bytes of the largest cohort (runs that train together): weights, gradients,
             optimisers' states and the distillers' memory banks, without activations.
         disk: Bytes of all weights and records.
+        kept: Bytes of the teachers' outputs that `bench run --keep-teacher` also keeps.
     """
 
     seconds: float | None
@@ -92,6 +94,7 @@ class Forecast:
     unknown: int
     memory: int
     disk: int
+    kept: int
 
 
 def forecast(
@@ -129,11 +132,13 @@ def forecast(
         source = f"from {len(rates)} kinds of runs recorded on {name}"
     seconds, unknown = _seconds(plan, runs, estimates, rates, len(slots), start)
     size = partial(_parameters, estimates=estimates)
-    cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in cohorts(networks)]
+    groups = cohorts(networks)
+    cohort_bytes = [_cohort_bytes(cohort, estimates) for cohort in groups]
     disk = RECORD_BYTES * len(runs) + sum(
         FLOAT_BYTES * size(run) + EPOCH_BYTES * estimates[run.id].epochs(run) for run in networks
     )
-    return Forecast(seconds, source, unknown, max(cohort_bytes, default=0), disk)
+    kept = _kept_bytes(plan, groups, device)
+    return Forecast(seconds, source, unknown, max(cohort_bytes, default=0), disk, kept)
 
 
 def rate_key(spec: RunSpec) -> str:
@@ -396,6 +401,23 @@ def _cohort_bytes(cohort: Cohort, estimates: Mapping[str, Estimate]) -> int:
         _copies(run) * FLOAT_BYTES * _parameters(run, estimates) + estimates[run.id].memory
         for run in cohort.runs
     )
+
+
+def _kept_bytes(plan: Plan, groups: Sequence[Cohort], device: torch.device) -> int:
+    """Return the bytes of the outputs of all teachers, for the epochs of their students."""
+    sizes: dict[str, int] = {}
+    for cohort in groups:
+        if cohort.teacher is None:
+            continue
+        spec, teacher = cohort.runs[0].specification, plan.runs[cohort.teacher].specification
+        network = Network(teacher.network, tuple(spec.teacher_stages or ()))
+        shapes = shapes_of(network, plan.facts_of(teacher.role), plan.suite.registry)
+        members = [(shapes.logits, shapes.pooled)] * max(1, len(teacher.members))
+        epochs = max(run.specification.epochs for run in cohort.runs)
+        key = key_of_outputs(spec, cohort.teacher, device)
+        size = kept_bytes(plan.facts.train, epochs, members)
+        sizes[key] = max(size, sizes.get(key, 0))
+    return sum(sizes.values())
 
 
 def _copies(run: Run) -> int:

@@ -35,6 +35,16 @@ def test_without_records_the_time_is_unknown(tmp_path: Path) -> None:
     assert needs.disk > 3 * 4 * 78_042
 
 
+def test_bytes_of_kept_outputs_are_those_of_the_files(tmp_path: Path) -> None:
+    plan = toy.plan(tmp_path, methods="[kd]", seeds="[0, 1]")
+    kept = predict(plan, Results(tmp_path)).kept
+    assert kept == 4 * 2 * 2 * 80 * (10 + 64)  # seeds, epochs, images, logits and pooled features
+    results = Results(tmp_path / "results")
+    api.execute(plan, results, Machine(gpus=(), inline=True, keep_teacher=True))
+    files = list(results.teacher_outputs.glob("*.npy"))
+    assert sum(file.stat().st_size for file in files) == kept + 128 * len(files)  # headers
+
+
 def test_records_of_another_device_are_not_used(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, methods="[student, kd]")
     results = toy.run(plan, tmp_path)

@@ -118,6 +118,8 @@ def _forecast(needs: Content | None) -> list[str]:
         return []
     size = f"{_bytes(needs['memory'])} of memory for the largest cohort, without activations"
     disk = f"{_bytes(needs['disk'])} of disk"
+    if needs["kept"]:
+        disk += f" ({_bytes(needs['kept'])} more with --keep-teacher)"
     if needs["seconds"] is None:
         return [f"time: unknown; --measure finds it. {size}; {disk}"]
     rest = (

@@ -14,6 +14,7 @@ from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start, tracking, verbs
 from tests.benchmarks.images import crops, decoding, images
+from tests.benchmarks.kept import kept
 from tests.benchmarks.looking import looking
 from tests.benchmarks.memory import memory
 from tests.benchmarks.per_gpu import per_gpu
@@ -46,6 +47,7 @@ PARTS: Mapping[str, Callable[[Workload], list[Row]]] = {
     "verbs": verbs,
     "start": start,
     "tracking": tracking,
+    "kept": kept,
     "startup": startup,
     "looking": looking,
 }

@@ -19,6 +19,7 @@ from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.cohort import cohort
 from tests.benchmarks.commands import start
 from tests.benchmarks.images import images
+from tests.benchmarks.kept import kept
 from tests.benchmarks.memory import state_bytes
 from tests.benchmarks.ours import CohortSteps
 from tests.benchmarks.parts import main
@@ -40,7 +41,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.mark.parametrize(
     "part",
-    [ceiling, alone, lockstep, cohort, data, evaluation, scores, tried],
+    [ceiling, alone, lockstep, cohort, data, evaluation, scores, tried, kept],
 )
 def test_part_returns_rows_with_positive_numbers(
     part: Callable[[Workload], list[Row]], load: Workload
