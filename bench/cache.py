@@ -3,8 +3,8 @@
 The folder is `$XDG_CACHE_HOME/distillbench/outcomes`, by default `~/.cache/distillbench/outcomes`.
 It may be deleted at any time. A result is used only for equal inputs, the same code of this program
 (size and mtime of each file, as Python's own bytecode caches) and the same versions of torch and
-the libraries of networks. If a result depends on plugins, their hashes are among the inputs, or it
-is not kept.
+the libraries of networks. A result that depends on plugins is kept only if their hashes are among
+the inputs.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a distiller declares about itself, readable without torch: its options and attributes.
+"""A distiller's declaration, which can be read without torch: its options and attributes.
 
 `declared` executes only a part of a distiller's file: constants, class attributes, and the names,
 types and defaults of the constructor's parameters. Commands that do not train therefore need not

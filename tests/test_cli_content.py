@@ -49,8 +49,8 @@ def results(plan: Plan, tmp_path: Path) -> Results:
 PLAN = """\
 toy: 12 students (5 done, 1 failed, 4 to do, 2 skipped), 1 teacher (1 done)
 to do: 2 cohorts (runs that share the teacher's passes), {}
-time: unknown; --measure finds it. 95.0 MB of memory for the largest cohort, without activations; \
-63.0 MB of disk (0.1 MB more with --keep-teacher)
+time: unknown; `bench plan --measure` finds it. 95.0 MB of memory for the largest cohort, \
+without activations; 63.0 MB of disk (0.1 MB more with --keep-teacher)
 
 done / total    resnet8          resnet8
                 resnet8          vgg8

@@ -9,10 +9,11 @@ import torch
 from bench import api
 from bench.api import Machine
 from bench.cli.plan import duration
-from bench.forecast import forecast, measure_rates, rate_key, recorded_rates
+from bench.forecast import forecast
 from bench.planning.estimate import estimate
 from bench.planning.measure_work import FIT_START, FIT_WIDTH, FIT_WORK
 from bench.planning.plan import Plan
+from bench.rates import measure_rates, planned_key, recorded_rates
 from bench.results import Results
 from bench.results.environment import device_name
 from bench.training.trainer import Trainer
@@ -48,7 +49,7 @@ def test_bytes_of_kept_outputs_are_those_of_the_files(tmp_path: Path) -> None:
 def test_records_of_another_device_are_not_used(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, methods="[student, kd]")
     results = toy.run(plan, tmp_path)
-    assert len(recorded_rates(results, device_name(CPU))) == 2  # the plain student: as its teacher
+    assert len(recorded_rates(results, device_name(CPU))) == 3
     assert recorded_rates(results, "NVIDIA H200") == {}
 
 
@@ -126,8 +127,8 @@ def test_a_measurement_has_a_rate_for_each_kind_of_run(tmp_path: Path) -> None:
     plan = toy.plan(tmp_path, methods="[student, kd, crd]", seeds="[0, 1]")
     runs = list(plan.runs.values())
     rates = measure_rates(plan, runs, CPU)
-    assert set(rates) == {rate_key(run.specification) for run in runs}
-    assert len(rates) == 3
+    assert set(rates) == {planned_key(plan, run) for run in runs}
+    assert len(rates) == 4
     assert all(rate.training > 0 and rate.evaluation > 0 for rate in rates.values())
 
 
@@ -155,7 +156,7 @@ def test_methods_with_a_stage_or_optional_features_are_measured(tmp_path: Path) 
     plan = toy.plan(tmp_path, methods=methods, options=options)
     runs = list(plan.runs.values())
     rates = measure_rates(plan, runs, CPU)
-    assert set(rates) == {rate_key(run.specification) for run in runs}
+    assert set(rates) == {planned_key(plan, run) for run in runs}
     assert all(rate.training > 0 for rate in rates.values())
 
 
@@ -172,7 +173,7 @@ def test_the_epochs_of_a_stage_take_time(tmp_path: Path) -> None:
 
 def test_plan_shows_the_forecast(here: Path) -> None:
     plan = toy.plan(here, methods="[student]")
-    assert "time: unknown; --measure finds it" in bench("plan", "toy.yaml").stdout
+    assert "time: unknown; `bench plan --measure` finds it" in bench("plan", "toy.yaml").stdout
     toy.run(plan, here)
     toy.write(here, methods="[student]", seeds="[1]")
     assert " kinds of runs recorded on CPU" in " ".join(bench("plan", "toy.yaml").stdout.split())

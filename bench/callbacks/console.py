@@ -357,13 +357,13 @@ def _rows(cohort: CohortProgress) -> Iterator[RenderableType]:
     """Yield two lines for each pair of a cohort: the epoch, and the methods' accuracies."""
     pairs: dict[str, list[RunProgress]] = {}
     for run in cohort.runs:
-        pairs.setdefault(run.pair, []).append(run)
+        pairs.setdefault(run.pair if run.method else "", []).append(run)
     for pair, runs in pairs.items():
         title = [cohort.device, cohort.label, f"epoch {cohort.epoch}"]
         if runs[0].method:
             title[1] = f"{pair} seed {runs[0].run.specification.seed}"
             lost = [run.status for run in runs if run.status in LOST]
-            title.append(f"{len(runs) - len(lost)} training")
+            title.append(f"{sum(not run.status for run in runs)} training")
             title += [f"{lost.count(status)} {status}" for status in dict.fromkeys(lost)]
         yield Text("  ".join(title), "cyan", no_wrap=True, overflow="ellipsis")
         yield Padding(Columns(map(_accuracy, runs), padding=(0, 2)), (0, 0, 0, 2))

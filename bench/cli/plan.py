@@ -121,7 +121,7 @@ def _forecast(needs: Content | None) -> list[str]:
     if needs["kept"]:
         disk += f" ({_bytes(needs['kept'])} more with --keep-teacher)"
     if needs["seconds"] is None:
-        return [f"time: unknown; --measure finds it. {size}; {disk}"]
+        return [f"time: unknown; `bench plan --measure` finds it. {size}; {disk}"]
     rest = (
         f"; {count(needs['unknown'], 'run')} estimated from multiply-adds"
         if needs["unknown"]

@@ -11,6 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from bench.data.base import Arrays, Facts, Source
 from bench.errors import BenchError, MissingData
@@ -99,13 +100,27 @@ def download_lock(root: Path) -> Iterator[None]:
     lock = root / ".downloading"
     if lock.exists() and not lock.is_file():
         raise BenchError(f"{lock}: not a regular file; remove it")
+    file = _locked(lock)
     try:
-        with lock.open("a") as file:  # if the name is a link, "w" would empty its target
-            if sys.platform != "win32":
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        yield
     finally:
+        if sys.platform == "win32":  # which cannot delete an open file
+            file.close()
         lock.unlink(missing_ok=True)
+        file.close()
         for folder, _, _ in os.walk(root, topdown=False) if is_new else ():
             with contextlib.suppress(OSError):  # not empty
                 os.rmdir(folder)
+
+
+def _locked(lock: Path) -> IO[str]:
+    """Return the open lock file as soon as no other process has locked it."""
+    while True:
+        file = lock.open("a")  # if the name is a link, "w" would empty its target
+        if sys.platform == "win32":
+            return file
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # else the last process has deleted this file
+            if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()

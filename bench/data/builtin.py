@@ -241,7 +241,9 @@ class TinyImageNet(Archive):
         top, facts = root / TINY_IMAGENET, self.facts
         counts = [len(list(each.glob("images/*.JPEG"))) for each in top.glob("train/*")]
         annotations = top / "val" / "val_annotations.txt"
-        lines = annotations.read_text().splitlines() if annotations.is_file() else []
+        lines = (
+            annotations.read_text("utf-8", "replace").splitlines() if annotations.is_file() else []
+        )
         train, test = facts.rarest
         tested = Counter(line.split("\t")[1] for line in lines if "\t" in line)
         equal = {*counts}, {*tested.values()}

@@ -90,7 +90,8 @@ def _key(path: str) -> Key:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "not a regular file", path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    inode = status.st_ino & (2**63 - 1)  # the largest number of SQLite
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode
 
 
 @contextmanager

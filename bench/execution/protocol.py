@@ -5,7 +5,7 @@ runner.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,6 +125,12 @@ class Job:
     sources: Mapping[str, TeacherInfo] = field(default_factory=dict)
     facts: Facts | None = None
     teacher_facts: Facts | None = None
+
+    @property
+    def teacher_stages(self) -> Sequence[str]:
+        """The declared layers of the teacher's stages; only tasks that read stages name them."""
+        named = (task.specification.teacher_stages for task in self.tasks)
+        return next(filter(None, named), ())
 
     def without(self, runs: Collection[str]) -> "Job":
         """Return the job without the tasks of these runs."""

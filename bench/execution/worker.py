@@ -207,7 +207,7 @@ def load_teacher(context: JobContext, dataset: Data) -> Teacher | None:
         return None
     spec, registry = context.job.tasks[0].specification, context.registry
     facts = context.job.teacher_facts or dataset.facts
-    stages = spec.teacher_stages or ()
+    stages = context.job.teacher_stages
     networks, _ = teachers.load_finished(context.results, info, facts, registry, stages)
     terms = {term for task in context.job.tasks for term in task.specification.method}
     reads = {name for term in terms for name in reads_of_teacher(registry.distiller(term))}
@@ -272,10 +272,11 @@ def kept_outputs(context: JobContext, dataset: Data, teacher: Teacher) -> KeptOu
     job, info = context.job, context.job.teacher
     if info is None or not job.keep_teacher:
         return None
-    key = key_of_outputs(job.tasks[0].specification, info.sha256, context.device)
+    spec = job.tasks[0].specification
+    key = key_of_outputs(spec, info.sha256, context.device, job.teacher_stages)
     sizes = [(shapes.logits, shapes.pooled) for shapes in teacher.shapes]
     folder, count = context.results.teacher_outputs, len(dataset.train_labels)
-    size = kept_bytes(count, job.tasks[0].specification.epochs, sizes)
+    size = kept_bytes(count, spec.epochs, sizes)
     text = f"the outputs of {info.network} for all epochs of this seed take {size / 1e9:.2f} GB"
     context.emit({"event": "notice", "text": f"{folder}: {text}"})
     return KeptOutputs(folder, key, count, sizes, context.device)

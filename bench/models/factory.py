@@ -244,7 +244,7 @@ def layer_groups(net: nn.Module, decay: float, weight_decay: float) -> list[dict
         weight_decay: weight decay of all parameters.
 
     Raises:
-        BenchError: the network does not tell timm its layers (timm's method `group_matcher`).
+        BenchError: the network has no `group_matcher`, timm's method that names the layers.
 
     """
     network = net.network if isinstance(net, FeatureExtractor) else net

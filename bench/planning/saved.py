@@ -134,7 +134,7 @@ def load(path: Path) -> tuple[Plan, str]:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']} is that of another version")
         return _plan(content, path), str(content["suite_sha256"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ConfigError([f"{path}: not a saved plan: {type(error).__name__} {error}"]) from error
 
 

@@ -1,4 +1,4 @@
-"""Specifications that differ only in the seed and the teacher, as those of a method's students."""
+"""Specifications of a method's students, which differ only in the seed and the teacher."""
 
 import json
 from typing import Any

@@ -29,6 +29,7 @@ NAME = "index.sqlite"
 MIN_NEW = 100  # new records for which the index is written; reading fewer takes little time
 # A file changed in the last 2 s has no entry: another change may not change mtime and ctime.
 SETTLED_S = 2.0
+MAX_INTEGER = 2**63 - 1  # of SQLite
 # Values that differ between runs. Records that are equal in all other values share a shape.
 _OWN: dict[str, Any] = {
     "id": "", "name": "", "seed": 0, "weights": None, "metrics": {}, "started": None,
@@ -58,7 +59,7 @@ class Index:
         self._shapes: dict[str, int] = {}  # number of each shape, by its JSON
         self._templates: dict[int, Record] = {}
         self._added = 0
-        with suppress(OSError, sqlite3.Error, ValueError, TypeError):
+        with suppress(OSError, sqlite3.Error, ValueError, TypeError, KeyError):
             if stat.S_ISREG(os.stat(self._file).st_mode):
                 self._load()
         self._teacher = cache(TeacherInfo.model_validate_json)
@@ -88,7 +89,8 @@ class Index:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        inode = status.st_ino & MAX_INTEGER  # some network file systems have larger numbers
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode
 
     def find(self, run: str, key: Key | None) -> Record | None:
         """Return the record of a run, without curves; None if the file is not in the index."""

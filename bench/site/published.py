@@ -1,4 +1,4 @@
-"""Published numbers beside a leaderboard: those that `bench report --published` shows."""
+"""Published numbers beside a leaderboard, as `bench report --published` shows them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,12 +9,14 @@ same machine.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench.results import Unwritable
 from bench.results.environment import environment
 from bench.spec import Recipe, RunSpec, content_hash
 from distillers import Features
@@ -28,27 +30,30 @@ OF_STUDENTS = {
     "drop_path",
 }  # fmt: skip
 
+MACHINE = ("torch", "torchvision", "timm", "cuda", "device", "threads")
+
 TeacherPass = Callable[[Tensor, Tensor | None], Sequence[Features]]
 
 
-def key_of_outputs(spec: RunSpec, sha256: str, device: torch.device) -> str:
-    """Return a hash of everything that the outputs which a cohort shares depend on.
+def key_of_outputs(spec: RunSpec, sha256: str, device: torch.device, stages: Sequence[str]) -> str:
+    """Return a hash of all inputs of a teacher's outputs.
 
     Args:
         spec: The specification of one of the students.
         sha256: SHA-256 of the teacher's weights.
         device: The device that computes.
+        stages: The declared layers of the teacher's stages; empty if no student reads stages.
     """
     machine = environment(device, spec.recipe.precision)
     parts = {
-        "teacher": sha256,
-        "stages": spec.teacher_stages,
+        "teacher": [spec.teacher, sha256],  # the id depends on plugins, options and images
+        "stages": list(stages),
         "view": spec.teacher_view,
         "revision": spec.revision,
         "data": spec.data.content,
         "seed": spec.seed,
         "recipe": Recipe.model_dump(spec.recipe, mode="json", exclude=OF_STUDENTS),
-        "machine": {key: machine[key] for key in ("torch", "cuda", "device", "threads")},
+        "machine": {key: machine[key] for key in MACHINE},
     }
     return content_hash(parts)
 
@@ -87,21 +92,29 @@ class KeptOutputs:
     def reading(self, epoch: int) -> TeacherPass | None:
         """Return a pass that reads the outputs of an epoch in order; None: no valid file."""
         for path in self._files(epoch):
-            if _digest(path) == path.stem.rpartition(".")[2]:
-                self._rows, self._next = np.load(path, mmap_mode="r"), 0
-                return self._read
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another worker may delete a damaged file
+                if _digest(path) == path.stem.rpartition(".")[2]:
+                    self._rows, self._next = np.load(path, mmap_mode="r"), 0
+                    return self._read
+                path.unlink()
         return None
 
     def writing(self, epoch: int, teacher: TeacherPass) -> TeacherPass:
         """Return a teacher's pass that also writes its outputs, unless there is a file of them."""
         if any(self._files(epoch)):
             return teacher
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._written = self._folder / f".{self._key}.{epoch}.{os.getpid()}.part"
-        self._next = 0
+        path = self._folder / f".{self._key}.{epoch}.{os.getpid()}.part"
         shape = (self._count, sum(self._widths))
-        self._rows = np.lib.format.open_memmap(self._written, "w+", np.float32, shape)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill this process later
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise Unwritable(f"{path}: cannot be written: {error.strerror or error}") from error
+        self._rows, self._next, self._written = rows, 0, path
 
         def compute(images: Tensor, strong: Tensor | None) -> Sequence[Features]:
             members = teacher(images, strong)

@@ -108,7 +108,8 @@ class TeacherPasses:
     def of(self, trainers: Sequence[Trainer], epoch: int) -> TeacherPass:
         """Return the pass that computes, or reads, the fields that these runs read."""
         reads = frozenset[FeatureName]().union(*(trainer.teacher_reads for trainer in trainers))
-        if self._kept and reads <= KEPT and (reading := self._kept.reading(epoch)):
+        kept = self._kept if any(trainer.uses_teacher for trainer in trainers) else None
+        if kept and reads <= KEPT and (reading := kept.reading(epoch)):
             return reading
         if reads not in self._passes:
             features = partial(self._teacher, reads=reads)
@@ -116,9 +117,9 @@ class TeacherPasses:
                 GraphedStep(features, self._capture) if self._capture else features
             )
         computing = self._passes[reads]
-        if self._kept is None or "distilled" in reads:  # which can change the logits
+        if kept is None or "distilled" in reads:  # which can change the logits
             return computing
-        return self._kept.writing(epoch, computing)
+        return kept.writing(epoch, computing)
 
     def end_epoch(self, trainers: Sequence[Trainer], epoch: int) -> None:
         """End an epoch of these runs; its outputs are kept if each batch had a student."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.planning.estimate import estimate
-from bench.planning.plan import Plan
+from bench.planning.plan import Plan, select
 from tests import toy
 from tests.command import bench
 
@@ -63,6 +63,18 @@ def test_runs_with_declared_stages_of_both_networks_train(tmp_path: Path) -> Non
 
 
 @pytest.mark.case("wrong-stages")
+def test_teacher_has_its_declared_stages_beside_runs_that_read_none(tmp_path: Path) -> None:
+    """The first run of a cohort need not read stages; the numbers do not depend on other runs."""
+    pair = "[{teacher: plain, student: resnet8}]"
+    (tmp_path / "plain.py").write_text(PLUGIN)
+    lines = {"pairs": pair, "plugins": "[plain.py]", "networks": DECLARED}
+    together = toy.plan(tmp_path, methods="[kd, at]", **lines)
+    numbers = toy.outcome(together, tmp_path / "together")
+    assert '"done"' in numbers["at"]
+    alone = toy.outcome(select(together, "method=at"), tmp_path / "alone")
+    assert alone == {"at": numbers["at"]}
+
+
 def test_show_lists_the_layers(here: Path) -> None:
     plan(here, DECLARED)
     result = bench("show", "toy.yaml")

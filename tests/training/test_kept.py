@@ -1,5 +1,6 @@
 """The teacher's outputs on disk (`--keep-teacher`): the same numbers, without the teacher."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,13 +106,17 @@ def test_an_incomplete_epoch_leaves_no_file(tmp_path: Path) -> None:
     assert torch.equal(read.pooled, features.pooled)
 
 
+def key(spec: RunSpec, sha256: str = "a", stages: Sequence[str] = ()) -> str:
+    return key_of_outputs(spec, sha256, CPU, stages)
+
+
 @pytest.mark.parametrize(
     "other",
     [
         {"seed": 1},
         {"data": DataSpec(per_class=3)},
         {"teacher_view": "grey"},
-        {"teacher_stages": ["layer1"]},
+        {"teacher": "another run"},
         {"revision": 2},
         {"recipe": Recipe(batch_size=32)},
         {"recipe": Recipe(mixup=0.2)},
@@ -120,14 +125,15 @@ def test_an_incomplete_epoch_leaves_no_file(tmp_path: Path) -> None:
 )
 def test_outputs_depend_on(other: dict[str, object]) -> None:
     changed = SPEC.model_copy(update=other)
-    assert key_of_outputs(SPEC, "a", CPU) != key_of_outputs(changed, "a", CPU)
+    assert key(SPEC) != key(changed)
 
 
 def test_outputs_depend_on_the_teacher_but_not_on_the_student() -> None:
-    assert key_of_outputs(SPEC, "a", CPU) != key_of_outputs(SPEC, "b", CPU)
+    assert key(SPEC) != key(SPEC, "b")
+    assert key(SPEC) != key(SPEC, stages=["layer1"])
     method = {"kd": TermSpec(weight=1.0)}
     other = {"network": "resnet14", "method": method, "recipe": Recipe(lr=0.01, epochs=3)}
-    assert key_of_outputs(SPEC, "a", CPU) == key_of_outputs(SPEC.model_copy(update=other), "a", CPU)
+    assert key(SPEC) == key(SPEC.model_copy(update=other))
 
 
 def test_outputs_cannot_be_kept_with_cuda_graphs() -> None:

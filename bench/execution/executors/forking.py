@@ -79,7 +79,10 @@ class ForkedProcess:
                 raise subprocess.TimeoutExpired("worker", timeout or 0.0)
             with self._reading:
                 if self.returncode is None:
-                    self.returncode = int(self._status.readline() or UNKNOWN_CODE)
+                    if not (code := self._status.readline()):  # the server was killed
+                        with suppress(ProcessLookupError):
+                            os.killpg(self.pid, signal.SIGKILL)
+                    self.returncode = int(code or UNKNOWN_CODE)
         return self.returncode
 
 
@@ -138,6 +141,8 @@ def _serve(channel: socket.socket) -> None:
     files that the worker only inherits.
     """
     os.setsid()  # Ctrl-C reaches only the command, which stops the workers
+    for number in (signal.SIGTERM, signal.SIGINT):  # not the command's handlers
+        signal.signal(number, signal.SIG_DFL)
     gc.freeze()  # workers share the memory of objects that the garbage collector does not visit
     gc.set_threshold(DEFAULT_NEW_OBJECTS)  # so that cycles soon free their tensors
     wake, waker = os.pipe()
@@ -145,29 +150,33 @@ def _serve(channel: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)  # the end of a worker makes `wake` readable
     reports: dict[int, int] = {}  # by the worker's id
-    while True:
-        ready, _, _ = select.select([channel.fileno(), wake], [], [])
-        if wake in ready:
-            os.read(wake, 4096)
-            _report_ended(reports)
-        if channel.fileno() in ready:
-            message, files, _, _ = socket.recv_fds(channel, 16, MAX_FILES)
-            if not message:
-                break
-            report = files.pop(0)
-            if (pid := os.fork()) == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for file in (channel.detach(), wake, waker, report, *reports.values()):
+    server = os.getpid()
+    try:
+        while True:
+            ready, _, _ = select.select([channel.fileno(), wake], [], [])
+            if wake in ready:
+                os.read(wake, 4096)
+                _report_ended(reports)
+            if channel.fileno() in ready:
+                message, files, _, _ = socket.recv_fds(channel, 16, MAX_FILES)
+                if not message:
+                    break
+                report = files.pop(0)
+                if (pid := os.fork()) == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for file in (channel.detach(), wake, waker, report, *reports.values()):
+                        os.close(file)
+                    _work(*files[:3])
+                reports[pid] = report
+                with suppress(BrokenPipeError):  # the command was killed
+                    os.write(report, f"{pid}\n".encode())
+                for file in files:
                     os.close(file)
-                _work(*files[:3])
-            reports[pid] = report
-            os.write(report, f"{pid}\n".encode())
-            for file in files:
-                os.close(file)
-    for pid in reports:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+    finally:
+        for pid in reports if os.getpid() == server else ():
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _report_ended(reports: dict[int, int]) -> None:
