@@ -203,6 +203,16 @@ def test_with_several_students_the_size_of_networks_counts_too():
     assert len({axes.get_subplotspec().rowspan.start for axes in stacked.axes}) == 3
 
 
+def test_times_of_different_machines_are_not_compared():
+    mixed = entries()
+    each = next(each for each in mixed if (each.pair, each.label) == (PAIR, "KD"))
+    each.record.environment["device"] = "CPU y"
+    with pytest.raises(BenchError, match=r"the times of CPU x, 2 cores and CPU y cannot be comp"):
+        pareto_plot(mixed, PAIR)
+    costs = [" ".join(axes.get_xlabel().split()) for axes in pareto_plot(mixed).axes]
+    assert costs == ["parameters (millions)", "multiply-adds of one image (millions)"]
+
+
 def test_the_front_is_what_no_other_method_beats_at_the_same_cost():
     def candidate(name, cost, value):
         return Candidate(name, "s", value, 0.0, {"seconds": cost}, 1, frozenset())

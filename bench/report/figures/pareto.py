@@ -74,7 +74,7 @@ def pareto_plot(
     multiply-adds and the seconds of one training. With one student, which always costs the same to
     use, there are only the seconds, with error bars of one standard deviation. The seconds are
     estimated for a run that trains alone: the run's own seconds plus the seconds of all work that
-    it shared with other runs.
+    it shared with other runs. They are left out if the runs were trained on different machines.
 
     Args:
         entries: Runs; their records include the learning curves.
@@ -83,13 +83,19 @@ def pareto_plot(
         width: Width of the figure in inches; the panels of a narrow figure are stacked.
 
     Raises:
-        BenchError: No record has both the metric and a cost.
+        BenchError: No record has both the metric and a cost, or the only cost is the time, and the
+            runs were trained on different machines.
     """
     chosen = [entry for entry in entries if pair in ("", entry.pair)]
     candidates = list(_candidates(chosen, metric))
     is_one = len({entry.student for entry in chosen}) == 1
     kinds = [kind for kind in COSTS if any(kind in each.costs for each in candidates)]
     kinds = [kind for kind in kinds if not is_one or kind == "seconds"]
+    machines = _machines(candidates)
+    if "seconds" in kinds and len(machines) > 1:
+        kinds.remove("seconds")
+        if not kinds:
+            raise BenchError(f"the times of {labels.join(machines)} cannot be compared")
     if not kinds:
         raise BenchError(
             f"no record has both {metric} and a {'training time' if is_one else 'cost'}"
@@ -105,7 +111,7 @@ def pareto_plot(
         panels = figure.subplots(len(kinds) // across, across, squeeze=False).ravel()
         for axes, kind in zip(panels, kinds, strict=True):
             _draw(axes, kind, candidates, metric, error_bars=is_one)
-            text = _cost_label(kind, candidates) if kind == "seconds" else COSTS[kind]
+            text = COSTS[kind] + (f" on {machines[0]}" if kind == "seconds" else "")
             first = title if axes is panels[0] else ""
             style.label(axes, room, title=first, x=text, y=style.axis_label(metric))
         style.lay_out(panels[0])
@@ -170,9 +176,10 @@ def _costs(records: Sequence[Record]) -> dict[str, list[float]]:
     }
 
 
-def _cost_label(kind: str, candidates: Sequence[Candidate]) -> str:
-    machines = frozenset().union(*(each.machines for each in candidates if kind in each.costs))
-    return f"{COSTS[kind]} on {labels.join(sorted(machines))}"
+def _machines(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the machines on which the candidates with a known time were trained."""
+    timed = (each.machines for each in candidates if "seconds" in each.costs)
+    return sorted(frozenset[str]().union(*timed))
 
 
 def _draw(
