@@ -62,7 +62,6 @@ def test_runs_with_declared_stages_of_both_networks_train(tmp_path: Path) -> Non
     assert [record.status for record in results.records()] == ["done"] * 4
 
 
-@pytest.mark.case("wrong-stages")
 def test_teacher_has_its_declared_stages_beside_runs_that_read_none(tmp_path: Path) -> None:
     """The first run of a cohort need not read stages; the numbers do not depend on other runs."""
     pair = "[{teacher: plain, student: resnet8}]"
@@ -75,6 +74,7 @@ def test_teacher_has_its_declared_stages_beside_runs_that_read_none(tmp_path: Pa
     assert alone == {"at": numbers["at"]}
 
 
+@pytest.mark.case("wrong-stages")
 def test_show_lists_the_layers(here: Path) -> None:
     plan(here, DECLARED)
     result = bench("show", "toy.yaml")
