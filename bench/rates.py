@@ -5,8 +5,9 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from statistics import fmean, median
@@ -45,6 +46,9 @@ torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
 """
 WARM_UP_STEPS, MEASURED_S, MIN_STEPS = 2, 0.5, 3  # ignored steps, least seconds, least steps
 MAX_CURVES = 5  # for each kind of run, read the curves of at most 5 records: reading is slow
+
+
+CohortKey = tuple[str, str | None, int]  # begin, the teacher's run, seed
 
 
 class Rates(NamedTuple):
@@ -91,27 +95,28 @@ def planned_key(plan: Plan, run: Run) -> str:
 def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
     """Return the median speeds in the records from one kind of device, by `rate_key`."""
     rates: dict[str, list[Rates]] = defaultdict(list)
-    begins: dict[str, set[str]] = defaultdict(set)  # begin of a cohort -> ends of its runs
-    busy = 0.0
+    spans: dict[CohortKey, _Span] = defaultdict(_Span)
     for summary in _valid_records(results):
         is_same = summary.environment.get("device") == device
         if not is_same or summary.status != "done" or not summary.seconds:
             continue
-        busy += summary.seconds
-        if summary.started and summary.finished:
-            begins[summary.started].add(summary.finished)
+        spec = summary.specification
+        span = spans[summary.started or "", spec.teacher, spec.seed]
+        span.own += summary.seconds
+        span.end = max(span.end, summary.finished or "")
         teacher = summary.teacher.network if summary.teacher else None
-        group = rates[rate_key(summary.specification, teacher)]
-        if summary.specification.subject:
+        group = rates[rate_key(spec, teacher)]
+        if spec.subject:
             group.append(Rates(0.0, 0.0, setup=summary.seconds))
         elif len(group) < MAX_CURVES and (record := results.record(summary.id)):
             group += filter(None, [_rate(record)])
-    elapsed = sum(_elapsed(begin, max(ends)) for begin, ends in begins.items())
-    overhead = max(1.0, elapsed / busy) if busy else 1.0  # evaluations and setup add time
+            shared = sum(epoch.shared_seconds for epoch in record.curves)
+            span.shared = max(shared, span.shared or 0.0)
+    overhead = _overhead(spans)
     return {
         key: Rates(
             overhead * median(r.training for r in group),
-            median(r.shared for r in group),
+            overhead * median(r.shared for r in group),
             setup=fmean(r.setup for r in group),
         )
         for key, group in rates.items()
@@ -128,8 +133,27 @@ def _valid_records(results: Results) -> Iterator[Record]:
                     yield record
 
 
-def _elapsed(begin: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+@dataclass
+class _Span:
+    """The end of a cohort, the sum of its runs' own seconds, and the seconds that they share.
+
+    The shared seconds are None if no curve of the cohort was read.
+    """
+
+    end: str = ""
+    own: float = 0.0
+    shared: float | None = None
+
+
+def _overhead(spans: Mapping[CohortKey, _Span]) -> float:
+    """Return the wall time divided by the time of training: evaluations and setup add time."""
+    elapsed = training = 0.0
+    for (begin, _, _), span in spans.items():
+        if span.shared is not None and begin and span.end:
+            times = datetime.fromisoformat(begin), datetime.fromisoformat(span.end)
+            elapsed += (times[1] - times[0]).total_seconds()
+            training += span.own + span.shared
+    return max(1.0, elapsed / training) if training else 1.0
 
 
 def measure_rates(plan: Plan, runs: Sequence[Run], device: torch.device) -> dict[str, Rates]:

@@ -19,6 +19,7 @@ from bench.results.environment import device_name
 from bench.training.trainer import Trainer
 from tests import toy
 from tests.command import bench
+from tests.records import make_epoch, make_record
 
 CPU = torch.device("cpu")
 
@@ -51,6 +52,22 @@ def test_records_of_another_device_are_not_used(tmp_path: Path) -> None:
     results = toy.run(plan, tmp_path)
     assert len(recorded_rates(results, device_name(CPU))) == 3
     assert recorded_rates(results, "NVIDIA H200") == {}
+
+
+def test_shared_seconds_of_a_cohort_are_counted_once(tmp_path: Path) -> None:
+    """Two runs of one cohort train 10 s each, and share 20 s; it takes 40 s in all."""
+    results = Results(tmp_path)
+    epoch = make_epoch(1, seconds=10.0, shared_seconds=20.0, images_per_second=10.0)
+    begin, end = "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:40+00:00"
+    for run in ("a", "b"):
+        results.write(
+            make_record(
+                run, seconds=10.0, started=begin, finished=end, curves=[epoch],
+                environment={"device": "x"},
+            )
+        )  # fmt: skip
+    [rates] = recorded_rates(results, "x").values()
+    assert (rates.training, rates.shared) == pytest.approx((0.1, 0.2))  # of 100 images
 
 
 def test_recorded_rates_scale_with_epochs_and_seeds(tmp_path: Path) -> None:
