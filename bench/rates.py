@@ -102,7 +102,7 @@ def recorded_rates(results: Results, device: str) -> dict[str, Rates]:
             continue
         spec = summary.specification
         span = spans[summary.started or "", spec.teacher, spec.seed]
-        span.own += summary.seconds
+        span.training += summary.seconds
         span.end = max(span.end, summary.finished or "")
         teacher = summary.teacher.network if summary.teacher else None
         group = rates[rate_key(spec, teacher)]
@@ -135,13 +135,13 @@ def _valid_records(results: Results) -> Iterator[Record]:
 
 @dataclass
 class _Span:
-    """The end of a cohort, the sum of its runs' own seconds, and the seconds that they share.
+    """The end of a cohort, the sum of the seconds of its runs, and the seconds that they share.
 
     The shared seconds are None if no curve of the cohort was read.
     """
 
     end: str = ""
-    own: float = 0.0
+    training: float = 0.0
     shared: float | None = None
 
 
@@ -152,7 +152,7 @@ def _overhead(spans: Mapping[CohortKey, _Span]) -> float:
         if span.shared is not None and begin and span.end:
             times = datetime.fromisoformat(begin), datetime.fromisoformat(span.end)
             elapsed += (times[1] - times[0]).total_seconds()
-            training += span.own + span.shared
+            training += span.training + span.shared
     return max(1.0, elapsed / training) if training else 1.0
 
 
