@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_COMPRESSED_BYTES = 32 * 1024**2  # limit for a file; the official files are smaller
-MAX_PICKLE_BYTES = 160 * 1024**2  # limit for a file of CIFAR; the largest has 155 MB
+MAX_CIFAR_BYTES = 160 * 1024**2  # limit for a file of CIFAR; the largest has 155 MB
 MAX_FILE_BYTES = 16 * 1024**2  # limit for an unpacked file; the official files are smaller
 INCOMPLETE = (OSError, KeyError, IndexError, ValueError, RuntimeError, zipfile.BadZipFile)
 TINY_IMAGENET = "tiny-imagenet-200"  # name of the folder in the archive
@@ -88,24 +88,14 @@ class Cifar(Archive):
         return Arrays(*self._split(root, self.train), *self._split(root, self.test))
 
     def _split(self, root: Path, files: Mapping[str, str]) -> tuple[Tensor, Tensor]:
-        parts = [_unpickle(root / self.unpacked / name, md5) for name, md5 in files.items()]
+        folder, limit = root / self.unpacked, MAX_CIFAR_BYTES
+        parts: list[Any] = [  # a pickle can run code: only official files are loaded
+            pickle.loads(_read_verified(folder / name, md5, limit), encoding="latin1")
+            for name, md5 in files.items()
+        ]
         images = [torch.from_numpy(part["data"]).view(-1, 3, 32, 32) for part in parts]
         labels = [part["fine_labels" if "fine_labels" in part else "labels"] for part in parts]
         return torch.cat(images), torch.cat([torch.tensor(each) for each in labels])
-
-
-def _unpickle(path: Path, md5: str) -> Any:
-    """Return the content of a pickle file; raise ValueError if it is not the official file.
-
-    A pickle can run code, so that only a file with the official MD5 is loaded.
-    """
-    if not path.is_file():  # a pipe would block
-        raise ValueError(f"{path.name} is missing")
-    with path.open("rb") as file:
-        content = file.read(MAX_PICKLE_BYTES)
-    if hashlib.md5(content).hexdigest() != md5:
-        raise ValueError(f"{path.name} is not the official file")
-    return pickle.loads(content, encoding="latin1")
 
 
 CIFAR10 = Cifar(
@@ -151,30 +141,28 @@ class FashionMnist(Archive):
     def arrays(self, root: Path, *, download: bool) -> Arrays:
         """Read all images, (N, 1, 28, 28), and their labels."""
         from torchvision.datasets import FashionMNIST
+        from torchvision.datasets.utils import download_url
 
         folder = root / "FashionMNIST" / "raw"
-        mirror = FashionMNIST.mirrors[0] if download else None
+        for name, md5 in FashionMNIST.resources if download else ():
+            download_url(f"{FashionMNIST.mirrors[0]}{name}", folder, md5=md5)
         train, train_labels, test, test_labels = (
-            _parse_idx(_read_verified(folder / name, md5, mirror))
+            _parse_idx(_read_verified(folder / name, md5, MAX_COMPRESSED_BYTES))
             for name, md5 in FashionMNIST.resources
         )
         return Arrays(train[:, None], train_labels.long(), test[:, None], test_labels.long())
 
 
-def _read_verified(path: Path, md5: str, mirror: str | None) -> bytes:
-    """Return the content of a file; if `mirror` is a server's address, download the file first.
+def _read_verified(path: Path, md5: str, max_bytes: int) -> bytes:
+    """Return the content of an official file, of at most `max_bytes`.
 
     torchvision's own reader is not used because it does not verify unpacked files. Raises
     ValueError if the MD5 of the content is not `md5`.
     """
-    from torchvision.datasets.utils import download_url
-
-    if mirror is not None:
-        download_url(f"{mirror}{path.name}", path.parent, md5=md5)
     if not path.is_file():  # a pipe would block
         raise ValueError(f"{path.name} is missing")
     with path.open("rb") as file:
-        content = file.read(MAX_COMPRESSED_BYTES)
+        content = file.read(max_bytes)
     if hashlib.md5(content).hexdigest() != md5:
         raise ValueError(f"{path.name} is not the official file")
     return content
