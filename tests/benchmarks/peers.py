@@ -65,28 +65,12 @@ def commands(peers: Path, data: Path) -> dict[str, Command]:
     recipe = (torchdistill / RECIPE).read_text().replace("pretrained: True", "pretrained: False")
     (torchdistill / "kd.yaml").write_text(recipe.replace("~/datasets/", "./data/"))
     student = [
-        "--distill",
-        "kd",
-        "--model_s",
-        "resnet8x4",
-        "-r",
-        "0.1",
-        "-a",
-        "0.9",
-        "-b",
-        "0",
-        "--trial",
-        "1",
-    ]
+        "--distill", "kd", "--model_s", "resnet8x4", "-r", "0.1", "-a", "0.9", "-b", "0",
+        "--trial", "1",
+    ]  # fmt: skip
     on_cpu = [
-        "--device",
-        "cpu",
-        "-disable_cudnn_benchmark",
-        "--run_log",
-        "kd.log",
-        "--config",
-        "kd.yaml",
-    ]
+        "--device", "cpu", "-disable_cudnn_benchmark", "--run_log", "kd.log", "--config", "kd.yaml",
+    ]  # fmt: skip
     script = "examples/torchvision/image_classification.py"
     return {
         "RepDistiller": Command(
